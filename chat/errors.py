@@ -1,0 +1,109 @@
+"""The error tree, and the reasons for which a connection ends.
+
+    ChatError                  whatever this program says in one line instead of a traceback
+    ├── UsageError             the user asked for something that cannot be
+    ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
+    │   └── OpenError          something sealed does not open; never says more than that
+    ├── RefusedError           the server does not let us in, or puts us out
+    ├── IdentityError          a key file, or the list of known servers, cannot be used
+    ├── ServerKeyError         the server's key is not the one that was expected
+    ├── TransportError         the network: unreachable, refused, lost
+    └── UnacknowledgedError    something that was to be sent may not have arrived
+
+Each has the exit status of the process that it ends. What a person can do about it is the `hint`.
+Nothing else lives here.
+"""
+
+from enum import IntEnum
+
+
+class Reason(IntEnum):
+    """Why a session ends (PROTOCOL 5.3). The number travels; the sentences are `REASONS`."""
+
+    LEFT = 1
+    LOST = 2
+    CLOSING = 3
+    KICKED = 4
+    TOO_SLOW = 5
+    PROTOCOL = 6
+    TIMEOUT = 7
+    NAME_TAKEN = 16
+    NAME_INVALID = 17
+    FULL = 18
+
+
+REASONS = {
+    Reason.LEFT: "left the room",
+    Reason.LOST: "the connection was lost",
+    Reason.CLOSING: "the server is shutting down",
+    Reason.KICKED: "put out by the server's operator",
+    Reason.TOO_SLOW: "fell too far behind the conversation",
+    Reason.PROTOCOL: "does not follow the protocol",
+    Reason.TIMEOUT: "was silent for too long",
+    Reason.NAME_TAKEN: "the name is taken",
+    Reason.NAME_INVALID: "the name cannot be used",
+    Reason.FULL: "the room is full",
+}
+
+
+class ChatError(Exception):
+    """Something went wrong that a person should read about in one line."""
+
+    exit_status = 1
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+    def add(self, text: str) -> None:
+        """Say this, too."""
+        self.args = (f"{self}; {text}",)
+
+
+class UsageError(ChatError):
+    """The user asked for something that cannot be."""
+
+    exit_status = 2
+
+
+class ProtocolError(ChatError):
+    """The peer broke the protocol."""
+
+    def __init__(self, text: str, reason: Reason = Reason.PROTOCOL) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class OpenError(ProtocolError):
+    """A sealed frame does not open."""
+
+    def __init__(self) -> None:
+        super().__init__("a sealed frame does not open")
+
+
+class RefusedError(ChatError):
+    """The server does not let us in, or puts us out."""
+
+    exit_status = 3
+
+    def __init__(self, reason: Reason, text: str, hint: str = "") -> None:
+        super().__init__(text, hint)
+        self.reason = reason
+
+
+class IdentityError(ChatError):
+    """A key file or the list of known servers cannot be used."""
+
+
+class ServerKeyError(ChatError):
+    """The server shows another key than the one expected."""
+
+    exit_status = 4
+
+
+class TransportError(ChatError):
+    """The network does not do what we need."""
+
+
+class UnacknowledgedError(ChatError):
+    """Some of what was to be sent may not have arrived."""

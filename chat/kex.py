@@ -1,0 +1,288 @@
+"""Key exchange: RSA identities, the server's signed X25519 share, and the key schedule.
+
+Implements PROTOCOL 4 (the handshake's cryptography) and 6.1 (the keys of a room's epochs). Knows
+neither files nor how frames are laid out: a transcript arrives as bytes.
+"""
+
+import hashlib
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+
+from Cryptodome.Cipher import PKCS1_OAEP
+from Cryptodome.Hash import SHA256
+from Cryptodome.Protocol.DH import (
+    import_x25519_private_key,
+    import_x25519_public_key,
+    key_agreement,
+)
+from Cryptodome.Protocol.KDF import HKDF
+from Cryptodome.PublicKey import RSA
+from Cryptodome.Signature import pss
+
+from chat.cipher import SEALING_KEY_BYTES, LinkCipher, RandomBytes, SealingKey
+from chat.errors import OpenError, ProtocolError
+from chat.limits import (
+    MAX_RSA_BITS,
+    MIN_RSA_BITS,
+    ROOM_SECRET_BYTES,
+    RSA_EXPONENT,
+    SESSION_KEY_BYTES,
+    SHARE_RENEW_SECONDS,
+    SHARE_SECONDS,
+    SHARE_SKEW_SECONDS,
+    X25519_BYTES,
+)
+
+LABEL_SHARE = b"chat/1 server share"
+LABEL_HANDSHAKE_CLIENT = b"chat/1 handshake client to server"
+LABEL_HANDSHAKE_SERVER = b"chat/1 handshake server to client"
+LABEL_LINK_CLIENT = b"chat/1 link client to server"
+LABEL_LINK_SERVER = b"chat/1 link server to client"
+LABEL_ROOM_MESSAGE = b"chat/1 room message"
+LABEL_ROOM_EVENT = b"chat/1 room event"
+LABEL_ROOM_STEP = b"chat/1 room step"
+
+_SSH_KEY_TYPE = b"ssh-rsa"
+
+
+# -- identities --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """An RSA public key, as the blob that SSH uses (RFC 4253, 6.6): one key, one blob."""
+
+    blob: bytes
+
+    @classmethod
+    def from_rsa(cls, rsa: RSA.RsaKey) -> "PublicKey":
+        return cls(b64decode(rsa.public_key().export_key(format="OpenSSH").split()[1]))
+
+    @property
+    def openssh(self) -> str:
+        """`ssh-rsa AAAA…`, as in `known_hosts` and `authorized_keys`."""
+        return f"{_SSH_KEY_TYPE.decode()} {b64encode(self.blob).decode()}"
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the blob, which is what a fingerprint shows."""
+        return hashlib.sha256(self.blob).digest()
+
+    @property
+    def fingerprint(self) -> str:
+        """`SHA256:…`, as `ssh-keygen -lf` prints it."""
+        return fingerprint_of(self.digest)
+
+    def rsa(self) -> RSA.RsaKey:
+        """The key to calculate with.
+
+        Raises:
+            ProtocolError: not an RSA key, not in its one encoding, or of a size we do not take.
+        """
+        try:
+            rsa = RSA.import_key(_SSH_KEY_TYPE + b" " + b64encode(self.blob))
+        except (ValueError, IndexError, TypeError) as exc:
+            raise ProtocolError("the public key cannot be read") from exc
+        if PublicKey.from_rsa(rsa) != self:
+            raise ProtocolError("the public key is not in its canonical encoding")
+        check_strength(rsa)
+        return rsa
+
+
+def fingerprint_of(digest: bytes) -> str:
+    """The digest of a key as `ssh-keygen` writes it: base64 without padding."""
+    return "SHA256:" + b64encode(digest).decode().rstrip("=")
+
+
+def check_strength(rsa: RSA.RsaKey) -> None:
+    """Refuse keys that are too small to be safe or too large to be worth it.
+
+    Raises:
+        ProtocolError: the modulus is not of 2,048 to 4,096 bits, or the exponent not 65,537.
+    """
+    bits = rsa.size_in_bits()
+    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+        raise ProtocolError(f"an RSA key of {bits} bits is not taken")
+    if rsa.e != RSA_EXPONENT:
+        raise ProtocolError(f"an RSA key with the exponent {rsa.e} is not taken")
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """An RSA key pair. A client's only ever unwraps; a server's only ever signs."""
+
+    rsa: RSA.RsaKey = field(repr=False)
+    public: PublicKey
+
+    @classmethod
+    def generate(cls, bits: int) -> "PrivateKey":
+        """A new pair; takes seconds."""
+        return cls.from_rsa(RSA.generate(bits, e=RSA_EXPONENT))
+
+    @classmethod
+    def from_rsa(cls, rsa: RSA.RsaKey) -> "PrivateKey":
+        """Raises ProtocolError for a key of a size or exponent that is not taken."""
+        check_strength(rsa)
+        return cls(rsa, PublicKey.from_rsa(rsa))
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """The session key that `wrap` was given.
+
+        Raises:
+            OpenError: it was not wrapped for this key.
+        """
+        try:
+            session_key = PKCS1_OAEP.new(self.rsa, hashAlgo=SHA256).decrypt(wrapped)
+        except (ValueError, TypeError) as exc:
+            raise OpenError from exc
+        if len(session_key) != SESSION_KEY_BYTES:
+            raise OpenError
+        return session_key
+
+
+def wrap(session_key: bytes, public: PublicKey, random_bytes: RandomBytes) -> bytes:
+    """RSAES-OAEP with SHA-256 and an empty label (RFC 8017, 7.1).
+
+    Raises:
+        ProtocolError: the public key cannot be used.
+    """
+    return PKCS1_OAEP.new(public.rsa(), hashAlgo=SHA256, randfunc=random_bytes).encrypt(session_key)
+
+
+# -- the server's share ------------------------------------------------------------------------
+
+
+class OwnShare:
+    """One end's X25519 key pair (RFC 7748)."""
+
+    __slots__ = ("_private", "public")
+
+    def __init__(self, random_bytes: RandomBytes) -> None:
+        self._private = import_x25519_private_key(random_bytes(X25519_BYTES))
+        self.public: bytes = self._private.public_key().export_key(format="raw")
+
+    def agree(self, peer: bytes) -> bytes:
+        """The shared secret with the peer's public share.
+
+        Raises:
+            ProtocolError: the peer's share is not one, or of low order (RFC 7748, 6.1).
+        """
+        try:
+            public = import_x25519_public_key(peer)
+            return bytes(key_agreement(static_priv=self._private, static_pub=public, kdf=bytes))
+        except ValueError as exc:
+            raise ProtocolError("the X25519 share cannot be used") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a server offers to every client for a while: its share, signed once (PROTOCOL 4.2)."""
+
+    share: OwnShare = field(repr=False)
+    not_after: int
+    signature: bytes
+    server_key: PublicKey
+
+    @classmethod
+    def make(cls, key: PrivateKey, wall_clock: float, random_bytes: RandomBytes) -> "Offer":
+        """Make a share and sign it; `wall_clock` is in seconds since 1970."""
+        share = OwnShare(random_bytes)
+        not_after = int(wall_clock) + SHARE_SECONDS
+        digest = SHA256.new(_signed_part(share.public, not_after))
+        signature = pss.new(key.rsa, rand_func=random_bytes).sign(digest)
+        return cls(share, not_after, signature, key.public)
+
+    def is_fresh(self, wall_clock: float) -> bool:
+        """Whether to go on offering it. A clock that was set back ends it as well."""
+        left = self.not_after - wall_clock
+        return SHARE_SECONDS - SHARE_RENEW_SECONDS < left <= SHARE_SECONDS
+
+
+def check_offer(
+    share: bytes, not_after: int, signature: bytes, server_key: PublicKey, wall_clock: float
+) -> None:
+    """Check that `server_key` signed this share and that it has not run out.
+
+    Raises:
+        ProtocolError: it did not, or it has.
+    """
+    try:
+        digest = SHA256.new(_signed_part(share, not_after))
+        pss.new(server_key.rsa()).verify(digest, signature)
+    except ValueError as exc:
+        raise ProtocolError("the server's signature is not valid") from exc
+    if wall_clock > not_after + SHARE_SKEW_SECONDS:
+        raise ProtocolError(
+            "what the server signed has run out; is one of the two clocks wrong?",
+        )
+
+
+def _signed_part(share: bytes, not_after: int) -> bytes:
+    return LABEL_SHARE + share + not_after.to_bytes(8, "big")
+
+
+# -- the key schedule --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKeys:
+    """One sealing key for each direction."""
+
+    client: SealingKey
+    server: SealingKey
+
+    def for_client(self) -> LinkCipher:
+        return LinkCipher(send_key=self.client, receive_key=self.server)
+
+    def for_server(self) -> LinkCipher:
+        return LinkCipher(send_key=self.server, receive_key=self.client)
+
+
+def handshake_keys(shared: bytes, hello: bytes, client_share: bytes) -> LinkKeys:
+    """k_c0 and k_s0, which seal PUBKEY and SESSION_KEY."""
+    salt = hashlib.sha256(hello + client_share).digest()
+    return LinkKeys(
+        SealingKey.from_bytes(_derive(shared, salt, LABEL_HANDSHAKE_CLIENT, SEALING_KEY_BYTES)),
+        SealingKey.from_bytes(_derive(shared, salt, LABEL_HANDSHAKE_SERVER, SEALING_KEY_BYTES)),
+    )
+
+
+def link_keys(shared: bytes, session_key: bytes, transcript: bytes) -> LinkKeys:
+    """k_c1 and k_s1, which seal the link; `transcript` is HELLO ‖ PUBKEY ‖ SESSION_KEY."""
+    salt = hashlib.sha256(transcript).digest()
+    material = shared + session_key
+    return LinkKeys(
+        SealingKey.from_bytes(_derive(material, salt, LABEL_LINK_CLIENT, SEALING_KEY_BYTES)),
+        SealingKey.from_bytes(_derive(material, salt, LABEL_LINK_SERVER, SEALING_KEY_BYTES)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSecret:
+    """The secret of one epoch of the room (PROTOCOL 6.1)."""
+
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def fresh(cls, random_bytes: RandomBytes) -> "RoomSecret":
+        """For the first epoch, and after a leave."""
+        return cls(random_bytes(ROOM_SECRET_BYTES))
+
+    def step(self) -> "RoomSecret":
+        """For the epoch after a join: who has the new one cannot find the old one."""
+        return RoomSecret(_derive(self.secret, b"", LABEL_ROOM_STEP, ROOM_SECRET_BYTES))
+
+    def message_key(self) -> SealingKey:
+        return SealingKey.from_bytes(
+            _derive(self.secret, b"", LABEL_ROOM_MESSAGE, SEALING_KEY_BYTES)
+        )
+
+    def event_key(self) -> SealingKey:
+        return SealingKey.from_bytes(_derive(self.secret, b"", LABEL_ROOM_EVENT, SEALING_KEY_BYTES))
+
+
+def _derive(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
+    """HKDF-SHA-256 (RFC 5869)."""
+    derived = HKDF(material, size, salt, SHA256, context=label)
+    assert isinstance(derived, bytes)
+    return derived

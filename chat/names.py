@@ -1,0 +1,62 @@
+"""Rules for names and text that come from people.
+
+Here: what a name may be, when two names are the same, and how text is made harmless before it is
+shown. Implements PROTOCOL 7. Knows no terminal codes but for taking them away.
+"""
+
+import unicodedata
+
+from chat.errors import UsageError
+from chat.limits import MAX_NAME_CHARS
+
+_BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and symbols that Unicode calls printable and that nobody can see."""
+
+_HARMLESS_FORMAT = frozenset("\u200c\u200d")
+"""The joiners: Persian, Hindi and family emoji are wrong without them."""
+
+
+def normalize_name(name: str) -> str:
+    """The NFC form of a name.
+
+    Raises:
+        UsageError: the name is empty, too long, not printable, or could mislead.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not name:
+        raise UsageError("a name has at least one character")
+    if len(name) > MAX_NAME_CHARS:
+        raise UsageError(f"a name has at most {MAX_NAME_CHARS} characters")
+    if not name.isprintable() or not _BLANK.isdisjoint(name):
+        raise UsageError("a name has printable characters only")
+    if name != name.strip() or unicodedata.category(name[0]).startswith("M"):
+        raise UsageError("a name begins and ends with a character that can be seen")
+    if ":" in name:
+        raise UsageError("a name has no colon, which ends it where it is shown")
+    return name
+
+
+def name_key(name: str) -> str:
+    """What two names have in common when they are the same to a reader: case, width and form do
+    not count (Unicode, chapter 3.13: compatibility caseless matching)."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", name).casefold())
+    return unicodedata.normalize("NFKD", folded.casefold())
+
+
+def printable(text: str) -> str:
+    """`text` with everything that could act on a terminal, or hide, made visible as `\\x1b`.
+
+    Control characters (C0, C1, DEL), bidirectional and other invisible formatting, line and
+    paragraph separators and lone surrogates are shown as escapes; tabs and line feeds stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_disarm, text))
+
+
+def _disarm(char: str) -> str:
+    if char in "\t\n" or char in _HARMLESS_FORMAT or char.isprintable():
+        return char
+    if unicodedata.category(char) in ("Zs", "Co", "Cn"):
+        return char
+    return char.encode("unicode_escape").decode("ascii")
