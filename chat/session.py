@@ -1,0 +1,352 @@
+"""One connection, seen from either end: the handshake, then the sealed link.
+
+A session is a state machine (PROTOCOL 4.1): bytes in, events out, bytes out. `TRANSITIONS` holds
+every legal move; a pair that is not there is the protocol error. The room, sockets and the clock
+are not known here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import ClassVar
+
+from chat import kex
+from chat.cipher import LinkCipher, RandomBytes
+from chat.errors import ProtocolError, Reason
+from chat.limits import (
+    HANDSHAKE_SECONDS,
+    MAX_FRAME_BYTES,
+    MAX_HANDSHAKE_FRAME_BYTES,
+    SESSION_KEY_BYTES,
+)
+from chat.messages import Bye, Control, Introduction, Ready, decode_control
+from chat.wire import (
+    FRAMES,
+    PROTOCOL,
+    Event,
+    Frame,
+    FrameReader,
+    Hello,
+    Link,
+    Message,
+    Pubkey,
+    Refused,
+    RoomFrame,
+    SessionKey,
+    decode_frame,
+)
+
+
+class State(Enum):
+    """Where a session is. The last two absorb: nothing comes out of them again."""
+
+    AWAIT_PUBKEY = auto()
+    SEND_SESSION_KEY = auto()
+    AWAIT_HELLO = auto()
+    AWAIT_TRUST = auto()
+    AWAIT_SESSION_KEY = auto()
+    RELAY = auto()
+    CLOSED = auto()
+    FAILED = auto()
+
+
+# -- what comes out of a session ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """At the client: this key signed the share. Nothing has been sent; `trust` goes on."""
+
+    server_key: kex.PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The link stands. At the server `name` and `public_key` are the client's, proved by READY."""
+
+    name: str
+    public_key: kex.PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Controlled:
+    """A control message arrived on the link."""
+
+    control: Control
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """Room frames arrived: a run of whole MESSAGE frames, or one of EVENT frames."""
+
+    frame_type: int
+    run: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over; the last event. `by_peer`: the peer said so itself."""
+
+    reason: Reason
+    text: str
+    by_peer: bool
+
+
+SessionEvent = HelloReceived | Established | Controlled | Relayed | Ended
+
+
+Transitions = Mapping[tuple[State, type[Frame]], tuple[Callable[..., list[SessionEvent]], State]]
+"""From a state and a frame to the handler, and the state in which it leaves the session."""
+
+
+# -- the machine -------------------------------------------------------------------------------
+
+
+class Session:
+    """What both ends have in common; `ServerSession` and `ClientSession` bring their handshakes."""
+
+    TRANSITIONS: ClassVar[Transitions] = {}
+    __slots__ = ("_link", "_out", "_random_bytes", "_reader", "deadline", "state")
+
+    def __init__(self, state: State, random_bytes: RandomBytes, now: float) -> None:
+        self.state = state
+        self.deadline: float | None = now + HANDSHAKE_SECONDS
+        self._random_bytes = random_bytes
+        self._reader = FrameReader(MAX_HANDSHAKE_FRAME_BYTES)
+        self._link: LinkCipher | None = None
+        self._out = b""
+
+    def receive(self, data: bytes) -> list[SessionEvent]:
+        """Take bytes of the peer. A breach of the protocol is not raised: it is an `Ended`, and the
+        farewell is in `data_to_send`."""
+        events: list[SessionEvent] = []
+        try:
+            for frame_type, frame in self._reader.feed(data):
+                if self.state in (State.CLOSED, State.FAILED):
+                    break
+                events += self._step(frame_type, frame)
+        except ProtocolError as error:
+            events += self._fail(error.reason, str(error))
+        return events
+
+    def receive_eof(self) -> list[SessionEvent]:
+        """The peer will send no more."""
+        if self.state in (State.CLOSED, State.FAILED):
+            return []
+        self.state = State.FAILED
+        cut = self._reader.inside_frame
+        text = "the connection broke in the middle of a frame" if cut else "the connection was lost"
+        return [Ended(Reason.LOST, text, by_peer=False)]
+
+    def time_out(self) -> list[SessionEvent]:
+        """The deadline has passed."""
+        return self._fail(Reason.TIMEOUT, "the handshake took too long")
+
+    def send(self, control: bytes) -> None:
+        """Seal an encoded control message; the link must stand."""
+        assert self._link is not None
+        sealed = self._link.seal(Link.TYPE, control, self._random_bytes)
+        self._out += Link(sealed).to_wire()
+
+    def close(self, reason: Reason, text: str = "") -> None:
+        """Say why, as well as the state allows, and take nothing more."""
+        self._say_goodbye(reason, text)
+        self.state = State.CLOSED
+        self.deadline = None
+
+    def data_to_send(self) -> bytes:
+        """The bytes that are to be sent since the last call."""
+        out, self._out = self._out, b""
+        return out
+
+    def _step(self, frame_type: int, data: bytes) -> list[SessionEvent]:
+        """The one place where a frame moves the state."""
+        frame_class = FRAMES.get(frame_type)
+        if frame_class is None:
+            raise ProtocolError(f"unknown frame type 0x{frame_type:02x}")
+        try:
+            handler, next_state = self.TRANSITIONS[self.state, frame_class]
+        except KeyError:
+            name = frame_class.__name__
+            raise ProtocolError(f"a {name} frame is out of place in {self.state.name}") from None
+        # Room frames are relayed as they came; the others are few, and have fields.
+        events = handler(self, data if issubclass(frame_class, RoomFrame) else decode_frame(data))
+        if self.state not in (State.CLOSED, State.FAILED):
+            self.state = next_state
+        return events
+
+    def _fail(self, reason: Reason, text: str) -> list[SessionEvent]:
+        if self.state in (State.CLOSED, State.FAILED):
+            return []
+        self._say_goodbye(reason, text)
+        self.state = State.FAILED
+        self.deadline = None
+        return [Ended(reason, text, by_peer=False)]
+
+    def _say_goodbye(self, reason: Reason, text: str) -> None:
+        if self.state is State.RELAY:
+            self.send(Bye(reason, text).encode())
+
+    def _enter_relay(self, link: LinkCipher) -> None:
+        self._link = link
+        self._reader.limit = MAX_FRAME_BYTES
+        self.deadline = None
+
+    def _on_control(self, frame: Link) -> list[SessionEvent]:
+        assert self._link is not None
+        control = _open_control(self._link, frame)
+        if isinstance(control, Bye):
+            self.state = State.CLOSED
+            return [Ended(control.reason, control.text, by_peer=True)]
+        return [Controlled(control)]
+
+    def _on_messages(self, run: bytes) -> list[SessionEvent]:
+        return [Relayed(Message.TYPE, run)]
+
+    def _on_events(self, run: bytes) -> list[SessionEvent]:
+        return [Relayed(Event.TYPE, run)]
+
+
+def _open_control(link: LinkCipher, frame: Link) -> Control:
+    return decode_control(link.open(Link.TYPE, frame.sealed))
+
+
+@dataclass(frozen=True, slots=True)
+class _SentSessionKey:
+    """What the server keeps between SESSION_KEY and READY."""
+
+    name: str
+    client_key: kex.PublicKey
+    link: LinkCipher
+
+
+class ServerSession(Session):
+    """A session at the server: HELLO goes out at once; AWAIT_PUBKEY, SEND_SESSION_KEY, RELAY."""
+
+    __slots__ = ("_handshake", "_offer")
+
+    def __init__(self, offer: kex.Offer, random_bytes: RandomBytes, now: float) -> None:
+        super().__init__(State.AWAIT_PUBKEY, random_bytes, now)
+        self._offer: kex.Offer | None = offer
+        self._handshake: _SentSessionKey | None = None
+        self._out = _hello_of(offer).to_wire()
+
+    def _on_pubkey(self, pubkey: Pubkey) -> list[SessionEvent]:
+        assert self._offer is not None
+        hello = _hello_of(self._offer).to_wire()
+        shared = self._offer.share.agree(pubkey.share)
+        link = kex.handshake_keys(shared, hello, pubkey.share).for_server()
+        introduction = Introduction.decode(link.open(Pubkey.TYPE, pubkey.sealed))
+        client_key = kex.PublicKey(introduction.public_key)
+        session_key = self._random_bytes(SESSION_KEY_BYTES)
+        wrapped = kex.wrap(session_key, client_key, self._random_bytes)
+        sealed = link.seal(SessionKey.TYPE, wrapped, self._random_bytes)
+        answer = SessionKey(sealed).to_wire()
+        keys = kex.link_keys(shared, session_key, hello + pubkey.to_wire() + answer)
+        self._handshake = _SentSessionKey(introduction.name, client_key, keys.for_server())
+        self._offer = None
+        self._out += answer
+        return []
+
+    def _on_ready(self, frame: Link) -> list[SessionEvent]:
+        assert self._handshake is not None
+        control = _open_control(self._handshake.link, frame)
+        if not isinstance(control, Ready):
+            raise ProtocolError("the first control message is not READY")
+        client = Established(self._handshake.name, self._handshake.client_key)
+        self._enter_relay(self._handshake.link)
+        self._handshake = None
+        return [client]
+
+    def _say_goodbye(self, reason: Reason, text: str) -> None:
+        super()._say_goodbye(reason, text)
+        if self.state in (State.AWAIT_PUBKEY, State.SEND_SESSION_KEY):
+            self._out += Refused(reason, text).to_wire()
+
+    TRANSITIONS: ClassVar[Transitions] = {
+        (State.AWAIT_PUBKEY, Pubkey): (_on_pubkey, State.SEND_SESSION_KEY),
+        (State.SEND_SESSION_KEY, Link): (_on_ready, State.RELAY),
+        (State.RELAY, Link): (Session._on_control, State.RELAY),
+        (State.RELAY, Message): (Session._on_messages, State.RELAY),
+    }
+
+
+def _hello_of(offer: kex.Offer) -> Hello:
+    return Hello(
+        PROTOCOL, offer.share.public, offer.not_after, offer.server_key.blob, offer.signature
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _SentPubkey:
+    """What the client keeps between PUBKEY and SESSION_KEY."""
+
+    shared: bytes
+    transcript: bytes
+    link: LinkCipher
+
+
+class ClientSession(Session):
+    """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY."""
+
+    __slots__ = ("_clock", "_handshake", "_hello", "_key", "_name")
+
+    def __init__(
+        self,
+        name: str,
+        key: kex.PrivateKey,
+        random_bytes: RandomBytes,
+        now: float,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        super().__init__(State.AWAIT_HELLO, random_bytes, now)
+        self._name = name
+        self._key = key
+        self._clock = wall_clock
+        self._hello: Hello | None = None
+        self._handshake: _SentPubkey | None = None
+
+    def trust(self) -> None:
+        """The server's key is the right one: introduce ourselves."""
+        assert self.state is State.AWAIT_TRUST and self._hello is not None
+        hello = self._hello.to_wire()
+        share = kex.OwnShare(self._random_bytes)
+        shared = share.agree(self._hello.share)
+        link = kex.handshake_keys(shared, hello, share.public).for_client()
+        introduction = Introduction(self._name, self._key.public.blob).encode()
+        sealed = link.seal(Pubkey.TYPE, introduction, self._random_bytes)
+        pubkey = Pubkey(share.public, sealed).to_wire()
+        self._handshake = _SentPubkey(shared, hello + pubkey, link)
+        self._hello = None
+        self._out += pubkey
+        self.state = State.AWAIT_SESSION_KEY
+
+    def _on_hello(self, hello: Hello) -> list[SessionEvent]:
+        server_key = kex.PublicKey(hello.server_key)
+        kex.check_offer(hello.share, hello.not_after, hello.signature, server_key, self._clock())
+        self._hello = hello
+        return [HelloReceived(server_key)]
+
+    def _on_session_key(self, answer: SessionKey) -> list[SessionEvent]:
+        assert self._handshake is not None
+        session_key = self._key.unwrap(self._handshake.link.open(SessionKey.TYPE, answer.sealed))
+        transcript = self._handshake.transcript + answer.to_wire()
+        keys = kex.link_keys(self._handshake.shared, session_key, transcript)
+        self._enter_relay(keys.for_client())
+        self._handshake = None
+        self.send(Ready().encode())
+        return [Established(self._name, self._key.public)]
+
+    def _on_refused(self, refused: Refused) -> list[SessionEvent]:
+        self.state = State.CLOSED
+        return [Ended(refused.reason, refused.text, by_peer=True)]
+
+    TRANSITIONS: ClassVar[Transitions] = {
+        (State.AWAIT_HELLO, Hello): (_on_hello, State.AWAIT_TRUST),
+        (State.AWAIT_HELLO, Refused): (_on_refused, State.CLOSED),
+        (State.AWAIT_SESSION_KEY, SessionKey): (_on_session_key, State.RELAY),
+        (State.AWAIT_SESSION_KEY, Refused): (_on_refused, State.CLOSED),
+        (State.RELAY, Link): (Session._on_control, State.RELAY),
+        (State.RELAY, Message): (Session._on_messages, State.RELAY),
+        (State.RELAY, Event): (Session._on_events, State.RELAY),
+    }
