@@ -1,0 +1,146 @@
+"""The server's console: what the operator sees and can do.
+
+Commands come in as lines, what happens goes out as lines. Neither sockets nor sessions are known
+here; what a command does is the server's business.
+"""
+
+import time
+from typing import Protocol
+
+from chat import transcript
+from chat.limits import CONSOLE_QUEUE_BYTES, FAREWELL_SECONDS, MESSAGE_LINES_PER_SECOND
+from chat.reactor import Reactor
+from chat.room import Member
+from chat.terminal import LineInput, LineOutput
+
+
+class Operated(Protocol):
+    """What the operator can ask of a server."""
+
+    @property
+    def relayed(self) -> int:
+        """Messages relayed so far."""
+
+    @property
+    def relayed_bytes(self) -> int:
+        """Bytes of the room's log so far."""
+
+    def members(self) -> list[Member]:
+        """Who is in the room."""
+
+    def terminate(self) -> None:
+        """Tell everybody, send what is queued, and stop. The second time: stop at once."""
+
+    def kick(self, name: str) -> bool:
+        """Put somebody out; False if nobody has that name."""
+
+    def say(self, text: str) -> None:
+        """Tell everybody something."""
+
+
+class Console:
+    """The operator's lines: what happens is shown, and commands are obeyed."""
+
+    def __init__(self, reactor: Reactor, source: int | None, output: LineOutput) -> None:
+        self._reactor = reactor
+        self._output = output
+        self._input = LineInput(reactor, source, self._on_line, lambda: None)
+        self._server: Operated | None = None
+        self._started_at = reactor.clock()
+        self._dropped = 0
+        self._second = float("-inf")
+        self._lines_left = 0
+        self._summed = 0
+        self._commands = {
+            "TERMINATE": self._on_terminate,
+            "HELP": self._on_help,
+            "WHO": self._on_who,
+            "KICK": self._on_kick,
+            "SAY": self._on_say,
+            "STATS": self._on_stats,
+        }
+
+    def obey(self, server: Operated) -> None:
+        """Begin to read commands, for this server."""
+        self._server = server
+        self._input.start()
+
+    def show(self, *lines: str) -> None:
+        """Show lines, unless so many wait already that nobody can be reading."""
+        for line in lines:
+            if self._output.queued_bytes > CONSOLE_QUEUE_BYTES:
+                self._dropped += 1
+                continue
+            if self._dropped:
+                self._output.write(transcript.lines_dropped(self._dropped))
+                self._dropped = 0
+            self._output.write(line)
+
+    def exchanged(self, count: int) -> None:
+        """So many messages were relayed. Beyond a few lines a second they are summed up."""
+        now = self._reactor.clock()
+        if now - self._second >= 1 and not self._summed:
+            self._second = now
+            self._lines_left = MESSAGE_LINES_PER_SECOND
+        if count <= self._lines_left and not self._summed:
+            self._lines_left -= count
+            self.show(*[transcript.exchanged(1, time.time())] * count)
+        elif count:
+            if not self._summed:
+                self._reactor.call_at(self._second + 1, self._show_sum)
+            self._summed += count
+
+    def _show_sum(self) -> None:
+        self.show(transcript.exchanged(self._summed, time.time()))
+        self._summed = 0
+        self._second = self._reactor.clock()
+        self._lines_left = 0
+
+    def close(self) -> None:
+        """Show the last lines."""
+        self._input.stop()
+        if self._summed:
+            self._show_sum()
+        self.show(transcript.TERMINATED, transcript.SHUT_DOWN)
+        self._output.drain(FAREWELL_SECONDS)
+
+    def _on_line(self, line: str) -> None:
+        word, _, argument = line.strip().partition(" ")
+        if not word:
+            return
+        command = self._commands.get(word.upper())
+        if command is None:
+            self.show(transcript.unknown_command(word))
+        else:
+            assert self._server is not None
+            command(self._server, argument.strip())
+
+    def _on_terminate(self, server: Operated, _argument: str) -> None:
+        server.terminate()
+
+    def _on_help(self, _server: Operated, _argument: str) -> None:
+        self.show(*transcript.HELP)
+
+    def _on_who(self, server: Operated, _argument: str) -> None:
+        members = server.members()
+        self.show(transcript.members_count(len(members)))
+        for member in members:
+            self.show(transcript.member_line(member.name, member.joined_at, member.fingerprint))
+
+    def _on_kick(self, server: Operated, name: str) -> None:
+        if not name:
+            self.show(transcript.needs_argument("KICK", "name"))
+        elif not server.kick(name):
+            self.show(transcript.nobody_named(name))
+
+    def _on_say(self, server: Operated, text: str) -> None:
+        if text:
+            server.say(text)
+        else:
+            self.show(transcript.needs_argument("SAY", "text"))
+
+    def _on_stats(self, server: Operated, _argument: str) -> None:
+        uptime = self._reactor.clock() - self._started_at
+        self.show(
+            transcript.stats(len(server.members()), server.relayed, server.relayed_bytes, uptime)
+        )

@@ -1,0 +1,198 @@
+"""Standard input and output as lines, without ever blocking the loop.
+
+The standard streams are shared with the shell that started us, so they are never switched to
+non-blocking mode: a terminal is opened anew, and to a pipe no more is written than is sure to fit.
+What the lines say is not known here.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+
+from chat.limits import CONSOLE_LINE_BYTES, CONSOLE_READ_BYTES
+from chat.reactor import Reactor
+
+
+class LineInput:
+    """Lines from a descriptor. `on_line` gets each without its end, `on_end` is called once."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        descriptor: int | None,
+        on_line: Callable[[str], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self._on_line = on_line
+        self._on_end = on_end
+        self._lines: deque[bytes] = deque()
+        self._rest = b""
+        self.paused = True
+        self._ended = descriptor is None
+        self._stopped = False
+        self.is_terminal = descriptor is not None and os.isatty(descriptor)
+        if self.is_terminal:
+            # In the background, reading is an error that `_read` sees, instead of a stop.
+            signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+            reactor.on_signals([signal.SIGCONT], self._on_continue)
+
+    def start(self) -> None:
+        """Begin reading, or go on after `pause`."""
+        if not self._stopped:
+            self.paused = False
+            self._deliver()
+            self._watch()
+
+    def pause(self) -> None:
+        """Deliver nothing for the moment; what was read already waits."""
+        self.paused = True
+        self._watch()
+
+    def stop(self) -> None:
+        """Read and deliver nothing more, not even the end."""
+        self._stopped = self.paused = True
+        self._watch()
+
+    @property
+    def waiting(self) -> int:
+        """How many lines were read and not delivered."""
+        return len(self._lines)
+
+    def _watch(self) -> None:
+        if self._descriptor is not None:
+            wanted = not (self.paused or self._ended)
+            self._reactor.watch_read(self._descriptor, self._on_readable if wanted else None)
+
+    def _on_readable(self) -> None:
+        assert self._descriptor is not None
+        try:
+            data = os.read(self._descriptor, CONSOLE_READ_BYTES)
+        except OSError:
+            if self.is_terminal and os.getpgrp() != os.tcgetpgrp(self._descriptor):
+                self._reactor.watch_read(self._descriptor, None)
+                return
+            data = b""
+        if data:
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            # More than a line may hold is cut, which leaves enough to be refused for its length.
+            self._rest = self._rest[:CONSOLE_LINE_BYTES]
+            self._lines += lines
+        else:
+            self._ended = True
+            if self._rest:
+                self._lines.append(self._rest)
+        self._deliver()
+        self._watch()
+
+    def _deliver(self) -> None:
+        while self._lines and not self.paused:
+            self._on_line(self._lines.popleft().decode(errors="replace").rstrip("\r"))
+        if self._ended and not self.paused:
+            self.stop()
+            self._on_end()
+
+    def _on_continue(self) -> None:
+        self._watch()
+
+
+def _nothing() -> None:
+    pass
+
+
+class LineOutput:
+    """Lines to a descriptor, in a queue for when it does not take them at once. `on_drained` is
+    called when such a queue has left, `on_broken` when nobody can read any more."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        descriptor: int | None,
+        encoding: str,
+    ) -> None:
+        self._reactor = reactor
+        self._encoding = encoding
+        self.on_drained: Callable[[], None] = _nothing
+        self.on_broken: Callable[[], None] = _nothing
+        self._queue = bytearray()
+        self._waiting = False
+        self._descriptor, self._nonblocking = _open_for_writing(descriptor)
+        reactor.before_wait(self._flush)
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits because nobody reads."""
+        return len(self._queue)
+
+    def write(self, line: str) -> None:
+        """Show a line; it leaves at the end of this turn."""
+        if self._descriptor is not None:
+            self._queue += line.encode(self._encoding, errors="backslashreplace") + b"\n"
+
+    def drain(self, seconds: float | None = None) -> None:
+        """Wait until everything is shown; at the most for `seconds`."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while self._queue and self._descriptor is not None:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            _wait_writable(self._descriptor, left)
+            self._write_some()
+
+    def _flush(self) -> None:
+        if not self._queue or self._waiting:
+            return
+        self._write_some()
+        if self._queue and self._descriptor is not None:
+            self._waiting = True
+            self._reactor.watch_write(self._descriptor, self._on_writable)
+
+    def _on_writable(self) -> None:
+        assert self._descriptor is not None
+        descriptor = self._descriptor
+        self._write_some()
+        if not self._queue:
+            self._waiting = False
+            self._reactor.watch_write(descriptor, None)
+            self.on_drained()
+
+    def _write_some(self) -> None:
+        """Write what fits now. When the reader is gone, so is everything that is written."""
+        try:
+            while self._queue and self._descriptor is not None:
+                if self._nonblocking:
+                    written = os.write(self._descriptor, self._queue)
+                elif _wait_writable(self._descriptor, 0):
+                    # A pipe that can be written has room for this much (POSIX, write).
+                    written = os.write(self._descriptor, self._queue[: select.PIPE_BUF])
+                else:
+                    return
+                del self._queue[:written]
+        except BlockingIOError:
+            return
+        except OSError:
+            assert self._descriptor is not None
+            self._reactor.unwatch(self._descriptor)
+            self._descriptor = None
+            self._queue.clear()
+            self.on_broken()
+
+
+def _open_for_writing(descriptor: int | None) -> tuple[int | None, bool]:
+    """The descriptor to write to, and whether a write to it returns at once."""
+    if descriptor is not None and os.isatty(descriptor):
+        with contextlib.suppress(OSError):
+            flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+            return os.open(os.ttyname(descriptor), flags), True
+    return descriptor, False
+
+
+def _wait_writable(descriptor: int, seconds: float | None) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
