@@ -1,0 +1,103 @@
+"""What the tests share: fixed keys and randomness, and a session pair in memory.
+
+The keys in `tests/keys` are for tests alone; they protect nothing.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from Cryptodome.PublicKey import RSA
+
+from chat.kex import Offer, PrivateKey
+from chat.session import ClientSession, ServerSession, SessionEvent
+
+KEYS = Path(__file__).parent / "keys"
+WALL_CLOCK = 1_700_000_000.0
+
+
+@cache
+def key(name: str) -> PrivateKey:
+    """One of the fixed key pairs: server, ira, sahnawaz, other."""
+    return PrivateKey.from_rsa(RSA.import_key((KEYS / f"{name}.pem").read_bytes()))
+
+
+class FixedBytes:
+    """A source of "random" bytes that gives the same sequence for the same seed."""
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._calls = 0
+
+    def __call__(self, size: int) -> bytes:
+        self._calls += 1
+        return hashlib.shake_256(f"{self._seed}/{self._calls}".encode()).digest(size)
+
+
+class FakeClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@cache
+def offer() -> Offer:
+    """What the fixed server offers."""
+    return Offer.make(key("server"), WALL_CLOCK, FixedBytes("offer"))
+
+
+class Pair:
+    """A client's and a server's session, joined in memory."""
+
+    def __init__(self, name: str = "Ira", client_key: str = "ira") -> None:
+        self.server = ServerSession(offer(), FixedBytes("server"), now=0.0)
+        self.client = ClientSession(
+            name, key(client_key), FixedBytes("client"), 0.0, lambda: WALL_CLOCK
+        )
+
+    def to_client(self) -> list[SessionEvent]:
+        """Carry what the server has to send."""
+        return self.client.receive(self.server.data_to_send())
+
+    def to_server(self) -> list[SessionEvent]:
+        """Carry what the client has to send."""
+        return self.server.receive(self.client.data_to_send())
+
+    def shake_hands(self) -> "Pair":
+        """Go through the whole handshake."""
+        self.to_client()
+        self.client.trust()
+        self.to_server()
+        self.to_client()
+        self.to_server()
+        return self
+
+
+Result = TypeVar("Result")
+
+
+def feed_all_ways(
+    make: Callable[[], Callable[[bytes], Iterable[Result]]], data: bytes
+) -> list[list[Result]]:
+    """Feed `data` to three fresh receivers: whole, byte by byte, and in pieces of seven bytes.
+    Returns what came out of each."""
+    results = []
+    for size in (len(data) or 1, 1, 7):
+        receive = make()
+        results.append(
+            [
+                result
+                for start in range(0, len(data), size)
+                for result in receive(data[start : start + size])
+            ]
+        )
+    return results
