@@ -7,6 +7,7 @@ Exit status: 0 done, 1 failed, 2 misused, 3 refused by the server, 4 the server'
 import argparse
 import os
 import re
+import resource
 import signal
 import sys
 from contextlib import closing
@@ -15,7 +16,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from chat import __version__
 from chat.errors import ChatError, UsageError
-from chat.limits import DEFAULT_PORT, DEFAULT_RSA_BITS, FAREWELL_SECONDS
+from chat.limits import (
+    DEFAULT_PORT,
+    DEFAULT_RSA_BITS,
+    FAREWELL_SECONDS,
+    MAX_HANDSHAKES,
+    MAX_MEMBERS,
+    SPARE_DESCRIPTORS,
+)
 from chat.names import normalize_name
 from chat.reactor import Reactor
 from chat.terminal import LineOutput
@@ -152,6 +160,7 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.console import Console
     from chat.server import Server, listen
 
+    _allow_many_descriptors()
     with listen(options.host, options.port) as listener, closing(Reactor()) as reactor:
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
         key = _load_key(options, output)
@@ -208,6 +217,16 @@ def _load_key(options: argparse.Namespace, output: LineOutput) -> "PrivateKey":
 def _descriptor_of(stream: TextIO | None) -> int | None:
     """The descriptor behind a standard stream; None when it was closed before we started."""
     return None if stream is None else stream.fileno()
+
+
+def _allow_many_descriptors() -> None:
+    """Each member takes one, and the usual limit of 1,024 is a soft one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_MEMBERS + MAX_HANDSHAKES + SPARE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _encoding() -> str:

@@ -166,7 +166,7 @@ class Client:
     def _ending(self, end: Ended) -> ChatError | None:
         """What is wrong with this ending, if anything."""
         if end.by_peer and end.reason in REFUSALS:
-            return RefusedError(end.reason, f"the server refuses: {printable(end.text)}")
+            return RefusedError(end.reason, printable(end.text))
         if end.by_peer and end.reason is Reason.CLOSING:
             return None
         if end.by_peer:

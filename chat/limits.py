@@ -76,6 +76,9 @@ MAX_MEMBERS = 10_000
 MAX_HANDSHAKES: connections that are not members yet; further ones wait in the listening queue."""
 MAX_HANDSHAKES = 4_096
 
+SPARE_DESCRIPTORS = 64
+"""Beside those of the connections: listener, console, keys, and what Python itself opens."""
+
 ACCEPT_PER_TURN = 64
 """New connections taken in one turn of the loop, so that a storm of them does not stop the talk."""
 
