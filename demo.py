@@ -1,0 +1,234 @@
+"""A conversation between real processes, told as it happens: `make demo`.
+
+One server and three clients run as they would in four terminals; one client talks through a tap on
+the wire. What each of them shows is printed with its name before it, and of one message also what
+the tap saw. Exits with 1 when something expected does not happen.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unicodedata
+from collections.abc import Callable
+
+from chat.limits import MAX_FRAME_BYTES
+from chat.reactor import Reactor
+from chat.wire import FrameReader, Message
+
+DEADLINE_SECONDS = 18.0
+LABEL_COLUMNS = 9
+CHAT = [sys.executable, "-m", "chat"]
+SMALL_KEYS = ["--ephemeral", "--bits", "2048"]  # for this run alone, and quickly made
+
+ZOE, BORIS, LI = "Zoë", "Борис", "李雷"
+GREETING = "Grüße aus Köln! Hört hier jemand mit?"
+
+
+class UnexpectedError(Exception):
+    """Something expected did not happen."""
+
+
+def tell(label: str, text: str) -> None:
+    """Print a line with its label, aligned also where characters are wide."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in label)
+    print(f"{label:>{LABEL_COLUMNS - wide}} │ {text}", flush=True)
+
+
+class Actor:
+    """A process whose output is told, and which can be typed at."""
+
+    def __init__(self, reactor: Reactor, label: str, arguments: list[str]) -> None:
+        self._reactor = reactor
+        self._label = label
+        self._shown = ""
+        self._told = 0
+        self.process = subprocess.Popen(
+            [*CHAT, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._input = self.process.stdin
+        self._output = self.process.stdout.fileno()
+        self._bytes = b""
+        reactor.watch_read(self._output, self._on_output)
+
+    def types(self, line: str) -> None:
+        """Type a line at this process."""
+        tell(self._label, f"> {line}")
+        self._input.write(line.encode() + b"\n")
+        self._input.flush()
+
+    def closes_its_input(self) -> None:
+        """Press Ctrl-D."""
+        tell(self._label, "> (end of input)")
+        self._input.close()
+
+    def shows(self, text: str) -> str:
+        """Wait until it shows `text`, after what was waited for before; the line it stands in."""
+        until(self._reactor, lambda: text in self._shown, f"{self._label} shows {text!r}")
+        before, _, after = self._shown.partition(text)
+        line, _, self._shown = after.partition("\n")
+        return before.rpartition("\n")[2] + text + line
+
+    def never_shows(self, text: str) -> None:
+        """Check that `text` has not been shown up to the end."""
+        if text in self._bytes.decode():
+            raise UnexpectedError(f"{self._label} shows {text!r}")
+
+    def ends(self) -> None:
+        """Wait until the process is done, and well."""
+        until(self._reactor, lambda: self.process.poll() is not None, f"the end of {self._label}")
+        self._on_output()
+        if self.process.returncode != 0:
+            raise UnexpectedError(f"{self._label} ended with {self.process.returncode}")
+
+    def _on_output(self) -> None:
+        data = os.read(self._output, 65536)
+        if not data:
+            self._reactor.watch_read(self._output, None)
+            return
+        self._bytes += data
+        lines = self._bytes.decode(errors="ignore").split("\n")
+        for line in lines[self._told : -1]:
+            tell(self._label, line)
+            self._shown += line + "\n"
+        self._told = len(lines) - 1
+
+
+class Tap:
+    """Somebody on the wire: passes everything on, and keeps a copy."""
+
+    def __init__(self, reactor: Reactor, port: int) -> None:
+        self._reactor = reactor
+        self._server = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.seen = b""
+        self.sent_by_client = b""
+        reactor.watch_read(self._listener.fileno(), self._on_connection)
+
+    def _on_connection(self) -> None:
+        client = self._listener.accept()[0]
+        server = socket.create_connection(self._server)
+        self._pass_on(client, server, from_client=True)
+        self._pass_on(server, client, from_client=False)
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, *, from_client: bool) -> None:
+        def on_data() -> None:
+            data = source.recv(65536)
+            self.seen += data
+            if from_client:
+                self.sent_by_client += data
+            if data:
+                target.sendall(data)
+            else:
+                self._reactor.watch_read(source.fileno(), None)
+                target.shutdown(socket.SHUT_WR)
+
+        self._reactor.watch_read(source.fileno(), on_data)
+
+    def message(self) -> bytes:
+        """The first message that the client sent, as it was on the wire."""
+        for frame_type, frame in FrameReader(MAX_FRAME_BYTES).feed(self.sent_by_client):
+            if frame_type == Message.TYPE:
+                return frame
+        raise UnexpectedError("no message passed the tap")
+
+
+def until(reactor: Reactor, condition: Callable[[], bool], what: str) -> None:
+    """Take turns until something holds."""
+    while not condition():
+        if time.monotonic() > STARTED + DEADLINE_SECONDS:
+            raise UnexpectedError(f"waited in vain for: {what}")
+        reactor.turn(0.05)
+
+
+def converse(reactor: Reactor, actors: list[Actor]) -> None:
+    """The conversation."""
+
+    def start(label: str, *arguments: str) -> Actor:
+        actors.append(Actor(reactor, label, [*arguments, *SMALL_KEYS]))
+        return actors[-1]
+
+    server = start("server", "server", "--port", "0")
+    port = server.shows("Running on port: ").rpartition(" ")[2]
+    fingerprint = server.shows("Fingerprint: ").rpartition(" ")[2]
+    tap = Tap(reactor, int(port))
+
+    zoe = start(ZOE, "client", "127.0.0.1", str(tap.port), ZOE, "--fingerprint", fingerprint)
+    zoe.shows("Now you can start")
+    boris = start(BORIS, "client", "127.0.0.1", port, BORIS)
+    boris.shows("Now you can start")
+    zoe.shows(f"New person joined the room. Username: {BORIS}")
+
+    zoe.types(GREETING)
+    boris.shows(f"{ZOE}: {GREETING}")
+    server.shows("Message exchanged")
+    for line in hex_dump(tap.message()):
+        tell("the wire", line)
+    if any(secret.encode() in tap.seen for secret in (GREETING, ZOE, BORIS)):
+        raise UnexpectedError("the tap could read along")
+    boris.types("Привет, Зоя! 👋 Nobody but us.")
+    zoe.shows(f"{BORIS}: Привет")
+
+    li = start(LI, "client", "127.0.0.1", port, LI)
+    li.shows("Now you can start")
+    zoe.shows(f"New person joined the room. Username: {LI}")
+    li.types("你好！我来晚了。")
+    zoe.shows(f"{LI}: 你好")
+    boris.shows(f"{LI}: 你好")
+    li.never_shows(GREETING)
+
+    boris.closes_its_input()
+    boris.ends()
+    zoe.shows(f"{BORIS} left the server.")
+    zoe.types("EXIT")
+    zoe.ends()
+    server.shows(f"{ZOE} left the server.")
+    li.shows(f"{ZOE} left the server.")
+    server.types("TERMINATE")
+    li.shows("The server has shut down.")
+    li.ends()
+    server.shows("Server is shut down")
+    server.ends()
+
+
+def hex_dump(data: bytes) -> list[str]:
+    """16 bytes a line, and beside them what of it is text."""
+    rows = [data[start : start + 16] for start in range(0, len(data), 16)]
+    return [
+        f"{row.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in row)}"
+        for row in rows
+    ]
+
+
+def main() -> int:
+    """Run the demo; 0 when everything happened as it should."""
+    reactor = Reactor()
+    actors: list[Actor] = []
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["XDG_CONFIG_HOME"] = home
+        try:
+            converse(reactor, actors)
+        except UnexpectedError as error:
+            tell("demo", f"FAILED: {error}")
+            return 1
+        finally:
+            for actor in actors:
+                actor.process.kill()
+            reactor.close()
+    tell("demo", f"all as expected, in {time.monotonic() - STARTED:.1f} s")
+    return 0
+
+
+STARTED = time.monotonic()
+
+if __name__ == "__main__":
+    sys.exit(main())
