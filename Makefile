@@ -2,18 +2,20 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 9443
 NAME ?= $(USER)
+SEEDS ?= 20000
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m chat
 
-.PHONY: help demo server client test check format lint types tests bench clean
+.PHONY: help demo server client test check format lint types tests soak bench clean
 
 help:
 	@echo "make demo               watch an encrypted conversation between real processes"
 	@echo "make test               everything that is tested: format, lint, types, tests"
 	@echo "make server             run a room (HOST, PORT)"
 	@echo "make client NAME=ira    join it (HOST, PORT)"
+	@echo "make soak               simulate many more rooms than the tests do (SEEDS)"
 	@echo "make bench              measure the server"
 	@echo "make clean              remove what these made"
 
@@ -44,6 +46,9 @@ tests: $(VENV)/ready-dev
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+soak: $(VENV)/ready-dev
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks

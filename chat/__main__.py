@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,8 +21,11 @@ from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
     FAREWELL_SECONDS,
+    GRACE_SECONDS,
     MAX_HANDSHAKES,
     MAX_MEMBERS,
+    PATIENCE_SECONDS,
+    RATE,
     SPARE_DESCRIPTORS,
 )
 from chat.names import normalize_name
@@ -61,7 +65,8 @@ def _report(text: str, hint: str, status: int) -> int:
 
 def _require_cryptodome() -> None:
     try:
-        from Cryptodome.Protocol.DH import import_x25519_public_key  # noqa: F401
+        if not hasattr(import_module("Cryptodome.Protocol.DH"), "import_x25519_public_key"):
+            raise ImportError
     except ImportError as exc:
         raise ChatError(
             "the package pycryptodomex (3.21 or newer) is not installed",
@@ -90,6 +95,20 @@ def parser() -> argparse.ArgumentParser:
         default=DEFAULT_PORT,
         help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
+    server.add_argument(
+        "--grace",
+        type=_number,
+        default=GRACE_SECONDS,
+        metavar="SECONDS",
+        help="how long who lost the connection keeps the place (default: %(default)s)",
+    )
+    server.add_argument(
+        "--rate",
+        type=_number,
+        default=RATE,
+        metavar="N",
+        help="messages a second of one member; 0 is no limit (default: %(default)s)",
+    )
     client = roles.add_parser(
         "client",
         help="join a room",
@@ -101,8 +120,15 @@ def parser() -> argparse.ArgumentParser:
     client.add_argument(
         "--fingerprint",
         type=_fingerprint,
-        metavar="SHA256:…",
+        metavar="SHA256:...",
         help="the server's fingerprint, if you were told it",
+    )
+    client.add_argument(
+        "--patience",
+        type=_number,
+        metavar="SECONDS",
+        help="how long to try again when the connection is lost "
+        f"(default: for ever, or {PATIENCE_SECONDS} in a pipe)",
     )
     for role in (server, client):
         _add_key_options(role)
@@ -146,6 +172,12 @@ def _name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _number(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
+        raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
+    return float(text)
+
+
 def _fingerprint(text: str) -> str:
     if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", text):
         raise argparse.ArgumentTypeError("a fingerprint is SHA256: and 43 letters and digits")
@@ -165,7 +197,7 @@ def _serve(options: argparse.Namespace) -> None:
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
         key = _load_key(options, output)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
-        server = Server(reactor, listener, key, console)
+        server = Server(reactor, listener, key, console, options.grace, options.rate)
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
         host, port = listener.getsockname()[:2]
         console.show(*transcript.running(host, port, key.public.fingerprint))
@@ -177,6 +209,7 @@ def _serve(options: argparse.Namespace) -> None:
 def _join(options: argparse.Namespace) -> None:
     from chat.client import Client
     from chat.identity import KNOWN_SERVERS, KnownServers, check_fingerprint
+    from chat.transport import Dialer
 
     known_servers = KnownServers(_keys(options) / KNOWN_SERVERS, read_only=options.ephemeral)
 
@@ -188,9 +221,14 @@ def _join(options: argparse.Namespace) -> None:
     with closing(Reactor()) as reactor:
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
         key = _load_key(options, output)
-        client = Client(reactor, options.name, key, trust, _descriptor_of(sys.stdin), output)
+        dialer = Dialer(reactor, options.host, options.port)
+        source = _descriptor_of(sys.stdin)
+        patience = options.patience
+        if patience is None and not _is_terminal(source):
+            patience = PATIENCE_SECONDS
+        client = Client(reactor, dialer, options.name, key, trust, source, output, patience)
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], client.leave)
-        client.run(options.host, options.port)
+        client.run()
 
 
 def _keys(options: argparse.Namespace) -> Path:
@@ -227,6 +265,10 @@ def _allow_many_descriptors() -> None:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _is_terminal(descriptor: int | None) -> bool:
+    return descriptor is not None and os.isatty(descriptor)
 
 
 def _encoding() -> str:

@@ -1,10 +1,11 @@
 """The client: joins the reactor, the socket, the session, the participant and the terminal.
 
-Nothing is decided here that the core could decide; this connects. It ends with an exception that
-says how, or without one when everything was done.
+Nothing is decided here that the core could decide; this connects, and connects again when the
+connection is lost. It ends with an exception that says how, or without one when all is done.
 """
 
 import os
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -19,20 +20,17 @@ from chat.errors import (
     UnacknowledgedError,
     UsageError,
 )
+from chat.happenings import Entered, Happening, Reconnected, Said, Warned
 from chat.kex import PrivateKey, PublicKey
-from chat.limits import CONSOLE_QUEUE_BYTES, FAREWELL_SECONDS, HANDSHAKE_SECONDS
-from chat.names import printable
-from chat.participant import (
-    Came,
-    Entered,
-    Happening,
-    Noticed,
-    Participant,
-    RoomClosed,
-    Said,
-    Warned,
-    Went,
+from chat.limits import (
+    CONSOLE_QUEUE_BYTES,
+    FAREWELL_SECONDS,
+    MAX_RETRY_SECONDS,
+    RETRY_SECONDS,
+    WELCOME_SECONDS,
 )
+from chat.names import in_line
+from chat.participant import Participant
 from chat.reactor import Reactor, Timer
 from chat.relaylog import RelayLog
 from chat.session import (
@@ -47,7 +45,14 @@ from chat.session import (
 from chat.terminal import LineInput, LineOutput
 from chat.transport import Dialer, Transport
 
-REFUSALS = (Reason.KICKED, Reason.NAME_TAKEN, Reason.NAME_INVALID, Reason.FULL)
+REFUSALS = (
+    Reason.KICKED,
+    Reason.REPLACED,
+    Reason.NAME_TAKEN,
+    Reason.NAME_INVALID,
+    Reason.FULL,
+)
+LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
 
 Trust = Callable[[PublicKey], bool]
 """Told the server's key; says whether it was known, or raises ServerKeyError."""
@@ -59,16 +64,21 @@ class Client:
     def __init__(
         self,
         reactor: Reactor,
+        dialer: Dialer,
         name: str,
         key: PrivateKey,
         trust: Trust,
         source: int | None,
         output: LineOutput,
+        patience: float | None = None,
     ) -> None:
+        """`patience`: give up after so many seconds without a connection; None: never."""
         self._reactor = reactor
+        self._dialer = dialer
         self._name = name
         self._key = key
         self._trust = trust
+        self._patience = patience
         self._input = LineInput(reactor, source, self._on_line, self._on_end_of_input)
         self._output = output
         output.on_drained = self._on_drained
@@ -76,22 +86,34 @@ class Client:
         self._participant = Participant(os.urandom)
         self._session: ClientSession | None = None
         self._transport: Transport | None = None
-        self._deadline: Timer | None = None
+        self._timer: Timer | None = None
+        self._retry: Timer | None = None
+        self._retry_seconds = RETRY_SECONDS
+        self._lost_at: float | None = None
+        self._established = False
+        self._connected_at = 0.0
+        self._muted = False
         self._not_sent = 0
         self._leaving = False
+        self._over = False
         self._error: ChatError | None = None
         reactor.before_wait(self._before_wait)
 
-    def run(self, host: str, port: int) -> None:
+    def run(self) -> None:
         """Connect, stay, leave.
 
         Raises:
             ChatError: it ended otherwise than by leaving, or not everything is acknowledged.
         """
-        Dialer(self._reactor, host, port, self._on_connected, self._end).dial()
-        self._reactor.run()
+        self._dial()
+        if not self._over:
+            self._reactor.run()
+        # Should nobody read what is left to show, a signal still ends us.
+        self._reactor.give_back_signals()
         self._output.drain()
-        missing = self._participant.unacknowledged + self._input.waiting + self._not_sent
+        missing = self._participant.unacknowledged + self._not_sent
+        if self._input.started and not self._leaving:
+            missing += self._input.count_undelivered()
         if missing:
             text = transcript.not_acknowledged(missing)
             if self._error is None:
@@ -101,41 +123,112 @@ class Client:
             raise self._error
 
     def leave(self) -> None:
-        """Leave when everything is acknowledged, or after a moment; the second time at once."""
-        if self._leaving or not self._participant.entered:
+        """Leave when everything is acknowledged, or after a moment; the second time at once, and
+        when there is no connection at once, too."""
+        again, self._leaving = self._leaving, True
+        if again or not self._participant.present:
             self._say_goodbye()
         else:
-            self._leaving = True
+            self._participant.speak_up()
             self._reactor.call_at(self._reactor.clock() + FAREWELL_SECONDS, self._say_goodbye)
 
     # -- the connection
 
+    def _dial(self) -> None:
+        self._retry = None
+        self._dialer.dial(self._on_connected, self._on_unreachable)
+
+    def _on_unreachable(self, error: TransportError) -> None:
+        if self._participant.entered:
+            self._try_again_later(error)
+        else:
+            self._end(error)
+
     def _on_connected(self, connected: socket.socket) -> None:
-        self._show(transcript.CONNECTED)
+        if self._over:
+            connected.close()
+            return
+        if not self._participant.entered:
+            self._show(transcript.CONNECTED)
         now = self._reactor.clock()
-        self._session = ClientSession(self._name, self._key, os.urandom, now, time.time)
+        self._established = False
+        first = self._participant.first_control()
+        self._session = ClientSession(self._name, self._key, first, os.urandom, now, time.time)
         self._transport = Transport(self._reactor, connected, RelayLog(0), self)
-        self._deadline = self._reactor.call_at(now + HANDSHAKE_SECONDS, self._on_deadline)
+        self._connected_at = now
+        self._arm_timer()
 
     def received(self, data: bytes) -> None:
         assert self._session is not None
-        self._handle(self._session.receive(data))
+        self._handle(self._session.receive(data, self._reactor.clock()))
 
     def receive_eof(self) -> None:
         assert self._session is not None
         self._handle(self._session.receive_eof())
 
     def closed(self) -> None:
-        self._reactor.stop()
+        if self._over:
+            self._reactor.stop()
 
-    def _on_deadline(self) -> None:
+    def _on_timer(self) -> None:
+        session, now = self._session, self._reactor.clock()
+        assert session is not None
+        if self._muted:
+            session.hear(now)
+        if now >= self._connected_at + WELCOME_SECONDS and not self._participant.present:
+            self._handle([Ended(Reason.TIMEOUT, "the server does not let us in", by_peer=False)])
+        else:
+            self._handle(session.tick(now))
+        if session is self._session and not session.over and not self._over:
+            self._arm_timer()
+
+    def _arm_timer(self) -> None:
         assert self._session is not None
-        self._handle(self._session.time_out())
+        deadline = self._session.deadline
+        if not self._participant.present:
+            deadline = min(deadline, self._connected_at + WELCOME_SECONDS)
+        self._timer = self._reactor.call_at(deadline, self._on_timer)
+
+    def _lose(self, error: TransportError) -> None:
+        """The connection is lost: say so once, and try to get it back."""
+        assert self._transport is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._session is not None:
+            self._participant.disconnect(self._session.heard_at)
+        transport, self._transport, self._session = self._transport, None, None
+        self._muted = False
+        transport.close()
+        if self._leaving and not self._participant.unacknowledged:
+            self._end(None)
+            return
+        if self._lost_at is None:
+            self._lost_at = self._reactor.clock()
+            self._show(transcript.connection_lost(str(error)))
+        self._try_again_later(error)
+
+    def _try_again_later(self, error: TransportError) -> None:
+        if self._over:
+            return
+        now = self._reactor.clock()
+        assert self._lost_at is not None
+        if self._patience is not None and now - self._lost_at >= self._patience:
+            self._end(error)
+            return
+        # Not all who lost the connection at the same moment come back at the same moment.
+        delay = self._retry_seconds * random.uniform(0.5, 1.0)
+        self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
+        self._retry = self._reactor.call_at(now + delay, self._dial)
+
+    def _try_again_now(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._dial()
 
     def _handle(self, events: list[SessionEvent]) -> None:
         try:
             for event in events:
-                if self._error is None:
+                if not self._over:
                     self._handle_one(event)
         except ProtocolError as error:
             assert self._session is not None
@@ -145,33 +238,45 @@ class Client:
             self._end(error)
 
     def _handle_one(self, event: SessionEvent) -> None:
-        assert self._session is not None
         now = self._reactor.clock()
         match event:
             case HelloReceived(server_key):
-                self._show(*transcript.EXCHANGING)
-                known = self._trust(server_key)
-                self._show(transcript.server_fingerprint(server_key.fingerprint, known))
-                self._show(transcript.SENDING_KEY)
-                self._session.trust()
+                self._meet(server_key)
             case Established():
-                self._show(transcript.EXCHANGED)
+                self._established = True
+                if not self._participant.entered:
+                    self._show(transcript.EXCHANGED)
             case Controlled(control):
                 self._show_all(self._participant.receive_control(control, now))
             case Relayed(frame_type, run):
                 self._show_all(self._participant.receive_frames(frame_type, run, now))
             case Ended():
-                self._end(self._ending(event))
+                self._on_ended(event)
 
-    def _ending(self, end: Ended) -> ChatError | None:
-        """What is wrong with this ending, if anything."""
-        if end.by_peer and end.reason in REFUSALS:
-            return RefusedError(end.reason, printable(end.text))
-        if end.by_peer and end.reason is Reason.CLOSING:
-            return None
-        if end.by_peer:
-            return TransportError(f"the server ended the connection: {printable(end.text)}")
-        return TransportError(end.text)
+    def _meet(self, server_key: PublicKey) -> None:
+        assert self._session is not None
+        again = self._participant.entered
+        if not again:
+            self._show(*transcript.EXCHANGING)
+        known = self._trust(server_key)
+        if not again:
+            self._show(transcript.server_fingerprint(server_key.fingerprint, known))
+            self._show(transcript.SENDING_KEY)
+        self._session.trust()
+
+    def _on_ended(self, end: Ended) -> None:
+        lost = end.reason in LOSSES or not self._established
+        if self._participant.entered and lost:
+            # In the handshake nobody vouches for what is said: anybody can forge a refusal.
+            self._lose(TransportError(in_line(end.text)))
+        elif end.by_peer and end.reason is Reason.CLOSING and self._participant.entered:
+            self._end(None)
+        elif end.by_peer and end.reason in REFUSALS:
+            self._end(RefusedError(end.reason, in_line(end.text)))
+        elif end.by_peer:
+            self._end(TransportError(f"the server ended the connection: {in_line(end.text)}"))
+        else:
+            self._end(TransportError(end.text))
 
     def _say_goodbye(self) -> None:
         if self._session is not None:
@@ -180,8 +285,14 @@ class Client:
 
     def _end(self, error: ChatError | None) -> None:
         """It is over: with an error, or (None) as it should be. What is queued still leaves."""
-        self._error = self._error or error
+        if self._over:
+            return
+        self._over = True
+        self._error = error
         self._input.stop()
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
         if self._transport is None:
             self._reactor.stop()
         else:
@@ -197,65 +308,85 @@ class Client:
     def _show_all(self, happenings: list[Happening]) -> None:
         for happening in happenings:
             match happening:
-                case Entered(members):
-                    assert self._deadline is not None
-                    self._deadline.cancel()
-                    self._show(*transcript.SET_UP, transcript.in_the_room(members))
-                    self._input.start()
-                case Said(name, time_ms, text, own) if not own:
-                    self._show(transcript.said(name, time_ms, text))
-                case Came(name):
-                    self._show(transcript.came(name))
-                case Went(name, reason):
-                    self._show(transcript.left(name, reason))
-                case Noticed(text):
-                    self._show(transcript.notice(text))
-                case Warned(text):
-                    self._show(transcript.warning(text))
-                case RoomClosed():
-                    self._show(transcript.SERVER_CLOSED)
+                case Said(own=True):
+                    pass  # It stands where it was typed.
+                case Entered():
+                    if not self._input.started:
+                        self._show(*transcript.SET_UP)
+                        self._input.start()
+                    self._show(*transcript.happened(happening))
+                case Reconnected():
+                    self._on_reconnected(happening)
+                case _:
+                    self._show(*transcript.happened(happening))
+
+    def _on_reconnected(self, happening: Reconnected) -> None:
+        self._lost_at = None
+        self._retry_seconds = RETRY_SECONDS
+        self._show(*transcript.happened(happening))
+        if self._participant.deadline is not None:
+            self._reactor.call_at(self._participant.deadline, _wake_up)
 
     def _on_line(self, line: str) -> None:
         if line == "EXIT":
             self._on_end_of_input()
         elif line:
-            try:
-                self._participant.say(line, int(time.time() * 1000))
-            except UsageError as error:
-                self._show(transcript.warning(str(error)))
-                self._not_sent += 1
-        if self._participant.full:
+            self._try_again_now()
+            self._say(line)
+
+    def _say(self, text: str) -> None:
+        participant = self._participant
+        try:
+            participant.say(text, int(time.time() * 1000))
+        except UsageError as error:
+            self._show(*transcript.happened(Warned(str(error))))
+            self._not_sent += 1
+        if participant.full:
             self._input.pause()
+            if self._input.is_terminal and not participant.present:
+                self._show(transcript.outbox_full(participant.unacknowledged))
 
     def _on_end_of_input(self) -> None:
+        self._input.stop()
         if self._input.is_terminal:
             self.leave()
+        elif not self._participant.present and not self._participant.unacknowledged:
+            self._end(None)
         else:
             # A script wants to know that everything arrived, however long that takes.
             self._leaving = True
-            self._input.stop()
 
     def _before_wait(self) -> None:
+        self._participant.tick(self._reactor.clock())
         transport = self._transport
         if transport is None or transport.finishing:
             return
+        if self._input.started and self._input.paused and not self._participant.full:
+            self._input.start()
         self._send()
         transport.flush()
-        if self._output.queued_bytes > CONSOLE_QUEUE_BYTES:
+        if self._output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.present:
+            self._muted = True
             transport.pause_reading()
-        if self._participant.unacknowledged == 0 and self._leaving:
+        if self._leaving and self._participant.current and not self._participant.unacknowledged:
             self._say_goodbye()
-        elif self._input.paused and self._participant.entered and not self._participant.full:
-            self._input.start()
 
     def _send(self) -> None:
-        assert self._session is not None and self._transport is not None
+        assert self._session is not None
+        assert self._transport is not None
         data = self._participant.data_to_send() + self._session.data_to_send()
         self._transport.cursor.splice(data, 0)
 
     def _on_drained(self) -> None:
-        if self._transport is not None:
+        if self._muted and self._transport is not None:
+            self._muted = False
             self._transport.resume_reading()
 
     def _on_broken(self) -> None:
+        if self._session is not None:
+            self._session.close(Reason.LEFT)
         self._end(TransportError("nobody reads what is shown"))
+
+
+def _wake_up() -> None:
+    """The participant's tick belongs to every turn; this only makes sure that there is one."""

@@ -101,7 +101,10 @@ class Console:
         self._input.stop()
         if self._summed:
             self._show_sum()
-        self.show(transcript.TERMINATED, transcript.SHUT_DOWN)
+        if self._dropped:
+            self._output.write(transcript.lines_dropped(self._dropped))
+        self._output.write(transcript.TERMINATED)
+        self._output.write(transcript.SHUT_DOWN)
         self._output.drain(FAREWELL_SECONDS)
 
     def _on_line(self, line: str) -> None:

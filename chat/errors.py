@@ -27,6 +27,7 @@ class Reason(IntEnum):
     TOO_SLOW = 5
     PROTOCOL = 6
     TIMEOUT = 7
+    REPLACED = 8
     NAME_TAKEN = 16
     NAME_INVALID = 17
     FULL = 18
@@ -40,6 +41,7 @@ REASONS = {
     Reason.TOO_SLOW: "fell too far behind the conversation",
     Reason.PROTOCOL: "does not follow the protocol",
     Reason.TIMEOUT: "was silent for too long",
+    Reason.REPLACED: "joined again from elsewhere",
     Reason.NAME_TAKEN: "the name is taken",
     Reason.NAME_INVALID: "the name cannot be used",
     Reason.FULL: "the room is full",

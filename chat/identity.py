@@ -5,11 +5,12 @@ list of known servers is in the form of OpenSSH's `known_hosts`. Implements PROT
 the user, never opens a socket.
 """
 
+import contextlib
+import errno
 import os
 import secrets
 import stat
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,8 +26,12 @@ def default_directory(environ: Mapping[str, str]) -> Path:
     """`$XDG_CONFIG_HOME/chat`, or `~/.config/chat`."""
     configured = environ.get("XDG_CONFIG_HOME", "")
     # The XDG specification: a relative path is invalid and to be ignored.
-    base = Path(configured) if configured.startswith("/") else Path("~/.config").expanduser()
-    return base / "chat"
+    if configured.startswith("/"):
+        return Path(configured) / "chat"
+    try:
+        return Path.home() / ".config" / "chat"
+    except RuntimeError as exc:
+        raise IdentityError("there is no home folder", "name a folder with --keys") from exc
 
 
 # -- key pairs ---------------------------------------------------------------------------------
@@ -47,27 +52,31 @@ def load_or_make_key(
     public_path = directory / f"{role}_public_key.pem"
     try:
         if not private_path.exists():
+            _prepare(directory)
             announce()
             _make_key(private_path, bits)
         key = _read_private_key(private_path)
         if not public_path.exists():
-            _write_new(public_path, key.rsa.public_key().export_key() + b"\n", 0o644)
+            with contextlib.suppress(FileExistsError):
+                _write_new(public_path, key.rsa.public_key().export_key() + b"\n", 0o644)
     except OSError as exc:
         raise _file_error(exc, directory) from exc
     _check_public_key(public_path, key)
     return key
 
 
+def _prepare(directory: Path) -> None:
+    """See, before the seconds that it takes to make a key, whether it can be kept."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
+
+
 def _make_key(path: Path, bits: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Before the seconds that it takes: can a file be made here at all?
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(13, os.strerror(13), str(path.parent))
     pem = PrivateKey.generate(bits).rsa.export_key(pkcs=8) + b"\n"
-    try:
+    with contextlib.suppress(FileExistsError):
+        # Should another process have been faster, its key is the one.
         _write_new(path, pem, 0o600)
-    except FileExistsError:
-        return  # Another process was faster; its key is the one.
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
@@ -91,7 +100,12 @@ def _read_private_key(path: Path) -> PrivateKey:
     if mode & 0o077:
         raise IdentityError(f"others can read the private key {path}", f"chmod 600 {path}")
     try:
-        return PrivateKey.from_rsa(RSA.import_key(pem))
+        rsa = RSA.import_key(pem)
+        if not rsa.has_private():
+            raise IdentityError(
+                f"{path} holds a public key only", "restore the private one, or move it away"
+            )
+        return PrivateKey.from_rsa(rsa)
     except ProtocolError as exc:
         raise IdentityError(f"{path}: {exc}", "move it away to have a new one made") from exc
     except (ValueError, IndexError, TypeError) as exc:
@@ -167,7 +181,7 @@ class KnownServers:
         if not self._path.exists():
             return []
         found = []
-        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
         for number, line in enumerate(lines, 1):
             fields = line.split()
             if len(fields) < 3 or fields[1] != "ssh-rsa":
@@ -175,7 +189,7 @@ class KnownServers:
             if address in fields[0].lower().split(","):
                 try:
                     found.append((number, PublicKey(b64decode(fields[2], validate=True))))
-                except Base64Error as exc:
+                except ValueError as exc:
                     raise IdentityError(
                         f"line {number} of {self._path} is damaged", "correct or remove it"
                     ) from exc

@@ -104,7 +104,7 @@ def check_strength(rsa: RSA.RsaKey) -> None:
     if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
         raise ProtocolError(f"an RSA key of {bits} bits is not taken")
     if rsa.e != RSA_EXPONENT:
-        raise ProtocolError(f"an RSA key with the exponent {rsa.e} is not taken")
+        raise ProtocolError(f"an RSA key with another exponent than {RSA_EXPONENT} is not taken")
 
 
 @dataclass(frozen=True, slots=True)

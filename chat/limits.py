@@ -44,6 +44,23 @@ EPOCH_GRACE_SECONDS = 10
 """A message under an earlier epoch is accepted for this long after the epoch ended: the sender may
 not have heard yet."""
 
+RESUME_TOKEN_BYTES = 16
+ROOM_ID_BYTES = 8
+ORIGIN_BYTES = 8
+"""Random, so that none of them is met twice; the token so that nobody can guess it."""
+
+PING_SECONDS = 30
+"""A client says PING this often, so that the server knows it is there."""
+
+WELCOME_SECONDS = 30
+"""From the connection to the whole WELCOME. A room that many join at once may take a while."""
+
+PONG_SECONDS = 15
+"""When after a PING a client has heard nothing for this long, the connection is dead."""
+
+SILENCE_SECONDS = 75
+"""A member that the server has not heard for this long, two PINGs, has lost its connection."""
+
 # -- this implementation -----------------------------------------------------------------------
 
 DEFAULT_PORT = 9443
@@ -59,14 +76,49 @@ SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 FAREWELL_SECONDS = 2
 """How long what is queued for a closing connection may take to leave."""
 
+GRACE_SECONDS = 60
+"""How long a member who lost the connection keeps its place (`--grace`)."""
+
+RETRY_SECONDS = 0.5
+MAX_RETRY_SECONDS = 15.0
+"""A client that lost the connection tries again after the first, then waits twice as long each
+time, up to the second; a random half of it is left out, so that not all come at once."""
+
+PATIENCE_SECONDS = 120
+"""A client without a person at it gives up after this long without a connection (`--patience`)."""
+
+OFFER_AGAIN_SECONDS = 30
+OFFER_AGAIN_BYTES = 8 * 1024 * 1024
+"""What was acknowledged so recently is sent again into a new room, since a server that died may not
+have passed it on to everybody."""
+
+RETURN_SECONDS = 20
+"""In a new room a client holds back what it has to say until everybody it knew is there again, for
+no longer than this: MAX_RETRY_SECONDS, and time to shake hands."""
+
+MAX_ORIGINS = 16_384
+MAX_ORIGINS_OF_ONE = 64
+"""Senders of which a participant remembers what it has shown, and runs of each; those that were
+silent for longest are forgotten. The second, so that nobody can make it forget others."""
+
+RATE = 500.0
+RATED_READ_BYTES = 4_096
+MAX_HOLD_SECONDS = 5.0
+RATE_UNIT_BYTES = 1_024
+RATE_BURST_SECONDS = 4
+"""Messages a second of one member (`--rate`), where a long one counts as several; after a silence
+that much more at once. Who sends faster is read more slowly: in small pieces, with pauses in
+between that are short enough for PINGs to be answered."""
+
 WINDOW_BYTES = 8 * 1024 * 1024
 """How much of the log is kept: the most by which a member can be behind. 50,000 short messages."""
 
 MAX_SPLICES = 4_096
 """Frames for one member alone (new keys, mostly) that it has not taken, before it is cut off."""
 
-READ_BYTES = 256 * 1024
-"""At most this much is read from one socket before the others have their turn."""
+READ_BYTES = 64 * 1024
+"""At most this much is read from one socket before the others have their turn. Reading costs six
+times as much where the buffer is so large that the C library maps it anew each time."""
 
 SEND_BYTES = 256 * 1024
 """At most this much of the log is handed to one slow socket at a time."""
@@ -90,13 +142,16 @@ BACKLOG = 4_096
 
 JOIN_INTERVAL_SECONDS = 0.05
 LEAVE_INTERVAL_SECONDS = 0.1
-"""Joins (leaves) that come faster than this share one change of the room's key."""
+INTERVAL_SECONDS_PER_MEMBER = 2e-4
+"""Joins (leaves) that come faster than this share one change of the room's key. What a change costs
+grows with the room, so in rooms of more than some hundred members the interval does, too."""
 
 JOINS_PER_STEP = 256
 """Members in one JOINED event and in one ROSTER message, which must fit into a frame."""
 
-EPOCH_KEEP_SECONDS = 60
-"""A participant keeps an ended epoch's keys for this long: the grace and a generous delay."""
+MAX_EPOCHS = 512
+"""Epochs whose keys a participant keeps. No more than 300 can end while a message under the first
+of them is still accepted (10 s of grace, 20 joins and 10 leaves a second)."""
 
 OUTBOX_MESSAGES = 1_024
 OUTBOX_BYTES = 1024 * 1024
@@ -107,6 +162,12 @@ CONSOLE_LINE_BYTES = 1024 * 1024
 
 CONSOLE_READ_BYTES = 65_536
 """At most this much is read from standard input at a time."""
+
+UNREAD_BYTES = 16 * 1024 * 1024
+"""When it is over before the input is: how much of the rest is counted."""
+
+FOREGROUND_SECONDS = 1.0
+"""In the background a terminal cannot be read: how often to look whether we are in front again."""
 
 CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal that does not take them. Beyond it the server drops lines (and says

@@ -4,12 +4,19 @@ Implements PROTOCOL 5 and 6. How these are sealed, and by whom, is not known her
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
 from chat.errors import ProtocolError, Reason
-from chat.limits import MAX_TEXT_BYTES, ROOM_SECRET_BYTES
-from chat.wire import Fields, Record, block, decode_record, decode_text, encode_reason
+from chat.limits import (
+    MAX_TEXT_BYTES,
+    ORIGIN_BYTES,
+    RESUME_TOKEN_BYTES,
+    ROOM_ID_BYTES,
+    ROOM_SECRET_BYTES,
+)
+from chat.wire import Fields, Record, block, decode_record, encode_reason
 
 # -- what is sealed in the handshake -----------------------------------------------------------
 
@@ -41,11 +48,10 @@ class Control(Record):
     """One control message (PROTOCOL 5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready(Control):
-    """Client to server, first on the link: the session key was unwrapped."""
+class _Empty(Control):
+    """A control message that says everything by its type."""
 
-    TYPE = 0x01
+    __slots__ = ()
 
     def encode_body(self) -> bytes:
         return b""
@@ -53,6 +59,62 @@ class Ready(Control):
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
         return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(_Empty):
+    """Client to server, first on the link: the session key was unwrapped."""
+
+    TYPE = 0x01
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Control):
+    """Client to server, instead of READY: go on where the connection was lost. `offset` is how far
+    the log has been read, `epoch` the last one whose key has arrived."""
+
+    TYPE = 0x07
+    member: int
+    token: bytes = field(repr=False)
+    offset: int
+    epoch: int
+
+    def encode_body(self) -> bytes:
+        return (
+            struct.pack(">I", self.member)
+            + self.token
+            + struct.pack(">QI", self.offset, self.epoch)
+        )
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(
+            fields.unsigned(4),
+            fields.take(RESUME_TOKEN_BYTES),
+            fields.unsigned(8),
+            fields.unsigned(4),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(_Empty):
+    """Server to client: what follows is the log from the offset that was asked for."""
+
+    TYPE = 0x08
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(_Empty):
+    """Client to server: are you there?"""
+
+    TYPE = 0x09
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(_Empty):
+    """Server to client: I am."""
+
+    TYPE = 0x0A
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,42 +127,60 @@ class RosterEntry:
     fingerprint: bytes
 
     def encode(self) -> bytes:
-        return b"".join(
-            (
-                struct.pack(">IQ", self.id, self.seq),
-                block(self.name.encode()),
-                block(self.fingerprint),
-            )
-        )
+        return encode_entry(self.id, self.seq, encode_identity(self.name, self.fingerprint))
 
     @classmethod
     def decode(cls, fields: Fields) -> Self:
         return cls(fields.unsigned(4), fields.unsigned(8), fields.text(), fields.block())
 
 
+def encode_identity(name: str, fingerprint: bytes) -> bytes:
+    """The part of a roster entry that stays the same."""
+    return block(name.encode()) + block(fingerprint)
+
+
+def encode_entry(member_id: int, seq: int, identity: bytes) -> bytes:
+    """A roster entry whose identity is encoded already: a roster may have thousands of them."""
+    return struct.pack(">IQ", member_id, seq) + identity
+
+
 @dataclass(frozen=True, slots=True)
 class Welcome(Control):
     """Server to client: the place in the room. Everything in the log from here on can be opened.
-    `members` members follow in ROSTER messages."""
+    `messages` MESSAGE frames came before; `members` members follow in ROSTER messages."""
 
     TYPE = 0x02
+    room: bytes
     member: int
+    token: bytes = field(repr=False)
     epoch: int
     secret: bytes = field(repr=False)
     offset: int
+    messages: int
     event_seq: int
     members: int
 
     def encode_body(self) -> bytes:
-        head = struct.pack(">II", self.member, self.epoch)
-        return head + self.secret + struct.pack(">QQI", self.offset, self.event_seq, self.members)
+        return b"".join(
+            (
+                self.room,
+                self.member.to_bytes(4, "big"),
+                self.token,
+                self.epoch.to_bytes(4, "big"),
+                self.secret,
+                struct.pack(">QQQI", self.offset, self.messages, self.event_seq, self.members),
+            )
+        )
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
         return cls(
+            fields.take(ROOM_ID_BYTES),
             fields.unsigned(4),
+            fields.take(RESUME_TOKEN_BYTES),
             fields.unsigned(4),
             fields.take(ROOM_SECRET_BYTES),
+            fields.unsigned(8),
             fields.unsigned(8),
             fields.unsigned(8),
             fields.unsigned(4),
@@ -120,6 +200,11 @@ class Roster(Control):
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
         return cls(_decode_entries(fields))
+
+
+def encode_roster(entries: Iterable[bytes]) -> bytes:
+    """A ROSTER of entries that are encoded already."""
+    return bytes((Roster.TYPE,)) + b"".join(entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +251,12 @@ class Bye(Control):
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.reason(), fields.text())
+        return cls(fields.reason(), fields.sentence())
 
 
 CONTROLS: dict[int, type[Control]] = {
-    control.TYPE: control for control in (Ready, Welcome, Roster, Rekey, Resend, Bye)
+    control.TYPE: control
+    for control in (Ready, Welcome, Roster, Rekey, Resend, Bye, Resume, Resumed, Ping, Pong)
 }
 
 
@@ -191,22 +277,38 @@ def _decode_entries(fields: Fields) -> tuple[RosterEntry, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Sealed in MESSAGE: what a member says, and when by its own clock (ms since 1970)."""
+    """Sealed in MESSAGE: what a member says, and when by its own clock (ms since 1970). `origin` is
+    random for each run of a client, and `number` counts its messages: by these a message that is
+    sent again into another room is known."""
 
     time_ms: int
-    text: str
+    origin: bytes
+    number: int
+    text: str = field(repr=False)
 
     def encode(self) -> bytes:
-        return self.time_ms.to_bytes(8, "big") + self.text.encode()
+        return b"".join(
+            (
+                self.time_ms.to_bytes(8, "big"),
+                self.origin,
+                self.number.to_bytes(8, "big"),
+                self.text.encode(),
+            )
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Raises ProtocolError."""
         fields = Fields(data)
-        time_ms, text = fields.unsigned(8), fields.rest()
-        if len(text) > MAX_TEXT_BYTES:
+        speech = cls(
+            fields.unsigned(8), fields.take(ORIGIN_BYTES), fields.unsigned(8), fields.rest_text()
+        )
+        if len(data) > SPEECH_HEADER_BYTES + MAX_TEXT_BYTES:
             raise ProtocolError("a message is too long")
-        return cls(time_ms, decode_text(text))
+        return speech
+
+
+SPEECH_HEADER_BYTES = 8 + ORIGIN_BYTES + 8
 
 
 class RoomEvent(Record):
@@ -258,7 +360,7 @@ class Notice(RoomEvent):
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        return cls(decode_text(fields.rest()))
+        return cls(fields.rest_text())
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +377,36 @@ class Closing(RoomEvent):
         return cls()
 
 
+@dataclass(frozen=True, slots=True)
+class _OfMember(RoomEvent):
+    """Something that happened to one member."""
+
+    member: int
+
+    def encode_body(self) -> bytes:
+        return self.member.to_bytes(4, "big")
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.unsigned(4))
+
+
+class Lost(_OfMember):
+    """A member lost the connection, and keeps its place for a while."""
+
+    TYPE = 0x05
+    __slots__ = ()
+
+
+class Back(_OfMember):
+    """The member is back in its place."""
+
+    TYPE = 0x06
+    __slots__ = ()
+
+
 ROOM_EVENTS: dict[int, type[RoomEvent]] = {
-    event.TYPE: event for event in (Joined, Left, Notice, Closing)
+    event.TYPE: event for event in (Joined, Left, Notice, Closing, Lost, Back)
 }
 
 

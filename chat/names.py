@@ -12,6 +12,14 @@ from chat.limits import MAX_NAME_CHARS
 _BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters and symbols that Unicode calls printable and that nobody can see."""
 
+_IGNORABLE = (
+    ("\u034f", "\u034f"),
+    ("\u180b", "\u180f"),
+    ("\ufe00", "\ufe0f"),
+    ("\U000e0100", "\U000e01ef"),
+)
+"""Marks that are printable and change at most the style of the character before them."""
+
 _HARMLESS_FORMAT = frozenset("\u200c\u200d")
 """The joiners: Persian, Hindi and family emoji are wrong without them."""
 
@@ -37,10 +45,15 @@ def normalize_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """What two names have in common when they are the same to a reader: case, width and form do
-    not count (Unicode, chapter 3.13: compatibility caseless matching)."""
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", name).casefold())
+    """What two names have in common when they are the same to a reader: case, width, form and what
+    cannot be seen do not count (Unicode, 3.13: NFKC_Casefold)."""
+    seen = "".join(char for char in name if not _is_ignorable(char))
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", seen).casefold())
     return unicodedata.normalize("NFKD", folded.casefold())
+
+
+def _is_ignorable(char: str) -> bool:
+    return any(first <= char <= last for first, last in _IGNORABLE)
 
 
 def printable(text: str) -> str:
@@ -60,3 +73,8 @@ def _disarm(char: str) -> str:
     if unicodedata.category(char) in ("Zs", "Co", "Cn"):
         return char
     return char.encode("unicode_escape").decode("ascii")
+
+
+def in_line(text: str) -> str:
+    """As `printable`, and line feeds made visible, too: for what must not begin another line."""
+    return printable(text).replace("\n", "\\n")

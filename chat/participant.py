@@ -1,111 +1,82 @@
-"""The client's half of the conversation: keys of the epochs, opening, the outbox.
+"""The client's half of the conversation: keys of the epochs, opening, acknowledging.
 
 Implements PROTOCOL 6 as a client does it. Frames and control messages in, things to show and frames
 out. Sockets, the screen and the handshake are not known here.
 """
 
-from collections import deque
-from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from chat.cipher import RandomBytes, SealingKey, sealed_bytes
 from chat.errors import OpenError, ProtocolError, Reason, UsageError
+from chat.happenings import (
+    Came,
+    Entered,
+    Happening,
+    Noticed,
+    Reconnected,
+    Returned,
+    RoomClosed,
+    Said,
+    Vanished,
+    Warned,
+    Went,
+)
 from chat.kex import RoomSecret
-from chat.limits import EPOCH_KEEP_SECONDS, MAX_TEXT_BYTES, OUTBOX_BYTES, OUTBOX_MESSAGES
+from chat.limits import (
+    MAX_EPOCHS,
+    MAX_ORIGINS,
+    MAX_ORIGINS_OF_ONE,
+    MAX_TEXT_BYTES,
+    OFFER_AGAIN_SECONDS,
+    ORIGIN_BYTES,
+    OUTBOX_BYTES,
+    OUTBOX_MESSAGES,
+    RETURN_SECONDS,
+)
 from chat.messages import (
+    Back,
     Closing,
     Control,
     Joined,
     Left,
+    Lost,
     Notice,
+    Ready,
     Rekey,
     Resend,
+    Resume,
+    Resumed,
+    RoomEvent,
     Roster,
     RosterEntry,
     Speech,
     Welcome,
     decode_room_event,
 )
+from chat.outbox import Outbox
 from chat.wire import Event, Message, room_header, room_headers
-
-# -- what there is to show ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """We are in; these are the members, ourselves among them."""
-
-    members: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """Somebody said something; `own` when it is ours, which acknowledges it."""
-
-    name: str
-    time_ms: int
-    text: str
-    own: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Came:
-    """Somebody joined."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Went:
-    """Somebody left."""
-
-    name: str
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Noticed:
-    """The server's operator says something."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class RoomClosed:
-    """The room has come to its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """Something is not as it should be; said once for each sender and kind."""
-
-    text: str
-
-
-Happening = Entered | Said | Came | Went | Noticed | RoomClosed | Warned
-
-
-# -- the participant ---------------------------------------------------------------------------
 
 
 class _Peer:
     """Another member (or ourselves, or the server), and how far we have heard it."""
 
-    __slots__ = ("name", "seq", "warned")
+    __slots__ = ("fingerprint", "name", "passed_over", "seq", "warned")
 
-    def __init__(self, name: str, seq: int) -> None:
+    def __init__(self, name: str, seq: int, fingerprint: bytes) -> None:
         self.name = name
         self.seq = seq
+        self.passed_over = seq
+        self.fingerprint = fingerprint
         self.warned: set[str] = set()
 
 
 class _Epoch:
     """An epoch's secret and its keys, derived when they are first needed."""
 
-    __slots__ = ("_event_key", "_message_key", "ended_at", "secret")
+    __slots__ = ("_event_key", "_message_key", "secret")
 
     def __init__(self, secret: RoomSecret) -> None:
         self.secret = secret
-        self.ended_at = float("inf")
         self._message_key: SealingKey | None = None
         self._event_key: SealingKey | None = None
 
@@ -122,55 +93,94 @@ class _Epoch:
         return self._event_key
 
 
-@dataclass(frozen=True, slots=True)
-class _Unacknowledged:
-    seq: int
-    speech: Speech = field(repr=False)
+class Standing(Enum):
+    """How we stand with the server."""
+
+    DISCONNECTED = auto()
+    ENTERING = auto()
+    """Welcomed, but not told all names."""
+    CATCHING_UP = auto()
+    """Being told what we missed, at the end of which comes RESEND."""
+    AWAITING_OTHERS = auto()
+    """In a new room, where those whom we knew are not yet back to hear us."""
+    CURRENT = auto()
 
 
 _SERVER = 0
+_NOWHERE = 2**64 - 1
+_MAX_EPOCH = 2**32 - 1
+_MAX_OFFSET = 2**63
+
+
+_PRESENT = (Standing.CATCHING_UP, Standing.AWAITING_OTHERS, Standing.CURRENT)
 
 
 class Participant:
-    """A member's view of the room.
+    """A member's view of the room, over one connection after the other.
 
-    Invariants: `_epochs` holds consecutive epochs of which `_epoch` is the last, and the first
-    is no earlier than the one we were welcomed to. `_outbox` holds consecutive sequence numbers.
+    Invariants: `_epochs` holds epochs of which `_epoch` is the last, and the first is no earlier
+    than the one we were welcomed to. `_offset` and `_messages` count what we have taken of the log.
     """
 
     def __init__(self, random_bytes: RandomBytes) -> None:
         self._random_bytes = random_bytes
+        self._standing = Standing.DISCONNECTED
+        self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
+        self._out: list[bytes] = []
+        # Of the membership:
+        self._room = b""
         self._id = 0
+        self._token = b""
+        self._offset = 0
+        self._messages = 0
+        self._missed = 0
+        self._peers: dict[int, _Peer] = {}
+        self._peers_to_come = 0
+        # Of the epochs:
+        self._epochs: dict[int, _Epoch] = {}
         self._epoch = 0
         self._first_epoch = 0
-        self._members_missing = 0
         self._awaiting_rekey = False
-        self._epochs: dict[int, _Epoch] = {}
-        self._peers: dict[int, _Peer] = {}
-        self._outbox: deque[_Unacknowledged] = deque()
-        self._outbox_bytes = 0
-        self._seq = 0
-        self._out: list[bytes] = []
+        self._held = 0
+        # Of the whole run; `_awaited` are the keys of those to wait for in a new room, `_shown` the
+        # last number that was shown, by the sender's key and run.
+        self._entered = False
+        self._is_new = False
+        self._changed_room = False
+        self._awaited: set[bytes] = set()
+        self._awaited_until = 0.0
+        self._shown: dict[bytes, dict[bytes, int]] = {}
 
     # -- what is typed
 
     @property
     def entered(self) -> bool:
-        """Whether we are in and know who else is."""
-        return self._id != 0 and not self._members_missing
+        """Whether we have been in."""
+        return self._entered
+
+    @property
+    def present(self) -> bool:
+        """Whether we are in the room now, be it to listen."""
+        return self._standing in _PRESENT
+
+    @property
+    def current(self) -> bool:
+        """Whether what is said now is sent now."""
+        return self._standing is Standing.CURRENT
 
     @property
     def unacknowledged(self) -> int:
         """How many messages are under way."""
-        return len(self._outbox)
+        return len(self._outbox.messages)
 
     @property
     def full(self) -> bool:
         """Whether so much is under way that nothing more should be said for the moment."""
-        return len(self._outbox) >= OUTBOX_MESSAGES or self._outbox_bytes >= OUTBOX_BYTES
+        return self.unacknowledged >= OUTBOX_MESSAGES or self._outbox.size >= OUTBOX_BYTES
 
     def say(self, text: str, time_ms: int) -> None:
-        """Send a message, stamped with our clock in milliseconds since 1970.
+        """Send a message, now or when the connection is back. `time_ms` is our clock's, in
+        milliseconds since 1970.
 
         Raises:
             UsageError: the text is longer than a message may be.
@@ -181,11 +191,9 @@ class Participant:
                 f"a message of {size} bytes is too long",
                 f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
             )
-        self._seq += 1
-        message = _Unacknowledged(self._seq, Speech(time_ms, text))
-        self._outbox.append(message)
-        self._outbox_bytes += size
-        self._send(message)
+        seq = self._outbox.add(time_ms, text)
+        if self.current:
+            self._send_from(seq)
 
     def data_to_send(self) -> bytes:
         """The frames that are to be sent since the last call."""
@@ -193,13 +201,57 @@ class Participant:
         self._out.clear()
         return data
 
-    def _send(self, message: _Unacknowledged) -> None:
-        content = message.speech.encode()
-        header = room_header(
-            Message.TYPE, self._epoch, self._id, message.seq, sealed_bytes(len(content))
-        )
+    def _send(self, seq: int, speech: Speech) -> None:
+        content = speech.encode()
+        header = room_header(Message.TYPE, self._epoch, self._id, seq, sealed_bytes(len(content)))
         key = self._epochs[self._epoch].message_key
         self._out.append(header + key.seal(header, content, self._random_bytes))
+
+    def _send_from(self, seq: int) -> None:
+        """Send all there is from a sequence number on; between LEFT and its REKEY, later: under the
+        old key who has left could read it."""
+        if self._awaiting_rekey:
+            self._held = min(self._held or seq, seq)
+            return
+        for number, speech in self._outbox.numbered(seq):
+            self._send(number, speech)
+            self._outbox.sent_seq = max(self._outbox.sent_seq, number)
+
+    # -- connections come and go
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._awaited_until if self._standing is Standing.AWAITING_OTHERS else None
+
+    def tick(self, now: float) -> None:
+        """Time has passed: enough of it to wait for others no longer, perhaps."""
+        if self.deadline is not None and now >= self.deadline:
+            self.speak_up()
+
+    def speak_up(self) -> None:
+        """Hold back no longer what there is to say."""
+        if self._standing is Standing.AWAITING_OTHERS:
+            self._standing = Standing.CURRENT
+            self._awaited.clear()
+            self._send_from(self._outbox.first_seq)
+
+    def first_control(self) -> Ready | Resume:
+        """What to say first on a new link."""
+        if not self._token:
+            return Ready()
+        # Who was not told all names has no place to go on from: asks for a new welcome.
+        offset = _NOWHERE if self._peers_to_come else self._offset
+        return Resume(self._id, self._token, offset, self._epoch)
+
+    def disconnect(self, heard_at: float) -> None:
+        """The connection, on which something was heard last at `heard_at`, is lost; what is said
+        from now on waits for the next one."""
+        if self._standing is not Standing.DISCONNECTED:
+            self._outbox.forget_before(heard_at - OFFER_AGAIN_SECONDS)
+        self._standing = Standing.DISCONNECTED
+        self._held = 0
+        self._out.clear()
 
     # -- what arrives on the link
 
@@ -209,56 +261,119 @@ class Participant:
         Raises:
             ProtocolError: it makes no sense here.
         """
-        match control:
-            case Welcome() if not self._id:
+        match control, self._standing:
+            case Welcome(), Standing.DISCONNECTED:
                 return self._on_welcome(control)
-            case Roster() if self._members_missing:
-                return self._on_roster(control)
-            case Rekey() if self._awaiting_rekey and control.epoch == self._epoch + 1:
+            case Roster(), Standing.ENTERING:
+                return self._on_roster(control, now)
+            case Resumed(), Standing.DISCONNECTED if self._token and not self._peers_to_come:
+                self._standing = Standing.CATCHING_UP
+                return [Reconnected(0, new_room=False, awaiting=False)]
+            case Rekey(), _ if self._expects(control):
                 self._awaiting_rekey = False
-                self._begin_epoch(RoomSecret(control.secret), now)
+                self._begin_epoch(RoomSecret(control.secret))
+                held, self._held = self._held, 0
+                if held:
+                    self._send_from(held)
                 return []
-            case Resend() if self.entered:
-                for message in self._outbox:
-                    if message.seq >= control.seq:
-                        self._send(message)
+            case Resend(), Standing.CATCHING_UP | Standing.AWAITING_OTHERS if self._awaited:
+                self._standing = Standing.AWAITING_OTHERS
+                return []
+            case Resend(), Standing.CATCHING_UP | Standing.CURRENT:
+                self._standing = Standing.CURRENT
+                self._send_from(control.seq)
                 return []
         raise ProtocolError(f"a {type(control).__name__} message is out of place")
 
+    def _expects(self, rekey: Rekey) -> bool:
+        return (
+            self._standing in _PRESENT and self._awaiting_rekey and rekey.epoch == self._epoch + 1
+        )
+
     def _on_welcome(self, welcome: Welcome) -> list[Happening]:
+        """A place in the room: our first, a new one, or, when the server no longer has the log from
+        where we were, a later point of the one we have."""
+        if welcome.member == _SERVER or not welcome.members or welcome.offset > _MAX_OFFSET:
+            raise ProtocolError("a welcome that makes no sense")
+        same_room = welcome.room == self._room
+        if same_room:
+            self._missed += max(0, welcome.messages - self._messages)
+        if welcome.token != self._token:
+            self._outbox.start_over(offer_again=not same_room)
+            if self._entered and not same_room:
+                self._changed_room = True
+                self._awaited |= {peer.fingerprint for peer in self._peers.values()}
+            self._is_new = True
+            self._epochs.clear()
+        self._standing = Standing.ENTERING
+        self._room = welcome.room
         self._id = welcome.member
-        self._first_epoch = self._epoch = welcome.epoch
+        self._token = welcome.token
+        self._offset = welcome.offset
+        self._messages = welcome.messages
+        self._peers = {_SERVER: _Peer("the server", welcome.event_seq, b"")}
+        self._peers_to_come = welcome.members
+        self._epoch = self._first_epoch = welcome.epoch
         self._epochs[welcome.epoch] = _Epoch(RoomSecret(welcome.secret))
-        self._members_missing = welcome.members
-        self._peers[_SERVER] = _Peer("the server", welcome.event_seq)
+        self._awaiting_rekey = False
         return []
 
-    def _on_roster(self, roster: Roster) -> list[Happening]:
-        if len(roster.entries) > self._members_missing:
+    def _on_roster(self, roster: Roster, now: float) -> list[Happening]:
+        if len(roster.entries) > self._peers_to_come:
             raise ProtocolError("more members than the welcome said")
-        self._members_missing -= len(roster.entries)
+        self._peers_to_come -= len(roster.entries)
         for entry in roster.entries:
             self._add(entry)
-        if self._members_missing:
+        if self._peers_to_come:
             return []
         if self._id not in self._peers:
             raise ProtocolError("we are not in the list of members")
-        members = (peer.name for number, peer in self._peers.items() if number != _SERVER)
-        return [Entered(tuple(members))]
+        return self._on_entered(now)
+
+    def _on_entered(self, now: float) -> list[Happening]:
+        """All names are known. What the roster says of our own messages acknowledges them: they are
+        in a part of the log that we shall not see."""
+        accepted = self._peers[self._id].seq
+        if accepted > self._outbox.sent_seq:
+            raise ProtocolError("the server counts messages that we did not send")
+        while self._outbox.first_seq <= accepted:
+            self._outbox.acknowledge(now)
+        self._awaited -= {peer.fingerprint for peer in self._peers.values()}
+        reconnected = self._entered
+        self._entered = True
+        happenings: list[Happening] = []
+        if self._is_new:
+            self._is_new = False
+            self._begin_membership(now)
+            names = (peer.name for number, peer in self._peers.items() if number != _SERVER)
+            happenings.append(Entered(tuple(names)))
+        else:
+            self._standing = Standing.CATCHING_UP
+        if reconnected:
+            awaiting = self._standing is Standing.AWAITING_OTHERS
+            happenings.insert(0, Reconnected(self._missed, self._changed_room, awaiting))
+        self._changed_room = False
+        self._missed = 0
+        return happenings
+
+    def _begin_membership(self, now: float) -> None:
+        self._awaited_until = now + RETURN_SECONDS
+        self._standing = Standing.AWAITING_OTHERS
+        if not self._awaited:
+            self.speak_up()
 
     def _add(self, entry: RosterEntry) -> None:
         if entry.id in self._peers:
             raise ProtocolError("a member is in the room twice")
-        self._peers[entry.id] = _Peer(entry.name, entry.seq)
+        self._peers[entry.id] = _Peer(entry.name, entry.seq, entry.fingerprint)
 
-    def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
-        self._epochs[self._epoch].ended_at = now
+    def _begin_epoch(self, secret: RoomSecret) -> None:
+        if self._epoch >= _MAX_EPOCH:
+            raise ProtocolError("the epochs have run out")
         self._epoch += 1
         self._epochs[self._epoch] = _Epoch(secret)
-        oldest = next(iter(self._epochs))
-        while now - self._epochs[oldest].ended_at > EPOCH_KEEP_SECONDS:
-            del self._epochs[oldest]
-            oldest += 1
+        if len(self._epochs) > MAX_EPOCHS:
+            del self._epochs[next(iter(self._epochs))]
 
     # -- what arrives in the room
 
@@ -269,7 +384,7 @@ class Participant:
             ProtocolError: the server breaks the protocol. What a single member could have got wrong
                 is not raised: it is dropped and said once.
         """
-        if not self.entered:
+        if self._standing not in _PRESENT:
             raise ProtocolError("a room frame before the welcome")
         happenings: list[Happening] = []
         for header in room_headers(run):
@@ -279,20 +394,23 @@ class Participant:
             if frame_type == Event.TYPE:
                 happenings += self._on_event(Event.from_wire(frame), now)
             else:
-                happenings += self._on_message(Message.from_wire(frame))
+                self._messages += 1
+                happenings += self._on_message(Message.from_wire(frame), now)
+            self._offset += len(frame)
         return happenings
 
-    def _on_message(self, frame: Message) -> list[Happening]:
+    def _on_message(self, frame: Message, now: float) -> list[Happening]:
         peer = self._peers.get(frame.sender)
         if peer is None or frame.sender == _SERVER:
             return self._warn(self._peers[_SERVER], "a message of somebody who is not here")
         if frame.seq <= peer.seq:
             return self._warn(peer, "a message arrived twice, and was dropped the second time")
-        if frame.epoch < self._first_epoch:
-            # Sealed before we came, by somebody who had not heard of it: not for us.
-            peer.seq = frame.seq
-            return []
         epoch = self._epochs.get(frame.epoch)
+        if epoch is None and frame.epoch < self._first_epoch:
+            # Sealed before we came, by somebody who had not heard of it: not for us. Its header
+            # cannot be checked, so its number explains a gap, but takes no other message's place.
+            peer.passed_over = max(peer.passed_over, frame.seq)
+            return []
         try:
             if epoch is None:
                 raise OpenError
@@ -302,20 +420,37 @@ class Participant:
             return self._warn(peer, "a message could not be opened, and was dropped")
         happenings = self._watch_gap(peer, frame.seq)
         peer.seq = frame.seq
+        own = frame.sender == self._id
         try:
             speech = Speech.decode(content)
         except ProtocolError as error:
+            if own:
+                raise
             return [*happenings, *self._warn(peer, f"{error}, and was dropped")]
-        own = frame.sender == self._id
         if own:
-            self._acknowledge(frame.seq, speech)
+            self._acknowledge(frame.seq, speech, now)
+        if self._is_shown(peer, speech):
+            return happenings
         return [*happenings, Said(peer.name, speech.time_ms, speech.text, own)]
 
-    def _acknowledge(self, seq: int, speech: Speech) -> None:
-        if not self._outbox or self._outbox[0] != _Unacknowledged(seq, speech):
+    def _acknowledge(self, seq: int, speech: Speech, now: float) -> None:
+        outbox = self._outbox
+        if not outbox.messages or (outbox.first_seq, outbox.messages[0]) != (seq, speech):
             raise ProtocolError("our own message came back, but not as we sent it")
-        self._outbox.popleft()
-        self._outbox_bytes -= len(speech.text.encode())
+        outbox.acknowledge(now)
+
+    def _is_shown(self, peer: _Peer, speech: Speech) -> bool:
+        """Whether this message has been shown before, in an earlier room; notes that it is now. The
+        key is the sender's, so that nobody can take away another's messages by his own."""
+        runs = self._shown.pop(peer.fingerprint, {})
+        last = runs.pop(speech.origin, 0)
+        runs[speech.origin] = max(last, speech.number)
+        self._shown[peer.fingerprint] = runs
+        if len(runs) > MAX_ORIGINS_OF_ONE:
+            del runs[next(iter(runs))]
+        if len(self._shown) > MAX_ORIGINS:
+            del self._shown[next(iter(self._shown))]
+        return speech.number <= last
 
     def _on_event(self, frame: Event, now: float) -> list[Happening]:
         server = self._peers[_SERVER]
@@ -329,29 +464,46 @@ class Participant:
             return self._warn(server, "an event could not be opened, and was dropped")
         happenings = self._watch_gap(server, frame.seq)
         server.seq = frame.seq
-        match decode_room_event(content):
+        return [*happenings, *self._apply(decode_room_event(content), now)]
+
+    def _apply(self, event: RoomEvent, now: float) -> list[Happening]:
+        match event:
             case Joined(entries):
                 for entry in entries:
                     self._add(entry)
-                self._begin_epoch(self._epochs[self._epoch].secret.step(), now)
-                return [*happenings, *(Came(entry.name) for entry in entries)]
+                    self._awaited.discard(entry.fingerprint)
+                self._begin_epoch(self._epochs[self._epoch].secret.step())
+                if not self._awaited:
+                    self.speak_up()
+                return [Came(entry.name) for entry in entries]
             case Left(departures):
                 self._awaiting_rekey = True
-                return [*happenings, *(self._remove(*departure) for departure in departures)]
+                return [self._remove(*departure) for departure in departures]
+            case Lost(member):
+                return [Vanished(self._peer_of(member).name)] if member != self._id else []
+            case Back(member):
+                return [Returned(self._peer_of(member).name)] if member != self._id else []
             case Notice(text):
-                return [*happenings, Noticed(text)]
+                return [Noticed(text)]
             case Closing():
-                return [*happenings, RoomClosed()]
+                return [RoomClosed()]
         raise AssertionError
 
+    def _peer_of(self, member: int) -> _Peer:
+        if member == _SERVER or member not in self._peers:
+            raise ProtocolError("an event about somebody who is not here")
+        return self._peers[member]
+
     def _remove(self, member: int, reason: Reason) -> Went:
-        if member in (_SERVER, self._id) or member not in self._peers:
-            raise ProtocolError("somebody left who was not here")
-        return Went(self._peers.pop(member).name, reason)
+        peer = self._peer_of(member)
+        if member == self._id:
+            raise ProtocolError("an event about somebody who is not here")
+        del self._peers[member]
+        return Went(peer.name, reason)
 
     def _watch_gap(self, peer: _Peer, seq: int) -> list[Happening]:
-        missing = seq - peer.seq - 1
-        if not missing:
+        missing = seq - max(peer.seq, peer.passed_over) - 1
+        if missing <= 0:
             return []
         text = f"{missing} of {peer.name}'s messages did not arrive: somebody withheld them"
         return [Warned(text)]

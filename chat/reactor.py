@@ -194,6 +194,11 @@ class Reactor:
 
     def close(self) -> None:
         """Give back signals and descriptors."""
+        self.give_back_signals()
+        self._selector.close()
+
+    def give_back_signals(self) -> None:
+        """Let signals do again what they did before `on_signals`."""
         if self._wakeup is not None:
             signal.set_wakeup_fd(self._old_wakeup if self._old_wakeup is not None else -1)
             for signum, handler in self._old_handlers.items():
@@ -202,7 +207,6 @@ class Reactor:
             for end in self._wakeup:
                 end.close()
             self._wakeup = None
-        self._selector.close()
 
 
 def _noted(_signum: int, _frame: object) -> None:

@@ -6,6 +6,10 @@ an exact offset. What the bytes mean is not known here.
 """
 
 from collections import deque
+from collections.abc import Callable
+
+Splice = bytes | Callable[[], bytes]
+"""What is spliced in: bytes, or what makes them when their turn has come."""
 
 
 class RelayLog:
@@ -27,24 +31,23 @@ class RelayLog:
         self.end += len(entries)
         self._boundaries.append(self.end)
 
-    def trim(self) -> None:
-        """Forget the oldest entries until no more than the window is left."""
-        oldest = self.end - self.window_bytes
-        if self.start >= oldest:
-            return
-        while self._boundaries[0] < oldest:
+    def trim(self, start: int) -> None:
+        """Forget what comes before `start`, which is a boundary."""
+        while self._boundaries[0] < start:
             self._boundaries.popleft()
-        del self._bytes[: self._boundaries[0] - self.start]
-        self.start = self._boundaries[0]
+        del self._bytes[: start - self.start]
+        self.start = start
 
     @property
     def surplus(self) -> bool:
         """Whether more is kept than the window, so that `trim` is due."""
         return self.end - self.start > self.window_bytes
 
-    def is_leaving(self, offset: int) -> bool:
-        """Whether `trim` would forget the byte at `offset`."""
-        return offset < self.end - self.window_bytes
+    def start_after_trim(self) -> int:
+        """The first boundary within the window: where `trim` should begin, once who is still before
+        it is cut off."""
+        oldest = self.end - self.window_bytes
+        return next(boundary for boundary in self._boundaries if boundary >= oldest)
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from offset `start` to offset `end`."""
@@ -72,7 +75,7 @@ class Cursor:
 
     def __init__(self, log: RelayLog) -> None:
         self._log = log
-        self._splices: deque[tuple[int, bytes]] | None = None
+        self._splices: deque[tuple[int, Splice]] | None = None
         self.following = False
         self.offset = log.end
         self.unsent = b""
@@ -99,11 +102,11 @@ class Cursor:
         self.offset = offset
         self.following = True
 
-    def splice(self, data: bytes, at: int) -> None:
+    def splice(self, data: Splice, at: int) -> None:
         """Put `data` into the stream at the log's offset `at`; while the log is not followed, at
         the end."""
         if not self.following:
-            self.unsent += data
+            self.unsent += _bytes_of(data)
             return
         if self._splices is None:
             self._splices = deque()
@@ -121,6 +124,7 @@ class Cursor:
         """What to send next: at least one byte unless `idle`; of the log, at most `limit`."""
         if self._splices and not self.unsent:
             self.unsent = self._merge(self._splices, limit)
+            self._splices = self._splices or None
         if self.unsent or not self.following:
             return self.unsent
         return self._log.read(self.offset, min(self._log.end, self.offset + limit))
@@ -132,7 +136,7 @@ class Cursor:
         else:
             self.offset += size
 
-    def _merge(self, splices: deque[tuple[int, bytes]], limit: int) -> bytes:
+    def _merge(self, splices: deque[tuple[int, Splice]], limit: int) -> bytes:
         """Take the log and the splices up to the last splice that comes within `limit`."""
         parts: list[bytes] = []
         until = self.offset + limit
@@ -141,5 +145,9 @@ class Cursor:
             parts.append(self._log.read(self.offset, at))
             self.offset = at
             if at == splices[0][0]:
-                parts.append(splices.popleft()[1])
+                parts.append(_bytes_of(splices.popleft()[1]))
         return b"".join(parts)
+
+
+def _bytes_of(data: Splice) -> bytes:
+    return data if isinstance(data, bytes) else data()

@@ -7,28 +7,39 @@ text of messages are not known here.
 
 from collections import deque
 from dataclasses import dataclass
+from hmac import compare_digest
 
 from chat.cipher import RandomBytes, sealed_bytes
 from chat.errors import ProtocolError, Reason, RefusedError, UsageError
 from chat.kex import RoomSecret
 from chat.limits import (
     EPOCH_GRACE_SECONDS,
+    INTERVAL_SECONDS_PER_MEMBER,
     JOIN_INTERVAL_SECONDS,
     JOINS_PER_STEP,
     LEAVE_INTERVAL_SECONDS,
     MAX_MEMBERS,
+    RESUME_TOKEN_BYTES,
+    ROOM_ID_BYTES,
+    SILENCE_SECONDS,
 )
 from chat.messages import (
+    Back,
     Closing,
     Joined,
     Left,
+    Lost,
     Notice,
     Rekey,
     Resend,
+    Resume,
+    Resumed,
     RoomEvent,
-    Roster,
     RosterEntry,
     Welcome,
+    encode_entry,
+    encode_identity,
+    encode_roster,
 )
 from chat.names import name_key, normalize_name
 from chat.relaylog import RelayLog
@@ -36,14 +47,29 @@ from chat.wire import Event, RoomHeader, room_header, room_headers
 
 
 class Member:
-    """Somebody in the room. `epoch` is the first one whose key the member has, 0 before that."""
+    """Somebody in the room. `epoch` is the first one whose key the member has, 0 before that;
+    `asked` is whether a RESEND is under way."""
 
-    __slots__ = ("asked", "epoch", "fingerprint", "id", "joined_at", "name", "seq")
+    __slots__ = (
+        "asked",
+        "epoch",
+        "fingerprint",
+        "id",
+        "identity",
+        "joined_at",
+        "name",
+        "seq",
+        "token",
+    )
 
-    def __init__(self, member_id: int, name: str, fingerprint: bytes, joined_at: float) -> None:
+    def __init__(
+        self, member_id: int, name: str, fingerprint: bytes, token: bytes, joined_at: float
+    ) -> None:
         self.id = member_id
+        self.token = token
         self.name = name
         self.fingerprint = fingerprint
+        self.identity = encode_identity(name, fingerprint)
         self.joined_at = joined_at
         self.epoch = 0
         self.seq = 0
@@ -64,17 +90,35 @@ class Delivery:
     controls: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """A fresh secret that was given out at the log's offset `at`, for who has to be told again."""
+
+    at: int
+    epoch: int
+    secret: RoomSecret
+    made_at: float
+
+
 class Room:
-    """One room. `tick` must be called before what was appended is sent, and at `deadline`.
+    """One room. `end_grace` and `tick` must be called before what was appended is sent, and at
+    `deadline`.
 
     Invariants: `members` holds who has been announced by JOINED and not yet by LEFT, but for those
     in `_departed`; `_newcomers` holds who has not been announced yet; `_names` the names of both.
-    The epochs in `_ended` are consecutive and end just before `epoch`.
+    `_lost` holds the members without a connection, in the order in which they lost it. The epochs
+    in `_ended` are consecutive and end just before `epoch`.
     """
 
-    def __init__(self, log: RelayLog, random_bytes: RandomBytes) -> None:
+    def __init__(self, log: RelayLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
+        self.id = random_bytes(ROOM_ID_BYTES)
         self.members: dict[int, Member] = {}
         self.epoch = 1
+        self.messages = 0
+        self._grace_seconds = grace_seconds
+        self._lost: dict[int, float] = {}
+        self._renewals: deque[_Renewal] = deque()
+        self._forgotten_epoch = 0
         self._log = log
         self._random_bytes = random_bytes
         self._names: dict[str, Member] = {}
@@ -103,7 +147,8 @@ class Room:
             raise RefusedError(Reason.NAME_TAKEN, f"the name {name} is taken")
         if len(self._names) >= MAX_MEMBERS:
             raise RefusedError(Reason.FULL, "")
-        member = Member(self._next_id, name, fingerprint, joined_at)
+        token = self._random_bytes(RESUME_TOKEN_BYTES)
+        member = Member(self._next_id, name, fingerprint, token, joined_at)
         self._next_id += 1
         self._names[name_key(name)] = member
         self._newcomers.append(member)
@@ -112,11 +157,74 @@ class Room:
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out; the others hear of it at the next tick."""
         del self._names[name_key(member.name)]
+        self._lost.pop(member.id, None)
         if member.id in self.members:
             del self.members[member.id]
             self._departed.append((member.id, reason))
         else:
             self._newcomers.remove(member)
+
+    def suspend(self, member: Member, now: float) -> bool:
+        """A member has lost the connection: it keeps its place until the grace is over. False if
+        there is nothing to keep, so that it must leave."""
+        if member.id not in self.members or self._grace_seconds <= 0:
+            return False
+        if member.id not in self._lost:
+            self._lost[member.id] = now
+            self._append(Lost(member.id))
+        return True
+
+    def resume(
+        self, request: Resume, fingerprint: bytes, now: float
+    ) -> tuple[Member, list[Delivery]] | None:
+        """Bring a member back to its place: to where it was in the log, or, if that is no longer
+        there, to the end of it with a new welcome. None if this is not a member that may.
+
+        RESEND is asked for at the end, so that the member, having heard everything, sends again
+        what it does not see acknowledged.
+        """
+        member = self.members.get(request.member)
+        if (
+            member is None
+            or member.fingerprint != fingerprint
+            or not compare_digest(member.token, request.token)
+        ):
+            return None
+        if self._lost.pop(member.id, None) is not None:
+            self._append(Back(member.id))
+        if self._can_continue(member, request):
+            deliveries = self._continue(member, request)
+        else:
+            deliveries = self._start_over(member, now)
+        member.asked = True
+        resend = Resend(member.seq + 1).encode()
+        return member, [*deliveries, Delivery(member, self._log.end, (resend,))]
+
+    def _can_continue(self, member: Member, request: Resume) -> bool:
+        """Whether the log from where the member was, and all keys since, are still there. The keys
+        of epochs before the member's own are not for it, whatever it asks."""
+        return (
+            self._log.start <= request.offset <= self._log.end
+            and max(member.epoch, self._forgotten_epoch) <= request.epoch <= self.epoch
+            and all(renewal.at >= request.offset for renewal in self._missed(request))
+        )
+
+    def _missed(self, request: Resume) -> list[_Renewal]:
+        return [renewal for renewal in self._renewals if renewal.epoch > request.epoch]
+
+    def _continue(self, member: Member, request: Resume) -> list[Delivery]:
+        rekeys = [
+            Delivery(member, renewal.at, (Rekey(renewal.epoch, renewal.secret.secret).encode(),))
+            for renewal in self._missed(request)
+        ]
+        return [Delivery(member, request.offset, (Resumed().encode(),)), *rekeys]
+
+    def _start_over(self, member: Member, now: float) -> list[Delivery]:
+        # The welcome's roster must not lack anybody of whom it will be said later that he left.
+        announced = self._renew(now) if self._departed else []
+        welcome = (self._welcome(member).encode(), *self._roster())
+        others = [delivery for delivery in announced if delivery.member is not member]
+        return [*others, Delivery(member, self._log.end, welcome)]
 
     def find(self, name: str) -> Member | None:
         """The member of this name, whatever its case."""
@@ -125,27 +233,56 @@ class Room:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, if nothing happens before."""
+        deadlines = []
         if self._departed:
-            return self._next_renewal
-        return self._next_step if self._newcomers else None
+            deadlines.append(self._next_renewal)
+        elif self._newcomers:
+            deadlines.append(self._next_step)
+        if self._lost:
+            deadlines.append(next(iter(self._lost.values())) + self._grace_seconds)
+        return min(deadlines, default=None)
 
     def tick(self, now: float) -> list[Delivery]:
         """Let the joins and leaves that are due take effect. Leaves come first: a newcomer must not
         hear of somebody leaving who is not in its roster."""
         deliveries: list[Delivery] = []
+        self._forget_renewals(now)
         if self._departed and now >= self._next_renewal:
-            self._next_renewal = now + LEAVE_INTERVAL_SECONDS
             deliveries += self._renew(now)
         if self._newcomers and not self._departed and now >= self._next_step:
-            self._next_step = now + JOIN_INTERVAL_SECONDS
+            self._next_step = now + self._interval(JOIN_INTERVAL_SECONDS)
             deliveries += self._step(now)
         return deliveries
 
+    def end_grace(self, now: float) -> list[Member]:
+        """Take out, and return, who has not come back in time."""
+        ended = [
+            self.members[member_id]
+            for member_id, lost_at in self._lost.items()
+            if now >= lost_at + self._grace_seconds
+        ]
+        for member in ended:
+            self.leave(member, Reason.LOST)
+        return ended
+
+    def _forget_renewals(self, now: float) -> None:
+        """Forget the secrets that nobody who may resume can need any more."""
+        oldest = now - self._grace_seconds - SILENCE_SECONDS
+        while self._renewals and (
+            self._renewals[0].made_at < oldest or self._renewals[0].at < self._log.start
+        ):
+            self._forgotten_epoch = self._renewals.popleft().epoch
+
+    def _interval(self, least: float) -> float:
+        return max(least, len(self.members) * INTERVAL_SECONDS_PER_MEMBER)
+
     def _renew(self, now: float) -> list[Delivery]:
         """Announce who left, and give a fresh secret to who stays."""
+        self._next_renewal = now + self._interval(LEAVE_INTERVAL_SECONDS)
         self._append(Left(tuple(self._departed)))
         self._departed.clear()
         self._begin_epoch(RoomSecret.fresh(self._random_bytes), now)
+        self._renewals.append(_Renewal(self._log.end, self.epoch, self._secret, now))
         rekey = (Rekey(self.epoch, self._secret.secret).encode(),)
         return [Delivery(member, self._log.end, rekey) for member in self.members.values()]
 
@@ -166,22 +303,28 @@ class Room:
 
     def _welcome(self, member: Member) -> Welcome:
         return Welcome(
+            self.id,
             member.id,
+            member.token,
             self.epoch,
             self._secret.secret,
             self._log.end,
+            self.messages,
             self._event_seq,
             len(self.members),
         )
 
     def _roster(self) -> list[bytes]:
-        entries = [member.entry() for member in self.members.values()]
+        entries = [
+            encode_entry(member.id, member.seq, member.identity) for member in self.members.values()
+        ]
         return [
-            Roster(tuple(entries[start : start + JOINS_PER_STEP])).encode()
+            encode_roster(entries[start : start + JOINS_PER_STEP])
             for start in range(0, len(entries), JOINS_PER_STEP)
         ]
 
     def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
+        self._forget_epochs(now)
         self._ended.append((self.epoch, now))
         self.epoch += 1
         self._secret = secret
@@ -189,9 +332,9 @@ class Room:
 
     # -- what is said
 
-    def submit(self, member: Member, run: bytes, now: float) -> tuple[int, list[Delivery]]:
+    def submit(self, member: Member, run: bytes, now: float) -> list[Delivery]:
         """Append a run of MESSAGE frames of a member, as far as they are in order and sealed under
-        an epoch that still counts. Returns how many were appended, and what to answer.
+        an epoch that still counts. Returns what to answer; `messages` counts what was appended.
 
         Raises:
             ProtocolError: a frame names another sender or an epoch that is not the member's. What
@@ -200,7 +343,7 @@ class Room:
         if member.id not in self.members:
             raise ProtocolError("a message before the welcome")
         oldest = self._oldest_epoch(member, now)
-        count, ask = 0, False
+        ask = False
         start = end = 0
         try:
             for header in room_headers(run):
@@ -209,7 +352,7 @@ class Room:
                 if next_in_turn and header.epoch >= oldest:
                     member.seq = header.seq
                     member.asked = ask = False
-                    count += 1
+                    self.messages += 1
                 else:
                     self._append_run(run[start:end])
                     start = header.end
@@ -219,9 +362,8 @@ class Room:
         finally:
             self._append_run(run[start:end])
         if not ask:
-            return count, []
-        resend = Resend(member.seq + 1).encode()
-        return count, [Delivery(member, self._log.end, (resend,))]
+            return []
+        return [Delivery(member, self._log.end, (Resend(member.seq + 1).encode(),))]
 
     def say(self, text: str) -> None:
         """A word of the server's operator to everybody."""
@@ -239,9 +381,12 @@ class Room:
 
     def _oldest_epoch(self, member: Member, now: float) -> int:
         """The oldest epoch under which this member's messages are accepted now."""
+        self._forget_epochs(now)
+        return max(self._ended[0][0] if self._ended else self.epoch, member.epoch)
+
+    def _forget_epochs(self, now: float) -> None:
         while self._ended and now - self._ended[0][1] > EPOCH_GRACE_SECONDS:
             self._ended.popleft()
-        return max(self._ended[0][0] if self._ended else self.epoch, member.epoch)
 
     def _append_run(self, run: bytes) -> None:
         if run:

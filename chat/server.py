@@ -19,18 +19,29 @@ from chat.limits import (
     ACCEPT_PER_TURN,
     BACKLOG,
     FAREWELL_SECONDS,
+    GRACE_SECONDS,
     MAX_HANDSHAKES,
+    MAX_HOLD_SECONDS,
     MAX_SPLICES,
     MAX_TEXT_BYTES,
+    RATE,
+    RATE_BURST_SECONDS,
+    RATE_UNIT_BYTES,
+    RATED_READ_BYTES,
     SHARE_SECONDS,
     WINDOW_BYTES,
 )
+from chat.messages import Resume
+from chat.pace import TokenBucket
 from chat.reactor import Reactor, Timer
-from chat.relaylog import RelayLog
+from chat.relaylog import RelayLog, Splice
 from chat.room import Delivery, Member, Room
-from chat.session import Controlled, Ended, Established, Relayed, ServerSession, SessionEvent
+from chat.session import Controlled, Ended, Established, Relayed, ServerSession, SessionEvent, State
 from chat.transport import Transport
 from chat.wire import clip_text
+
+LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
+"""Endings that a member did not want: it may come back."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -47,7 +58,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(
             (str(address[0]), port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack
         )
-    except socket.gaierror as exc:
+    except (socket.gaierror, UnicodeError) as exc:
         raise TransportError(f"the host {host} is not known") from exc
     except OSError as exc:
         hint = ""
@@ -64,42 +75,58 @@ def listen(host: str, port: int) -> socket.socket:
 class Connection:
     """One client: its socket, its session and, once it is in, its membership."""
 
-    __slots__ = ("_deadline", "_server", "address", "member", "session", "transport")
+    __slots__ = (
+        "_bucket",
+        "_held_until",
+        "_server",
+        "_timer",
+        "address",
+        "member",
+        "session",
+        "transport",
+    )
 
     def __init__(self, server: "Server", connected: socket.socket, address: str) -> None:
+        now = server.reactor.clock()
         self._server = server
+        self._held_until = now
+        self._bucket: TokenBucket | None = None
         self.address = address
         self.member: Member | None = None
-        self.session = ServerSession(server.offer(), os.urandom, server.reactor.clock())
+        self.session = ServerSession(server.offer(), os.urandom, now)
         self.transport = Transport(server.reactor, connected, server.log, self)
-        assert self.session.deadline is not None
-        self._deadline: Timer | None = server.reactor.call_at(
-            self.session.deadline, self._on_deadline
-        )
+        self._timer = server.reactor.call_at(self.session.deadline, self._on_timer)
         self.send_session_data()
 
     def received(self, data: bytes) -> None:
-        if self.member is not None:
-            self.handle(self.session.receive(data))
+        if self.session.state is not State.AWAIT_PUBKEY:
+            before = self.session.controls_received
+            self.handle(self.session.receive(data, self._server.reactor.clock()))
+            self._server.charge(self, self.session.controls_received - before, 0)
         else:
-            # A step of the handshake costs a millisecond or two: one at a time, between messages.
+            # This costs a millisecond or two: one at a time, between messages.
             self.transport.pause_reading()
             self._server.reactor.defer(partial(self._go_on, data))
 
     def _go_on(self, data: bytes) -> None:
         if not self.transport.finishing:
             self.transport.resume_reading()
-            self.handle(self.session.receive(data))
+            self.handle(self.session.receive(data, self._server.reactor.clock()))
 
     def receive_eof(self) -> None:
         self.handle(self.session.receive_eof())
 
     def closed(self) -> None:
+        self._timer.cancel()
         self._server.forget(self)
 
-    def _on_deadline(self) -> None:
-        self._deadline = None
-        self.handle(self.session.time_out())
+    def _on_timer(self) -> None:
+        now = self._server.reactor.clock()
+        if now >= self._held_until:
+            self.handle(self.session.tick(now))
+        if not self.transport.finishing:
+            again = max(self.session.deadline, self._held_until)
+            self._timer = self._server.reactor.call_at(again, self._on_timer)
 
     def handle(self, events: list[SessionEvent]) -> None:
         """Do what the session says."""
@@ -109,37 +136,45 @@ class Connection:
             match event:
                 case Relayed(_, run):
                     self._server.relay(self, run)
-                case Established(name, key):
-                    if self._deadline is not None:
-                        self._deadline.cancel()
-                        self._deadline = None
-                    self._server.let_in(self, name, key.digest)
+                case Established():
+                    self._server.let_in(self, event)
                 case Controlled(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
-                case Ended(reason, text, _):
+                case Ended(by_peer=True):
+                    self.drop(Reason.LEFT)
+                case Ended(reason, text):
                     self.drop(reason, text)
         self.send_session_data()
 
     def send_session_data(self) -> None:
-        """Send what the session has to say, at the end of all there is."""
-        data = self.session.data_to_send()
-        if data:
-            self.transport.cursor.splice(data, self._server.log.end)
-            self._server.flush_later(self)
+        """Send what the session has to say, at the end of all there is. Nothing is sealed before
+        its turn has come: what is sealed and not sent would be missed on the link."""
+        if self.session.has_data_to_send:
+            self._server.splice(self, self.session.data_to_send, self._server.log.end)
+
+    def hold_to(self, rate: float, messages: int, size: int) -> None:
+        """Read no further for as long as this member has sent more than its rate allows."""
+        now = self._server.reactor.clock()
+        if self._bucket is None:
+            self._bucket = TokenBucket(rate, rate * RATE_BURST_SECONDS, now)
+            self.transport.read_bytes = RATED_READ_BYTES
+        wait = self._bucket.spend(max(messages, size / RATE_UNIT_BYTES), now)
+        if wait > 0:
+            self._held_until = now + min(wait, MAX_HOLD_SECONDS)
+            self.transport.pause_reading()
+            self._server.reactor.call_at(self._held_until, self.transport.resume_reading)
 
     def drop(self, reason: Reason, text: str = "") -> None:
         """End this connection: the room hears of it once, the peer is told why, the socket closes
         when that has left. What comes after the first time is ignored."""
         if self.transport.finishing:
             return
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
         self._server.part(self, reason, text)
-        self.session.close(reason, text)
+        cursor = self.transport.cursor
         if reason is not Reason.CLOSING:
-            self.transport.cursor.cut()
-        self.transport.cursor.splice(self.session.data_to_send(), self._server.log.end)
+            cursor.cut()
+        self.session.close(reason, text)
+        cursor.splice(self.session.data_to_send, self._server.log.end)
         self.transport.finish(FAREWELL_SECONDS)
 
 
@@ -147,12 +182,18 @@ class Server:
     """See the module's text. `run` returns when the server has been terminated."""
 
     def __init__(
-        self, reactor: Reactor, listener: socket.socket, key: PrivateKey, console: Console
+        self,
+        reactor: Reactor,
+        listener: socket.socket,
+        key: PrivateKey,
+        console: Console,
+        grace_seconds: float = GRACE_SECONDS,
+        rate: float = RATE,
     ) -> None:
         self.reactor = reactor
         self.log = RelayLog(WINDOW_BYTES)
-        self._room = Room(self.log, os.urandom)
-        self.relayed = 0
+        self._room = Room(self.log, os.urandom, grace_seconds)
+        self._rate = rate
         self._listener = listener
         self._key = key
         self._console = console
@@ -163,6 +204,7 @@ class Server:
         self._sent_end = 0
         self._room_timer: Timer | None = None
         self._accepting = False
+        self._exhausted = False
         self._terminating = False
         listener.setblocking(False)
         reactor.before_wait(self._before_wait)
@@ -193,17 +235,23 @@ class Server:
                 return
             try:
                 connected, address = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except BlockingIOError:
+                self._exhausted = False
                 return
+            except (InterruptedError, ConnectionAbortedError):
+                continue
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     return
-                self._console.show(transcript.OUT_OF_DESCRIPTORS)
+                if not self._exhausted:
+                    self._console.show(transcript.OUT_OF_DESCRIPTORS)
+                self._exhausted = True
                 self._stop_accepting()
                 again = self.reactor.clock() + ACCEPT_PAUSE_SECONDS
                 self.reactor.call_at(again, self._accept_again)
                 return
-            self._connections.add(Connection(self, connected, f"{address[0]}:{address[1]}"))
+            host = f"[{address[0]}]" if ":" in address[0] else address[0]
+            self._connections.add(Connection(self, connected, f"{host}:{address[1]}"))
 
     def _stop_accepting(self) -> None:
         self._accepting = False
@@ -214,8 +262,31 @@ class Server:
             self._accepting = True
             self.reactor.watch_read(self._listener.fileno(), self._accept)
 
-    def let_in(self, connection: Connection, name: str, fingerprint: bytes) -> None:
-        """A client has proved who it is: it becomes a member, or is told why not."""
+    def let_in(self, connection: Connection, client: Established) -> None:
+        """A client has proved who it is: it comes back to its place, becomes a member, or is told
+        why not."""
+        fingerprint = client.public_key.digest
+        if client.resume is None or not self._resume(connection, client.resume, fingerprint):
+            self._join(connection, client.name, fingerprint)
+        self._accept_again()
+
+    def _resume(self, connection: Connection, request: Resume, fingerprint: bytes) -> bool:
+        resumed = self._room.resume(request, fingerprint, self.reactor.clock())
+        if resumed is None:
+            return False
+        member, deliveries = resumed
+        self._take_over(member)
+        connection.member = member
+        self._members[member.id] = connection
+        self._deliver(deliveries)
+        self._console.show(transcript.returned(member.name))
+        return True
+
+    def _join(self, connection: Connection, name: str, fingerprint: bytes) -> None:
+        namesake = self._room.find(name)
+        if namesake is not None and namesake.fingerprint == fingerprint:
+            self._take_over(namesake)
+            self._room.leave(namesake, Reason.REPLACED)
         try:
             member = self._room.join(name, fingerprint, time.time())
         except RefusedError as refusal:
@@ -225,20 +296,30 @@ class Server:
         heard_by = len(self._members)
         self._members[member.id] = connection
         self._console.show(*transcript.newcomer(member.name, heard_by))
-        self._accept_again()
+
+    def _take_over(self, member: Member) -> None:
+        """A member is here anew: its old connection, dead perhaps without our knowing, goes."""
+        old = self._members.pop(member.id, None)
+        if old is not None:
+            old.member = None
+            old.drop(Reason.REPLACED)
 
     def part(self, connection: Connection, reason: Reason, text: str) -> None:
-        """A connection ends, and with it the membership, if there was one."""
+        """A connection ends. Who lost it keeps the membership for a while; for others it ends, too,
+        if there was one."""
         member = connection.member
-        if self._terminating:
+        if self._terminating or reason is Reason.REPLACED:
             return
         if member is None:
             self._console.show(transcript.refused(connection.address, text or REASONS[reason]))
             return
         connection.member = None
         del self._members[member.id]
-        self._room.leave(member, reason)
-        self._console.show(transcript.left(member.name, reason, text))
+        if reason in LOSSES and self._room.suspend(member, self.reactor.clock()):
+            self._console.show(transcript.vanished(member.name, text or REASONS[reason]))
+        else:
+            self._room.leave(member, Reason.LOST if reason in LOSSES else reason)
+            self._console.show(transcript.left(member.name, reason, text))
 
     def forget(self, connection: Connection) -> None:
         """A connection's socket is closed."""
@@ -254,48 +335,65 @@ class Server:
     def relay(self, connection: Connection, run: bytes) -> None:
         """A member has sent messages."""
         assert connection.member is not None
+        before = self._room.messages
         try:
-            count, deliveries = self._room.submit(connection.member, run, self.reactor.clock())
+            self._deliver(self._room.submit(connection.member, run, self.reactor.clock()))
         except ProtocolError as error:
+            self._console.exchanged(self._room.messages - before)
             connection.drop(error.reason, str(error))
             return
-        self.relayed += count
+        count = self._room.messages - before
         self._console.exchanged(count)
-        self._deliver(deliveries)
+        self.charge(connection, count, len(run))
 
-    def flush_later(self, connection: Connection) -> None:
-        """This connection has something of its own to send at the end of the turn."""
+    def charge(self, connection: Connection, frames: int, size: int) -> None:
+        """A member has sent so many frames, or bytes; more than its rate allows, perhaps."""
+        if self._rate and not connection.transport.finishing:
+            connection.hold_to(self._rate, frames, size)
+
+    def splice(self, connection: Connection, data: Splice, at: int) -> None:
+        """Put something into one connection's stream, to be sent at the end of the turn."""
+        cursor = connection.transport.cursor
+        cursor.splice(data, at)
         self._to_flush.add(connection)
+        if cursor.splices > MAX_SPLICES:
+            connection.drop(Reason.TOO_SLOW)
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             connection = self._members.get(delivery.member.id)
             if connection is None:
                 continue
-            for control in delivery.controls:
-                connection.session.send(control)
             cursor = connection.transport.cursor
             if not cursor.following:
                 cursor.follow(delivery.at)
-            cursor.splice(connection.session.data_to_send(), delivery.at)
-            self._to_flush.add(connection)
-            if cursor.splices > MAX_SPLICES:
-                connection.drop(Reason.TOO_SLOW)
+            sealed = partial(connection.session.seal, *delivery.controls)
+            self.splice(connection, sealed, delivery.at)
 
     def _before_wait(self) -> None:
-        """Everything that happened in this turn leaves in as few sends as can be."""
-        if not self._terminating:
-            self._deliver(self._room.tick(self.reactor.clock()))
-        self._fan_out()
-        while self._to_flush:
-            self._to_flush.pop().transport.flush()
-        if self.log.surplus:
-            self._trim()
+        """Everything that happened in this turn leaves in as few sends as can be. Sending shows
+        who is gone, of which the others are to hear at once, too."""
+        while True:
+            if not self._terminating:
+                self._tick()
+            self._fan_out()
+            while self._to_flush:
+                self._to_flush.pop().transport.flush()
+            if self.log.surplus and not self._terminating:
+                self._trim()
+            if self._sent_end == self.log.end:
+                break
         self._set_room_timer()
 
+    def _tick(self) -> None:
+        now = self.reactor.clock()
+        for member in self._room.end_grace(now):
+            self._console.show(transcript.left(member.name, Reason.LOST))
+        self._deliver(self._room.tick(now))
+
     def _fan_out(self) -> None:
-        """Send what is new to all who have had everything before it: one `send` each. The others
-        go on at their own pace when their sockets can be written."""
+        """Send what is new: one `send` each, and the same bytes, to all who have had everything
+        before it. Whose socket is full goes on at its own pace when it can be written."""
         start, self._sent_end = self._sent_end, self.log.end
         if start == self._sent_end:
             return
@@ -307,17 +405,20 @@ class Server:
             if cursor.offset == start and cursor.at_log:
                 sent = transport.try_send(data)
                 if sent == size:
-                    cursor.offset = self._sent_end
-                elif sent is not None:
-                    cursor.offset += sent
-                    transport.flush()
+                    cursor.offset += size
+                    continue
+                cursor.offset += sent or 0
+            if not transport.writing:
+                transport.flush()
 
     def _trim(self) -> None:
+        start = self.log.start_after_trim()
         for connection in list(self._members.values()):
             cursor = connection.transport.cursor
-            if cursor.following and self.log.is_leaving(cursor.offset):
+            if cursor.following and cursor.offset < start:
                 connection.drop(Reason.TOO_SLOW)
-        self.log.trim()
+        # What was appended since, of those who were cut off, is for the next time.
+        self.log.trim(start)
 
     def _set_room_timer(self) -> None:
         deadline = self._room.deadline
@@ -329,6 +430,11 @@ class Server:
         self._room_timer = None if deadline is None else self.reactor.call_at(deadline, _wake_up)
 
     # -- what the operator can do
+
+    @property
+    def relayed(self) -> int:
+        """Messages relayed so far."""
+        return self._room.messages
 
     @property
     def relayed_bytes(self) -> int:
@@ -345,18 +451,25 @@ class Server:
             self.reactor.stop()
             return
         self._room.close()
-        self._fan_out()
+        self._before_wait()
         self._terminating = True
         self._stop_accepting()
         for connection in list(self._connections):
             connection.drop(Reason.CLOSING)
+        if not self._connections:
+            self.reactor.stop()
 
     def kick(self, name: str) -> bool:
         """Put somebody out; False if nobody has that name."""
         member = self._room.find(name)
         if member is None:
             return False
-        self._members[member.id].drop(Reason.KICKED)
+        connection = self._members.get(member.id)
+        if connection is not None:
+            connection.drop(Reason.KICKED)
+        else:
+            self._room.leave(member, Reason.KICKED)
+            self._console.show(transcript.left(member.name, Reason.KICKED))
         return True
 
     def say(self, text: str) -> None:

@@ -6,7 +6,7 @@ are not known here.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import ClassVar
 
@@ -17,9 +17,12 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_FRAME_BYTES,
+    PING_SECONDS,
+    PONG_SECONDS,
     SESSION_KEY_BYTES,
+    SILENCE_SECONDS,
 )
-from chat.messages import Bye, Control, Introduction, Ready, decode_control
+from chat.messages import Bye, Control, Introduction, Ping, Pong, Ready, Resume, decode_control
 from chat.wire import (
     FRAMES,
     PROTOCOL,
@@ -62,10 +65,11 @@ class HelloReceived:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """The link stands. At the server `name` and `public_key` are the client's, proved by READY."""
+    """The link stands. At the server: with whom, as READY or RESUME has proved, and which."""
 
     name: str
     public_key: kex.PublicKey
+    resume: Resume | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +110,62 @@ class Session:
     """What both ends have in common; `ServerSession` and `ClientSession` bring their handshakes."""
 
     TRANSITIONS: ClassVar[Transitions] = {}
-    __slots__ = ("_link", "_out", "_random_bytes", "_reader", "deadline", "state")
+    __slots__ = (
+        "_answered",
+        "_controls",
+        "_link",
+        "_out",
+        "_random_bytes",
+        "_reader",
+        "_started_at",
+        "controls_received",
+        "heard_at",
+        "state",
+    )
 
     def __init__(self, state: State, random_bytes: RandomBytes, now: float) -> None:
         self.state = state
-        self.deadline: float | None = now + HANDSHAKE_SECONDS
+        self._started_at = self.heard_at = now
         self._random_bytes = random_bytes
         self._reader = FrameReader(MAX_HANDSHAKE_FRAME_BYTES)
         self._link: LinkCipher | None = None
+        self._answered = True
         self._out = b""
+        self._controls: list[bytes] = []
+        self.controls_received = 0
 
-    def receive(self, data: bytes) -> list[SessionEvent]:
+    @property
+    def over(self) -> bool:
+        """Whether nothing will come out any more."""
+        return self.state in (State.CLOSED, State.FAILED)
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do, unless something is heard before."""
+        raise AssertionError
+
+    def tick(self, now: float) -> list[SessionEvent]:
+        """Time has passed."""
+        if self.over or now < self.deadline:
+            return []
+        return self._on_deadline(now)
+
+    def _on_deadline(self, now: float) -> list[SessionEvent]:
+        raise AssertionError
+
+    def hear(self, now: float) -> None:
+        """The peer gives a sign of life; also when it is we who do not listen for a while."""
+        self.heard_at = now
+        self._answered = True
+
+    def receive(self, data: bytes, now: float) -> list[SessionEvent]:
         """Take bytes of the peer. A breach of the protocol is not raised: it is an `Ended`, and the
         farewell is in `data_to_send`."""
         events: list[SessionEvent] = []
+        self.hear(now)
         try:
             for frame_type, frame in self._reader.feed(data):
-                if self.state in (State.CLOSED, State.FAILED):
+                if self.over:
                     break
                 events += self._step(frame_type, frame)
         except ProtocolError as error:
@@ -131,33 +174,42 @@ class Session:
 
     def receive_eof(self) -> list[SessionEvent]:
         """The peer will send no more."""
-        if self.state in (State.CLOSED, State.FAILED):
+        if self.over:
             return []
         self.state = State.FAILED
         cut = self._reader.inside_frame
         text = "the connection broke in the middle of a frame" if cut else "the connection was lost"
         return [Ended(Reason.LOST, text, by_peer=False)]
 
-    def time_out(self) -> list[SessionEvent]:
-        """The deadline has passed."""
-        return self._fail(Reason.TIMEOUT, "the handshake took too long")
-
     def send(self, control: bytes) -> None:
-        """Seal an encoded control message; the link must stand."""
+        """Send an encoded control message; the link must stand. Nothing happens when it is over."""
+        if not self.over:
+            self._controls.append(control)
+
+    def seal(self, *controls: bytes) -> bytes:
+        """The LINK frames for these control messages. They must be sent in the order in which they
+        are sealed, which the link counts."""
         assert self._link is not None
-        sealed = self._link.seal(Link.TYPE, control, self._random_bytes)
-        self._out += Link(sealed).to_wire()
+        seal, random_bytes = self._link.seal, self._random_bytes
+        return b"".join(
+            Link(seal(Link.TYPE, control, random_bytes)).to_wire() for control in controls
+        )
 
     def close(self, reason: Reason, text: str = "") -> None:
         """Say why, as well as the state allows, and take nothing more."""
         self._say_goodbye(reason, text)
         self.state = State.CLOSED
-        self.deadline = None
 
     def data_to_send(self) -> bytes:
         """The bytes that are to be sent since the last call."""
         out, self._out = self._out, b""
-        return out
+        controls, self._controls = self._controls, []
+        return out + self.seal(*controls) if controls else out
+
+    @property
+    def has_data_to_send(self) -> bool:
+        """Whether `data_to_send` has something."""
+        return bool(self._out or self._controls)
 
     def _step(self, frame_type: int, data: bytes) -> list[SessionEvent]:
         """The one place where a frame moves the state."""
@@ -171,16 +223,15 @@ class Session:
             raise ProtocolError(f"a {name} frame is out of place in {self.state.name}") from None
         # Room frames are relayed as they came; the others are few, and have fields.
         events = handler(self, data if issubclass(frame_class, RoomFrame) else decode_frame(data))
-        if self.state not in (State.CLOSED, State.FAILED):
+        if not self.over:
             self.state = next_state
         return events
 
     def _fail(self, reason: Reason, text: str) -> list[SessionEvent]:
-        if self.state in (State.CLOSED, State.FAILED):
+        if self.over:
             return []
         self._say_goodbye(reason, text)
         self.state = State.FAILED
-        self.deadline = None
         return [Ended(reason, text, by_peer=False)]
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
@@ -190,13 +241,14 @@ class Session:
     def _enter_relay(self, link: LinkCipher) -> None:
         self._link = link
         self._reader.limit = MAX_FRAME_BYTES
-        self.deadline = None
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
         assert self._link is not None
         control = _open_control(self._link, frame)
+        self.controls_received += 1
         if isinstance(control, Bye):
             self.state = State.CLOSED
+            self._controls.clear()
             return [Ended(control.reason, control.text, by_peer=True)]
         return [Controlled(control)]
 
@@ -205,6 +257,9 @@ class Session:
 
     def _on_events(self, run: bytes) -> list[SessionEvent]:
         return [Relayed(Event.TYPE, run)]
+
+
+_PONG = Pong().encode()
 
 
 def _open_control(link: LinkCipher, frame: Link) -> Control:
@@ -231,6 +286,18 @@ class ServerSession(Session):
         self._handshake: _SentSessionKey | None = None
         self._out = _hello_of(offer).to_wire()
 
+    @property
+    def deadline(self) -> float:
+        """The end of the handshake; afterwards, the end of our patience with a silent member."""
+        if self.state is State.RELAY:
+            return self.heard_at + SILENCE_SECONDS
+        return self._started_at + HANDSHAKE_SECONDS
+
+    def _on_deadline(self, now: float) -> list[SessionEvent]:
+        if self.state is State.RELAY:
+            return self._fail(Reason.TIMEOUT, "")
+        return self._fail(Reason.TIMEOUT, "the handshake took too long")
+
     def _on_pubkey(self, pubkey: Pubkey) -> list[SessionEvent]:
         assert self._offer is not None
         hello = _hello_of(self._offer).to_wire()
@@ -251,22 +318,36 @@ class ServerSession(Session):
     def _on_ready(self, frame: Link) -> list[SessionEvent]:
         assert self._handshake is not None
         control = _open_control(self._handshake.link, frame)
-        if not isinstance(control, Ready):
-            raise ProtocolError("the first control message is not READY")
-        client = Established(self._handshake.name, self._handshake.client_key)
+        if not isinstance(control, Ready | Resume):
+            raise ProtocolError("the first control message is neither READY nor RESUME")
+        resume = control if isinstance(control, Resume) else None
+        client = Established(self._handshake.name, self._handshake.client_key, resume)
         self._enter_relay(self._handshake.link)
         self._handshake = None
         return [client]
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
         super()._say_goodbye(reason, text)
-        if self.state in (State.AWAIT_PUBKEY, State.SEND_SESSION_KEY):
+        if self.state is State.AWAIT_PUBKEY:
             self._out += Refused(reason, text).to_wire()
+        elif self.state is State.SEND_SESSION_KEY:
+            assert self._handshake is not None
+            self._link = self._handshake.link
+            self.send(Bye(reason, text).encode())
+
+    def _on_control(self, frame: Link) -> list[SessionEvent]:
+        events = super()._on_control(frame)
+        if events != [Controlled(Ping())]:
+            return events
+        # One answer will do for all that came before it.
+        if _PONG not in self._controls:
+            self.send(_PONG)
+        return []
 
     TRANSITIONS: ClassVar[Transitions] = {
         (State.AWAIT_PUBKEY, Pubkey): (_on_pubkey, State.SEND_SESSION_KEY),
         (State.SEND_SESSION_KEY, Link): (_on_ready, State.RELAY),
-        (State.RELAY, Link): (Session._on_control, State.RELAY),
+        (State.RELAY, Link): (_on_control, State.RELAY),
         (State.RELAY, Message): (Session._on_messages, State.RELAY),
     }
 
@@ -281,20 +362,22 @@ def _hello_of(offer: kex.Offer) -> Hello:
 class _SentPubkey:
     """What the client keeps between PUBKEY and SESSION_KEY."""
 
-    shared: bytes
+    shared: bytes = field(repr=False)
     transcript: bytes
     link: LinkCipher
 
 
 class ClientSession(Session):
-    """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY."""
+    """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY. The first thing
+    it says on the link is `first`."""
 
-    __slots__ = ("_clock", "_handshake", "_hello", "_key", "_name")
+    __slots__ = ("_clock", "_first", "_handshake", "_hello", "_key", "_name", "_pinged_at")
 
     def __init__(
         self,
         name: str,
         key: kex.PrivateKey,
+        first: Ready | Resume,
         random_bytes: RandomBytes,
         now: float,
         wall_clock: Callable[[], float],
@@ -302,12 +385,36 @@ class ClientSession(Session):
         super().__init__(State.AWAIT_HELLO, random_bytes, now)
         self._name = name
         self._key = key
+        self._first = first
         self._clock = wall_clock
+        self._pinged_at = now
         self._hello: Hello | None = None
         self._handshake: _SentPubkey | None = None
 
+    @property
+    def deadline(self) -> float:
+        """The end of the handshake; afterwards the time of the next PING, or of giving up on the
+        answer to the last one."""
+        if self.state is not State.RELAY:
+            return self._started_at + HANDSHAKE_SECONDS
+        if not self._answered:
+            return self._pinged_at + PONG_SECONDS
+        return self._pinged_at + PING_SECONDS
+
+    def _on_deadline(self, now: float) -> list[SessionEvent]:
+        if self.state is not State.RELAY:
+            return self._fail(Reason.TIMEOUT, "the server does not answer")
+        if not self._answered:
+            return self._fail(Reason.LOST, "the connection is dead")
+        self._pinged_at = now
+        self._answered = False
+        self.send(Ping().encode())
+        return []
+
     def trust(self) -> None:
-        """The server's key is the right one: introduce ourselves."""
+        """The server's key is the right one: introduce ourselves, unless it is over already."""
+        if self.over:
+            return
         assert self.state is State.AWAIT_TRUST and self._hello is not None
         hello = self._hello.to_wire()
         share = kex.OwnShare(self._random_bytes)
@@ -334,19 +441,25 @@ class ClientSession(Session):
         keys = kex.link_keys(self._handshake.shared, session_key, transcript)
         self._enter_relay(keys.for_client())
         self._handshake = None
-        self.send(Ready().encode())
-        return [Established(self._name, self._key.public)]
+        self._pinged_at = self.heard_at
+        self.send(self._first.encode())
+        return [Established(self._name, self._key.public, None)]
 
     def _on_refused(self, refused: Refused) -> list[SessionEvent]:
         self.state = State.CLOSED
         return [Ended(refused.reason, refused.text, by_peer=True)]
 
+    def _on_control(self, frame: Link) -> list[SessionEvent]:
+        events = super()._on_control(frame)
+        return [] if events == [Controlled(Pong())] else events
+
     TRANSITIONS: ClassVar[Transitions] = {
         (State.AWAIT_HELLO, Hello): (_on_hello, State.AWAIT_TRUST),
         (State.AWAIT_HELLO, Refused): (_on_refused, State.CLOSED),
+        (State.AWAIT_TRUST, Refused): (_on_refused, State.CLOSED),
         (State.AWAIT_SESSION_KEY, SessionKey): (_on_session_key, State.RELAY),
         (State.AWAIT_SESSION_KEY, Refused): (_on_refused, State.CLOSED),
-        (State.RELAY, Link): (Session._on_control, State.RELAY),
+        (State.RELAY, Link): (_on_control, State.RELAY),
         (State.RELAY, Message): (Session._on_messages, State.RELAY),
         (State.RELAY, Event): (Session._on_events, State.RELAY),
     }

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from chat.limits import CONSOLE_LINE_BYTES, CONSOLE_READ_BYTES
+from chat.limits import CONSOLE_LINE_BYTES, CONSOLE_READ_BYTES, FOREGROUND_SECONDS, UNREAD_BYTES
 from chat.reactor import Reactor
 
 
@@ -36,14 +36,15 @@ class LineInput:
         self.paused = True
         self._ended = descriptor is None
         self._stopped = False
+        self.started = False
         self.is_terminal = descriptor is not None and os.isatty(descriptor)
         if self.is_terminal:
-            # In the background, reading is an error that `_read` sees, instead of a stop.
+            # In the background, reading is then an error instead of a stop.
             signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-            reactor.on_signals([signal.SIGCONT], self._on_continue)
 
     def start(self) -> None:
         """Begin reading, or go on after `pause`."""
+        self.started = True
         if not self._stopped:
             self.paused = False
             self._deliver()
@@ -64,6 +65,23 @@ class LineInput:
         """How many lines were read and not delivered."""
         return len(self._lines)
 
+    def count_undelivered(self) -> int:
+        """How many lines there are that were not delivered, as far as they are there to be read;
+        for when it is over."""
+        unread = self._rest
+        with contextlib.suppress(OSError):
+            while self._may_have_more() and len(unread) < UNREAD_BYTES:
+                assert self._descriptor is not None
+                data = os.read(self._descriptor, CONSOLE_READ_BYTES)
+                unread += data
+                self._ended = not data
+        return self.waiting + len(unread.removesuffix(b"\n").split(b"\n")) - (not unread)
+
+    def _may_have_more(self) -> bool:
+        if self._descriptor is None or self._ended or self.is_terminal:
+            return False
+        return _can_be_read(self._descriptor)
+
     def _watch(self) -> None:
         if self._descriptor is not None:
             wanted = not (self.paused or self._ended)
@@ -73,9 +91,13 @@ class LineInput:
         assert self._descriptor is not None
         try:
             data = os.read(self._descriptor, CONSOLE_READ_BYTES)
+        except BlockingIOError:
+            return
         except OSError:
-            if self.is_terminal and os.getpgrp() != os.tcgetpgrp(self._descriptor):
+            if self._in_background():
                 self._reactor.watch_read(self._descriptor, None)
+                again = self._reactor.clock() + FOREGROUND_SECONDS
+                self._reactor.call_at(again, self._watch)
                 return
             data = b""
         if data:
@@ -87,6 +109,7 @@ class LineInput:
             self._ended = True
             if self._rest:
                 self._lines.append(self._rest)
+                self._rest = b""
         self._deliver()
         self._watch()
 
@@ -97,8 +120,11 @@ class LineInput:
             self.stop()
             self._on_end()
 
-    def _on_continue(self) -> None:
-        self._watch()
+    def _in_background(self) -> bool:
+        assert self._descriptor is not None
+        with contextlib.suppress(OSError):
+            return self.is_terminal and os.getpgrp() != os.tcgetpgrp(self._descriptor)
+        return False
 
 
 def _nothing() -> None:
@@ -122,7 +148,6 @@ class LineOutput:
         self._queue = bytearray()
         self._waiting = False
         self._descriptor, self._nonblocking = _open_for_writing(descriptor)
-        reactor.before_wait(self._flush)
 
     @property
     def queued_bytes(self) -> int:
@@ -130,9 +155,10 @@ class LineOutput:
         return len(self._queue)
 
     def write(self, line: str) -> None:
-        """Show a line; it leaves at the end of this turn."""
+        """Show a line, now or as soon as it is taken."""
         if self._descriptor is not None:
             self._queue += line.encode(self._encoding, errors="backslashreplace") + b"\n"
+            self._flush()
 
     def drain(self, seconds: float | None = None) -> None:
         """Wait until everything is shown; at the most for `seconds`."""
@@ -145,7 +171,7 @@ class LineOutput:
             self._write_some()
 
     def _flush(self) -> None:
-        if not self._queue or self._waiting:
+        if self._waiting:
             return
         self._write_some()
         if self._queue and self._descriptor is not None:
@@ -190,6 +216,12 @@ def _open_for_writing(descriptor: int | None) -> tuple[int | None, bool]:
             flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
             return os.open(os.ttyname(descriptor), flags), True
     return descriptor, False
+
+
+def _can_be_read(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _wait_writable(descriptor: int, seconds: float | None) -> bool:

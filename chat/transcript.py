@@ -5,12 +5,24 @@ trouble. Text of other people is made harmless here, right where it becomes a li
 is not known here.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from chat.errors import REASONS, Reason
+from chat.happenings import (
+    Came,
+    Entered,
+    Happening,
+    Noticed,
+    Reconnected,
+    Returned,
+    RoomClosed,
+    Said,
+    Vanished,
+    Warned,
+    Went,
+)
 from chat.kex import fingerprint_of
-from chat.names import printable
+from chat.names import in_line, printable
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
@@ -45,8 +57,16 @@ MAKING_KEY = good("Making a new RSA key, which takes a moment")
 
 def left(name: str, reason: Reason, text: str = "") -> str:
     if reason is Reason.LEFT:
-        return good(f"{printable(name)} left the server.")
-    return trouble(f"{printable(name)} left the server: {printable(text or REASONS[reason])}.")
+        return good(f"{in_line(name)} left the server.")
+    return trouble(f"{in_line(name)} left the server: {in_line(text or REASONS[reason])}.")
+
+
+def vanished(name: str, text: str = "") -> str:
+    return trouble(f"{in_line(name)} lost the connection{': ' if text else ''}{in_line(text)}.")
+
+
+def returned(name: str) -> str:
+    return good(f"{in_line(name)} is back.")
 
 
 # -- at the server -----------------------------------------------------------------------------
@@ -74,10 +94,10 @@ def running(host: str, port: int, fingerprint: str) -> list[str]:
 
 def newcomer(name: str, heard_by: int) -> list[str]:
     """A client is in; `heard_by` others were told."""
-    lines = [good(f"New connection. Username: {printable(name)}")]
+    lines = [good(f"New connection. Username: {in_line(name)}")]
     if heard_by:
         lines.append(
-            good(f"Broadcast message:  New person joined the room. Username: {printable(name)}")
+            good(f"Broadcast message:  New person joined the room. Username: {in_line(name)}")
         )
     return [
         *lines,
@@ -92,11 +112,11 @@ def exchanged(count: int, seconds: float) -> str:
 
 
 def refused(address: str, text: str) -> str:
-    return trouble(f"{address} was refused: {printable(text)}.")
+    return trouble(f"{address} was refused: {in_line(text)}.")
 
 
 def member_line(name: str, since: float, key_digest: bytes) -> str:
-    return good(f"{printable(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
+    return good(f"{in_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
 
 
 def members_count(count: int) -> str:
@@ -104,11 +124,11 @@ def members_count(count: int) -> str:
 
 
 def nobody_named(name: str) -> str:
-    return trouble(f"Nobody here is called {printable(name)}.")
+    return trouble(f"Nobody here is called {in_line(name)}.")
 
 
 def unknown_command(word: str) -> str:
-    return trouble(f"Unknown command: {printable(word)}. HELP lists the commands.")
+    return trouble(f"Unknown command: {in_line(word)}. HELP lists the commands.")
 
 
 def needs_argument(word: str, argument: str) -> str:
@@ -117,7 +137,8 @@ def needs_argument(word: str, argument: str) -> str:
 
 def stats(members: int, messages: int, log_bytes: int, uptime: float) -> str:
     return good(
-        f"{members} members, {messages} messages exchanged, {log_bytes} bytes relayed, "
+        f"{members} member{'' if members == 1 else 's'}, "
+        f"{messages} message{'' if messages == 1 else 's'} exchanged, {log_bytes} bytes relayed, "
         f"up for {uptime:.0f} s"
     )
 
@@ -139,31 +160,48 @@ SET_UP = [
     good("Initial set up had been completed!"),
     good("Now you can start to exchange messages"),
 ]
-SERVER_CLOSED = trouble("The server has shut down.")
 
 
 def server_fingerprint(of: str, known: bool) -> str:
     return good(f"Fingerprint of the server: {of}" + (" (known)" if known else " (new)"))
 
 
-def in_the_room(names: Iterable[str]) -> str:
-    return good("In the room: " + ", ".join(map(printable, names)))
+def connection_lost(text: str) -> str:
+    return trouble(f"{text[:1].upper()}{text[1:]}; trying to get it back.")
 
 
-def said(name: str, time_ms: int, text: str) -> str:
-    return f"{time_of(time_ms / 1000)} {printable(name)}: {_lines(text)}"
+def outbox_full(count: int) -> str:
+    return trouble(f"{count} messages wait for the connection; no more can be taken.")
 
 
-def came(name: str) -> str:
-    return good(f"New person joined the room. Username: {printable(name)}")
-
-
-def notice(text: str) -> str:
-    return good(f"The server says: {_lines(text)}")
-
-
-def warning(text: str) -> str:
-    return trouble(f"{printable(text)}.")
+def happened(happening: Happening) -> list[str]:
+    """What the participant tells, in words."""
+    match happening:
+        case Entered(members):
+            return [good("In the room: " + ", ".join(map(in_line, members)))]
+        case Reconnected(missed, new_room, awaiting):
+            anew = "; the server was started anew" if new_room else ""
+            waiting = ", and the others are awaited" if awaiting else ""
+            lines = [good(f"The connection is back{anew}{waiting}.")]
+            if missed:
+                lines.append(trouble(f"{missed} message{'' if missed == 1 else 's'} missed."))
+            return lines
+        case Said(name, time_ms, text):
+            return [f"{time_of(time_ms / 1000)} {in_line(name)}: {_lines(text)}"]
+        case Came(name):
+            return [good(f"New person joined the room. Username: {in_line(name)}")]
+        case Went(name, reason):
+            return [left(name, reason)]
+        case Vanished(name):
+            return [vanished(name)]
+        case Returned(name):
+            return [returned(name)]
+        case Noticed(text):
+            return [good(f"The server says: {_lines(text)}")]
+        case Warned(text):
+            return [trouble(f"{in_line(text)}.")]
+        case RoomClosed():
+            return [trouble("The server has shut down.")]
 
 
 def not_acknowledged(count: int) -> str:

@@ -3,6 +3,7 @@
 What the bytes mean is not known here.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -30,21 +31,35 @@ class Owner(Protocol):
 
 
 class Transport:
-    """See the module's text. The stream that goes out is the cursor's."""
+    """See the module's text. The stream that goes out is the cursor's; `writing` is whether it
+    waits for the socket to take more."""
 
-    __slots__ = ("_finishing", "_owner", "_reactor", "_socket", "_writing", "cursor", "send")
+    __slots__ = (
+        "_finishing",
+        "_owner",
+        "_reactor",
+        "_socket",
+        "cursor",
+        "read_bytes",
+        "send",
+        "writing",
+    )
 
     def __init__(
         self, reactor: Reactor, connected: socket.socket, log: RelayLog, owner: Owner
     ) -> None:
         connected.setblocking(False)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Some systems refuse where the peer is gone already, which shows soon enough.
+        with contextlib.suppress(OSError):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._reactor = reactor
         self._socket = connected
         self._owner = owner
         self._finishing: Timer | None = None
-        self._writing = False
+        self.writing = False
         self.cursor = Cursor(log)
+        self.read_bytes = READ_BYTES
         self.send = connected.send
         reactor.watch_read(connected.fileno(), self._on_readable)
 
@@ -73,8 +88,8 @@ class Transport:
                 return
             cursor.advance(sent)
             blocked = sent < len(data)
-        if blocked is not self._writing:
-            self._writing = blocked
+        if blocked is not self.writing:
+            self.writing = blocked
             self._reactor.watch_write(self._socket.fileno(), self.flush if blocked else None)
         if self.finishing and not blocked:
             self._shut_down()
@@ -116,7 +131,7 @@ class Transport:
 
     def _on_readable(self) -> None:
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self._socket.recv(self.read_bytes)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -133,73 +148,79 @@ class Transport:
 
 
 class Dialer:
-    """Connects to the first address of a host that answers."""
+    """Connects to the first address of a host that answers; again and again, if asked to."""
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        host: str,
-        port: int,
-        on_connected: Callable[[socket.socket], None],
-        on_failed: Callable[[TransportError], None],
-    ) -> None:
+    def __init__(self, reactor: Reactor, host: str, port: int) -> None:
+        """Look the host up.
+
+        Raises:
+            TransportError: nobody knows it.
+        """
         self._reactor = reactor
         self._where = f"{host} port {port}"
-        self._on_connected = on_connected
-        self._on_failed = on_failed
         self._socket: socket.socket | None = None
         self._timer: Timer | None = None
-        self._last_error = ""
+        self._last_error = 0
+        self._on_connected: Callable[[socket.socket], None]
+        self._on_failed: Callable[[TransportError], None]
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as exc:
             raise TransportError(
                 f"the host {host} is not known", "is it spelled right, and are you online?"
             ) from exc
-        self._addresses = deque(found)
 
-    def dial(self) -> None:
-        """Try the next address."""
+    def dial(
+        self,
+        on_connected: Callable[[socket.socket], None],
+        on_failed: Callable[[TransportError], None],
+    ) -> None:
+        """Try one address after the other, and call one of the two."""
+        self._on_connected = on_connected
+        self._on_failed = on_failed
+        self._addresses = deque(self._found)
+        self._try_next()
+
+    def _try_next(self) -> None:
         if not self._addresses:
+            reason = os.strerror(self._last_error).lower()
             hint = "is the server running, and is this its port?"
-            self._on_failed(TransportError(f"cannot reach {self._where}: {self._last_error}", hint))
+            self._on_failed(TransportError(f"cannot reach {self._where}: {reason}", hint))
             return
         family, kind, protocol, _, address = self._addresses.popleft()
         try:
-            self._socket = socket.socket(family, kind, protocol)
-            self._socket.setblocking(False)
-            self._socket.connect(address)
-        except BlockingIOError:
-            pass
+            self._socket = dialing = socket.socket(family, kind, protocol)
+            dialing.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                dialing.connect(address)
         except OSError as exc:
-            self._next(exc.errno or 0)
+            self._give_up(exc.errno or 0)
             return
         self._timer = self._reactor.call_at(
             self._reactor.clock() + HANDSHAKE_SECONDS, self._on_timeout
         )
-        assert self._socket is not None
-        self._reactor.watch_write(self._socket.fileno(), self._on_writable)
+        self._reactor.watch_write(dialing.fileno(), self._on_writable)
 
     def _on_writable(self) -> None:
         assert self._socket is not None
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            self._next(error)
+            self._give_up(error)
             return
         connected, self._socket = self._socket, None
         self._stop_waiting(connected)
         self._on_connected(connected)
 
     def _on_timeout(self) -> None:
-        self._next(errno.ETIMEDOUT)
+        self._give_up(errno.ETIMEDOUT)
 
-    def _next(self, error: int) -> None:
-        self._last_error = os.strerror(error).lower()
+    def _give_up(self, error: int) -> None:
+        self._last_error = error
         if self._socket is not None:
             self._stop_waiting(self._socket)
             self._socket.close()
             self._socket = None
-        self.dial()
+        self._try_next()
 
     def _stop_waiting(self, watched: socket.socket) -> None:
         if self._timer is not None:

@@ -53,12 +53,21 @@ class Fields:
     def text(self) -> str:
         return decode_text(self.block())
 
+    def rest_text(self) -> str:
+        return decode_text(self.rest())
+
     def reason(self) -> Reason:
         number = self.unsigned(1)
         try:
             return Reason(number)
         except ValueError as exc:
             raise ProtocolError(f"unknown reason {number}") from exc
+
+    def sentence(self) -> str:
+        sentence = self.block()
+        if len(sentence) > MAX_REASON_BYTES:
+            raise ProtocolError("a reason is too long")
+        return decode_text(sentence)
 
     @property
     def left(self) -> bool:
@@ -207,7 +216,7 @@ class Refused(Frame):
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.reason(), fields.text())
+        return cls(fields.reason(), fields.sentence())
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +289,8 @@ def decode_frame(data: bytes) -> Frame:
     Raises:
         ProtocolError: it is not exactly one frame.
     """
+    if len(data) < _LENGTH_BYTES or int.from_bytes(data[:_LENGTH_BYTES], "big") != len(data) - 2:
+        raise ProtocolError("a frame is not as long as it says")
     return decode_record(FRAMES, "frame type", data[_LENGTH_BYTES:])
 
 

@@ -1,0 +1,68 @@
+"""What a client has said: until it is acknowledged, and for a moment longer.
+
+Numbers are kept here and only here: sequence numbers, which belong to a membership, and the numbers
+of our run, by which a message that is sent again is known (PROTOCOL 6.2).
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+from chat.limits import OFFER_AGAIN_BYTES, OFFER_AGAIN_SECONDS
+from chat.messages import Speech
+
+
+class Outbox:
+    """What we have said and not seen acknowledged, and what was acknowledged a moment ago.
+
+    Invariant: the messages bear consecutive sequence numbers from `first_seq` on; those up to
+    `sent_seq` have been sent. These are of one membership; the numbers inside a message are of our
+    run, and never change.
+    """
+
+    def __init__(self, origin: bytes) -> None:
+        self.first_seq = 1
+        self.sent_seq = 0
+        self.messages: deque[Speech] = deque()
+        self.size = 0
+        self._origin = origin
+        self._number = 0
+        self._recent: deque[tuple[float, Speech]] = deque()
+        self._recent_size = 0
+
+    def add(self, time_ms: int, text: str) -> int:
+        """Put in a message; returns its sequence number."""
+        self._number += 1
+        self.messages.append(Speech(time_ms, self._origin, self._number, text))
+        self.size += len(text.encode())
+        return self.first_seq + len(self.messages) - 1
+
+    def numbered(self, seq: int) -> Iterator[tuple[int, Speech]]:
+        """The messages from a sequence number on, each with its number."""
+        skipped = min(max(seq - self.first_seq, 0), len(self.messages))
+        return enumerate(islice(self.messages, skipped, None), self.first_seq + skipped)
+
+    def acknowledge(self, now: float) -> None:
+        """The first message is in its place of the order."""
+        speech = self.messages.popleft()
+        self.first_seq += 1
+        self.size -= len(speech.text.encode())
+        self._recent.append((now, speech))
+        self._recent_size += len(speech.text.encode())
+        self.forget_before(now - OFFER_AGAIN_SECONDS)
+
+    def forget_before(self, time: float) -> None:
+        """Forget what was acknowledged before, and what is too much to keep."""
+        while self._recent and (self._recent_size > OFFER_AGAIN_BYTES or self._recent[0][0] < time):
+            self._recent_size -= len(self._recent.popleft()[1].text.encode())
+
+    def start_over(self, *, offer_again: bool) -> None:
+        """Number anew for a new membership, in a new room beginning with what was acknowledged a
+        moment before the old one was lost."""
+        self.first_seq = 1
+        self.sent_seq = 0
+        if offer_again:
+            self.messages.extendleft(speech for _, speech in reversed(self._recent))
+            self.size += self._recent_size
+            self._recent.clear()
+            self._recent_size = 0
