@@ -12,10 +12,12 @@ from typing import TypeVar
 from Cryptodome.PublicKey import RSA
 
 from chat.kex import Offer, PrivateKey
+from chat.messages import Ready, Resume
 from chat.session import ClientSession, ServerSession, SessionEvent
 
 KEYS = Path(__file__).parent / "keys"
 WALL_CLOCK = 1_700_000_000.0
+FIRST = Ready()
 
 
 @cache
@@ -58,19 +60,22 @@ def offer() -> Offer:
 class Pair:
     """A client's and a server's session, joined in memory."""
 
-    def __init__(self, name: str = "Ira", client_key: str = "ira") -> None:
-        self.server = ServerSession(offer(), FixedBytes("server"), now=0.0)
+    def __init__(
+        self, name: str = "Ira", client_key: str = "ira", first: Ready | Resume = FIRST
+    ) -> None:
+        self.now = 0.0
+        self.server = ServerSession(offer(), FixedBytes("server"), self.now)
         self.client = ClientSession(
-            name, key(client_key), FixedBytes("client"), 0.0, lambda: WALL_CLOCK
+            name, key(client_key), first, FixedBytes("client"), self.now, lambda: WALL_CLOCK
         )
 
     def to_client(self) -> list[SessionEvent]:
         """Carry what the server has to send."""
-        return self.client.receive(self.server.data_to_send())
+        return self.client.receive(self.server.data_to_send(), self.now)
 
     def to_server(self) -> list[SessionEvent]:
         """Carry what the client has to send."""
-        return self.server.receive(self.client.data_to_send())
+        return self.server.receive(self.client.data_to_send(), self.now)
 
     def shake_hands(self) -> "Pair":
         """Go through the whole handshake."""

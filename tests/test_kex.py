@@ -1,0 +1,735 @@
+"""Key exchange: published vectors, keys that are refused, the signed share, the key schedule."""
+
+import hashlib
+import hmac
+import re
+import shutil
+import subprocess
+from base64 import b64decode
+from contextlib import AbstractContextManager
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from Cryptodome.Cipher import PKCS1_OAEP, PKCS1_v1_5
+from Cryptodome.Hash import SHA1, SHA256
+from Cryptodome.PublicKey import RSA
+from Cryptodome.Signature import pkcs1_15, pss
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chat.cipher import SEALING_KEY_BYTES, SealingKey
+from chat.errors import OpenError, ProtocolError
+from chat.kex import (
+    LABEL_SHARE,
+    LinkKeys,
+    Offer,
+    OwnShare,
+    PrivateKey,
+    PublicKey,
+    RoomSecret,
+    _derive,
+    check_offer,
+    check_strength,
+    fingerprint_of,
+    handshake_keys,
+    link_keys,
+    wrap,
+)
+from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
+from tests.helpers import WALL_CLOCK, FixedBytes, key, offer
+
+thoroughly = settings(max_examples=150, deadline=None, derandomize=True)
+
+needs_ssh_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+
+
+def run(*command: str | Path, given_input: bytes = b"") -> bytes:
+    """What a program prints; it must succeed."""
+    return subprocess.run(command, input=given_input, capture_output=True, check=True).stdout
+
+
+def flip(data: bytes, bit: int) -> bytes:
+    return (int.from_bytes(data, "big") ^ 1 << bit).to_bytes(len(data), "big")
+
+
+# -- HKDF (RFC 5869) ---------------------------------------------------------------------------
+
+# RFC 5869, A.1 to A.3: the test cases for SHA-256.
+HKDF_VECTORS = [
+    (
+        b"\x0b" * 22,
+        bytes(range(13)),
+        bytes(range(0xF0, 0xFA)),
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
+    ),
+    (
+        bytes(range(0x50)),
+        bytes(range(0x60, 0xB0)),
+        bytes(range(0xB0, 0x100)),
+        "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c"
+        "59045a99cac7827271cb41c65e590e09da3275600c2f09b8367793a9aca3db71"
+        "cc30c58179ec3e87c14c01d5c1f3434f1d87",
+    ),
+    (
+        b"\x0b" * 22,
+        b"",
+        b"",
+        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
+    ),
+]
+
+
+def hkdf(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
+    """HKDF-SHA-256 as RFC 5869 writes it: extract, then expand."""
+    extracted = hmac.digest(salt or bytes(32), material, "sha256")
+    block = output = b""
+    for counter in range(1, 1 + -(-size // 32)):
+        block = hmac.digest(extracted, block + label + bytes((counter,)), "sha256")
+        output += block
+    return output[:size]
+
+
+@pytest.mark.parametrize(("material", "salt", "info", "derived"), HKDF_VECTORS)
+def test_derivation_is_that_of_rfc_5869(
+    material: bytes, salt: bytes, info: bytes, derived: str
+) -> None:
+    assert _derive(material, salt, info, len(derived) // 2).hex() == derived
+    assert hkdf(material, salt, info, len(derived) // 2).hex() == derived
+
+
+# -- X25519 (RFC 7748) -------------------------------------------------------------------------
+
+
+def own(private: bytes) -> OwnShare:
+    """The share with this private key."""
+    return OwnShare(lambda size: private[:size])
+
+
+# RFC 7748, 5.2. The last byte of the second coordinate has a bit that is to be ignored.
+X25519_VECTORS = [
+    (
+        "a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+        "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+        "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552",
+    ),
+    (
+        "4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
+        "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
+        "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scalar", "coordinate", "product"), X25519_VECTORS)
+def test_agreement_is_that_of_rfc_7748(scalar: str, coordinate: str, product: str) -> None:
+    assert own(bytes.fromhex(scalar)).agree(bytes.fromhex(coordinate)).hex() == product
+
+
+@pytest.mark.parametrize(
+    ("rounds", "result"),
+    [
+        (1, "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079"),
+        (1000, "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"),
+    ],
+)
+def test_agreement_repeated_is_that_of_rfc_7748(rounds: int, result: str) -> None:
+    scalar = coordinate = b"\x09".ljust(X25519_BYTES, b"\0")
+    for _ in range(rounds):
+        scalar, coordinate = own(scalar).agree(coordinate), scalar
+    assert scalar.hex() == result
+
+
+# RFC 7748, 6.1.
+ALICE = "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"
+ALICE_PUBLIC = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
+BOB = "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"
+BOB_PUBLIC = "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"
+AGREED = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
+
+
+def test_both_ends_of_rfc_7748_agree() -> None:
+    alice, bob = own(bytes.fromhex(ALICE)), own(bytes.fromhex(BOB))
+    assert (alice.public.hex(), bob.public.hex()) == (ALICE_PUBLIC, BOB_PUBLIC)
+    assert alice.agree(bob.public).hex() == bob.agree(alice.public).hex() == AGREED
+
+
+LOW_ORDER = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+]
+"""Every coordinate of low order: those of order 1, 2, 4 and 8, and two of them plus the prime."""
+
+
+@pytest.mark.parametrize("top_bit", [0, 0x80], ids=["as_it_is", "with_the_ignored_bit"])
+@pytest.mark.parametrize("coordinate", LOW_ORDER)
+def test_share_of_low_order_is_refused(coordinate: str, top_bit: int) -> None:
+    share = bytearray.fromhex(coordinate)
+    share[-1] |= top_bit
+    for seed in ("one", "two"):
+        with pytest.raises(ProtocolError, match="X25519 share cannot be used"):
+            OwnShare(FixedBytes(seed)).agree(bytes(share))
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 33, 64])
+def test_share_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(ProtocolError, match="X25519 share cannot be used"):
+        OwnShare(FixedBytes("one")).agree(b"\x09" * size)
+
+
+@thoroughly
+@given(st.binary(max_size=40), st.text(max_size=3))
+def test_any_share_gives_a_secret_or_is_refused(share: bytes, seed: str) -> None:
+    try:
+        secret = OwnShare(FixedBytes(seed)).agree(share)
+    except ProtocolError:
+        return
+    assert len(secret) == len(share) == X25519_BYTES
+    assert any(secret)
+
+
+# -- RSA public keys ---------------------------------------------------------------------------
+
+
+def mpint(number: int) -> bytes:
+    """A positive integer as in RFC 4251, 5."""
+    return string(number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+def string(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+def blob_of(n: int, e: int = 65_537, kind: bytes = b"ssh-rsa") -> bytes:
+    return string(kind) + mpint(e) + mpint(n)
+
+
+def odd_number(bits: int) -> int:
+    """Something that could be a modulus, as far as anybody can see."""
+    number = 3 << bits - 2 | int.from_bytes(FixedBytes("modulus")(bits // 8 - 1), "big") | 1
+    assert number.bit_length() == bits
+    return number
+
+
+N, E = key("ira").rsa.n, key("ira").rsa.e
+RAW_N, RAW_E = N.to_bytes(N.bit_length() // 8 + 1, "big"), E.to_bytes(3, "big")
+BLOB = key("ira").public.blob
+
+
+def test_blob_is_that_of_rfc_4253() -> None:
+    assert blob_of(N, E) == BLOB
+    assert PublicKey(BLOB).rsa() == key("ira").rsa.public_key()
+    assert PublicKey.from_rsa(PublicKey(BLOB).rsa()) == key("ira").public
+
+
+def test_public_part_of_a_pair_holds_nothing_private() -> None:
+    assert not key("ira").public.rsa().has_private()
+    assert PublicKey.from_rsa(key("ira").rsa) == PublicKey.from_rsa(key("ira").rsa.public_key())
+
+
+@pytest.mark.parametrize("bits", [2048, 2049, 3072, 4096])
+def test_key_of_a_size_in_between_is_taken(bits: int) -> None:
+    assert PublicKey(blob_of(odd_number(bits))).rsa().size_in_bits() == bits
+
+
+@pytest.mark.parametrize("bits", [16, 512, 1024, 2040, 2047, 4097, 8192, 16_384])
+def test_key_that_is_too_small_or_too_large_is_refused(bits: int) -> None:
+    n = odd_number(bits) if bits % 8 == 0 else odd_number(bits + 1) >> 1 | 1
+    with pytest.raises(ProtocolError, match=f"^an RSA key of {n.bit_length()} bits is not taken"):
+        PublicKey(blob_of(n, 65_537 if bits > 16 else 257)).rsa()
+
+
+@pytest.mark.parametrize("exponent", [3, 5, 17, 257, 65_539, (1 << 32) + 15, N - 2])
+def test_key_with_another_exponent_is_refused(exponent: int) -> None:
+    with pytest.raises(ProtocolError, match=r"^an RSA key with another exponent than 65537 is not"):
+        PublicKey(blob_of(N, exponent)).rsa()
+
+
+NOT_CANONICAL = {
+    "zero before the modulus": string(b"ssh-rsa") + mpint(E) + string(b"\0" + RAW_N),
+    "zero before the exponent": string(b"ssh-rsa") + string(b"\0" + RAW_E) + mpint(N),
+    "modulus without its sign byte": string(b"ssh-rsa") + mpint(E) + string(RAW_N[1:]),
+    "left-over byte": BLOB + b"\0",
+    "left-over bytes": BLOB + bytes(4),
+    "left-over string": BLOB + string(b"comment"),
+    "type of another key": blob_of(N, E, b"ssh-dss"),
+    "type of a signature": blob_of(N, E, b"rsa-sha2-256"),
+    "type in capitals": blob_of(N, E, b"SSH-RSA"),
+    "no type": string(b"") + mpint(E) + mpint(N),
+    "modulus before exponent": string(b"ssh-rsa") + mpint(N) + mpint(E),
+    "certificate": string(b"ssh-rsa-cert-v01@openssh.com") + BLOB[11:],
+    "length too great by one": BLOB[: -len(RAW_N) - 1] + bytes((len(RAW_N) % 256 + 1,)) + RAW_N,
+}
+
+
+@pytest.mark.parametrize("blob", NOT_CANONICAL.values(), ids=NOT_CANONICAL)
+def test_key_in_another_encoding_is_refused(blob: bytes) -> None:
+    with pytest.raises(ProtocolError, match=r"canonical encoding$|cannot be read$"):
+        PublicKey(blob).rsa()
+
+
+NO_KEY = {
+    "nothing": b"",
+    "type alone": string(b"ssh-rsa"),
+    "no modulus": string(b"ssh-rsa") + mpint(E),
+    "all zero": string(b"ssh-rsa") + string(b"\0") + string(b"\0"),
+    "empty numbers": string(b"ssh-rsa") + string(b"") + string(b""),
+    "exponent 1": blob_of(N, 1),
+    "exponent 0": blob_of(N, 0),
+    "exponent greater than the modulus": blob_of(N, N + 2),
+    "even modulus": blob_of(N - 1),
+    "modulus that the exponent divides": blob_of(E * odd_number(2040)),
+    "length beyond the end": b"\xff\xff\xff\xff" + BLOB,
+    "key of an elliptic curve": string(b"ssh-ed25519") + string(bytes(32)),
+    "PEM": key("ira").rsa.public_key().export_key(),
+    "DER": key("ira").rsa.public_key().export_key("DER"),
+    "line of authorized_keys": key("ira").public.openssh.encode(),
+}
+
+
+@pytest.mark.parametrize("blob", NO_KEY.values(), ids=NO_KEY)
+def test_bytes_that_are_no_key_are_refused(blob: bytes) -> None:
+    with pytest.raises(ProtocolError, match=r"^the public key (cannot be read|is not in its)"):
+        PublicKey(blob).rsa()
+
+
+def test_key_that_was_cut_is_refused_wherever() -> None:
+    for end in range(len(BLOB)):
+        with pytest.raises(ProtocolError):
+            PublicKey(BLOB[:end]).rsa()
+
+
+def assert_canonical_or_refused(blob: bytes) -> None:
+    try:
+        rsa = PublicKey(blob).rsa()
+    except ProtocolError:
+        return
+    assert blob_of(int(rsa.n), int(rsa.e)) == blob
+
+
+@thoroughly
+@given(st.binary(max_size=600))
+@example(b"\0\0\0\x01")
+def test_garbage_is_refused_and_nothing_else(blob: bytes) -> None:
+    assert_canonical_or_refused(blob)
+
+
+@thoroughly
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_strings_that_are_no_key_are_refused_and_nothing_else(parts: list[bytes]) -> None:
+    assert_canonical_or_refused(b"".join(map(string, parts)))
+    assert_canonical_or_refused(b"".join(map(string, [b"ssh-rsa", *parts])))
+
+
+@thoroughly
+@given(st.integers(0, len(BLOB)), st.integers(0, 6), st.binary(max_size=6))
+def test_key_that_was_tampered_with_is_another_key_or_refused(
+    at: int, removed: int, added: bytes
+) -> None:
+    assert_canonical_or_refused(BLOB[:at] + added + BLOB[at + removed :])
+
+
+@thoroughly
+@given(st.binary(max_size=600))
+def test_wrapping_for_garbage_is_refused_and_nothing_else(blob: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        wrap(bytes(32), PublicKey(blob), FixedBytes("wrap"))
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("name", ["ira", "sahnawaz", "server", "other"])
+def test_fingerprint_is_what_ssh_keygen_prints(name: str, tmp_path: Path) -> None:
+    public = key(name).public
+    path = tmp_path / "key.pub"
+    path.write_text(f"{public.openssh} {name}@example\n")
+    bits, fingerprint, comment, kind = run("ssh-keygen", "-lf", path).decode().split()
+    assert fingerprint == public.fingerprint == fingerprint_of(public.digest)
+    assert (bits, comment, kind) == (str(key(name).rsa.size_in_bits()), f"{name}@example", "(RSA)")
+
+
+@needs_ssh_keygen
+def test_key_made_by_ssh_keygen_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    run("ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", path)
+    kind, encoded, *_ = (tmp_path / "key.pub").read_text().split()
+    public = PublicKey(b64decode(encoded))
+    assert public.rsa().size_in_bits() == 2048
+    assert public.openssh == f"{kind} {encoded}"
+    assert PrivateKey.from_rsa(RSA.import_key(path.read_bytes())).public == public
+
+
+def test_fingerprint_has_no_padding() -> None:
+    assert re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", key("ira").public.fingerprint)
+    assert fingerprint_of(bytes(32)) == "SHA256:" + "A" * 43
+
+
+@needs_openssl
+def test_public_key_is_what_openssl_reads(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(key("ira").public.rsa().export_key())
+    shown = run("openssl", "rsa", "-pubin", "-in", path, "-noout", "-modulus").decode()
+    assert blob_of(int(shown.strip().removeprefix("Modulus="), 16)) == BLOB
+
+
+# -- RSA pairs ---------------------------------------------------------------------------------
+
+
+def test_pair_is_generated_in_the_size_asked_for() -> None:
+    made = PrivateKey.generate(2048)
+    assert (made.rsa.size_in_bits(), made.rsa.e) == (2048, 65_537)
+    assert made.public.rsa() == made.rsa.public_key()
+
+
+@pytest.mark.parametrize(
+    ("n", "e", "complaint"),
+    [
+        (odd_number(1024), 65_537, "of 1024 bits"),
+        (odd_number(2040), 65_537, "of 2040 bits"),
+        (odd_number(4104), 65_537, "of 4104 bits"),
+        (N, 3, "another exponent"),
+    ],
+)
+def test_weak_key_is_refused_in_every_role(n: int, e: int, complaint: str) -> None:
+    weak = RSA.construct((n, e))
+    with pytest.raises(ProtocolError, match=complaint):
+        check_strength(weak)
+    with pytest.raises(ProtocolError, match=complaint):
+        PrivateKey.from_rsa(weak)
+    with pytest.raises(ProtocolError, match=complaint):
+        wrap(bytes(32), PublicKey.from_rsa(weak), FixedBytes("wrap"))
+    with pytest.raises(ProtocolError, match=complaint):
+        check_offer(bytes(32), int(WALL_CLOCK), bytes(256), PublicKey.from_rsa(weak), WALL_CLOCK)
+
+
+# -- the wrapped session key -------------------------------------------------------------------
+
+SESSION_KEY = bytes(range(32))
+
+
+def wrapped_for(name: str, session_key: bytes = SESSION_KEY) -> bytes:
+    return wrap(session_key, key(name).public, FixedBytes("wrap"))
+
+
+def test_wrapped_session_key_is_unwrapped_by_its_owner() -> None:
+    assert key("ira").unwrap(wrapped_for("ira")) == SESSION_KEY
+
+
+def test_wrapping_takes_its_randomness_from_where_it_is_told() -> None:
+    assert wrapped_for("ira") == wrapped_for("ira")
+    assert wrap(SESSION_KEY, key("ira").public, FixedBytes("other")) != wrapped_for("ira")
+
+
+def test_nobody_else_unwraps_a_session_key() -> None:
+    with pytest.raises(OpenError):
+        key("sahnawaz").unwrap(wrapped_for("ira"))
+
+
+@pytest.mark.parametrize("bit", [0, 1, 7, 8, 1000, 2040, 2047])
+def test_wrapped_session_key_with_a_flipped_bit_does_not_open(bit: int) -> None:
+    with pytest.raises(OpenError):
+        key("ira").unwrap(flip(wrapped_for("ira"), bit))
+
+
+@pytest.mark.parametrize("session_key", [b"", bytes(16), bytes(31), bytes(33), bytes(64)])
+def test_session_key_of_another_size_does_not_open(session_key: bytes) -> None:
+    with pytest.raises(OpenError):
+        key("ira").unwrap(wrapped_for("ira", session_key))
+
+
+def test_bytes_that_nobody_wrapped_do_not_open() -> None:
+    whole = wrapped_for("ira")
+    for wrapped in (b"", whole[:-1], whole + b"\0", b"\0" + whole, bytes(len(whole)), RAW_N[1:]):
+        with pytest.raises(OpenError):
+            key("ira").unwrap(wrapped)
+
+
+def test_session_key_wrapped_in_another_way_does_not_open() -> None:
+    public = key("ira").rsa.public_key()
+    with_sha_1 = PKCS1_OAEP.new(public, hashAlgo=SHA1).encrypt(SESSION_KEY)
+    with_label = PKCS1_OAEP.new(public, hashAlgo=SHA256, label=b"x").encrypt(SESSION_KEY)
+    for wrapped in (with_sha_1, with_label, PKCS1_v1_5.new(public).encrypt(SESSION_KEY)):
+        with pytest.raises(OpenError):
+            key("ira").unwrap(wrapped)
+
+
+@needs_openssl
+def test_session_key_wrapped_by_openssl_is_unwrapped(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(key("ira").public.rsa().export_key())
+    options = ("rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256")
+    command = ["openssl", "pkeyutl", "-encrypt", "-pubin", "-inkey", str(path)]
+    for option in options:
+        command += ["-pkeyopt", option]
+    assert key("ira").unwrap(run(*command, given_input=SESSION_KEY)) == SESSION_KEY
+
+
+# -- the signed share --------------------------------------------------------------------------
+
+
+def check(
+    share: bytes | None = None,
+    not_after: int | None = None,
+    signature: bytes | None = None,
+    server_key: PublicKey | None = None,
+    wall_clock: float = WALL_CLOCK,
+) -> None:
+    """Check the fixed server's offer with something replaced."""
+    real = offer()
+    check_offer(
+        real.share.public if share is None else share,
+        real.not_after if not_after is None else not_after,
+        real.signature if signature is None else signature,
+        server_key or real.server_key,
+        wall_clock,
+    )
+
+
+def signature_is_refused() -> AbstractContextManager[object]:
+    return pytest.raises(ProtocolError, match=r"^the server's signature is not valid$")
+
+
+def test_offer_of_the_server_is_accepted() -> None:
+    check()
+    assert offer().not_after == int(WALL_CLOCK) + SHARE_SECONDS
+    assert offer().server_key == key("server").public
+
+
+def test_offer_with_any_byte_of_its_share_altered_is_refused() -> None:
+    for bit in range(0, 8 * X25519_BYTES, 8):
+        with signature_is_refused():
+            check(share=flip(offer().share.public, bit + bit // 8 % 8))
+
+
+def test_offer_with_any_byte_of_not_after_altered_is_refused() -> None:
+    for bit in range(0, 64, 4):
+        with signature_is_refused():
+            check(not_after=offer().not_after ^ 1 << bit)
+
+
+@pytest.mark.parametrize("bit", [0, 1, 8, 1024, 2040, 2047])
+def test_offer_with_an_altered_signature_is_refused(bit: int) -> None:
+    with signature_is_refused():
+        check(signature=flip(offer().signature, bit))
+
+
+def test_offer_with_a_signature_of_another_size_is_refused() -> None:
+    signature = offer().signature
+    for other in (b"", signature[:-1], signature[1:], signature + b"\0", b"\0" + signature):
+        with signature_is_refused():
+            check(signature=other)
+
+
+def test_offer_signed_by_another_key_is_refused() -> None:
+    with signature_is_refused():
+        check(server_key=key("other").public)
+    other = Offer.make(key("other"), WALL_CLOCK, FixedBytes("offer"))
+    assert other.share.public == offer().share.public
+    with signature_is_refused():
+        check(signature=other.signature)
+
+
+def test_offer_with_a_key_that_cannot_be_used_is_refused() -> None:
+    for blob in (b"", BLOB + b"\0", blob_of(odd_number(1024)), blob_of(N, 3)):
+        with pytest.raises(ProtocolError, match=r"^the public key|^an RSA key"):
+            check(server_key=PublicKey(blob))
+
+
+def test_share_and_not_after_cannot_run_into_each_other() -> None:
+    share, not_after = offer().share.public, offer().not_after
+    shifted = share + b"\0"
+    with signature_is_refused():
+        check(share=shifted, not_after=not_after)
+    with signature_is_refused():
+        check(share=share[:-1], not_after=not_after)
+
+
+def test_signature_made_for_something_else_is_refused() -> None:
+    rsa, share, not_after = key("server").rsa, offer().share.public, offer().not_after
+    signed = share + not_after.to_bytes(8, "big")
+    for label in (b"", b"chat/2 server share", LABEL_SHARE + b"\0", LABEL_SHARE[1:]):
+        with signature_is_refused():
+            check(signature=pss.new(rsa).sign(SHA256.new(label + signed)))
+    digest = SHA256.new(LABEL_SHARE + signed)
+    with signature_is_refused():
+        check(signature=pkcs1_15.new(rsa).sign(digest))
+    with signature_is_refused():
+        check(signature=pss.new(rsa, salt_bytes=0).sign(digest))
+    check(signature=pss.new(rsa).sign(digest))
+
+
+LAST_MOMENT = int(WALL_CLOCK) + SHARE_SECONDS + SHARE_SKEW_SECONDS
+
+
+@pytest.mark.parametrize("wall_clock", [0, WALL_CLOCK - 86_400, LAST_MOMENT - 0.5, LAST_MOMENT])
+def test_offer_is_accepted_until_it_has_run_out_by_any_clock(wall_clock: float) -> None:
+    check(wall_clock=wall_clock)
+
+
+@pytest.mark.parametrize("wall_clock", [LAST_MOMENT + 0.001, LAST_MOMENT + 1, 1e12])
+def test_offer_that_has_run_out_is_refused(wall_clock: float) -> None:
+    with pytest.raises(ProtocolError, match="has run out"):
+        check(wall_clock=wall_clock)
+
+
+@pytest.mark.parametrize(
+    ("age", "fresh"),
+    [
+        (0.0, True),
+        (1.0, True),
+        (SHARE_RENEW_SECONDS - 0.001, True),
+        (SHARE_RENEW_SECONDS, False),
+        (SHARE_SECONDS, False),
+        (10 * SHARE_SECONDS, False),
+        (-0.001, False),
+        (-SHARE_SECONDS, False),
+    ],
+)
+def test_offer_is_fresh_for_half_its_life_by_a_clock_that_goes_forward(
+    age: float, fresh: bool
+) -> None:
+    assert offer().is_fresh(WALL_CLOCK + age) is fresh
+
+
+def test_offer_made_within_a_second_is_fresh_at_once() -> None:
+    made_at = WALL_CLOCK + 0.999
+    assert Offer.make(key("server"), made_at, FixedBytes("offer")).is_fresh(made_at)
+
+
+def test_every_offer_has_a_share_of_its_own() -> None:
+    random_bytes = FixedBytes("offers")
+    one, other = (Offer.make(key("server"), WALL_CLOCK, random_bytes) for _ in range(2))
+    assert one.share.public != other.share.public
+    assert one.signature != other.signature
+
+
+@needs_openssl
+def test_signature_of_an_offer_is_what_openssl_verifies(tmp_path: Path) -> None:
+    for name, content in {
+        "key.pem": key("server").public.rsa().export_key(),
+        "signature": offer().signature,
+        "signed": b"chat/1 server share"
+        + offer().share.public
+        + offer().not_after.to_bytes(8, "big"),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    command = ["openssl", "dgst", "-sha256", "-verify", str(tmp_path / "key.pem")]
+    for option in ("rsa_padding_mode:pss", "rsa_pss_saltlen:32", "rsa_mgf1_md:sha256"):
+        command += ["-sigopt", option]
+    command += ["-signature", str(tmp_path / "signature"), str(tmp_path / "signed")]
+    assert run(*command).strip() == b"Verified OK"
+
+
+# -- the key schedule --------------------------------------------------------------------------
+
+SHARED, HELLO, SHARE, TRANSCRIPT = b"shared", b"the hello frame", b"a share", b"all three frames"
+
+
+def material_of(sealing_key: SealingKey) -> bytes:
+    return sealing_key.cipher + sealing_key.mac
+
+
+def test_handshake_keys_are_those_of_the_document() -> None:
+    keys = handshake_keys(SHARED, HELLO, SHARE)
+    salt = hashlib.sha256(HELLO + SHARE).digest()
+    assert material_of(keys.client) == hkdf(
+        SHARED, salt, b"chat/1 handshake client to server", SEALING_KEY_BYTES
+    )
+    assert material_of(keys.server) == hkdf(
+        SHARED, salt, b"chat/1 handshake server to client", SEALING_KEY_BYTES
+    )
+
+
+def test_link_keys_are_those_of_the_document() -> None:
+    keys = link_keys(SHARED, SESSION_KEY, TRANSCRIPT)
+    salt = hashlib.sha256(TRANSCRIPT).digest()
+    for sealing_key, label in (
+        (keys.client, b"chat/1 link client to server"),
+        (keys.server, b"chat/1 link server to client"),
+    ):
+        assert material_of(sealing_key) == hkdf(
+            SHARED + SESSION_KEY, salt, label, SEALING_KEY_BYTES
+        )
+
+
+def test_room_keys_are_those_of_the_document() -> None:
+    secret = RoomSecret(SESSION_KEY)
+    assert secret.step().secret == hkdf(SESSION_KEY, b"", b"chat/1 room step", 32)
+    assert material_of(secret.message_key()) == hkdf(SESSION_KEY, b"", b"chat/1 room message", 64)
+    assert material_of(secret.event_key()) == hkdf(SESSION_KEY, b"", b"chat/1 room event", 64)
+
+
+def parts_of(keys: LinkKeys) -> set[bytes]:
+    return {part for end in (keys.client, keys.server) for part in (end.cipher, end.mac)}
+
+
+def test_no_two_keys_share_anything() -> None:
+    schedules = [
+        handshake_keys(SHARED, HELLO, SHARE),
+        handshake_keys(SHARED[:-1] + b"!", HELLO, SHARE),
+        handshake_keys(SHARED, HELLO[:-1] + b"!", SHARE),
+        handshake_keys(SHARED, HELLO, SHARE[:-1] + b"!"),
+        link_keys(SHARED, SESSION_KEY, HELLO + SHARE),
+        link_keys(SHARED, SESSION_KEY, TRANSCRIPT),
+        link_keys(SHARED[:-1] + b"!", SESSION_KEY, TRANSCRIPT),
+        link_keys(SHARED, SESSION_KEY[:-1] + b"!", TRANSCRIPT),
+        link_keys(SHARED, SESSION_KEY, TRANSCRIPT[:-1] + b"!"),
+    ]
+    assert all(len(parts_of(schedule)) == 4 for schedule in schedules)
+    for one, other in combinations(schedules, 2):
+        assert parts_of(one).isdisjoint(parts_of(other))
+
+
+def test_ends_of_a_link_open_what_the_other_sealed() -> None:
+    keys = link_keys(SHARED, SESSION_KEY, TRANSCRIPT)
+    client, server = keys.for_client(), keys.for_server()
+    assert server.open(0x10, client.seal(0x10, b"up", FixedBytes("c"))) == b"up"
+    assert client.open(0x10, server.seal(0x10, b"down", FixedBytes("s"))) == b"down"
+
+
+def test_client_does_not_open_what_another_client_sealed() -> None:
+    keys = link_keys(SHARED, SESSION_KEY, TRANSCRIPT)
+    with pytest.raises(OpenError):
+        keys.for_client().open(0x10, keys.for_client().seal(0x10, b"up", FixedBytes("c")))
+
+
+def test_secrets_of_a_room_never_come_back() -> None:
+    secret = RoomSecret.fresh(FixedBytes("room"))
+    seen = set()
+    for _ in range(50):
+        seen |= {secret.secret, material_of(secret.message_key()), material_of(secret.event_key())}
+        secret = secret.step()
+    assert len(seen) == 150
+
+
+def test_fresh_secret_is_new_every_time() -> None:
+    random_bytes = FixedBytes("room")
+    assert RoomSecret.fresh(random_bytes) != RoomSecret.fresh(random_bytes)
+    assert RoomSecret.fresh(FixedBytes("room")) == RoomSecret.fresh(FixedBytes("room"))
+
+
+# -- secrets are not shown ---------------------------------------------------------------------
+
+
+def test_private_values_are_not_shown() -> None:
+    private = key("ira")
+    share = own(b"PRIVATE-SHARE-OF-THE-SERVER-HERE")
+    shown = repr(
+        [
+            private,
+            share,
+            Offer(share, 0, b"", private.public),
+            RoomSecret(b"PRIVATE"),
+            LinkKeys(SealingKey(b"PRIVATE", b"PRIVATE"), SealingKey(b"PRIVATE", b"PRIVATE")),
+        ]
+    )
+    assert "PRIVATE" not in shown
+    rsa = private.rsa
+    for number in (rsa.d, rsa.p, rsa.q, rsa.u):
+        assert str(int(number)) not in shown
+        assert f"{int(number):x}" not in shown.lower()

@@ -1,0 +1,396 @@
+"""What is sealed inside the frames: round trips, everything that is refused, and what must fit."""
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat.cipher import sealed_bytes
+from chat.errors import REASONS, ProtocolError, Reason
+from chat.limits import (
+    JOINS_PER_STEP,
+    MAX_FRAME_BYTES,
+    MAX_HANDSHAKE_FRAME_BYTES,
+    MAX_MEMBERS,
+    MAX_NAME_CHARS,
+    MAX_REASON_BYTES,
+    MAX_RSA_BITS,
+    MAX_TEXT_BYTES,
+    ORIGIN_BYTES,
+    RESUME_TOKEN_BYTES,
+    ROOM_ID_BYTES,
+    ROOM_SECRET_BYTES,
+    X25519_BYTES,
+)
+from chat.messages import (
+    CONTROLS,
+    ROOM_EVENTS,
+    Back,
+    Bye,
+    Closing,
+    Control,
+    Introduction,
+    Joined,
+    Left,
+    Lost,
+    Notice,
+    Ping,
+    Pong,
+    Ready,
+    Rekey,
+    Resend,
+    Resume,
+    Resumed,
+    RoomEvent,
+    Roster,
+    RosterEntry,
+    Speech,
+    Welcome,
+    decode_control,
+    decode_room_event,
+)
+from chat.wire import ROOM_HEADER_BYTES, Link, Pubkey, Record, block
+
+thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
+
+u32 = st.integers(0, (1 << 32) - 1)
+u64 = st.integers(0, (1 << 64) - 1)
+secrets = st.binary(min_size=ROOM_SECRET_BYTES, max_size=ROOM_SECRET_BYTES)
+rooms = st.binary(min_size=ROOM_ID_BYTES, max_size=ROOM_ID_BYTES)
+tokens = st.binary(min_size=RESUME_TOKEN_BYTES, max_size=RESUME_TOKEN_BYTES)
+origins = st.binary(min_size=ORIGIN_BYTES, max_size=ORIGIN_BYTES)
+reasons = st.sampled_from(Reason)
+names = st.text(max_size=MAX_NAME_CHARS)
+roster_entries = st.builds(RosterEntry, u32, u64, names, st.binary(max_size=64))
+entries = st.lists(roster_entries, max_size=5).map(tuple)
+sentences = st.text(min_size=1, max_size=MAX_REASON_BYTES // 4)
+
+CONTROL_STRATEGIES: dict[type[Control], st.SearchStrategy[Control]] = {
+    Ready: st.builds(Ready),
+    Welcome: st.builds(Welcome, rooms, u32, tokens, u32, secrets, u64, u64, u64, u32),
+    Roster: st.builds(Roster, entries),
+    Rekey: st.builds(Rekey, u32, secrets),
+    Resend: st.builds(Resend, u64),
+    Bye: st.builds(Bye, reasons, sentences),
+    Resume: st.builds(Resume, u32, tokens, u64, u32),
+    Resumed: st.builds(Resumed),
+    Ping: st.builds(Ping),
+    Pong: st.builds(Pong),
+}
+EVENT_STRATEGIES: dict[type[RoomEvent], st.SearchStrategy[RoomEvent]] = {
+    Joined: st.builds(Joined, entries),
+    Left: st.builds(Left, st.lists(st.tuples(u32, reasons), max_size=8).map(tuple)),
+    Notice: st.builds(Notice, st.text(max_size=100)),
+    Closing: st.builds(Closing),
+    Lost: st.builds(Lost, u32),
+    Back: st.builds(Back, u32),
+}
+controls = st.one_of(*CONTROL_STRATEGIES.values())
+room_events = st.one_of(*EVENT_STRATEGIES.values())
+
+SECRET = bytes(range(32))
+ROOM = b"the room"
+TOKEN = b"TOKEN".ljust(RESUME_TOKEN_BYTES)
+ORIGIN = b"a client"
+ENTRY = RosterEntry(7, 9, "Ira", b"print")
+ENTRY_HEX = "00000007 0000000000000009 0003497261 00057072696e74"
+SAMPLES: list[tuple[Record, str]] = [
+    (Ready(), "01"),
+    (
+        Welcome(ROOM, 1, TOKEN, 2, SECRET, 3, 4, 5, 6),
+        f"02 {ROOM.hex()} 00000001 {TOKEN.hex()} 00000002 {SECRET.hex()} 0000000000000003"
+        "0000000000000004 0000000000000005 00000006",
+    ),
+    (Roster((ENTRY,)), f"03 {ENTRY_HEX}"),
+    (Rekey(2, SECRET), f"04 00000002 {SECRET.hex()}"),
+    (Resend(258), "05 0000000000000102"),
+    (Bye(Reason.LEFT, "bye"), "06 01 0003627965"),
+    (Resume(1, TOKEN, 2, 3), f"07 00000001 {TOKEN.hex()} 0000000000000002 00000003"),
+    (Resumed(), "08"),
+    (Ping(), "09"),
+    (Pong(), "0a"),
+    (Joined((ENTRY, ENTRY)), f"01 {ENTRY_HEX} {ENTRY_HEX}"),
+    (Left(((7, Reason.LEFT), (8, Reason.LOST))), "02 00000007 01 00000008 02"),
+    (Notice("Zoë"), "03 5a6fc3ab"),
+    (Closing(), "04"),
+    (Lost(7), "05 00000007"),
+    (Back(7), "06 00000007"),
+]
+
+
+def decode_like(record: Record, data: bytes) -> Record:
+    return (decode_control if isinstance(record, Control) else decode_room_event)(data)
+
+
+def name_of(value: object) -> str | None:
+    return type(value).__name__ if isinstance(value, Record) else None
+
+
+# -- control messages and room events ----------------------------------------------------------
+
+
+def test_every_control_message_and_event_is_tried_here() -> None:
+    assert set(CONTROL_STRATEGIES) == set(CONTROLS.values())
+    assert set(EVENT_STRATEGIES) == set(ROOM_EVENTS.values())
+    tried = {type(record) for record, _ in SAMPLES}
+    assert tried == {*CONTROL_STRATEGIES, *EVENT_STRATEGIES}
+
+
+@pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
+def test_record_has_the_bytes_of_the_document(record: Record, encoded: str) -> None:
+    assert record.encode() == bytes.fromhex(encoded)
+    assert decode_like(record, bytes.fromhex(encoded)) == record
+
+
+@thoroughly
+@given(controls)
+def test_control_message_that_was_encoded_is_decoded_to_itself(control: Control) -> None:
+    decoded = decode_control(control.encode())
+    assert decoded == control
+    assert decoded.encode() == control.encode()
+
+
+@thoroughly
+@given(room_events)
+def test_event_that_was_encoded_is_decoded_to_itself(event: RoomEvent) -> None:
+    decoded = decode_room_event(event.encode())
+    assert decoded == event
+    assert decoded.encode() == event.encode()
+
+
+@pytest.mark.parametrize("record", [record for record, _ in SAMPLES], ids=name_of)
+def test_record_cannot_be_altered(record: Record) -> None:
+    assert is_dataclass(record)
+    for field in fields(record):
+        with pytest.raises(FrozenInstanceError):
+            setattr(record, field.name, None)
+
+
+def is_list(record: Record) -> bool:
+    """Whether a record goes on to the end of its bytes, so that a beginning of it may be one."""
+    return isinstance(record, Roster | Joined | Left | Notice)
+
+
+@pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
+def test_record_that_was_cut_is_refused_but_between_the_items_of_a_list(
+    record: Record, encoded: str
+) -> None:
+    data = bytes.fromhex(encoded)
+    taken = []
+    for end in range(len(data)):
+        try:
+            assert decode_like(record, data[:end]).encode() == data[:end]
+        except ProtocolError:
+            continue
+        taken.append(end)
+    size = {Roster: 24, Joined: 24, Left: 5, Notice: 1}.get(type(record), len(data))
+    between = set(range(1, len(data), size)) if is_list(record) else set()
+    # Within "ë" a notice is no UTF-8.
+    assert set(taken) == between - ({4} if isinstance(record, Notice) else set())
+
+
+@pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
+def test_left_over_byte_behind_a_record_is_refused(record: Record, encoded: str) -> None:
+    # A list takes it for the beginning of an item; in a notice only what is no text is too much.
+    refusal = (
+        "too short|not UTF-8" if is_list(record) else f"^left-over bytes after {name_of(record)}$"
+    )
+    with pytest.raises(ProtocolError, match=refusal):
+        decode_like(record, bytes.fromhex(encoded) + b"\xff")
+
+
+def test_unknown_control_message_is_refused() -> None:
+    for number in set(range(256)) - set(CONTROLS):
+        with pytest.raises(ProtocolError, match=f"^unknown control message 0x{number:02x}$"):
+            decode_control(bytes((number,)) + bytes(60))
+
+
+def test_unknown_event_is_refused() -> None:
+    for number in set(range(256)) - set(ROOM_EVENTS):
+        with pytest.raises(ProtocolError, match=f"^unknown event 0x{number:02x}$"):
+            decode_room_event(bytes((number,)) + bytes(60))
+
+
+@pytest.mark.parametrize("decode", [decode_control, decode_room_event])
+def test_nothing_at_all_is_refused(decode: Callable[[bytes], Record]) -> None:
+    with pytest.raises(ProtocolError, match="too short for its fields"):
+        decode(b"")
+
+
+@pytest.mark.parametrize(
+    ("decode", "data"),
+    [
+        (decode_control, b"\x06\x63" + block(b"why")),
+        (decode_control, b"\x06\x00" + block(b"why")),
+        (decode_room_event, b"\x02\0\0\0\x07\x63"),
+        (decode_room_event, b"\x02\0\0\0\x07\x01\0\0\0\x08\xff"),
+    ],
+)
+def test_unknown_reason_is_refused(decode: Callable[[bytes], Record], data: bytes) -> None:
+    with pytest.raises(ProtocolError, match="unknown reason"):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("decode", "data"),
+    [
+        (decode_control, b"\x06\x01" + block(b"\xff")),
+        (decode_control, b"\x03" + bytes(12) + block(b"\xc3") + block(b"")),
+        (decode_room_event, b"\x01" + bytes(12) + block(b"\xed\xa0\x80") + block(b"")),
+        (decode_room_event, b"\x03\xf8\x88\x80\x80\x80"),
+        (Introduction.decode, block(b"\xff") + block(b"")),
+        (Speech.decode, bytes(24) + b"\xc0\x80"),
+    ],
+)
+def test_text_that_is_not_utf_8_is_refused(decode: Callable[[bytes], object], data: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not UTF-8"):
+        decode(data)
+
+
+def assert_decoded_exactly_or_refused(decode: Callable[[bytes], Record], data: bytes) -> None:
+    """There is one encoding of everything; a farewell's sentence may be replaced or cut."""
+    try:
+        record = decode(data)
+    except ProtocolError:
+        return
+    assert record.encode() == data or isinstance(record, Bye)
+
+
+@thoroughly
+@given(st.sampled_from([*CONTROLS, 0x00, 0x07]), st.binary(max_size=120))
+def test_garbage_is_decoded_exactly_or_refused(number: int, body: bytes) -> None:
+    for decode in (decode_control, decode_room_event):
+        assert_decoded_exactly_or_refused(decode, bytes((number,)) + body)
+
+
+@thoroughly
+@given(st.one_of(controls, room_events), st.data())
+def test_record_that_was_tampered_with_is_decoded_exactly_or_refused(
+    record: Record, data: st.DataObject
+) -> None:
+    content = bytearray(record.encode())
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at] = data.draw(st.integers(0, 255))
+    for decode in (decode_control, decode_room_event):
+        assert_decoded_exactly_or_refused(decode, bytes(content))
+
+
+# -- farewells ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_farewell_without_a_sentence_is_sent_with_the_usual_one(reason: Reason) -> None:
+    assert decode_control(Bye(reason, "").encode()) == Bye(reason, REASONS[reason])
+
+
+def test_sentence_that_is_too_long_is_cut_between_two_characters() -> None:
+    decoded = decode_control(Bye(Reason.KICKED, "é" * MAX_REASON_BYTES).encode())
+    assert decoded == Bye(Reason.KICKED, "é" * (MAX_REASON_BYTES // 2))
+
+
+def test_sentence_that_is_too_long_is_refused_when_it_arrives() -> None:
+    head = bytes((Bye.TYPE, Reason.LEFT))
+    sentence = b"x" * MAX_REASON_BYTES
+    assert decode_control(head + block(sentence)) == Bye(Reason.LEFT, sentence.decode())
+    with pytest.raises(ProtocolError):
+        decode_control(head + block(sentence + b"x"))
+
+
+# -- introductions and speech ------------------------------------------------------------------
+
+
+@thoroughly
+@given(st.text(max_size=100), st.binary(max_size=600))
+def test_introduction_that_was_encoded_is_decoded_to_itself(name: str, key: bytes) -> None:
+    introduction = Introduction(name, key)
+    data = introduction.encode()
+    assert Introduction.decode(data) == introduction
+    for end in {0, 1, len(data) // 2, len(data) - 1}:
+        with pytest.raises(ProtocolError):
+            Introduction.decode(data[:end])
+    with pytest.raises(ProtocolError, match="left-over bytes after the introduction"):
+        Introduction.decode(data + b"\0")
+
+
+@thoroughly
+@given(u64, origins, u64, st.text(max_size=200))
+def test_speech_that_was_encoded_is_decoded_to_itself(
+    time_ms: int, origin: bytes, number: int, text: str
+) -> None:
+    speech = Speech(time_ms, origin, number, text)
+    head = time_ms.to_bytes(8, "big") + origin + number.to_bytes(8, "big")
+    assert speech.encode() == head + text.encode()
+    assert Speech.decode(speech.encode()) == speech
+
+
+@pytest.mark.parametrize("size", range(24))
+def test_speech_without_all_of_its_head_is_refused(size: int) -> None:
+    with pytest.raises(ProtocolError, match="too short for its fields"):
+        Speech.decode(bytes(size))
+
+
+def test_speech_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
+    text = "x" * MAX_TEXT_BYTES
+    assert Speech.decode(Speech(1, ORIGIN, 1, text).encode()).text == text
+    with pytest.raises(ProtocolError, match="a message is too long"):
+        Speech.decode(Speech(1, ORIGIN, 1, text + "x").encode())
+    with pytest.raises(ProtocolError, match="a message is too long"):
+        Speech.decode(Speech(1, ORIGIN, 1, "é" * (MAX_TEXT_BYTES // 2) + "x").encode())
+
+
+@thoroughly
+@given(st.binary(max_size=100))
+def test_garbage_for_speech_or_introduction_is_refused_and_nothing_else(data: bytes) -> None:
+    decoders: list[Callable[[bytes], Speech | Introduction]] = [Speech.decode, Introduction.decode]
+    for decode in decoders:
+        try:
+            assert decode(data).encode() == data
+        except ProtocolError:
+            continue
+
+
+# -- what must fit into a frame ----------------------------------------------------------------
+
+LONGEST_NAME = "\U0001f600" * MAX_NAME_CHARS
+ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32)),) * JOINS_PER_STEP
+LINK_FRAME_BYTES = len(Link(b"").to_wire())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Roster(ENTRIES),
+        Joined(ENTRIES),
+        Left(((1, Reason.LOST),) * MAX_MEMBERS),
+        Notice("x" * MAX_TEXT_BYTES),
+        Bye(Reason.PROTOCOL, "x" * MAX_REASON_BYTES),
+    ],
+    ids=name_of,
+)
+def test_largest_record_fits_into_a_frame(record: Record) -> None:
+    size = sealed_bytes(len(record.encode()))
+    assert max(LINK_FRAME_BYTES, ROOM_HEADER_BYTES) + size <= MAX_FRAME_BYTES
+
+
+def test_longest_message_fits_into_a_frame() -> None:
+    speech = Speech(1, ORIGIN, 1, "x" * MAX_TEXT_BYTES)
+    assert ROOM_HEADER_BYTES + sealed_bytes(len(speech.encode())) <= MAX_FRAME_BYTES
+
+
+def test_longest_introduction_fits_into_a_handshake_frame() -> None:
+    introduction = Introduction(LONGEST_NAME, bytes(MAX_RSA_BITS // 8 + 32)).encode()
+    pubkey = Pubkey(bytes(X25519_BYTES), bytes(sealed_bytes(len(introduction))))
+    assert len(pubkey.to_wire()) <= MAX_HANDSHAKE_FRAME_BYTES
+
+
+# -- secrets are not shown ---------------------------------------------------------------------
+
+
+def test_secrets_of_the_room_are_not_shown() -> None:
+    secret = b"PRIVATE".ljust(ROOM_SECRET_BYTES)
+    welcome = Welcome(ROOM, 1, TOKEN, 2, secret, 3, 4, 5, 6)
+    shown = repr([welcome, Rekey(2, secret), Resume(1, TOKEN, 2, 3)])
+    assert "PRIVATE" not in shown
+    assert "TOKEN" not in shown

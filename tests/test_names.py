@@ -1,0 +1,251 @@
+"""Names and text: what a name may be, when two are the same, what printable() leaves of a text."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chat.errors import UsageError
+from chat.limits import MAX_NAME_CHARS
+from chat.names import name_key, normalize_name, printable
+
+thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
+
+C0 = [chr(code) for code in range(0x20) if chr(code) not in "\t\n"]
+DEL_AND_C1 = [chr(code) for code in range(0x7F, 0xA0)]
+BIDI = [*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
+INVISIBLE = [*"\u00ad\u180e\u200b\u2060\u2061\u206a\ufeff\ufff9\U000e0001\U000e0041"]
+SEPARATORS = [*"\u2028\u2029"]
+SURROGATES = ["\ud800", "\udcff", "\udfff"]
+HARMFUL = [*C0, *DEL_AND_C1, *BIDI, *INVISIBLE, *SEPARATORS, *SURROGATES]
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+def code_of(char: str) -> str:
+    return f"U+{ord(char):04X}"
+
+
+# -- what a name may be ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Ira",
+        "I",
+        "sahnawaz",
+        "Zoë",
+        "Владимир",
+        "李小龍",
+        "علي",
+        "नेहा",
+        "\U0001f600",
+        "J. R. O'Hara-Smith_2",
+        "'; DROP TABLE members",
+        "$(reboot)",
+        "I" * MAX_NAME_CHARS,
+        "\U0001f600" * MAX_NAME_CHARS,
+    ],
+)
+def test_name_that_can_be_read_is_taken_as_it_is(name: str) -> None:
+    assert normalize_name(name) == name
+
+
+def test_name_is_brought_into_composed_form() -> None:
+    assert normalize_name("Zoe\u0308") == "Zoë"
+
+
+def test_length_counts_after_normalisation() -> None:
+    decomposed = "e\u0308" * MAX_NAME_CHARS
+    assert len(decomposed) == 2 * MAX_NAME_CHARS
+    assert normalize_name(decomposed) == "ë" * MAX_NAME_CHARS
+
+
+def test_name_that_grows_beyond_the_limit_when_normalised_is_refused() -> None:
+    # U+0958 is excluded from composition: one character becomes two.
+    name = "\u0958" * MAX_NAME_CHARS
+    with pytest.raises(UsageError, match="at most 32"):
+        normalize_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("", "at least one"),
+        ("I" * (MAX_NAME_CHARS + 1), "at most 32"),
+        ("I" * 100_000, "at most 32"),
+        (" Ira", "can be seen"),
+        ("Ira ", "can be seen"),
+        (" ", "can be seen"),
+        ("\u0301Ira", "can be seen"),
+        ("\u20dd", "can be seen"),
+        ("\u093eIra", "can be seen"),
+        ("Ira: hello", "no colon"),
+        (":", "no colon"),
+        ("I\tra", "printable"),
+        ("I\nra", "printable"),
+        ("Ira\n", "printable"),
+        ("I\u00a0ra", "printable"),
+        ("I\u3000ra", "printable"),
+        ("Ira\u200d", "printable"),
+        ("I\u200cra", "printable"),
+        ("\ue000", "printable"),
+        ("\u0378", "printable"),
+        ("\uffff", "printable"),
+    ],
+)
+def test_name_that_could_mislead_is_refused(name: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        normalize_name(name)
+
+
+@pytest.mark.parametrize("char", HARMFUL, ids=code_of)
+def test_harmful_character_has_no_place_in_a_name(char: str) -> None:
+    with pytest.raises(UsageError, match="printable"):
+        normalize_name(f"I{char}ra")
+
+
+@pytest.mark.parametrize("char", "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", ids=code_of)
+def test_character_that_nobody_sees_has_no_place_in_a_name(char: str) -> None:
+    for name in (char, f"Ira{char}", f"{char}Ira", f"I{char}ra"):
+        with pytest.raises(UsageError):
+            normalize_name(name)
+
+
+@pytest.mark.parametrize("char", "\u034f\u180b\ufe00\ufe0f\U000e0100\U000e01ef", ids=code_of)
+def test_name_with_an_invisible_mark_is_refused_or_the_same_name(char: str) -> None:
+    try:
+        other = normalize_name(f"Ira{char}")
+    except UsageError:
+        return
+    assert name_key(other) == name_key("Ira")
+
+
+@thoroughly
+@given(st.text(max_size=MAX_NAME_CHARS + 2))
+@example("e\u0308")
+@example("\u0344")
+def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
+    try:
+        name = normalize_name(text)
+    except UsageError:
+        return
+    assert 1 <= len(name) <= MAX_NAME_CHARS
+    assert normalize_name(name) == name
+    assert unicodedata.is_normalized("NFC", name)
+    assert printable(name) == name
+    assert ":" not in name
+    assert name == name.strip()
+
+
+# -- when two names are the same ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ira", "IRA"),
+        ("Zoë", "ZOE\u0308"),
+        ("Strauß", "STRAUSS"),
+        ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
+        ("\uff29\uff52\uff41", "Ira"),
+        ("\ufb01n", "FIN"),
+        ("\u2167", "viii"),
+        ("\U0001d408ra", "ira"),
+        ("\u212b", "å"),
+        ("\u0345\u0391", "\u0345\u03b1"),
+    ],
+)
+def test_names_that_differ_in_case_width_or_form_are_the_same(one: str, other: str) -> None:
+    assert name_key(one) == name_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Ira", "Ira2"), ("Ira", "Irá"), ("a", "b"), ("ab", "a b"), ("\u0131", "l")]
+)
+def test_names_that_differ_in_letters_are_different(one: str, other: str) -> None:
+    assert name_key(one) != name_key(other)
+
+
+@thoroughly
+@given(st.text(max_size=MAX_NAME_CHARS))
+@example("\u0345\u0301")
+@example("\u1fb3\u0301")
+@example("\u1e9e")
+@example("\u03f4")
+def test_key_of_a_name_does_not_depend_on_its_form(name: str) -> None:
+    forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    assert {name_key(form) for form in forms} == {name_key(name)}
+    assert name_key(name_key(name)) == name_key(name)
+
+
+# -- what is shown -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("char", HARMFUL, ids=code_of)
+def test_harmful_character_is_shown_as_an_escape(char: str) -> None:
+    shown = printable(f"a{char}b")
+    assert shown.isprintable()
+    assert shown.isascii()
+    assert (shown[:2], shown[-1]) == ("a\\", "b")
+    assert char not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J\\x1b]0;owned\\x07"),
+        ("\x9b31mred", "\\x9b31mred"),
+        ("over\rwrite", "over\\rwrite"),
+        ("back\b\bspace", "back\\x08\\x08space"),
+        ("one\u2028two", "one\\u2028two"),
+        ("one\x85two\x0bthree\x0cfour", "one\\x85two\\x0bthree\\x0cfour"),
+        ("user\u202egnp.exe", "user\\u202egnp.exe"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\udc9b", "\\udc9b"),
+        ("nul\0", "nul\\x00"),
+    ],
+)
+def test_escape_names_the_character(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Hi",
+        "tab\tand\nline feed",
+        f"family {FAMILY} of three",
+        "می\u200cروند",
+        "क्\u200dष",
+        "\u2764\ufe0f",
+        "no\u00a0break, wide\u3000space",
+        "private \ue0b0 use",
+        "not \U0001fbff\U000323b0 assigned yet",
+        "back\\slash and \\x1b[2J as typed",
+        "علي writes עברית",
+    ],
+)
+def test_harmless_text_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+@thoroughly
+@given(st.text(st.characters(codec=None)))
+@example("\ud83d\ude00")
+@example("a\x1b\n\u2066b\u200d")
+def test_printable_text_is_harmless_and_stays_what_it_is(text: str) -> None:
+    shown = printable(text)
+    assert set(shown).isdisjoint(HARMFUL)
+    assert shown.encode().decode() == shown
+    assert printable(shown) == shown
+    assert shown.count("\n") == text.count("\n")
+
+
+@thoroughly
+@given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
+def test_text_is_made_printable_character_by_character(one: str, other: str) -> None:
+    assert printable(one + other) == printable(one) + printable(other)

@@ -1,0 +1,276 @@
+"""What people read agrees with the code: PROTOCOL's tables, numbers and samples, README's numbers.
+
+A number is looked for in the words around it, so that the sentence that names a limit cannot go.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import chat
+from chat import kex, limits
+from chat.errors import REASONS, Reason
+from chat.messages import CONTROLS, ROOM_EVENTS
+from chat.session import ClientSession, ServerSession, Session
+from chat.wire import FRAMES, PROTOCOL, ROOM_HEADER_BYTES, Frame
+from tests.make_vectors import frames_of, with_samples
+
+PACKAGE = Path(chat.__file__).parent
+ROOT = PACKAGE.parent
+DOCUMENT = (ROOT / "docs" / "PROTOCOL.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+HEADING = re.compile(r"^#{2,3} (.+)$", re.MULTILINE)
+
+
+def chapter(title: str) -> str:
+    """The text under a heading, up to the next one."""
+    _, _, after = DOCUMENT.partition(f"# {title}\n")
+    assert after, title
+    return re.split(r"^#", after, flags=re.MULTILINE)[0]
+
+
+def table(text: str, *columns: str) -> Iterator[list[str]]:
+    """The rows of the first table with these columns."""
+    _, _, after = text.partition(f"| {' | '.join(columns)} |\n")
+    assert after, columns
+    for line in after.splitlines()[1:]:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def in_document(name: str) -> str:
+    """A class's name as the document writes it: SessionKey is SESSION_KEY."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+
+
+def numbered(rows: Iterator[list[str]]) -> list[tuple[int, str]]:
+    return [(int(row[0], 0), row[1]) for row in rows]
+
+
+def plain(text: str) -> str:
+    """Text without line breaks and without commas in numbers."""
+    return re.sub(r"(?<=\d),(?=\d{3})", "", " ".join(text.split()))
+
+
+# -- tables ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "session"), [("server", ServerSession), ("client", ClientSession)]
+)
+def test_state_table_is_the_one_in_the_code(side: str, session: type[Session]) -> None:
+    _, _, after = chapter("4.1 States").partition(f"At the {side}:")
+    rows = {
+        (state, frame): (handler, next_state)
+        for state, frame, handler, next_state in table(
+            after, "state", "frame", "handler", "next state"
+        )
+    }
+    assert rows == {
+        (state.name, in_document(frame.__name__)): (handler.__name__.lstrip("_"), next_state.name)
+        for (state, frame), (handler, next_state) in session.TRANSITIONS.items()
+    }
+
+
+def test_frame_table_is_the_one_in_the_code() -> None:
+    rows = table(chapter("2. Frames"), "type", "frame", "from", "body")
+    assert numbered(rows) == [
+        (number, in_document(frame.__name__)) for number, frame in FRAMES.items()
+    ]
+
+
+def test_frames_come_from_whom_the_document_says() -> None:
+    """Who may send a frame is who takes it at the other end."""
+
+    def takes(session: type[Session], frame: type[Frame]) -> bool:
+        return any(taken is frame for _, taken in session.TRANSITIONS)
+
+    for number, _, sender, _ in table(chapter("2. Frames"), "type", "frame", "from", "body"):
+        frame = FRAMES[int(number, 0)]
+        assert takes(ServerSession, frame) == (sender in ("client", "both"))
+        assert takes(ClientSession, frame) == (sender in ("server", "both"))
+
+
+def test_control_table_is_the_one_in_the_code() -> None:
+    rows = table(chapter("5.1 Control messages"), "type", "message", "from", "body")
+    assert numbered(rows) == [
+        (number, in_document(control.__name__)) for number, control in sorted(CONTROLS.items())
+    ]
+
+
+def test_reasons_are_those_in_the_code() -> None:
+    rows = table(chapter("5.3 Reasons"), "number", "reason", "means")
+    assert numbered(rows) == [(reason.value, reason.name) for reason in Reason]
+    assert set(REASONS) == set(Reason)
+
+
+def test_event_table_is_the_one_in_the_code() -> None:
+    rows = table(chapter("6.3 EVENT"), "type", "event", "body")
+    assert numbered(rows) == [
+        (number, event.__name__.lower()) for number, event in ROOM_EVENTS.items()
+    ]
+
+
+# -- labels and limits -------------------------------------------------------------------------
+
+
+def test_labels_are_those_in_the_code() -> None:
+    labels = {value.decode() for name, value in vars(kex).items() if name.startswith("LABEL_")}
+    assert labels
+    assert set(re.findall(rf"{PROTOCOL} [a-z ]+", DOCUMENT)) == labels
+    keys = dict(table(chapter("4. The handshake"), "key", "info"))
+    assert keys == {
+        "k_c0": f"`{kex.LABEL_HANDSHAKE_CLIENT.decode()}`",
+        "k_s0": f"`{kex.LABEL_HANDSHAKE_SERVER.decode()}`",
+        "k_c1": f"`{kex.LABEL_LINK_CLIENT.decode()}`",
+        "k_s1": f"`{kex.LABEL_LINK_SERVER.decode()}`",
+    }
+    room = chapter("6.1 Epochs and keys")
+    for what, label in (
+        ("message key", kex.LABEL_ROOM_MESSAGE),
+        ("event key", kex.LABEL_ROOM_EVENT),
+        ("step", kex.LABEL_ROOM_STEP),
+    ):
+        assert re.search(rf'{what} += HKDF\(secret, empty, "{label.decode()}"', room)
+
+
+LIMITS = [
+    ("1. Notation", "RSA keys have {} to {} bits", limits.MIN_RSA_BITS, limits.MAX_RSA_BITS),
+    ("1. Notation", "the exponent {}.", limits.RSA_EXPONENT),
+    ("2. Frames", "has at most {} bytes", limits.MAX_FRAME_BYTES),
+    (
+        "2. Frames",
+        "until the link stands (section 4), at most {}.",
+        limits.MAX_HANDSHAKE_FRAME_BYTES,
+    ),
+    ("3.2 Padding", "L' = max(L, {})", limits.MIN_PADDED_BYTES),
+    ("3.2 Padding", "all padded to {} bytes", limits.MIN_PADDED_BYTES),
+    ("3.3 What is sealed under what", "the frame's first {} bytes", ROOM_HEADER_BYTES),
+    ("4.1 States", "Each session has {} seconds", limits.HANDSHAKE_SECONDS),
+    ("4.2 HELLO", "not-after = now + {} ", limits.SHARE_SECONDS),
+    ("4.2 HELLO", "more than {} seconds past", limits.SHARE_SKEW_SECONDS),
+    ("4.4 SESSION_KEY", "The server makes {} random bytes r", limits.SESSION_KEY_BYTES),
+    ("5.1 Control messages", "token `[{}]`", limits.RESUME_TOKEN_BYTES),
+    ("5.1 Control messages", "room `[{}]`", limits.ROOM_ID_BYTES),
+    ("5.1 Control messages", "room secret `[{}]`", limits.ROOM_SECRET_BYTES),
+    ("5.1 Control messages", "sentence `text` (at most {} bytes)", limits.MAX_REASON_BYTES),
+    ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
+    ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
+    ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
+    ("6.1 Epochs and keys", "a room secret of {} bytes", limits.ROOM_SECRET_BYTES),
+    (
+        "6.1 Epochs and keys",
+        "come within {} ms share one step",
+        limits.JOIN_INTERVAL_SECONDS * 1000,
+    ),
+    ("6.1 Epochs and keys", "leaves within {} ms one", limits.LEAVE_INTERVAL_SECONDS * 1000),
+    ("6.2 MESSAGE", "origin `[{}]`", limits.ORIGIN_BYTES),
+    ("6.2 MESSAGE", "at most {} bytes of UTF-8", limits.MAX_TEXT_BYTES),
+    ("6.2 MESSAGE", "ended no more than {} seconds ago", limits.EPOCH_GRACE_SECONDS),
+    ("6.4 What a participant checks", "the keys of the last {} epochs", limits.MAX_EPOCHS),
+    ("6.4 What a participant checks", "end in the {} seconds", limits.EPOCH_GRACE_SECONDS),
+    ("6.5 Losing the connection, and coming back", "a grace ({} seconds", limits.GRACE_SECONDS),
+    ("6.6 A new room", "in the last {} seconds", limits.OFFER_AGAIN_SECONDS),
+    ("6.6 A new room", "at most {} seconds", limits.RETURN_SECONDS),
+    ("6.7 Too fast, too slow", "the log's window ({} MiB)", limits.WINDOW_BYTES / 2**20),
+    ("7. Names and text", "has 1 to {} characters", limits.MAX_NAME_CHARS),
+    ("9. Rejections", "no RELAY within {} seconds", limits.HANDSHAKE_SECONDS),
+    ("11. What is not protected", "{} MiB of sealed log", limits.WINDOW_BYTES / 2**20),
+]
+
+
+@pytest.mark.parametrize(("title", "sentence", "numbers"), [(a, b, c) for a, b, *c in LIMITS])
+def test_limit_in_the_document_is_the_one_in_the_code(
+    title: str, sentence: str, numbers: list[float]
+) -> None:
+    assert sentence.format(*(f"{number:.12g}" for number in numbers)) in plain(chapter(title))
+
+
+def test_epochs_kept_are_enough_for_the_rates_of_joins_and_leaves() -> None:
+    """PROTOCOL 6.4: a message under the first of them may still be accepted."""
+    a_second = 1 / limits.JOIN_INTERVAL_SECONDS + 1 / limits.LEAVE_INTERVAL_SECONDS
+    ends = round(a_second * limits.EPOCH_GRACE_SECONDS)
+    assert f"No more than {ends} can end" in plain(chapter("6.4 What a participant checks"))
+    assert ends < limits.MAX_EPOCHS
+
+
+def test_contents_name_all_chapters_and_lead_there() -> None:
+    contents, _, _ = DOCUMENT.partition("## 1. ")
+    found = re.findall(r"(\d+)\. \[([^\]]+)\]\(#([^)]+)\)", contents)
+    titles = re.findall(r"^## (.+)$", DOCUMENT, re.MULTILINE)
+    assert [f"{number}. {title}" for number, title, _ in found] == titles
+    for number, title, anchor in found:
+        assert anchor == f"{number}-{title.lower().replace(' ', '-')}"
+
+
+def test_sections_that_are_referred_to_are_there() -> None:
+    prose = re.sub(r"(RFC \d+|SP 800-38A|FIPS 180-4), \d+(\.\d+)?", "", DOCUMENT)
+    sections = {title.split()[0].rstrip(".") for title in HEADING.findall(DOCUMENT)}
+    for reference in re.findall(r"\((?:section )?(\d{1,2}(?:\.\d)?)\)", prose):
+        assert reference in sections
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py")]
+    cited = re.findall(r"PROTOCOL (\d+(?:\.\d+)?)", "\n".join(sources))
+    assert cited
+    assert set(cited) <= sections
+
+
+# -- samples -----------------------------------------------------------------------------------
+
+
+def test_samples_are_what_the_maker_writes() -> None:
+    assert with_samples(DOCUMENT) == DOCUMENT
+
+
+def test_samples_are_one_whole_frame_of_each_type() -> None:
+    _, _, samples = DOCUMENT.partition("## 12. Samples\n")
+    titles = re.findall(r"^### (\w+)$", samples, re.MULTILINE)
+    assert titles == [in_document(frame.__name__) for frame in FRAMES.values()]
+    for title in titles:
+        listing = next(
+            part for part in chapter(title).split("\n\n") if part.lstrip().startswith("length")
+        )
+        digits = "".join(line.split()[-1] for line in listing.strip().splitlines())
+        ((frame_type, data),) = frames_of(digits)
+        assert in_document(FRAMES[frame_type].__name__) == title
+        assert data.hex() == digits
+
+
+# -- the README --------------------------------------------------------------------------------
+
+
+def test_module_table_of_the_readme_lists_exactly_the_modules() -> None:
+    named = [
+        name
+        for modules, _ in table(README, "module", "what lives there")
+        for name in re.findall(r"`(\w+\.py)`", modules)
+    ]
+    assert sorted(named) == sorted(
+        path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py"
+    )
+
+
+README_LIMITS = [
+    ("after `--grace` seconds ({}) without you", limits.GRACE_SECONDS),
+    ("gives up after {} seconds without a connection (`--patience`)", limits.PATIENCE_SECONDS),
+    ("sends more than {} messages a second (`--rate`)", limits.RATE),
+    ("than the server keeps ({} MiB)", limits.WINDOW_BYTES / 2**20),
+    ("A name has 1 to {} characters", limits.MAX_NAME_CHARS),
+    ("127.0.0.1 and port {} unless", limits.DEFAULT_PORT),
+]
+
+
+@pytest.mark.parametrize(("sentence", "number"), README_LIMITS)
+def test_limit_in_the_readme_is_the_one_in_the_code(sentence: str, number: float) -> None:
+    assert sentence.format(f"{number:.12g}") in plain(README)
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/PROTOCOL.md"])
+def test_links_to_files_lead_somewhere(path: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", text)
+    assert targets
+    for target in targets:
+        assert ((ROOT / path).parent / target).exists(), target

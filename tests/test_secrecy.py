@@ -1,0 +1,492 @@
+"""What a recorded wire gives away to a newcomer, to somebody who left, and to somebody outside.
+
+Each of them is given every byte that ever travelled, and tries every key that it ever held, and
+every key that follows from those, on every frame.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat import kex
+from chat.cipher import MIN_SEALED_BYTES, SealingKey, sealed_bytes
+from chat.errors import OpenError, Reason
+from chat.kex import RoomSecret
+from chat.limits import GRACE_SECONDS, MAX_FRAME_BYTES, ORIGIN_BYTES
+from chat.messages import Ready, Rekey, Resume, Speech, Welcome, decode_control
+from chat.participant import Participant
+from chat.relaylog import RelayLog
+from chat.room import Delivery, Member, Room
+from chat.session import ClientSession, Controlled, ServerSession
+from chat.wire import (
+    Event,
+    Frame,
+    FrameReader,
+    Hello,
+    Link,
+    Message,
+    Pubkey,
+    RoomFrame,
+    SessionKey,
+    decode_frame,
+    room_header,
+    room_headers,
+)
+from tests.helpers import WALL_CLOCK, FixedBytes, key, offer
+
+FINGERPRINT = bytes(32)
+TOKEN = bytes(range(100, 116))
+
+
+@dataclass
+class Stay:
+    """One member's stay in the room: its epochs, and every secret of the room that it was sent."""
+
+    member: Member
+    epochs: set[int] = field(default_factory=set)
+    secrets: list[RoomSecret] = field(default_factory=list)
+    connected: bool = True
+    offset: int = 0
+    epoch: int = 0
+    """How far it had read, and the last epoch whose key it had, when it lost its connection."""
+
+
+class Tap:
+    """A room whose whole log is recorded, and which notes what each member was given. After every
+    change the operator and everybody who is in say something, so that no epoch is empty."""
+
+    def __init__(self) -> None:
+        self.log = RelayLog(2**30)
+        self.room = Room(self.log, FixedBytes("room"), GRACE_SECONDS)
+        self.random_bytes = FixedBytes("members")
+        self.now = 1_000.0
+        self.stays: dict[int, Stay] = {}
+        self.secrets: dict[int, RoomSecret] = {}
+
+    def join(self, *names: str) -> list[Stay]:
+        stays = [Stay(self.room.join(name, FINGERPRINT, 0.0)) for name in names]
+        self.stays |= {stay.member.id: stay for stay in stays}
+        self.turn()
+        return stays
+
+    def leave(self, *stays: Stay) -> None:
+        for stay in stays:
+            self.room.leave(stay.member, Reason.LEFT)
+        self.turn()
+
+    def lose(self, stay: Stay) -> None:
+        """Its connection breaks; it has read all there was."""
+        if stay.connected:
+            stay.connected = False
+            stay.offset, stay.epoch = self.log.end, self.room.epoch
+            self.room.suspend(stay.member, self.now)
+
+    def resume(self, stay: Stay, offset: int | None = None, epoch: int | None = None) -> None:
+        """It comes back, saying where it was, or something else."""
+        request = Resume(
+            stay.member.id,
+            stay.member.token,
+            stay.offset if offset is None else offset,
+            stay.epoch if epoch is None else epoch,
+        )
+        resumed = self.room.resume(request, FINGERPRINT, self.now)
+        assert resumed is not None
+        stay.connected = True
+        for delivery in resumed[1]:
+            self.take(delivery)
+
+    def turn(self) -> None:
+        """Let a join or a leave take effect."""
+        before = self.room.epoch
+        self.now += 1
+        deliveries = self.room.tick(self.now)
+        assert self.room.epoch <= before + 1
+        for delivery in deliveries:
+            self.take(delivery)
+        self.room.say(f"the operator, in epoch {self.room.epoch}")
+        for member in self.room.members.values():
+            stay = self.stays[member.id]
+            stay.epochs.add(self.room.epoch)
+            if stay.connected:
+                self.talk(stay, self.room.epoch)
+
+    def take(self, delivery: Delivery) -> None:
+        """What is for a member without a connection is lost, but for being known to the test."""
+        stay = self.stays[delivery.member.id]
+        for control in map(decode_control, delivery.controls):
+            if isinstance(control, Welcome | Rekey):
+                secret = self.secrets.setdefault(control.epoch, RoomSecret(control.secret))
+                assert secret.secret == control.secret
+                if stay.connected:
+                    stay.secrets.append(secret)
+
+    def talk(self, stay: Stay, epoch: int) -> None:
+        """A member says something under the key of the current epoch, or of an earlier one."""
+        seq = stay.member.seq + 1
+        text = f"{stay.member.name} in epoch {epoch}"
+        content = Speech(0, bytes(ORIGIN_BYTES), seq, text).encode()
+        header = room_header(Message.TYPE, epoch, stay.member.id, seq, sealed_bytes(len(content)))
+        sealed = self.secrets[epoch].message_key().seal(header, content, self.random_bytes)
+        assert self.room.submit(stay.member, header + sealed, self.now) == []
+
+    def frames(self) -> list[RoomFrame]:
+        """Every frame of the log."""
+        found: list[RoomFrame] = []
+        for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end)):
+            kind: type[RoomFrame] = Message if frame_type == Message.TYPE else Event
+            found += [
+                kind.from_wire(run[header.start : header.end]) for header in room_headers(run)
+            ]
+        return found
+
+    def epochs_opened(self, secrets: list[RoomSecret]) -> list[int]:
+        """The epochs of all frames that these secrets open, or any that follow from them."""
+        keys = [each for secret in followed(secrets, self.room.epoch) for each in keys_of(secret)]
+        return [frame.epoch for frame in self.frames() if opens(keys, frame.header, frame.sealed)]
+
+    def assert_opens_its_stay_alone(self, stay: Stay) -> None:
+        """Trying everything, this member opens every frame of the epochs of its stay, and none of
+        any other epoch."""
+        during = [frame.epoch for frame in self.frames() if frame.epoch in stay.epochs]
+        assert during
+        assert self.epochs_opened(stay.secrets) == during
+
+
+def followed(secrets: list[RoomSecret], steps: int) -> list[RoomSecret]:
+    """These secrets, and all that follow from each by so many steps."""
+    found = []
+    for secret in secrets:
+        for _ in range(steps + 1):
+            found.append(secret)
+            secret = step(secret)
+    return found
+
+
+@cache
+def step(secret: RoomSecret) -> RoomSecret:
+    return secret.step()
+
+
+@cache
+def keys_of(secret: RoomSecret) -> tuple[SealingKey, ...]:
+    """All ways of using a secret: as both keys are made from it, and as a key itself."""
+    return secret.message_key(), secret.event_key(), SealingKey.from_bytes(secret.secret * 2)
+
+
+def opens(keys: Iterable[SealingKey], associated: bytes, sealed: bytes) -> bool:
+    """Whether any of these keys opens it."""
+    return any(_opens(tried, associated, sealed) for tried in keys)
+
+
+def _opens(tried: SealingKey, associated: bytes, sealed: bytes) -> bool:
+    try:
+        tried.open(associated, sealed)
+    except OpenError:
+        return False
+    return True
+
+
+# -- newcomers and leavers ---------------------------------------------------------------------
+
+
+def test_newcomer_cannot_open_what_came_before_on_a_recorded_wire() -> None:
+    tap = Tap()
+    tap.join("Ira", "Sahnawaz")
+    tap.talk(tap.stays[1], 2)
+    (thea,) = tap.join("Thea")
+    tap.assert_opens_its_stay_alone(thea)
+    assert {frame.epoch for frame in tap.frames()} == {1, 2, 3}
+    assert thea.member.epoch == 3
+
+
+def test_newcomer_cannot_open_what_was_sealed_before_and_sent_after() -> None:
+    tap = Tap()
+    ira, _ = tap.join("Ira", "Sahnawaz")
+    (thea,) = tap.join("Thea")
+    tap.talk(ira, 2)
+    assert [frame.epoch for frame in tap.frames()][-1] == 2
+    tap.assert_opens_its_stay_alone(thea)
+    tap.assert_opens_its_stay_alone(ira)
+
+
+def test_leaver_cannot_open_what_comes_after_on_a_recorded_wire() -> None:
+    tap = Tap()
+    ira, sahnawaz, thea = tap.join("Ira", "Sahnawaz", "Thea")
+    tap.leave(thea)
+    tap.talk(ira, 3)
+    tap.join("Zoë")
+    tap.talk(sahnawaz, 4)
+    assert {frame.epoch for frame in tap.frames()} == {1, 2, 3, 4}
+    tap.assert_opens_its_stay_alone(thea)
+    tap.assert_opens_its_stay_alone(ira)
+
+
+def test_leavers_of_one_tick_cannot_open_what_comes_after() -> None:
+    tap = Tap()
+    _, sahnawaz, thea = tap.join("Ira", "Sahnawaz", "Thea")
+    tap.leave(sahnawaz, thea)
+    for stay in (sahnawaz, thea):
+        tap.assert_opens_its_stay_alone(stay)
+
+
+def test_who_comes_back_cannot_open_what_was_said_meanwhile() -> None:
+    tap = Tap()
+    ira, thea = tap.join("Ira", "Thea")
+    tap.leave(thea)
+    tap.talk(ira, 3)
+    (again,) = tap.join("Thea")
+    assert again.member.id != thea.member.id
+    assert set(tap.epochs_opened(thea.secrets + again.secrets)) == {2, 4}
+    assert {frame.epoch for frame in tap.frames()} == {1, 2, 3, 4}
+
+
+def test_newcomer_and_leaver_together_cannot_open_what_lies_between() -> None:
+    tap = Tap()
+    _, thea = tap.join("Ira", "Thea")
+    tap.leave(thea)
+    (zoe,) = tap.join("Zoë")
+    assert set(tap.epochs_opened(thea.secrets + zoe.secrets)) == {2, 4}
+    assert {frame.epoch for frame in tap.frames()} == {1, 2, 3, 4}
+
+
+def test_newcomer_who_is_refused_or_goes_at_once_is_given_no_key() -> None:
+    tap = Tap()
+    tap.join("Ira")
+    member = tap.room.join("Thea", FINGERPRINT, 0.0)
+    tap.stays[member.id] = Stay(member)
+    tap.room.leave(member, Reason.LOST)
+    tap.turn()
+    assert tap.stays[member.id].secrets == []
+
+
+# -- members who come back ---------------------------------------------------------------------
+
+
+def test_member_who_comes_back_in_the_window_opens_all_of_its_stay() -> None:
+    tap = Tap()
+    _, sahnawaz, thea = tap.join("Ira", "Sahnawaz", "Thea")
+    tap.lose(sahnawaz)
+    tap.leave(thea)
+    tap.join("Zoë")
+    assert tap.epochs_opened(sahnawaz.secrets).count(3) == 0
+    tap.resume(sahnawaz)
+    tap.assert_opens_its_stay_alone(sahnawaz)
+
+
+@pytest.mark.parametrize("epoch", range(7))
+def test_member_who_claims_to_be_older_than_it_is_is_given_no_earlier_key(epoch: int) -> None:
+    """Every epoch but the last began with a fresh secret, so what is given counts."""
+    tap = Tap()
+    guests = tap.join("Ira", "Sahnawaz", "Thea")
+    tap.leave(guests[0])
+    tap.leave(guests[1])
+    (zoe,) = tap.join("Zoë")
+    tap.lose(zoe)
+    tap.resume(zoe, offset=0, epoch=epoch)
+    tap.assert_opens_its_stay_alone(zoe)
+    assert zoe.member.epoch == 5
+
+
+def test_who_has_left_is_given_nothing_when_it_comes_back() -> None:
+    tap = Tap()
+    _, thea = tap.join("Ira", "Thea")
+    tap.lose(thea)
+    tap.now += GRACE_SECONDS
+    assert tap.room.end_grace(tap.now) == [thea.member]
+    tap.turn()
+    request = Resume(thea.member.id, thea.member.token, thea.offset, thea.epoch)
+    assert tap.room.resume(request, FINGERPRINT, tap.now) is None
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["join", "join", "leave", "lose", "resume"]),
+        st.integers(0, 3),
+        st.none() | st.integers(0, 3_000),
+        st.none() | st.integers(0, 9),
+    ),
+    min_size=5,
+    max_size=10,
+)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(ACTS)
+def test_nobody_opens_more_than_what_was_said_during_its_stay(
+    acts: list[tuple[str, int, int | None, int | None]],
+) -> None:
+    tap = Tap()
+    inside = tap.join("Ira", "Sahnawaz")
+    disturbed: list[Stay] = []
+    for number, (act, who, offset, epoch) in enumerate(acts):
+        if act == "join" or not inside:
+            inside += tap.join(*(f"member {number}.{part}" for part in range(1 + who // 2)))
+            continue
+        stay = inside[who % len(inside)]
+        if act == "leave":
+            inside.remove(stay)
+            tap.leave(stay)
+        elif act == "lose":
+            disturbed.append(stay)
+            tap.lose(stay)
+        elif not stay.connected:
+            tap.resume(stay, offset, epoch)
+    for stay in tap.stays.values():
+        if stay in disturbed:
+            assert set(tap.epochs_opened(stay.secrets)) <= stay.epochs
+        else:
+            tap.assert_opens_its_stay_alone(stay)
+
+
+# -- the whole wire ----------------------------------------------------------------------------
+
+
+class Wire:
+    """One client's connection to the server with everything recorded, and everything that the
+    client ever knew: its shared secret, its session key, and all keys that come from these."""
+
+    def __init__(self, name: str, client_key: str) -> None:
+        self.to_server: list[bytes] = []
+        self.to_client: list[bytes] = []
+        self.private = key(client_key)
+        self.seed = f"client of {name}"
+        self.server = ServerSession(offer(), FixedBytes(f"server of {name}"), 0.0)
+        self.client = ClientSession(
+            name, self.private, Ready(), FixedBytes(self.seed), 0.0, lambda: WALL_CLOCK
+        )
+        self.exchange()
+        self.client.trust()
+        self.exchange()
+
+    def exchange(self) -> list[object]:
+        """Carry what either has to say until both are silent."""
+        events: list[object] = []
+        while (up := self.client.data_to_send()) + (down := self.server.data_to_send()):
+            if up:
+                self.to_server.append(up)
+                self.server.receive(up, 0.0)
+            if down:
+                self.to_client.append(down)
+                events += self.client.receive(down, 0.0)
+        return events
+
+    def frames(self) -> list[Frame]:
+        """All frames that were seen, in either direction."""
+        found = []
+        for stream in (self.to_server, self.to_client):
+            reader = FrameReader(MAX_FRAME_BYTES)
+            found += [decode_frame(data) for _, data in reader.feed(b"".join(stream))]
+        return found
+
+    def keys(self) -> list[SealingKey]:
+        """Every key of the handshake and the link, from what only the client knows."""
+        hello, answer = (decode_frame(data) for data in self.to_client[:2])
+        pubkey = decode_frame(self.to_server[0])
+        assert isinstance(hello, Hello)
+        assert isinstance(pubkey, Pubkey)
+        assert isinstance(answer, SessionKey)
+        share = kex.OwnShare(FixedBytes(self.seed))
+        assert share.public == pubkey.share
+        shared = share.agree(hello.share)
+        handshake = kex.handshake_keys(shared, self.to_client[0], share.public)
+        wrapped = handshake.for_client().open(SessionKey.TYPE, answer.sealed)
+        transcript = self.to_client[0] + self.to_server[0] + self.to_client[1]
+        link = kex.link_keys(shared, self.private.unwrap(wrapped), transcript)
+        return [handshake.client, handshake.server, link.client, link.server]
+
+    def count_opened(self, keys: list[SealingKey]) -> int:
+        """How many sealed frames of the handshake and the link any of these keys opens, at any
+        place of a frame in its direction."""
+        sealed = [
+            (frame.TYPE, frame.sealed)
+            for frame in self.frames()
+            if isinstance(frame, Pubkey | SessionKey | Link)
+        ]
+        return sum(
+            any(opens(keys, place(frame_type, at), data) for at in range(len(sealed)))
+            for frame_type, data in sealed
+        )
+
+
+def place(frame_type: int, counter: int) -> bytes:
+    """What a link frame is bound to: its type and its place in its direction."""
+    return bytes((frame_type,)) + counter.to_bytes(8, "big")
+
+
+def test_keys_of_one_members_link_open_nothing_of_anothers() -> None:
+    ira, thea = Wire("Ira", "ira"), Wire("Thea", "other")
+    room = Room(RelayLog(2**20), FixedBytes("room"), GRACE_SECONDS)
+    wires = {
+        room.join("Ira", FINGERPRINT, 0.0).id: ira,
+        room.join("Thea", FINGERPRINT, 0.0).id: thea,
+    }
+    for delivery in room.tick(0.0):
+        wire = wires[delivery.member.id]
+        for control in delivery.controls:
+            wire.server.send(control)
+        events = wire.exchange()
+        assert [type(event) for event in events] == [Controlled, Controlled]
+    # PUBKEY, SESSION_KEY, READY, WELCOME, ROSTER: each opens all of its own.
+    assert ira.count_opened(ira.keys()) == thea.count_opened(thea.keys()) == 5
+    assert ira.count_opened(thea.keys()) == thea.count_opened(ira.keys()) == 0
+
+
+def test_room_secrets_and_tokens_never_travel_in_clear() -> None:
+    ira = Wire("Ira", "ira")
+    secret = bytes(range(200, 232))
+    ira.server.send(Welcome(bytes(8), 1, TOKEN, 2, secret, 0, 0, 0, 1).encode())
+    ira.server.send(Rekey(3, secret[::-1]).encode())
+    assert [type(event) for event in ira.exchange()] == [Controlled, Controlled]
+    seen = b"".join(ira.to_client + ira.to_server)
+    for part in range(0, 16, 8):
+        assert TOKEN[part : part + 8] not in seen
+    for part in range(0, 32, 8):
+        assert secret[part : part + 8] not in seen
+        assert secret[::-1][part : part + 8] not in seen
+
+
+@pytest.mark.parametrize("holder", ["ira", "server"])
+def test_rsa_keys_that_leak_later_open_nothing_of_a_recorded_wire(holder: str) -> None:
+    """Both ends have forgotten their shares; what the RSA keys can do is all that is left."""
+    wire = Wire("Ira", "ira")
+    wire.server.send(Welcome(bytes(8), 1, TOKEN, 2, bytes(32), 0, 0, 0, 1).encode())
+    wire.exchange()
+    leaked = key(holder)
+    sealed = [
+        frame.sealed for frame in wire.frames() if isinstance(frame, Pubkey | SessionKey | Link)
+    ]
+    assert len(sealed) == 4
+    for data in sealed:
+        for start in range(len(data) - 255):
+            with pytest.raises(OpenError):
+                leaked.unwrap(data[start : start + 256])
+    # What is wrapped does open with the key; it is the seal around it that keeps it.
+    answer = decode_frame(wire.to_client[1])
+    assert isinstance(answer, SessionKey)
+    of_the_server = wire.keys()[1]
+    wrapped = of_the_server.open(place(SessionKey.TYPE, 0), answer.sealed)
+    assert len(key("ira").unwrap(wrapped)) == 32
+
+
+def test_text_and_names_never_appear_in_the_log() -> None:
+    log = RelayLog(2**20)
+    room = Room(log, FixedBytes("room"), GRACE_SECONDS)
+    member = room.join("Sahnawaz the Silent", bytes(range(32)), 0.0)
+    participant = Participant(FixedBytes("participant"))
+    for delivery in room.tick(0.0):
+        for control in delivery.controls:
+            participant.receive_control(decode_control(control), 0.0)
+    participant.say("the treasure lies under the old oak", 1_700_000_000_000)
+    room.submit(member, participant.data_to_send(), 0.0)
+    room.say("the server is restarted at noon")
+    room.leave(member, Reason.LEFT)
+    room.tick(1.0)
+    recorded = log.read(0, log.end)
+    for word in (b"Sahnawaz", b"Silent", b"treasure", b"under", b"restarted", bytes(range(32))):
+        assert word not in recorded
+    assert room.messages == 1
+    assert len(recorded) > 4 * MIN_SEALED_BYTES

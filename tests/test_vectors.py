@@ -1,0 +1,642 @@
+"""The files in `tests/vectors` against the program, and against a second implementation by hand.
+
+The program must make exactly these bytes of the recorded randomness, must take them, and must
+refuse what is listed as bad at the stage and for the check that the file names.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import math
+import re
+from functools import cache
+
+import pytest
+from Cryptodome.Cipher import AES, PKCS1_OAEP
+from Cryptodome.Hash import SHA256
+from Cryptodome.PublicKey import RSA
+from Cryptodome.Signature import pss
+
+from chat.errors import ProtocolError, Reason
+from chat.happenings import Happening, Said, Warned
+from chat.kex import Offer, PrivateKey
+from chat.limits import GRACE_SECONDS, PING_SECONDS
+from chat.messages import (
+    CONTROLS,
+    ROOM_EVENTS,
+    Bye,
+    Ready,
+    Resume,
+    Welcome,
+    decode_control,
+)
+from chat.participant import Participant
+from chat.relaylog import RelayLog
+from chat.room import Delivery, Member, Room
+from chat.session import (
+    ClientSession,
+    Controlled,
+    Ended,
+    Established,
+    HelloReceived,
+    ServerSession,
+    Session,
+    SessionEvent,
+)
+from chat.wire import Event, Link, Message, Refused, block, decode_frame
+from tests.make_vectors import (
+    MAKERS,
+    VECTORS,
+    WINDOW_BYTES,
+    Json,
+    delivered,
+    frames_of,
+    happening,
+    receive,
+    text_of,
+)
+
+
+def load(name: str) -> Json:
+    vectors: Json = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+    return vectors
+
+
+HANDSHAKE, ROOM = load("handshake"), load("room")
+LOG = bytes.fromhex(ROOM["log"])
+
+
+def ids(scenarios: list[Json]) -> list[str]:
+    return [f"{scenario['to']}: {scenario['what']}" for scenario in scenarios]
+
+
+class Replay:
+    """Recorded random bytes, which must be taken in the recorded pieces."""
+
+    def __init__(self, taken: list[str]) -> None:
+        self._left = [bytes.fromhex(each) for each in taken]
+
+    def __call__(self, size: int) -> bytes:
+        taken = self._left.pop(0)
+        assert len(taken) == size
+        return taken
+
+    def assert_used_up(self) -> None:
+        assert self._left == []
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_file_is_what_the_maker_writes(name: str) -> None:
+    assert (VECTORS / f"{name}.json").read_text(encoding="utf-8") == text_of(name)
+
+
+# -- a second implementation of the primitives, by hand ----------------------------------------
+
+
+def hkdf(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
+    """RFC 5869."""
+    extracted = hmac.digest(salt or bytes(32), material, "sha256")
+    block, derived = b"", b""
+    for number in range(1, -(-size // 32) + 1):
+        block = hmac.digest(extracted, block + label + bytes((number,)), "sha256")
+        derived += block
+    return derived[:size]
+
+
+def open_by_hand(material: bytes, associated: bytes, sealed: bytes) -> bytes:
+    """The padded plaintext: MAC first, then CFB built of the bare block cipher."""
+    iv, ciphertext, tag = sealed[:16], sealed[16:-16], sealed[-16:]
+    covered = len(associated).to_bytes(8, "big") + associated + iv + ciphertext
+    assert hmac.digest(material[32:], covered, "sha256")[:16] == tag
+    cipher = AES.new(material[:32], AES.MODE_ECB)
+    padded = b""
+    last = iv
+    for start in range(0, len(ciphertext), 16):
+        block = ciphertext[start : start + 16]
+        padded += bytes(a ^ b for a, b in zip(block, cipher.encrypt(last), strict=False))
+        last = block
+    return padded
+
+
+def x25519(private: bytes, public: bytes) -> bytes:
+    """RFC 7748, section 5, as it stands there; far too slow and too talkative for real use."""
+    prime = 2**255 - 19
+    scalar = int.from_bytes(private, "little") & ~(7 | 128 << 8 * 31) | 64 << 8 * 31
+    u = int.from_bytes(public, "little") & (2**255 - 1)
+    x_2, z_2, x_3, z_3, swap = 1, 0, u, 1, 0
+    for bit in range(254, -1, -1):
+        if swap ^ (scalar >> bit & 1):
+            x_2, z_2, x_3, z_3 = x_3, z_3, x_2, z_2
+        swap = scalar >> bit & 1
+        a, b, c, d = x_2 + z_2, x_2 - z_2, x_3 + z_3, x_3 - z_3
+        aa, bb, da, cb = a * a, b * b, d * a, c * b
+        x_3, z_3 = (da + cb) ** 2 % prime, u * (da - cb) ** 2 % prime
+        x_2, z_2 = aa * bb % prime, (aa - bb) * (aa + 121_665 * (aa - bb)) % prime
+    if swap:
+        x_2, z_2 = x_3, z_3
+    return (x_2 * pow(z_2, prime - 2, prime) % prime).to_bytes(32, "little")
+
+
+BASE_POINT = (9).to_bytes(32, "little")
+
+
+def derived(name: str) -> bytes:
+    return bytes.fromhex(HANDSHAKE["derived"][name])
+
+
+@cache
+def key(name: str) -> PrivateKey:
+    return PrivateKey.from_rsa(RSA.import_key(HANDSHAKE["keys"][name]["pem"]))
+
+
+def taken(end: str, use: str) -> bytes:
+    """The random bytes that an end took for this use."""
+    (found,) = [
+        bytes.fromhex(each["bytes"]) for each in HANDSHAKE["randomness"][end] if each["for"] == use
+    ]
+    return found
+
+
+def frame(name: str) -> bytes:
+    (found,) = [each["bytes"] for each in HANDSHAKE["frames"] if each["frame"] == name]
+    return bytes.fromhex(found)
+
+
+def test_key_schedule_of_the_handshake_by_hand() -> None:
+    server_private = taken("offer", "X25519 private key")
+    client_private = taken("client", "X25519 private key")
+    assert x25519(server_private, BASE_POINT) == derived("server_share")
+    assert x25519(client_private, BASE_POINT) == derived("client_share")
+    assert x25519(server_private, derived("client_share")) == derived("shared")
+    assert x25519(client_private, derived("server_share")) == derived("shared")
+    hello, pubkey, answer = frame("HELLO"), frame("PUBKEY"), frame("SESSION_KEY")
+    assert hashlib.sha256(hello + derived("client_share")).digest() == derived("h0")
+    assert hashlib.sha256(hello + pubkey + answer).digest() == derived("h1")
+    assert taken("server", "session key") == derived("session_key")
+    first, second = derived("shared"), derived("shared") + derived("session_key")
+    for name, material, salt, label in (
+        ("k_c0", first, "h0", b"chat/1 handshake client to server"),
+        ("k_s0", first, "h0", b"chat/1 handshake server to client"),
+        ("k_c1", second, "h1", b"chat/1 link client to server"),
+        ("k_s1", second, "h1", b"chat/1 link server to client"),
+    ):
+        assert hkdf(material, derived(salt), label, 64) == derived(name)
+
+
+def padded_size(size: int) -> int:
+    """PADMÉ as PROTOCOL 3.2 has it, with floating-point logarithms."""
+    least = max(size, 64)
+    exponent = math.floor(math.log2(least))
+    unit = 1 << exponent - math.floor(math.log2(exponent)) - 1
+    return math.ceil(least / unit) * unit
+
+
+SEALED = [each for each in HANDSHAKE["frames"] if "sealed" in each]
+
+
+@pytest.mark.parametrize("each", SEALED, ids=[each["frame"] for each in SEALED])
+def test_sealed_frame_opens_by_hand(each: Json) -> None:
+    data, inside = bytes.fromhex(each["bytes"]), each["sealed"]
+    sealed = data[35:] if each["frame"] == "PUBKEY" else data[3:]
+    assert len(data) == 2 + int.from_bytes(data[:2], "big")
+    assert data[2] == bytes.fromhex(inside["associated"])[0]
+    name = each.get("instead_of", each["frame"])
+    assert sealed[:16] == taken(each["from"], f"IV of {name}")
+    padded = open_by_hand(derived(inside["key"]), bytes.fromhex(inside["associated"]), sealed)
+    plaintext = bytes.fromhex(inside["plaintext"])
+    assert len(padded) == padded_size(len(plaintext) + 1)
+    assert padded == plaintext + b"\x80" + bytes(len(padded) - len(plaintext) - 1)
+
+
+def test_signature_and_wrapping_by_hand() -> None:
+    hello = frame("HELLO")
+    signed = (
+        b"chat/1 server share" + derived("server_share") + HANDSHAKE["not_after"].to_bytes(8, "big")
+    )
+    server = key("server").rsa
+    signature = hello[-server.size_in_bytes() :]
+    pss.new(server.public_key()).verify(SHA256.new(signed), signature)
+    salt = taken("offer", "PSS salt")
+    assert pss.new(server, rand_func=lambda _: salt).sign(SHA256.new(signed)) == signature
+    (answer,) = [each for each in SEALED if each["frame"] == "SESSION_KEY"]
+    wrapped = bytes.fromhex(answer["sealed"]["plaintext"])
+    assert PKCS1_OAEP.new(key("ira").rsa, hashAlgo=SHA256).decrypt(wrapped) == derived(
+        "session_key"
+    )
+
+
+@pytest.mark.parametrize("name", HANDSHAKE["keys"])
+def test_fingerprint_is_the_hash_of_the_blob(name: str) -> None:
+    pair = HANDSHAKE["keys"][name]
+    blob = key(name).public.blob
+    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode()
+    assert pair["blob"] == blob.hex()
+    assert pair["fingerprint"] == "SHA256:" + digest.rstrip("=")
+
+
+# -- the handshake -----------------------------------------------------------------------------
+
+
+class Ends:
+    """Both sessions of the recorded handshake, with the recorded randomness."""
+
+    def __init__(self, first: str = "READY") -> None:
+        self.sources = {
+            end: Replay([each["bytes"] for each in pieces])
+            for end, pieces in HANDSHAKE["randomness"].items()
+        }
+        clock = HANDSHAKE["wall_clock"]
+        offer = Offer.make(key("server"), clock, self.sources["offer"])
+        assert offer.not_after == HANDSHAKE["not_after"]
+        self.server = ServerSession(offer, self.sources["server"], 0.0)
+        control = decode_control(plaintext_of(first))
+        assert isinstance(control, Ready | Resume)
+        self.client = ClientSession(
+            HANDSHAKE["name"], key("ira"), control, self.sources["client"], 0.0, lambda: clock
+        )
+
+    def receive(self, end: str, data: bytes) -> list[SessionEvent]:
+        """Let one end have some bytes; the client trusts whatever server it sees."""
+        session: Session = self.server if end == "server" else self.client
+        events = session.receive(data, 0.0)
+        if [type(event) for event in events] == [HelloReceived]:
+            self.client.trust()
+        return events
+
+    def shake_hands(self, first: str) -> Established:
+        """The handshake, each frame of which must be the recorded one."""
+        assert self.server.data_to_send() == frame("HELLO")
+        self.receive("client", frame("HELLO"))
+        assert self.client.data_to_send() == frame("PUBKEY")
+        assert self.receive("server", frame("PUBKEY")) == []
+        assert self.server.data_to_send() == frame("SESSION_KEY")
+        (at_client,) = self.receive("client", frame("SESSION_KEY"))
+        assert at_client == Established(HANDSHAKE["name"], key("ira").public, None)
+        assert self.client.data_to_send() == frame(first)
+        (at_server,) = self.receive("server", frame(first))
+        assert isinstance(at_server, Established)
+        assert at_server.name == HANDSHAKE["name"]
+        assert at_server.public_key.blob.hex() == HANDSHAKE["keys"]["ira"]["blob"]
+        return at_server
+
+
+def plaintext_of(name: str) -> bytes:
+    (found,) = [each["sealed"]["plaintext"] for each in SEALED if each["frame"] == name]
+    return bytes.fromhex(found)
+
+
+def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
+    ends = Ends()
+    assert ends.shake_hands("READY").resume is None
+    for each in SEALED:
+        if each["from"] == "server" and each["frame"] not in ("SESSION_KEY", "PONG"):
+            control = plaintext_of(each["frame"])
+            ends.server.send(control)
+            assert ends.server.data_to_send().hex() == each["bytes"]
+            events = ends.receive("client", bytes.fromhex(each["bytes"]))
+            assert events == [Controlled(decode_control(control))]
+    assert ends.client.tick(PING_SECONDS) == []
+    assert ends.client.data_to_send() == frame("PING")
+    assert ends.receive("server", frame("PING")) == []
+    assert ends.server.data_to_send() == frame("PONG")
+    assert ends.receive("client", frame("PONG")) == []
+    ends.client.close(Reason.LEFT, "so long")
+    assert ends.client.data_to_send() == frame("BYE")
+    assert ends.receive("server", frame("BYE")) == [Ended(Reason.LEFT, "so long", by_peer=True)]
+    for source in ends.sources.values():
+        source.assert_used_up()
+
+
+def test_recorded_randomness_makes_exactly_the_recorded_resume() -> None:
+    assert Ends("RESUME").shake_hands("RESUME").resume == decode_control(plaintext_of("RESUME"))
+
+
+def test_recorded_refusal_is_the_one_of_a_full_server() -> None:
+    ends = Ends()
+    ends.server.data_to_send()
+    ends.server.close(Reason.FULL)
+    assert ends.server.data_to_send() == frame("REFUSED")
+    (ended,) = ends.receive("client", frame("REFUSED"))
+    assert ended == Ended(Reason.FULL, "the room is full", by_peer=True)
+
+
+HANDSHAKE_CHECKS = {
+    "signature": "the server's signature is not valid",
+    "expiry": "what the server signed has run out",
+    "key": "an RSA key .* is not taken|the public key",
+    "version": "the server speaks 'chat/0'",
+    "frame": "left-over bytes|too short for its fields|an empty frame|is too long|unknown frame",
+    "reason": "unknown reason",
+    "place": "is out of place in",
+    "seal": "a sealed frame does not open",
+    # The peer must not be able to tell the two apart.
+    "unwrap": "a sealed frame does not open",
+    "share": "the X25519 share cannot be used",
+    "content": "left-over bytes|too short for its fields|a text is not UTF-8|unknown control",
+    "first": "the first control message is neither READY nor RESUME",
+}
+
+
+def received(receive: Json) -> bytes:
+    """The bytes that `receive` of a scenario stands for."""
+    if "bytes" in receive:
+        return bytes.fromhex(receive["bytes"])
+    data = bytearray(frame(receive["frame"]))
+    if "flip" in receive:
+        data[receive["flip"]] ^= 1
+        return bytes(data)
+    body = bytes(data[2 : len(data) - receive.get("cut", 0)])
+    return block(body + bytes.fromhex(receive.get("add", "")))
+
+
+@pytest.mark.parametrize("bad", HANDSHAKE["must_fail"], ids=ids(HANDSHAKE["must_fail"]))
+def test_bad_handshake_fails_at_its_stage(bad: Json) -> None:
+    ends = Ends()
+    session: Session = ends.server if bad["to"] == "server" else ends.client
+    for name in bad["given"]:
+        ends.receive(bad["to"], frame(name))
+    session.data_to_send()
+    assert session.state.name == bad["stage"]
+    (ended,) = session.receive(received(bad["receive"]), 0.0)
+    assert isinstance(ended, Ended)
+    assert (ended.reason, ended.by_peer) == (Reason.PROTOCOL, False)
+    assert re.search(HANDSHAKE_CHECKS[bad["check"]], ended.text)
+    answer = session.data_to_send()
+    if bad["stage"] in ("SEND_SESSION_KEY", "RELAY"):
+        direction = "k_s1" if bad["to"] == "server" else "k_c1"
+        sent = 0 if bad["to"] == "server" else 1
+        bound = bytes((Link.TYPE, *sent.to_bytes(8, "big")))
+        said = Bye(Reason.PROTOCOL, ended.text).encode()
+        assert open_by_hand(derived(direction), bound, answer[3:]).startswith(said + b"\x80")
+    elif bad["to"] == "server":
+        assert decode_frame(answer) == Refused(Reason.PROTOCOL, ended.text)
+    else:
+        assert answer == b""
+
+
+def test_every_check_of_the_handshake_is_among_the_bad_ones() -> None:
+    assert {bad["check"] for bad in HANDSHAKE["must_fail"]} == set(HANDSHAKE_CHECKS)
+    stages = {(bad["to"], bad["stage"]) for bad in HANDSHAKE["must_fail"]}
+    entries = [("server", state.name) for state, _ in ServerSession.TRANSITIONS]
+    entries += [("client", state.name) for state, _ in ClientSession.TRANSITIONS]
+    # AWAIT_TRUST waits for a person, not for the peer.
+    assert stages == {entry for entry in entries if entry[1] != "AWAIT_TRUST"}
+
+
+def test_every_control_message_is_among_the_frames() -> None:
+    inside = [plaintext_of(each["frame"]) for each in SEALED if each["bytes"][4:6] == "10"]
+    assert {decode_control(plaintext).TYPE for plaintext in inside} == set(CONTROLS)
+
+
+# -- the room ----------------------------------------------------------------------------------
+
+
+class Replayed:
+    """Plays the recorded steps again, with the recorded randomness, and compares everything."""
+
+    def __init__(self) -> None:
+        self.room_source = Replay(ROOM["randomness"]["room"])
+        self.sources = {
+            int(member): Replay(pieces) for member, pieces in ROOM["randomness"]["members"].items()
+        }
+        self.log = RelayLog(WINDOW_BYTES)
+        self.room = Room(self.log, self.room_source, GRACE_SECONDS)
+        self.members: dict[int, Member] = {}
+        self.participants = {member: Participant(source) for member, source in self.sources.items()}
+        self.deliveries: list[Delivery] = []
+
+    def play(self, steps: list[Json]) -> "Replayed":
+        for step in steps:
+            start = self.log.end
+            self.deliveries = []
+            getattr(self, "do_" + step["do"])(step)
+            assert [start, self.log.end] == step.get("log", [start, start])
+            assert self.log.read(start, self.log.end) == LOG[start : self.log.end]
+            assert list(map(delivered, self.deliveries)) == step.get("deliveries", [])
+        return self
+
+    def do_join(self, step: Json) -> None:
+        member = self.room.join(step["name"], bytes.fromhex(step["fingerprint"]), step["now"])
+        assert member.id == step["member"]
+        self.members[member.id] = member
+
+    def do_leave(self, step: Json) -> None:
+        self.room.leave(self.members[step["member"]], Reason(step["reason"]))
+
+    def do_tick(self, step: Json) -> None:
+        self.deliveries = self.room.tick(step["now"])
+
+    def do_notice(self, step: Json) -> None:
+        self.room.say(step["text"])
+
+    def do_close(self, step: Json) -> None:
+        self.room.close()
+
+    def do_say(self, step: Json) -> None:
+        participant = self.participants[step["member"]]
+        participant.say(step["text"], step["time_ms"])
+        assert participant.data_to_send().hex() == step["sends"]
+
+    def do_submit(self, step: Json) -> None:
+        run = bytes.fromhex(step["run"]) if "run" in step else LOG[slice(*step["log"])]
+        before = self.room.messages
+        self.deliveries = self.room.submit(self.members[step["member"]], run, step["now"])
+        assert self.room.messages - before == step["accepted"]
+
+    def do_read(self, step: Json) -> None:
+        participant = self.participants[step["member"]]
+        shown = [
+            happening(event)
+            for item in step["stream"]
+            for event in receive(participant, item, LOG, step["now"])
+        ]
+        assert shown == step["shown"]
+        assert participant.data_to_send().hex() == step["sends"]
+
+    def do_lose(self, step: Json) -> None:
+        self.participants[step["member"]].disconnect(step["now"])
+        self.room.suspend(self.members[step["member"]], step["now"])
+
+    def do_resume(self, step: Json) -> None:
+        request = self.participants[step["member"]].first_control()
+        assert isinstance(request, Resume)
+        assert request.encode().hex() == step["request"]
+        member = self.members[step["member"]]
+        resumed = self.room.resume(request, member.fingerprint, step["now"])
+        assert resumed is not None
+        assert resumed[0] is member
+        self.deliveries = resumed[1]
+
+    def do_trim(self, step: Json) -> None:
+        self.log.window_bytes = self.log.end - step["start"]
+        self.log.trim(self.log.start_after_trim())
+        self.log.window_bytes = WINDOW_BYTES
+
+
+def test_recorded_randomness_makes_exactly_the_recorded_room() -> None:
+    replayed = Replayed().play(ROOM["steps"])
+    assert replayed.log.end == len(LOG)
+    for source in (replayed.room_source, *replayed.sources.values()):
+        source.assert_used_up()
+
+
+@pytest.mark.parametrize("member", [*map(int, ROOM["randomness"]["members"])])
+def test_what_a_member_reads_is_the_log_and_what_was_delivered_to_it(member: int) -> None:
+    """Written anew from PROTOCOL 5.1 and 6.5: a queue, an offset, and a connection that is there
+    or not."""
+    queue: list[tuple[int, str]] = []
+    offset, end = 0, 0
+    connected = True
+    for step in ROOM["steps"]:
+        end = step.get("log", [0, end])[1]
+        mine = step.get("member") == member
+        connected = step["do"] != "lose" if mine else connected
+        if mine and step["do"] in ("lose", "resume"):
+            queue.clear()
+        if connected:
+            queue += [
+                (each["at"], control)
+                for each in step.get("deliveries", [])
+                for control in each["controls"]
+                if each["member"] == member
+            ]
+        if mine and step["do"] == "resume":
+            offset = queue[0][0]
+        if mine and step["do"] == "read":
+            # Who reads for the first time begins at its WELCOME.
+            offset = offset or queue[0][0]
+            expected: list[Json] = []
+            for at, control in [*queue, (end, "")]:
+                expected += [{"log": [offset, at]}] if at > offset else []
+                expected += [{"control": control}] if control else []
+                offset = at
+            queue.clear()
+            assert step["stream"] == expected
+
+
+def test_keys_of_the_epochs_by_hand() -> None:
+    fresh = [each for each in ROOM["randomness"]["room"] if len(each) == 64]
+    secret = b""
+    for number, epoch in enumerate(ROOM["epochs"], 1):
+        assert epoch["epoch"] == number
+        if epoch["how"] == "step":
+            secret = hkdf(secret, b"", b"chat/1 room step", 32)
+        else:
+            secret = bytes.fromhex(fresh.pop(0))
+        assert secret.hex() == epoch["secret"]
+        assert hkdf(secret, b"", b"chat/1 room message", 64).hex() == epoch["message_key"]
+        assert hkdf(secret, b"", b"chat/1 room event", 64).hex() == epoch["event_key"]
+    assert fresh == []
+
+
+def test_frames_of_the_log_open_by_hand() -> None:
+    said = []
+    happened = set()
+    for frame_type, data in frames_of(ROOM["log"]):
+        epoch = int.from_bytes(data[3:7], "big")
+        which = "message_key" if frame_type == Message.TYPE else "event_key"
+        material = bytes.fromhex(ROOM["epochs"][epoch - 1][which])
+        padded = open_by_hand(material, data[:19], data[19:])
+        plaintext = padded.rstrip(b"\0")
+        assert plaintext.endswith(b"\x80")
+        if frame_type == Message.TYPE:
+            said.append(plaintext[24:-1].decode())
+        else:
+            assert frame_type == Event.TYPE
+            assert data[7:11] == bytes(4)
+            happened.add(plaintext[0])
+    assert happened == set(ROOM_EVENTS)
+    typed = {step["text"] for step in ROOM["steps"] if step["do"] == "say"}
+    assert set(said) == typed
+    assert len(said) == len(typed)
+
+
+ROOM_CHECKS = {
+    ("breach", "sender"): "a message in another member's name",
+    ("breach", "epoch"): "a message under a key that the member does not have",
+    ("breach", "frame"): "a frame is too short for its fields",
+}
+PARTICIPANT_CHECKS = {
+    ("dropped", "seal"): "could not be opened",
+    ("dropped", "number"): "arrived twice",
+    ("dropped", "sender"): "somebody who is not here",
+    ("dropped", "content"): "a text is not UTF-8|too short for its fields",
+    ("breach", "frame"): "a frame is too short for its fields",
+    ("breach", "header"): "an event that does not fit in here",
+    ("breach", "content"): "unknown event|left-over bytes",
+    ("breach", "roster"): "in the room twice|somebody who is not here",
+    ("breach", "rekey"): "where a new key was due",
+    ("breach", "own"): "not as we sent it",
+    ("breach", "place"): "is out of place",
+}
+
+
+def bad(to: str) -> pytest.MarkDecorator:
+    scenarios = [each for each in ROOM["must_fail"] if each["to"] == to]
+    return pytest.mark.parametrize("scenario", scenarios, ids=ids(scenarios))
+
+
+@bad("room")
+def test_room_does_not_take_what_it_should_not(scenario: Json) -> None:
+    replayed = Replayed().play(ROOM["steps"][: scenario["after"]])
+    end = replayed.log.end
+    member = replayed.members[scenario["member"]]
+    run = bytes.fromhex(scenario["run"])
+
+    def submit() -> list[Delivery]:
+        return replayed.room.submit(member, run, scenario["now"])
+
+    if scenario["outcome"] == "breach":
+        with pytest.raises(ProtocolError, match=ROOM_CHECKS["breach", scenario["check"]]):
+            submit()
+    else:
+        answer = [control.hex() for each in submit() for control in each.controls]
+        assert answer == scenario["answer"]
+    assert replayed.log.end == end
+    if "then" in scenario:
+        run = bytes.fromhex(scenario["then"])
+        assert submit() == []
+        assert replayed.log.read(end, replayed.log.end) == run
+
+
+@bad("participant")
+def test_participant_does_not_take_what_it_should_not(scenario: Json) -> None:
+    replayed = Replayed().play(ROOM["steps"][: scenario["after"]])
+    participant = replayed.participants[scenario["member"]]
+    said = PARTICIPANT_CHECKS[scenario["outcome"], scenario["check"]]
+
+    def take(stream: list[Json]) -> list[Happening]:
+        return [
+            event for item in stream for event in receive(participant, item, LOG, scenario["now"])
+        ]
+
+    if scenario["outcome"] == "breach":
+        with pytest.raises(ProtocolError, match=said):
+            take(scenario["stream"])
+    else:
+        (warning,) = take(scenario["stream"])
+        assert isinstance(warning, Warned)
+        assert re.search(said, warning.text)
+        (shown,) = take([{"frames": scenario["then"]}])
+        assert isinstance(shown, Said)
+        assert (shown.name, shown.text) == ("Ira", "Hi")
+
+
+@bad("resume")
+def test_bad_resume_does_not_bring_back_to_the_place(scenario: Json) -> None:
+    replayed = Replayed().play(ROOM["steps"][: scenario["after"]])
+    request = decode_control(bytes.fromhex(scenario["request"]))
+    assert isinstance(request, Resume)
+    fingerprint = bytes.fromhex(scenario["fingerprint"])
+    end = replayed.log.end
+    resumed = replayed.room.resume(request, fingerprint, scenario["now"])
+    if scenario["outcome"] == "ready":
+        assert resumed is None
+        assert replayed.log.end == end
+    else:
+        assert resumed is not None
+        first = decode_control(resumed[1][0].controls[0])
+        assert isinstance(first, Welcome)
+        assert (first.member, first.token) == (request.member, request.token)
+        assert first.offset == replayed.log.end > end
