@@ -1,0 +1,458 @@
+"""Real processes: the conversation this program grew out of, and what becomes of one in trouble."""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chat.limits import CONSOLE_QUEUE_BYTES, MAX_TEXT_BYTES
+from tests.helpers import key
+from tests.processes import (
+    CHAT,
+    Piped,
+    Stage,
+    Terminal,
+    await_condition,
+    free_port,
+    without_times,
+)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path) as stage:
+        yield stage
+
+
+FINGERPRINT = key("server").public.fingerprint
+
+ENTERING = (
+    "[+] Connected successfully.\n"
+    "[+] Exchanging keys.\n"
+    "[+] Getting public key from the server\n"
+    f"[+] Fingerprint of the server: {FINGERPRINT} (new)\n"
+    "[+] Sending public key to server\n"
+    "[+] Exchange completed!\n"
+    "[+] Initial set up had been completed!\n"
+    "[+] Now you can start to exchange messages\n"
+)
+
+ENDED = "[+] All connections had been terminated\n[+] Server is shut down\n"
+
+
+def assert_ends_well(process: Piped) -> str:
+    """It ends with status 0 and without complaint; what it has shown."""
+    status, out, err = process.end()
+    assert (status, err) == (0, "")
+    return out
+
+
+# -- the conversation
+
+
+def test_conversation_through_pipes(stage: Stage) -> None:
+    server, port = stage.server()
+    sahnawaz = stage.member(port, "sahnawaz", key="sahnawaz")
+    ira = stage.member(port, "Ira", key="ira")
+    sahnawaz.expect("[+] New person joined the room. Username: Ira\n")
+    zofia = stage.member(port, "Žofia 漢", key="other")
+    for process in (sahnawaz, ira):
+        process.expect("[+] New person joined the room. Username: Žofia 漢\n")
+    ira.type("Hi")
+    sahnawaz.expect(" Ira: Hi\n")
+    zofia.expect(" Ira: Hi\n")
+    sahnawaz.type("Hello Ira")
+    ira.expect(" sahnawaz: Hello Ira\n")
+    zofia.expect(" sahnawaz: Hello Ira\n")
+    zofia.type("Grüße aus 北京 👋🏽")
+    ira.expect(" Žofia 漢: Grüße aus 北京 👋🏽\n")
+    sahnawaz.expect(" Žofia 漢: Grüße aus 北京 👋🏽\n")
+    ira.type("EXIT")
+    sahnawaz.expect("[+] Ira left the server.\n")
+    zofia.end_input()
+    sahnawaz.expect("[+] Žofia 漢 left the server.\n")
+    sahnawaz.type("EXIT")
+    assert without_times(assert_ends_well(ira)) == (
+        ENTERING + "[+] In the room: sahnawaz, Ira\n"
+        "[+] New person joined the room. Username: Žofia 漢\n"
+        "<time> sahnawaz: Hello Ira\n"
+        "<time> Žofia 漢: Grüße aus 北京 👋🏽\n"
+    )
+    assert without_times(assert_ends_well(sahnawaz)) == (
+        ENTERING + "[+] In the room: sahnawaz\n"
+        "[+] New person joined the room. Username: Ira\n"
+        "[+] New person joined the room. Username: Žofia 漢\n"
+        "<time> Ira: Hi\n"
+        "<time> Žofia 漢: Grüße aus 北京 👋🏽\n"
+        "[+] Ira left the server.\n"
+        "[+] Žofia 漢 left the server.\n"
+    )
+    assert_ends_well(zofia)
+    server.expect("[+] sahnawaz left the server.\n")
+    server.type("TERMINATE")
+    assert without_times(assert_ends_well(server)) == (
+        "[+] Running on host: 127.0.0.1\n"
+        f"[+] Running on port: {port}\n"
+        f"[+] Fingerprint: {FINGERPRINT}\n"
+        "[+] New connection. Username: sahnawaz\n"
+        "[+] Client public key had been received\n"
+        "[+] Secret key had been sent to the client\n"
+        "[+] New connection. Username: Ira\n"
+        "[+] Broadcast message:  New person joined the room. Username: Ira\n"
+        "[+] Client public key had been received\n"
+        "[+] Secret key had been sent to the client\n"
+        "[+] New connection. Username: Žofia 漢\n"
+        "[+] Broadcast message:  New person joined the room. Username: Žofia 漢\n"
+        "[+] Client public key had been received\n"
+        "[+] Secret key had been sent to the client\n"
+        "<time> Message exchanged\n"
+        "<time> Message exchanged\n"
+        "<time> Message exchanged\n"
+        "[+] Ira left the server.\n"
+        "[+] Žofia 漢 left the server.\n"
+        "[+] sahnawaz left the server.\n" + ENDED
+    )
+
+
+def test_conversation_at_terminals(stage: Stage) -> None:
+    keys = stage.keys("server", "server")
+    server = stage.terminal([*CHAT, "server", "--port", "0", *keys])
+    port = server.find(r"port: ([0-9]+)")
+    server.expect("Fingerprint: ")
+    clients: list[Terminal] = []
+    for name, key_name in (("sahnawaz", "sahnawaz"), ("Ira", "ira"), ("Žofia", "other")):
+        keys = stage.keys("client", key_name)
+        client = stage.terminal([*CHAT, "client", "127.0.0.1", port, name, *keys])
+        client.expect("[+] Now you can start to exchange messages", "[+] In the room: ")
+        server.expect(f"[+] New connection. Username: {name}", "[+] Secret key had been sent")
+        for other in clients:
+            other.expect(f"[+] New person joined the room. Username: {name}")
+        clients.append(client)
+    sahnawaz, ira, zofia = clients
+    ira.type("Hi")
+    sahnawaz.expect(" Ira: Hi")
+    sahnawaz.type("Hello Ira")
+    ira.expect(" sahnawaz: Hello Ira")
+    zofia.expect(" Ira: Hi", " sahnawaz: Hello Ira")
+    zofia.type("Grüße 👋🏽")
+    ira.expect(" Žofia: Grüße 👋🏽")
+    ira.type("EXIT")
+    assert ira.end() == 0
+    sahnawaz.expect("[+] Ira left the server.")
+    zofia.press("d")
+    assert zofia.end() == 0
+    sahnawaz.expect("[+] Žofia left the server.")
+    sahnawaz.press("c")
+    assert sahnawaz.end() == 0
+    server.expect("[+] sahnawaz left the server.")
+    server.type("TERMINATE")
+    assert server.end() == 0
+    assert server.screen.endswith("TERMINATE\n" + ENDED)
+
+
+def test_conversation_over_ipv6(stage: Stage) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    server, port = stage.server("--host", "::1")
+    assert "[+] Running on host: ::1\n" in server.out
+    keys = stage.keys("client", "ira")
+    client = stage.start("client", "::1", str(port), "Ira", *keys)
+    client.expect("[+] In the room: Ira\n")
+    client.type("Hi", "EXIT")
+    assert_ends_well(client)
+    server.expect(" Message exchanged\n")
+    assert (Path(keys[1]) / "known_servers").read_text().startswith(f"[::1]:{port} ssh-rsa ")
+
+
+def test_kicked_client_ends_with_status_three(stage: Stage) -> None:
+    server, port = stage.server()
+    client = stage.member(port, "Ira")
+    server.type("KICK ira")
+    status, _, err = client.end()
+    assert (status, err) == (3, "chat: error: put out by the server's operator\n")
+    server.expect("[!] Ira left the server: put out by the server's operator.\n")
+
+
+def test_name_that_is_taken_ends_with_status_three(stage: Stage) -> None:
+    server, port = stage.server()
+    first = stage.member(port, "Ira")
+    second = stage.client(port, "IRA", key="other")
+    status, out, err = second.end()
+    assert (status, err) == (3, "chat: error: the name IRA is taken\n")
+    assert "In the room" not in out
+    server.expect(" was refused: the name IRA is taken.\n")
+    first.type("EXIT")
+    assert_ends_well(first)
+
+
+def test_client_that_is_killed_is_lost_to_the_others(stage: Stage) -> None:
+    server, port = stage.server("--grace", "0.1")
+    ira = stage.member(port, "Ira")
+    sahnawaz = stage.member(port, "sahnawaz", key="sahnawaz")
+    ira.signal(signal.SIGKILL)
+    line = "[!] Ira left the server: the connection was lost.\n"
+    sahnawaz.expect("[!] Ira lost the connection.\n", line)
+    server.expect("[!] Ira lost the connection", line)
+    sahnawaz.type("EXIT")
+    assert_ends_well(sahnawaz)
+
+
+# -- scripts
+
+
+def test_script_ends_with_status_zero_when_everything_is_acknowledged(
+    stage: Stage, tmp_path: Path
+) -> None:
+    _, port = stage.server()
+    listener = stage.member(port, "listener", key="other")
+    path = tmp_path / "input"
+    lines = [f"line {number}" for number in range(3000)]
+    path.write_text("\n".join(lines))
+    with path.open("rb") as file:
+        script = stage.client(port, "script", stdin=file)
+        listener.expect(*(f" script: {line}\n" for line in lines))
+        assert without_times(assert_ends_well(script)).startswith(ENTERING)
+    listener.expect("[+] script left the server.\n")
+
+
+def test_script_whose_server_is_killed_ends_with_status_one_and_a_count(stage: Stage) -> None:
+    server, port = stage.server()
+    script = stage.member(port, "script", "--patience", "1")
+    server.signal(signal.SIGSTOP)
+    script.type("one", "two", "three")
+    await_condition(lambda: script.unread_input() == 0)
+    server.signal(signal.SIGKILL)
+    status, _, err = script.end()
+    assert status == 1
+    error, _hint = err.splitlines()
+    assert error.startswith(f"chat: error: cannot reach 127.0.0.1 port {port}: ")
+    assert error.endswith("; 3 messages were not acknowledged")
+
+
+def test_line_of_a_megabyte_is_refused_and_the_others_arrive(stage: Stage, tmp_path: Path) -> None:
+    _, port = stage.server()
+    listener = stage.member(port, "listener", key="other")
+    path = tmp_path / "input"
+    longest = "x" * MAX_TEXT_BYTES
+    path.write_text("before\n" + "y" * 1_000_000 + f"\n{longest}\nafter\n")
+    with path.open("rb") as file:
+        script = stage.client(port, "script", stdin=file)
+        listener.expect(" script: before\n", f" script: {longest}\n", " script: after\n")
+        status, out, err = script.end()
+    assert (status, err) == (1, "chat: error: 1 message was not acknowledged\n")
+    assert out.endswith("[!] a message of 1000000 bytes is too long.\n")
+
+
+def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> None:
+    _, port = stage.server()
+    listener = stage.member(port, "listener", key="other")
+    deaf = stage.client(port, "deaf", redirect=">&- 2>&-")
+    deaf.type("Hi")
+    listener.expect(" deaf: Hi\n")
+    deaf.end_input()
+    assert deaf.end() == (0, "", "")
+    mute = stage.client(port, "mute", redirect="<&-")
+    assert without_times(assert_ends_well(mute)) == ENTERING.replace("(new)", "(known)") + (
+        "[+] In the room: listener, mute\n"
+    )
+
+
+@pytest.mark.parametrize("redirect", [">/dev/full", ""], ids=["full disk", "broken pipe"])
+def test_client_whose_words_reach_nobody_ends_with_status_one(stage: Stage, redirect: str) -> None:
+    _, port = stage.server()
+    client = stage.client(port, "Ira", redirect=redirect)
+    if not redirect:
+        client.stop_reading()
+    status, out, err = client.end()
+    assert (status, out, err) == (1, "", "chat: error: nobody reads what is shown\n")
+
+
+def test_client_whose_screen_stands_still_can_be_ended(stage: Stage) -> None:
+    """Ctrl-S, for one, lets a terminal take nothing more."""
+    server, port = stage.server()
+    client = stage.member(port, "Ira")
+    server.type(*(f"SAY {'x' * MAX_TEXT_BYTES}" for _ in range(20)))
+    server.type("TERMINATE")
+    assert_ends_well(server)
+
+    def ended() -> bool:
+        client.signal(signal.SIGTERM)
+        return client.popen.poll() is not None
+
+    await_condition(ended)
+
+
+# -- the server's standard streams
+
+
+def talk(stage: Stage, server: Piped, port: int) -> None:
+    """Two members talk; then the server is ended, and ends well."""
+    ira = stage.client(port, "Ira")
+    sahnawaz = stage.client(port, "sahnawaz", key="sahnawaz")
+    for client in (ira, sahnawaz):
+        client.expect("[+] In the room: ")
+    ira.type("Hi")
+    sahnawaz.expect(" Ira: Hi\n")
+    server.signal(signal.SIGTERM)
+    for client in (ira, sahnawaz):
+        assert assert_ends_well(client).endswith("[!] The server has shut down.\n")
+
+
+def test_server_goes_on_when_its_input_has_ended(stage: Stage) -> None:
+    server, port = stage.server()
+    server.end_input()
+    talk(stage, server, port)
+    assert assert_ends_well(server).endswith(ENDED)
+
+
+def test_server_obeys_a_file_and_goes_on(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "commands"
+    path.write_text("who\nnonsense")
+    with path.open("rb") as file:
+        server, port = stage.server(stdin=file)
+        server.expect("[+] Nobody is here.\n", "[!] Unknown command: nonsense.")
+        talk(stage, server, port)
+        assert assert_ends_well(server).endswith(ENDED)
+
+
+def test_server_obeys_a_file_that_terminates_it(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "commands"
+    path.write_text("terminate\n")
+    with path.open("rb") as file:
+        server, _ = stage.server(stdin=file)
+        assert assert_ends_well(server).endswith(ENDED)
+
+
+def test_server_with_the_null_device_as_input_goes_on(stage: Stage) -> None:
+    server, port = stage.server(stdin=subprocess.DEVNULL)
+    talk(stage, server, port)
+    assert assert_ends_well(server).endswith(ENDED)
+
+
+@pytest.mark.parametrize("redirect", ["<&-", "<&- 2>&-"])
+def test_server_without_an_input_goes_on(stage: Stage, redirect: str) -> None:
+    server, port = stage.server(redirect=redirect)
+    talk(stage, server, port)
+    assert assert_ends_well(server).endswith(ENDED)
+
+
+def listening(port: int) -> bool:
+    """Whether somebody listens on this port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("redirect", [">&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_server_without_an_output_goes_on(stage: Stage, redirect: str) -> None:
+    port = free_port()
+    keys = stage.keys("server", "server")
+    server = stage.start("server", "--port", str(port), *keys, redirect=redirect)
+    await_condition(lambda: listening(port))
+    talk(stage, server, port)
+    assert server.end() == (0, "", "")
+
+
+def test_server_whose_output_is_broken_goes_on(stage: Stage) -> None:
+    server, port = stage.server()
+    server.stop_reading()
+    talk(stage, server, port)
+    assert server.wait() == 0
+
+
+def test_server_whose_output_nobody_reads_goes_on_relaying(stage: Stage) -> None:
+    server, port = stage.server()
+    answer = "[!] Unknown command: x. HELP lists the commands.\n"
+    enough = CONSOLE_QUEUE_BYTES // len(answer)
+    server.type(*["x"] * (2 * enough))
+    await_condition(lambda: server.unread_input() == 0)
+    listener = stage.member(port, "listener", key="other")
+    script = stage.client(port, "script")
+    script.type(*(f"line {number}" for number in range(2000)))
+    script.end_input()
+    listener.expect(*(f" script: line {number}\n" for number in range(2000)))
+    assert_ends_well(script)
+    server.expect(*[answer] * (enough // 2))
+    server.type("STATS")
+    server.expect(" lines were not shown, since nobody read them.\n", " 2000 messages exchanged, ")
+    server.type("TERMINATE")
+    assert_ends_well(listener)
+    assert assert_ends_well(server).endswith(ENDED)
+
+
+# -- signals
+
+
+ENDING_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_signal_terminates_the_server(stage: Stage, number: signal.Signals) -> None:
+    server, port = stage.server()
+    client = stage.member(port, "Ira")
+    server.signal(number)
+    assert assert_ends_well(client).endswith("[!] The server has shut down.\n")
+    assert assert_ends_well(server).endswith(ENDED)
+
+
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_signal_lets_the_client_leave(stage: Stage, number: signal.Signals) -> None:
+    server, port = stage.server()
+    client = stage.member(port, "Ira")
+    client.signal(number)
+    assert_ends_well(client)
+    server.expect("[+] Ira left the server.\n")
+
+
+def test_signal_that_was_ignored_stays_ignored(stage: Stage) -> None:
+    """As `nohup` does it."""
+    keys = stage.keys("server", "server")
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
+    server = stage.run([*ignoring, *CHAT, "server", "--port", "0", *keys])
+    server.expect("[+] Fingerprint: ")
+    server.signal(signal.SIGHUP)
+    server.type("STATS")
+    server.expect("[+] 0 members, ")
+    server.signal(signal.SIGTERM)
+    assert assert_ends_well(server).endswith(ENDED)
+
+
+# -- job control
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_server_in_the_background_reads_its_console_when_it_comes_back(stage: Stage) -> None:
+    shell = stage.terminal(["bash", "--norc", "--noprofile", "-i"])
+    command = [*CHAT, "server", "--port", "0", *stage.keys("server", "server")]
+    shell.type(f"{shlex.join(command)} &")
+    shell.expect("[+] Fingerprint: ")
+    shell.type("echo be''gun; cat")
+    shell.expect("begun")
+    shell.type("typed for somebody else")
+    shell.expect("typed for somebody else", "typed for somebody else")
+    shell.press("d")
+    shell.type("fg")
+    shell.expect("chat server")
+    shell.type("WHO")
+    shell.expect("[+] Nobody is here.")
+    shell.type("TERMINATE")
+    shell.expect("[+] Server is shut down")
+    shell.type("exit $?")
+    assert shell.end() == 0
+
+
+def test_process_that_is_stopped_and_continued_goes_on(stage: Stage) -> None:
+    _, port = stage.server()
+    client = stage.member(port, "Ira")
+    client.signal(signal.SIGSTOP)
+    client.type("Hi", "EXIT")
+    os.waitid(os.P_PID, client.popen.pid, os.WSTOPPED)
+    client.signal(signal.SIGCONT)
+    assert_ends_well(client)

@@ -1,0 +1,571 @@
+"""One socket: partial sends, a full kernel, the ways to end; and connecting, address by address."""
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chat.errors import TransportError
+from chat.limits import HANDSHAKE_SECONDS, SEND_BYTES
+from chat.reactor import Reactor
+from chat.relaylog import RelayLog
+from chat.transport import Dialer, Transport
+from tests.helpers import FakeClock
+from tests.loopback import MOMENT, until
+
+
+class Recorder:
+    """An owner that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.data = b""
+
+    def received(self, data: bytes) -> None:
+        self.calls.append("received")
+        self.data += data
+
+    def receive_eof(self) -> None:
+        self.calls.append("eof")
+
+    def closed(self) -> None:
+        self.calls.append("closed")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def reactor(clock: FakeClock) -> Iterator[Reactor]:
+    with contextlib.closing(Reactor(clock)) as reactor:
+        yield reactor
+
+
+class Line:
+    """A transport and the plain socket at its other end, joined by TCP over the loopback."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self.log = RelayLog(1 << 30)
+        self.owner = Recorder()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.peer = socket.socket()
+            self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            self.peer.connect(listener.getsockname())
+            ours, _ = listener.accept()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        self.socket = ours
+        self.peer.setblocking(False)
+        self.transport = Transport(reactor, ours, self.log, self.owner)
+
+    def put(self, data: bytes) -> None:
+        """Give the transport something to send."""
+        self.transport.cursor.splice(data, 0)
+
+    def take(self) -> bytes:
+        """What the peer can read just now; b"" at the end of the stream, too."""
+        with contextlib.suppress(BlockingIOError):
+            return self.peer.recv(1 << 20)
+        return b""
+
+    def take_all(self, size: int) -> bytes:
+        """What the peer reads, until it is this much."""
+        taken = bytearray()
+
+        def enough() -> bool:
+            taken.extend(self.take())
+            return len(taken) >= size
+
+        until(self.reactor, enough)
+        return bytes(taken)
+
+    def at_end(self) -> bool:
+        """Whether the peer has read everything, and the end."""
+        with contextlib.suppress(BlockingIOError):
+            return self.peer.recv(1 << 20) == b""
+        return False
+
+    def reset(self) -> None:
+        """The peer goes away with a RST."""
+        self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.peer.close()
+
+    def close(self) -> None:
+        self.transport.close()
+        self.peer.close()
+
+
+@pytest.fixture
+def line(reactor: Reactor) -> Iterator[Line]:
+    with contextlib.closing(Line(reactor)) as line:
+        yield line
+
+
+BIG = bytes(range(256)) * 4096
+"""More than the kernel holds at both ends, and more than is handed to it at once."""
+
+
+# -- receiving
+
+
+def test_bytes_of_the_peer_reach_the_owner(reactor: Reactor, line: Line) -> None:
+    line.peer.send(b"hello")
+    until(reactor, lambda: line.owner.data)
+    assert line.owner.data == b"hello"
+    assert not line.transport.finishing
+
+
+def test_one_callback_reads_no_more_than_its_share(reactor: Reactor, line: Line) -> None:
+    line.transport.read_bytes = 4
+    line.peer.send(b"0123456789")
+    until(reactor, lambda: len(line.owner.data) == 10)
+    assert line.owner.calls == ["received"] * 3
+
+
+def test_end_of_the_peer_is_told_once_and_closes(reactor: Reactor, line: Line) -> None:
+    line.peer.close()
+    until(reactor, lambda: "closed" in line.owner.calls)
+    reactor.turn(0)
+    assert line.owner.calls == ["eof", "closed"]
+    assert line.transport.finishing
+
+
+def test_what_came_before_the_end_is_received_first(reactor: Reactor, line: Line) -> None:
+    line.peer.send(b"last words")
+    line.peer.close()
+    until(reactor, lambda: "closed" in line.owner.calls)
+    assert line.owner.calls == ["received", "eof", "closed"]
+    assert line.owner.data == b"last words"
+
+
+def test_reset_by_the_peer_is_an_end_like_any_other(reactor: Reactor, line: Line) -> None:
+    line.reset()
+    until(reactor, lambda: "closed" in line.owner.calls)
+    assert line.owner.calls == ["eof", "closed"]
+
+
+def test_paused_transport_reads_nothing_until_it_is_resumed(reactor: Reactor, line: Line) -> None:
+    line.transport.pause_reading()
+    line.peer.send(b"wait")
+    reactor.turn(MOMENT)
+    assert line.owner.calls == []
+    line.transport.resume_reading()
+    until(reactor, lambda: line.owner.data)
+    assert line.owner.data == b"wait"
+
+
+def test_wakeup_without_data_is_not_an_end(line: Line) -> None:
+    """Readiness may be wrong (select(2), BUGS); what there is to read decides."""
+    line.transport._on_readable()
+    assert line.owner.calls == []
+
+
+def test_socket_sends_small_pieces_at_once_and_looks_after_a_silent_peer(line: Line) -> None:
+    assert line.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert line.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+# -- sending
+
+
+def test_nothing_to_send_sends_nothing(line: Line) -> None:
+    line.transport.flush()
+    assert line.take() == b""
+    assert line.owner.calls == []
+
+
+def test_splices_and_log_leave_in_order(reactor: Reactor, line: Line) -> None:
+    line.put(b"first ")
+    line.transport.cursor.follow(0)
+    line.log.append(b"log ")
+    line.transport.cursor.splice(b"splice ", line.log.end)
+    line.log.append(b"more")
+    line.transport.flush()
+    assert line.take_all(21) == b"first log splice more"
+
+
+def test_stream_larger_than_the_kernel_takes_arrives_whole(reactor: Reactor, line: Line) -> None:
+    line.put(BIG)
+    line.transport.flush()
+    assert line.transport.cursor.unsent, "the kernel took everything: this tests nothing"
+    assert line.take_all(len(BIG)) == BIG
+    assert line.transport.cursor.idle
+
+
+def test_log_larger_than_the_kernel_takes_arrives_whole(reactor: Reactor, line: Line) -> None:
+    line.transport.cursor.follow(0)
+    line.log.append(BIG)
+    line.transport.flush()
+    line.transport.cursor.splice(b"end", line.log.end)
+    assert len(BIG) > SEND_BYTES
+    assert line.take_all(len(BIG) + 3) == BIG + b"end"
+
+
+def test_full_kernel_is_waited_for_and_not_asked_again_and_again(
+    reactor: Reactor, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.put(BIG)
+    line.transport.flush()
+    sends: list[int] = []
+    real = line.socket.send
+
+    def send(data: Any, _flags: int = 0) -> int:
+        sends.append(len(data))
+        return real(data)
+
+    line.transport.send = send
+    for _ in range(3):
+        reactor.turn(0)
+    before = len(sends)
+    for _ in range(50):
+        reactor.turn(0)
+    assert len(sends) == before
+    assert line.take_all(len(BIG)) == BIG
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 0, 2], [0, 0, 7]])
+def test_partial_sends_lose_and_double_nothing(
+    reactor: Reactor, line: Line, sizes: list[int]
+) -> None:
+    """The kernel takes these many bytes in turn; 0 stands for "would block"."""
+    turn = 0
+
+    def send(data: Any, _flags: int = 0) -> int:
+        nonlocal turn
+        size = sizes[turn % len(sizes)]
+        turn += 1
+        if not size:
+            raise BlockingIOError(errno.EAGAIN, "would block")
+        return line.socket.send(data[:size])
+
+    line.transport.send = send
+    line.put(b"0123456789")
+    line.transport.cursor.follow(0)
+    line.log.append(b"abcdefghij")
+    line.transport.flush()
+    assert line.take_all(20) == b"0123456789abcdefghij"
+
+
+def test_sending_to_a_peer_that_is_gone_ends_it_once(reactor: Reactor, line: Line) -> None:
+    def send(_data: Any, _flags: int = 0) -> int:
+        raise BrokenPipeError(errno.EPIPE, "broken pipe")
+
+    line.transport.send = send
+    line.put(b"x")
+    line.transport.flush()
+    reactor.turn(0)
+    assert line.owner.calls == ["eof", "closed"]
+    assert line.transport.try_send(b"x") is None
+    assert line.owner.calls == ["eof", "closed"]
+
+
+def test_peer_that_resets_while_we_wait_to_send_ends_it(reactor: Reactor, line: Line) -> None:
+    line.put(BIG)
+    line.transport.flush()
+    line.reset()
+    until(reactor, lambda: "closed" in line.owner.calls)
+    assert line.owner.calls == ["eof", "closed"]
+
+
+# -- the end
+
+
+def test_finish_sends_the_rest_and_then_the_end(reactor: Reactor, line: Line) -> None:
+    line.put(BIG)
+    line.transport.finish(5)
+    assert line.transport.finishing
+    assert line.take_all(len(BIG)) == BIG
+    until(reactor, line.at_end)
+    assert line.owner.calls == [], "closed before the peer had closed its side"
+    line.peer.close()
+    until(reactor, lambda: line.owner.calls)
+    assert line.owner.calls == ["closed"]
+
+
+def test_finish_discards_what_still_arrives(reactor: Reactor, line: Line) -> None:
+    """Unread bytes at a close would make the kernel send a RST, which takes the farewell away."""
+    line.transport.pause_reading()
+    line.peer.send(b"unread" * 1000)
+    line.put(b"farewell")
+    line.transport.finish(5)
+    line.peer.send(b"more" * 1000)
+    for _ in range(5):
+        reactor.turn(MOMENT)
+    assert line.take_all(8) == b"farewell"
+    until(reactor, line.at_end)
+    line.peer.close()
+    until(reactor, lambda: line.owner.calls)
+    assert line.owner.calls == ["closed"]
+    assert line.owner.data == b""
+
+
+def test_peer_that_never_reads_is_closed_at_the_deadline(
+    reactor: Reactor, clock: FakeClock, line: Line
+) -> None:
+    line.put(BIG)
+    line.transport.finish(2)
+    clock.advance(1.999)
+    reactor.turn(0)
+    assert line.owner.calls == []
+    clock.advance(0.001)
+    reactor.turn(0)
+    assert line.owner.calls == ["closed"]
+
+
+def test_peer_that_reads_all_but_never_closes_is_closed_at_the_deadline(
+    reactor: Reactor, clock: FakeClock, line: Line
+) -> None:
+    line.put(b"farewell")
+    line.transport.finish(2)
+    until(reactor, lambda: line.take() == b"farewell")
+    clock.advance(2)
+    reactor.turn(0)
+    assert line.owner.calls == ["closed"]
+
+
+def test_finishing_twice_does_not_put_the_deadline_off(
+    reactor: Reactor, clock: FakeClock, line: Line
+) -> None:
+    line.put(BIG)
+    line.transport.finish(2)
+    clock.advance(1)
+    line.transport.finish(2)
+    clock.advance(1)
+    reactor.turn(0)
+    assert line.owner.calls == ["closed"]
+
+
+def test_finish_towards_a_peer_that_is_gone_closes_without_an_eof(
+    reactor: Reactor, line: Line
+) -> None:
+    line.reset()
+    line.put(b"farewell")
+    line.transport.finish(5)
+    until(reactor, lambda: line.owner.calls)
+    assert line.owner.calls == ["closed"]
+
+
+def test_peer_that_resets_before_the_shutdown_is_closed(reactor: Reactor, line: Line) -> None:
+    """The socket is no longer connected when there is nothing to send but the end."""
+    line.transport.pause_reading()
+    line.reset()
+    until(reactor, lambda: line.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    line.transport.finish(5)
+    assert line.owner.calls == ["closed"]
+
+
+def test_closing_twice_is_told_once(line: Line) -> None:
+    line.transport.close()
+    line.transport.close()
+    line.transport.finish(1)
+    line.transport.pause_reading()
+    line.transport.resume_reading()
+    assert line.owner.calls == ["closed"]
+
+
+def test_closed_transport_leaves_no_timer_that_acts(
+    reactor: Reactor, clock: FakeClock, line: Line
+) -> None:
+    line.transport.finish(2)
+    line.transport.close()
+    clock.advance(2)
+    reactor.turn(0)
+    assert line.owner.calls == ["closed"]
+
+
+# -- connecting
+
+
+class Attempt:
+    """A dialer that is asked to dial, and what became of it."""
+
+    def __init__(self, reactor: Reactor, host: str, port: int) -> None:
+        self.connected: list[socket.socket] = []
+        self.failed: list[TransportError] = []
+        self._dialer = Dialer(reactor, host, port)
+
+    def dial(self) -> None:
+        self._dialer.dial(self.connected.append, self.failed.append)
+
+    @property
+    def over(self) -> bool:
+        return bool(self.connected or self.failed)
+
+    def close(self) -> None:
+        for connected in self.connected:
+            connected.close()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Let every host have these addresses."""
+    found = [
+        (
+            socket.AF_INET6 if ":" in address[0] else socket.AF_INET,
+            socket.SOCK_STREAM,
+            6,
+            "",
+            address,
+        )
+        for address in addresses
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    return found
+
+
+def test_dialer_connects(reactor: Reactor) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        contextlib.closing(Attempt(reactor, *listener.getsockname())) as attempt,
+    ):
+        attempt.dial()
+        until(reactor, lambda: attempt.over)
+        accepted, address = listener.accept()
+        accepted.close()
+        assert [found.getsockname() for found in attempt.connected] == [address]
+        assert attempt.failed == []
+
+
+def test_dialer_that_is_asked_again_begins_anew(
+    reactor: Reactor, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first address, which answers now, although the last one failed."""
+    answer(monkeypatch, ("127.0.0.1", closed_port), ("127.255.255.255", 9))
+    with contextlib.closing(Attempt(reactor, "example", 1)) as attempt:
+        attempt.dial()
+        until(reactor, lambda: attempt.over)
+        assert len(attempt.failed) == 1
+        with socket.create_server(("127.0.0.1", closed_port)):
+            attempt.dial()
+            until(reactor, lambda: attempt.connected)
+        assert len(attempt.failed) == 1
+
+
+def test_refused_connection_says_where_and_why(reactor: Reactor, closed_port: int) -> None:
+    attempt = Attempt(reactor, "127.0.0.1", closed_port)
+    attempt.dial()
+    until(reactor, lambda: attempt.over)
+    assert attempt.connected == []
+    assert [str(error) for error in attempt.failed] == [
+        f"cannot reach 127.0.0.1 port {closed_port}: connection refused"
+    ]
+    assert "is the server running" in attempt.failed[0].hint
+
+
+def test_refused_address_is_followed_by_the_next(
+    reactor: Reactor, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answer(monkeypatch, ("127.0.0.1", closed_port), listener.getsockname())
+        with contextlib.closing(Attempt(reactor, "example", 1)) as attempt:
+            attempt.dial()
+            until(reactor, lambda: attempt.over)
+            assert [found.getpeername() for found in attempt.connected] == [listener.getsockname()]
+
+
+def test_address_that_fails_at_once_is_followed_by_the_next(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broadcast address is refused by `connect` itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answer(monkeypatch, ("127.255.255.255", 9), listener.getsockname())
+        with contextlib.closing(Attempt(reactor, "example", 1)) as attempt:
+            attempt.dial()
+            until(reactor, lambda: attempt.over)
+            assert len(attempt.connected) == 1
+
+
+def test_family_that_this_machine_lacks_is_followed_by_the_next(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        found = [
+            (socket.AF_UNIX, socket.SOCK_RAW, 255, "", "/nowhere"),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", address),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+        with contextlib.closing(Attempt(reactor, "example", 1)) as attempt:
+            attempt.dial()
+            until(reactor, lambda: attempt.over)
+            assert [connected.getpeername() for connected in attempt.connected] == [address]
+
+
+def test_last_error_is_told_when_all_addresses_fail(
+    reactor: Reactor, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, ("127.0.0.1", closed_port), ("127.255.255.255", 9))
+    attempt = Attempt(reactor, "example", 1)
+    attempt.dial()
+    until(reactor, lambda: attempt.over)
+    assert [str(error) for error in attempt.failed] == [
+        "cannot reach example port 1: network is unreachable"
+    ]
+
+
+@pytest.mark.parametrize("host", ["", "a" * 70, "a..b", "\udcff"])
+def test_unknown_host_is_an_error_with_a_hint(reactor: Reactor, host: str) -> None:
+    with pytest.raises(TransportError, match="is not known") as caught:
+        Attempt(reactor, host, 1)
+    assert "spelled" in caught.value.hint
+
+
+@pytest.fixture
+def silent_address() -> Iterator[tuple[str, int]]:
+    """An address that never answers: its queue of connections is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+def test_silent_address_is_given_up_in_time_for_the_next(
+    reactor: Reactor,
+    clock: FakeClock,
+    silent_address: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answer(monkeypatch, silent_address, listener.getsockname())
+        with contextlib.closing(Attempt(reactor, "example", 1)) as attempt:
+            attempt.dial()
+            clock.advance(HANDSHAKE_SECONDS - 0.001)
+            reactor.turn(0)
+            assert not attempt.over
+            clock.advance(0.001)
+            until(reactor, lambda: attempt.over)
+            assert [found.getpeername() for found in attempt.connected] == [listener.getsockname()]
+            clock.advance(2 * HANDSHAKE_SECONDS)
+            reactor.turn(0)
+            assert attempt.failed == []
+
+
+def test_silent_host_is_given_up(
+    reactor: Reactor, clock: FakeClock, silent_address: tuple[str, int]
+) -> None:
+    attempt = Attempt(reactor, *silent_address)
+    attempt.dial()
+    clock.advance(HANDSHAKE_SECONDS)
+    until(reactor, lambda: attempt.over)
+    assert [str(error) for error in attempt.failed] == [
+        f"cannot reach 127.0.0.1 port {silent_address[1]}: connection timed out"
+    ]
