@@ -1,0 +1,783 @@
+"""Whole rooms in memory: one server and up to eight people, over links that do everything wrong.
+
+    python -m tests.simulation --seeds 20000 --first 1
+
+The real `Server`, `Client`, `Console`, `Dialer` and `Reactor` run on the machine of `simulated`, in
+virtual time. A seed makes the conditions (limits, latency, how bytes are torn apart) and a
+schedule: a list of actions, each at its time. The schedule is carried out; then everything is
+healed, time goes on until all is quiet, everybody leaves, and the laws of `laws` are checked. When
+one does not hold, the seed is printed with the shortest schedule that was found to break it.
+"""
+
+import argparse
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+from types import SimpleNamespace
+from typing import cast
+from unittest import mock
+
+import chat.client
+import chat.console
+import chat.participant
+import chat.server
+import chat.terminal
+import chat.transport
+from chat.console import Console
+from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
+from chat.happenings import RoomClosed, Said
+from chat.limits import PATIENCE_SECONDS
+from chat.server import Connection, Server
+from chat.terminal import LineOutput
+from chat.transport import Dialer
+from tests import laws
+from tests.cheap_keys import cheap_key, fingerprint_of, patch_keys
+from tests.laws import Told, require
+from tests.simulated import START, Input, Listener, Output, Process, Socket, ViolationError, World
+from tests.simulated_record import Life, RecordedClient, RecordedParticipant, RecordedRoom
+
+SETTLE_SECONDS = 400
+"""By then everything must be quiet: the silence, the grace, the retries and the waiting, in a row,
+and the backlog of somebody who is held to a low rate."""
+
+LEAVE_SECONDS = 60
+NOT_ACKNOWLEDGED = re.compile(r"(\d+) messages? (?:was|were) not acknowledged")
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that happens: when, what, to whom (a person's number), and how much of it."""
+
+    at: float
+    kind: str
+    who: int = 0
+    value: float = 0.0
+    size: int = 0
+
+    def __str__(self) -> str:
+        return f"Action({self.at:.3f}, {self.kind!r}, {self.who}, {self.value:.3f}, {self.size})"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What stays the same during one simulation."""
+
+    people: int = 3
+    seconds: float = 30.0
+    terminals: int = 0
+    """Bits: who sits at a terminal. The others are scripts."""
+    grace: float = 60.0
+    rate: float = 500.0
+    window: int = 8 * 1024 * 1024
+    read_bytes: int = 256 * 1024
+    send_bytes: int = 256 * 1024
+    outbox: int = 1024
+    capacity: int = 65_536
+    latency: float = 0.02
+    shred: float = 0.1
+
+
+def conditions_of(seed: int) -> Conditions:
+    random = Random(f"conditions {seed}")
+    return Conditions(
+        people=random.choice((2, 3, 3, 4, 4, 5, 6, 8)),
+        seconds=random.choice((10.0, 30.0, 60.0, 150.0)),
+        terminals=random.getrandbits(8),
+        grace=random.choice((60.0, 60.0, 60.0, 8.0, 0.0)),
+        rate=random.choice((500.0, 500.0, 0.0, 5.0)),
+        window=random.choice((8 * 1024 * 1024, 8 * 1024 * 1024, 20_000, 3_000)),
+        read_bytes=random.choice((256 * 1024, 256 * 1024, 300)),
+        send_bytes=random.choice((256 * 1024, 256 * 1024, 1000, 100)),
+        outbox=random.choice((1024, 1024, 20, 3)),
+        capacity=random.choice((65_536, 65_536, 4000, 500)),
+        latency=random.choice((0.0, 0.001, 0.05, 0.4)),
+        shred=random.choice((0.0, 0.1, 0.1, 0.6)),
+    )
+
+
+def schedule_of(seed: int, conditions: Conditions) -> list[Action]:
+    """The server starts, people join, and then anything happens."""
+    random = Random(f"schedule {seed}")
+    actions = [Action(0.0, "serve")]
+    for who in range(conditions.people):
+        early = random.random() < 0.7
+        actions.append(
+            Action(random.uniform(0.1, 2 if early else conditions.seconds), "start", who)
+        )
+    kinds = random.sample(sorted(WEIGHTS), random.randint(4, len(WEIGHTS)))
+    weights = [WEIGHTS[kind] for kind in kinds]
+    now = 1.0
+    count = random.randint(10, 40)
+    for _ in range(count):
+        now += random.expovariate(count / conditions.seconds)
+        kind = "say" if random.random() < 0.4 else random.choices(kinds, weights)[0]
+        who = random.randrange(conditions.people)
+        actions += _some(kind, now, who, random)
+    # What is printed must be what was run.
+    rounded = [
+        replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
+    ]
+    return sorted(rounded, key=lambda action: action.at)
+
+
+WEIGHTS = {
+    "start": 6,
+    "impostor": 1,
+    "exit": 2,
+    "crash": 2,
+    "vanish": 2,
+    "reset": 6,
+    "eof": 4,
+    "reset_client": 4,
+    "reset_server": 4,
+    "blackhole": 4,
+    "stall_up": 3,
+    "stall_down": 3,
+    "throttle": 2,
+    "offline": 4,
+    "freeze": 3,
+    "slow_reader": 3,
+    "kick": 1,
+    "notice": 1,
+    "kill": 4,
+    "power_off": 2,
+    "terminate": 1,
+    "freeze_server": 2,
+    "out_of_descriptors": 1,
+    "jump": 1,
+}
+"""What can happen beside talk, and how often."""
+
+
+def _some(kind: str, now: float, who: int, random: Random) -> Iterator[Action]:
+    seconds = random.choice((0.3, 2.0, 10.0, 40.0, 90.0)) * random.uniform(0.5, 1.5)
+    if kind == "say":
+        # Now and then a flood, and a long message.
+        lines = random.choice((1, 1, 2, 5, 5, 30))
+        size = random.choice((0, 0, 0, 0, 100, 900)) if lines < 30 else 0
+        yield Action(now, kind, who, lines, size)
+    elif kind in ("kill", "power_off", "terminate"):
+        yield Action(now, kind, who)
+        yield Action(now + random.choice((0.1, 1.0, 5.0, 30.0)), "serve")
+    elif kind in ("crash", "vanish"):
+        yield Action(now, kind, who)
+        yield Action(now + random.choice((0.1, 3.0, 20.0)), "start", who)
+    elif kind == "throttle":
+        yield Action(now, kind, who, random.choice((200.0, 2000.0)))
+    elif kind == "jump":
+        yield Action(now, kind, who, random.uniform(-1500, 1500))
+    else:
+        yield Action(now, kind, who, seconds)
+
+
+# -- who takes part ----------------------------------------------------------------------------
+
+
+class ReusableDialer(Dialer):
+    """The real one, until its process has ended."""
+
+    retired = False
+
+    def dial(
+        self,
+        on_connected: Callable[[socket.socket], None],
+        on_failed: Callable[[TransportError], None],
+    ) -> None:
+        if not self.retired:
+            super().dial(on_connected, on_failed)
+
+
+class OrderedConnection(Connection):
+    """The server keeps its connections in sets, which are ordered by where objects lie in memory:
+    chance that no seed rules, but for this."""
+
+    __slots__ = ("_number",)
+    _count = 0
+
+    def __init__(self, server: Server, connected: socket.socket, address: str) -> None:
+        type(self)._count += 1
+        self._number = self._count
+        super().__init__(server, connected, address)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class Run:
+    """One process of a client."""
+
+    def __init__(self, world: World, name: str, key_name: str, number: int, terminal: bool) -> None:
+        self.name = name
+        self.title = f"{name} ({number})"
+        self.key_name = key_name
+        self.process = Process(world, self.title)
+        self.number = number
+        self.is_terminal = terminal
+        self.input = Input(self.process, is_terminal=terminal)
+        self.output = Output(self.process)
+        self.typed: list[str] = []
+        self.leaving_at = float("inf")
+        self.ended_at = float("inf")
+        self.ended = self.endured = False
+        self.replaced = self.kicked = self.refusable = False
+        self.offline_until = 0.0
+        self.lost_at: float | None = None
+        reactor = self.process.reactor
+        self._dialer = ReusableDialer(reactor, "chat.example", 9443)
+        output = LineOutput(reactor, self.output.fileno(), "utf-8")
+        self.patience = None if terminal else float(PATIENCE_SECONDS)
+        self.client = RecordedClient(
+            reactor,
+            self._dialer,
+            name,
+            cheap_key(key_name),
+            lambda _key: True,
+            self.input.fileno(),
+            output,
+            self.patience,
+        )
+
+    def main(self) -> None:
+        self._dialer.retired = self.process.reactor.stopped
+        self.client.run()
+
+    def type(self, count: int, size: int) -> None:
+        lines: list[str] = []
+        for _ in range(count):
+            text = f"<{self.title} says {len(self.typed) + len(lines) + 1}>".ljust(size, ".")
+            lines.append(text)
+        self.typed += lines
+        self.input.feed("".join(line + "\n" for line in lines).encode())
+
+    def leave(self, now: float) -> None:
+        """The person types EXIT; the script has nothing more to say."""
+        if self.leaving_at == float("inf"):
+            self.leaving_at = now
+            if self.is_terminal:
+                self.input.feed(b"EXIT\n")
+            else:
+                self.input.end()
+
+    @property
+    def accepts(self) -> bool:
+        return self.process.alive and self.leaving_at == float("inf")
+
+    @property
+    def sockets(self) -> list[Socket]:
+        found = [item for item in self.process.descriptors if isinstance(item, Socket)]
+        return [item for item in found if item.incoming is not None]
+
+
+class Simulation:
+    """One world, its schedule, and what came of it."""
+
+    def __init__(self, seed: int, conditions: Conditions) -> None:
+        self.conditions = conditions
+        self.world = World(seed)
+        self.world.shred = conditions.shred
+        self.world.latency = conditions.latency
+        self.world.capacity = conditions.capacity
+        self.world.is_offline = self._is_offline
+        self.runs: list[Run] = []
+        self.lives: list[Life] = []
+        self.server: Server | None = None
+        self._server_process: Process | None = None
+        self._server_input: Input | None = None
+        self._offline_until: dict[str, float] = {}
+
+    # -- the whole of it
+
+    def run(self, schedule: Sequence[Action]) -> None:
+        """Raises ViolationError if a law does not hold."""
+        for action in schedule:
+            self.world.at(START + action.at, partial(self._carry_out, action))
+        end = max((action.at for action in schedule), default=0.0)
+        self.world.run(START + end + 0.001)
+        self._heal()
+        self.world.run(self.world.now + SETTLE_SECONDS, self._settled)
+        require(self._settled(), "it does not settle: " + "; ".join(self._unsettled()))
+        self._part()
+        self._check()
+
+    def _heal(self) -> None:
+        self._offline_until.clear()
+        for process in self.world.processes:
+            process.thaw()
+            for descriptor in process.descriptors:
+                if isinstance(descriptor, Output):
+                    descriptor.resume()
+                elif isinstance(descriptor, Listener):
+                    descriptor.run_out(0.0)
+                    process.poke()
+                elif isinstance(descriptor, Socket) and descriptor.outgoing is not None:
+                    descriptor.outgoing.bytes_per_second = float("inf")
+                    descriptor.outgoing.stalled_until = 0.0
+        if self.lives and self.lives[-1].terminated:
+            server = self._server_process
+            assert server is not None
+            self.world.run(self.world.now + LEAVE_SECONDS, lambda: not server.alive)
+        self._on_serve(Action(0.0, "serve"))
+
+    def _settled(self) -> bool:
+        return next(self._unsettled(), None) is None
+
+    def _unsettled(self) -> Iterator[str]:
+        server = self.server
+        assert server is not None
+        room = server._room
+        here = self._alive()
+        if room.members.keys() != server._members.keys() or len(room.members) != len(here):
+            yield f"{len(here)} run, {len(room.members)} are members, {len(server._members)} there"
+        for run in here:
+            participant = run.client.recorded
+            if run.leaving_at < float("inf"):
+                yield f"{run.title} does not leave"
+            if run.input.unread or run.client._input.waiting:
+                yield f"{run.title} has lines left to read"
+            if not participant.current:
+                yield f"{run.title} is not current"
+            elif participant.unacknowledged:
+                yield f"{run.title} has {participant.unacknowledged} messages under way"
+            elif (participant.room, participant.offset) != (room.id, server.log.end):
+                yield f"{run.title} is behind"
+
+    def _alive(self) -> list[Run]:
+        return [run for run in self.runs if run.process.alive]
+
+    def _part(self) -> None:
+        """Everybody leaves in order; then the server does."""
+        for run in self._alive():
+            run.endured = True
+        for run in self._alive():
+            run.leave(self.world.now)
+        self.world.run(self.world.now + LEAVE_SECONDS, lambda: not self._alive())
+        for run in self.runs:
+            require(not run.process.alive, f"{run.title} does not leave")
+            if run.endured:
+                require(run.process.error is None, f"{run.title} ends with {run.process.error!r}")
+        server = self._server_process
+        assert server is not None
+        assert self._server_input is not None
+        self._server_input.feed(b"TERMINATE\n")
+        self.world.run(self.world.now + LEAVE_SECONDS, lambda: not server.alive)
+        require(not server.alive, "the server does not end")
+
+    def _check(self) -> None:
+        told = [
+            Told(
+                run.title,
+                fingerprint_of(run.key_name),
+                run.client.story,
+                run.typed,
+                run.client.recorded.room,
+                run.client.recorded.offset,
+                run.endured,
+                run.leaving_at,
+                run.replaced,
+            )
+            for run in self.runs
+        ]
+        laws.check(told, self.lives, self.conditions.grace)
+        logged = {life.speech(entry).text for life in self.lives for entry in life.messages()}
+        for run in self.runs:
+            if run.ended:
+                self._check_exit(run, logged)
+
+    def _check_exit(self, run: Run, logged: set[str]) -> None:
+        """What the end of a run says about its messages is true (law 8)."""
+        text = str(run.process.error or "")
+        claimed = NOT_ACKNOWLEDGED.search(text)
+        unread = run.input.unread.count(b"<")
+        taken = run.typed[: len(run.typed) - unread]
+        given = taken if run.is_terminal or run.process.error else run.typed
+        lacking = [line for line in given if line not in logged]
+        if claimed is None:
+            require(not lacking, f"{run.title} ends with {text!r}, and lacks {lacking[:1]}")
+        else:
+            count = int(claimed[1])
+            truth = f"where {len(lacking)} of {len(taken)} are"
+            require(len(lacking) <= count <= len(taken), f"{run.title} ends with {text!r} {truth}")
+        shown = [
+            item.text for item in run.client.story.stream if isinstance(item, Said) and not item.own
+        ]
+        written = re.findall(r": (<.*>\.*)", run.output.written.decode())
+        require(shown == written, f"{run.title} has not written all that it shows")
+
+    def _on_end(self, run: Run) -> None:
+        """Whether a run has ended for a reason (law 8)."""
+        run.ended, run.ended_at = True, self.world.now
+        error = run.process.error
+        was_asked = run.leaving_at < float("inf")
+        has_closed = RoomClosed() in run.client.story.stream or self._was_terminated()
+        match error:
+            case None:
+                fair = was_asked or has_closed
+            case RefusedError(reason=Reason.KICKED):
+                fair = run.kicked
+            case RefusedError(reason=Reason.REPLACED):
+                fair = run.replaced
+            case RefusedError(reason=Reason.NAME_TAKEN):
+                fair = run.refusable
+            case UnacknowledgedError():
+                fair = was_asked or has_closed
+            case TransportError() if "protocol" in str(error) or "out of place" in str(error):
+                fair = False
+            case TransportError():
+                fair = not run.client.recorded.entered or has_closed or self._was_patient(run)
+            case _:
+                fair = False
+        require(fair, f"{run.title} ends with {error!r}")
+
+    def _was_patient(self, run: Run) -> bool:
+        if run.patience is None or run.lost_at is None:
+            return False
+        return self.world.now >= run.lost_at + run.patience
+
+    def _was_terminated(self) -> bool:
+        return any(life.terminated for life in self.lives)
+
+    # -- what happens
+
+    def _carry_out(self, action: Action) -> None:
+        name = f"_on_{action.kind}"
+        getattr(self, name)(action)
+
+    def _is_offline(self, process: Process) -> bool:
+        return self.world.now < self._offline_until.get(process.name.split(" ")[0], 0.0)
+
+    def _life_of(self, room: bytes) -> Life:
+        life = Life(room, len(self.lives) + 1)
+        self.lives.append(life)
+        return life
+
+    def _on_serve(self, _action: Action) -> None:
+        if self._server_process is not None and self._server_process.alive:
+            return
+        world = self.world
+        process = self._server_process = Process(world, f"server {len(self.lives) + 1}")
+        self._server_input = Input(process, is_terminal=False)
+        output = LineOutput(process.reactor, Output(process).fileno(), "utf-8")
+        console = Console(process.reactor, self._server_input.fileno(), output)
+        listener = world.listener = Listener(process)
+        conditions = self.conditions
+        room = partial(RecordedRoom, self._life_of, world.clock)
+        with mock.patch.object(chat.server, "Room", room):
+            server = self.server = Server(
+                process.reactor,
+                cast(socket.socket, listener),
+                cheap_key("server"),
+                console,
+                conditions.grace,
+                conditions.rate,
+            )
+        life = self.lives[-1]
+        console.obey(server)
+
+        def main() -> None:
+            server.run()
+            console.close()
+
+        def look() -> None:
+            log = server.log
+            require(log.end - log.start <= conditions.window, "the log is larger than its window")
+            require(log.end - log.start == len(log._bytes), "the log is not what it says")
+            kept = log.start <= life.start_of_window(conditions.window)
+            require(kept, "the log has forgotten what is in its window")
+            require(server._sent_end == log.end, "an entry of the log waits for nothing")
+
+        def on_end() -> None:
+            life.died_at = min(life.died_at, world.now)
+
+        process.on_end = on_end
+        process.reactor.selector.before_wait = look
+        process.start(main)
+
+    def _start(self, who: int, key_name: str) -> None:
+        name = f"p{who}"
+        run = Run(
+            self.world,
+            name,
+            key_name,
+            len(self.runs) + 1,
+            bool(self.conditions.terminals >> who & 1),
+        )
+        for other in self.runs:
+            if other.name == name and other.key_name != key_name:
+                other.refusable = run.refusable = True
+            elif other.name == name and other.process.alive:
+                other.replaced = run.replaced = True
+        self.runs.append(run)
+
+        def look() -> None:
+            require(not run.client.lingers, f"{run.title} could send, and waits for nothing")
+            run.lost_at = run.client._lost_at
+
+        run.process.reactor.selector.before_wait = look
+        run.process.on_end = partial(self._on_end, run)
+        run.process.start(run.main)
+
+    def _current(self, action: Action) -> list[Run]:
+        """The process that this person started last, if it is running."""
+        return [run for run in self.runs if run.name == f"p{action.who}" and run.process.alive][-1:]
+
+    def _on_start(self, action: Action) -> None:
+        self._start(action.who, f"p{action.who}")
+
+    def _on_impostor(self, action: Action) -> None:
+        self._start(action.who, f"not p{action.who}")
+
+    def _on_say(self, action: Action) -> None:
+        for run in self._current(action):
+            if run.accepts:
+                run.type(int(action.value), action.size)
+
+    def _on_exit(self, action: Action) -> None:
+        for run in self._current(action):
+            run.leave(self.world.now)
+
+    def _on_crash(self, action: Action) -> None:
+        for run in self._current(action):
+            run.process.kill()
+
+    def _on_vanish(self, action: Action) -> None:
+        for run in self._current(action):
+            run.process.vanish()
+
+    def _links(self, action: Action) -> list[tuple[Socket, Socket]]:
+        """The client's and the server's end."""
+        return [
+            (near, near.outgoing.target)
+            for run in self._current(action)
+            for near in run.sockets
+            if near.outgoing is not None
+        ]
+
+    def _on_reset(self, action: Action) -> None:
+        for near, far in self._links(action):
+            near.break_down()
+            far.break_down()
+
+    def _on_eof(self, action: Action) -> None:
+        for near, far in self._links(action):
+            near.end_incoming()
+            far.end_incoming()
+
+    def _on_reset_client(self, action: Action) -> None:
+        for near, _ in self._links(action):
+            near.break_down()
+
+    def _on_reset_server(self, action: Action) -> None:
+        for _, far in self._links(action):
+            far.break_down()
+
+    def _on_blackhole(self, action: Action) -> None:
+        for near, far in self._links(action):
+            for end in (near, far):
+                assert end.outgoing is not None
+                end.outgoing.sever()
+
+    def _on_stall_up(self, action: Action) -> None:
+        for near, _ in self._links(action):
+            assert near.outgoing is not None
+            near.outgoing.stalled_until = self.world.now + action.value
+
+    def _on_stall_down(self, action: Action) -> None:
+        for _, far in self._links(action):
+            assert far.outgoing is not None
+            far.outgoing.stalled_until = self.world.now + action.value
+
+    def _on_throttle(self, action: Action) -> None:
+        for ends in self._links(action):
+            for end in ends:
+                assert end.outgoing is not None
+                end.outgoing.bytes_per_second = action.value
+
+    def _on_offline(self, action: Action) -> None:
+        self._offline_until[f"p{action.who}"] = self.world.now + action.value
+        self._on_blackhole(action)
+
+    def _on_freeze(self, action: Action) -> None:
+        for run in self._current(action):
+            run.process.freeze(action.value)
+
+    def _on_slow_reader(self, action: Action) -> None:
+        for run in self._current(action):
+            run.output.stall(action.value)
+
+    def _on_kick(self, action: Action) -> None:
+        self._operate(f"KICK p{action.who}")
+        for run in self.runs:
+            if run.name == f"p{action.who}":
+                run.kicked = True
+
+    def _on_notice(self, _action: Action) -> None:
+        self._operate("SAY something to everybody")
+
+    def _operate(self, line: str) -> None:
+        if self._server_input is not None and not self._server_input.closed:
+            self._server_input.feed(line.encode() + b"\n")
+
+    def _on_kill(self, _action: Action) -> None:
+        if self._server_process is not None and self._server_process.alive:
+            self.lives[-1].died_at = self.world.now
+            self._server_process.kill()
+
+    def _on_power_off(self, _action: Action) -> None:
+        if self._server_process is not None and self._server_process.alive:
+            self.lives[-1].died_at = self.world.now
+            self._server_process.vanish()
+
+    def _on_terminate(self, _action: Action) -> None:
+        if self._server_process is not None and self._server_process.alive:
+            self.lives[-1].terminated = True
+            self.lives[-1].died_at = self.world.now
+            self._operate("TERMINATE")
+
+    def _on_freeze_server(self, action: Action) -> None:
+        if self._server_process is not None:
+            self._server_process.freeze(action.value)
+
+    def _on_out_of_descriptors(self, action: Action) -> None:
+        if self.world.listener is not None:
+            self.world.listener.run_out(min(action.value, 10.0))
+
+    def _on_jump(self, action: Action) -> None:
+        self.world.wall_offset += action.value
+
+
+# -- running, shrinking, printing --------------------------------------------------------------
+
+
+@contextmanager
+def patched(world: World, conditions: Conditions) -> Iterator[None]:
+    """The program's modules see the world in the place of the system."""
+    participant = partial(RecordedParticipant, world.clock)
+    signals = SimpleNamespace(signal=lambda *_: None, SIGTTIN=0, SIG_IGN=0, SIGCONT=0)
+    with ExitStack() as stack:
+        patch_keys(stack)
+        for module, names in (
+            (chat.client, ("os", "random", "time")),
+            (chat.server, ("os", "time")),
+            (chat.console, ("time",)),
+            (chat.terminal, ("os", "select", "time")),
+            (chat.transport, ("os", "socket")),
+        ):
+            for name in names:
+                stack.enter_context(mock.patch.object(module, name, world))
+        stand_ins: list[tuple[object, str, object]] = [
+            (chat.terminal, "signal", signals),
+            (chat.client, "Participant", participant),
+            (chat.server, "Connection", OrderedConnection),
+            (OrderedConnection, "_count", 0),
+            (chat.server, "WINDOW_BYTES", conditions.window),
+            (chat.transport, "READ_BYTES", conditions.read_bytes),
+            (chat.transport, "SEND_BYTES", conditions.send_bytes),
+            (chat.participant, "OUTBOX_MESSAGES", conditions.outbox),
+        ]
+        for target, name, stand_in in stand_ins:
+            stack.enter_context(mock.patch.object(target, name, stand_in))
+        yield
+
+
+def simulate(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> int:
+    """Run one schedule; returns how many turns it took.
+
+    Raises:
+        ViolationError: a law does not hold.
+    """
+    simulation = Simulation(seed, conditions)
+    with patched(simulation.world, conditions):
+        simulation.run(schedule)
+    return simulation.world.turns
+
+
+def violation_of(
+    seed: int, conditions: Conditions, schedule: Sequence[Action]
+) -> ViolationError | None:
+    try:
+        simulate(seed, conditions, schedule)
+    except ViolationError as violation:
+        return violation
+    return None
+
+
+def shrink(
+    seed: int, conditions: Conditions, schedule: Sequence[Action], violation: ViolationError
+) -> list[Action]:
+    """A short schedule that breaks a law in the same way: actions are left out as long as it does,
+    many at first, then one by one."""
+    shortest = list(schedule)
+    kind = _kind_of(violation)
+    size = len(shortest) // 2
+    while size:
+        start, before = 0, len(shortest)
+        while start < len(shortest):
+            candidate = shortest[:start] + shortest[start + size :]
+            found = violation_of(seed, conditions, candidate)
+            if found is not None and _kind_of(found) == kind:
+                shortest = candidate
+            else:
+                start += size
+        if size > 1 or len(shortest) == before:
+            size //= 2
+    return shortest
+
+
+def _kind_of(violation: ViolationError) -> str:
+    """What is left of its text without what changes from schedule to schedule."""
+    return re.sub(r"[0-9]+|<.*|;.*|\.\.+", "", str(violation))[:60]
+
+
+def report(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> str:
+    """What is printed of a schedule that breaks a law."""
+    violation = violation_of(seed, conditions, schedule)
+    assert violation is not None
+    shortest = shrink(seed, conditions, schedule, violation)
+    violation = violation_of(seed, conditions, shortest)
+    lines = [f"seed {seed}: {violation}", f"  {conditions}", *(f"  {step}" for step in shortest)]
+    return "\n".join(lines)
+
+
+def check_seed(seed: int) -> int:
+    """Run what a seed makes; returns how many turns it took.
+
+    Raises:
+        ViolationError: a law does not hold; with the seed and the shortest schedule.
+    """
+    conditions = conditions_of(seed)
+    schedule = schedule_of(seed, conditions)
+    try:
+        return simulate(seed, conditions, schedule)
+    except ViolationError as violation:
+        raise ViolationError(report(seed, conditions, schedule)) from violation
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="how many")
+    parser.add_argument("--first", type=int, default=1, help="the first of them")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    turns = failures = 0
+    for seed in range(options.first, options.first + options.seeds):
+        try:
+            turns += check_seed(seed)
+        except ViolationError as violation:
+            failures += 1
+            print(violation, flush=True)
+    seconds = time.monotonic() - began
+    print(
+        f"{options.seeds} seeds, {failures} failed, {turns} turns of the loop in {seconds:.1f} s "
+        f"({turns / seconds:.0f} a second)"
+    )
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
