@@ -1,0 +1,96 @@
+"""Run the benchmarks and print one table."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import fanout, join, memory, startup
+from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Row, client_key, prepared
+from chat.errors import ChatError
+
+Benchmark = Callable[[argparse.Namespace, Path], list[Row]]
+
+
+def _startup(_options: argparse.Namespace, _directory: Path) -> list[Row]:
+    return startup.measure()
+
+
+def _join(options: argparse.Namespace, directory: Path) -> list[Row]:
+    return join.measure(options.members, client_key(options.bits), directory)
+
+
+def _memory(options: argparse.Namespace, directory: Path) -> list[Row]:
+    counts = sorted({options.members, max(options.members, options.idle)})
+    return memory.measure(counts, client_key(options.bits), directory)
+
+
+def _fanout(options: argparse.Namespace, directory: Path) -> list[Row]:
+    size = fanout.Size(options.members, options.speakers, options.window)
+    return fanout.measure(size, client_key(options.bits), directory)
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "startup": _startup,
+    "join": _join,
+    "memory": _memory,
+    "fanout": _fanout,
+}
+
+
+def main() -> None:
+    """Run what was asked for: everything, if nothing was."""
+    options = _parser().parse_args()
+    print(
+        f"{options.members} members, clients with RSA-{options.bits}, "
+        f"{options.speakers} speakers with {options.window} messages under way in a flood; "
+        f"the server on core {PROGRAM_CORE}, the load on core {LOAD_CORE}. "
+        "Median (lowest to highest)."
+    )
+    if PROGRAM_CORE == LOAD_CORE:
+        print("There is but one core: the two disturb each other.", file=sys.stderr)
+    with prepared():
+        for name in options.benchmarks or BENCHMARKS:
+            with tempfile.TemporaryDirectory(prefix="chat-bench-") as directory:
+                for row in BENCHMARKS[name](options, Path(directory)):
+                    print(f"{row.what:36}  {row.result:36}  {row.aim:>7}".rstrip(), flush=True)
+
+
+def _known(name: str) -> str:
+    if name not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"there is no benchmark {name!r}")
+    return name
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "benchmarks",
+        nargs="*",
+        type=_known,
+        metavar="|".join(BENCHMARKS),
+        help="which to run (default: all)",
+    )
+    parser.add_argument("--members", type=int, default=1000, help="default: %(default)s")
+    parser.add_argument(
+        "--idle", type=int, default=0, help="look at memory once more when so many are in"
+    )
+    parser.add_argument("--speakers", type=int, default=4, help="in a flood (default: %(default)s)")
+    parser.add_argument(
+        "--window",
+        type=int,
+        default=64,
+        help="messages a speaker has under way in a flood (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bits", type=int, default=2048, help="the clients' RSA key (default: %(default)s)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ChatError, RuntimeError) as error:
+        sys.exit(f"benchmarks: error: {error}")

@@ -1,0 +1,261 @@
+"""CPU of one delivered message, in a flood and alone, beside a bare loop of `send` in C.
+
+Server and bare loop take turns with the same bytes, so that whatever else the machine does falls on
+both.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.load import (
+    AT_ONCE,
+    DEADLINE_SECONDS,
+    HOST,
+    Crowd,
+    Member,
+    Program,
+    Row,
+    chat_server,
+    join,
+    join_speakers,
+    spread,
+)
+from chat.kex import PrivateKey
+from chat.wire import ROOM_HEADER_BYTES
+
+TEXT = "x" * 100
+ROUNDS = 15
+ALONE_MESSAGES = 20
+FLOOD_BATCHES = 8
+
+AIM_ALONE = "1.2 x"
+AIM_FLOOD = "0.1 µs"
+
+_READ_BYTES = 256 * 1024
+_SOURCE = Path(__file__).with_name("bare_loop.c")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many members there are, how many of them speak in a flood, and how many messages each of
+    these has under way."""
+
+    members: int
+    speakers: int
+    window: int
+
+
+# -- what is put on a program ------------------------------------------------------------------
+
+Load = Callable[["Side"], None]
+
+
+@dataclass(slots=True)
+class Side:
+    """A program with its crowd, and for each load: microseconds of CPU per delivery, messages per
+    read, which is about as many as were in one send, and the per cent of time that it was busy."""
+
+    program: Program
+    crowd: Crowd
+    speakers: list[socket.socket]
+    costs: list[float] = field(default_factory=list)
+    messages_per_read: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Forget what was measured before."""
+        self.costs.clear()
+        self.messages_per_read.clear()
+        self.busy.clear()
+
+    def measure(self, load: Load, messages: int) -> None:
+        """Put a load of so many messages on the program."""
+        self.crowd.drain()
+        self.crowd.reads = 0
+        began, cpu = time.perf_counter(), self.program.cpu_seconds
+        load(self)
+        cpu = self.program.cpu_seconds - cpu
+        deliveries = messages * len(self.crowd)
+        self.costs.append(cpu / deliveries * 1e6)
+        self.messages_per_read.append(deliveries / self.crowd.reads)
+        self.busy.append(cpu / (time.perf_counter() - began) * 100)
+
+
+def alone(frames: list[bytes]) -> Load:
+    """Messages of which each is sent when everybody has the one before."""
+
+    def run(side: Side) -> None:
+        for frame in frames:
+            side.speakers[0].sendall(frame)
+            missing = len(frame) * len(side.crowd)
+            while missing > 0:
+                missing -= side.crowd.count()
+
+    return run
+
+
+def flood(batches: list[list[bytes]]) -> Load:
+    """Batches of messages, a list for each speaker."""
+
+    def run(side: Side) -> None:
+        missing = len(side.crowd) * sum(len(batch) for own in batches for batch in own)
+        speakers = [
+            _Speaker(side.crowd, connected, own)
+            for connected, own in zip(side.speakers, batches, strict=True)
+        ]
+        while missing > 0:
+            missing -= side.crowd.count()
+        for speaker in speakers:
+            side.crowd.count_only(speaker.descriptor)
+
+    return run
+
+
+class _Speaker:
+    """Sends a batch, and the next one as soon as the end of it has come back in the order."""
+
+    def __init__(self, crowd: Crowd, connected: socket.socket, batches: list[bytes]) -> None:
+        self.descriptor = connected.fileno()
+        self._crowd = crowd
+        self._socket = connected
+        self._batches = deque(batches)
+        self._unsent = memoryview(b"")
+        self._last_header = b""
+        self._heard = b""
+        crowd.read_with(self.descriptor, self._on_ready)
+        self._say_next()
+
+    def _say_next(self) -> None:
+        if self._batches:
+            batch = self._batches.popleft()
+            frame_bytes = 2 + int.from_bytes(batch[:2], "big")
+            self._last_header = batch[-frame_bytes:][:ROOM_HEADER_BYTES]
+            self._unsent = memoryview(batch)
+            self._send()
+
+    def _on_ready(self, _events: int) -> int:
+        if self._unsent:
+            self._send()
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return 0
+        if not data:
+            raise RuntimeError("the program closed a speaker's connection")
+        heard = self._heard + data
+        self._heard = heard[-ROOM_HEADER_BYTES:]
+        if self._last_header in heard:
+            self._say_next()
+        return len(data)
+
+    def _send(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        self._crowd.want_to_write(self.descriptor, bool(self._unsent))
+
+
+# -- the measurement ---------------------------------------------------------------------------
+
+
+def measure(size: Size, key: PrivateKey, directory: Path) -> list[Row]:
+    """Let server and bare loop take turns, and compare."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(chat_server(directory))
+        crowd = stack.enter_context(Crowd(server))
+        speakers = _fill(crowd, server, size, key)
+        sides = [Side(server, crowd, [speaker.socket for speaker in speakers])]
+        bare_loop = _compile_bare_loop(directory)
+        if bare_loop is not None:
+            bare = stack.enter_context(Program([str(bare_loop), str(size.members)], directory))
+            sides.append(_connect(bare, stack.enter_context(Crowd(bare)), size))
+        loads = [alone(_batches(speakers[0], ALONE_MESSAGES, 1)) for _ in _turns()]
+        rows = _compare("alone", loads, ALONE_MESSAGES, sides, "", AIM_ALONE)
+        loads = [
+            flood([_batches(speaker, FLOOD_BATCHES, size.window) for speaker in speakers])
+            for _ in _turns()
+        ]
+        messages = len(speakers) * FLOOD_BATCHES * size.window
+        return rows + _compare("in a flood", loads, messages, sides, AIM_FLOOD, "")
+
+
+def _turns() -> Iterator[int]:
+    """The first turn is not counted: it warms up."""
+    return iter(range(1 + ROUNDS))
+
+
+def _fill(crowd: Crowd, server: Program, size: Size, key: PrivateKey) -> list[Member]:
+    listeners = [f"listener{number}" for number in range(size.members - size.speakers)]
+    join(crowd, server.port, listeners, key, AT_ONCE)
+    # They come last, and so need not follow how the room fills up.
+    names = [f"speaker{number}" for number in range(size.speakers)]
+    speakers = join_speakers(crowd, server.port, names, key)
+    for speaker in speakers:
+        crowd.count_only(speaker.socket.fileno())
+    return speakers
+
+
+def _compile_bare_loop(directory: Path) -> Path | None:
+    """None where there is no C compiler."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        return None
+    compiled = directory / "bare_loop"
+    subprocess.run([compiler, "-O2", "-o", compiled, _SOURCE], check=True)
+    return compiled
+
+
+def _connect(bare: Program, crowd: Crowd, size: Size) -> Side:
+    """As many connections to the bare loop as the server has members."""
+    connections = []
+    for _ in range(size.members):
+        connection = socket.create_connection((HOST, bare.port), DEADLINE_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        crowd.add(connection)
+        connections.append(connection)
+    return Side(bare, crowd, connections[-size.speakers :])
+
+
+def _batches(speaker: Member, count: int, window: int) -> list[bytes]:
+    """Messages sealed beforehand, so that in the measurement they only have to be sent."""
+    batches = []
+    for _ in range(count):
+        for _ in range(window):
+            speaker.participant.say(TEXT, int(time.time() * 1000))
+        batches.append(speaker.participant.data_to_send())
+    return batches
+
+
+def _compare(
+    how: str, loads: list[Load], messages: int, sides: list[Side], aim: str, aim_ratio: str
+) -> list[Row]:
+    for side in sides:
+        side.begin()
+    for load in loads:
+        for side in sides:
+            side.measure(load, messages)
+    server, *others = sides
+    rows = [Row(f"one delivery {how}", spread(server.costs[1:], "µs"), aim), *_details(server)]
+    for bare in others:
+        ratios = [ours / theirs for ours, theirs in zip(server.costs, bare.costs, strict=True)]
+        rows += [
+            Row("  by the bare loop", spread(bare.costs[1:], "µs")),
+            *_details(bare),
+            Row("  server / bare loop", spread(ratios[1:], "x"), aim_ratio),
+        ]
+    return rows
+
+
+def _details(side: Side) -> list[Row]:
+    return [
+        Row("    in one read", spread(side.messages_per_read[1:], "messages")),
+        Row("    busy meanwhile", spread(side.busy[1:], "%")),
+    ]

@@ -1,0 +1,363 @@
+"""What the benchmarks share: a program on a processor core of its own, and a crowd on the other.
+
+The crowd's members go through the real handshake; from then on they only count bytes, so that the
+program under test is what is busy. For Linux only, which shows cores, CPU clocks and memory.
+"""
+
+import os
+import re
+import resource
+import select
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from Cryptodome.PublicKey import RSA
+
+from chat.errors import ProtocolError
+from chat.happenings import Came, Entered
+from chat.kex import PrivateKey
+from chat.messages import Ready, Welcome
+from chat.participant import Participant
+from chat.session import (
+    ClientSession,
+    Controlled,
+    Ended,
+    Established,
+    HelloReceived,
+    Relayed,
+    SessionEvent,
+)
+
+ROOT = Path(__file__).parent.parent
+KEYS = ROOT / "tests" / "keys"
+HOST = "127.0.0.1"
+
+_AVAILABLE = os.sched_getaffinity(0)
+PROGRAM_CORE, LOAD_CORE = max(_AVAILABLE), min(_AVAILABLE)
+"""Where the program under test runs, and where the load does; the same if there is no other."""
+
+DEADLINE_SECONDS = 30.0
+"""Nothing that is waited for may take longer: then something is broken, and we say so."""
+
+AT_ONCE = 32
+"""Handshakes under way when a room is filled for another benchmark."""
+
+_DISCARDED = bytearray(1024 * 1024)
+_HANDSHAKE_READ_BYTES = 4096
+"""Small, so that the rest of a long roster is counted and not taken apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: what was measured, the result, and what we aim at."""
+
+    what: str
+    result: str
+    aim: str = ""
+
+
+def spread(samples: list[float], unit: str) -> str:
+    """The median, and between which two values all samples lie."""
+    middle, low, high = statistics.median(samples), min(samples), max(samples)
+    return f"{short(middle)} {unit} ({short(low)} to {short(high)})"
+
+
+def short(value: float) -> str:
+    """Three digits, which is more than these measurements are good for."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+# -- the machine -------------------------------------------------------------------------------
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """Move this process to the load's core, and let it and its children open enough sockets."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, _AVAILABLE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def environment() -> dict[str, str]:
+    """What a child needs to find `chat`, wherever it runs."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def client_key(bits: int) -> PrivateKey:
+    """The key pair of every client: the tests' own, or a new one if that has another size."""
+    key = PrivateKey.from_rsa(RSA.import_key((KEYS / "ira.pem").read_bytes()))
+    return key if key.rsa.size_in_bits() == bits else PrivateKey.generate(bits)
+
+
+# -- the program under test --------------------------------------------------------------------
+
+
+class Program:
+    """A program on the first core, which prints the port that it listens on."""
+
+    def __init__(self, command: list[str], directory: Path) -> None:
+        # A child inherits the core, and so is on it from its first instruction on.
+        os.sched_setaffinity(0, {PROGRAM_CORE})
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        finally:
+            os.sched_setaffinity(0, {LOAD_CORE})
+        assert self._process.stdout is not None
+        self.output = self._process.stdout.fileno()
+        try:
+            self.port = self._read_port()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _read_port(self) -> int:
+        poll = select.poll()
+        poll.register(self.output, select.POLLIN)
+        said = b""
+        while not (found := re.search(rb"port: ([0-9]+)\n", said)):
+            data = os.read(self.output, 4096) if poll.poll(DEADLINE_SECONDS * 1000) else b""
+            if not data:
+                raise RuntimeError(f"the program does not say its port, but {said!r}")
+            said += data
+        return int(found[1])
+
+    @property
+    def cpu_seconds(self) -> float:
+        """User and system time so far, as clock_getcpuclockid(3) finds it: `/proc` has only
+        hundredths of a second."""
+        return time.clock_gettime(~self._process.pid << 3 | 2)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of the process that is in RAM (not the kernel's for its sockets)."""
+        rollup = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text()
+        found = re.search(r"^Rss: +([0-9]+) kB$", rollup, re.MULTILINE)
+        assert found
+        return int(found[1]) * 1024
+
+    def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        self._process.terminate()
+        try:
+            # Also takes what it still prints, so that it cannot hang on a full pipe.
+            self._process.communicate(timeout=DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+
+def chat_server(directory: Path) -> Program:
+    """A chat server with the tests' key, which is kept in `directory`."""
+    private_key = directory / "server_private_key.pem"
+    shutil.copyfile(KEYS / "server.pem", private_key)
+    private_key.chmod(0o600)
+    command = [
+        "-m",
+        "chat",
+        "server",
+        "--port",
+        "0",
+        "--keys",
+        str(directory),
+        "--rate",
+        "0",
+        "--grace",
+        "0",
+    ]
+    return Program([sys.executable, *command], directory)
+
+
+# -- the crowd ---------------------------------------------------------------------------------
+
+Reader = Callable[[int], int]
+"""Called with what epoll says of a descriptor; returns how many bytes are to be counted."""
+
+
+class Crowd:
+    """Many connections to one program. What arrives on them is counted and thrown away, but for
+    those that have a reader of their own. `reads` is how often something was there to read."""
+
+    def __init__(self, program: Program) -> None:
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._readers: dict[int, Reader] = {}
+        self._output = program.output
+        self.reads = 0
+        self.read_with(program.output, self._read_output)
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._epoll.close()
+        for connected in self._sockets.values():
+            connected.close()
+
+    def read_with(self, descriptor: int, reader: Reader) -> None:
+        """Let `reader` have what arrives here, until `count_only`."""
+        if descriptor not in self._sockets:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        self._readers[descriptor] = reader
+
+    def add(self, connected: socket.socket) -> None:
+        """Count what arrives on a connection."""
+        self._sockets[connected.fileno()] = connected
+        self._epoll.register(connected.fileno(), select.EPOLLIN)
+
+    def count_only(self, descriptor: int) -> None:
+        """From now on only count what arrives here."""
+        del self._readers[descriptor]
+
+    def want_to_write(self, descriptor: int, wanted: bool) -> None:
+        """Whether the reader is called as well when the connection can be written."""
+        self._epoll.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
+
+    def count(self, timeout: float = DEADLINE_SECONDS) -> int:
+        """Wait until something arrives, and count it.
+
+        Raises:
+            RuntimeError: a connection was closed, or nothing came for long.
+        """
+        ready = self._epoll.poll(timeout)
+        if not ready and timeout:
+            raise RuntimeError(f"nothing arrived for {timeout:.0f} s")
+        counted = 0
+        self.reads += len(ready)
+        for descriptor, events in ready:
+            if descriptor in self._readers:
+                counted += self._readers[descriptor](events)
+                continue
+            # TCP throws away, uncopied, what is read with MSG_TRUNC (tcp(7)).
+            size = self._sockets[descriptor].recv_into(_DISCARDED, 0, socket.MSG_TRUNC)
+            if not size:
+                raise RuntimeError("the program closed a connection")
+            counted += size
+        return counted
+
+    def drain(self) -> None:
+        """Throw away what has arrived already."""
+        while self.count(timeout=0):
+            pass
+
+    def _read_output(self, _events: int) -> int:
+        if not os.read(self._output, 65536):
+            raise RuntimeError("the program has ended")
+        return 0
+
+
+class Member:
+    """A client that joins as every client does. `participant` is fed while the crowd reads with
+    `read`; it stands still once the crowd only counts."""
+
+    def __init__(self, port: int, name: str, key: PrivateKey) -> None:
+        self.name = name
+        self.participant = Participant(os.urandom)
+        self.established = False
+        self.welcomed = False
+        self.acquainted: set[str] = set()
+        self._session = ClientSession(name, key, Ready(), os.urandom, time.monotonic(), time.time)
+        self.socket = socket.create_connection((HOST, port), DEADLINE_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+
+    def read(self, _events: int) -> int:
+        """Take what has arrived."""
+        data = self.socket.recv(_HANDSHAKE_READ_BYTES)
+        events = (
+            self._session.receive(data, time.monotonic()) if data else self._session.receive_eof()
+        )
+        for event in events:
+            self._handle(event)
+        self.socket.sendall(self._session.data_to_send())
+        return len(data)
+
+    def _handle(self, event: SessionEvent) -> None:
+        match event:
+            case HelloReceived():
+                self._session.trust()
+            case Established():
+                self.established = True
+            case Controlled(control):
+                self.welcomed = self.welcomed or isinstance(control, Welcome)
+                for happening in self.participant.receive_control(control, time.monotonic()):
+                    if isinstance(happening, Entered):
+                        self.acquainted.update(happening.members)
+            case Relayed(frame_type, run):
+                now = time.monotonic()
+                for happening in self.participant.receive_frames(frame_type, run, now):
+                    if isinstance(happening, Came):
+                        self.acquainted.add(happening.name)
+            case Ended(_, text, _):
+                raise ProtocolError(f"{self.name} was put out: {text}")
+
+
+def join(crowd: Crowd, port: int, names: list[str], key: PrivateKey, at_once: int) -> None:
+    """Let members join who only count from then on, `at_once` handshakes at a time; the next one
+    begins as soon as one has said READY. Returns when all have been welcomed."""
+    waiting = list(reversed(names))
+    joining: dict[int, Member] = {}
+    shaking = 0
+    while waiting or joining:
+        while waiting and shaking < at_once:
+            member = Member(port, waiting.pop(), key)
+            joining[member.socket.fileno()] = member
+            crowd.add(member.socket)
+            crowd.read_with(member.socket.fileno(), member.read)
+            shaking += 1
+        crowd.count()
+        for descriptor, member in list(joining.items()):
+            if member.welcomed:
+                del joining[descriptor]
+                crowd.count_only(descriptor)
+        shaking = sum(not member.established for member in joining.values())
+
+
+def join_speakers(crowd: Crowd, port: int, names: list[str], key: PrivateKey) -> list[Member]:
+    """Let members join who will speak: each knows all of the others, and so the latest key."""
+    members = [Member(port, name, key) for name in names]
+    for member in members:
+        crowd.add(member.socket)
+        crowd.read_with(member.socket.fileno(), member.read)
+    while not all(member.acquainted.issuperset(names) for member in members):
+        crowd.count()
+    return members
