@@ -474,7 +474,8 @@ class Server:
 
     def say(self, text: str) -> None:
         """Tell everybody something."""
-        self._room.say(clip_text(text, MAX_TEXT_BYTES))
+        if not self._terminating:
+            self._room.say(clip_text(text, MAX_TEXT_BYTES))
 
 
 def _wake_up() -> None:
