@@ -64,6 +64,7 @@ class Reactor:
         self._deferred: deque[Callback] = deque()
         self._hooks: list[Callback] = []
         self._running = False
+        self._stopping = False
         self._signals: dict[int, Callback] = {}
         self._old_handlers: dict[int, signal._HANDLER] = {}
         self._old_wakeup: int | None = None
@@ -155,13 +156,13 @@ class Reactor:
 
     def run(self) -> None:
         """Take turns until `stop` is called."""
-        self._running = True
+        self._running, self._stopping = True, False
         while self._running:
             self.turn()
 
     def stop(self) -> None:
-        """Let `run` return at the end of this turn."""
-        self._running = False
+        """Let `run` return at the end of this turn, which does not wait any more."""
+        self._running, self._stopping = False, True
 
     def turn(self, timeout: float | None = None) -> None:
         """One turn. `timeout` bounds the wait, in seconds."""
@@ -183,7 +184,7 @@ class Reactor:
     def _wait(self, timeout: float | None) -> list[tuple[_Watch, int]]:
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
-        if self._always_ready or self._deferred:
+        if self._always_ready or self._deferred or self._stopping:
             timeout = 0
         elif self._timers:
             until_timer = max(0.0, self._timers[0].deadline - self.clock())

@@ -535,3 +535,13 @@ def test_reactor_without_signals_leaves_the_wakeup_descriptor_alone(clock: FakeC
             assert signal.set_wakeup_fd(-1) == mine.fileno()
         finally:
             signal.set_wakeup_fd(before)
+
+
+def test_hook_that_stops_the_loop_keeps_it_from_waiting() -> None:
+    reactor = Reactor()
+    waited: list[str] = []
+    reactor.call_at(reactor.clock() + 3600, lambda: waited.append("an hour"))
+    reactor.before_wait(reactor.stop)
+    reactor.run()
+    reactor.close()
+    assert waited == []
