@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from chat.kex import PrivateKey, PublicKey
 
 FAILED = 1
-MISUSED = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
