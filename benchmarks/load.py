@@ -323,8 +323,7 @@ class Member:
                     if isinstance(happening, Entered):
                         self.acquainted.update(happening.members)
             case Relayed(frame_type, run):
-                now = time.monotonic()
-                for happening in self.participant.receive_frames(frame_type, run, now):
+                for happening in self.participant.receive_frames(frame_type, run):
                     if isinstance(happening, Came):
                         self.acquainted.add(happening.name)
             case Ended(_, text, _):

@@ -160,7 +160,9 @@ class Client:
 
     def received(self, data: bytes) -> None:
         assert self._session is not None
-        self._handle(self._session.receive(data, self._reactor.clock()))
+        now = self._reactor.clock()
+        self._participant.hear(now)
+        self._handle(self._session.receive(data, now))
 
     def receive_eof(self) -> None:
         assert self._session is not None
@@ -195,7 +197,7 @@ class Client:
         if self._timer is not None:
             self._timer.cancel()
         if self._session is not None:
-            self._participant.disconnect(self._session.heard_at)
+            self._participant.disconnect()
         transport, self._transport, self._session = self._transport, None, None
         self._muted = False
         transport.close()
@@ -249,7 +251,7 @@ class Client:
             case Controlled(control):
                 self._show_all(self._participant.receive_control(control, now))
             case Relayed(frame_type, run):
-                self._show_all(self._participant.receive_frames(frame_type, run, now))
+                self._show_all(self._participant.receive_frames(frame_type, run))
             case Ended():
                 self._on_ended(event)
 

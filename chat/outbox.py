@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from chat.limits import OFFER_AGAIN_BYTES, OFFER_AGAIN_SECONDS
+from chat.limits import OFFER_AGAIN_BYTES, OFFER_AGAIN_SECONDS, PING_SECONDS
 from chat.messages import Speech
 
 
@@ -29,6 +29,8 @@ class Outbox:
         self._number = 0
         self._recent: deque[tuple[float, Speech]] = deque()
         self._recent_size = 0
+        self._heard_at: float | None = None
+        self._heard_seconds = 0.0
 
     def add(self, time_ms: int, text: str) -> int:
         """Put in a message; returns its sequence number."""
@@ -42,18 +44,29 @@ class Outbox:
         skipped = min(max(seq - self.first_seq, 0), len(self.messages))
         return enumerate(islice(self.messages, skipped, None), self.first_seq + skipped)
 
-    def acknowledge(self, now: float) -> None:
+    def hear(self, now: float) -> None:
+        """The server lives, and what it acknowledged grows older. Neither a dead connection nor a
+        process that is suspended makes it older: a silence counts as one between PINGs."""
+        silence = 0.0 if self._heard_at is None else now - self._heard_at
+        self._heard_at = now
+        self._heard_seconds += min(silence, PING_SECONDS)
+        self._forget()
+
+    def acknowledge(self) -> None:
         """The first message is in its place of the order."""
         speech = self.messages.popleft()
         self.first_seq += 1
         self.size -= len(speech.text.encode())
-        self._recent.append((now, speech))
+        self._recent.append((self._heard_seconds, speech))
         self._recent_size += len(speech.text.encode())
-        self.forget_before(now - OFFER_AGAIN_SECONDS)
+        self._forget()
 
-    def forget_before(self, time: float) -> None:
-        """Forget what was acknowledged before, and what is too much to keep."""
-        while self._recent and (self._recent_size > OFFER_AGAIN_BYTES or self._recent[0][0] < time):
+    def _forget(self) -> None:
+        # The last silence may have counted whole, though the server died at its beginning.
+        oldest = self._heard_seconds - OFFER_AGAIN_SECONDS - PING_SECONDS
+        while self._recent and (
+            self._recent_size > OFFER_AGAIN_BYTES or self._recent[0][0] < oldest
+        ):
             self._recent_size -= len(self._recent.popleft()[1].text.encode())
 
     def start_over(self, *, offer_again: bool) -> None:

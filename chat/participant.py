@@ -27,7 +27,6 @@ from chat.limits import (
     MAX_ORIGINS,
     MAX_ORIGINS_OF_ONE,
     MAX_TEXT_BYTES,
-    OFFER_AGAIN_SECONDS,
     ORIGIN_BYTES,
     OUTBOX_BYTES,
     OUTBOX_MESSAGES,
@@ -244,11 +243,13 @@ class Participant:
         offset = _NOWHERE if self._peers_to_come else self._offset
         return Resume(self._id, self._token, offset, self._epoch)
 
-    def disconnect(self, heard_at: float) -> None:
-        """The connection, on which something was heard last at `heard_at`, is lost; what is said
-        from now on waits for the next one."""
-        if self._standing is not Standing.DISCONNECTED:
-            self._outbox.forget_before(heard_at - OFFER_AGAIN_SECONDS)
+    def hear(self, now: float) -> None:
+        """Something arrived on the connection, be it only a PONG."""
+        if self.present:
+            self._outbox.hear(now)
+
+    def disconnect(self) -> None:
+        """The connection is lost; what is said from now on waits for the next one."""
         self._standing = Standing.DISCONNECTED
         self._held = 0
         self._out.clear()
@@ -337,7 +338,7 @@ class Participant:
         if accepted > self._outbox.sent_seq:
             raise ProtocolError("the server counts messages that we did not send")
         while self._outbox.first_seq <= accepted:
-            self._outbox.acknowledge(now)
+            self._outbox.acknowledge()
         self._awaited -= {peer.fingerprint for peer in self._peers.values()}
         reconnected = self._entered
         self._entered = True
@@ -377,7 +378,7 @@ class Participant:
 
     # -- what arrives in the room
 
-    def receive_frames(self, frame_type: int, run: bytes, now: float) -> list[Happening]:
+    def receive_frames(self, frame_type: int, run: bytes) -> list[Happening]:
         """Take a run of room frames.
 
         Raises:
@@ -392,14 +393,14 @@ class Participant:
                 raise ProtocolError("a room frame where a new key was due")
             frame = run[header.start : header.end]
             if frame_type == Event.TYPE:
-                happenings += self._on_event(Event.from_wire(frame), now)
+                happenings += self._on_event(Event.from_wire(frame))
             else:
                 self._messages += 1
-                happenings += self._on_message(Message.from_wire(frame), now)
+                happenings += self._on_message(Message.from_wire(frame))
             self._offset += len(frame)
         return happenings
 
-    def _on_message(self, frame: Message, now: float) -> list[Happening]:
+    def _on_message(self, frame: Message) -> list[Happening]:
         peer = self._peers.get(frame.sender)
         if peer is None or frame.sender == _SERVER:
             return self._warn(self._peers[_SERVER], "a message of somebody who is not here")
@@ -428,16 +429,16 @@ class Participant:
                 raise
             return [*happenings, *self._warn(peer, f"{error}, and was dropped")]
         if own:
-            self._acknowledge(frame.seq, speech, now)
+            self._acknowledge(frame.seq, speech)
         if self._is_shown(peer, speech):
             return happenings
         return [*happenings, Said(peer.name, speech.time_ms, speech.text, own)]
 
-    def _acknowledge(self, seq: int, speech: Speech, now: float) -> None:
+    def _acknowledge(self, seq: int, speech: Speech) -> None:
         outbox = self._outbox
         if not outbox.messages or (outbox.first_seq, outbox.messages[0]) != (seq, speech):
             raise ProtocolError("our own message came back, but not as we sent it")
-        outbox.acknowledge(now)
+        outbox.acknowledge()
 
     def _is_shown(self, peer: _Peer, speech: Speech) -> bool:
         """Whether this message has been shown before, in an earlier room; notes that it is now. The
@@ -452,7 +453,7 @@ class Participant:
             del self._shown[next(iter(self._shown))]
         return speech.number <= last
 
-    def _on_event(self, frame: Event, now: float) -> list[Happening]:
+    def _on_event(self, frame: Event) -> list[Happening]:
         server = self._peers[_SERVER]
         if frame.sender != _SERVER or frame.epoch != self._epoch:
             raise ProtocolError("an event that does not fit in here")
@@ -464,9 +465,9 @@ class Participant:
             return self._warn(server, "an event could not be opened, and was dropped")
         happenings = self._watch_gap(server, frame.seq)
         server.seq = frame.seq
-        return [*happenings, *self._apply(decode_room_event(content), now)]
+        return [*happenings, *self._apply(decode_room_event(content))]
 
-    def _apply(self, event: RoomEvent, now: float) -> list[Happening]:
+    def _apply(self, event: RoomEvent) -> list[Happening]:
         match event:
             case Joined(entries):
                 for entry in entries:

@@ -109,9 +109,7 @@ class Seat:
             frames = cut(run)[:count]
             self.offset += sum(map(len, frames))
             count -= len(frames)
-            self.shown += self.participant.receive_frames(
-                frame_type, b"".join(frames), self.hall.now
-            )
+            self.shown += self.participant.receive_frames(frame_type, b"".join(frames))
 
     def lose(self) -> None:
         """The connection breaks: what is on its way in either direction does not arrive."""
@@ -120,7 +118,7 @@ class Seat:
         self.began = self.offset
         self.splices.clear()
         self.under_way.clear()
-        self.participant.disconnect(self.hall.now)
+        self.participant.disconnect()
 
     def said(self) -> list[tuple[str, str]]:
         """Who said what, as this member was shown it."""
@@ -310,9 +308,10 @@ class Desk:
 
     def hear(self, *frames: bytes) -> list[Happening]:
         """Let the participant have these frames, each run by itself."""
+        self.participant.hear(self.now)
         shown: list[Happening] = []
         for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(b"".join(frames)):
-            shown += self.participant.receive_frames(frame_type, run, self.now)
+            shown += self.participant.receive_frames(frame_type, run)
         return shown
 
     def seal(self, kind: int, key: SealingKey, sender: int, seq: int, content: bytes) -> bytes:
@@ -357,7 +356,7 @@ class Desk:
 
     def restart(self) -> None:
         """The connection is lost, since the server died; it is there again with a new room."""
-        self.participant.disconnect(self.now)
+        self.participant.disconnect()
         self.room = bytes((self.room[0] + 1,)) + self.room[1:]
         self.token = bytes((self.token[0] + 1,)) + self.token[1:]
         self.secret = RoomSecret(self.room * 4)

@@ -261,7 +261,7 @@ class Peer(Wire):
                 self.controls.append(control)
                 self.happenings += self.participant.receive_control(control, now)
             case Relayed(frame_type, run):
-                self.happenings += self.participant.receive_frames(frame_type, run, now)
+                self.happenings += self.participant.receive_frames(frame_type, run)
             case Ended():
                 self.ended = event
 
@@ -386,7 +386,7 @@ class Hall:
     def come_back(self, lost: Peer, key_name: str = "") -> Peer:
         """A member on a new connection, as soon as the server has answered; the old one may still
         be there."""
-        lost.participant.disconnect(self.reactor.clock())
+        lost.participant.disconnect()
         peer = Peer(
             self.reactor,
             dial(self.address),

@@ -574,7 +574,7 @@ class Scene:
 
     def lose(self, now: float, member: int) -> None:
         """The connection is cut at both ends."""
-        self.participants[member].disconnect(now)
+        self.participants[member].disconnect()
         self.room.suspend(self.members[member], now)
         self.note("lose", now, member=member)
 
@@ -642,7 +642,7 @@ def receive(participant: Participant, item: Json, log: bytes, now: float) -> lis
     return [
         shown
         for frame_type, run in FrameReader(65_535).feed(data)
-        for shown in participant.receive_frames(frame_type, run, now)
+        for shown in participant.receive_frames(frame_type, run)
     ]
 
 

@@ -749,13 +749,13 @@ def standing(what: str) -> Desk:
         if what != "unknown":
             desk.control(desk.welcome(), Roster(MEMBERS[:1]))
         if what == "cut in the roster":
-            desk.participant.disconnect(desk.now)
+            desk.participant.disconnect()
         return desk
     desk = Desk()
     if what in ("lacking a key", "cut, lacking a key", "catching up, lacking a key"):
         desk.hear(desk.event(Left(((OTHER, Reason.LEFT),))))
     if what not in ("in", "lacking a key"):
-        desk.participant.disconnect(desk.now)
+        desk.participant.disconnect()
     if what in ("catching up", "catching up, lacking a key"):
         desk.control(Resumed())
     return desk
@@ -898,7 +898,7 @@ def lies() -> dict[str, Callable[[Desk], object]]:
         return lie
 
     def raw(frame_type: int, run: bytes) -> Callable[[Desk], object]:
-        return lambda desk: desk.participant.receive_frames(frame_type, run, desk.now)
+        return lambda desk: desk.participant.receive_frames(frame_type, run)
 
     gone = partial(Left.encode, Left(((OTHER, Reason.LEFT),)))
     return {

@@ -28,6 +28,7 @@ from chat.limits import (
     GRACE_SECONDS,
     OFFER_AGAIN_SECONDS,
     ORIGIN_BYTES,
+    PING_SECONDS,
     RETURN_SECONDS,
 )
 from chat.messages import (
@@ -226,7 +227,7 @@ def test_who_comes_back_after_its_grace_is_a_new_member_and_sends_what_is_left()
 def test_first_link_begins_with_ready() -> None:
     desk = Desk(welcomed=False)
     assert desk.participant.first_control() == Ready()
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert desk.participant.first_control() == Ready()
 
 
@@ -243,12 +244,12 @@ def test_place_is_counted_over_all_frames_whatever_became_of_them() -> None:
     for frame in frames:
         desk.hear(frame)
     offset = 4_711 + sum(map(len, frames))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert desk.participant.first_control() == Resume(US, TOKEN, offset, EPOCH)
     # A link that comes to nothing changes nothing.
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(Resumed())
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert desk.participant.first_control() == Resume(US, TOKEN, offset, EPOCH)
 
 
@@ -265,7 +266,7 @@ def test_epoch_that_is_asked_from_is_the_last_whose_key_has_arrived() -> None:
 def test_who_was_not_told_all_names_asks_for_a_new_welcome() -> None:
     desk = Desk(welcomed=False)
     desk.control(desk.welcome(), Roster(MEMBERS[:1]))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert desk.participant.first_control() == Resume(US, TOKEN, NOWHERE, EPOCH)
     assert not desk.participant.entered
     desk.participant.say("Hi", 9)
@@ -292,7 +293,7 @@ def test_nothing_is_sent_until_the_server_asks_for_it() -> None:
     desk.participant.say("one", 9)
     desk.participant.say("two", 9)
     assert len(desk.sent()) == 2
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert not desk.participant.present
     desk.participant.say("three", 9)
     assert desk.control(Resumed()) == [RECONNECTED]
@@ -312,7 +313,7 @@ def test_nothing_is_sent_until_the_server_asks_for_it() -> None:
 def test_what_was_about_to_be_sent_when_the_connection_broke_is_sent_once() -> None:
     desk = Desk()
     desk.participant.say("one", 9)
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(Resumed(), Resend(1))
     assert desk.sent() == [(1, EPOCH, "one")]
 
@@ -321,7 +322,7 @@ def test_what_waits_for_a_new_key_waits_through_a_cut() -> None:
     desk = Desk()
     desk.hear(desk.event(Left(((OTHER, Reason.LEFT),))))
     desk.participant.say("now that Thea is gone", 9)
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(Resumed(), desk.rekey())
     assert desk.sent() == []
     desk.control(Resend(1))
@@ -332,7 +333,7 @@ def test_replay_over_a_new_connection_is_still_a_replay() -> None:
     desk = Desk()
     frame = desk.message(1)
     desk.hear(frame)
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(Resumed())
     assert [type(event) for event in desk.hear(frame)] == [Warned]
 
@@ -340,7 +341,7 @@ def test_replay_over_a_new_connection_is_still_a_replay() -> None:
 def test_message_withheld_over_a_cut_is_noticed() -> None:
     desk = Desk()
     desk.hear(desk.message(1))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(Resumed())
     assert desk.hear(desk.message(3)) == [
         Warned("1 of Sahnawaz's messages did not arrive: somebody withheld them"),
@@ -361,7 +362,7 @@ def test_roster_behind_a_gap_acknowledges_our_own() -> None:
     for text in ("one", "two", "three"):
         desk.participant.say(text, 9)
     desk.hear(desk.message(1, "one", sender=US, time_ms=9))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.sent()
     desk.renew(RoomSecret(b"7" * 32))
     shown = desk.control(desk.welcome(offset=90_000, messages=38), with_own(2))
@@ -378,23 +379,23 @@ def test_gap_of_two_welcomes_is_told_once_and_whole() -> None:
     """The first of them was cut off in the middle of the roster."""
     desk = Desk()
     desk.hear(desk.message(1))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert desk.control(desk.welcome(messages=11), Roster(MEMBERS[:1])) == []
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     first = desk.participant.first_control()
     assert isinstance(first, Resume)
     assert first.offset == NOWHERE
     assert desk.control(desk.welcome(messages=16), Roster(MEMBERS)) == [
         Reconnected(15, new_room=False, awaiting=False)
     ]
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert desk.control(desk.welcome(messages=16), Roster(MEMBERS)) == [RECONNECTED]
 
 
 def test_numbers_in_a_gap_are_not_withheld() -> None:
     desk = Desk()
     desk.hear(desk.message(1))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.event(Notice("in the gap"))
     them = entry(THEM, "Sahnawaz", seq=9)
     desk.control(desk.welcome(messages=9), Roster((MEMBERS[0], them)), Roster(MEMBERS[2:]))
@@ -407,7 +408,7 @@ def test_numbers_in_a_gap_are_not_withheld() -> None:
 def test_key_that_was_lacking_is_in_the_welcome_behind_a_gap() -> None:
     desk = Desk()
     desk.hear(desk.event(Left(((OTHER, Reason.LEFT),))))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(desk.welcome(members=2), Roster(MEMBERS[:2]))
     assert desk.hear(desk.message(1)) == [heard("Sahnawaz", "Hi")]
     with pytest.raises(ProtocolError, match="out of place"):
@@ -419,7 +420,7 @@ def test_roster_that_acknowledges_what_we_never_said_is_a_breach(seq: int) -> No
     desk = Desk()
     desk.participant.say("one", 9)
     desk.participant.say("two", 9)
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(desk.welcome())
     with pytest.raises(ProtocolError, match="messages that we did not send"):
         desk.control(with_own(seq))
@@ -441,7 +442,7 @@ def test_new_membership_that_already_counts_messages_of_ours_is_a_breach(same_ro
 
 def test_roster_that_acknowledges_what_was_typed_offline_is_a_breach() -> None:
     desk = Desk()
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.participant.say("never sent", 9)
     desk.control(desk.welcome())
     with pytest.raises(ProtocolError, match="messages that we did not send"):
@@ -484,8 +485,9 @@ def test_new_room_is_offered_again_what_it_may_lack() -> None:
 def test_what_was_acknowledged_long_before_the_connection_was_lost_is_not_offered_again() -> None:
     """Who joins the new room without having been in the old one would be shown it."""
     desk = acknowledged("long ago")
-    desk.now += OFFER_AGAIN_SECONDS + 1
-    desk.hear(desk.event(Notice("still here")))
+    for seconds in (PING_SECONDS, PING_SECONDS, 1):
+        desk.now += seconds
+        desk.participant.hear(desk.now)
     desk.restart()
     desk.control(desk.welcome(), Roster(MEMBERS))
     assert desk.sent() == []
@@ -493,7 +495,7 @@ def test_what_was_acknowledged_long_before_the_connection_was_lost_is_not_offere
 
 def test_what_was_acknowledged_shortly_before_a_long_outage_is_offered_again() -> None:
     desk = acknowledged("just before")
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.now += 10 * OFFER_AGAIN_SECONDS
     desk.restart()
     desk.control(desk.welcome(), Roster(MEMBERS))
@@ -623,7 +625,7 @@ def test_cut_while_awaiting_the_others_does_not_end_the_waiting(
     desk = awaiting()
     until = desk.now + RETURN_SECONDS
     desk.now += 1
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     how(desk)
     assert desk.sent() == []
     assert desk.participant.deadline == until
@@ -633,7 +635,7 @@ def test_cut_while_awaiting_the_others_does_not_end_the_waiting(
 
 def test_others_who_came_back_during_a_gap_are_not_awaited() -> None:
     desk = awaiting()
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     desk.control(desk.welcome(messages=4), Roster(MEMBERS), Resend(1))
     assert desk.sent() == [(1, 2, "one"), (2, 2, "two")]
 
@@ -642,7 +644,7 @@ def test_cut_in_the_first_roster_of_a_new_room_is_no_breach() -> None:
     desk = acknowledged("one")
     desk.restart()
     desk.control(desk.welcome(), Roster(MEMBERS[1:2]))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     shown = desk.control(desk.welcome(members=1), ALONE, Resend(1))
     assert shown == [Reconnected(0, new_room=True, awaiting=True), Entered(("Ira",))]
     assert desk.sent() == []
@@ -751,7 +753,7 @@ def test_runs_that_are_remembered_are_bounded_and_the_oldest_goes_first(
 def test_welcome_that_counts_fewer_messages_than_we_have_heard_is_not_a_negative_gap() -> None:
     desk = Desk()
     desk.hear(desk.message(1), desk.message(2))
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     assert desk.control(desk.welcome(messages=1), Roster(MEMBERS)) == [RECONNECTED]
 
 
@@ -760,7 +762,7 @@ def test_resend_again_and_again_sends_what_is_left_and_never_what_is_acknowledge
     desk.participant.say("two", 9)
     desk.sent()
     for seq in (0, 1, 2):
-        desk.participant.disconnect(desk.now)
+        desk.participant.disconnect()
         desk.control(Resumed(), Resend(seq))
         assert desk.sent() == [(2, EPOCH, "two")]
     desk.control(Resend(NOWHERE))
@@ -770,7 +772,7 @@ def test_resend_again_and_again_sends_what_is_left_and_never_what_is_acknowledge
 def test_room_frame_before_the_answer_to_resume_is_a_breach() -> None:
     desk = Desk()
     frames = [desk.message(1), desk.event(Notice("x"))]
-    desk.participant.disconnect(desk.now)
+    desk.participant.disconnect()
     for frame in frames:
         with pytest.raises(ProtocolError, match="before the welcome"):
             desk.hear(frame)

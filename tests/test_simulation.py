@@ -71,9 +71,9 @@ Break = Callable[[pytest.MonkeyPatch], None]
 def skip_an_acknowledgement(patch: pytest.MonkeyPatch) -> None:
     real = Participant._acknowledge
 
-    def acknowledge(self: Participant, seq: int, speech: Speech, now: float) -> None:
+    def acknowledge(self: Participant, seq: int, speech: Speech) -> None:
         if seq % 10:
-            real(self, seq, speech, now)
+            real(self, seq, speech)
 
     patch.setattr(Participant, "_acknowledge", acknowledge)
 

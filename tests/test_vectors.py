@@ -455,7 +455,7 @@ class Replayed:
         assert participant.data_to_send().hex() == step["sends"]
 
     def do_lose(self, step: Json) -> None:
-        self.participants[step["member"]].disconnect(step["now"])
+        self.participants[step["member"]].disconnect()
         self.room.suspend(self.members[step["member"]], step["now"])
 
     def do_resume(self, step: Json) -> None:
