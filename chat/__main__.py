@@ -1,4 +1,4 @@
-"""The command line: arguments, keys, exit status.
+"""The programs: what the command line asks for, and its exit status.
 
 What takes long to load is imported when it is needed, so that `--help` answers at once.
 Exit status: 0 done, 1 failed, 2 misused, 3 refused by the server, 4 the server's key changed.
@@ -6,34 +6,32 @@ Exit status: 0 done, 1 failed, 2 misused, 3 refused by the server, 4 the server'
 
 import argparse
 import os
-import re
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from chat import __version__
-from chat.errors import ChatError, UsageError
+from chat.arguments import parser
+from chat.errors import ChatError, EditorMissingError
+from chat.folders import config_folder, state_folder
 from chat.limits import (
-    DEFAULT_PORT,
-    DEFAULT_RSA_BITS,
     FAREWELL_SECONDS,
-    GRACE_SECONDS,
     MAX_HANDSHAKES,
     MAX_MEMBERS,
     PATIENCE_SECONDS,
-    RATE,
     SPARE_DESCRIPTORS,
 )
-from chat.names import normalize_name
 from chat.reactor import Reactor
 from chat.terminal import LineOutput
 
 if TYPE_CHECKING:
     from chat.kex import PrivateKey, PublicKey
+    from chat.style import Painter
+    from chat.view import View
 
 FAILED = 1
 
@@ -44,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     _occupy_standard_descriptors()
     try:
         _require_cryptodome()
-        _serve(options) if options.role == "server" else _join(options)
+        _PROGRAMS[options.role](options)
     except ChatError as error:
         return _report(str(error), error.hint, error.exit_status)
     except OSError as error:
@@ -73,117 +71,7 @@ def _require_cryptodome() -> None:
         ) from exc
 
 
-# -- arguments ---------------------------------------------------------------------------------
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line as argparse knows it."""
-    top = argparse.ArgumentParser(prog="chat", description="Encrypted group chat for the terminal.")
-    top.add_argument("--version", action="version", version=f"chat {__version__}")
-    roles = top.add_subparsers(dest="role", required=True, metavar="server|client")
-    server = roles.add_parser(
-        "server", help="run a room", description="Run a room. Type HELP at its console."
-    )
-    server.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
-    )
-    server.add_argument(
-        "-p",
-        "--port",
-        type=_port_or_zero,
-        default=DEFAULT_PORT,
-        help="port to listen on; 0 takes a free one (default: %(default)s)",
-    )
-    server.add_argument(
-        "--grace",
-        type=_number,
-        default=GRACE_SECONDS,
-        metavar="SECONDS",
-        help="how long who lost the connection keeps the place (default: %(default)s)",
-    )
-    server.add_argument(
-        "--rate",
-        type=_number,
-        default=RATE,
-        metavar="N",
-        help="messages a second of one member; 0 is no limit (default: %(default)s)",
-    )
-    client = roles.add_parser(
-        "client",
-        help="join a room",
-        description="Join a room. Each line you type is a message; EXIT leaves.",
-    )
-    client.add_argument("host", help="where the server runs")
-    client.add_argument("port", type=_port, help="its port")
-    client.add_argument("name", type=_name, help="what the others shall call you")
-    client.add_argument(
-        "--fingerprint",
-        type=_fingerprint,
-        metavar="SHA256:...",
-        help="the server's fingerprint, if you were told it",
-    )
-    client.add_argument(
-        "--patience",
-        type=_number,
-        metavar="SECONDS",
-        help="how long to try again when the connection is lost "
-        f"(default: for ever, or {PATIENCE_SECONDS} in a pipe)",
-    )
-    for role in (server, client):
-        _add_key_options(role)
-    return top
-
-
-def _add_key_options(role: argparse.ArgumentParser) -> None:
-    role.add_argument("--version", action="version", version=f"chat {__version__}")
-    role.add_argument(
-        "--keys", type=Path, metavar="DIR", help="where keys are kept (default: ~/.config/chat)"
-    )
-    role.add_argument(
-        "--bits",
-        type=int,
-        choices=(2048, 3072, 4096),
-        default=DEFAULT_RSA_BITS,
-        help="size of a new RSA key (default: %(default)s)",
-    )
-    role.add_argument(
-        "--ephemeral", action="store_true", help="use new keys for this run and keep nothing"
-    )
-
-
-def _port(text: str) -> int:
-    port = _port_or_zero(text)
-    if port == 0:
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
-    return port
-
-
-def _port_or_zero(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
-        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return int(text)
-
-
-def _name(text: str) -> str:
-    try:
-        return normalize_name(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _number(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
-        raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
-    return float(text)
-
-
-def _fingerprint(text: str) -> str:
-    if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", text):
-        raise argparse.ArgumentTypeError("a fingerprint is SHA256: and 43 letters and digits")
-    return text
-
-
-# -- the two programs --------------------------------------------------------------------------
+# -- the programs ------------------------------------------------------------------------------
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -194,7 +82,12 @@ def _serve(options: argparse.Namespace) -> None:
     _allow_many_descriptors()
     with listen(options.host, options.port) as listener, closing(Reactor()) as reactor:
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
-        key = _load_key(options, output)
+
+        def announce() -> None:
+            output.write(transcript.MAKING_KEY)
+            output.drain(FAREWELL_SECONDS)
+
+        key = _load_key(options, announce)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
         server = Server(reactor, listener, key, console, options.grace, options.rate)
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
@@ -206,7 +99,64 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _join(options: argparse.Namespace) -> None:
+    with closing(Reactor()) as reactor, closing(_view(options, reactor)) as view:
+        _converse(options, reactor, view)
+
+
+def _send(options: argparse.Namespace) -> None:
+    from chat.lines import SingleView
+
+    with closing(Reactor()) as reactor:
+        _converse(options, reactor, SingleView(reactor, options.text))
+
+
+def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
+    """The conversation as it fits to where it is shown and typed."""
+    from chat import style, transcript
+    from chat.lines import LineView
+
+    source = _descriptor_of(sys.stdin)
+    output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
+    colours = style.choose_colours(options.color, os.environ, output.is_terminal)
+    time_format = transcript.TIME_FORMAT if options.time is None else options.time
+    painter = style.Painter(options.name, colours, time_format)
+    if options.json:
+        from chat.jsonlines import JsonView
+
+        return JsonView(reactor, source, output, painter)
+    if source is not None and os.isatty(source) and output.is_terminal:
+        try:
+            return _screen(options, reactor, source, output, painter)
+        except EditorMissingError as error:
+            output.write(transcript.no_editing(str(error)))
+    return LineView(reactor, source, output, painter)
+
+
+def _screen(
+    options: argparse.Namespace,
+    reactor: Reactor,
+    source: int,
+    output: LineOutput,
+    painter: "Painter",
+) -> "View":
+    term = os.environ.get("TERM", "dumb")
+    if term == "dumb":
+        raise EditorMissingError("the terminal is a dumb one")
+    from chat.history import History
+    from chat.screen import TITLED, Screen
+
+    history = None if options.no_history else History(state_folder(os.environ) / "history")
+    has_title = term.startswith(TITLED)
+    screen = Screen(reactor, source, output, painter, history, has_title=has_title)
+    reactor.on_signals([signal.SIGWINCH], screen.resize)
+    reactor.on_signals([signal.SIGTSTP], screen.suspend)
+    reactor.on_signals([signal.SIGCONT], screen.come_forward)
+    return screen
+
+
+def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
     from chat.client import Client
+    from chat.happenings import Connecting, Failed, MakingKey
     from chat.identity import KNOWN_SERVERS, KnownServers, check_fingerprint
     from chat.transport import Dialer
 
@@ -217,38 +167,54 @@ def _join(options: argparse.Namespace) -> None:
             check_fingerprint(options.fingerprint, key)
         return known_servers.check(options.host, options.port, key)
 
-    with closing(Reactor()) as reactor:
-        output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
-        key = _load_key(options, output)
+    def announce() -> None:
+        view.show(MakingKey())
+        view.spin()
+
+    patience = options.patience
+    if patience is None and not _is_terminal(_descriptor_of(sys.stdin)):
+        patience = PATIENCE_SECONDS
+    try:
+        key = _load_key(options, announce, view.spin)
         dialer = Dialer(reactor, options.host, options.port)
-        source = _descriptor_of(sys.stdin)
-        patience = options.patience
-        if patience is None and not _is_terminal(source):
-            patience = PATIENCE_SECONDS
-        client = Client(reactor, dialer, options.name, key, trust, source, output, patience)
-        reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], client.leave)
+        client = Client(reactor, dialer, options.name, key, trust, view, patience)
+        reactor.on_signals([signal.SIGINT], view.interrupt)
+        reactor.on_signals([signal.SIGTERM, signal.SIGHUP], client.leave)
+        view.show(Connecting(options.host, options.port))
         client.run()
+    except ChatError as error:
+        view.show(Failed(str(error), error.hint, error.exit_status))
+        raise
 
 
 def _keys(options: argparse.Namespace) -> Path:
-    from chat.identity import default_directory
-
-    return options.keys or default_directory(os.environ)
+    return options.keys or config_folder(os.environ)
 
 
-def _load_key(options: argparse.Namespace, output: LineOutput) -> "PrivateKey":
-    from chat import transcript
+def _load_key(
+    options: argparse.Namespace,
+    announce: Callable[[], None],
+    spin: Callable[[], None] = lambda: None,
+) -> "PrivateKey":
+    """The key of this side. Before one is made, `announce` is called; meanwhile, `spin`."""
     from chat.identity import load_or_make_key
     from chat.kex import PrivateKey
 
-    def announce() -> None:
-        output.write(transcript.MAKING_KEY)
-        output.drain(FAREWELL_SECONDS)
+    def random_bytes(size: int) -> bytes:
+        spin()
+        return os.urandom(size)
+
+    def make() -> PrivateKey:
+        announce()
+        return PrivateKey.generate(options.bits, random_bytes)
 
     if options.ephemeral:
-        announce()
-        return PrivateKey.generate(options.bits)
-    return load_or_make_key(_keys(options), options.role, options.bits, announce)
+        return make()
+    role = "server" if options.role == "server" else "client"
+    return load_or_make_key(_keys(options), role, make)
+
+
+_PROGRAMS = {"server": _serve, "client": _join, "send": _send}
 
 
 def _descriptor_of(stream: TextIO | None) -> int | None:

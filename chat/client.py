@@ -18,9 +18,18 @@ from chat.errors import (
     RefusedError,
     TransportError,
     UnacknowledgedError,
-    UsageError,
 )
-from chat.happenings import Entered, Happening, Reconnected, Said, Warned
+from chat.happenings import (
+    Connected,
+    Disconnected,
+    Entered,
+    Exchanged,
+    Full,
+    Happening,
+    Person,
+    Reconnected,
+    ServerMet,
+)
 from chat.kex import PrivateKey, PublicKey
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
@@ -42,8 +51,8 @@ from chat.session import (
     Relayed,
     SessionEvent,
 )
-from chat.terminal import LineInput, LineOutput
 from chat.transport import Dialer, Transport
+from chat.view import View
 
 REFUSALS = (
     Reason.KICKED,
@@ -68,8 +77,7 @@ class Client:
         name: str,
         key: PrivateKey,
         trust: Trust,
-        source: int | None,
-        output: LineOutput,
+        view: View,
         patience: float | None = None,
     ) -> None:
         """`patience`: give up after so many seconds without a connection; None: never."""
@@ -79,11 +87,11 @@ class Client:
         self._key = key
         self._trust = trust
         self._patience = patience
-        self._input = LineInput(reactor, source, self._on_line, self._on_end_of_input)
-        self._output = output
-        output.on_drained = self._on_drained
-        output.on_broken = self._on_broken
         self._participant = Participant(os.urandom)
+        self._view = view
+        view.open(self)
+        view.output.on_drained = self._on_drained
+        view.output.on_broken = self._on_broken
         self._session: ClientSession | None = None
         self._transport: Transport | None = None
         self._timer: Timer | None = None
@@ -93,7 +101,7 @@ class Client:
         self._established = False
         self._connected_at = 0.0
         self._muted = False
-        self._not_sent = 0
+        self._server_fingerprint = ""
         self._leaving = False
         self._over = False
         self._error: ChatError | None = None
@@ -110,10 +118,10 @@ class Client:
             self._reactor.run()
         # Should nobody read what is left to show, a signal still ends us.
         self._reactor.give_back_signals()
-        self._output.drain()
-        missing = self._participant.unacknowledged + self._not_sent
-        if self._input.started and not self._leaving:
-            missing += self._input.count_undelivered()
+        missing = self._participant.unacknowledged + self._view.not_sent
+        if self._participant.entered and not self._leaving:
+            missing += self._view.count_undelivered()
+        self._view.close()
         if missing:
             text = transcript.not_acknowledged(missing)
             if self._error is None:
@@ -122,9 +130,49 @@ class Client:
         if self._error is not None:
             raise self._error
 
+    # -- what the view can ask
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def server_fingerprint(self) -> str:
+        return self._server_fingerprint
+
+    @property
+    def present(self) -> bool:
+        return self._participant.present
+
+    @property
+    def current(self) -> bool:
+        return self._participant.current
+
+    @property
+    def full(self) -> bool:
+        return self._participant.full
+
+    def members(self) -> list[Person]:
+        return self._participant.members()
+
+    def say(self, text: str) -> None:
+        participant = self._participant
+        self._view.show(participant.say(text, int(time.time() * 1000)))
+        self._try_again_now()
+        if participant.full:
+            self._view.take_input(False)
+            if not participant.present:
+                self._view.show(Full(participant.unacknowledged))
+
+    def finish(self) -> None:
+        self._view.stop()
+        if not self._participant.present and not self._participant.unacknowledged:
+            self._end(None)
+        else:
+            # A script wants to know that everything arrived, however long that takes.
+            self._leaving = True
+
     def leave(self) -> None:
-        """Leave when everything is acknowledged, or after a moment; the second time at once, and
-        when there is no connection at once, too."""
         again, self._leaving = self._leaving, True
         if again or not self._participant.present:
             self._say_goodbye()
@@ -149,7 +197,7 @@ class Client:
             connected.close()
             return
         if not self._participant.entered:
-            self._show(transcript.CONNECTED)
+            self._view.show(Connected())
         now = self._reactor.clock()
         self._established = False
         first = self._participant.first_control()
@@ -206,7 +254,7 @@ class Client:
             return
         if self._lost_at is None:
             self._lost_at = self._reactor.clock()
-            self._show(transcript.connection_lost(str(error)))
+            self._view.show(Disconnected(str(error)))
         self._try_again_later(error)
 
     def _try_again_later(self, error: TransportError) -> None:
@@ -247,7 +295,7 @@ class Client:
             case Established():
                 self._established = True
                 if not self._participant.entered:
-                    self._show(transcript.EXCHANGED)
+                    self._view.show(Exchanged())
             case Controlled(control):
                 self._show_all(self._participant.receive_control(control, now))
             case Relayed(frame_type, run):
@@ -257,13 +305,10 @@ class Client:
 
     def _meet(self, server_key: PublicKey) -> None:
         assert self._session is not None
-        again = self._participant.entered
-        if not again:
-            self._show(*transcript.EXCHANGING)
         known = self._trust(server_key)
-        if not again:
-            self._show(transcript.server_fingerprint(server_key.fingerprint, known))
-            self._show(transcript.SENDING_KEY)
+        self._server_fingerprint = server_key.fingerprint
+        if not self._participant.entered:
+            self._view.show(ServerMet(server_key.fingerprint, known))
         self._session.trust()
 
     def _on_ended(self, end: Ended) -> None:
@@ -291,7 +336,7 @@ class Client:
             return
         self._over = True
         self._error = error
-        self._input.stop()
+        self._view.stop()
         for timer in (self._timer, self._retry):
             if timer is not None:
                 timer.cancel()
@@ -303,71 +348,30 @@ class Client:
 
     # -- the conversation
 
-    def _show(self, *lines: str) -> None:
-        for line in lines:
-            self._output.write(line)
-
     def _show_all(self, happenings: list[Happening]) -> None:
         for happening in happenings:
-            match happening:
-                case Said(own=True):
-                    pass  # It stands where it was typed.
-                case Entered():
-                    if not self._input.started:
-                        self._show(*transcript.SET_UP)
-                        self._input.start()
-                    self._show(*transcript.happened(happening))
-                case Reconnected():
-                    self._on_reconnected(happening)
-                case _:
-                    self._show(*transcript.happened(happening))
+            if isinstance(happening, Reconnected):
+                self._on_reconnected()
+            self._view.show(happening)
+            if isinstance(happening, Entered):
+                self._view.take_input(not self._participant.full)
 
-    def _on_reconnected(self, happening: Reconnected) -> None:
+    def _on_reconnected(self) -> None:
         self._lost_at = None
         self._retry_seconds = RETRY_SECONDS
-        self._show(*transcript.happened(happening))
         if self._participant.deadline is not None:
             self._reactor.call_at(self._participant.deadline, _wake_up)
-
-    def _on_line(self, line: str) -> None:
-        if line == "EXIT":
-            self._on_end_of_input()
-        elif line:
-            self._try_again_now()
-            self._say(line)
-
-    def _say(self, text: str) -> None:
-        participant = self._participant
-        try:
-            participant.say(text, int(time.time() * 1000))
-        except UsageError as error:
-            self._show(*transcript.happened(Warned(str(error))))
-            self._not_sent += 1
-        if participant.full:
-            self._input.pause()
-            if self._input.is_terminal and not participant.present:
-                self._show(transcript.outbox_full(participant.unacknowledged))
-
-    def _on_end_of_input(self) -> None:
-        self._input.stop()
-        if self._input.is_terminal:
-            self.leave()
-        elif not self._participant.present and not self._participant.unacknowledged:
-            self._end(None)
-        else:
-            # A script wants to know that everything arrived, however long that takes.
-            self._leaving = True
 
     def _before_wait(self) -> None:
         self._participant.tick(self._reactor.clock())
         transport = self._transport
         if transport is None or transport.finishing:
             return
-        if self._input.started and self._input.paused and not self._participant.full:
-            self._input.start()
+        if self._participant.entered and not self._participant.full:
+            self._view.take_input(True)
         self._send()
         transport.flush()
-        if self._output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.present:
+        if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.present:
             self._muted = True
             transport.pause_reading()
         if self._leaving and self._participant.current and not self._participant.unacknowledged:

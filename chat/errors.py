@@ -8,6 +8,7 @@
     ├── IdentityError          a key file, or the list of known servers, cannot be used
     ├── ServerKeyError         the server's key is not the one that was expected
     ├── TransportError         the network: unreachable, refused, lost
+    ├── EditorMissingError     lines cannot be edited here
     └── UnacknowledgedError    something that was to be sent may not have arrived
 
 Each has the exit status of the process that it ends. What a person can do about it is the `hint`.
@@ -105,6 +106,10 @@ class ServerKeyError(ChatError):
 
 class TransportError(ChatError):
     """The network does not do what we need."""
+
+
+class EditorMissingError(ChatError):
+    """Lines cannot be edited here."""
 
 
 class UnacknowledgedError(ChatError):

@@ -9,10 +9,49 @@ from chat.errors import Reason
 
 
 @dataclass(frozen=True, slots=True)
+class MakingKey:
+    """A key is being made, which takes a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """A connection is tried for the first time."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The connection stands; now keys are exchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMet:
+    """The server has shown its key, which was `known` before or is new."""
+
+    fingerprint: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """Each side has what it needs of the other's keys."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entered:
-    """We are in; these are the members, ourselves among them."""
+    """We are in, `again` if we have been before; these are the members, ourselves among them."""
 
     members: tuple[str, ...]
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is lost; it is tried to get it back."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +66,30 @@ class Reconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class Underway:
+    """We have said something; once it is acknowledged it is `Said`, with the same number."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """So much is under way that nothing more is taken for the moment."""
+
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
-    """Somebody said something; `own`: we did, so it is acknowledged."""
+    """Somebody said something, as the message of its run with this number. `own`: we did, so it is
+    acknowledged."""
 
     name: str
     time_ms: int
     text: str
     own: bool
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +140,42 @@ class Warned:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It is over, and not as it should be."""
+
+    text: str
+    hint: str
+    exit_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A member of the room: since when it is in, in seconds since 1970, and its key's digest."""
+
+    name: str
+    since: int
+    fingerprint: bytes
+
+
 Happening = (
-    Entered | Reconnected | Said | Came | Went | Vanished | Returned | Noticed | RoomClosed | Warned
+    MakingKey
+    | Connecting
+    | Connected
+    | ServerMet
+    | Exchanged
+    | Entered
+    | Disconnected
+    | Reconnected
+    | Underway
+    | Full
+    | Said
+    | Came
+    | Went
+    | Vanished
+    | Returned
+    | Noticed
+    | RoomClosed
+    | Warned
+    | Failed
 )

@@ -11,38 +11,29 @@ import os
 import secrets
 import stat
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+from Cryptodome.IO import PEM, PKCS8
 from Cryptodome.PublicKey import RSA
+from Cryptodome.Util.asn1 import DerSequence
 
 from chat.errors import IdentityError, ProtocolError, ServerKeyError
 from chat.kex import PrivateKey, PublicKey
 
 KNOWN_SERVERS = "known_servers"
 
-
-def default_directory(environ: Mapping[str, str]) -> Path:
-    """`$XDG_CONFIG_HOME/chat`, or `~/.config/chat`."""
-    configured = environ.get("XDG_CONFIG_HOME", "")
-    # The XDG specification: a relative path is invalid and to be ignored.
-    if configured.startswith("/"):
-        return Path(configured) / "chat"
-    try:
-        return Path.home() / ".config" / "chat"
-    except RuntimeError as exc:
-        raise IdentityError("there is no home folder", "name a folder with --keys") from exc
+_RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
+"""PKCS #1 (RFC 8017, A.1)."""
 
 
 # -- key pairs ---------------------------------------------------------------------------------
 
 
-def load_or_make_key(
-    directory: Path, role: str, bits: int, announce: Callable[[], None]
-) -> PrivateKey:
-    """The key pair of `role` ("server" or "client") in `directory`, made now if there is none.
-
-    `announce` is called before a key is made, which takes a moment.
+def load_or_make_key(directory: Path, role: str, make: Callable[[], PrivateKey]) -> PrivateKey:
+    """The key pair of `role` ("server" or "client") in `directory`; if there is none, the one that
+    `make` returns, which takes a moment.
 
     Raises:
         IdentityError: the files cannot be read or written, are damaged, or others can read the
@@ -53,8 +44,7 @@ def load_or_make_key(
     try:
         if not private_path.exists():
             _prepare(directory)
-            announce()
-            _make_key(private_path, bits)
+            _keep_key(private_path, make())
         key = _read_private_key(private_path)
         if not public_path.exists():
             with contextlib.suppress(FileExistsError):
@@ -72,8 +62,8 @@ def _prepare(directory: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
 
-def _make_key(path: Path, bits: int) -> None:
-    pem = PrivateKey.generate(bits).rsa.export_key(pkcs=8) + b"\n"
+def _keep_key(path: Path, key: PrivateKey) -> None:
+    pem = key.rsa.export_key(pkcs=8) + b"\n"
     with contextlib.suppress(FileExistsError):
         # Should another process have been faster, its key is the one.
         _write_new(path, pem, 0o600)
@@ -100,7 +90,7 @@ def _read_private_key(path: Path) -> PrivateKey:
     if mode & 0o077:
         raise IdentityError(f"others can read the private key {path}", f"chmod 600 {path}")
     try:
-        rsa = RSA.import_key(pem)
+        rsa = _import(pem)
         if not rsa.has_private():
             raise IdentityError(
                 f"{path} holds a public key only", "restore the private one, or move it away"
@@ -116,6 +106,25 @@ def _read_private_key(path: Path) -> PrivateKey:
             if encrypted
             else "restore it from a copy, or move it away to have a new one made",
         ) from exc
+
+
+def _import(pem: bytes) -> RSA.RsaKey:
+    """The key in a file; ValueError and others if there is none.
+
+    One in the form that we write is checked for being whole, but its primes are not tested again
+    for being primes, which would take a good part of the time until the prompt stands.
+    """
+    der, marker, _ = PEM.decode(pem.decode())
+    if marker != "PRIVATE KEY":
+        return RSA.import_key(pem)
+    oid, inner, _ = PKCS8.unwrap(der)
+    if oid != _RSA_ENCRYPTION:
+        raise ValueError(f"a key of the kind {oid}")
+    fields = DerSequence().decode(inner, strict=True, nr_elements=9, only_ints_expected=True)
+    n, e, d, p, q = (cast(int, fields[at]) for at in range(1, 6))
+    if min(p, q) < 2 or n != p * q or any((e * d - 1) % (prime - 1) for prime in (p, q)):
+        raise ValueError("numbers that do not belong together")
+    return RSA.construct((n, e, d, p, q), consistency_check=False)
 
 
 def _check_public_key(path: Path, key: PrivateKey) -> None:

@@ -115,9 +115,9 @@ class PrivateKey:
     public: PublicKey
 
     @classmethod
-    def generate(cls, bits: int) -> "PrivateKey":
-        """A new pair; takes seconds."""
-        return cls.from_rsa(RSA.generate(bits, e=RSA_EXPONENT))
+    def generate(cls, bits: int, random_bytes: RandomBytes | None = None) -> "PrivateKey":
+        """A new pair; takes seconds, in which `random_bytes` is called again and again."""
+        return cls.from_rsa(RSA.generate(bits, randfunc=random_bytes, e=RSA_EXPONENT))
 
     @classmethod
     def from_rsa(cls, rsa: RSA.RsaKey) -> "PrivateKey":

@@ -169,6 +169,21 @@ UNREAD_BYTES = 16 * 1024 * 1024
 FOREGROUND_SECONDS = 1.0
 """In the background a terminal cannot be read: how often to look whether we are in front again."""
 
+INTERRUPT_SECONDS = 2.0
+"""A second Ctrl-C leaves if it comes so soon after the first."""
+
+PASTE_LINES = 20
+"""Whoever pastes more than this as one message is asked whether it is meant."""
+
+PENDING_ROWS = 5
+"""So many of the messages that are under way are shown, a row each."""
+
+SPIN_SECONDS = 0.1
+"""What takes longer is shown with a spinner, which turns this often."""
+
+HISTORY_LINES = 1000
+"""What a person has typed is kept for the next run."""
+
 CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal that does not take them. Beyond it the server drops lines (and says
 how many), while a client stops reading from the server, since text must not be lost."""

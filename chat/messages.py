@@ -119,24 +119,33 @@ class Pong(_Empty):
 
 @dataclass(frozen=True, slots=True)
 class RosterEntry:
-    """A member as others know it: `seq` is the number of its last message so far."""
+    """A member as others know it: `seq` is the number of its last message so far, `since` when it
+    joined, in seconds since 1970 by the server's clock."""
 
     id: int
     seq: int
     name: str
     fingerprint: bytes
+    since: int = 0
 
     def encode(self) -> bytes:
-        return encode_entry(self.id, self.seq, encode_identity(self.name, self.fingerprint))
+        identity = encode_identity(self.name, self.fingerprint, self.since)
+        return encode_entry(self.id, self.seq, identity)
 
     @classmethod
     def decode(cls, fields: Fields) -> Self:
-        return cls(fields.unsigned(4), fields.unsigned(8), fields.text(), fields.block())
+        return cls(
+            fields.unsigned(4),
+            fields.unsigned(8),
+            fields.text(),
+            fields.block(),
+            fields.unsigned(8),
+        )
 
 
-def encode_identity(name: str, fingerprint: bytes) -> bytes:
+def encode_identity(name: str, fingerprint: bytes, since: int) -> bytes:
     """The part of a roster entry that stays the same."""
-    return block(name.encode()) + block(fingerprint)
+    return block(name.encode()) + block(fingerprint) + since.to_bytes(8, "big")
 
 
 def encode_entry(member_id: int, seq: int, identity: bytes) -> bytes:

@@ -20,6 +20,9 @@ _IGNORABLE = (
 )
 """Marks that are printable and change at most the style of the character before them."""
 
+_CTCP = "\x01"
+_ACTION = _CTCP + "ACTION "
+
 _HARMLESS_FORMAT = frozenset("\u200c\u200d")
 """The joiners: Persian, Hindi and family emoji are wrong without them."""
 
@@ -39,8 +42,11 @@ def normalize_name(name: str) -> str:
         raise UsageError("a name has printable characters only")
     if name != name.strip() or unicodedata.category(name[0]).startswith("M"):
         raise UsageError("a name begins and ends with a character that can be seen")
-    if ":" in name:
+    compatible = unicodedata.normalize("NFKC", name)
+    if ":" in compatible:
         raise UsageError("a name has no colon, which ends it where it is shown")
+    if compatible.startswith("*"):
+        raise UsageError("a name does not begin with an asterisk, which marks what somebody does")
     return name
 
 
@@ -54,6 +60,18 @@ def name_key(name: str) -> str:
 
 def _is_ignorable(char: str) -> bool:
     return any(first <= char <= last for first, last in _IGNORABLE)
+
+
+def as_action(text: str) -> str:
+    """The text of a message that tells what its sender does (CTCP, ACTION)."""
+    return f"{_ACTION}{text}{_CTCP}"
+
+
+def action_of(text: str) -> str | None:
+    """What the sender of a message does; None if the message is something said."""
+    if not text.startswith(_ACTION):
+        return None
+    return text.removeprefix(_ACTION).removesuffix(_CTCP)
 
 
 def printable(text: str) -> str:

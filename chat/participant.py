@@ -13,10 +13,12 @@ from chat.happenings import (
     Entered,
     Happening,
     Noticed,
+    Person,
     Reconnected,
     Returned,
     RoomClosed,
     Said,
+    Underway,
     Vanished,
     Warned,
     Went,
@@ -59,13 +61,14 @@ from chat.wire import Event, Message, room_header, room_headers
 class _Peer:
     """Another member (or ourselves, or the server), and how far we have heard it."""
 
-    __slots__ = ("fingerprint", "name", "passed_over", "seq", "warned")
+    __slots__ = ("fingerprint", "name", "passed_over", "seq", "since", "warned")
 
-    def __init__(self, name: str, seq: int, fingerprint: bytes) -> None:
+    def __init__(self, name: str, seq: int, fingerprint: bytes, since: int) -> None:
         self.name = name
         self.seq = seq
         self.passed_over = seq
         self.fingerprint = fingerprint
+        self.since = since
         self.warned: set[str] = set()
 
 
@@ -177,14 +180,25 @@ class Participant:
         """Whether so much is under way that nothing more should be said for the moment."""
         return self.unacknowledged >= OUTBOX_MESSAGES or self._outbox.size >= OUTBOX_BYTES
 
-    def say(self, text: str, time_ms: int) -> None:
+    def members(self) -> list[Person]:
+        """Who is in the room, as far as we were told, ourselves among them."""
+        return [
+            Person(peer.name, peer.since, peer.fingerprint)
+            for number, peer in self._peers.items()
+            if number != _SERVER
+        ]
+
+    def say(self, text: str, time_ms: int) -> Underway:
         """Send a message, now or when the connection is back. `time_ms` is our clock's, in
         milliseconds since 1970.
 
         Raises:
-            UsageError: the text is longer than a message may be.
+            UsageError: the text is longer than a message may be, or no text.
         """
-        size = len(text.encode())
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as exc:
+            raise UsageError("a message is text, and this is not Unicode") from exc
         if size > MAX_TEXT_BYTES:
             raise UsageError(
                 f"a message of {size} bytes is too long",
@@ -193,6 +207,7 @@ class Participant:
         seq = self._outbox.add(time_ms, text)
         if self.current:
             self._send_from(seq)
+        return Underway(self._outbox.messages[-1].number, text)
 
     def data_to_send(self) -> bytes:
         """The frames that are to be sent since the last call."""
@@ -312,7 +327,7 @@ class Participant:
         self._token = welcome.token
         self._offset = welcome.offset
         self._messages = welcome.messages
-        self._peers = {_SERVER: _Peer("the server", welcome.event_seq, b"")}
+        self._peers = {_SERVER: _Peer("the server", welcome.event_seq, b"", 0)}
         self._peers_to_come = welcome.members
         self._epoch = self._first_epoch = welcome.epoch
         self._epochs[welcome.epoch] = _Epoch(RoomSecret(welcome.secret))
@@ -334,11 +349,12 @@ class Participant:
     def _on_entered(self, now: float) -> list[Happening]:
         """All names are known. What the roster says of our own messages acknowledges them: they are
         in a part of the log that we shall not see."""
-        accepted = self._peers[self._id].seq
-        if accepted > self._outbox.sent_seq:
+        us, outbox = self._peers[self._id], self._outbox
+        if us.seq > outbox.sent_seq:
             raise ProtocolError("the server counts messages that we did not send")
-        while self._outbox.first_seq <= accepted:
-            self._outbox.acknowledge()
+        accepted = [speech for seq, speech in outbox.numbered(0) if seq <= us.seq]
+        for _ in accepted:
+            outbox.acknowledge()
         self._awaited -= {peer.fingerprint for peer in self._peers.values()}
         reconnected = self._entered
         self._entered = True
@@ -347,12 +363,14 @@ class Participant:
             self._is_new = False
             self._begin_membership(now)
             names = (peer.name for number, peer in self._peers.items() if number != _SERVER)
-            happenings.append(Entered(tuple(names)))
+            happenings.append(Entered(tuple(names), again=reconnected))
         else:
             self._standing = Standing.CATCHING_UP
         if reconnected:
             awaiting = self._standing is Standing.AWAITING_OTHERS
-            happenings.insert(0, Reconnected(self._missed, self._changed_room, awaiting))
+            missed = max(0, self._missed - len(accepted))
+            happenings.insert(0, Reconnected(missed, self._changed_room, awaiting))
+        happenings += (said for speech in accepted for said in self._show(us, speech, own=True))
         self._changed_room = False
         self._missed = 0
         return happenings
@@ -366,7 +384,7 @@ class Participant:
     def _add(self, entry: RosterEntry) -> None:
         if entry.id in self._peers:
             raise ProtocolError("a member is in the room twice")
-        self._peers[entry.id] = _Peer(entry.name, entry.seq, entry.fingerprint)
+        self._peers[entry.id] = _Peer(entry.name, entry.seq, entry.fingerprint, entry.since)
 
     def _begin_epoch(self, secret: RoomSecret) -> None:
         if self._epoch >= _MAX_EPOCH:
@@ -430,15 +448,18 @@ class Participant:
             return [*happenings, *self._warn(peer, f"{error}, and was dropped")]
         if own:
             self._acknowledge(frame.seq, speech)
-        if self._is_shown(peer, speech):
-            return happenings
-        return [*happenings, Said(peer.name, speech.time_ms, speech.text, own)]
+        return [*happenings, *self._show(peer, speech, own)]
 
     def _acknowledge(self, seq: int, speech: Speech) -> None:
         outbox = self._outbox
         if not outbox.messages or (outbox.first_seq, outbox.messages[0]) != (seq, speech):
             raise ProtocolError("our own message came back, but not as we sent it")
         outbox.acknowledge()
+
+    def _show(self, peer: _Peer, speech: Speech, own: bool) -> list[Said]:
+        if self._is_shown(peer, speech):
+            return []
+        return [Said(peer.name, speech.time_ms, speech.text, own, speech.number)]
 
     def _is_shown(self, peer: _Peer, speech: Speech) -> bool:
         """Whether this message has been shown before, in an earlier room; notes that it is now. The

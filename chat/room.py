@@ -69,7 +69,7 @@ class Member:
         self.token = token
         self.name = name
         self.fingerprint = fingerprint
-        self.identity = encode_identity(name, fingerprint)
+        self.identity = encode_identity(name, fingerprint, max(0, int(joined_at)))
         self.joined_at = joined_at
         self.epoch = 0
         self.seq = 0
@@ -77,7 +77,9 @@ class Member:
 
     def entry(self) -> RosterEntry:
         """What others are told of this member."""
-        return RosterEntry(self.id, self.seq, self.name, self.fingerprint)
+        return RosterEntry(
+            self.id, self.seq, self.name, self.fingerprint, max(0, int(self.joined_at))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +268,8 @@ class Room:
         return ended
 
     def _forget_renewals(self, now: float) -> None:
-        """Forget the secrets that nobody who may resume can need any more."""
+        """Forget the secrets that nobody needs who may resume and was up to date when it was heard
+        last."""
         oldest = now - self._grace_seconds - SILENCE_SECONDS
         while self._renewals and (
             self._renewals[0].made_at < oldest or self._renewals[0].at < self._log.start

@@ -94,7 +94,7 @@ class LineInput:
         except BlockingIOError:
             return
         except OSError:
-            if self._in_background():
+            if is_in_background(self._descriptor):
                 self._reactor.watch_read(self._descriptor, None)
                 again = self._reactor.clock() + FOREGROUND_SECONDS
                 self._reactor.call_at(again, self._watch)
@@ -120,12 +120,6 @@ class LineInput:
             self.stop()
             self._on_end()
 
-    def _in_background(self) -> bool:
-        assert self._descriptor is not None
-        with contextlib.suppress(OSError):
-            return self.is_terminal and os.getpgrp() != os.tcgetpgrp(self._descriptor)
-        return False
-
 
 def _nothing() -> None:
     pass
@@ -143,6 +137,8 @@ class LineOutput:
     ) -> None:
         self._reactor = reactor
         self._encoding = encoding
+        self.is_terminal = descriptor is not None and os.isatty(descriptor)
+        self.is_unicode = encoding.lower().replace("-", "") == "utf8"
         self.on_drained: Callable[[], None] = _nothing
         self.on_broken: Callable[[], None] = _nothing
         self._queue = bytearray()
@@ -156,9 +152,17 @@ class LineOutput:
 
     def write(self, line: str) -> None:
         """Show a line, now or as soon as it is taken."""
+        self.write_bytes(self.encode(line + "\n"))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Show what is encoded already."""
         if self._descriptor is not None:
-            self._queue += line.encode(self._encoding, errors="backslashreplace") + b"\n"
+            self._queue += data
             self._flush()
+
+    def encode(self, text: str) -> bytes:
+        """The text as the other side expects it."""
+        return text.encode(self._encoding, errors="backslashreplace")
 
     def drain(self, seconds: float | None = None) -> None:
         """Wait until everything is shown; at the most for `seconds`."""
@@ -216,6 +220,13 @@ def _open_for_writing(descriptor: int | None) -> tuple[int | None, bool]:
             flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
             return os.open(os.ttyname(descriptor), flags), True
     return descriptor, False
+
+
+def is_in_background(descriptor: int) -> bool:
+    """Whether this is a terminal that is not ours for the moment."""
+    with contextlib.suppress(OSError):
+        return os.getpgrp() != os.tcgetpgrp(descriptor)
+    return False
 
 
 def _can_be_read(descriptor: int) -> bool:

@@ -1,28 +1,37 @@
 """The words that people read: one function a line, all of them here.
 
 The status lines are those of the demo that this program grew out of; `[+]` is good news, `[!]` is
-trouble. Text of other people is made harmless here, right where it becomes a line. Where lines go
-is not known here.
+trouble. Text of other people is made harmless here, right where it becomes a line. Where lines go,
+and what they look like there, is not known here.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from chat.errors import REASONS, Reason
 from chat.happenings import (
     Came,
+    Connected,
+    Connecting,
+    Disconnected,
     Entered,
+    Exchanged,
+    Full,
     Happening,
+    MakingKey,
     Noticed,
+    Person,
     Reconnected,
     Returned,
     RoomClosed,
     Said,
+    ServerMet,
     Vanished,
     Warned,
     Went,
 )
 from chat.kex import fingerprint_of
-from chat.names import in_line, printable
+from chat.names import action_of, in_line, printable
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
@@ -30,10 +39,10 @@ INDENT = "    "
 """Before the further lines of one message, so that none of them can pass for another's."""
 
 
-def time_of(seconds: float) -> str:
+def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
     """A time since 1970 as local time; what no calendar holds is shown as question marks."""
     try:
-        return datetime.fromtimestamp(seconds).strftime(TIME_FORMAT)
+        return datetime.fromtimestamp(seconds).strftime(time_format)
     except (OverflowError, OSError, ValueError):
         return "????-??-?? ??:??:??"
 
@@ -42,8 +51,11 @@ def good(text: str) -> str:
     return f"[+] {text}"
 
 
+TROUBLE = "[!]"
+
+
 def trouble(text: str) -> str:
-    return f"[!] {text}"
+    return f"{TROUBLE} {text}"
 
 
 def _lines(text: str) -> str:
@@ -53,6 +65,7 @@ def _lines(text: str) -> str:
 # -- at both ends ------------------------------------------------------------------------------
 
 MAKING_KEY = good("Making a new RSA key, which takes a moment")
+MAKING_KEY_NOW = "Making a new RSA key"
 
 
 def left(name: str, reason: Reason, text: str = "") -> str:
@@ -166,19 +179,39 @@ def server_fingerprint(of: str, known: bool) -> str:
     return good(f"Fingerprint of the server: {of}" + (" (known)" if known else " (new)"))
 
 
-def connection_lost(text: str) -> str:
-    return trouble(f"{text[:1].upper()}{text[1:]}; trying to get it back.")
-
-
 def outbox_full(count: int) -> str:
     return trouble(f"{count} messages wait for the connection; no more can be taken.")
 
 
+def said(message: Said, time_format: str) -> tuple[str, str, str]:
+    """When, who, and what, which may have several lines."""
+    time = time_of(message.time_ms / 1000, time_format)
+    action = action_of(message.text)
+    if action is None:
+        return time, f"{in_line(message.name)}:", printable(message.text)
+    return time, f"* {in_line(message.name)}", printable(action)
+
+
 def happened(happening: Happening) -> list[str]:
-    """What the participant tells, in words."""
+    """What happens, but for what is said, in words."""
+    return _happened_to_us(happening) + _happened_to_others(happening)
+
+
+def _happened_to_us(happening: Happening) -> list[str]:
     match happening:
-        case Entered(members):
-            return [good("In the room: " + ", ".join(map(in_line, members)))]
+        case MakingKey():
+            return [MAKING_KEY]
+        case Connected():
+            return [CONNECTED, *EXCHANGING]
+        case ServerMet(fingerprint, known):
+            return [server_fingerprint(fingerprint, known), SENDING_KEY]
+        case Exchanged():
+            return [EXCHANGED]
+        case Entered(members, again):
+            listed = good("In the room: " + ", ".join(map(in_line, members)))
+            return [listed] if again else [*SET_UP, listed]
+        case Disconnected(text):
+            return [trouble(f"{text[:1].upper()}{text[1:]}; trying to get it back.")]
         case Reconnected(missed, new_room, awaiting):
             anew = "; the server was started anew" if new_room else ""
             waiting = ", and the others are awaited" if awaiting else ""
@@ -186,8 +219,15 @@ def happened(happening: Happening) -> list[str]:
             if missed:
                 lines.append(trouble(f"{missed} message{'' if missed == 1 else 's'} missed."))
             return lines
-        case Said(name, time_ms, text):
-            return [f"{time_of(time_ms / 1000)} {in_line(name)}: {_lines(text)}"]
+        case Full(messages):
+            return [outbox_full(messages)]
+        case Warned(text):
+            return [trouble(f"{in_line(text)}.")]
+    return []
+
+
+def _happened_to_others(happening: Happening) -> list[str]:
+    match happening:
         case Came(name):
             return [good(f"New person joined the room. Username: {in_line(name)}")]
         case Went(name, reason):
@@ -198,13 +238,108 @@ def happened(happening: Happening) -> list[str]:
             return [returned(name)]
         case Noticed(text):
             return [good(f"The server says: {_lines(text)}")]
-        case Warned(text):
-            return [trouble(f"{in_line(text)}.")]
         case RoomClosed():
             return [trouble("The server has shut down.")]
+    return []
 
 
 def not_acknowledged(count: int) -> str:
     if count == 1:
         return "1 message was not acknowledged"
     return f"{count} messages were not acknowledged"
+
+
+# -- to the person at the client ---------------------------------------------------------------
+
+LEAVE_HINT = good("Ctrl-C once more leaves, and so does Ctrl-D.")
+BELL = {True: good("The bell rings when your name is said."), False: good("The bell is silent.")}
+BELL_USAGE = trouble("It is /bell on or /bell off.")
+
+CONVERSATION_PROTECTED = [
+    good("Every message is sealed with AES-256 and HMAC-SHA-256, with keys that change when"),
+    good("somebody joins or leaves: newcomers cannot read what was said before, nor who has"),
+    good("left what is said after."),
+    good("On the wire can be seen who talks when, and about how much; no name and no text."),
+    good("Whoever runs the server could read along, since the server makes the keys; this"),
+    good("program keeps and shows nothing there. It does see names and addresses."),
+    good("Compare these fingerprints with the others over another channel:"),
+]
+
+
+def command_line(usage: str, text: str) -> str:
+    return good(f"{usage:<16} {text}")
+
+
+def no_such_command(word: str, nearest: str) -> str:
+    hint = f"is it {nearest}?" if nearest else "/help lists the commands;"
+    return trouble(f"Unknown command: {in_line(word)}; {hint} // sends a line with a slash.")
+
+
+def security(server: str, members: Iterable[Person]) -> list[str]:
+    """What protects this conversation, and the fingerprints to compare."""
+    return [
+        *CONVERSATION_PROTECTED,
+        good(f"{server} the server"),
+        *(good(f"{fingerprint_of(one.fingerprint)} {in_line(one.name)}") for one in members),
+    ]
+
+
+IGNORE_ONESELF = trouble("That is you.")
+
+
+def not_ignored(name: str) -> str:
+    return trouble(f"{in_line(name)} is not ignored.")
+
+
+def ignoring(names: Iterable[str]) -> str:
+    listed = ", ".join(map(in_line, names))
+    return good(f"Ignored: {listed}" if listed else "Nobody is ignored.")
+
+
+def confirm_paste(lines: int) -> str:
+    return f"Send these {lines} lines as one message? (y/n) "
+
+
+PASTE_DROPPED = good("Not sent. The up key brings it back.")
+
+
+def no_editing(why: str) -> str:
+    return good(f"Plain input: {why}.")
+
+
+CATCHING_UP = "Catching up"
+AWAITING = "Waiting for the others"
+
+
+def activity(happening: Happening) -> str:
+    """What begins with this and may take long; empty if nothing does."""
+    match happening:
+        case MakingKey():
+            return MAKING_KEY_NOW
+        case Connecting(host, port):
+            return f"Connecting to {in_line(host)}, port {port}"
+        case Reconnected(awaiting=True):
+            return AWAITING
+        case Reconnected():
+            return CATCHING_UP
+    return ""
+
+
+def prompt(present: bool, waiting: int) -> str:
+    """What stands before the line that is being typed."""
+    if present:
+        return "> "
+    return f"(offline, {waiting} waiting) > " if waiting else "(offline) > "
+
+
+def pending(text: str) -> str:
+    """A message that is under way, in one line."""
+    return "... " + in_line(text if (action := action_of(text)) is None else f"* {action}")
+
+
+def more_pending(count: int) -> str:
+    return f"... and {count} more"
+
+
+def title(name: str, mentions: int) -> str:
+    return f"{f'({mentions}) ' if mentions else ''}chat: {in_line(name)}"

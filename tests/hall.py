@@ -33,8 +33,8 @@ from chat.messages import (
 from chat.participant import Participant
 from chat.relaylog import RelayLog
 from chat.room import Delivery, Member, Room
-from chat.wire import Event, FrameReader, Message, room_header, room_headers
-from tests.helpers import FixedBytes
+from chat.wire import Event, FrameReader, Message, RoomHeader, room_header, room_headers
+from tests.helpers import WALL_CLOCK, FixedBytes
 
 
 def fingerprint(name: str) -> bytes:
@@ -74,6 +74,8 @@ class Seat:
         self.taken: list[tuple[int, int]] = []
         """What it has read of the log so far, but for what comes since `began`."""
         self.began = 0
+        self.told = 0
+        """How many of the gaps between these parts it was told of, which is when it is back."""
         self.splices: deque[tuple[int, bytes]] = deque()
         self.shown: list[Happening] = []
         self.texts: list[str] = []
@@ -98,7 +100,10 @@ class Seat:
         while count and self.following:
             if self.splices and self.splices[0][0] == self.offset:
                 control = decode_control(self.splices.popleft()[1])
-                self.shown += self.participant.receive_control(control, self.hall.now)
+                shown = self.participant.receive_control(control, self.hall.now)
+                if any(isinstance(event, Reconnected) for event in shown):
+                    self.told = len(self.taken)
+                self.shown += shown
                 count -= 1
                 continue
             end = self.splices[0][0] if self.splices else self.hall.log.end
@@ -142,7 +147,7 @@ class Hall:
         self.everybody: list[Seat] = []
 
     def join(self, name: str) -> Seat:
-        member = self.room.join(name, fingerprint(name), joined_at=0.0)
+        member = self.room.join(name, fingerprint(name), joined_at=WALL_CLOCK + self.now)
         seat = self.seats[member.id] = Seat(self, member, f"{member.id} {name}")
         self.everybody.append(seat)
         return seat
@@ -174,7 +179,7 @@ class Hall:
         if isinstance(first, Resume):
             resumed = self.room.resume(first, fingerprint(name), self.now)
         if resumed is None:
-            seat.member = self.room.join(name, fingerprint(name), joined_at=0.0)
+            seat.member = self.room.join(name, fingerprint(name), joined_at=WALL_CLOCK + self.now)
             self.seats[seat.member.id] = seat
         else:
             self.deliver(resumed[1])
@@ -215,37 +220,49 @@ class Hall:
 
     def said(self, seat: Seat) -> list[tuple[str, str]]:
         """What this member should have been shown, going by the log: every message of the parts of
-        it that it has read, except those sealed before it had a key."""
+        it that it has read, except those sealed before it had a key; and of the gaps between them
+        its own."""
         names = {other.member.id: other.member.name for other in self.everybody}
         texts = {other.member.id: other.texts for other in self.everybody}
-        found = []
-        for start, end in [*seat.taken, (seat.began, seat.offset)]:
-            data = self.log.everything[start:end]
-            for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(data):
-                for header in room_headers(run) if frame_type == Message.TYPE else ():
-                    if header.epoch >= seat.member.epoch:
-                        found.append((names[header.sender], texts[header.sender][header.seq - 1]))
-        return found
+        found: list[RoomHeader] = []
+        last = None
+        for number, (start, end) in enumerate([*seat.taken, (seat.began, seat.offset)]):
+            if last is not None and number <= seat.told:
+                found += (
+                    header
+                    for header in self.headers(last, start)
+                    if header.sender == seat.member.id
+                )
+            found += (
+                header for header in self.headers(start, end) if header.epoch >= seat.member.epoch
+            )
+            last = end
+        return [(names[header.sender], texts[header.sender][header.seq - 1]) for header in found]
 
     def gaps(self, seat: Seat) -> int:
-        """How many messages lie between the parts of the log that this member has read."""
+        """How many messages of others lie between the parts of the log that this member has
+        read."""
         places = [place for part in [*seat.taken, (seat.began, seat.offset)] for place in part]
         return sum(
-            frame_type == Message.TYPE
+            header.sender != seat.member.id
             for end, start in zip(places[1:-1:2], places[2::2], strict=True)
-            for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.everything[end:start])
-            for _ in room_headers(run)
+            for header in self.headers(end, start)
         )
+
+    def headers(self, start: int, end: int) -> list[RoomHeader]:
+        """Those of the messages in a part of the log."""
+        return [
+            header
+            for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.everything[start:end])
+            if frame_type == Message.TYPE
+            for header in room_headers(run)
+        ]
 
 
 def epochs_in(hall: Hall) -> list[tuple[int, int, int]]:
     """Sender, number and epoch of each message in the log."""
-    return [
-        (header.sender, header.seq, header.epoch)
-        for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(hall.log.everything)
-        if frame_type == Message.TYPE
-        for header in room_headers(run)
-    ]
+    headers = hall.headers(0, len(hall.log.everything))
+    return [(header.sender, header.seq, header.epoch) for header in headers]
 
 
 # -- the server by hand ------------------------------------------------------------------------
@@ -258,11 +275,15 @@ SEED = "participant"
 ORIGIN = FixedBytes(SEED)(ORIGIN_BYTES)
 
 
-def entry(number: int, name: str, seq: int = 0) -> RosterEntry:
-    return RosterEntry(number, seq, name, fingerprint(name))
+def entry(number: int, name: str, seq: int = 0, since: int = 0) -> RosterEntry:
+    return RosterEntry(number, seq, name, fingerprint(name), since)
 
 
-MEMBERS = (entry(US, "Ira"), entry(THEM, "Sahnawaz"), entry(OTHER, "Thea"))
+MEMBERS = (
+    entry(US, "Ira", since=11),
+    entry(THEM, "Sahnawaz", since=12),
+    entry(OTHER, "Thea", since=13),
+)
 
 
 class Desk:

@@ -14,10 +14,13 @@ once (under several memberships of its sender). Every line that is typed is unli
    BACK; messages sealed under an epoch before that of its last welcome, whose key it was not given
    (their senders had not heard of the next one yet);
    messages whose number is not greater than one it has shown of the same run; and gaps. There is
-   no warning, ever.
+   no warning, ever. What is said is shown with its number, so that the run knows its own again.
 3. Gaps. After each new connection the run says so once, and says how many messages of the log lie
    between how far it had taken it and where it goes on: that is the gap. There is none as long as
-   the window of the log reaches back to the place of the member.
+   the window of the log reaches back to the place of the member, and the first secret that it was
+   not given is not older than the silence and the grace together. Its own messages in the gap, if
+   its membership is still the same, do not count: they are shown in order, as any other of its own,
+   before whatever else is said.
 4. Stay. A run that comes back to the same life has the same membership still, unless that ended by
    a kick, or since the connection was lost for the whole grace, or since another run of the same
    name and key took it over. LOST and BACK alternate.
@@ -145,7 +148,9 @@ class Replay:
         self._index = 0
         self._expected: deque[Happening] = deque()
         self._missed = 0
+        self._own_in_gap: list[Entry] = []
         self._new_room = False
+        self._entered = False
         self._at = 0
         self._first_epoch = 0
         self._kept_epochs: frozenset[int] = frozenset()
@@ -182,11 +187,15 @@ class Replay:
         welcome = item.welcome
         same_room = item.room_before == welcome.room
         self._life = self._rooms[welcome.room]
+        again = same_room and self._membership.id == welcome.member
+        if not again:
+            self._own_in_gap.clear()
         if same_room:
-            self._missed += self._life.count_messages(item.offset_before, welcome.offset)
+            gap = self._life.messages_between(item.offset_before, welcome.offset)
+            self._missed += len(gap)
+            self._own_in_gap += (entry for entry in gap if again and entry.sender == welcome.member)
         elif item.room_before:
             self._new_room = True
-        again = same_room and self._membership.id == welcome.member
         self._membership = self._life.memberships[welcome.member]
         self._first_epoch = welcome.epoch
         self._kept_epochs = item.epochs if again else frozenset()
@@ -197,10 +206,13 @@ class Replay:
         self._index = sum(start < welcome.offset for start in starts)
 
     def _on_reconnected(self, item: Reconnected) -> None:
-        run, missed = self._run.title, self._missed
+        run, missed = self._run.title, self._missed - len(self._own_in_gap)
         require(item.missed == missed, f"{run} says {item.missed} missed where it is {missed}")
         require(item.new_room == self._new_room, f"{run} is wrong about the room being new")
         self._missed, self._new_room = 0, False
+        for entry in self._own_in_gap:
+            self._expected += self._of_speech(entry)
+        self._own_in_gap.clear()
 
     def _on_entered(self, item: Entered) -> None:
         here = {
@@ -209,6 +221,9 @@ class Replay:
             if membership.joined <= self._at and (membership.left or 2**63) > self._at
         }
         require(set(item.members) == here, f"{self._run.title} is told the wrong names")
+        text = f"{self._run.title} is wrong about having been in before"
+        require(item.again == self._entered, text)
+        self._entered = True
 
     def _on_happening(self, happening: Happening) -> None:
         while not self._expected and self._index < len(self._life.entries):
@@ -232,12 +247,16 @@ class Replay:
     def _of_message(self, entry: Entry) -> Iterable[Happening]:
         if entry.epoch < self._first_epoch and entry.epoch not in self._kept_epochs:
             return
+        yield from self._of_speech(entry)
+
+    def _of_speech(self, entry: Entry) -> Iterable[Happening]:
         speech = self._life.speech(entry)
         sender = self._life.memberships[entry.sender]
         last = self._shown.get((sender.fingerprint, speech.origin), 0)
         if speech.number > last:
             self._shown[sender.fingerprint, speech.origin] = speech.number
-            yield Said(sender.name, speech.time_ms, speech.text, sender.id == self._membership.id)
+            own = sender.id == self._membership.id
+            yield Said(sender.name, speech.time_ms, speech.text, own, speech.number)
 
     def _of_event(self, event: RoomEvent) -> Iterable[Happening]:
         members = self._life.memberships

@@ -18,6 +18,7 @@ from chat.errors import TransportError
 from chat.happenings import Entered, Happening, Said
 from chat.kex import PublicKey
 from chat.limits import GRACE_SECONDS, RATE
+from chat.lines import LineView
 from chat.messages import Control, Resend, Welcome
 from chat.participant import Participant
 from chat.reactor import Callback, Reactor
@@ -31,6 +32,7 @@ from chat.session import (
     Relayed,
     SessionEvent,
 )
+from chat.style import Painter
 from chat.terminal import LineOutput
 from chat.transport import Dialer
 from chat.wire import Message
@@ -567,15 +569,9 @@ class Seat:
             self._source, self._hand = os.pipe()
         self.trust: Trust = lambda _key: False
         self.dialer = NotedDialer(reactor, *address)
+        self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
         self.client = Client(
-            reactor,
-            self.dialer,
-            name,
-            key(key_name),
-            self._trust,
-            self._source,
-            self.screen.output,
-            patience,
+            reactor, self.dialer, name, key(key_name), self._trust, self.view, patience
         )
 
     def _trust(self, server_key: PublicKey) -> bool:

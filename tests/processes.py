@@ -302,9 +302,10 @@ class Stage:
         self._kill.append(process.kill)
         return process
 
-    def terminal(self, command: list[str]) -> Terminal:
-        """Start any command at a pseudo-terminal."""
-        process = Terminal(command, environment(self.home, {}))
+    def terminal(self, command: list[str], env: Mapping[str, str] | None = None) -> Terminal:
+        """Start any command at a pseudo-terminal, which is a dumb one unless `env` has it
+        otherwise."""
+        process = Terminal(command, environment(self.home, {"TERM": "dumb", **(env or {})}))
         self._kill.append(process.kill)
         return process
 

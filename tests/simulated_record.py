@@ -12,6 +12,7 @@ from chat.client import Client
 from chat.errors import Reason
 from chat.happenings import Happening
 from chat.kex import RoomSecret
+from chat.limits import SILENCE_SECONDS
 from chat.messages import (
     Control,
     Joined,
@@ -93,12 +94,23 @@ class Life:
         oldest = self.boundaries[-1] - window_bytes
         return self.boundaries[bisect_left(self.boundaries, oldest)]
 
+    def renewed_at(self, epoch: int) -> float:
+        """When the first secret was made that does not follow from that of this epoch."""
+        return next(
+            (
+                entry.at
+                for entry in self.entries
+                if isinstance(entry.event, Left) and entry.epoch >= epoch
+            ),
+            float("inf"),
+        )
+
     def messages(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.event is None]
 
-    def count_messages(self, start: int, end: int) -> int:
-        """How many messages lie between two offsets."""
-        return sum(start <= entry.start < end for entry in self.messages())
+    def messages_between(self, start: int, end: int) -> list[Entry]:
+        """Those that lie between two offsets."""
+        return [entry for entry in self.messages() if start <= entry.start < end]
 
 
 class RecordedRoom(Room):
@@ -126,6 +138,10 @@ class RecordedRoom(Room):
     ) -> tuple[Member, list[Delivery]] | None:
         start = self.life.start_of_window(self._log.window_bytes)
         still_there = start <= request.offset <= self._log.end
+        renewed_at = self.life.renewed_at(request.epoch)
+        # No secret need be kept for longer: a server that was awake has put out who was silent so
+        # long.
+        still_there &= now - renewed_at <= self._grace_seconds + SILENCE_SECONDS
         resumed = super().resume(request, fingerprint, now)
         if resumed is not None and still_there:
             first = next(delivery for delivery in resumed[1] if delivery.member is resumed[0])

@@ -33,7 +33,9 @@ from chat.console import Console
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
 from chat.happenings import RoomClosed, Said
 from chat.limits import PATIENCE_SECONDS
+from chat.lines import LineView
 from chat.server import Connection, Server
+from chat.style import Painter
 from chat.terminal import LineOutput
 from chat.transport import Dialer
 from tests import laws
@@ -232,14 +234,14 @@ class Run:
         self._dialer = ReusableDialer(reactor, "chat.example", 9443)
         output = LineOutput(reactor, self.output.fileno(), "utf-8")
         self.patience = None if terminal else float(PATIENCE_SECONDS)
+        self.view = LineView(reactor, self.input.fileno(), output, Painter(name))
         self.client = RecordedClient(
             reactor,
             self._dialer,
             name,
             cheap_key(key_name),
             lambda _key: True,
-            self.input.fileno(),
-            output,
+            self.view,
             self.patience,
         )
 
@@ -338,7 +340,7 @@ class Simulation:
             participant = run.client.recorded
             if run.leaving_at < float("inf"):
                 yield f"{run.title} does not leave"
-            if run.input.unread or run.client._input.waiting:
+            if run.input.unread or run.view.input.waiting:
                 yield f"{run.title} has lines left to read"
             if not participant.current:
                 yield f"{run.title} is not current"

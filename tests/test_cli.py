@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from Cryptodome.PublicKey import RSA
 
-from chat import __version__
-from chat.__main__ import main
+from chat.__main__ import _PROGRAMS, main
 from chat.kex import Offer
-from chat.limits import MAX_HANDSHAKES, MAX_MEMBERS, MAX_NAME_CHARS, SPARE_DESCRIPTORS
+from chat.limits import MAX_HANDSHAKES, MAX_MEMBERS, SPARE_DESCRIPTORS
 from chat.wire import PROTOCOL, Hello
 from tests.helpers import key
 from tests.processes import CHAT, DEADLINE_SECONDS, Result, Stage, free_port, place_key
@@ -47,92 +47,6 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["server", "--version"], ["client", "--version"]]
-)
-def test_version_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 0
-    assert capsys.readouterr() == (f"chat {__version__}\n", "")
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["server", "-h"], ["client", "--help"]])
-def test_help_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 0
-    out, err = capsys.readouterr()
-    assert out.startswith("usage: chat ")
-    assert err == ""
-
-
-PORT_OR_ZERO = "a port is a number from 0 to 65535"
-PORT = "a port is a number from 1 to 65535"
-PRINTABLE = "a name has printable characters only"
-A_FINGERPRINT = "a fingerprint is SHA256: and 43 letters and digits"
-
-MISUSE = [
-    ([], "the following arguments are required: server|client"),
-    (["room"], "invalid choice: 'room'"),
-    (["--nonsense"], "the following arguments are required: server|client"),
-    (["server", "--nonsense"], "unrecognized arguments: --nonsense"),
-    (["server", "extra"], "unrecognized arguments: extra"),
-    (["server", "--port"], "expected one argument"),
-    (["server", "--port", "70000"], PORT_OR_ZERO),
-    (["server", "--port", "65536"], PORT_OR_ZERO),
-    (["server", "--port", "-1"], "argument -p/--port"),
-    (["server", "--port", "x"], PORT_OR_ZERO),
-    (["server", "--port", ""], PORT_OR_ZERO),
-    (["server", "--port", " 1"], PORT_OR_ZERO),
-    (["server", "--port", "9_443"], PORT_OR_ZERO),
-    (["server", "--port", "\u0669\u0664\u0664\u0663"], PORT_OR_ZERO),
-    (["server", "--port", "9" * 5000], PORT_OR_ZERO),
-    (["server", "--bits", "1024"], "invalid choice: 1024"),
-    (["server", "--bits", "many"], "invalid int value: 'many'"),
-    (["server", "--fingerprint", FINGERPRINT], "unrecognized arguments: --fingerprint"),
-    (["client"], "the following arguments are required: host, port, name"),
-    (["client", "localhost"], "the following arguments are required: port, name"),
-    (["client", "localhost", "9443"], "the following arguments are required: name"),
-    (["client", "localhost", "9443", "Ira", "more"], "unrecognized arguments: more"),
-    (["client", "localhost", "0", "Ira"], PORT),
-    (["client", "localhost", "00000", "Ira"], PORT),
-    (["client", "localhost", "70000", "Ira"], "a port is a number from"),
-    (["client", "localhost", "-5", "Ira"], "a port is a number from"),
-    (["client", "localhost", "http", "Ira"], "a port is a number from"),
-    (["client", "localhost", "9443", ""], "a name has at least one character"),
-    (
-        ["client", "localhost", "9443", "x" * (MAX_NAME_CHARS + 1)],
-        f"a name has at most {MAX_NAME_CHARS} characters",
-    ),
-    (["client", "localhost", "9443", "a:b"], "a name has no colon"),
-    (["client", "localhost", "9443", " Ira"], "a name begins and ends with"),
-    (["client", "localhost", "9443", "a\nb"], PRINTABLE),
-    (["client", "localhost", "9443", "\x1b[31m"], PRINTABLE),
-    (["client", "localhost", "9443", "\u202eari"], PRINTABLE),
-    (["client", "localhost", "9443", "\udcff"], PRINTABLE),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", ""], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT[7:]], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT[:-1]], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT + "="], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT + "\n"], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", "MD5:" + "00:" * 16], A_FINGERPRINT),
-]
-
-
-@pytest.mark.parametrize(("arguments", "text"), MISUSE)
-def test_misuse_shows_the_usage_and_ends_with_status_two(
-    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("usage: chat ")
-    assert text in " ".join(err.split())
-
-
-@pytest.mark.parametrize(
     "arguments", [[], ["client", "localhost", "9443", os.fsdecode(b"\xff")], ["server", "-p", "x"]]
 )
 def test_misuse_of_a_process_leaves_no_traceback(stage: Stage, arguments: list[str]) -> None:
@@ -144,7 +58,7 @@ def test_misuse_of_a_process_leaves_no_traceback(stage: Stage, arguments: list[s
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("role", [[], ["server"], ["client"]])
+@pytest.mark.parametrize("role", [[], ["server"], ["client"], ["send"]])
 def test_help_is_shown_where_the_encoding_is_poor(stage: Stage, role: list[str]) -> None:
     status, out, err = stage.start(*role, "--help", env={"PYTHONIOENCODING": "ascii"}).end()
     assert (status, err) == (0, "")
@@ -159,7 +73,12 @@ BLOCKING = "import sys; sys.modules[{!r}] = None; from chat.__main__ import main
 
 @pytest.mark.parametrize("module", ["Cryptodome", "Cryptodome.Protocol.DH"], ids=["none", "old"])
 @pytest.mark.parametrize(
-    "arguments", [["server", "--port", "0"], ["client", "127.0.0.1", "9", "Ira"]]
+    "arguments",
+    [
+        ["server", "--port", "0"],
+        ["client", "127.0.0.1", "9", "Ira"],
+        ["send", "127.0.0.1", "9", "Ira", "Hi"],
+    ],
 )
 def test_missing_package_is_told_with_the_remedy(
     stage: Stage, module: str, arguments: list[str]
@@ -243,7 +162,7 @@ def test_what_the_system_refuses_is_told_in_a_line(
     def refuse(_options: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr("chat.__main__._serve", refuse)
+    monkeypatch.setitem(_PROGRAMS, "server", refuse)
     assert main(["server"]) == 1
     assert capsys.readouterr() == ("", "chat: error: too many open files\n")
 
@@ -334,6 +253,9 @@ def test_keys_are_made_at_the_first_run_and_used_again(
         "chat/server_private_key.pem",
         "chat/server_public_key.pem",
     ]
+    for role in ("client", "server"):
+        pem = (folder / "chat" / f"{role}_private_key.pem").read_bytes()
+        assert RSA.import_key(pem).size_in_bits() == 2048
     fingerprint = server.out.split("Fingerprint: ")[1].split("\n")[0]
     second = stage.start("server", "--port", "0", env=env)
     second.expect(f"[+] Fingerprint: {fingerprint}\n")

@@ -804,7 +804,7 @@ class Piped:
         self.read, self._write = os.pipe()
         self.seat = hall.seat("Ira")
         self.output = LineOutput(hall.reactor, self._write, "utf-8")
-        self.seat.client._output = self.output
+        self.seat.view.output = self.output
         self.output.on_drained = self.seat.client._on_drained
         self.output.on_broken = self.seat.client._on_broken
         self.got = bytearray()
@@ -1121,7 +1121,7 @@ def test_server_that_speaks_something_else_is_left_with_a_word(
     with pytest.raises(TransportError) as caught:
         seat.run()
     assert str(caught.value) == text
-    assert seat.screen.lines() == ["[+] Connected successfully."]
+    assert seat.screen.lines() == ENTERING[:3]
 
 
 @pytest.mark.parametrize(

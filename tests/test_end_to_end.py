@@ -1,10 +1,13 @@
 """Real processes: the conversation this program grew out of, and what becomes of one in trouble."""
 
+import json
 import os
+import readline
 import shlex
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ from tests.helpers import key
 from tests.processes import (
     CHAT,
     Piped,
+    Result,
     Stage,
     Terminal,
     await_condition,
@@ -129,7 +133,11 @@ def test_conversation_at_terminals(stage: Stage) -> None:
     for name, key_name in (("sahnawaz", "sahnawaz"), ("Ira", "ira"), ("Žofia", "other")):
         keys = stage.keys("client", key_name)
         client = stage.terminal([*CHAT, "client", "127.0.0.1", port, name, *keys])
-        client.expect("[+] Now you can start to exchange messages", "[+] In the room: ")
+        client.expect(
+            "[+] Plain input: the terminal is a dumb one.",
+            "[+] Now you can start to exchange messages",
+            "[+] In the room: ",
+        )
         server.expect(f"[+] New connection. Username: {name}", "[+] Secret key had been sent")
         for other in clients:
             other.expect(f"[+] New person joined the room. Username: {name}")
@@ -154,6 +162,35 @@ def test_conversation_at_terminals(stage: Stage) -> None:
     server.type("TERMINATE")
     assert server.end() == 0
     assert server.screen.endswith("TERMINATE\n" + ENDED)
+
+
+@pytest.mark.skipif("libedit" in (readline.__doc__ or ""), reason="there is no GNU readline")
+@pytest.mark.parametrize("kept", [True, False])
+def test_person_at_a_terminal_sees_what_is_said_and_finds_it_again(
+    stage: Stage, tmp_path: Path, kept: bool
+) -> None:
+    _, port = stage.server()
+    command = [*CHAT, "client", "127.0.0.1", str(port), "Ira", *stage.keys("client", "ira")]
+    history = tmp_path / "state" / "chat" / "history"
+    ira = stage.terminal(
+        command if kept else [*command, "--no-history"],
+        {"TERM": "xterm", "NO_COLOR": "1", "XDG_STATE_HOME": str(history.parent.parent)},
+    )
+    ira.expect("[+] In the room: Ira", "> ")
+    sahnawaz = stage.member(port, "sahnawaz", key="sahnawaz")
+    ira.expect("[+] New person joined the room. Username: sahnawaz")
+    ira.type("Grüße")
+    sahnawaz.expect(" Ira: Grüße\n")
+    ira.expect(" Ira: Grüße")
+    ira.type("/who")
+    ira.expect("[+] In the room: 2")
+    ira.press("d")
+    assert ira.end() == 0
+    sahnawaz.expect("[+] Ira left the server.\n")
+    assert history.exists() == kept
+    if kept:
+        assert history.read_text() == "Grüße\n/who\n"
+        assert stat.S_IMODE(history.stat().st_mode) == 0o600
 
 
 def test_conversation_over_ipv6(stage: Stage) -> None:
@@ -221,6 +258,83 @@ def test_script_ends_with_status_zero_when_everything_is_acknowledged(
         listener.expect(*(f" script: {line}\n" for line in lines))
         assert without_times(assert_ends_well(script)).startswith(ENTERING)
     listener.expect("[+] script left the server.\n")
+
+
+def send(stage: Stage, port: int, *text: str) -> Result:
+    """Send a single message."""
+    keys = stage.keys("client", "ira")
+    return stage.start("send", "127.0.0.1", str(port), "Ira", *text, *keys).end()
+
+
+@pytest.mark.parametrize("text", ["Hi", "/help", "EXIT", "Grüße 👋🏽"])
+def test_single_message_arrives_and_nothing_is_shown(stage: Stage, text: str) -> None:
+    _, port = stage.server()
+    listener = stage.member(port, "listener", key="other")
+    assert send(stage, port, text) == (0, "", "")
+    listener.expect(f" Ira: {text}\n", "[+] Ira left the server.\n")
+
+
+def test_single_message_that_cannot_be_sent_says_why(stage: Stage) -> None:
+    server, port = stage.server()
+    too_long = send(stage, port, "x" * (MAX_TEXT_BYTES + 1))
+    assert (too_long.status, too_long.out) == (2, "")
+    assert too_long.err.startswith("chat: error: a message of 16385 bytes is too long\n")
+    server.type("TERMINATE")
+    assert_ends_well(server)
+    unreachable = send(stage, port, "Hi")
+    assert (unreachable.status, unreachable.out) == (1, "")
+    assert unreachable.err.startswith("chat: error: cannot reach 127.0.0.1 port ")
+
+
+def test_single_message_that_is_no_text_leaves_no_traceback(stage: Stage) -> None:
+    _, port = stage.server()
+    assert "Traceback" not in send(stage, port, os.fsdecode(b"caf\xe9")).err
+
+
+def test_conversation_of_a_program(stage: Stage) -> None:
+    _, port = stage.server()
+    listener = stage.member(port, "listener", key="other")
+    bot = stage.client(port, "bot", "--json")
+    bot.expect('"event": "entered", "members": ["listener", "bot"]')
+    bot.type('{"me": "beeps"}', "plain \x1b")
+    listener.expect(" * bot beeps\n", r" bot: plain \x1b", "\n")
+    listener.type("hello\x07")
+    bot.expect('"event": "message"', "\n")
+    bot.type('{"leave": true}')
+    events = [json.loads(line) for line in assert_ends_well(bot).splitlines()]
+    assert [event["event"] for event in events] == [
+        "connected",
+        "server",
+        "entered",
+        "acknowledged",
+        "acknowledged",
+        "message",
+    ]
+    assert [event.get("text") for event in events[3:]] == ["beeps", "plain \x1b", "hello\x07"]
+    assert [event["action"] for event in events[3:]] == [True, False, False]
+
+
+@pytest.mark.parametrize("line", ['{"shout": "Hi"}', '{"say": "\\ud800"}', '{"say": ' + "[" * 5000])
+def test_program_that_says_what_cannot_be_said_is_told(stage: Stage, line: str) -> None:
+    _, port = stage.server()
+    bot = stage.client(port, "bot", "--json")
+    bot.type(line)
+    bot.end_input()
+    status, out, err = bot.end()
+    assert (status, err) == (1, "chat: error: 1 message was not acknowledged\n")
+    assert [json.loads(line)["event"] for line in out.splitlines()[-2:]] == ["warning", "error"]
+
+
+def test_program_is_told_in_an_object_why_it_is_over(stage: Stage) -> None:
+    port = free_port()
+    status, out, _ = stage.client(port, "bot", "--json").end()
+    assert status == 1
+    assert json.loads(out) == {
+        "event": "error",
+        "text": f"cannot reach 127.0.0.1 port {port}: connection refused",
+        "hint": "is the server running, and is this its port?",
+        "exit_status": 1,
+    }
 
 
 def test_script_whose_server_is_killed_ends_with_status_one_and_a_count(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from chat import errors
 from chat.errors import (
     REASONS,
     ChatError,
+    EditorMissingError,
     IdentityError,
     OpenError,
     ProtocolError,
@@ -40,6 +41,7 @@ def test_outline_in_the_docstring_is_the_tree() -> None:
         (ChatError("it went wrong"), 1),
         (IdentityError("it went wrong"), 1),
         (TransportError("it went wrong"), 1),
+        (EditorMissingError("it went wrong"), 1),
         (UnacknowledgedError("it went wrong"), 1),
         (ProtocolError("it went wrong"), 1),
         (UsageError("it went wrong"), 2),

@@ -13,52 +13,27 @@ from Cryptodome.PublicKey import ECC, RSA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.errors import ChatError, IdentityError, ServerKeyError
-from chat.identity import (
-    KnownServers,
-    check_fingerprint,
-    default_directory,
-    load_or_make_key,
-)
+from chat.errors import IdentityError, ServerKeyError
+from chat.identity import KnownServers, check_fingerprint, load_or_make_key
 from chat.kex import PrivateKey
 from tests.helpers import KEYS, key
 
 PEM = (KEYS / "server.pem").read_bytes()
 
 
-class Announced:
-    """Counts the announcements that a key is being made."""
+def never() -> PrivateKey:
+    """In place of what makes a key, where none may be made."""
+    raise AssertionError("a key is made in vain")
 
-    def __init__(self) -> None:
-        self.times = 0
 
-    def __call__(self) -> None:
-        self.times += 1
+def other() -> PrivateKey:
+    """In place of what makes a key."""
+    return key("other")
 
 
 def load(directory: Path) -> PrivateKey:
     """Load a server's key that is there already."""
-    announced = Announced()
-    loaded = load_or_make_key(directory, "server", 2048, announced)
-    assert announced.times == 0
-    return loaded
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> PrivateKey:
-    """Makes keys at once: it is always this one."""
-    monkeypatch.setattr(PrivateKey, "generate", lambda _bits: key("other"))
-    return key("other")
-
-
-@pytest.fixture
-def never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets no key be made."""
-
-    def generate(_bits: int) -> PrivateKey:
-        raise AssertionError("a key is made in vain")
-
-    monkeypatch.setattr(PrivateKey, "generate", generate)
+    return load_or_make_key(directory, "server", never)
 
 
 @pytest.fixture
@@ -79,45 +54,16 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-# -- where keys are kept
-
-
-def test_configured_folder_is_used() -> None:
-    assert default_directory({"XDG_CONFIG_HOME": "/etc/xdg"}) == Path("/etc/xdg/chat")
-
-
-@pytest.mark.parametrize("environ", [{}, {"XDG_CONFIG_HOME": ""}, {"XDG_CONFIG_HOME": "config"}])
-def test_without_a_valid_configured_folder_it_is_in_the_home(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", "/home/ira")
-    assert default_directory(environ) == Path("/home/ira/.config/chat")
-
-
-def test_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container, for one, a user may be a mere number."""
-
-    def unknown(_number: int) -> None:
-        raise KeyError
-
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr("pwd.getpwuid", unknown)
-    with pytest.raises(ChatError):
-        default_directory({})
-
-
 # -- making a key
 
 
-def test_key_is_made_with_the_size_that_was_asked_for(tmp_path: Path) -> None:
-    announced = Announced()
-    made = load_or_make_key(tmp_path, "server", 2048, announced)
-    assert announced.times == 1
-    assert made.rsa.size_in_bits() == 2048
-    assert load(tmp_path) == made
+def test_key_is_made_once_and_found_again(tmp_path: Path) -> None:
+    made = [key("other")]
+    assert load_or_make_key(tmp_path, "server", made.pop) == key("other")
+    assert made == []
+    assert load(tmp_path) == key("other")
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("role", ["server", "client"])
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
 def test_new_files_can_be_read_by_nobody_else_but_for_the_public_one(
@@ -126,7 +72,7 @@ def test_new_files_can_be_read_by_nobody_else_but_for_the_public_one(
     directory = tmp_path / "chat"
     before = os.umask(umask)
     try:
-        load_or_make_key(directory, role, 2048, Announced())
+        load_or_make_key(directory, role, other)
     finally:
         os.umask(before)
     assert mode_of(directory) == 0o700
@@ -136,9 +82,8 @@ def test_new_files_can_be_read_by_nobody_else_but_for_the_public_one(
     }
 
 
-@pytest.mark.usefixtures("quick")
 def test_new_files_are_pkcs8_and_spki(tmp_path: Path) -> None:
-    load_or_make_key(tmp_path, "client", 2048, Announced())
+    load_or_make_key(tmp_path, "client", other)
     made = files(tmp_path)
     private, public = made["client_private_key.pem"], made["client_public_key.pem"]
     assert private.startswith(b"-----BEGIN PRIVATE KEY-----\n")
@@ -148,19 +93,17 @@ def test_new_files_are_pkcs8_and_spki(tmp_path: Path) -> None:
 
 
 def test_key_is_found_again_and_nothing_is_written(
-    tmp_path: Path, quick: PrivateKey, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_or_make_key(tmp_path, "server", 2048, Announced())
+    load_or_make_key(tmp_path, "server", other)
     before = files(tmp_path)
     monkeypatch.setattr("chat.identity._write_new", None)
-    assert load(tmp_path) == quick
+    assert load(tmp_path) == key("other")
     assert files(tmp_path) == before
 
 
-def test_server_and_client_have_keys_of_their_own(
-    tmp_path: Path, private: Path, quick: PrivateKey
-) -> None:
-    assert load_or_make_key(tmp_path, "client", 2048, Announced()) == quick
+def test_server_and_client_have_keys_of_their_own(tmp_path: Path, private: Path) -> None:
+    assert load_or_make_key(tmp_path, "client", other) == key("other")
     assert load(tmp_path) == key("server")
     assert len(files(tmp_path)) == 4
 
@@ -172,7 +115,6 @@ def test_missing_public_file_is_written_anew(tmp_path: Path, private: Path) -> N
     assert private.read_bytes() == PEM
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("step", ["fsync", "link"])
 def test_full_disk_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
@@ -182,22 +124,19 @@ def test_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(IdentityError, match="no space left on device"):
-        load_or_make_key(tmp_path, "server", 2048, Announced())
+        load_or_make_key(tmp_path, "server", other)
     assert files(tmp_path) == {}
 
 
-def test_key_that_another_process_made_meanwhile_is_the_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_that_another_process_made_meanwhile_is_the_one(tmp_path: Path) -> None:
     path = tmp_path / "server_private_key.pem"
 
-    def generate(_bits: int) -> PrivateKey:
+    def make() -> PrivateKey:
         path.touch(mode=0o600)
         path.write_bytes(PEM)
         return key("other")
 
-    monkeypatch.setattr(PrivateKey, "generate", generate)
-    assert load_or_make_key(tmp_path, "server", 2048, Announced()) == key("server")
+    assert load_or_make_key(tmp_path, "server", make) == key("server")
     assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
     assert path.read_bytes() == PEM
 
@@ -220,24 +159,22 @@ def test_public_file_that_another_process_made_meanwhile_is_good(
 # -- folders that cannot be used
 
 
-@pytest.mark.usefixtures("never")
 @pytest.mark.parametrize("folder", ["file/chat", "file", "/proc/chat", "/dev/null/chat"])
 def test_folder_that_cannot_be_made_is_refused_before_a_key_is(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     with pytest.raises(IdentityError, match="cannot use") as caught:
-        load_or_make_key(tmp_path / folder, "server", 2048, Announced())
+        load_or_make_key(tmp_path / folder, "server", never)
     assert "--keys" in caught.value.hint
     assert "--ephemeral" in caught.value.hint
     assert files(tmp_path) == {"file": b"in the way"}
 
 
-@pytest.mark.usefixtures("never")
 def test_folder_that_cannot_be_written_is_refused_before_a_key_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
     with pytest.raises(IdentityError) as caught:
-        load_or_make_key(tmp_path, "server", 2048, Announced())
+        load_or_make_key(tmp_path, "server", never)
     assert str(caught.value) == f"cannot use {tmp_path}: permission denied"
 
 
@@ -253,12 +190,11 @@ def test_folder_in_place_of_the_public_file_is_refused(tmp_path: Path, private: 
         load(tmp_path)
 
 
-@pytest.mark.usefixtures("quick")
 def test_link_that_leads_nowhere_is_not_written_through(tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     (tmp_path / "server_private_key.pem").symlink_to(target)
     with pytest.raises(IdentityError, match="no such file"):
-        load_or_make_key(tmp_path, "server", 2048, Announced())
+        load_or_make_key(tmp_path, "server", other)
     assert not target.exists()
 
 
@@ -385,9 +321,8 @@ def test_wrong_public_file_is_refused_and_left_as_it_was(
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
-@pytest.mark.usefixtures("quick")
 def test_openssl_reads_both_files(tmp_path: Path) -> None:
-    load_or_make_key(tmp_path, "server", 2048, Announced())
+    load_or_make_key(tmp_path, "server", other)
 
     def run(*arguments: str) -> str:
         command = ["openssl", "pkey", *arguments]

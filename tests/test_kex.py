@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import re
 import shutil
 import subprocess
@@ -384,6 +385,20 @@ def test_pair_is_generated_in_the_size_asked_for() -> None:
     made = PrivateKey.generate(2048)
     assert (made.rsa.size_in_bits(), made.rsa.e) == (2048, 65_537)
     assert made.public.rsa() == made.rsa.public_key()
+
+
+def test_pair_comes_of_the_randomness_given_which_is_asked_for_again_and_again() -> None:
+    """A client turns its spinner meanwhile."""
+    sizes = []
+
+    def random_bytes(size: int) -> bytes:
+        sizes.append(size)
+        return os.urandom(size)
+
+    made = PrivateKey.generate(2048, random_bytes)
+    assert made.rsa.size_in_bits() == 2048
+    assert len(sizes) > 10
+    assert sum(sizes) >= 2048 // 8
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ RANKS = {
     "limits": 0,
     "reactor": 0,
     "relaylog": 0,
+    "folders": 1,
+    "history": 1,
+    "editor": 1,
     "names": 1,
     "wire": 1,
     "cipher": 1,
@@ -29,6 +32,8 @@ RANKS = {
     "happenings": 1,
     "messages": 2,
     "kex": 2,
+    "arguments": 2,
+    "view": 2,
     "outbox": 3,
     "transcript": 3,
     "identity": 3,
@@ -36,9 +41,14 @@ RANKS = {
     "room": 3,
     "participant": 4,
     "console": 4,
+    "style": 4,
+    "commands": 4,
     "server": 5,
     "client": 5,
-    "__main__": 6,
+    "lines": 5,
+    "screen": 5,
+    "jsonlines": 6,
+    "__main__": 7,
 }
 """A module imports modules of a strictly lower rank only."""
 
@@ -90,6 +100,17 @@ MUST_NOT_KNOW = {
     "session": {"struct", "Cryptodome"},
     "room": {"struct", "Cryptodome"},
     "participant": {"struct", "Cryptodome"},
+    "arguments": IMPURE - {"pathlib", "time"},
+    "folders": IMPURE - {"pathlib"},
+    "history": IMPURE - {"os", "pathlib"},
+    "editor": IMPURE - {"os"},
+    "transcript": IMPURE - {"datetime"},
+    "style": IMPURE,
+    "view": IMPURE,
+    "commands": IMPURE,
+    "lines": IMPURE,
+    "jsonlines": IMPURE,
+    "screen": IMPURE - {"os", "signal"},
 }
 """What a module has no business with although its rank would allow it."""
 

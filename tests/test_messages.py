@@ -63,7 +63,7 @@ tokens = st.binary(min_size=RESUME_TOKEN_BYTES, max_size=RESUME_TOKEN_BYTES)
 origins = st.binary(min_size=ORIGIN_BYTES, max_size=ORIGIN_BYTES)
 reasons = st.sampled_from(Reason)
 names = st.text(max_size=MAX_NAME_CHARS)
-roster_entries = st.builds(RosterEntry, u32, u64, names, st.binary(max_size=64))
+roster_entries = st.builds(RosterEntry, u32, u64, names, st.binary(max_size=64), u64)
 entries = st.lists(roster_entries, max_size=5).map(tuple)
 sentences = st.text(min_size=1, max_size=MAX_REASON_BYTES // 4)
 
@@ -94,8 +94,8 @@ SECRET = bytes(range(32))
 ROOM = b"the room"
 TOKEN = b"TOKEN".ljust(RESUME_TOKEN_BYTES)
 ORIGIN = b"a client"
-ENTRY = RosterEntry(7, 9, "Ira", b"print")
-ENTRY_HEX = "00000007 0000000000000009 0003497261 00057072696e74"
+ENTRY = RosterEntry(7, 9, "Ira", b"print", 1_700_000_000)
+ENTRY_HEX = "00000007 0000000000000009 0003497261 00057072696e74 000000006553f100"
 SAMPLES: list[tuple[Record, str]] = [
     (Ready(), "01"),
     (
@@ -185,7 +185,7 @@ def test_record_that_was_cut_is_refused_but_between_the_items_of_a_list(
         except ProtocolError:
             continue
         taken.append(end)
-    size = {Roster: 24, Joined: 24, Left: 5, Notice: 1}.get(type(record), len(data))
+    size = {Roster: 32, Joined: 32, Left: 5, Notice: 1}.get(type(record), len(data))
     between = set(range(1, len(data), size)) if is_list(record) else set()
     # Within "ë" a notice is no UTF-8.
     assert set(taken) == between - ({4} if isinstance(record, Notice) else set())
@@ -237,8 +237,8 @@ def test_unknown_reason_is_refused(decode: Callable[[bytes], Record], data: byte
     ("decode", "data"),
     [
         (decode_control, b"\x06\x01" + block(b"\xff")),
-        (decode_control, b"\x03" + bytes(12) + block(b"\xc3") + block(b"")),
-        (decode_room_event, b"\x01" + bytes(12) + block(b"\xed\xa0\x80") + block(b"")),
+        (decode_control, b"\x03" + bytes(12) + block(b"\xc3") + block(b"") + bytes(8)),
+        (decode_room_event, b"\x01" + bytes(12) + block(b"\xed\xa0\x80") + block(b"") + bytes(8)),
         (decode_room_event, b"\x03\xf8\x88\x80\x80\x80"),
         (Introduction.decode, block(b"\xff") + block(b"")),
         (Speech.decode, bytes(24) + b"\xc0\x80"),
@@ -354,7 +354,7 @@ def test_garbage_for_speech_or_introduction_is_refused_and_nothing_else(data: by
 # -- what must fit into a frame ----------------------------------------------------------------
 
 LONGEST_NAME = "\U0001f600" * MAX_NAME_CHARS
-ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32)),) * JOINS_PER_STEP
+ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32), 1),) * JOINS_PER_STEP
 LINK_FRAME_BYTES = len(Link(b"").to_wire())
 
 

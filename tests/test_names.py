@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chat.errors import UsageError
 from chat.limits import MAX_NAME_CHARS
-from chat.names import name_key, normalize_name, printable
+from chat.names import action_of, as_action, name_key, normalize_name, printable
 
 thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -45,6 +45,8 @@ def code_of(char: str) -> str:
         "J. R. O'Hara-Smith_2",
         "'; DROP TABLE members",
         "$(reboot)",
+        "Ira*",
+        "I * ra",
         "I" * MAX_NAME_CHARS,
         "\U0001f600" * MAX_NAME_CHARS,
     ],
@@ -84,6 +86,10 @@ def test_name_that_grows_beyond_the_limit_when_normalised_is_refused() -> None:
         ("\u093eIra", "can be seen"),
         ("Ira: hello", "no colon"),
         (":", "no colon"),
+        ("*", "asterisk"),
+        ("* Ira", "asterisk"),
+        ("*Ira", "asterisk"),
+        ("**", "asterisk"),
         ("I\tra", "printable"),
         ("I\nra", "printable"),
         ("Ira\n", "printable"),
@@ -137,6 +143,7 @@ def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
     assert unicodedata.is_normalized("NFC", name)
     assert printable(name) == name
     assert ":" not in name
+    assert name[0] != "*"
     assert name == name.strip()
 
 
@@ -179,6 +186,55 @@ def test_key_of_a_name_does_not_depend_on_its_form(name: str) -> None:
     forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")]
     assert {name_key(form) for form in forms} == {name_key(name)}
     assert name_key(name_key(name)) == name_key(name)
+
+
+# -- what is done ------------------------------------------------------------------------------
+
+
+def test_action_has_the_form_that_other_programs_know() -> None:
+    assert as_action("waves") == "\x01ACTION waves\x01"
+
+
+@thoroughly
+@given(st.text(st.characters(codec=None)))
+@example("")
+@example(" ")
+@example("ends with the mark\x01")
+@example("\x01ACTION waves\x01")
+def test_what_was_made_an_action_is_the_same_action(text: str) -> None:
+    assert action_of(as_action(text)) == text
+
+
+def test_action_without_the_closing_mark_is_one_nevertheless() -> None:
+    assert action_of("\x01ACTION waves") == "waves"
+    assert action_of("\x01ACTION ") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "waves",
+        "\x01",
+        "\x01\x01",
+        "\x01ACTION",
+        "\x01ACTION\x01",
+        "\x01ACTIONS speak\x01",
+        "\x01action waves\x01",
+        "\x01VERSION\x01",
+        "ACTION waves\x01",
+        " \x01ACTION waves\x01",
+        "/me waves",
+    ],
+)
+def test_anything_else_is_said_and_not_done(text: str) -> None:
+    assert action_of(text) is None
+
+
+def test_action_is_harmless_only_when_it_is_made_so() -> None:
+    done = action_of(as_action("\x1b[2Jwaves\x01"))
+    assert done is not None
+    assert printable(done) == "\\x1b[2Jwaves\\x01"
 
 
 # -- what is shown -----------------------------------------------------------------------------

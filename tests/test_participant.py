@@ -16,9 +16,11 @@ from chat.happenings import (
     Came,
     Entered,
     Noticed,
+    Person,
     Returned,
     RoomClosed,
     Said,
+    Underway,
     Vanished,
     Warned,
     Went,
@@ -65,7 +67,9 @@ from tests.hall import (
     cut,
     entry,
     epochs_in,
+    fingerprint,
 )
+from tests.helpers import WALL_CLOCK
 
 
 def test_newcomer_is_shown_who_is_in_and_others_who_came() -> None:
@@ -108,10 +112,10 @@ def test_own_copy_acknowledges() -> None:
     assert ira.participant.unacknowledged == 2
     ira.read()
     assert ira.participant.unacknowledged == 1
-    assert ira.shown[-1] == Said("Ira", 1_001_000, "Hi", own=True)
+    assert ira.shown[-1] == Said("Ira", 1_001_000, "Hi", own=True, number=1)
     hall.settle()
     assert ira.participant.unacknowledged == 0
-    assert sahnawaz.shown[-1] == Said("Ira", 1_001_000, "there", own=False)
+    assert sahnawaz.shown[-1] == Said("Ira", 1_001_000, "there", own=False, number=2)
 
 
 def test_stale_messages_are_sent_again_and_nothing_is_lost() -> None:
@@ -187,7 +191,7 @@ def test_newcomer_skips_what_was_sealed_before_it_came() -> None:
     assert sahnawaz.said() == [("Ira", "before, 1"), ("Ira", "before, 2"), ("Ira", "after")]
     assert thea.shown == [
         Entered(("Ira", "Sahnawaz", "Thea")),
-        Said("Ira", 1_002_000, "after", own=False),
+        Said("Ira", 1_002_000, "after", own=False, number=3),
     ]
 
 
@@ -201,7 +205,7 @@ def test_earlier_epoch_is_still_read_by_those_who_were_in() -> None:
     hall.settle()
     assert sahnawaz.shown[-2:] == [
         Went("Thea", Reason.LEFT),
-        Said("Ira", 1_001_000, "typed before Thea left", own=False),
+        Said("Ira", 1_001_000, "typed before Thea left", own=False, number=1),
     ]
     assert epochs_in(hall) == [(1, 1, 2)]
 
@@ -239,11 +243,28 @@ def test_notice_and_closing_are_shown_in_their_place() -> None:
     hall.room.close()
     ira.read()
     assert ira.shown[1:] == [
-        Said("Ira", 1_001_000, "first", own=True),
+        Said("Ira", 1_001_000, "first", own=True, number=1),
         Noticed("half an hour to go"),
-        Said("Ira", 1_001_000, "second", own=True),
+        Said("Ira", 1_001_000, "second", own=True, number=2),
         RoomClosed(),
     ]
+
+
+def test_number_of_what_is_under_way_is_that_of_what_is_said() -> None:
+    hall = Hall()
+    ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
+    under_way = [ira.participant.say(text, 9) for text in ("one", "two")]
+    assert under_way == [Underway(1, "one"), Underway(2, "two")]
+    ira.carry()
+    hall.settle()
+    assert ira.participant.say("three", 9) == Underway(3, "three")
+    ira.carry()
+    hall.settle()
+    for seat, own in ((ira, True), (sahnawaz, False)):
+        assert [event for event in seat.shown if isinstance(event, Said)] == [
+            Said("Ira", 9, text, own, number)
+            for number, text in enumerate(("one", "two", "three"), 1)
+        ]
 
 
 def test_nothing_to_send_is_nothing() -> None:
@@ -253,6 +274,61 @@ def test_nothing_to_send_is_nothing() -> None:
     ira.say("Hi")
     assert ira.participant.data_to_send()
     assert ira.participant.data_to_send() == b""
+
+
+# -- who is in ---------------------------------------------------------------------------------
+
+
+def person(name: str, since: int) -> Person:
+    return Person(name, since, fingerprint(name))
+
+
+def test_nobody_is_known_before_the_welcome() -> None:
+    desk = Desk(welcomed=False)
+    assert desk.participant.members() == []
+    desk.control(desk.welcome())
+    assert desk.participant.members() == []
+
+
+def test_members_are_those_of_the_roster_and_ourselves_each_since_it_came() -> None:
+    desk = Desk(welcomed=False)
+    us, them = entry(US, "Ira", since=30), entry(THEM, "Sahnawaz", seq=8, since=2**64 - 1)
+    desk.control(desk.welcome(members=2), Roster((us,)))
+    assert desk.participant.members() == [person("Ira", 30)]
+    desk.control(Roster((them,)))
+    assert desk.participant.members() == [person("Ira", 30), person("Sahnawaz", 2**64 - 1)]
+
+
+def test_members_follow_who_joins_and_who_leaves_and_not_who_is_lost() -> None:
+    desk = Desk()
+    before = [person("Ira", 11), person("Sahnawaz", 12), person("Thea", 13)]
+    assert desk.participant.members() == before
+    desk.hear(desk.event(Joined((entry(4, "Zoë", since=77), entry(5, "Bo", since=78)))))
+    came = [person("Zoë", 77), person("Bo", 78)]
+    assert desk.participant.members() == [*before, *came]
+    desk.hear(desk.event(Lost(4)))
+    assert desk.participant.members() == [*before, *came]
+    desk.hear(desk.event(Left(((THEM, Reason.LEFT), (4, Reason.LOST)))))
+    assert desk.participant.members() == [before[0], before[2], came[1]]
+
+
+def test_members_are_the_last_that_we_knew_of_while_we_are_away_and_then_the_new_ones() -> None:
+    desk = Desk()
+    known = desk.participant.members()
+    desk.restart()
+    assert desk.participant.members() == known
+    desk.control(desk.welcome(members=1), Roster((entry(US, "Ira", since=99),)))
+    assert desk.participant.members() == [person("Ira", 99)]
+
+
+def test_everybody_knows_since_when_everybody_is_in() -> None:
+    hall = Hall()
+    seats = [*hall.enter("Ira"), *hall.enter("Sahnawaz"), *hall.enter("Thea")]
+    for seat in seats:
+        assert seat.participant.members() == [
+            person(name, int(WALL_CLOCK) + 1_000 + number)
+            for number, name in enumerate(("Ira", "Sahnawaz", "Thea"))
+        ]
 
 
 # -- the property ------------------------------------------------------------------------------
@@ -333,9 +409,8 @@ def assert_same_order(hall: Hall, inside: dict[str, Seat]) -> None:
         assert seat.offset == hall.log.end
         assert seat.participant.unacknowledged == 0
         assert seat.missed() == hall.gaps(seat)
-        if not seat.missed():
-            name = seat.member.name
-            assert [text for who, text in seat.said() if who == name] == seat.texts
+        name = seat.member.name
+        assert [text for who, text in seat.said() if who == name] == seat.texts
     assert {seat.member.name for seat in hall.seats.values()} == set(inside)
     said = epochs_in(hall)
     assert len({(sender, seq) for sender, seq, _ in said}) == len(said)
@@ -343,23 +418,23 @@ def assert_same_order(hall: Hall, inside: dict[str, Seat]) -> None:
 
 # -- what goes wrong in the room, and is said once ---------------------------------------------
 
-HI = Said("Sahnawaz", 7, "Hi", own=False)
 TWICE = Warned("Sahnawaz: a message arrived twice, and was dropped the second time")
 CLOSED = Warned("Sahnawaz: a message could not be opened, and was dropped")
 STRANGER = Warned("the server: a message of somebody who is not here")
 
 
+def hi(number: int, name: str = "Sahnawaz") -> Said:
+    return Said(name, 7, "Hi", own=False, number=number)
+
+
 def test_desk_is_an_honest_server_unless_told_otherwise() -> None:
     desk = Desk()
-    assert desk.hear(desk.message(1), desk.message(1, sender=OTHER)) == [
-        HI,
-        Said("Thea", 7, "Hi", own=False),
-    ]
+    assert desk.hear(desk.message(1), desk.message(1, sender=OTHER)) == [hi(1), hi(1, "Thea")]
     assert desk.hear(desk.event(Joined((entry(4, "Zoë"),)))) == [Came("Zoë")]
-    assert desk.hear(desk.message(1, sender=4)) == [Said("Zoë", 7, "Hi", own=False)]
+    assert desk.hear(desk.message(1, sender=4)) == [hi(1, "Zoë")]
     assert desk.hear(desk.event(Left(((4, Reason.LOST),)))) == [Went("Zoë", Reason.LOST)]
     assert desk.control(desk.rekey()) == []
-    assert desk.hear(desk.message(2), desk.event(Notice("?"))) == [HI, Noticed("?")]
+    assert desk.hear(desk.message(2), desk.event(Notice("?"))) == [hi(2), Noticed("?")]
     desk.participant.say("Hello", 9)
     assert desk.sent() == [(1, EPOCH + 2, "Hello")]
 
@@ -367,15 +442,12 @@ def test_desk_is_an_honest_server_unless_told_otherwise() -> None:
 def test_gap_says_that_messages_were_withheld() -> None:
     desk = Desk()
     assert desk.hear(desk.message(1), desk.message(4)) == [
-        HI,
+        hi(1),
         Warned("2 of Sahnawaz's messages did not arrive: somebody withheld them"),
-        HI,
+        hi(4),
     ]
     # Each sender has numbers of its own, and what was withheld is not awaited.
-    assert desk.hear(desk.message(5), desk.message(1, sender=OTHER)) == [
-        HI,
-        Said("Thea", 7, "Hi", own=False),
-    ]
+    assert desk.hear(desk.message(5), desk.message(1, sender=OTHER)) == [hi(5), hi(1, "Thea")]
 
 
 def test_gap_right_after_the_welcome_is_noticed() -> None:
@@ -385,7 +457,7 @@ def test_gap_right_after_the_welcome_is_noticed() -> None:
     shown = desk.hear(desk.message(10))
     assert shown == [
         Warned("1 of Sahnawaz's messages did not arrive: somebody withheld them"),
-        HI,
+        hi(10),
     ]
 
 
@@ -393,7 +465,7 @@ def test_message_that_was_already_heard_at_the_welcome_is_dropped() -> None:
     desk = Desk(welcomed=False)
     desk.control(desk.welcome(members=2))
     desk.control(Roster((entry(US, "Ira"), entry(THEM, "Sahnawaz", seq=8))))
-    assert desk.hear(desk.message(8), desk.message(9)) == [TWICE, HI]
+    assert desk.hear(desk.message(8), desk.message(9)) == [TWICE, hi(9)]
 
 
 def test_withheld_event_is_noticed() -> None:
@@ -410,10 +482,10 @@ def test_replay_is_dropped_and_said_once() -> None:
     one, two, three = (desk.message(seq, f"{seq}") for seq in (1, 2, 3))
     shown = desk.hear(one, one, two, one, two, three)
     assert shown == [
-        Said("Sahnawaz", 7, "1", own=False),
+        Said("Sahnawaz", 7, "1", own=False, number=1),
         TWICE,
-        Said("Sahnawaz", 7, "2", own=False),
-        Said("Sahnawaz", 7, "3", own=False),
+        Said("Sahnawaz", 7, "2", own=False, number=2),
+        Said("Sahnawaz", 7, "3", own=False, number=3),
     ]
 
 
@@ -423,8 +495,8 @@ def test_each_sender_and_each_kind_of_trouble_is_said_once() -> None:
     broken = Message(EPOCH, THEM, 9, bytes(96)).to_wire()
     shown = desk.hear(theirs, others, *[theirs, others, broken] * 3)
     assert shown == [
-        HI,
-        Said("Thea", 7, "Hi", own=False),
+        hi(1),
+        hi(1, "Thea"),
         TWICE,
         Warned("Thea: a message arrived twice, and was dropped the second time"),
         CLOSED,
@@ -463,13 +535,13 @@ def test_message_relabelled_as_an_event_does_not_open_and_the_other_way_round() 
     message = Message.from_wire(desk.message(1))
     as_event = Event(EPOCH, 0, 1, message.sealed).to_wire()
     assert [type(event) for event in desk.hear(as_event)] == [Warned]
-    assert desk.hear(desk.message(1)) == [HI]
+    assert desk.hear(desk.message(1)) == [hi(1)]
 
 
 def test_message_of_a_stranger_is_dropped_and_said_once() -> None:
     desk = Desk()
     frames = [desk.message(seq, sender=sender) for seq in (1, 2) for sender in (0, 4, 2**32 - 1)]
-    assert desk.hear(*frames, desk.message(1)) == [STRANGER, HI]
+    assert desk.hear(*frames, desk.message(1)) == [STRANGER, hi(1)]
 
 
 def test_message_of_somebody_who_has_left_is_dropped() -> None:
@@ -485,7 +557,7 @@ def test_message_under_an_epoch_to_come_is_dropped(epoch: int) -> None:
     desk.epoch = epoch
     early = desk.message(1)
     desk.epoch = EPOCH
-    assert desk.hear(early, desk.message(1)) == [CLOSED, HI]
+    assert desk.hear(early, desk.message(1)) == [CLOSED, hi(1)]
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -507,10 +579,10 @@ def test_forged_messages_do_not_disturb_what_follows(forged: list[Message]) -> N
     shown = desk.hear(*(frame.to_wire() for frame in forged))
     assert all(isinstance(event, Warned) for event in shown)
     assert len(set(shown)) == len(shown)
-    assert desk.hear(desk.message(1), desk.message(2)) == [HI, HI]
+    assert desk.hear(desk.message(1), desk.message(2)) == [hi(1), hi(2)]
     desk.participant.say("Hello", 9)
     assert desk.hear(desk.message(1, "Hello", sender=US, time_ms=9)) == [
-        Said("Ira", 9, "Hello", own=True)
+        Said("Ira", 9, "Hello", own=True, number=1)
     ]
 
 
@@ -523,7 +595,7 @@ def test_altered_message_is_dropped_and_the_true_one_still_counts(part: range) -
         altered[bit // 8] ^= 0x80 >> bit % 8
         shown = desk.hear(bytes(altered))
         assert not [event for event in shown if not isinstance(event, Warned)], bit
-        assert desk.hear(frame) == [HI], bit
+        assert desk.hear(frame) == [hi(1)], bit
     assert len(frame) == 115
 
 
@@ -533,14 +605,14 @@ def test_forged_number_under_an_earlier_epoch_silences_nobody() -> None:
     desk = Desk()
     forged = Message(EPOCH - 1, THEM, 2**64 - 1, bytes(96)).to_wire()
     assert desk.hear(forged) == []
-    assert desk.hear(desk.message(1)) == [HI]
+    assert desk.hear(desk.message(1)) == [hi(1)]
 
 
 def test_numbers_of_skipped_messages_are_not_missing() -> None:
     desk = Desk()
     skipped = [Message(EPOCH - 1, THEM, seq, bytes(96)).to_wire() for seq in (1, 2)]
     assert desk.hear(*skipped) == []
-    assert desk.hear(desk.message(3)) == [HI]
+    assert desk.hear(desk.message(3)) == [hi(3)]
 
 
 def test_message_withheld_behind_skipped_ones_is_noticed() -> None:
@@ -548,7 +620,7 @@ def test_message_withheld_behind_skipped_ones_is_noticed() -> None:
     assert desk.hear(Message(EPOCH - 1, THEM, 1, bytes(96)).to_wire()) == []
     assert desk.hear(desk.message(3)) == [
         Warned("1 of Sahnawaz's messages did not arrive: somebody withheld them"),
-        HI,
+        hi(3),
     ]
 
 
@@ -569,8 +641,8 @@ def test_malformed_content_of_a_hostile_member_is_dropped_and_said_once(
     frames = [desk.content(seq, content) for seq in (1, 2, 3)]
     assert desk.hear(*frames, desk.message(4), desk.message(1, sender=OTHER)) == [
         Warned(f"Sahnawaz: {trouble}, and was dropped"),
-        HI,
-        Said("Thea", 7, "Hi", own=False),
+        hi(4),
+        hi(1, "Thea"),
     ]
 
 
@@ -578,7 +650,7 @@ def test_malformed_content_of_a_hostile_member_is_dropped_and_said_once(
 def test_any_time_and_an_empty_text_are_shown_as_they_are(time_ms: int) -> None:
     desk = Desk()
     assert desk.hear(desk.message(1, "", time_ms=time_ms)) == [
-        Said("Sahnawaz", time_ms, "", own=False)
+        Said("Sahnawaz", time_ms, "", own=False, number=1)
     ]
 
 
@@ -592,7 +664,7 @@ def test_keys_of_ended_epochs_are_kept_as_long_as_messages_under_them_can_come()
     for number in range(EPOCH_GRACE_SECONDS * 30):
         desk.hear(desk.event(Joined((entry(10 + number, f"guest {number}"),))))
     desk.now += 86_400
-    assert desk.hear(late, desk.message(2)) == [HI, HI]
+    assert desk.hear(late, desk.message(2)) == [hi(1), hi(2)]
 
 
 def test_keys_of_epochs_long_past_are_forgotten() -> None:
@@ -600,7 +672,7 @@ def test_keys_of_epochs_long_past_are_forgotten() -> None:
     late = desk.message(1)
     for number in range(MAX_EPOCHS):
         desk.hear(desk.event(Joined((entry(10 + number, f"guest {number}"),))))
-    assert desk.hear(late, desk.message(1)) == [CLOSED, HI]
+    assert desk.hear(late, desk.message(1)) == [CLOSED, hi(1)]
 
 
 def test_member_who_was_asleep_still_opens_what_was_accepted_in_the_time_of_grace() -> None:
@@ -709,7 +781,7 @@ def test_text_too_long_is_not_sent_and_uses_up_no_number(text: str) -> None:
     assert str(MAX_TEXT_BYTES) in error.value.hint
     assert desk.participant.data_to_send() == b""
     assert desk.participant.unacknowledged == 0
-    desk.participant.say(text[:-1], 9)
+    assert desk.participant.say(text[:-1], 9) == Underway(1, text[:-1])
     assert desk.sent() == [(1, EPOCH, text[:-1])]
 
 
@@ -1003,7 +1075,7 @@ def test_own_message_coming_back_twice_is_dropped_and_said() -> None:
     desk.participant.say("Hi", 9)
     ours = desk.message(1, "Hi", sender=US, time_ms=9)
     assert desk.hear(ours, ours) == [
-        Said("Ira", 9, "Hi", own=True),
+        Said("Ira", 9, "Hi", own=True, number=1),
         Warned("Ira: a message arrived twice, and was dropped the second time"),
     ]
     assert desk.participant.unacknowledged == 0

@@ -19,6 +19,7 @@ from chat.happenings import (
     Reconnected,
     Returned,
     Said,
+    Underway,
     Vanished,
     Warned,
     Went,
@@ -63,8 +64,12 @@ NOWHERE = 2**64 - 1
 RECONNECTED = Reconnected(0, new_room=False, awaiting=False)
 
 
-def heard(sender: str, text: str) -> Said:
-    return Said(sender, 7, text, own=False)
+def heard(sender: str, text: str, number: int) -> Said:
+    return Said(sender, 7, text, own=False, number=number)
+
+
+def own(text: str, number: int) -> Said:
+    return Said("Ira", 9, text, own=True, number=number)
 
 
 # -- with a real room --------------------------------------------------------------------------
@@ -158,12 +163,15 @@ def test_gap_is_told_and_the_roster_acknowledges_what_is_in_it() -> None:
     sahnawaz.say("back again")
     hall.settle()
     assert ira.shown[1:] == [
-        Reconnected(39, new_room=False, awaiting=False),
-        Said("Sahnawaz", 1_001_000, "back again", own=False),
-        Said("Ira", 1_001_000, "not arrived", own=True),
+        Reconnected(38, new_room=False, awaiting=False),
+        Said("Ira", 1_001_000, "in the gap", own=True, number=1),
+        Said("Sahnawaz", 1_001_000, "back again", own=False, number=39),
+        Said("Ira", 1_001_000, "not arrived", own=True, number=2),
     ]
     assert ira.participant.unacknowledged == 0
     assert ("Ira", "in the gap") in sahnawaz.said()
+    assert ira.said() == hall.said(ira)
+    assert ira.missed() == hall.gaps(ira)
 
 
 def test_gap_between_an_old_key_and_now_accuses_nobody() -> None:
@@ -217,7 +225,7 @@ def test_who_comes_back_after_its_grace_is_a_new_member_and_sends_what_is_left()
     assert ira.warnings() + sahnawaz.warnings() == []
     assert ira.shown[2:4] == [
         Reconnected(1, new_room=False, awaiting=False),
-        Entered(("Sahnawaz", "Ira")),
+        Entered(("Sahnawaz", "Ira"), again=True),
     ]
 
 
@@ -345,7 +353,7 @@ def test_message_withheld_over_a_cut_is_noticed() -> None:
     desk.control(Resumed())
     assert desk.hear(desk.message(3)) == [
         Warned("1 of Sahnawaz's messages did not arrive: somebody withheld them"),
-        heard("Sahnawaz", "Hi"),
+        heard("Sahnawaz", "Hi", 3),
     ]
 
 
@@ -366,12 +374,110 @@ def test_roster_behind_a_gap_acknowledges_our_own() -> None:
     desk.sent()
     desk.renew(RoomSecret(b"7" * 32))
     shown = desk.control(desk.welcome(offset=90_000, messages=38), with_own(2))
-    assert shown == [Reconnected(37, new_room=False, awaiting=False)]
+    assert shown == [Reconnected(36, new_room=False, awaiting=False), own("two", 2)]
     assert desk.participant.unacknowledged == 1
     assert desk.sent() == []
     desk.control(Resend(3))
     assert desk.sent() == [(3, EPOCH + 1, "three")]
     desk.hear(desk.message(3, "three", sender=US, time_ms=9))
+    assert desk.participant.unacknowledged == 0
+
+
+def test_own_messages_in_a_gap_are_shown_once_in_order_and_are_not_missed() -> None:
+    desk = Desk()
+    for text in ("one", "two", "three"):
+        desk.participant.say(text, 9)
+    desk.participant.disconnect()
+    assert desk.control(desk.welcome(messages=5), with_own(2)) == [
+        Reconnected(3, new_room=False, awaiting=False),
+        own("one", 1),
+        own("two", 2),
+    ]
+    desk.control(Resend(3))
+    assert desk.hear(desk.message(3, "three", sender=US, time_ms=9)) == [own("three", 3)]
+    # The same roster once more: there is nothing left to be said of it.
+    desk.participant.disconnect()
+    assert desk.control(desk.welcome(messages=6), with_own(3)) == [RECONNECTED]
+
+
+def test_gap_of_nothing_but_our_own_misses_nothing() -> None:
+    desk = Desk()
+    desk.participant.say("one", 9)
+    desk.participant.say("two", 9)
+    desk.participant.disconnect()
+    shown = desk.control(desk.welcome(messages=2), with_own(2), Resend(3))
+    assert shown == [RECONNECTED, own("one", 1), own("two", 2)]
+    assert desk.participant.unacknowledged == 0
+    assert desk.participant.say("three", 9) == Underway(3, "three")
+
+
+@pytest.mark.parametrize("messages", [0, 1, 3])
+def test_own_messages_are_shown_though_the_server_counts_fewer_than_it_acknowledges(
+    messages: int,
+) -> None:
+    """One of ours was heard, and two more are acknowledged: an honest server counts three."""
+    desk = Desk()
+    for text in ("one", "two", "three"):
+        desk.participant.say(text, 9)
+    desk.hear(desk.message(1, "one", sender=US, time_ms=9))
+    desk.participant.disconnect()
+    assert desk.control(desk.welcome(messages=messages), with_own(3)) == [
+        RECONNECTED,
+        own("two", 2),
+        own("three", 3),
+    ]
+    assert desk.participant.unacknowledged == 0
+
+
+def test_roster_that_counts_fewer_of_ours_than_came_back_takes_nothing_back() -> None:
+    desk = acknowledged("one", "two")
+    desk.participant.say("three", 9)
+    desk.sent()
+    desk.participant.disconnect()
+    assert desk.control(desk.welcome(messages=2), with_own(1)) == [RECONNECTED]
+    desk.control(Resend(2))
+    assert desk.sent() == [(3, EPOCH, "three")]
+
+
+def test_own_messages_in_a_gap_of_two_welcomes_are_shown_at_its_end() -> None:
+    """The first of them was cut off behind our own entry of the roster."""
+    desk = Desk()
+    desk.participant.say("one", 9)
+    desk.participant.say("two", 9)
+    desk.participant.disconnect()
+    assert desk.control(desk.welcome(messages=4), Roster(with_own(2).entries[:1])) == []
+    assert desk.participant.unacknowledged == 2
+    desk.participant.disconnect()
+    assert desk.control(desk.welcome(messages=9), with_own(2)) == [
+        Reconnected(7, new_room=False, awaiting=False),
+        own("one", 1),
+        own("two", 2),
+    ]
+
+
+def test_own_message_in_a_gap_of_a_new_room_that_was_shown_in_the_old_is_not_shown_again() -> None:
+    desk = acknowledged("one")
+    desk.participant.say("two", 9)
+    desk.sent()
+    in_new_room(desk)
+    assert desk.sent() == [(1, 2, "one"), (2, 2, "two")]
+    desk.participant.disconnect()
+    assert desk.control(desk.welcome(messages=5), with_own(2)) == [
+        Reconnected(3, new_room=False, awaiting=False),
+        own("two", 2),
+    ]
+    assert desk.participant.unacknowledged == 0
+
+
+def test_own_messages_shown_behind_a_gap_are_offered_to_a_new_room_and_not_shown_again() -> None:
+    desk = Desk()
+    desk.participant.say("one", 9)
+    desk.sent()
+    desk.participant.disconnect()
+    assert own("one", 1) in desk.control(desk.welcome(messages=1), with_own(1), Resend(2))
+    in_new_room(desk)
+    assert desk.speeches() == [(1, Speech(9, ORIGIN, 1, "one"))]
+    assert desk.hear(desk.message(1, "one", sender=US, time_ms=9)) == []
     assert desk.participant.unacknowledged == 0
 
 
@@ -401,7 +507,7 @@ def test_numbers_in_a_gap_are_not_withheld() -> None:
     desk.control(desk.welcome(messages=9), Roster((MEMBERS[0], them)), Roster(MEMBERS[2:]))
     assert desk.hear(desk.event(Notice("behind it")), desk.message(10)) == [
         Noticed("behind it"),
-        heard("Sahnawaz", "Hi"),
+        heard("Sahnawaz", "Hi", 10),
     ]
 
 
@@ -410,7 +516,7 @@ def test_key_that_was_lacking_is_in_the_welcome_behind_a_gap() -> None:
     desk.hear(desk.event(Left(((OTHER, Reason.LEFT),))))
     desk.participant.disconnect()
     desk.control(desk.welcome(members=2), Roster(MEMBERS[:2]))
-    assert desk.hear(desk.message(1)) == [heard("Sahnawaz", "Hi")]
+    assert desk.hear(desk.message(1)) == [heard("Sahnawaz", "Hi", 1)]
     with pytest.raises(ProtocolError, match="out of place"):
         desk.control(Rekey(desk.epoch + 1, bytes(32)))
 
@@ -471,14 +577,14 @@ def test_new_room_is_offered_again_what_it_may_lack() -> None:
     desk.participant.say("four", 9)
     assert desk.control(desk.welcome(), Roster(MEMBERS)) == [
         Reconnected(0, new_room=True, awaiting=False),
-        Entered(("Ira", "Sahnawaz", "Thea")),
+        Entered(("Ira", "Sahnawaz", "Thea"), again=True),
     ]
     numbered = list(enumerate(("one", "two", "three", "four"), 1))
     assert desk.speeches() == [(seq, Speech(9, ORIGIN, seq, text)) for seq, text in numbered]
     assert desk.participant.unacknowledged == 4
     # What we had shown of our own is not shown again, yet acknowledged.
     shown = desk.hear(*(desk.message(seq, text, sender=US, time_ms=9) for seq, text in numbered))
-    assert shown == [Said("Ira", 9, text, own=True) for text in ("three", "four")]
+    assert shown == [own("three", 3), own("four", 4)]
     assert desk.participant.unacknowledged == 0
 
 
@@ -502,6 +608,15 @@ def test_what_was_acknowledged_shortly_before_a_long_outage_is_offered_again() -
     assert desk.sent() == [(1, 2, "just before")]
 
 
+def test_numbers_of_the_run_go_on_in_a_new_room() -> None:
+    desk = acknowledged("one")
+    desk.restart()
+    assert desk.participant.say("typed while offline", 9) == Underway(2, "typed while offline")
+    desk.control(desk.welcome(), Roster(MEMBERS))
+    assert desk.participant.say("three", 9) == Underway(3, "three")
+    assert [speech.number for _, speech in desk.speeches()] == [1, 2, 3]
+
+
 def test_room_after_the_new_room_is_offered_it_all_once_more() -> None:
     desk = acknowledged("one")
     desk.participant.say("two", 9)
@@ -510,6 +625,18 @@ def test_room_after_the_new_room_is_offered_it_all_once_more() -> None:
         desk.control(desk.welcome(), Roster(MEMBERS))
         assert desk.sent() == [(1, 2, "one"), (2, 2, "two")]
         desk.hear(desk.message(1, "one", sender=US, time_ms=9))
+
+
+def test_numbers_of_the_run_go_on_where_those_of_the_membership_begin_anew() -> None:
+    desk = acknowledged("one")
+    room = desk.room
+    desk.restart()
+    desk.room = room
+    desk.control(desk.welcome(), Roster(MEMBERS))
+    assert desk.participant.say("two", 9) == Underway(2, "two")
+    assert desk.speeches() == [(1, Speech(9, ORIGIN, 2, "two"))]
+    shown = desk.hear(desk.message(1, "two", sender=US, time_ms=9, number=2))
+    assert shown == [own("two", 2)]
 
 
 def test_new_membership_in_the_same_room_offers_nothing_again() -> None:
@@ -534,7 +661,7 @@ def awaiting() -> Desk:
     desk = acknowledged("one")
     desk.restart()
     shown = desk.control(desk.welcome(members=1), ALONE)
-    assert shown == [Reconnected(0, new_room=True, awaiting=True), Entered(("Ira",))]
+    assert shown == [Reconnected(0, new_room=True, awaiting=True), Entered(("Ira",), again=True)]
     desk.participant.say("two", 9)
     assert desk.participant.present
     assert not desk.participant.current
@@ -646,7 +773,7 @@ def test_cut_in_the_first_roster_of_a_new_room_is_no_breach() -> None:
     desk.control(desk.welcome(), Roster(MEMBERS[1:2]))
     desk.participant.disconnect()
     shown = desk.control(desk.welcome(members=1), ALONE, Resend(1))
-    assert shown == [Reconnected(0, new_room=True, awaiting=True), Entered(("Ira",))]
+    assert shown == [Reconnected(0, new_room=True, awaiting=True), Entered(("Ira",), again=True)]
     assert desk.sent() == []
     desk.hear(desk.event(Joined(MEMBERS[1:])))
     assert desk.sent() == [(1, 3, "one")]
@@ -691,10 +818,10 @@ def test_message_that_is_offered_again_is_shown_once() -> None:
     desk.hear(*(desk.message(seq, f"{seq}", origin=RUN, number=seq) for seq in (1, 2)))
     in_new_room(desk)
     again = [desk.message(seq, f"{seq}", origin=RUN, number=seq) for seq in (1, 2, 3)]
-    assert desk.hear(*again) == [heard("Sahnawaz", "3")]
+    assert desk.hear(*again) == [heard("Sahnawaz", "3", 3)]
     in_new_room(desk)
     again = [desk.message(seq - 1, f"{seq}", origin=RUN, number=seq) for seq in (2, 3, 4)]
-    assert desk.hear(*again) == [heard("Sahnawaz", "4")]
+    assert desk.hear(*again) == [heard("Sahnawaz", "4", 4)]
 
 
 def test_member_is_known_by_its_key_when_it_offers_again() -> None:
@@ -709,7 +836,7 @@ def test_another_run_of_the_same_key_is_shown() -> None:
     desk = Desk()
     desk.hear(desk.message(1, "one", origin=RUN))
     assert desk.hear(desk.message(2, "anew", origin=RUN[::-1], number=1)) == [
-        heard("Sahnawaz", "anew")
+        heard("Sahnawaz", "anew", 1)
     ]
 
 
@@ -717,10 +844,10 @@ def test_number_of_another_key_suppresses_nothing() -> None:
     """Thea knows the origin, since everybody does, and says the highest number in its name."""
     desk = Desk()
     forged = desk.message(1, "forged", sender=OTHER, origin=RUN, number=2**64 - 1)
-    assert desk.hear(forged) == [heard("Thea", "forged")]
-    assert desk.hear(desk.message(1, "one", origin=RUN, number=1)) == [heard("Sahnawaz", "one")]
+    assert desk.hear(forged) == [heard("Thea", "forged", 2**64 - 1)]
+    assert desk.hear(desk.message(1, "one", origin=RUN, number=1)) == [heard("Sahnawaz", "one", 1)]
     in_new_room(desk)
-    assert desk.hear(desk.message(1, "two", origin=RUN, number=2)) == [heard("Sahnawaz", "two")]
+    assert desk.hear(desk.message(1, "two", origin=RUN, number=2)) == [heard("Sahnawaz", "two", 2)]
 
 
 def test_number_of_a_message_that_does_not_open_suppresses_nothing() -> None:
@@ -728,7 +855,7 @@ def test_number_of_a_message_that_does_not_open_suppresses_nothing() -> None:
     forged = bytearray(desk.message(1, "forged", origin=RUN, number=9))
     forged[-1] ^= 1
     assert [type(event) for event in desk.hear(bytes(forged))] == [Warned]
-    assert desk.hear(desk.message(1, "one", origin=RUN, number=1)) == [heard("Sahnawaz", "one")]
+    assert desk.hear(desk.message(1, "one", origin=RUN, number=1)) == [heard("Sahnawaz", "one", 1)]
 
 
 def test_runs_that_are_remembered_are_bounded_and_the_oldest_goes_first(

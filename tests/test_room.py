@@ -49,6 +49,8 @@ from chat.wire import ROOM_HEADER_BYTES, Event, FrameReader, Message, room_heade
 from tests.helpers import FixedBytes
 
 FINGERPRINT = bytes(range(32))
+JOINED_AT = 1_700_000_005.75
+SINCE = 1_700_000_005
 NOWHERE = 2**64 - 1
 
 
@@ -88,7 +90,7 @@ class Bench:
         return deliveries
 
     def join(self, name: str) -> Member:
-        return self.room.join(name, FINGERPRINT, joined_at=5.0)
+        return self.room.join(name, FINGERPRINT, joined_at=JOINED_AT)
 
     def enter(self, *names: str) -> list[Member]:
         """Let these in, one step for all, long after whatever happened before."""
@@ -179,7 +181,7 @@ def controls(delivery: Delivery) -> list[Control]:
 
 
 def entry(member: Member, seq: int = 0) -> RosterEntry:
-    return RosterEntry(member.id, seq, member.name, FINGERPRINT)
+    return RosterEntry(member.id, seq, member.name, FINGERPRINT, SINCE)
 
 
 # -- joins -------------------------------------------------------------------------------------
@@ -291,6 +293,37 @@ def test_welcome_gives_the_numbers_heard_so_far() -> None:
     secret = bench.secrets[3].secret
     assert welcome == Welcome(bench.room.id, thea.id, thea.token, 3, secret, bench.log.end, 3, 3, 3)
     assert roster == Roster((entry(ira, 2), entry(sahnawaz, 1), entry(thea)))
+
+
+def test_everybody_is_told_since_when_each_one_is_in() -> None:
+    """Those who were in by JOINED, the newcomer by its roster; both in whole seconds."""
+    bench = Bench()
+    for name, joined_at in (("Ira", 1_700_000_000.999), ("Sahnawaz", 1_700_086_400.0)):
+        bench.room.join(name, FINGERPRINT, joined_at)
+        bench.now += 1
+        bench.tick()
+    joined = [event.entries for event in bench.happened() if isinstance(event, Joined)]
+    assert [(entry.name, entry.since) for entries in joined for entry in entries] == [
+        ("Ira", 1_700_000_000),
+        ("Sahnawaz", 1_700_086_400),
+    ]
+    _, roster = controls(bench.delivered[-1])
+    assert isinstance(roster, Roster)
+    assert [(entry.name, entry.since) for entry in roster.entries] == [
+        ("Ira", 1_700_000_000),
+        ("Sahnawaz", 1_700_086_400),
+    ]
+
+
+def test_who_comes_back_is_in_since_it_came() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.room.suspend(ira, bench.now)
+    bench.now += GRACE_SECONDS / 2
+    received = bench.resume(ira, NOWHERE, 2)
+    assert received is not None
+    assert received[1] == (bench.log.end, Roster((entry(ira),)))
+    assert ira.entry().since == SINCE
 
 
 def test_number_of_a_member_is_never_given_again() -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from chat import kex
 from chat.errors import OpenError, ProtocolError, Reason
-from chat.happenings import Reconnected, Said
+from chat.happenings import Happening, Reconnected, Said
 from chat.kex import Offer, RoomSecret
 from chat.messages import Speech
 from chat.outbox import Outbox
-from chat.participant import Participant
+from chat.participant import Participant, _Peer
 from chat.relaylog import Cursor, RelayLog
 from chat.room import Delivery, Member, Room
 from tests import simulation
@@ -201,6 +201,76 @@ def test_what_is_broken_on_purpose_is_found(
 def _violation_of_seed(seed: int) -> ViolationError | None:
     conditions = conditions_of(seed)
     return violation_of(seed, conditions, schedule_of(seed, conditions))
+
+
+# What p0 says arrives, but p0 does not hear of it; when it is back, the log no longer goes back
+# that far.
+FORGETFUL = replace(QUIET, window=2_000)
+OWN_IN_A_GAP = [
+    Action(0.0, "serve"),
+    Action(0.1, "start", 0),
+    Action(0.2, "start", 1),
+    Action(1.0, "stall_down", 0, 60.0),
+    Action(1.1, "say", 0, 2.0),
+    Action(1.2, "say", 1, 60.0),
+    Action(3.0, "reset", 0),
+]
+
+
+def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
+    simulation = Simulation(1, FORGETFUL)
+    with patched(simulation.world, FORGETFUL):
+        simulation.run(OWN_IN_A_GAP)
+    stream = simulation.runs[0].client.story.stream
+    at = stream.index(Reconnected(60, new_room=False, awaiting=False))
+    said = [item for item in stream[at + 1 : at + 3] if isinstance(item, Said)]
+    assert [(item.name, item.own, item.number) for item in said] == [
+        ("p0", True, 1),
+        ("p0", True, 2),
+    ]
+
+
+def show_nothing_of_our_own_in_a_gap(patch: pytest.MonkeyPatch) -> None:
+    real = Participant._on_entered
+
+    def on_entered(self: Participant, now: float) -> list[Happening]:
+        return [item for item in real(self, now) if not isinstance(item, Said)]
+
+    patch.setattr(Participant, "_on_entered", on_entered)
+
+
+def count_our_own_in_a_gap_as_missed(patch: pytest.MonkeyPatch) -> None:
+    real = Participant._on_entered
+
+    def on_entered(self: Participant, now: float) -> list[Happening]:
+        missed = self._missed
+        return [
+            replace(item, missed=missed) if isinstance(item, Reconnected) else item
+            for item in real(self, now)
+        ]
+
+    patch.setattr(Participant, "_on_entered", on_entered)
+
+
+def show_another_number(patch: pytest.MonkeyPatch) -> None:
+    real = Participant._show
+
+    def show(self: Participant, peer: _Peer, speech: Speech, own: bool) -> list[Said]:
+        return [replace(said, number=said.number + 1) for said in real(self, peer, speech, own)]
+
+    patch.setattr(Participant, "_show", show)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [show_nothing_of_our_own_in_a_gap, count_our_own_in_a_gap_as_missed, show_another_number],
+)
+def test_what_is_broken_about_our_own_in_a_gap_is_found(
+    break_it: Break, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert violation_of(1, FORGETFUL, OWN_IN_A_GAP) is None
+    break_it(monkeypatch)
+    assert violation_of(1, FORGETFUL, OWN_IN_A_GAP) is not None
 
 
 # -- a simulation ------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 import chat.terminal
 from chat.limits import CONSOLE_LINE_BYTES, CONSOLE_READ_BYTES
 from chat.reactor import Reactor
-from chat.terminal import LineInput, LineOutput
+from chat.terminal import LineInput, LineOutput, is_in_background
 from tests.helpers import FakeClock
 from tests.loopback import MOMENT, until
 
@@ -411,6 +411,16 @@ def test_process_brought_to_the_foreground_without_a_signal_reads_again(
     assert lines.got == ["for us"]
 
 
+def test_terminal_of_another_group_of_processes_is_not_ours(
+    terminal: Terminal, pipe: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_in_background(pipe.read)
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _descriptor: os.getpgrp())
+    assert not is_in_background(terminal.program)
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _descriptor: os.getpgrp() + 1)
+    assert is_in_background(terminal.program)
+
+
 # -- output
 
 
@@ -458,6 +468,33 @@ def test_line_leaves_at_once(reactor: Reactor, pipe: Ends) -> None:
     assert take(pipe.read) == b"two\n"
     assert output.lines.queued_bytes == 0
     assert output.told == []
+
+
+def test_bytes_stand_between_the_lines_as_they_are(reactor: Reactor, pipe: Ends) -> None:
+    output = Output(reactor, pipe.write, "latin-1")
+    output.lines.write("\xe9")
+    output.lines.write_bytes(b"\xff\x1b[K")
+    output.lines.write_bytes(output.lines.encode("\xe9\u6f22"))
+    output.lines.write("end")
+    assert take(pipe.read) == b"\xe9\n\xff\x1b[K\xe9\\u6f22end\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "is_unicode"),
+    [("utf-8", True), ("UTF8", True), ("ascii", False), ("latin-1", False), ("utf-16", False)],
+)
+def test_output_knows_whether_it_has_all_characters(
+    reactor: Reactor, encoding: str, is_unicode: bool
+) -> None:
+    assert LineOutput(reactor, None, encoding).is_unicode is is_unicode
+
+
+def test_output_knows_whether_it_is_a_terminal(
+    reactor: Reactor, pipe: Ends, terminal: Terminal
+) -> None:
+    assert LineOutput(reactor, terminal.program, "utf-8").is_terminal
+    assert not LineOutput(reactor, pipe.write, "utf-8").is_terminal
+    assert not LineOutput(reactor, None, "utf-8").is_terminal
 
 
 def test_closed_output_takes_everything_and_shows_nothing(reactor: Reactor) -> None:

@@ -12,13 +12,22 @@ from chat import transcript
 from chat.errors import REASONS, Reason
 from chat.happenings import (
     Came,
+    Connected,
+    Connecting,
+    Disconnected,
     Entered,
+    Exchanged,
+    Full,
     Happening,
+    MakingKey,
     Noticed,
+    Person,
     Reconnected,
     Returned,
     RoomClosed,
     Said,
+    ServerMet,
+    Underway,
     Vanished,
     Warned,
     Went,
@@ -34,7 +43,8 @@ def told(happening: Happening) -> str:
 
 
 def said(name: str, time_ms: int, text: str) -> str:
-    return told(Said(name, time_ms, text, own=False))
+    """When, who and what, as they stand in the first line."""
+    return " ".join(transcript.said(Said(name, time_ms, text, own=False), transcript.TIME_FORMAT))
 
 
 def came(name: str) -> str:
@@ -50,7 +60,7 @@ def warning(text: str) -> str:
 
 
 def in_the_room(names: list[str]) -> str:
-    return told(Entered(tuple(names)))
+    return told(Entered(tuple(names), again=True))
 
 
 def at(text: str) -> float:
@@ -80,20 +90,23 @@ def test_server_starts_as_in_the_demo() -> None:
 
 
 def test_client_starts_as_in_the_demo() -> None:
-    assert [
-        transcript.CONNECTED,
-        *transcript.EXCHANGING,
-        transcript.SENDING_KEY,
-        transcript.EXCHANGED,
-        *transcript.SET_UP,
-    ] == [
+    start: list[Happening] = [
+        Connecting("127.0.0.1", 9443),
+        Connected(),
+        ServerMet("SHA256:abc", known=False),
+        Exchanged(),
+        Entered(("Ira",)),
+    ]
+    assert [line for happening in start for line in transcript.happened(happening)] == [
         "[+] Connected successfully.",
         "[+] Exchanging keys.",
         "[+] Getting public key from the server",
+        "[+] Fingerprint of the server: SHA256:abc (new)",
         "[+] Sending public key to server",
         "[+] Exchange completed!",
         "[+] Initial set up had been completed!",
         "[+] Now you can start to exchange messages",
+        "[+] In the room: Ira",
     ]
 
 
@@ -182,8 +195,8 @@ def test_trouble_is_marked_as_trouble() -> None:
         *transcript.happened(RoomClosed()),
         transcript.vanished("Ira"),
         transcript.vanished("Ira", "the connection is dead"),
-        transcript.connection_lost("the connection was lost"),
-        transcript.outbox_full(1024),
+        told(Disconnected("the connection was lost")),
+        told(Full(1024)),
     ] == [
         "[!] 127.0.0.1:4000 was refused: the name is taken.",
         "[!] Nobody here is called Ira.",
@@ -219,10 +232,74 @@ def test_trouble_is_marked_as_trouble() -> None:
         (Vanished("Ira"), ["[!] Ira lost the connection."]),
         (Returned("Ira"), ["[+] Ira is back."]),
         (Went("Ira", Reason.LEFT), ["[+] Ira left the server."]),
+        (Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
     ],
 )
 def test_coming_and_going_is_told(happening: Happening, lines: list[str]) -> None:
     assert transcript.happened(happening) == lines
+
+
+@pytest.mark.parametrize("happening", [Connecting("localhost", 9443), Underway(1, "Hi")])
+def test_what_is_only_shown_while_it_lasts_is_no_line(happening: Happening) -> None:
+    assert transcript.happened(happening) == []
+
+
+@pytest.mark.parametrize(
+    ("happening", "activity"),
+    [
+        (MakingKey(), "Making a new RSA key"),
+        (Connecting("\x1b[2J", 9443), r"Connecting to \x1b[2J, port 9443"),
+        (Reconnected(0, new_room=False, awaiting=False), "Catching up"),
+        (Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),
+        (Connected(), ""),
+        (Came("Ira"), ""),
+    ],
+)
+def test_what_may_take_long_has_a_word_for_it(happening: Happening, activity: str) -> None:
+    assert transcript.activity(happening) == activity
+
+
+def test_action_is_told_of_its_sender_without_a_colon() -> None:
+    assert said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "\x01ACTION waves\x01") == (
+        "2023-06-25 09:35:24 * Ira waves"
+    )
+
+
+@pytest.mark.parametrize(
+    ("present", "waiting", "prompt"),
+    [
+        (True, 0, "> "),
+        (True, 3, "> "),
+        (False, 0, "(offline) > "),
+        (False, 3, "(offline, 3 waiting) > "),
+    ],
+)
+def test_prompt_says_when_one_is_offline(present: bool, waiting: int, prompt: str) -> None:
+    assert transcript.prompt(present, waiting) == prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Hi", "... Hi"),
+        ("one\ntwo", r"... one\ntwo"),
+        ("\x1b[2J", r"... \x1b[2J"),
+        ("\x01ACTION waves\x01", "... * waves"),
+    ],
+)
+def test_message_under_way_is_one_harmless_line(text: str, line: str) -> None:
+    assert transcript.pending(text) == line
+
+
+def test_title_counts_what_was_said_to_one() -> None:
+    assert transcript.title("Ira", 0) == "chat: Ira"
+    assert transcript.title("Ira", 2) == "(2) chat: Ira"
+
+
+def test_security_lists_the_fingerprints_to_compare() -> None:
+    lines = transcript.security("SHA256:server", [Person("Ira", 0, bytes(32))])
+    assert lines[-2:] == ["[+] SHA256:server the server", f"[+] SHA256:{'A' * 43} Ira"]
+    assert any("Whoever runs the server could read along" in line for line in lines)
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.LEFT}))
@@ -298,6 +375,12 @@ def lines_with(text: str) -> dict[str, str]:
         "members": in_the_room(["Ira", text]),
         "nobody": transcript.nobody_named(text),
         "command": transcript.unknown_command(text),
+        "client's command": transcript.no_such_command(text, ""),
+        "ignored": transcript.ignoring(["Ira", text]),
+        "not ignored": transcript.not_ignored(text),
+        "security": transcript.security("SHA256:server", [Person(text, 0, bytes(32))])[-1],
+        "title": transcript.title(text, 0),
+        "pending": transcript.pending(text),
         "warning": warning(text),
     }
 
@@ -319,10 +402,13 @@ def test_message_shows_harmful_text_as_escapes(line: str) -> None:
     assert line.isprintable()
 
 
-def test_further_lines_of_a_message_are_indented() -> None:
-    shown = said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo\n\nfour")
-    assert shown == "2023-06-25 09:35:24 Ira: one\n    \ttwo\n    \n    four"
-    assert notice("one\ntwo") == "[+] The server says: one\n    two"
+def test_further_lines_of_a_notice_are_indented() -> None:
+    assert notice("one\n\ttwo\n\nfour") == ("[+] The server says: one\n    \ttwo\n    \n    four")
+
+
+def test_further_lines_of_a_message_are_left_to_whoever_shows_it() -> None:
+    message = Said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False)
+    assert transcript.said(message, "%H:%M") == ("09:35", "Ira:", "one\n\ttwo")
 
 
 @thoroughly
@@ -330,9 +416,8 @@ def test_further_lines_of_a_message_are_indented() -> None:
 @example(FORGED)
 @example("\r\n[+] Server is shut down\r[+] Server is shut down")
 @example("\x0b[+]\x0c[+]\x1c[+]\x1d[+]\x1e[+]\x85[+]\u2028[+]\u2029[+]")
-def test_no_line_of_a_message_can_pass_for_another_line(text: str) -> None:
-    for shown in (said("Ira", 0, text), notice(text)):
-        first, *further = shown.splitlines()
-        assert first[:1] in "[1"
-        assert all(line.startswith("    ") for line in further)
-        assert all(line.replace("\t", "").isprintable() or not line.isascii() for line in further)
+def test_no_line_of_a_notice_can_pass_for_another_line(text: str) -> None:
+    first, *further = notice(text).splitlines()
+    assert first.startswith("[+] The server says: ")
+    assert all(line.startswith("    ") for line in further)
+    assert all(line.replace("\t", "").isprintable() or not line.isascii() for line in further)

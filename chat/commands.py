@@ -1,0 +1,168 @@
+"""What a person can type: messages, and the commands that begin with a slash.
+
+Scripts do not come here: what they send is sent as it is.
+"""
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+from chat import transcript
+from chat.happenings import Said
+from chat.names import as_action, name_key
+from chat.view import Conversation
+
+_HELP = {
+    "/help": ("", "show this"),
+    "/who": ("", "who is in, since when, with which fingerprint"),
+    "/me": ("waves", "tell what you do"),
+    "/ignore": ("name", "do not show what somebody says; without a name, list them"),
+    "/unignore": ("name", "show it again"),
+    "/bell": ("on|off", "ring when your name is said"),
+    "/security": ("", "what protects this conversation, and the fingerprints"),
+    "/clear": ("", "clear the screen"),
+    "/exit": ("", "leave (also /quit, EXIT, Ctrl-D)"),
+    "/quit": ("", "leave"),
+}
+
+
+class Commands:
+    """Obeys one person."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        show: Callable[[list[str]], None],
+        clear: Callable[[], None],
+    ) -> None:
+        """`show` gets lines, `clear` clears the screen."""
+        self._conversation = conversation
+        self._show = show
+        self.bell = True
+        """Whether it is to ring."""
+        self._ignored: dict[str, str] = {}
+        self._speakers: dict[str, None] = {}
+        self._actions: dict[str, Callable[[str], None]] = {
+            "/help": self._on_help,
+            "/who": self._on_who,
+            "/me": self._on_me,
+            "/ignore": self._on_ignore,
+            "/unignore": self._on_unignore,
+            "/bell": self._on_bell,
+            "/security": self._on_security,
+            "/clear": lambda _: clear(),
+            "/exit": lambda _: conversation.leave(),
+            "/quit": lambda _: conversation.leave(),
+        }
+
+    def would_send(self, line: str) -> bool:
+        """Whether the line is a message, or makes one."""
+        if line.startswith("/"):
+            return line.startswith("//") or line.split(" ")[0].lower() == "/me"
+        return line != "EXIT"
+
+    def take(self, line: str) -> None:
+        """Send the line, or obey it.
+
+        Raises:
+            UsageError: it is too long to be sent.
+        """
+        if line == "EXIT":
+            self._conversation.leave()
+        elif line.startswith("//"):
+            self._conversation.say(line[1:])
+        elif line.startswith("/"):
+            self._obey(line)
+        elif line.strip():
+            self._conversation.say(line)
+
+    def _obey(self, line: str) -> None:
+        word, _, argument = line.partition(" ")
+        action = self._actions.get(word.lower())
+        if action is None:
+            nearest = get_close_matches(word.lower(), self._actions, 1)
+            self._show([transcript.no_such_command(word, "".join(nearest))])
+        else:
+            action(argument.strip())
+
+    # -- the commands
+
+    def _on_help(self, _argument: str) -> None:
+        lines = [
+            transcript.command_line(f"{word} {argument}", text)
+            for word, (argument, text) in _HELP.items()
+        ]
+        self._show(lines)
+
+    def _on_who(self, _argument: str) -> None:
+        members = self._conversation.members()
+        lines = [transcript.member_line(one.name, one.since, one.fingerprint) for one in members]
+        self._show([transcript.members_count(len(members)), *lines])
+
+    def _on_me(self, text: str) -> None:
+        if text:
+            self._conversation.say(as_action(text))
+        else:
+            self._show([transcript.needs_argument("/me", "text")])
+
+    def _on_ignore(self, name: str) -> None:
+        key = name_key(name)
+        if not name:
+            self._show([transcript.ignoring(self._ignored.values())])
+        elif key not in map(name_key, self._names()):
+            self._show([transcript.nobody_named(name)])
+        elif key == name_key(self._conversation.name):
+            self._show([transcript.IGNORE_ONESELF])
+        else:
+            self._ignored[key] = name
+            self._show([transcript.ignoring([name])])
+
+    def _on_unignore(self, name: str) -> None:
+        if not name:
+            self._show([transcript.needs_argument("/unignore", "name")])
+        elif self._ignored.pop(name_key(name), None) is None:
+            self._show([transcript.not_ignored(name)])
+        else:
+            self._show([transcript.ignoring(self._ignored.values())])
+
+    def _on_bell(self, argument: str) -> None:
+        if argument.lower() in ("on", "off"):
+            self.bell = argument.lower() == "on"
+            self._show([transcript.BELL[self.bell]])
+        else:
+            self._show([transcript.BELL_USAGE])
+
+    def _on_security(self, _argument: str) -> None:
+        conversation = self._conversation
+        self._show(transcript.security(conversation.server_fingerprint, conversation.members()))
+
+    # -- what was said
+
+    def ignores(self, said: Said) -> bool:
+        """Whether this is not to be shown; notes who has spoken."""
+        if not said.own:
+            self._speakers.pop(said.name, None)
+            self._speakers[said.name] = None
+        return not said.own and name_key(said.name) in self._ignored
+
+    def _names(self) -> list[str]:
+        """Everybody who is in, those who spoke last first."""
+        present = {one.name: None for one in self._conversation.members()}
+        spoken = [name for name in reversed(self._speakers) if name in present]
+        return list(dict.fromkeys([*spoken, *present]))
+
+    def completions(self, line: str, begin: int) -> list[str]:
+        """What the word that begins there, at the end of the line, can be completed to."""
+        word = line[begin:]
+        if begin == 0 and word.startswith("/"):
+            return [f"{command} " for command in self._actions if command.startswith(word.lower())]
+        command = line.split(" ")[0].lower()
+        if command == "/unignore":
+            return _matching(self._ignored.values(), word, "")
+        others = [name for name in self._names() if name != self._conversation.name]
+        if command == "/ignore":
+            return _matching(others, word, "")
+        return _matching(others, word, ": " if begin == 0 else " ")
+
+
+def _matching(names: Iterable[str], word: str, end: str) -> list[str]:
+    return [name + end for name in names if name_key(name).startswith(name_key(word))]

@@ -1,0 +1,263 @@
+"""One line of input that a person edits: GNU readline, through its callback interface.
+
+Python's `readline` module brings the library with it, and `ctypes` reaches the functions that are
+made for programs with an event loop of their own (The GNU Readline Library, 2.4.12, Alternate
+Interface). What readline draws goes into memory, so that the loop never waits for the terminal, and
+so that it can be drawn over and again. What the lines mean is not known here.
+"""
+
+import ctypes
+import os
+import readline
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+
+from chat.errors import EditorMissingError
+
+Completer = Callable[[str, int], Sequence[str]]
+"""Given the line up to the cursor and where the word to complete begins: what it could become."""
+
+_LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
+
+_KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
+
+_SETTINGS = {
+    # A paste is one piece of text, however many lines it has.
+    b"enable-bracketed-paste": b"on",
+    # To ask whether to go on, or to show a page more, readline would wait for a key.
+    b"page-completions": b"off",
+    b"completion-query-items": b"0",
+    b"horizontal-scroll-mode": b"off",
+}
+
+
+class LineEditor:
+    """The line that is being typed.
+
+    `start` shows it and `stop` takes it away; between the two `read` must be called when standard
+    input can be read. All methods return what is to be written to the terminal.
+    """
+
+    def __init__(self, completer: Completer) -> None:
+        """Raises EditorMissingError: this Python has no GNU readline, or an old one."""
+        self._completer = completer
+        self._matches: Sequence[str] = ()
+        self._running = False
+        self._hidden = False
+        self._prompt = b""
+        self._submitted: str | None = None
+        self.ended = False
+        """Whether the person has ended the input (Ctrl-D)."""
+        self._lib = _load()
+        self._picture = _Picture(self._lib)
+        self._on_line = _LineHandler(self._ended_by)
+        self._accept = _Command(self._on_accept)
+        self._configure()
+
+    def _configure(self) -> None:
+        lib = self._lib
+        ctypes.c_void_p.in_dll(lib, "rl_outstream").value = self._picture.stream
+        # Python has bound the key to "insert"; the person's own file has the last word.
+        readline.parse_and_bind("tab: menu-complete")
+        with suppress(OSError):
+            readline.read_init_file()
+        # The loop handles signals.
+        for variable in ("rl_catch_signals", "rl_catch_sigwinch", "rl_sort_completion_matches"):
+            ctypes.c_int.in_dll(lib, variable).value = 0
+        for name, value in _SETTINGS.items():
+            lib.rl_variable_bind(name, value)
+        newline = lib.rl_named_function(b"accept-line")
+        accept = ctypes.cast(self._accept, ctypes.c_void_p).value
+        for name in _KEYMAPS:
+            self._rebind(lib.rl_get_keymap_by_name(name), newline, accept)
+        readline.set_completer_delims(" ")
+        readline.set_completer(self._complete)
+
+    def _rebind(self, keymap: int, old: int, new: int | None) -> None:
+        """Let all keys that call one function call another one."""
+        sequences = self._lib.rl_invoking_keyseqs_in_map(old, keymap)
+        for at in count():
+            if not sequences or sequences[at] is None:
+                return
+            self._lib.rl_bind_keyseq_in_map(sequences[at], new, keymap)
+
+    # -- on the screen, or not
+
+    @property
+    def visible(self) -> bool:
+        """Whether the line stands on the screen."""
+        return self._running and not self._hidden
+
+    def start(self) -> bytes:
+        """Take the terminal, and show the line."""
+        if self._running:
+            self._lib.rl_prep_terminal(1)
+            return self._picture.take() + self.draw()
+        self._running = True
+        self._lib.rl_callback_handler_install(self._prompt, self._on_line)
+        return self._picture.take()
+
+    def pause(self) -> bytes:
+        """Take the line away and give the terminal back; `start` goes on where it was."""
+        data = self.erase()
+        if self._running:
+            self._lib.rl_deprep_terminal()
+        return data + self._picture.take()
+
+    def stop(self) -> bytes:
+        """Take the line away and give the terminal back for good."""
+        data = self.erase()
+        if self._running:
+            self._running = False
+            self._lib.rl_callback_handler_remove()
+        return data + self._picture.take()
+
+    def erase(self) -> bytes:
+        """Take the line from the screen; the cursor is then at the left, where it began."""
+        if not self.visible:
+            return b""
+        self._hidden = True
+        self._lib.rl_clear_visible_line()
+        return self._picture.take()
+
+    def draw(self) -> bytes:
+        """Show the line where the cursor is, at the left."""
+        if not self._running:
+            return b""
+        self._hidden = False
+        self._lib.rl_on_new_line()
+        self._lib.rl_redisplay()
+        return self._picture.take()
+
+    def measure(self) -> None:
+        """The size of the terminal has changed. The line must not be visible."""
+        self._lib.rl_reset_screen_size()
+
+    def prompt(self, text: str) -> None:
+        """What stands before the line from the next `draw` on."""
+        self._prompt = text.encode()
+        if self._running:
+            self._lib.rl_set_prompt(self._prompt)
+
+    # -- what is typed
+
+    @property
+    def text(self) -> str:
+        """What has been typed so far."""
+        return os.fsencode(readline.get_line_buffer()).decode(errors="replace")
+
+    def read(self) -> tuple[bytes, str | None]:
+        """Take a key from standard input. Returns also the line, if that was its end."""
+        self._lib.rl_callback_read_char()
+        submitted, self._submitted = self._submitted, None
+        return self._picture.take(), submitted
+
+    def put(self, text: str) -> None:
+        """Replace the line, which must not be visible."""
+        self._lib.rl_replace_line(os.fsencode(text), 1)
+        end = ctypes.c_int.in_dll(self._lib, "rl_end").value
+        ctypes.c_int.in_dll(self._lib, "rl_point").value = end
+
+    def clear(self) -> None:
+        """Give up the line, and a search or whatever else was going on; it must not be visible."""
+        self._lib.rl_free_line_state()
+        self._lib.rl_callback_sigcleanup()
+        self.put("")
+        self._lib.using_history()
+        # It has moved the cursor within a line that is not there.
+        self._picture.take()
+
+    def remember(self, line: str) -> None:
+        """Add to what can be called back."""
+        readline.add_history(line)
+        self._lib.using_history()
+
+    def _on_accept(self, times: int, key: int) -> int:
+        """In place of accept-line: the line is taken from the screen, instead of left there."""
+        self._submitted = self.text
+        self._lib.rl_clear_visible_line()
+        erased = self._picture.take()
+        # That this moves the cursor below the line is thrown away.
+        status: int = self._lib.rl_newline(times, key)
+        self._picture.take()
+        self._picture.put(erased)
+        return status
+
+    def _ended_by(self, line: int | None) -> None:
+        if line is None:
+            self.ended = True
+        else:
+            self._lib.free(line)
+
+    def _complete(self, _word: str, state: int) -> str | None:
+        if state == 0:
+            before = self.text[: readline.get_endidx()]
+            self._matches = self._completer(before, len(before) - len(_word))
+        return self._matches[state] if state < len(self._matches) else None
+
+
+class _Picture:
+    """A stream of the C library that collects in memory what is written to it."""
+
+    def __init__(self, lib: ctypes.CDLL) -> None:
+        self._lib = lib
+        self._start = ctypes.c_void_p()
+        self._size = ctypes.c_size_t()
+        self.stream: int = lib.open_memstream(ctypes.byref(self._start), ctypes.byref(self._size))
+        self._put = b""
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        self._lib.fflush(self.stream)
+        data = self._put
+        self._put = b""
+        if self._size.value:
+            data += ctypes.string_at(self._start, self._size.value)
+            self._lib.rewind(self.stream)
+        return data
+
+    def put(self, data: bytes) -> None:
+        """Give back, to be taken before what is written next."""
+        self._put += data
+
+
+def _load() -> ctypes.CDLL:
+    if "libedit" in (readline.__doc__ or "") or not getattr(readline, "__file__", None):
+        raise EditorMissingError("this Python has no GNU readline")
+    lib = ctypes.CDLL(readline.__file__)
+    pointer, number, string = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "rl_callback_handler_install": (None, [string, _LineHandler]),
+        "rl_callback_handler_remove": (None, []),
+        "rl_callback_read_char": (None, []),
+        "rl_callback_sigcleanup": (None, []),
+        "rl_free_line_state": (None, []),
+        "rl_prep_terminal": (None, [number]),
+        "rl_deprep_terminal": (None, []),
+        "rl_clear_visible_line": (number, []),
+        "rl_on_new_line": (number, []),
+        "rl_redisplay": (None, []),
+        "rl_reset_screen_size": (None, []),
+        "rl_set_prompt": (number, [string]),
+        "rl_replace_line": (None, [string, number]),
+        "rl_newline": (number, [number, number]),
+        "rl_variable_bind": (number, [string, string]),
+        "rl_named_function": (pointer, [string]),
+        "rl_get_keymap_by_name": (pointer, [string]),
+        "rl_invoking_keyseqs_in_map": (ctypes.POINTER(string), [pointer, pointer]),
+        "rl_bind_keyseq_in_map": (number, [string, pointer, pointer]),
+        "using_history": (None, []),
+        "open_memstream": (pointer, [pointer, pointer]),
+        "fflush": (number, [pointer]),
+        "rewind": (None, [pointer]),
+        "free": (None, [pointer]),
+    }
+    try:
+        for name, (result, arguments) in signatures.items():
+            function = getattr(lib, name)
+            function.restype, function.argtypes = result, arguments
+    except AttributeError as error:
+        raise EditorMissingError(f"the readline of this Python is too old ({error})") from error
+    return lib

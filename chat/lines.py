@@ -1,0 +1,136 @@
+"""A conversation line by line: for pipes, for scripts, and for terminals that can do no more.
+
+From a pipe every line is a message, and only `EXIT` is not; at a terminal there are commands, too.
+"""
+
+from chat.commands import Commands
+from chat.errors import UsageError
+from chat.happenings import Full, Happening, Said, Warned
+from chat.limits import FAREWELL_SECONDS
+from chat.reactor import Reactor
+from chat.style import Painter
+from chat.terminal import LineInput, LineOutput
+from chat.view import Conversation
+
+
+class LineView:
+    """Lines in and lines out. What we say ourselves is not shown: it stands where it was typed."""
+
+    def __init__(
+        self, reactor: Reactor, source: int | None, output: LineOutput, painter: Painter
+    ) -> None:
+        self.output = output
+        self.not_sent = 0
+        self.input = LineInput(reactor, source, self._on_line, self._on_end)
+        self._painter = painter
+        self._conversation: Conversation | None = None
+        self._commands: Commands | None = None
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is shown and typed here."""
+        assert self._conversation is not None
+        return self._conversation
+
+    def open(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        if self.input.is_terminal:
+            self._commands = Commands(conversation, self._write, lambda: None)
+
+    def show(self, happening: Happening) -> None:
+        if self._commands is None and isinstance(happening, Full):
+            return
+        if isinstance(happening, Said) and (happening.own or self._is_ignored(happening)):
+            return
+        self._write(self._painter.paint(happening))
+
+    def _is_ignored(self, said: Said) -> bool:
+        return self._commands is not None and self._commands.ignores(said)
+
+    def _write(self, lines: list[str]) -> None:
+        for line in lines:
+            self.output.write(line)
+
+    def spin(self) -> None:
+        self.output.drain(FAREWELL_SECONDS)
+
+    def interrupt(self) -> None:
+        self.conversation.leave()
+
+    def take_input(self, wanted: bool) -> None:
+        if not wanted:
+            self.input.pause()
+        elif self.input.paused:
+            self.input.start()
+
+    def stop(self) -> None:
+        self.input.stop()
+
+    def count_undelivered(self) -> int:
+        return self.input.count_undelivered()
+
+    def close(self) -> None:
+        self.output.drain()
+
+    def _on_line(self, line: str) -> None:
+        if line == "EXIT":
+            self.input.stop()
+            self._on_end()
+            return
+        try:
+            self._take(line)
+        except UsageError as error:
+            self.not_sent += 1
+            self.show(Warned(str(error)))
+
+    def _take(self, line: str) -> None:
+        if self._commands is not None:
+            self._commands.take(line)
+        elif line:
+            self.conversation.say(line)
+
+    def _on_end(self) -> None:
+        if self.input.is_terminal:
+            self.conversation.leave()
+        else:
+            self.conversation.finish()
+
+
+class SingleView:
+    """Sends one message, shows nothing, and leaves."""
+
+    not_sent = 0
+
+    def __init__(self, reactor: Reactor, text: str) -> None:
+        self.output = LineOutput(reactor, None, "utf-8")
+        self._text: str | None = text
+        self._conversation: Conversation | None = None
+
+    def open(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def show(self, happening: Happening) -> None:
+        pass
+
+    def spin(self) -> None:
+        pass
+
+    def interrupt(self) -> None:
+        assert self._conversation is not None
+        self._conversation.leave()
+
+    def take_input(self, wanted: bool) -> None:
+        if wanted and self._text is not None:
+            assert self._conversation is not None
+            text, self._text = self._text, None
+            self._conversation.say(text)
+            self._conversation.finish()
+
+    def stop(self) -> None:
+        pass
+
+    def count_undelivered(self) -> int:
+        return 0 if self._text is None else 1
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,198 @@
+"""The command line: what is given and what it becomes, what is refused, and what is left out."""
+
+from pathlib import Path
+
+import pytest
+
+from chat import __version__
+from chat.arguments import parser
+from chat.limits import (
+    DEFAULT_PORT,
+    DEFAULT_RSA_BITS,
+    GRACE_SECONDS,
+    MAX_NAME_CHARS,
+    PATIENCE_SECONDS,
+    RATE,
+)
+from tests.helpers import key
+
+FINGERPRINT = key("server").public.fingerprint
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], *([role, "--version"] for role in ("server", "client", "send"))]
+)
+def test_version_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(arguments)
+    assert caught.value.code == 0
+    assert capsys.readouterr() == (f"chat {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["server", "-h"], ["client", "--help"], ["send", "--help"]]
+)
+def test_help_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(arguments)
+    assert caught.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: chat ")
+    assert err == ""
+
+
+PORT_OR_ZERO = "a port is a number from 0 to 65535"
+PORT = "a port is a number from 1 to 65535"
+PRINTABLE = "a name has printable characters only"
+A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
+A_FORMAT = "a format is as for strftime, as in %H:%M"
+A_FINGERPRINT = "a fingerprint is SHA256: and 43 letters and digits"
+
+MISUSE = [
+    ([], "the following arguments are required: server|client|send"),
+    (["room"], "invalid choice: 'room'"),
+    (["--nonsense"], "the following arguments are required: server|client|send"),
+    (["server", "--nonsense"], "unrecognized arguments: --nonsense"),
+    (["server", "extra"], "unrecognized arguments: extra"),
+    (["server", "--port"], "expected one argument"),
+    (["server", "--port", "70000"], PORT_OR_ZERO),
+    (["server", "--port", "65536"], PORT_OR_ZERO),
+    (["server", "--port", "-1"], "argument -p/--port"),
+    (["server", "--port", "x"], PORT_OR_ZERO),
+    (["server", "--port", ""], PORT_OR_ZERO),
+    (["server", "--port", " 1"], PORT_OR_ZERO),
+    (["server", "--port", "9_443"], PORT_OR_ZERO),
+    (["server", "--port", "\u0669\u0664\u0664\u0663"], PORT_OR_ZERO),
+    (["server", "--port", "9" * 5000], PORT_OR_ZERO),
+    (["server", "--bits", "1024"], "invalid choice: 1024"),
+    (["server", "--bits", "many"], "invalid int value: 'many'"),
+    (["server", "--fingerprint", FINGERPRINT], "unrecognized arguments: --fingerprint"),
+    (["server", "--grace", "-1"], "argument --grace: "),
+    (["server", "--grace", "inf"], A_NUMBER),
+    (["server", "--rate", "1e3"], A_NUMBER),
+    (["server", "--rate", ""], A_NUMBER),
+    (["server", "--color", "never"], "unrecognized arguments: --color"),
+    (["client"], "the following arguments are required: host, port, name"),
+    (["client", "localhost"], "the following arguments are required: port, name"),
+    (["client", "localhost", "9443"], "the following arguments are required: name"),
+    (["client", "localhost", "9443", "Ira", "more"], "unrecognized arguments: more"),
+    (["client", "localhost", "0", "Ira"], PORT),
+    (["client", "localhost", "00000", "Ira"], PORT),
+    (["client", "localhost", "70000", "Ira"], "a port is a number from"),
+    (["client", "localhost", "-5", "Ira"], "a port is a number from"),
+    (["client", "localhost", "http", "Ira"], "a port is a number from"),
+    (["client", "localhost", "9443", ""], "a name has at least one character"),
+    (
+        ["client", "localhost", "9443", "x" * (MAX_NAME_CHARS + 1)],
+        f"a name has at most {MAX_NAME_CHARS} characters",
+    ),
+    (["client", "localhost", "9443", "a:b"], "a name has no colon"),
+    (["client", "localhost", "9443", " Ira"], "a name begins and ends with"),
+    (["client", "localhost", "9443", "a\nb"], PRINTABLE),
+    (["client", "localhost", "9443", "\x1b[31m"], PRINTABLE),
+    (["client", "localhost", "9443", "\u202eari"], PRINTABLE),
+    (["client", "localhost", "9443", "\udcff"], PRINTABLE),
+    (["client", "localhost", "9443", "Ira", "--fingerprint", ""], A_FINGERPRINT),
+    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT[7:]], A_FINGERPRINT),
+    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT[:-1]], A_FINGERPRINT),
+    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT + "="], A_FINGERPRINT),
+    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT + "\n"], A_FINGERPRINT),
+    (["client", "localhost", "9443", "Ira", "--fingerprint", "MD5:" + "00:" * 16], A_FINGERPRINT),
+    (["client", "localhost", "9443", "Ira", "--patience", "long"], A_NUMBER),
+    (["client", "localhost", "9443", "Ira", "--color", "red"], "invalid choice: 'red'"),
+    (["client", "localhost", "9443", "Ira", "--color"], "expected one argument"),
+    (["client", "localhost", "9443", "Ira", "--time", "%H\0"], A_FORMAT),
+    (["client", "localhost", "9443", "Ira", "--json", "yes"], "unrecognized arguments: yes"),
+    (["send", "localhost", "9443", "Ira"], "the following arguments are required: text"),
+    (["send", "localhost", "9443", "Ira", "Hi", "there"], "unrecognized arguments: there"),
+    (["send", "localhost", "9443", "Ira", ""], "a message has at least one character"),
+    (["send", "localhost", "0", "Ira", "Hi"], PORT),
+    (["send", "localhost", "9443", "a:b", "Hi"], "a name has no colon"),
+    (["send", "localhost", "9443", "Ira", "Hi", "--json"], "unrecognized arguments: --json"),
+    (["send", "localhost", "9443", "Ira", "Hi", "--fingerprint", "x"], A_FINGERPRINT),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), MISUSE)
+def test_misuse_shows_the_usage_and_ends_with_status_two(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: chat ")
+    assert text in " ".join(err.split())
+
+
+# -- what is given, and what is left out
+
+KEYS = {"keys": None, "bits": DEFAULT_RSA_BITS, "ephemeral": False}
+DESTINATION = {
+    "host": "localhost",
+    "port": 9443,
+    "name": "Ira",
+    "fingerprint": None,
+    "patience": None,
+}
+CLIENT = {
+    "role": "client",
+    "color": "auto",
+    "time": None,
+    "no_history": False,
+    "json": False,
+    **DESTINATION,
+    **KEYS,
+}
+SERVER = {
+    "role": "server",
+    "host": "127.0.0.1",
+    "port": DEFAULT_PORT,
+    "grace": GRACE_SECONDS,
+    "rate": RATE,
+    **KEYS,
+}
+SEND = {"role": "send", "text": "Hi", **DESTINATION, **KEYS}
+JOIN = ["client", "localhost", "9443", "Ira"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["server"], SERVER),
+        (["server", "-p", "0", "--host", "::"], SERVER | {"port": 0, "host": "::"}),
+        (["server", "--port", "65535"], SERVER | {"port": 65_535}),
+        (["server", "--grace", "0.5", "--rate", "0"], SERVER | {"grace": 0.5, "rate": 0}),
+        (JOIN, CLIENT),
+        ([*JOIN[:3], "Z\u030cofia"], CLIENT | {"name": "\u017dofia"}),
+        ([*JOIN, "--color", "always"], CLIENT | {"color": "always"}),
+        ([*JOIN, "--time", "%H:%M"], CLIENT | {"time": "%H:%M"}),
+        ([*JOIN, "--time", ""], CLIENT | {"time": ""}),
+        ([*JOIN, "--no-history", "--json"], CLIENT | {"no_history": True, "json": True}),
+        ([*JOIN, "--fingerprint", FINGERPRINT], CLIENT | {"fingerprint": FINGERPRINT}),
+        ([*JOIN, "--patience", "0"], CLIENT | {"patience": 0}),
+        ([*JOIN, "--keys", "a b"], CLIENT | {"keys": Path("a b")}),
+        ([*JOIN, "--bits", "4096", "--ephemeral"], CLIENT | {"bits": 4096, "ephemeral": True}),
+        (["send", *JOIN[1:], "Hi"], SEND),
+        (["send", *JOIN[1:], "--", "--json"], SEND | {"text": "--json"}),
+        (
+            ["send", *JOIN[1:], "one\ntwo", "--patience", "5"],
+            SEND | {"text": "one\ntwo", "patience": 5},
+        ),
+    ],
+)
+def test_arguments_become_options(arguments: list[str], expected: dict[str, object]) -> None:
+    assert vars(parser().parse_args(arguments)) == expected
+
+
+def test_help_names_what_holds_when_nothing_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {}
+    for role in ("server", "client"):
+        with pytest.raises(SystemExit):
+            parser().parse_args([role, "--help"])
+        shown[role] = " ".join(capsys.readouterr().out.split())
+    for value in (DEFAULT_PORT, GRACE_SECONDS, RATE, DEFAULT_RSA_BITS):
+        assert f"(default: {value})" in shown["server"]
+    assert f"(default: for ever, or {PATIENCE_SECONDS} in a pipe)" in shown["client"]
+    assert "(default: %Y-%m-%d %H:%M:%S)" in shown["client"]
