@@ -1,0 +1,27 @@
+"""A bot that rolls dice: say `roll 2d6` in the room, and it answers.
+
+    python examples/dice.py 127.0.0.1 9443
+
+What is given after the port goes to the client as it is (`--fingerprint`, `--keys`, ...).
+"""
+
+import json
+import random
+import re
+import subprocess
+import sys
+
+host, port, *options = sys.argv[1:]
+command = [sys.executable, "-m", "chat", "client", host, port, "dice", "--json", *options]
+with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as chat:
+    assert chat.stdin is not None
+    assert chat.stdout is not None
+    for line in chat.stdout:
+        event = json.loads(line)
+        asked = re.fullmatch(r"roll (\d{1,2})d(\d{1,3})", event.get("text", ""))
+        if event["event"] == "message" and asked:
+            dice, sides = int(asked[1]), max(1, int(asked[2]))
+            rolled = [random.randint(1, sides) for _ in range(dice)]
+            answer = f"{event['name']}: {' + '.join(map(str, rolled))} = {sum(rolled)}"
+            print(json.dumps({"say": answer}), file=chat.stdin, flush=True)
+sys.exit(chat.returncode)

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Runs a command, tells the room how it ended, and ends with the command's own status:
+#
+#     examples/tell.sh 127.0.0.1 9443 builder make test
+
+host=$1 port=$2 name=$3
+shift 3
+status=0
+"$@" || status=$?
+case $status in
+    0) how="is done" ;;
+    *) how="failed with status $status" ;;
+esac
+"${PYTHON:-python3}" -m chat send "$host" "$port" "$name" "$* $how"
+exit $status
