@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import fanout, join, memory, startup
+from benchmarks import fanout, join, memory, startup, terminal
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Row, client_key, prepared
 from chat.errors import ChatError
 
@@ -15,6 +15,10 @@ Benchmark = Callable[[argparse.Namespace, Path], list[Row]]
 
 def _startup(_options: argparse.Namespace, _directory: Path) -> list[Row]:
     return startup.measure()
+
+
+def _terminal(_options: argparse.Namespace, directory: Path) -> list[Row]:
+    return terminal.measure(directory)
 
 
 def _join(options: argparse.Namespace, directory: Path) -> list[Row]:
@@ -33,6 +37,7 @@ def _fanout(options: argparse.Namespace, directory: Path) -> list[Row]:
 
 BENCHMARKS: dict[str, Benchmark] = {
     "startup": _startup,
+    "terminal": _terminal,
     "join": _join,
     "memory": _memory,
     "fanout": _fanout,
