@@ -6,7 +6,8 @@ out. Sockets, the screen and the handshake are not known here.
 
 from enum import Enum, auto
 
-from chat.cipher import RandomBytes, SealingKey, sealed_bytes
+from chat.cipher import RandomBytes, sealed_bytes
+from chat.epochs import Epochs
 from chat.errors import OpenError, ProtocolError, Reason, UsageError
 from chat.happenings import (
     Came,
@@ -25,9 +26,6 @@ from chat.happenings import (
 )
 from chat.kex import RoomSecret
 from chat.limits import (
-    MAX_EPOCHS,
-    MAX_ORIGINS,
-    MAX_ORIGINS_OF_ONE,
     MAX_TEXT_BYTES,
     ORIGIN_BYTES,
     OUTBOX_BYTES,
@@ -55,6 +53,7 @@ from chat.messages import (
     decode_room_event,
 )
 from chat.outbox import Outbox
+from chat.shown import Shown
 from chat.wire import Event, Message, room_header, room_headers
 
 
@@ -72,29 +71,6 @@ class _Peer:
         self.warned: set[str] = set()
 
 
-class _Epoch:
-    """An epoch's secret and its keys, derived when they are first needed."""
-
-    __slots__ = ("_event_key", "_message_key", "secret")
-
-    def __init__(self, secret: RoomSecret) -> None:
-        self.secret = secret
-        self._message_key: SealingKey | None = None
-        self._event_key: SealingKey | None = None
-
-    @property
-    def message_key(self) -> SealingKey:
-        if self._message_key is None:
-            self._message_key = self.secret.message_key()
-        return self._message_key
-
-    @property
-    def event_key(self) -> SealingKey:
-        if self._event_key is None:
-            self._event_key = self.secret.event_key()
-        return self._event_key
-
-
 class Standing(Enum):
     """How we stand with the server."""
 
@@ -110,7 +86,6 @@ class Standing(Enum):
 
 _SERVER = 0
 _NOWHERE = 2**64 - 1
-_MAX_EPOCH = 2**32 - 1
 _MAX_OFFSET = 2**63
 
 
@@ -120,8 +95,7 @@ _PRESENT = (Standing.CATCHING_UP, Standing.AWAITING_OTHERS, Standing.CURRENT)
 class Participant:
     """A member's view of the room, over one connection after the other.
 
-    Invariants: `_epochs` holds epochs of which `_epoch` is the last, and the first is no earlier
-    than the one we were welcomed to. `_offset` and `_messages` count what we have taken of the log.
+    Invariant: `_offset` and `_messages` count what we have taken of the log.
     """
 
     def __init__(self, random_bytes: RandomBytes) -> None:
@@ -139,19 +113,16 @@ class Participant:
         self._peers: dict[int, _Peer] = {}
         self._peers_to_come = 0
         # Of the epochs:
-        self._epochs: dict[int, _Epoch] = {}
-        self._epoch = 0
-        self._first_epoch = 0
+        self._epochs = Epochs()
         self._awaiting_rekey = False
         self._held = 0
-        # Of the whole run; `_awaited` are the keys of those to wait for in a new room, `_shown` the
-        # last number that was shown, by the sender's key and run.
+        # Of the whole run; `_awaited` are the keys of those to wait for in a new room.
         self._entered = False
         self._is_new = False
         self._changed_room = False
         self._awaited: set[bytes] = set()
         self._awaited_until = 0.0
-        self._shown: dict[bytes, dict[bytes, int]] = {}
+        self._shown = Shown()
 
     # -- what is typed
 
@@ -217,8 +188,8 @@ class Participant:
 
     def _send(self, seq: int, speech: Speech) -> None:
         content = speech.encode()
-        header = room_header(Message.TYPE, self._epoch, self._id, seq, sealed_bytes(len(content)))
-        key = self._epochs[self._epoch].message_key
+        epoch, key = self._epochs.current, self._epochs.current_message_key
+        header = room_header(Message.TYPE, epoch, self._id, seq, sealed_bytes(len(content)))
         self._out.append(header + key.seal(header, content, self._random_bytes))
 
     def _send_from(self, seq: int) -> None:
@@ -256,7 +227,7 @@ class Participant:
             return Ready()
         # Who was not told all names has no place to go on from: asks for a new welcome.
         offset = _NOWHERE if self._peers_to_come else self._offset
-        return Resume(self._id, self._token, offset, self._epoch)
+        return Resume(self._id, self._token, offset, self._epochs.current)
 
     def hear(self, now: float) -> None:
         """Something arrived on the connection, be it only a PONG."""
@@ -287,7 +258,7 @@ class Participant:
                 return [Reconnected(0, new_room=False, awaiting=False)]
             case Rekey(), _ if self._expects(control):
                 self._awaiting_rekey = False
-                self._begin_epoch(RoomSecret(control.secret))
+                self._epochs.renew(RoomSecret(control.secret))
                 held, self._held = self._held, 0
                 if held:
                     self._send_from(held)
@@ -302,9 +273,8 @@ class Participant:
         raise ProtocolError(f"a {type(control).__name__} message is out of place")
 
     def _expects(self, rekey: Rekey) -> bool:
-        return (
-            self._standing in _PRESENT and self._awaiting_rekey and rekey.epoch == self._epoch + 1
-        )
+        is_next = rekey.epoch == self._epochs.current + 1
+        return self._standing in _PRESENT and self._awaiting_rekey and is_next
 
     def _on_welcome(self, welcome: Welcome) -> list[Happening]:
         """A place in the room: our first, a new one, or, when the server no longer has the log from
@@ -320,7 +290,7 @@ class Participant:
                 self._changed_room = True
                 self._awaited |= {peer.fingerprint for peer in self._peers.values()}
             self._is_new = True
-            self._epochs.clear()
+            self._epochs.forget()
         self._standing = Standing.ENTERING
         self._room = welcome.room
         self._id = welcome.member
@@ -329,8 +299,7 @@ class Participant:
         self._messages = welcome.messages
         self._peers = {_SERVER: _Peer("the server", welcome.event_seq, b"", 0)}
         self._peers_to_come = welcome.members
-        self._epoch = self._first_epoch = welcome.epoch
-        self._epochs[welcome.epoch] = _Epoch(RoomSecret(welcome.secret))
+        self._epochs.welcome(welcome.epoch, RoomSecret(welcome.secret))
         self._awaiting_rekey = False
         return []
 
@@ -386,14 +355,6 @@ class Participant:
             raise ProtocolError("a member is in the room twice")
         self._peers[entry.id] = _Peer(entry.name, entry.seq, entry.fingerprint, entry.since)
 
-    def _begin_epoch(self, secret: RoomSecret) -> None:
-        if self._epoch >= _MAX_EPOCH:
-            raise ProtocolError("the epochs have run out")
-        self._epoch += 1
-        self._epochs[self._epoch] = _Epoch(secret)
-        if len(self._epochs) > MAX_EPOCHS:
-            del self._epochs[next(iter(self._epochs))]
-
     # -- what arrives in the room
 
     def receive_frames(self, frame_type: int, run: bytes) -> list[Happening]:
@@ -424,16 +385,16 @@ class Participant:
             return self._warn(self._peers[_SERVER], "a message of somebody who is not here")
         if frame.seq <= peer.seq:
             return self._warn(peer, "a message arrived twice, and was dropped the second time")
-        epoch = self._epochs.get(frame.epoch)
-        if epoch is None and frame.epoch < self._first_epoch:
+        key = self._epochs.message_key(frame.epoch)
+        if key is None and frame.epoch < self._epochs.first:
             # Sealed before we came, by somebody who had not heard of it: not for us. Its header
             # cannot be checked, so its number explains a gap, but takes no other message's place.
             peer.passed_over = max(peer.passed_over, frame.seq)
             return []
         try:
-            if epoch is None:
+            if key is None:
                 raise OpenError
-            content = epoch.message_key.open(frame.header, frame.sealed)
+            content = key.open(frame.header, frame.sealed)
         except OpenError:
             # Its number stays free: the one that bears it rightly may be still to come.
             return self._warn(peer, "a message could not be opened, and was dropped")
@@ -457,31 +418,18 @@ class Participant:
         outbox.acknowledge()
 
     def _show(self, peer: _Peer, speech: Speech, own: bool) -> list[Said]:
-        if self._is_shown(peer, speech):
+        if not self._shown.is_new(peer.fingerprint, speech.origin, speech.number):
             return []
         return [Said(peer.name, speech.time_ms, speech.text, own, speech.number)]
 
-    def _is_shown(self, peer: _Peer, speech: Speech) -> bool:
-        """Whether this message has been shown before, in an earlier room; notes that it is now. The
-        key is the sender's, so that nobody can take away another's messages by his own."""
-        runs = self._shown.pop(peer.fingerprint, {})
-        last = runs.pop(speech.origin, 0)
-        runs[speech.origin] = max(last, speech.number)
-        self._shown[peer.fingerprint] = runs
-        if len(runs) > MAX_ORIGINS_OF_ONE:
-            del runs[next(iter(runs))]
-        if len(self._shown) > MAX_ORIGINS:
-            del self._shown[next(iter(self._shown))]
-        return speech.number <= last
-
     def _on_event(self, frame: Event) -> list[Happening]:
         server = self._peers[_SERVER]
-        if frame.sender != _SERVER or frame.epoch != self._epoch:
+        if frame.sender != _SERVER or frame.epoch != self._epochs.current:
             raise ProtocolError("an event that does not fit in here")
         if frame.seq <= server.seq:
             return self._warn(server, "an event arrived twice, and was dropped the second time")
         try:
-            content = self._epochs[self._epoch].event_key.open(frame.header, frame.sealed)
+            content = self._epochs.current_event_key.open(frame.header, frame.sealed)
         except OpenError:
             return self._warn(server, "an event could not be opened, and was dropped")
         happenings = self._watch_gap(server, frame.seq)
@@ -494,7 +442,7 @@ class Participant:
                 for entry in entries:
                     self._add(entry)
                     self._awaited.discard(entry.fingerprint)
-                self._begin_epoch(self._epochs[self._epoch].secret.step())
+                self._epochs.step()
                 if not self._awaited:
                     self.speak_up()
                 return [Came(entry.name) for entry in entries]

@@ -1,7 +1,6 @@
 """The server: joins the reactor, the sockets, the sessions, the room and the console.
 
-Nothing is decided here that the core could decide; this connects. A connection ends in one place,
-`Connection.drop`.
+Nothing is decided here that the core could decide; this connects.
 """
 
 import errno
@@ -11,6 +10,7 @@ import time
 from functools import partial
 
 from chat import transcript
+from chat.connection import Connection
 from chat.console import Console
 from chat.errors import REASONS, ProtocolError, Reason, RefusedError, TransportError
 from chat.kex import Offer, PrivateKey
@@ -18,26 +18,19 @@ from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     ACCEPT_PER_TURN,
     BACKLOG,
-    FAREWELL_SECONDS,
     GRACE_SECONDS,
     MAX_HANDSHAKES,
-    MAX_HOLD_SECONDS,
     MAX_SPLICES,
     MAX_TEXT_BYTES,
     RATE,
-    RATE_BURST_SECONDS,
-    RATE_UNIT_BYTES,
-    RATED_READ_BYTES,
     SHARE_SECONDS,
     WINDOW_BYTES,
 )
 from chat.messages import Resume
-from chat.pace import TokenBucket
 from chat.reactor import Reactor, Timer
 from chat.relaylog import RelayLog, Splice
 from chat.room import Delivery, Member, Room
-from chat.session import Controlled, Ended, Established, Relayed, ServerSession, SessionEvent, State
-from chat.transport import Transport
+from chat.session import Established
 from chat.wire import clip_text
 
 LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
@@ -70,112 +63,6 @@ def listen(host: str, port: int) -> socket.socket:
             hint = "--host takes an address of this machine; 0.0.0.0 or :: is all of them"
         reason = os.strerror(exc.errno or 0).lower()
         raise TransportError(f"cannot listen on {host} port {port}: {reason}", hint) from exc
-
-
-class Connection:
-    """One client: its socket, its session and, once it is in, its membership."""
-
-    __slots__ = (
-        "_bucket",
-        "_held_until",
-        "_server",
-        "_timer",
-        "address",
-        "member",
-        "session",
-        "transport",
-    )
-
-    def __init__(self, server: "Server", connected: socket.socket, address: str) -> None:
-        now = server.reactor.clock()
-        self._server = server
-        self._held_until = now
-        self._bucket: TokenBucket | None = None
-        self.address = address
-        self.member: Member | None = None
-        self.session = ServerSession(server.offer(), os.urandom, now)
-        self.transport = Transport(server.reactor, connected, server.log, self)
-        self._timer = server.reactor.call_at(self.session.deadline, self._on_timer)
-        self.send_session_data()
-
-    def received(self, data: bytes) -> None:
-        if self.session.state is not State.AWAIT_PUBKEY:
-            before = self.session.controls_received
-            self.handle(self.session.receive(data, self._server.reactor.clock()))
-            self._server.charge(self, self.session.controls_received - before, 0)
-        else:
-            # This costs a millisecond or two: one at a time, between messages.
-            self.transport.pause_reading()
-            self._server.reactor.defer(partial(self._go_on, data))
-
-    def _go_on(self, data: bytes) -> None:
-        if not self.transport.finishing:
-            self.transport.resume_reading()
-            self.handle(self.session.receive(data, self._server.reactor.clock()))
-
-    def receive_eof(self) -> None:
-        self.handle(self.session.receive_eof())
-
-    def closed(self) -> None:
-        self._timer.cancel()
-        self._server.forget(self)
-
-    def _on_timer(self) -> None:
-        now = self._server.reactor.clock()
-        if now >= self._held_until:
-            self.handle(self.session.tick(now))
-        if not self.transport.finishing:
-            again = max(self.session.deadline, self._held_until)
-            self._timer = self._server.reactor.call_at(again, self._on_timer)
-
-    def handle(self, events: list[SessionEvent]) -> None:
-        """Do what the session says."""
-        for event in events:
-            if self.transport.finishing:
-                return
-            match event:
-                case Relayed(_, run):
-                    self._server.relay(self, run)
-                case Established():
-                    self._server.let_in(self, event)
-                case Controlled(control):
-                    self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
-                case Ended(by_peer=True):
-                    self.drop(Reason.LEFT)
-                case Ended(reason, text):
-                    self.drop(reason, text)
-        self.send_session_data()
-
-    def send_session_data(self) -> None:
-        """Send what the session has to say, at the end of all there is. Nothing is sealed before
-        its turn has come: what is sealed and not sent would be missed on the link."""
-        if self.session.has_data_to_send:
-            self._server.splice(self, self.session.data_to_send, self._server.log.end)
-
-    def hold_to(self, rate: float, messages: int, size: int) -> None:
-        """Read no further for as long as this member has sent more than its rate allows."""
-        now = self._server.reactor.clock()
-        if self._bucket is None:
-            self._bucket = TokenBucket(rate, rate * RATE_BURST_SECONDS, now)
-            self.transport.read_bytes = RATED_READ_BYTES
-        wait = self._bucket.spend(max(messages, size / RATE_UNIT_BYTES), now)
-        if wait > 0:
-            self._held_until = now + min(wait, MAX_HOLD_SECONDS)
-            self.transport.pause_reading()
-            self._server.reactor.call_at(self._held_until, self.transport.resume_reading)
-
-    def drop(self, reason: Reason, text: str = "") -> None:
-        """End this connection: the room hears of it once, the peer is told why, the socket closes
-        when that has left. What comes after the first time is ignored."""
-        if self.transport.finishing:
-            return
-        self._server.part(self, reason, text)
-        cursor = self.transport.cursor
-        if reason is not Reason.CLOSING:
-            cursor.cut()
-        self.session.close(reason, text)
-        cursor.splice(self.session.data_to_send, self._server.log.end)
-        self.transport.finish(FAREWELL_SECONDS)
 
 
 class Server:

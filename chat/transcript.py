@@ -256,12 +256,16 @@ BELL = {True: good("The bell rings when your name is said."), False: good("The b
 BELL_USAGE = trouble("It is /bell on or /bell off.")
 
 CONVERSATION_PROTECTED = [
-    good("Every message is sealed with AES-256 and HMAC-SHA-256, with keys that change when"),
-    good("somebody joins or leaves: newcomers cannot read what was said before, nor who has"),
-    good("left what is said after."),
-    good("On the wire can be seen who talks when, and about how much; no name and no text."),
-    good("Whoever runs the server could read along, since the server makes the keys; this"),
-    good("program keeps and shows nothing there. It does see names and addresses."),
+    good(
+        "Every message is sealed with AES-256 and HMAC-SHA-256, under keys that change when "
+        "somebody joins or leaves: who comes cannot read what was said before, nor who has left "
+        "what is said after."
+    ),
+    good("On the wire can be seen who talks when, and about how much: no name, and no text."),
+    good(
+        "Whoever runs the server sees names and addresses, and could read along, since the server "
+        "makes the keys; this program shows and keeps nothing of what is said."
+    ),
     good("Compare these fingerprints with the others over another channel:"),
 ]
 

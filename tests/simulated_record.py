@@ -234,7 +234,7 @@ class RecordedParticipant(Participant):
         story = self.story
         if isinstance(control, Welcome):
             known = frozenset(peer.fingerprint for peer in self._peers.values() if peer.fingerprint)
-            epochs = frozenset(self._epochs)
+            epochs = frozenset(self._epochs._known)
             story.stream.append(Welcomed(now, control, self._room, self._offset, known, epochs))
         if isinstance(control, Resumed):
             story.stream.append(Continued(now))
@@ -243,7 +243,7 @@ class RecordedParticipant(Participant):
         return super().receive_control(control, now)
 
     def _send(self, seq: int, speech: Speech) -> None:
-        sent = Sent(self._clock(), self._room, self._id, self._epoch, seq, speech)
+        sent = Sent(self._clock(), self._room, self._id, self._epochs.current, seq, speech)
         self.story.sent.append(sent)
         super()._send(seq, speech)
 

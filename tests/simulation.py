@@ -24,17 +24,19 @@ from typing import cast
 from unittest import mock
 
 import chat.client
+import chat.connection
 import chat.console
 import chat.participant
 import chat.server
 import chat.terminal
 import chat.transport
+from chat.connection import Connection
 from chat.console import Console
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
 from chat.happenings import RoomClosed, Said
 from chat.limits import PATIENCE_SECONDS
 from chat.lines import LineView
-from chat.server import Connection, Server
+from chat.server import Server
 from chat.style import Painter
 from chat.terminal import LineOutput
 from chat.transport import Dialer
@@ -666,6 +668,7 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
         for module, names in (
             (chat.client, ("os", "random", "time")),
             (chat.server, ("os", "time")),
+            (chat.connection, ("os",)),
             (chat.console, ("time",)),
             (chat.terminal, ("os", "select", "time")),
             (chat.transport, ("os", "socket")),

@@ -35,6 +35,8 @@ RANKS = {
     "arguments": 2,
     "view": 2,
     "outbox": 3,
+    "shown": 1,
+    "epochs": 3,
     "transcript": 3,
     "identity": 3,
     "session": 3,
@@ -43,6 +45,7 @@ RANKS = {
     "console": 4,
     "style": 4,
     "commands": 4,
+    "connection": 4,
     "server": 5,
     "client": 5,
     "lines": 5,
@@ -65,6 +68,8 @@ PURE = [
     "room",
     "participant",
     "outbox",
+    "shown",
+    "epochs",
     "happenings",
     "pace",
 ]
@@ -91,6 +96,7 @@ CONCURRENT = {"threading", "_thread", "asyncio", "subprocess", "multiprocessing"
 
 MUST_NOT_KNOW = {
     "server": {"struct", "Cryptodome"},
+    "connection": {"struct", "Cryptodome"},
     "client": {"struct", "Cryptodome"},
     "console": {"struct", "Cryptodome", "socket"},
     "terminal": {"struct", "Cryptodome", "socket"},

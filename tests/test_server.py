@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from chat.connection import Connection
 from chat.errors import REASONS, Reason, TransportError
 from chat.happenings import Came, Noticed, Reconnected, Returned, RoomClosed, Vanished, Went
 from chat.limits import (
@@ -32,7 +33,7 @@ from chat.limits import (
     X25519_BYTES,
 )
 from chat.messages import Bye, Ping, Ready, Rekey, Resend
-from chat.server import Connection, listen
+from chat.server import listen
 from chat.session import Ended, State
 from chat.wire import (
     PROTOCOL,

@@ -20,6 +20,7 @@ from chat.outbox import Outbox
 from chat.participant import Participant, _Peer
 from chat.relaylog import Cursor, RelayLog
 from chat.room import Delivery, Member, Room
+from chat.shown import Shown
 from tests import simulation
 from tests.cheap_keys import cheap_key, derive, fingerprint_of, patch_keys
 from tests.helpers import FixedBytes
@@ -121,7 +122,7 @@ def trim_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def show_again_what_was_shown(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Participant, "_is_shown", lambda *_: False)
+    patch.setattr(Shown, "is_new", lambda *_: True)
 
 
 def acknowledge_by_counting_down(patch: pytest.MonkeyPatch) -> None:
