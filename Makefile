@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m chat
 
-.PHONY: help demo server client test check format lint types tests soak bench clean
+.PHONY: help demo server client test check format lint types tests soak bench screenshots clean
 
 help:
 	@echo "make demo               watch an encrypted conversation between real processes"
@@ -17,6 +17,7 @@ help:
 	@echo "make client NAME=ira    join it (HOST, PORT)"
 	@echo "make soak               simulate many more rooms than the tests do (SEEDS)"
 	@echo "make bench              measure the server"
+	@echo "make screenshots        make the pictures in the README from a real conversation"
 	@echo "make clean              remove what these made"
 
 demo: $(VENV)/ready
@@ -52,6 +53,9 @@ soak: $(VENV)/ready-dev
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/ready-dev
+	$(BIN)/python -m screenshots
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

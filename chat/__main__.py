@@ -150,7 +150,7 @@ def _screen(
     screen = Screen(reactor, source, output, painter, history, has_title=has_title)
     reactor.on_signals([signal.SIGWINCH], screen.resize)
     reactor.on_signals([signal.SIGTSTP], screen.suspend)
-    reactor.on_signals([signal.SIGCONT], screen.come_forward)
+    reactor.on_signals([signal.SIGCONT], screen.go_on)
     return screen
 
 

@@ -9,9 +9,13 @@ so that it can be drawn over and again. What the lines mean is not known here.
 import ctypes
 import os
 import readline
+import sys
+import termios
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
+from typing import Any
 
 from chat.errors import EditorMissingError
 
@@ -20,6 +24,9 @@ Completer = Callable[[str, int], Sequence[str]]
 
 _LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
+
+_ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
+"""The commands that end a line."""
 
 _KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
 
@@ -31,6 +38,10 @@ _SETTINGS = {
     b"completion-query-items": b"0",
     b"horizontal-scroll-mode": b"off",
 }
+
+
+_ASKING = 0x80 | 0x100 | 0x400
+"""States of readline in which the prompt is its own: a search, or a count is given."""
 
 
 class LineEditor:
@@ -47,13 +58,15 @@ class LineEditor:
         self._running = False
         self._hidden = False
         self._prompt = b""
-        self._submitted: str | None = None
+        self._has_prompt = True
+        self._settings: list[Any] | None = None
+        self._submitted: list[str] = []
         self.ended = False
         """Whether the person has ended the input (Ctrl-D)."""
         self._lib = _load()
         self._picture = _Picture(self._lib)
         self._on_line = _LineHandler(self._ended_by)
-        self._accept = _Command(self._on_accept)
+        self._commands: list[object] = []
         self._configure()
 
     def _configure(self) -> None:
@@ -68,10 +81,12 @@ class LineEditor:
             ctypes.c_int.in_dll(lib, variable).value = 0
         for name, value in _SETTINGS.items():
             lib.rl_variable_bind(name, value)
-        newline = lib.rl_named_function(b"accept-line")
-        accept = ctypes.cast(self._accept, ctypes.c_void_p).value
-        for name in _KEYMAPS:
-            self._rebind(lib.rl_get_keymap_by_name(name), newline, accept)
+        for ending in filter(None, map(lib.rl_named_function, _ENDINGS)):
+            command = _Command(partial(self._on_ending, _Command(ending)))
+            self._commands.append(command)
+            for name in _KEYMAPS:
+                pointer = ctypes.cast(command, ctypes.c_void_p).value
+                self._rebind(lib.rl_get_keymap_by_name(name), ending, pointer)
         readline.set_completer_delims(" ")
         readline.set_completer(self._complete)
 
@@ -92,6 +107,13 @@ class LineEditor:
 
     def start(self) -> bytes:
         """Take the terminal, and show the line."""
+        if self._settings is None:
+            self._settings = termios.tcgetattr(sys.stdin)
+        # With a signal the terminal throws away what it has been given: a key that we have been
+        # told of would be gone, and readline would wait for the next one.
+        kept = [*self._settings]
+        kept[3] |= termios.NOFLSH
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
         if self._running:
             self._lib.rl_prep_terminal(1)
             return self._picture.take() + self.draw()
@@ -104,6 +126,7 @@ class LineEditor:
         data = self.erase()
         if self._running:
             self._lib.rl_deprep_terminal()
+            self._give_back()
         return data + self._picture.take()
 
     def stop(self) -> bytes:
@@ -112,7 +135,19 @@ class LineEditor:
         if self._running:
             self._running = False
             self._lib.rl_callback_handler_remove()
+            self._give_back()
         return data + self._picture.take()
+
+    def _give_back(self) -> None:
+        if self._settings is not None:
+            # When the terminal is gone there is nothing to give back.
+            with suppress(termios.error):
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+            self._settings = None
+
+    def leave_behind(self) -> None:
+        """The line is no longer where it was drawn: somebody else has used the terminal."""
+        self._hidden = True
 
     def erase(self) -> bytes:
         """Take the line from the screen; the cursor is then at the left, where it began."""
@@ -127,6 +162,9 @@ class LineEditor:
         if not self._running:
             return b""
         self._hidden = False
+        if not self._has_prompt and not self._state & _ASKING:
+            self._has_prompt = True
+            self._lib.rl_set_prompt(self._prompt)
         self._lib.rl_on_new_line()
         self._lib.rl_redisplay()
         return self._picture.take()
@@ -138,20 +176,24 @@ class LineEditor:
     def prompt(self, text: str) -> None:
         """What stands before the line from the next `draw` on."""
         self._prompt = text.encode()
-        if self._running:
-            self._lib.rl_set_prompt(self._prompt)
+        self._has_prompt = not self._running
+
+    @property
+    def _state(self) -> int:
+        return ctypes.c_int.in_dll(self._lib, "rl_readline_state").value
 
     # -- what is typed
 
     @property
     def text(self) -> str:
         """What has been typed so far."""
-        return os.fsencode(readline.get_line_buffer()).decode(errors="replace")
+        return _decoded(os.fsencode(readline.get_line_buffer()))
 
-    def read(self) -> tuple[bytes, str | None]:
-        """Take a key from standard input. Returns also the line, if that was its end."""
+    def read(self) -> tuple[bytes, list[str]]:
+        """Take a key from standard input. Returns also the line, if that was its end; a key can
+        stand for several."""
         self._lib.rl_callback_read_char()
-        submitted, self._submitted = self._submitted, None
+        submitted, self._submitted = self._submitted, []
         return self._picture.take(), submitted
 
     def put(self, text: str) -> None:
@@ -166,6 +208,7 @@ class LineEditor:
         self._lib.rl_callback_sigcleanup()
         self.put("")
         self._lib.using_history()
+        self._has_prompt = False
         # It has moved the cursor within a line that is not there.
         self._picture.take()
 
@@ -174,13 +217,12 @@ class LineEditor:
         readline.add_history(line)
         self._lib.using_history()
 
-    def _on_accept(self, times: int, key: int) -> int:
-        """In place of accept-line: the line is taken from the screen, instead of left there."""
-        self._submitted = self.text
+    def _on_ending(self, ending: Callable[[int, int], int], times: int, key: int) -> int:
+        """In place of a command that ends the line: it is taken from the screen, not left there."""
         self._lib.rl_clear_visible_line()
         erased = self._picture.take()
-        # That this moves the cursor below the line is thrown away.
-        status: int = self._lib.rl_newline(times, key)
+        status = ending(times, key)
+        # It has moved the cursor below the line.
         self._picture.take()
         self._picture.put(erased)
         return status
@@ -188,7 +230,10 @@ class LineEditor:
     def _ended_by(self, line: int | None) -> None:
         if line is None:
             self.ended = True
+            # At the end readline goes to another row.
+            self._picture.put(self._picture.take().replace(b"\n", b""))
         else:
+            self._submitted.append(_decoded(ctypes.string_at(line)))
             self._lib.free(line)
 
     def _complete(self, _word: str, state: int) -> str | None:
@@ -196,6 +241,11 @@ class LineEditor:
             before = self.text[: readline.get_endidx()]
             self._matches = self._completer(before, len(before) - len(_word))
         return self._matches[state] if state < len(self._matches) else None
+
+
+def _decoded(line: bytes) -> str:
+    """What the person has typed, without what is no character."""
+    return line.decode(sys.getfilesystemencoding(), errors="replace")
 
 
 class _Picture:
@@ -242,7 +292,6 @@ def _load() -> ctypes.CDLL:
         "rl_reset_screen_size": (None, []),
         "rl_set_prompt": (number, [string]),
         "rl_replace_line": (None, [string, number]),
-        "rl_newline": (number, [number, number]),
         "rl_variable_bind": (number, [string, string]),
         "rl_named_function": (pointer, [string]),
         "rl_get_keymap_by_name": (pointer, [string]),

@@ -14,9 +14,10 @@ from chat import transcript
 from chat.commands import Commands
 from chat.editor import LineEditor
 from chat.errors import UsageError
-from chat.happenings import Connected, Full, Happening, MakingKey, Said, Underway, Warned
+from chat.happenings import Entered, Full, Happening, MakingKey, Said, Underway, Warned
 from chat.history import History
 from chat.limits import (
+    CONSOLE_READ_BYTES,
     FAREWELL_SECONDS,
     FOREGROUND_SECONDS,
     INTERRUPT_SECONDS,
@@ -26,7 +27,7 @@ from chat.limits import (
 )
 from chat.reactor import Reactor, Timer
 from chat.style import DIM, Painter, cut
-from chat.terminal import LineOutput, is_in_background
+from chat.terminal import LineOutput, can_be_read, is_in_background
 from chat.view import Conversation
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -85,8 +86,10 @@ class Screen:
         self._pending: deque[Underway] = deque()
         self._prompt = ""
         # Of the person:
-        self._wanted = False
+        self._started = False
+        self._stopped = False
         self._typing = False
+        self._suspended = False
         self._closed = False
         self._paste: str | None = None
         self._interrupted_at = float("-inf")
@@ -128,7 +131,7 @@ class Screen:
                 self._show_said(happening)
             case Underway():
                 self._pending.append(happening)
-            case Connected():
+            case Entered(again=False):
                 self._activity = ""
             case _:
                 self._begin(transcript.activity(happening))
@@ -147,12 +150,12 @@ class Screen:
 
     def take_input(self, wanted: bool) -> None:
         # Whether more can be taken is seen when a line is submitted: commands always can.
-        if wanted and not self._wanted:
-            self._wanted = True
+        if wanted and not self._started:
+            self._started = True
             self.come_forward()
 
     def stop(self) -> None:
-        self._wanted = False
+        self._stopped = True
         self._reactor.watch_read(self._source, None)
 
     def count_undelivered(self) -> int:
@@ -198,7 +201,7 @@ class Screen:
 
     def _erase(self) -> bytes:
         rows, self._rows = self._rows, 0
-        return self._editor.erase() + (b"\x1b[%dA\x1b[J" % rows if rows else b"")
+        return self._editor.erase() + (b"\r\x1b[%dA\x1b[J" % rows if rows else b"")
 
     def _live_rows(self) -> list[str]:
         rows = []
@@ -255,13 +258,14 @@ class Screen:
     # -- the person
 
     def come_forward(self) -> None:
-        """Take the terminal as soon as it is ours: after the start, or after a stop (SIGCONT)."""
-        if not self._wanted:
+        """Take the terminal as soon as it is ours."""
+        if self._stopped or not self._started:
             return
         if is_in_background(self._source):
             again = self._reactor.clock() + FOREGROUND_SECONDS
             self._reactor.call_at(again, self.come_forward)
             return
+        self._set_prompt()
         self._write(self._erase() + self._editor.start())
         self._typing = True
         self._reactor.watch_read(self._source, self._on_readable)
@@ -269,13 +273,25 @@ class Screen:
 
     def suspend(self) -> None:
         """Give the terminal back and stop (SIGTSTP), until somebody lets us go on."""
+        self._forget_mentions()
         self._write(self._erase() + self._editor.pause())
         self._typing = False
         self.output.drain(FAREWELL_SECONDS)
         handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, handler)
+        self._suspended = True
         self.come_forward()
+
+    def go_on(self) -> None:
+        """Somebody lets us go on after a stop (SIGCONT), perhaps one that we did not see coming:
+        then the shell has used the terminal meanwhile."""
+        if self._typing and not self._suspended:
+            self._editor.leave_behind()
+            self._rows = 0
+            self._write(self._editor.pause())
+            self.come_forward()
+        self._suspended = False
 
     def resize(self) -> None:
         """The terminal may have another size (SIGWINCH)."""
@@ -285,7 +301,11 @@ class Screen:
         self._draw_later()
 
     def interrupt(self) -> None:
-        # The first clears the line, the second leaves.
+        # The first clears the line, with what was typed before it; the second leaves.
+        for _ in range(CONSOLE_READ_BYTES):
+            if not self._typing or not can_be_read(self._source):
+                break
+            self._on_readable()
         now = self._reactor.clock()
         again = now < self._interrupted_at + INTERRUPT_SECONDS
         if again or not self._typing:
@@ -307,13 +327,13 @@ class Screen:
             return
         self._interrupted_at = float("-inf")
         self._forget_mentions()
-        data, line = self._editor.read()
+        data, lines = self._editor.read()
         self._write(data)
+        for line in lines:
+            self._submit(line.rstrip("\n"))
         if self._editor.ended:
             self.stop()
             self.conversation.leave()
-        elif line is not None:
-            self._submit(line.rstrip("\n"))
 
     def _submit(self, line: str) -> None:
         paste, self._paste = self._paste, None

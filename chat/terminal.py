@@ -80,7 +80,7 @@ class LineInput:
     def _may_have_more(self) -> bool:
         if self._descriptor is None or self._ended or self.is_terminal:
             return False
-        return _can_be_read(self._descriptor)
+        return can_be_read(self._descriptor)
 
     def _watch(self) -> None:
         if self._descriptor is not None:
@@ -229,7 +229,8 @@ def is_in_background(descriptor: int) -> bool:
     return False
 
 
-def _can_be_read(descriptor: int) -> bool:
+def can_be_read(descriptor: int) -> bool:
+    """Whether a read would return at once."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

@@ -322,6 +322,8 @@ def activity(happening: Happening) -> str:
             return MAKING_KEY_NOW
         case Connecting(host, port):
             return f"Connecting to {in_line(host)}, port {port}"
+        case Connected():
+            return "Exchanging keys"
         case Reconnected(awaiting=True):
             return AWAITING
         case Reconnected():
