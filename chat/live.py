@@ -1,0 +1,182 @@
+"""The last rows on a terminal: what is going on, what is under way, and the line that is typed.
+
+What stands above them was written once and stays, in the terminal's own scrollback. The live rows
+are erased and drawn again, below what is new; all that comes in one turn of the loop, at once.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable
+
+from chat import transcript
+from chat.editor import LineEditor
+from chat.happenings import Underway
+from chat.limits import PENDING_ROWS, SPIN_SECONDS
+from chat.reactor import Reactor, Timer
+from chat.style import DIM, Painter, cut
+from chat.terminal import LineOutput
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_PLAIN_SPINNER = "|/-\\"
+_CLEAR = b"\x1b[H\x1b[2J"
+_USUAL_COLUMNS = 80
+
+
+class LiveRows:
+    """Invariant: `_rows` rows, and below them the editor's if it is visible, are on the screen, and
+    the cursor is in the line, or at the left below them."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        terminal: int,
+        output: LineOutput,
+        painter: Painter,
+        editor: LineEditor,
+        prompt: Callable[[], str],
+    ) -> None:
+        """`prompt` says what stands before the line now."""
+        self.pending: deque[Underway] = deque()
+        """What we have said and is not acknowledged."""
+        self.columns = columns_of_terminal(terminal)
+        self._reactor = reactor
+        self._terminal = terminal
+        self._output = output
+        self._painter = painter
+        self._editor = editor
+        self._prompt = prompt
+        self._prompt_shown = ""
+        self.typing = False
+        """Whether the line is open, which takes the terminal."""
+        self._above: list[str] = []
+        self._drawing = False
+        self._rows = 0
+        self._activity = ""
+        self._is_over: Callable[[], bool] = lambda: True
+        self._frame = 0
+        self._spin_at = 0.0
+        self._spinner: Timer | None = None
+
+    # -- drawing
+
+    def write(self, data: bytes) -> None:
+        """What draws nothing, or comes from the editor."""
+        self._output.write_bytes(data)
+
+    def show(self, lines: list[str]) -> None:
+        """Show lines above, at the end of the turn."""
+        self._above += lines
+        self.draw_later()
+
+    def draw_later(self) -> None:
+        """Draw everything again, at the end of the turn."""
+        if not self._drawing:
+            self._drawing = True
+            self._reactor.defer(self.draw)
+
+    def draw(self) -> None:
+        """Draw everything again."""
+        self._drawing = False
+        if self._is_over():
+            self._activity = ""
+        erased = self._erased()
+        live = self._live_rows()
+        rows = [*self._above, *live]
+        self._rows = len(live)
+        self._above.clear()
+        self._set_prompt()
+        line = self._editor.draw() if self.typing else b""
+        self.write(erased + self._output.encode("".join(f"{row}\n" for row in rows)) + line)
+
+    def erase(self) -> None:
+        """Take the live rows away, until they are drawn again."""
+        self.write(self._erased())
+
+    def forget(self) -> None:
+        """The live rows are not where they were drawn: somebody else has used the terminal."""
+        self._editor.leave_behind()
+        self._rows = 0
+
+    def clear(self) -> None:
+        """Clear the screen."""
+        self.write(self._erased() + _CLEAR)
+        self.draw_later()
+
+    def resize(self) -> None:
+        """The terminal may have another size."""
+        self.erase()
+        self.columns = columns_of_terminal(self._terminal)
+        self._editor.measure()
+        self.draw_later()
+
+    def _erased(self) -> bytes:
+        rows, self._rows = self._rows, 0
+        return self._editor.erase() + (b"\r\x1b[%dA\x1b[J" % rows if rows else b"")
+
+    def _live_rows(self) -> list[str]:
+        rows = []
+        if self._activity and self._frame:
+            frames = _SPINNER if self._output.is_unicode else _PLAIN_SPINNER
+            rows.append(f"{frames[self._frame % len(frames)]} {self._activity}")
+        for underway, _ in zip(self.pending, range(PENDING_ROWS), strict=False):
+            rows.append(transcript.pending(underway.text))
+        if len(self.pending) > PENDING_ROWS:
+            rows.append(transcript.more_pending(len(self.pending) - PENDING_ROWS))
+        return [self._painter.colour(DIM, cut(row, self.columns - 1)) for row in rows]
+
+    def _set_prompt(self) -> None:
+        prompt = self._prompt()
+        if prompt != self._prompt_shown:
+            self._prompt_shown = prompt
+            self._editor.prompt(prompt)
+
+    # -- the line
+
+    def open_line(self) -> None:
+        """Take the terminal, and let the line be typed."""
+        self._set_prompt()
+        self.write(self._erased() + self._editor.start())
+        self.typing = True
+        self.resize()
+
+    def close_line(self) -> None:
+        """Take everything away and give the terminal back, until the line is opened again."""
+        self.typing = False
+        self.write(self._erased() + self._editor.pause())
+
+    def finish(self) -> None:
+        """Show what is still to be shown above, and give the terminal back for good."""
+        self._activity = ""
+        self._is_over = lambda: True
+        self.pending.clear()
+        self.draw()
+        self.write(self._erased() + self._editor.stop())
+
+    # -- what takes its time
+
+    def begin(self, activity: str, is_over: Callable[[], bool]) -> None:
+        """Something begins that is shown if it takes long."""
+        self._activity, self._is_over = activity, is_over
+        self._frame = 0
+        self._spin_later()
+
+    def _spin_later(self) -> None:
+        self._spin_at = self._reactor.clock() + SPIN_SECONDS
+        if self._spinner is not None:
+            self._spinner.cancel()
+        self._spinner = self._reactor.call_at(self._spin_at, self.spin)
+
+    def spin(self) -> None:
+        """Show that it goes on, but not too often."""
+        if self._activity and self._reactor.clock() >= self._spin_at:
+            self._frame += 1
+            self._spin_later()
+            self.draw()
+
+
+def columns_of_terminal(descriptor: int) -> int:
+    """How wide the terminal is; as wide as most if it does not tell."""
+    with contextlib.suppress(OSError):
+        return os.get_terminal_size(descriptor).columns or _USUAL_COLUMNS
+    return _USUAL_COLUMNS
