@@ -299,7 +299,9 @@ def test_title_counts_what_was_said_to_one() -> None:
 def test_security_lists_the_fingerprints_to_compare() -> None:
     lines = transcript.security("SHA256:server", [Person("Ira", 0, bytes(32))])
     assert lines[-2:] == ["[+] SHA256:server the server", f"[+] SHA256:{'A' * 43} Ira"]
-    assert any("runs the server sees names and addresses, and could read along" in line for line in lines)
+    assert any(
+        "runs the server sees names and addresses, and could read along" in line for line in lines
+    )
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.LEFT}))
