@@ -200,13 +200,24 @@ def _load_key(
     from chat.identity import load_or_make_key
     from chat.kex import PrivateKey
 
+    interrupts: list[int] = []
+
     def random_bytes(size: int) -> bytes:
+        if interrupts:
+            raise KeyboardInterrupt
         spin()
         return os.urandom(size)
 
     def make() -> PrivateKey:
         announce()
-        return PrivateKey.generate(options.bits, random_bytes)
+        # An exception that a signal raises anywhere may come where it is swallowed.
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+        try:
+            return PrivateKey.generate(options.bits, random_bytes)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     if options.ephemeral:
         return make()

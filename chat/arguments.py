@@ -10,7 +10,14 @@ from pathlib import Path
 
 from chat import __version__
 from chat.errors import UsageError
-from chat.limits import DEFAULT_PORT, DEFAULT_RSA_BITS, GRACE_SECONDS, PATIENCE_SECONDS, RATE
+from chat.limits import (
+    DEFAULT_PORT,
+    DEFAULT_RSA_BITS,
+    GRACE_SECONDS,
+    MAX_TEXT_BYTES,
+    PATIENCE_SECONDS,
+    RATE,
+)
 from chat.names import normalize_name
 
 
@@ -153,6 +160,8 @@ def _name(text: str) -> str:
 def _text(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("a message has at least one character")
+    if len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
+        raise argparse.ArgumentTypeError(f"a message has at most {MAX_TEXT_BYTES} bytes")
     return text
 
 

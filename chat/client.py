@@ -26,6 +26,7 @@ from chat.happenings import (
     Exchanged,
     Full,
     Happening,
+    Leaving,
     Person,
     Reconnected,
     ServerMet,
@@ -62,6 +63,10 @@ REFUSALS = (
     Reason.FULL,
 )
 LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
+
+_HINTS = {
+    Reason.REPLACED: "you joined with this name and key once more; take another name, or --keys",
+}
 
 Trust = Callable[[PublicKey], bool]
 """Told the server's key; says whether it was known, or raises ServerKeyError."""
@@ -178,6 +183,8 @@ class Client:
             self._say_goodbye()
         else:
             self._participant.speak_up()
+            if self._participant.unacknowledged:
+                self._view.show(Leaving(self._participant.unacknowledged))
             self._reactor.call_at(self._reactor.clock() + FAREWELL_SECONDS, self._say_goodbye)
 
     # -- the connection
@@ -319,11 +326,11 @@ class Client:
         elif end.by_peer and end.reason is Reason.CLOSING and self._participant.entered:
             self._end(None)
         elif end.by_peer and end.reason in REFUSALS:
-            self._end(RefusedError(end.reason, in_line(end.text)))
+            self._end(RefusedError(end.reason, in_line(end.text), _HINTS.get(end.reason, "")))
         elif end.by_peer:
             self._end(TransportError(f"the server ended the connection: {in_line(end.text)}"))
         else:
-            self._end(TransportError(end.text))
+            self._end(TransportError(end.text, "is it a chat server that listens there?"))
 
     def _say_goodbye(self) -> None:
         if self._session is not None:

@@ -20,7 +20,7 @@ _HELP = {
     "/bell": ("on|off", "ring when your name is said"),
     "/security": ("", "what protects this conversation, and the fingerprints"),
     "/clear": ("", "clear the screen"),
-    "/exit": ("", "leave (also /quit, EXIT, Ctrl-D)"),
+    "/exit": ("", "leave (also EXIT, Ctrl-D)"),
     "/quit": ("", "leave"),
 }
 
@@ -106,15 +106,16 @@ class Commands:
 
     def _on_ignore(self, name: str) -> None:
         key = name_key(name)
+        names = {name_key(present): present for present in self._names()}
         if not name:
             self._show([transcript.ignoring(self._ignored.values())])
-        elif key not in map(name_key, self._names()):
+        elif key not in names:
             self._show([transcript.nobody_named(name)])
         elif key == name_key(self._conversation.name):
             self._show([transcript.IGNORE_ONESELF])
         else:
-            self._ignored[key] = name
-            self._show([transcript.ignoring([name])])
+            self._ignored[key] = names[key]
+            self._show([transcript.ignoring([names[key]])])
 
     def _on_unignore(self, name: str) -> None:
         if not name:

@@ -138,6 +138,11 @@ class LineEditor:
             self._give_back()
         return data + self._picture.take()
 
+    def discard_typed_ahead(self) -> None:
+        """Forget what was typed and not read."""
+        with suppress(termios.error):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
     def _give_back(self) -> None:
         if self._settings is not None:
             # When the terminal is gone there is nothing to give back.
@@ -187,7 +192,17 @@ class LineEditor:
     @property
     def text(self) -> str:
         """What has been typed so far."""
-        return _decoded(os.fsencode(readline.get_line_buffer()))
+        return _decoded(self._buffer)
+
+    @property
+    def before_cursor(self) -> str:
+        """What stands in the rows of the line before the cursor, the prompt included."""
+        point = ctypes.c_int.in_dll(self._lib, "rl_point").value
+        return self._prompt.decode() + _decoded(self._buffer[:point])
+
+    @property
+    def _buffer(self) -> bytes:
+        return os.fsencode(readline.get_line_buffer())
 
     def read(self) -> tuple[bytes, list[str]]:
         """Take a key from standard input. Returns also the line, if that was its end; a key can
@@ -198,7 +213,7 @@ class LineEditor:
 
     def put(self, text: str) -> None:
         """Replace the line, which must not be visible."""
-        self._lib.rl_replace_line(os.fsencode(text), 1)
+        self._lib.rl_replace_line(_encoded(text), 1)
         end = ctypes.c_int.in_dll(self._lib, "rl_end").value
         ctypes.c_int.in_dll(self._lib, "rl_point").value = end
 
@@ -214,7 +229,7 @@ class LineEditor:
 
     def remember(self, line: str) -> None:
         """Add to what can be called back."""
-        readline.add_history(line)
+        self._lib.add_history(_encoded(line))
         self._lib.using_history()
 
     def _on_ending(self, ending: Callable[[int, int], int], times: int, key: int) -> int:
@@ -241,6 +256,11 @@ class LineEditor:
             before = self.text[: readline.get_endidx()]
             self._matches = self._completer(before, len(before) - len(_word))
         return self._matches[state] if state < len(self._matches) else None
+
+
+def _encoded(line: str) -> bytes:
+    """As the terminal would give it to readline, with question marks where it could not."""
+    return line.encode(sys.getfilesystemencoding(), errors="replace")
 
 
 def _decoded(line: bytes) -> str:
@@ -297,6 +317,7 @@ def _load() -> ctypes.CDLL:
         "rl_get_keymap_by_name": (pointer, [string]),
         "rl_invoking_keyseqs_in_map": (ctypes.POINTER(string), [pointer, pointer]),
         "rl_bind_keyseq_in_map": (number, [string, pointer, pointer]),
+        "add_history": (None, [string]),
         "using_history": (None, []),
         "open_memstream": (pointer, [pointer, pointer]),
         "fflush": (number, [pointer]),

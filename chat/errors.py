@@ -62,6 +62,11 @@ class ChatError(Exception):
         """Say this, too."""
         self.args = (f"{self}; {text}",)
 
+    @property
+    def advice(self) -> str:
+        """What is wrong and what can be done about it, in one sentence."""
+        return f"{self}: {self.hint}" if self.hint else str(self)
+
 
 class UsageError(ChatError):
     """The user asked for something that cannot be."""

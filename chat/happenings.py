@@ -81,6 +81,13 @@ class Full:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """We leave when so many messages are acknowledged."""
+
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """Somebody said something, as the message of its run with this number. `own`: we did, so it is
     acknowledged."""
@@ -169,6 +176,7 @@ Happening = (
     | Reconnected
     | Underway
     | Full
+    | Leaving
     | Said
     | Came
     | Went

@@ -74,7 +74,7 @@ def _parse(line: str) -> object:
     except (ValueError, RecursionError) as exc:
         raise UsageError(f"this is not JSON: {exc}") from exc
     if not isinstance(command, dict) or len(command) != 1:
-        raise UsageError("a command is an object with one field")
+        raise UsageError('a command is an object with one field, as in {"say": "text"}')
     return command
 
 

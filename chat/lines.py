@@ -5,7 +5,7 @@ From a pipe every line is a message, and only `EXIT` is not; at a terminal there
 
 from chat.commands import Commands
 from chat.errors import UsageError
-from chat.happenings import Full, Happening, Said, Warned
+from chat.happenings import Full, Happening, Leaving, Said, Warned
 from chat.limits import FAREWELL_SECONDS
 from chat.reactor import Reactor
 from chat.style import Painter
@@ -38,7 +38,7 @@ class LineView:
             self._commands = Commands(conversation, self._write, lambda: None)
 
     def show(self, happening: Happening) -> None:
-        if self._commands is None and isinstance(happening, Full):
+        if self._commands is None and isinstance(happening, Full | Leaving):
             return
         if isinstance(happening, Said) and (happening.own or self._is_ignored(happening)):
             return
@@ -81,7 +81,7 @@ class LineView:
             self._take(line)
         except UsageError as error:
             self.not_sent += 1
-            self.show(Warned(str(error)))
+            self.show(Warned(error.advice))
 
     def _take(self, line: str) -> None:
         if self._commands is not None:

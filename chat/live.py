@@ -14,7 +14,7 @@ from chat.editor import LineEditor
 from chat.happenings import Underway
 from chat.limits import PENDING_ROWS, SPIN_SECONDS
 from chat.reactor import Reactor, Timer
-from chat.style import DIM, Painter, cut
+from chat.style import DIM, Painter, columns_of, cut
 from chat.terminal import LineOutput
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -105,14 +105,29 @@ class LiveRows:
 
     def resize(self) -> None:
         """The terminal may have another size."""
+        columns = columns_of_terminal(self._terminal)
+        if self._editor.visible:
+            # Some terminals wrap the rows anew, others do not. What is left behind is ugly, but a
+            # message that is erased is lost.
+            self._rows += min(self._rows_before_cursor(size) for size in (self.columns, columns))
+            self._editor.leave_behind()
+            self.write(b"\r\x1b[J")
         self.erase()
-        self.columns = columns_of_terminal(self._terminal)
+        self.columns = columns
         self._editor.measure()
         self.draw_later()
 
+    def _rows_before_cursor(self, columns: int) -> int:
+        lines = self._editor.before_cursor.split("\n")
+        return sum(columns_of(line) // columns for line in lines) + len(lines) - 1
+
     def _erased(self) -> bytes:
         rows, self._rows = self._rows, 0
-        return self._editor.erase() + (b"\r\x1b[%dA\x1b[J" % rows if rows else b"")
+        erased = self._editor.erase()
+        if rows:
+            erased += b"\r\x1b[%dA" % rows
+        # A line that is taller than the screen has more rows than readline takes away.
+        return erased + b"\x1b[J" if erased else b""
 
     def _live_rows(self) -> list[str]:
         rows = []

@@ -10,7 +10,7 @@ from chat import transcript
 from chat.commands import Commands
 from chat.editor import LineEditor
 from chat.errors import UsageError
-from chat.happenings import Full, Happening, MakingKey, Reconnected, Said, Underway, Warned
+from chat.happenings import Full, Happening, Leaving, MakingKey, Reconnected, Said, Underway, Warned
 from chat.history import History
 from chat.limits import (
     CONSOLE_READ_BYTES,
@@ -110,10 +110,12 @@ class Screen:
             case Reconnected():
                 activity = transcript.activity(happening)
                 self._live.begin(activity, lambda: self.conversation.current)
+            case Leaving():
+                self._live.begin(transcript.activity(happening), lambda: False)
             case _ if activity := transcript.activity(happening):
                 self._live.begin(activity, lambda: self._is_present)
-        # A key being made is shown as long as it is, no longer.
-        if not isinstance(happening, MakingKey):
+        # These are shown as long as they take, no longer.
+        if not isinstance(happening, MakingKey | Leaving):
             self._live.show(self._painter.paint(happening, self._live.columns))
 
     def _show_said(self, said: Said) -> None:
@@ -158,6 +160,10 @@ class Screen:
         if not self._closed:
             self._closed = True
             self.stop()
+            if draft := self._editor.text.strip("\n"):
+                # Whoever was in the middle of a line has not asked for the end.
+                self._remember(draft)
+                self._editor.discard_typed_ahead()
             self._live.finish()
             self._forget_mentions()
             self.output.drain()
@@ -209,7 +215,7 @@ class Screen:
             self._on_readable()
         now = self._reactor.clock()
         again = now < self._interrupted_at + INTERRUPT_SECONDS
-        if again or not self._live.typing:
+        if again or self._stopped or not self._live.typing:
             self.conversation.leave()
             return
         self._interrupted_at = now
@@ -258,7 +264,7 @@ class Screen:
         try:
             self.commands.take(line)
         except UsageError as error:
-            self._give_back(line, Warned(str(error)))
+            self._give_back(line, Warned(error.advice))
 
     def _give_back(self, line: str, why: Happening) -> None:
         self.show(why)

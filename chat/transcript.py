@@ -18,6 +18,7 @@ from chat.happenings import (
     Exchanged,
     Full,
     Happening,
+    Leaving,
     MakingKey,
     Noticed,
     Person,
@@ -221,6 +222,8 @@ def _happened_to_us(happening: Happening) -> list[str]:
             return lines
         case Full(messages):
             return [outbox_full(messages)]
+        case Leaving():
+            return [good(f"{activity(happening)}.")]
         case Warned(text):
             return [trouble(f"{in_line(text)}.")]
     return []
@@ -301,7 +304,7 @@ def ignoring(names: Iterable[str]) -> str:
 
 
 def confirm_paste(lines: int) -> str:
-    return f"Send these {lines} lines as one message? (y/n) "
+    return f"Send these {lines} lines as one message? Type y or n, and Enter: "
 
 
 PASTE_DROPPED = good("Not sent. The up key brings it back.")
@@ -324,6 +327,9 @@ def activity(happening: Happening) -> str:
             return f"Connecting to {in_line(host)}, port {port}"
         case Connected():
             return "Exchanging keys"
+        case Leaving(messages):
+            what = "1 message" if messages == 1 else f"{messages} messages"
+            return f"Waiting for {what} to be acknowledged; Ctrl-C leaves at once"
         case Reconnected(awaiting=True):
             return AWAITING
         case Reconnected():

@@ -221,7 +221,10 @@ def test_line_that_is_too_long_is_refused_and_the_next_is_sent(hall: Hall) -> No
     seat.type(longest)
     hall.until(lambda: guest.heard)
     assert guest.heard == [f"Ira: {longest}"]
-    assert seat.screen.lines() == [f"[!] a message of {MAX_TEXT_BYTES + 1} bytes is too long."]
+    assert seat.screen.lines() == [
+        f"[!] a message of {MAX_TEXT_BYTES + 1} bytes is too long: a message has at most "
+        f"{MAX_TEXT_BYTES} bytes; send it in parts."
+    ]
 
 
 def test_flood_of_input_is_sent_in_order_and_never_too_much_at_a_time(hall: Hall) -> None:

@@ -19,6 +19,7 @@ from chat.happenings import (
     Failed,
     Full,
     Happening,
+    Leaving,
     MakingKey,
     Noticed,
     Reconnected,
@@ -118,6 +119,7 @@ EVENTS += [
 
 NOT_TOLD: list[Happening] = [
     MakingKey(),
+    Leaving(1),
     Connecting("localhost", 9443),
     Exchanged(),
     Underway(1, "Hi"),

@@ -810,7 +810,7 @@ def test_pasted_tab_completes_nothing(room: Room) -> None:
 
 
 LONG_PASTE = [f"line {number}" for number in range(PASTE_LINES + 1)]
-ASKED = f"Send these {len(LONG_PASTE)} lines as one message? (y/n) "
+ASKED = f"Send these {len(LONG_PASTE)} lines as one message? Type y or n, and Enter: "
 
 
 @pytest.mark.parametrize("answer", ["y", "yes", "Y", " YES "])
@@ -1040,7 +1040,12 @@ def test_text_that_is_too_long_is_not_sent_and_stands_in_the_line_again(room: Ro
     ira.paste(text + "yz")
     ira.key("Enter")
     rows = wrapped(text + "yz", 200)
-    ira.await_rows("[!] a message of 16386 bytes is too long.", *rows[:-1], f"{rows[-1]}|")
+    ira.await_rows(
+        "[!] a message of 16386 bytes is too long: a message has at most 16384 bytes; send it in "
+        "parts.",
+        *rows[:-1],
+        f"{rows[-1]}|",
+    )
     ira.key("Backspace", "Backspace", "Enter")
     room.zoe.expect(f"Ira: {text}\n")
     ira.await_rows("> |")
@@ -1384,14 +1389,14 @@ def test_what_one_does_is_told(room: Room) -> None:
 def test_ignored_member_is_not_shown(room: Room) -> None:
     ira = room.ira()
     ira.enter("/ignore zoe")
-    ira.await_rows("[+] Ignored: zoe", "> |")
+    ira.await_rows("[+] Ignored: Zoe", "> |")
     room.zoe.type("Ira, can you hear me?")
     room.max.expect("Zoe: Ira, can you hear me?\n")
     room.max.type("I can")
-    ira.await_rows("[+] Ignored: zoe", "Max: I can", "> |")
+    ira.await_rows("[+] Ignored: Zoe", "Max: I can", "> |")
     assert (ira.title, ira.bells) == (TITLE, 0)
     ira.enter("/ignore")
-    ira.await_rows("[+] Ignored: zoe", "> |")
+    ira.await_rows("[+] Ignored: Zoe", "> |")
     ira.enter("/unignore ZOE")
     ira.await_rows("[+] Nobody is ignored.", "> |")
     room.zoe.type("And now?")
