@@ -10,13 +10,13 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from chat.arguments import parser
-from chat.errors import ChatError, EditorMissingError
+from chat.errors import ChatError, EditorMissingError, IdentityError
 from chat.folders import config_folder, state_folder
 from chat.limits import (
     FAREWELL_SECONDS,
@@ -145,7 +145,11 @@ def _screen(
     from chat.history import History
     from chat.screen import TITLED, Screen
 
-    history = None if options.no_history else History(state_folder(os.environ) / "history")
+    history = None
+    # Who has no home has no history either.
+    with suppress(IdentityError):
+        if not options.no_history:
+            history = History(state_folder(os.environ) / "history")
     has_title = term.startswith(TITLED)
     screen = Screen(reactor, source, output, painter, history, has_title=has_title)
     reactor.on_signals([signal.SIGWINCH], screen.resize)
@@ -179,7 +183,7 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
         dialer = Dialer(reactor, options.host, options.port)
         client = Client(reactor, dialer, options.name, key, trust, view, patience)
         reactor.on_signals([signal.SIGINT], view.interrupt)
-        reactor.on_signals([signal.SIGTERM, signal.SIGHUP], client.leave)
+        reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
         view.show(Connecting(options.host, options.port))
         client.run()
     except ChatError as error:

@@ -166,4 +166,5 @@ class Commands:
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:
-    return [name + end for name in names if name_key(name).startswith(name_key(word))]
+    key = name_key(word)
+    return [name + end for name in names if name_key(name).startswith(key)]

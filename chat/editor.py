@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any
 
 from chat.errors import EditorMissingError
+from chat.terminal import can_be_read
 
 Completer = Callable[[str, int], Sequence[str]]
 """Given the line up to the cursor and where the word to complete begins: what it could become."""
@@ -27,6 +28,8 @@ _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
 
 _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
 """The commands that end a line."""
+
+_PASTE_BEGINS, _PASTE_ENDS = b"\\e[200~", b"\x1b[201~"
 
 _KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
 
@@ -41,14 +44,14 @@ _SETTINGS = {
 
 
 _ASKING = 0x80 | 0x100 | 0x400
-"""States of readline in which the prompt is its own: a search, or a count is given."""
+"""States of readline in which the prompt is its own (RL_STATE_ISEARCH, _NSEARCH, _NUMERICARG)."""
 
 
 class LineEditor:
     """The line that is being typed.
 
     `start` shows it and `stop` takes it away; between the two `read` must be called when standard
-    input can be read. All methods return what is to be written to the terminal.
+    input can be read. Methods that change the picture return what is to be written to the terminal.
     """
 
     def __init__(self, completer: Completer) -> None:
@@ -61,11 +64,15 @@ class LineEditor:
         self._has_prompt = True
         self._settings: list[Any] | None = None
         self._submitted: list[str] = []
+        self._pasted: bytearray | None = None
+        self.remembers = True
+        """Whether lines that are ended can be called back."""
         self.ended = False
         """Whether the person has ended the input (Ctrl-D)."""
         self._lib = _load()
         self._picture = _Picture(self._lib)
         self._on_line = _LineHandler(self._ended_by)
+        # Readline holds pointers to these, of which Python knows nothing.
         self._commands: list[object] = []
         self._configure()
 
@@ -87,6 +94,11 @@ class LineEditor:
             for name in _KEYMAPS:
                 pointer = ctypes.cast(command, ctypes.c_void_p).value
                 self._rebind(lib.rl_get_keymap_by_name(name), ending, pointer)
+        paste = _Command(self._on_paste)
+        self._commands.append(paste)
+        for name in _KEYMAPS:
+            pointer = ctypes.cast(paste, ctypes.c_void_p).value
+            lib.rl_bind_keyseq_in_map(_PASTE_BEGINS, pointer, lib.rl_get_keymap_by_name(name))
         readline.set_completer_delims(" ")
         readline.set_completer(self._complete)
 
@@ -122,7 +134,8 @@ class LineEditor:
         return self._picture.take()
 
     def pause(self) -> bytes:
-        """Take the line away and give the terminal back; `start` goes on where it was."""
+        """Take the line away and give the terminal back, which must be ours; `start` goes on where
+        it was."""
         data = self.erase()
         if self._running:
             self._lib.rl_deprep_terminal()
@@ -207,9 +220,27 @@ class LineEditor:
     def read(self) -> tuple[bytes, list[str]]:
         """Take a key from standard input. Returns also the line, if that was its end; a key can
         stand for several."""
-        self._lib.rl_callback_read_char()
+        if self._pasted is None:
+            self._lib.rl_callback_read_char()
+        else:
+            self._read_paste(self._pasted)
         submitted, self._submitted = self._submitted, []
         return self._picture.take(), submitted
+
+    def _on_paste(self, _times: int, _key: int) -> int:
+        self._pasted = bytearray()
+        return 0
+
+    def _read_paste(self, pasted: bytearray) -> None:
+        """Take what there is of a paste. Readline would wait for its end, and the loop with it."""
+        while self._pasted is not None and can_be_read(sys.stdin.fileno()):
+            byte = os.read(sys.stdin.fileno(), 1)
+            pasted += byte
+            if not byte or pasted.endswith(_PASTE_ENDS):
+                self._pasted = None
+                text = bytes(pasted.removesuffix(_PASTE_ENDS)).replace(b"\r", b"\n")
+                self._lib.rl_insert_text(text.replace(b"\0", b""))
+                self._lib.rl_redisplay()
 
     def put(self, text: str) -> None:
         """Replace the line, which must not be visible."""
@@ -219,6 +250,7 @@ class LineEditor:
 
     def clear(self) -> None:
         """Give up the line, and a search or whatever else was going on; it must not be visible."""
+        self._pasted = None
         self._lib.rl_free_line_state()
         self._lib.rl_callback_sigcleanup()
         self.put("")
@@ -230,7 +262,6 @@ class LineEditor:
     def remember(self, line: str) -> None:
         """Add to what can be called back."""
         self._lib.add_history(_encoded(line))
-        self._lib.using_history()
 
     def _on_ending(self, ending: Callable[[int, int], int], times: int, key: int) -> int:
         """In place of a command that ends the line: it is taken from the screen, not left there."""
@@ -248,13 +279,17 @@ class LineEditor:
             # At the end readline goes to another row.
             self._picture.put(self._picture.take().replace(b"\n", b""))
         else:
-            self._submitted.append(_decoded(ctypes.string_at(line)))
+            text = ctypes.string_at(line)
             self._lib.free(line)
+            self._submitted.append(_decoded(text))
+            if text and self.remembers:
+                # Here and not later: operate-and-get-next goes on from it.
+                self._lib.add_history(text)
 
-    def _complete(self, _word: str, state: int) -> str | None:
+    def _complete(self, word: str, state: int) -> str | None:
         if state == 0:
             before = self.text[: readline.get_endidx()]
-            self._matches = self._completer(before, len(before) - len(_word))
+            self._matches = self._completer(before, len(before) - len(word))
         return self._matches[state] if state < len(self._matches) else None
 
 
@@ -308,6 +343,7 @@ def _load() -> ctypes.CDLL:
         "rl_deprep_terminal": (None, []),
         "rl_clear_visible_line": (number, []),
         "rl_on_new_line": (number, []),
+        "rl_insert_text": (number, [string]),
         "rl_redisplay": (None, []),
         "rl_reset_screen_size": (None, []),
         "rl_set_prompt": (number, [string]),

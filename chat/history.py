@@ -3,27 +3,34 @@
 A message of several lines is one line of the file, with `\\n` where it goes on.
 """
 
+import errno
 import os
 import re
 from pathlib import Path
 
-from chat.limits import HISTORY_LINES
+from chat.limits import HISTORY_BYTES, HISTORY_LINES
 
 
 class History:
     """A file that only its owner can read. Several clients may add to it at a time."""
 
     def __init__(self, path: Path) -> None:
-        # A link stays one when the file is trimmed.
-        self._path = path.resolve()
+        self._path = path
 
     def load(self) -> list[str]:
         """What was typed in former runs; raises OSError if the file cannot be used."""
+        try:
+            # A link stays one when the file is trimmed.
+            self._path = self._path.resolve()
+        except RuntimeError as exc:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from exc
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write(self._path, "", os.O_APPEND)
-        text = self._path.read_bytes().decode(errors="replace")
-        *lines, _ = text.split("\n")
-        if len(lines) > HISTORY_LINES:
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - HISTORY_BYTES))
+            *lines, _ = file.read(HISTORY_BYTES).decode(errors="replace").split("\n")
+        if len(lines) > HISTORY_LINES or size > HISTORY_BYTES:
             del lines[:-HISTORY_LINES]
             trimmed = self._path.with_name(f"{self._path.name}.{os.getpid()}")
             self._write(trimmed, "".join(f"{line}\n" for line in lines), os.O_TRUNC)

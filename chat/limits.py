@@ -182,7 +182,8 @@ SPIN_SECONDS = 0.1
 """What takes longer is shown with a spinner, which turns this often."""
 
 HISTORY_LINES = 1000
-"""What a person has typed is kept for the next run."""
+HISTORY_BYTES = 4 * 1024 * 1024
+"""What a person has typed is kept for the next run, and no more than this is read at the start."""
 
 CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal that does not take them. Beyond it the server drops lines (and says

@@ -1,6 +1,7 @@
 """A conversation line by line: for pipes, for scripts, and for terminals that can do no more.
 
 From a pipe every line is a message, and only `EXIT` is not; at a terminal there are commands, too.
+A single message, without anything to see, is here as well.
 """
 
 from chat.commands import Commands
@@ -9,7 +10,7 @@ from chat.happenings import Full, Happening, Leaving, Said, Warned
 from chat.limits import FAREWELL_SECONDS
 from chat.reactor import Reactor
 from chat.style import Painter
-from chat.terminal import LineInput, LineOutput
+from chat.terminal import LineInput, LineOutput, columns_of_terminal
 from chat.view import Conversation
 
 
@@ -35,17 +36,25 @@ class LineView:
     def open(self, conversation: Conversation) -> None:
         self._conversation = conversation
         if self.input.is_terminal:
-            self._commands = Commands(conversation, self._write, lambda: None)
+            self._commands = Commands(conversation, self._tell, lambda: None)
 
     def show(self, happening: Happening) -> None:
         if self._commands is None and isinstance(happening, Full | Leaving):
             return
         if isinstance(happening, Said) and (happening.own or self._is_ignored(happening)):
             return
-        self._write(self._painter.paint(happening))
+        self._write(self._painter.paint(happening, self._columns))
+
+    @property
+    def _columns(self) -> int | None:
+        """Where a terminal breaks lines, we do, so that no part of one passes for another."""
+        return columns_of_terminal(self.output.descriptor)
 
     def _is_ignored(self, said: Said) -> bool:
         return self._commands is not None and self._commands.ignores(said)
+
+    def _tell(self, lines: list[str]) -> None:
+        self._write(self._painter.status(lines, self._columns))
 
     def _write(self, lines: list[str]) -> None:
         for line in lines:

@@ -4,8 +4,6 @@ What stands above them was written once and stays, in the terminal's own scrollb
 are erased and drawn again, below what is new; all that comes in one turn of the loop, at once.
 """
 
-import contextlib
-import os
 from collections import deque
 from collections.abc import Callable
 
@@ -15,12 +13,11 @@ from chat.happenings import Underway
 from chat.limits import PENDING_ROWS, SPIN_SECONDS
 from chat.reactor import Reactor, Timer
 from chat.style import DIM, Painter, columns_of, cut
-from chat.terminal import LineOutput
+from chat.terminal import LineOutput, columns_of_terminal
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
 _CLEAR = b"\x1b[H\x1b[2J"
-_USUAL_COLUMNS = 80
 
 
 class LiveRows:
@@ -39,7 +36,7 @@ class LiveRows:
         """`prompt` says what stands before the line now."""
         self.pending: deque[Underway] = deque()
         """What we have said and is not acknowledged."""
-        self.columns = columns_of_terminal(terminal)
+        self.columns = columns_of_terminal(terminal) or 1
         self._reactor = reactor
         self._terminal = terminal
         self._output = output
@@ -105,7 +102,7 @@ class LiveRows:
 
     def resize(self) -> None:
         """The terminal may have another size."""
-        columns = columns_of_terminal(self._terminal)
+        columns = columns_of_terminal(self._terminal) or 1
         if self._editor.visible:
             # Some terminals wrap the rows anew, others do not. What is left behind is ugly, but a
             # message that is erased is lost.
@@ -138,7 +135,7 @@ class LiveRows:
             rows.append(transcript.pending(underway.text))
         if len(self.pending) > PENDING_ROWS:
             rows.append(transcript.more_pending(len(self.pending) - PENDING_ROWS))
-        return [self._painter.colour(DIM, cut(row, self.columns - 1)) for row in rows]
+        return [self._painter.colour(DIM, cut(row.expandtabs(), self.columns - 1)) for row in rows]
 
     def _set_prompt(self) -> None:
         prompt = self._prompt()
@@ -170,6 +167,10 @@ class LiveRows:
 
     # -- what takes its time
 
+    def end(self) -> None:
+        """It goes on no longer."""
+        self._activity = ""
+
     def begin(self, activity: str, is_over: Callable[[], bool]) -> None:
         """Something begins that is shown if it takes long."""
         self._activity, self._is_over = activity, is_over
@@ -188,10 +189,3 @@ class LiveRows:
             self._frame += 1
             self._spin_later()
             self.draw()
-
-
-def columns_of_terminal(descriptor: int) -> int:
-    """How wide the terminal is; as wide as most if it does not tell."""
-    with contextlib.suppress(OSError):
-        return os.get_terminal_size(descriptor).columns or _USUAL_COLUMNS
-    return _USUAL_COLUMNS

@@ -45,8 +45,10 @@ def normalize_name(name: str) -> str:
     compatible = unicodedata.normalize("NFKC", name)
     if ":" in compatible:
         raise UsageError("a name has no colon, which ends it where it is shown")
-    if compatible.startswith("*"):
-        raise UsageError("a name does not begin with an asterisk, which marks what somebody does")
+    if compatible.startswith(("*", "[")):
+        raise UsageError(
+            "a name does not begin with an asterisk or a bracket, as actions and news do"
+        )
     return name
 
 

@@ -10,7 +10,17 @@ from chat import transcript
 from chat.commands import Commands
 from chat.editor import LineEditor
 from chat.errors import UsageError
-from chat.happenings import Full, Happening, Leaving, MakingKey, Reconnected, Said, Underway, Warned
+from chat.happenings import (
+    Disconnected,
+    Full,
+    Happening,
+    Leaving,
+    MakingKey,
+    Reconnected,
+    Said,
+    Underway,
+    Warned,
+)
 from chat.history import History
 from chat.limits import (
     CONSOLE_READ_BYTES,
@@ -110,6 +120,8 @@ class Screen:
             case Reconnected():
                 activity = transcript.activity(happening)
                 self._live.begin(activity, lambda: self.conversation.current)
+            case Disconnected():
+                self._live.end()
             case Leaving():
                 self._live.begin(transcript.activity(happening), lambda: False)
             case _ if activity := transcript.activity(happening):
@@ -133,6 +145,7 @@ class Screen:
         return self._conversation is not None and self._conversation.present
 
     def _prompt(self) -> str:
+        self._editor.remembers = self._paste is None
         if self._paste is not None:
             return transcript.confirm_paste(self._paste.count("\n") + 1)
         return transcript.prompt(self._is_present, len(self._live.pending))
@@ -196,6 +209,10 @@ class Screen:
         """Somebody lets us go on after a stop (SIGCONT), perhaps one that we did not see coming:
         then the shell has used the terminal meanwhile."""
         if self._live.typing and not self._suspended:
+            if is_in_background(self._source):
+                # What is not ours cannot be given back.
+                self._reactor.call_at(self._reactor.clock() + FOREGROUND_SECONDS, self.go_on)
+                return
             self._live.forget()
             self._live.close_line()
             self._come_forward()
@@ -272,7 +289,6 @@ class Screen:
         self._editor.put(line)
 
     def _remember(self, line: str) -> None:
-        self._editor.remember(line)
         try:
             if self._history is not None:
                 self._history.append(line)

@@ -98,6 +98,9 @@ def columns_of(text: str) -> int:
 
 
 def _columns_of_char(char: str) -> int:
+    if char == "\ufe0f":
+        # Makes an emoji, which is wide, of a narrow symbol.
+        return 1
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
@@ -117,7 +120,9 @@ def cut(text: str, columns: int) -> str:
 
 def _wrap(text: str, columns: int | None, used: int) -> list[str]:
     """The rows of a text, those after the first indented. Each is broken between words where it
-    reaches the last column; a longer word is the terminal's to break, so that it can be copied."""
+    reaches the last column. A longer word is the terminal's to break, so that a link can be copied;
+    but only one of ASCII, in which nothing is blank: else its second row, which begins at the very
+    left, could pass for a line of its own."""
     rows: list[str] = []
     for line in text.split("\n"):
         indent = transcript.INDENT if rows else ""
@@ -132,11 +137,24 @@ def _wrap_line(line: str, room: int | None, columns: int | None) -> list[str]:
     line = line.expandtabs()
     if columns_of(line) <= room:
         return [line]
-    rows, row = [], ""
-    for word in re.findall(" *[^ ]+| +", line):
-        if row.strip() and columns_of(row + word) > room:
+    row = transcript.INDENT if line.startswith(transcript.INDENT) else ""
+    rows, used = [], len(row)
+    for word in re.findall(r"\s*\S+", line[used:]):
+        needed = columns_of(word)
+        if used + needed > room and (row.strip() or word[0].isspace()):
             rows.append(row)
-            row, room = transcript.INDENT + word.lstrip(" "), columns
+            word = word.lstrip()
+            row, room, used = transcript.INDENT, columns, len(transcript.INDENT)
+            needed = columns_of(word)
+        if used + needed > room and not word.isascii():
+            for char in word:
+                needed = _columns_of_char(char)
+                if used + needed > room and row.strip():
+                    rows.append(row)
+                    row, room, used = transcript.INDENT, columns, len(transcript.INDENT)
+                row += char
+                used += needed
         else:
             row += word
+            used += needed
     return [*rows, row]

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from chat.limits import CONSOLE_LINE_BYTES, CONSOLE_READ_BYTES, FOREGROUND_SECONDS, UNREAD_BYTES
 from chat.reactor import Reactor
 
+_USUAL_COLUMNS = 80
+
 
 class LineInput:
     """Lines from a descriptor. `on_line` gets each without its end, `on_end` is called once."""
@@ -143,6 +145,7 @@ class LineOutput:
         self.on_broken: Callable[[], None] = _nothing
         self._queue = bytearray()
         self._waiting = False
+        self.descriptor = descriptor
         self._descriptor, self._nonblocking = _open_for_writing(descriptor)
 
     @property
@@ -227,6 +230,13 @@ def is_in_background(descriptor: int) -> bool:
     with contextlib.suppress(OSError):
         return os.getpgrp() != os.tcgetpgrp(descriptor)
     return False
+
+
+def columns_of_terminal(descriptor: int | None) -> int | None:
+    """How wide a terminal is, as most are if it does not tell; None if this is none."""
+    if descriptor is None or not os.isatty(descriptor):
+        return None
+    return os.get_terminal_size(descriptor).columns or _USUAL_COLUMNS
 
 
 def can_be_read(descriptor: int) -> bool:

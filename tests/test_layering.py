@@ -23,7 +23,7 @@ RANKS = {
     "relaylog": 0,
     "folders": 1,
     "history": 1,
-    "editor": 1,
+    "editor": 2,
     "names": 1,
     "wire": 1,
     "cipher": 1,

@@ -90,6 +90,8 @@ def test_name_that_grows_beyond_the_limit_when_normalised_is_refused() -> None:
         ("* Ira", "asterisk"),
         ("*Ira", "asterisk"),
         ("**", "asterisk"),
+        ("[+] The server", "bracket"),
+        ("\uff3b!] Ira", "bracket"),
         ("I\tra", "printable"),
         ("I\nra", "printable"),
         ("Ira\n", "printable"),

@@ -527,6 +527,10 @@ def press_control_d(window: Window) -> None:
     window.key("C-d")
 
 
+def press_control_backslash(window: Window) -> None:
+    window.key("C-\\")
+
+
 def press_control_c_twice(window: Window) -> None:
     window.key("C-c")
     window.await_screen("Ctrl-C once more leaves")
@@ -543,7 +547,15 @@ def hang_up(window: Window) -> None:
 
 @pytest.mark.parametrize(
     "leave",
-    [type_exit, type_quit, press_control_d, press_control_c_twice, terminate, hang_up],
+    [
+        type_exit,
+        type_quit,
+        press_control_d,
+        press_control_c_twice,
+        press_control_backslash,
+        terminate,
+        hang_up,
+    ],
 )
 def test_leaving_leaves_the_terminal_as_it_was_found(
     room: Room, leave: Callable[[Window], None]
@@ -825,6 +837,34 @@ def test_long_paste_is_sent_when_that_is_meant(room: Room, answer: str) -> None:
     shown = [f"Ira: {LONG_PASTE[0]}", *(f"    {line}" for line in LONG_PASTE[1:])]
     ira.await_rows("Zoe: Hi", *shown, "> |")
     room.zoe.expect("\n".join(shown) + "\n")
+
+
+def test_paste_whose_end_is_slow_in_coming_holds_up_nothing(room: Room) -> None:
+    ira = room.ira()
+    ira.type("\x1b[200~half\rof ")
+    room.zoe.type("Hello Ira")
+    ira.await_rows("Zoe: Hello Ira", "> |")
+    ira.type("it\x1b[201~")
+    ira.await_rows("> half", "of it|")
+    ira.key("Enter")
+    ira.await_rows("Ira: half", "    of it", "> |")
+    ira.type("\x1b[200~never ends")
+    ira.key("C-c")
+    ira.await_rows("[+] Ctrl-C once more leaves, and so does Ctrl-D.", "> |")
+    ira.key("C-c")
+    assert ira.end() == 0
+
+
+def test_line_after_line_of_the_history_is_sent_again(room: Room) -> None:
+    ira = room.ira()
+    ira.enter("one", "two", "three")
+    ira.await_rows("Ira: three", "> |")
+    ira.key("Up", "Up", "Up")
+    ira.await_rows("> one|")
+    ira.key("C-o")
+    ira.await_rows("Ira: one", "> two|")
+    ira.key("C-o")
+    ira.await_rows("Ira: two", "> three|")
 
 
 @pytest.mark.parametrize("answer", ["n", "", "EXIT", "perhaps"])

@@ -1,14 +1,17 @@
 """What lines look like: colours and who gets which, rows that lose nothing, and one's own name."""
 
 import re
+from unittest import mock
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chat import style
 from chat.errors import Reason
 from chat.happenings import Came, Entered, Happening, Noticed, Said, Went
 from chat.style import Colours, Painter, choose_colours, columns_of, cut
+from tests.terminals import Emulator
 
 thoroughly = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -179,6 +182,7 @@ def test_every_row_ends_in_the_usual_colour(colours: Colours) -> None:
         ("one\ntwo three four fives", 20, ["Thea: one", "    two three four", "    fives"]),
         # Each of these is two columns wide.
         ("漢漢漢 漢漢漢 漢漢", 20, ["Thea: 漢漢漢 漢漢漢", "    漢漢"]),
+        ("漢" * 11, 20, ["Thea: " + "漢" * 7, "    " + "漢" * 4]),
         # A combining acute accent takes no column of its own.
         ("e\u0301" * 7 + " e\u0301", 15, ["Thea: " + "e\u0301" * 7 + " e\u0301"]),
         ("e\u0301" * 7 + " ee\u0301", 15, ["Thea: " + "e\u0301" * 7, "    ee\u0301"]),
@@ -197,7 +201,6 @@ def test_message_is_wrapped_between_words_and_indented(
         ("https://example.org/a", ["Thea: https://example.org/a"]),
         ("https://example.org/a ok", ["Thea: https://example.org/a", "    ok"]),
         ("see https://example.org/a", ["Thea: see", "    https://example.org/a"]),
-        ("漢" * 11, ["Thea: " + "漢" * 11]),
     ],
 )
 def test_word_that_is_too_long_is_left_whole(text: str, rows: list[str]) -> None:
@@ -343,3 +346,33 @@ def test_every_row_of_a_mention_stands_out(columns: int | None) -> None:
     head, *further = rows
     assert "\x1b[m \x1b[1mone two" in head
     assert all(row.startswith("\x1b[1m    ") for row in further)
+
+
+TRICKY = st.text(
+    st.one_of(
+        st.sampled_from("ab[!]  \u00a0\u3000\u2800\u2003\t\n漢é\u0301"),
+        st.characters(codec="utf-8", exclude_characters="\ufe0f"),
+    ),
+    max_size=120,
+)
+
+
+@thoroughly
+@given(TRICKY, st.integers(12, 40))
+@example("hello" + "\u00a0" * 11 + "[!]\u00a0The\u00a0server\u00a0says", 16)
+@example("x" * 11 + "\u2800" * 9 + "[!]\u2800down", 20)
+def test_no_row_on_a_terminal_can_pass_for_a_line_of_its_own(text: str, columns: int) -> None:
+    """The terminal breaks what is left to it, and begins at the very left."""
+    terminal = Emulator(columns, 300)
+    for row in Painter(time_format="").paint(Said("Thea", 0, text, False), columns):
+        terminal.feed(f"{row}\r\n".encode())
+    for cells in terminal.cells()[1:]:
+        row = "".join(char for char, _ in cells).rstrip()
+        assert row[:1] in ("", " ") or (row.isascii() and " " not in row)
+
+
+def test_long_message_of_many_words_is_wrapped_in_linear_time() -> None:
+    """A member could stop everybody's keyboard otherwise: the words of a row are measured once."""
+    with mock.patch.object(style, "columns_of", side_effect=columns_of) as measure:
+        Painter().paint(Said("Thea", 0, "漢 " * 4096, False), 200)
+    assert sum(len(call.args[0]) for call in measure.call_args_list) < 5 * 2 * 4096
