@@ -4,6 +4,8 @@ From a pipe every line is a message, and only `EXIT` is not; at a terminal there
 A single message, without anything to see, is here as well.
 """
 
+from itertools import takewhile
+
 from chat.commands import Commands
 from chat.errors import UsageError
 from chat.happenings import Full, Happening, Leaving, Said, Warned
@@ -76,7 +78,9 @@ class LineView:
         self.input.stop()
 
     def count_undelivered(self) -> int:
-        return self.input.count_undelivered()
+        # Nobody waits for what is no message.
+        messages = takewhile(lambda line: line != "EXIT", self.input.undelivered())
+        return sum(1 for message in messages if message)
 
     def close(self) -> None:
         self.output.drain()

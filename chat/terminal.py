@@ -67,9 +67,9 @@ class LineInput:
         """How many lines were read and not delivered."""
         return len(self._lines)
 
-    def count_undelivered(self) -> int:
-        """How many lines there are that were not delivered, as far as they are there to be read;
-        for when it is over."""
+    def undelivered(self) -> list[str]:
+        """The lines that were not delivered, as far as they are there to be read; for when it is
+        over."""
         unread = self._rest
         with contextlib.suppress(OSError):
             while self._may_have_more() and len(unread) < UNREAD_BYTES:
@@ -77,7 +77,8 @@ class LineInput:
                 data = os.read(self._descriptor, CONSOLE_READ_BYTES)
                 unread += data
                 self._ended = not data
-        return self.waiting + len(unread.removesuffix(b"\n").split(b"\n")) - (not unread)
+        last = unread.removesuffix(b"\n").split(b"\n") if unread else []
+        return [_text_of(line) for line in (*self._lines, *last)]
 
     def _may_have_more(self) -> bool:
         if self._descriptor is None or self._ended or self.is_terminal:
@@ -117,10 +118,14 @@ class LineInput:
 
     def _deliver(self) -> None:
         while self._lines and not self.paused:
-            self._on_line(self._lines.popleft().decode(errors="replace").rstrip("\r"))
+            self._on_line(_text_of(self._lines.popleft()))
         if self._ended and not self.paused:
             self.stop()
             self._on_end()
+
+
+def _text_of(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r")
 
 
 def _nothing() -> None:

@@ -102,7 +102,7 @@ def test_pipe_waits_while_nothing_is_wanted(reactor: Reactor, pipe: Seat) -> Non
 
 def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe: Seat) -> None:
     pipe.view.stop()
-    pipe.send(b"one\n/two\n")
+    pipe.send(b"one\n\n/two\nEXIT\nnever\n")
     reactor.turn(MOMENT)
     assert pipe.conversation.noted == []
     assert pipe.view.count_undelivered() == 2
