@@ -2,6 +2,7 @@
 
 import signal
 
-# A job in the background is started ignoring interrupts, and would hand that on to the processes
-# that tests interrupt.
+# A job in the background is started ignoring these, and would hand that on to the processes that
+# tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
