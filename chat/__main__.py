@@ -124,7 +124,7 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
         from chat.jsonlines import JsonView
 
         return JsonView(reactor, source, output, painter)
-    if source is not None and os.isatty(source) and output.is_terminal:
+    if source is not None and _is_terminal(source) and output.is_terminal:
         try:
             return _screen(options, reactor, source, output, painter)
         except EditorMissingError as error:

@@ -251,8 +251,7 @@ class Client:
         assert self._transport is not None
         if self._timer is not None:
             self._timer.cancel()
-        if self._session is not None:
-            self._participant.disconnect()
+        self._participant.disconnect()
         transport, self._transport, self._session = self._transport, None, None
         self._muted = False
         transport.close()
@@ -330,7 +329,8 @@ class Client:
         elif end.by_peer:
             self._end(TransportError(f"the server ended the connection: {in_line(end.text)}"))
         else:
-            self._end(TransportError(end.text, "is it a chat server that listens there?"))
+            hint = "" if self._established else "is it a chat server that listens there?"
+            self._end(TransportError(end.text, hint))
 
     def _say_goodbye(self) -> None:
         if self._session is not None:

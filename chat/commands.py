@@ -44,7 +44,7 @@ class Commands:
         self._actions: dict[str, Callable[[str], None]] = {
             "/help": self._on_help,
             "/who": self._on_who,
-            "/me": self._on_me,
+            "/me": lambda _: show([transcript.needs_argument("/me", "text")]),
             "/ignore": self._on_ignore,
             "/unignore": self._on_unignore,
             "/bell": self._on_bell,
@@ -54,11 +54,14 @@ class Commands:
             "/quit": lambda _: conversation.leave(),
         }
 
-    def would_send(self, line: str) -> bool:
-        """Whether the line is a message, or makes one."""
-        if line.startswith("/"):
-            return line.startswith("//") or line.split(" ")[0].lower() == "/me"
-        return line != "EXIT"
+    def message_of(self, line: str) -> str | None:
+        """The message that the line is, or makes; None if it is none."""
+        word, _, argument = line.partition(" ")
+        if line.startswith("//"):
+            return line[1:]
+        if word.lower() == "/me" and argument.strip():
+            return as_action(argument.strip())
+        return None if line.startswith("/") or line == "EXIT" or not line.strip() else line
 
     def take(self, line: str) -> None:
         """Send the line, or obey it.
@@ -66,14 +69,13 @@ class Commands:
         Raises:
             UsageError: it is too long to be sent.
         """
-        if line == "EXIT":
+        message = self.message_of(line)
+        if message is not None:
+            self._conversation.say(message)
+        elif line == "EXIT":
             self._conversation.leave()
-        elif line.startswith("//"):
-            self._conversation.say(line[1:])
         elif line.startswith("/"):
             self._obey(line)
-        elif line.strip():
-            self._conversation.say(line)
 
     def _obey(self, line: str) -> None:
         word, _, argument = line.partition(" ")
@@ -97,12 +99,6 @@ class Commands:
         members = self._conversation.members()
         lines = [transcript.member_line(one.name, one.since, one.fingerprint) for one in members]
         self._show([transcript.members_count(len(members)), *lines])
-
-    def _on_me(self, text: str) -> None:
-        if text:
-            self._conversation.say(as_action(text))
-        else:
-            self._show([transcript.needs_argument("/me", "text")])
 
     def _on_ignore(self, name: str) -> None:
         key = name_key(name)

@@ -85,22 +85,29 @@ class LineEditor:
             readline.read_init_file()
         # The loop handles signals.
         for variable in ("rl_catch_signals", "rl_catch_sigwinch", "rl_sort_completion_matches"):
-            ctypes.c_int.in_dll(lib, variable).value = 0
+            self._number(variable).value = 0
         for name, value in _SETTINGS.items():
             lib.rl_variable_bind(name, value)
+        keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
         for ending in filter(None, map(lib.rl_named_function, _ENDINGS)):
-            command = _Command(partial(self._on_ending, _Command(ending)))
-            self._commands.append(command)
-            for name in _KEYMAPS:
-                pointer = ctypes.cast(command, ctypes.c_void_p).value
-                self._rebind(lib.rl_get_keymap_by_name(name), ending, pointer)
-        paste = _Command(self._on_paste)
-        self._commands.append(paste)
-        for name in _KEYMAPS:
-            pointer = ctypes.cast(paste, ctypes.c_void_p).value
-            lib.rl_bind_keyseq_in_map(_PASTE_BEGINS, pointer, lib.rl_get_keymap_by_name(name))
+            command = self._command(partial(self._on_ending, _Command(ending)))
+            for keymap in keymaps:
+                self._rebind(keymap, ending, command)
+        paste = self._command(self._on_paste)
+        for keymap in keymaps:
+            lib.rl_bind_keyseq_in_map(_PASTE_BEGINS, paste, keymap)
         readline.set_completer_delims(" ")
         readline.set_completer(self._complete)
+
+    def _command(self, function: Callable[[int, int], int]) -> int | None:
+        """A command that a key can be bound to."""
+        command = _Command(function)
+        self._commands.append(command)
+        return ctypes.cast(command, ctypes.c_void_p).value
+
+    def _number(self, name: str) -> ctypes.c_int:
+        """One of readline's own numbers."""
+        return ctypes.c_int.in_dll(self._lib, name)
 
     def _rebind(self, keymap: int, old: int, new: int | None) -> None:
         """Let all keys that call one function call another one."""
@@ -180,7 +187,7 @@ class LineEditor:
         if not self._running:
             return b""
         self._hidden = False
-        if not self._has_prompt and not self._state & _ASKING:
+        if not self._has_prompt and not self._number("rl_readline_state").value & _ASKING:
             self._has_prompt = True
             self._lib.rl_set_prompt(self._prompt)
         self._lib.rl_on_new_line()
@@ -196,10 +203,6 @@ class LineEditor:
         self._prompt = text.encode()
         self._has_prompt = not self._running
 
-    @property
-    def _state(self) -> int:
-        return ctypes.c_int.in_dll(self._lib, "rl_readline_state").value
-
     # -- what is typed
 
     @property
@@ -210,7 +213,7 @@ class LineEditor:
     @property
     def before_cursor(self) -> str:
         """What stands in the rows of the line before the cursor, the prompt included."""
-        point = ctypes.c_int.in_dll(self._lib, "rl_point").value
+        point = self._number("rl_point").value
         return self._prompt.decode() + _decoded(self._buffer[:point])
 
     @property
@@ -245,8 +248,7 @@ class LineEditor:
     def put(self, text: str) -> None:
         """Replace the line, which must not be visible."""
         self._lib.rl_replace_line(_encoded(text), 1)
-        end = ctypes.c_int.in_dll(self._lib, "rl_end").value
-        ctypes.c_int.in_dll(self._lib, "rl_point").value = end
+        self._number("rl_point").value = self._number("rl_end").value
 
     def clear(self) -> None:
         """Give up the line, and a search or whatever else was going on; it must not be visible."""

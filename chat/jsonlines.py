@@ -39,7 +39,7 @@ class JsonView(LineView):
 
     def open(self, conversation: Conversation) -> None:
         # Nobody sits here, not even at a terminal: no commands that begin with a slash.
-        self._conversation = conversation
+        self.conversation = conversation
 
     def show(self, happening: Happening) -> None:
         fields = event(happening)

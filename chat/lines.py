@@ -12,7 +12,7 @@ from chat.happenings import Full, Happening, Leaving, Said, Warned
 from chat.limits import FAREWELL_SECONDS
 from chat.reactor import Reactor
 from chat.style import Painter
-from chat.terminal import LineInput, LineOutput, columns_of_terminal
+from chat.terminal import LineInput, LineOutput
 from chat.view import Conversation
 
 
@@ -26,17 +26,11 @@ class LineView:
         self.not_sent = 0
         self.input = LineInput(reactor, source, self._on_line, self._on_end)
         self._painter = painter
-        self._conversation: Conversation | None = None
+        self.conversation: Conversation
         self._commands: Commands | None = None
 
-    @property
-    def conversation(self) -> Conversation:
-        """What is shown and typed here."""
-        assert self._conversation is not None
-        return self._conversation
-
     def open(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+        self.conversation = conversation
         if self.input.is_terminal:
             self._commands = Commands(conversation, self._tell, lambda: None)
 
@@ -45,18 +39,14 @@ class LineView:
             return
         if isinstance(happening, Said) and (happening.own or self._is_ignored(happening)):
             return
-        self._write(self._painter.paint(happening, self._columns))
-
-    @property
-    def _columns(self) -> int | None:
-        """Where a terminal breaks lines, we do, so that no part of one passes for another."""
-        return columns_of_terminal(self.output.descriptor)
+        # Where a terminal breaks lines, we do, so that no part of one passes for another.
+        self._write(self._painter.paint(happening, self.output.columns))
 
     def _is_ignored(self, said: Said) -> bool:
         return self._commands is not None and self._commands.ignores(said)
 
     def _tell(self, lines: list[str]) -> None:
-        self._write(self._painter.status(lines, self._columns))
+        self._write(self._painter.status(lines, self.output.columns))
 
     def _write(self, lines: list[str]) -> None:
         for line in lines:
@@ -117,7 +107,7 @@ class SingleView:
     def __init__(self, reactor: Reactor, text: str) -> None:
         self.output = LineOutput(reactor, None, "utf-8")
         self._text: str | None = text
-        self._conversation: Conversation | None = None
+        self._conversation: Conversation
 
     def open(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -129,12 +119,10 @@ class SingleView:
         pass
 
     def interrupt(self) -> None:
-        assert self._conversation is not None
         self._conversation.leave()
 
     def take_input(self, wanted: bool) -> None:
         if wanted and self._text is not None:
-            assert self._conversation is not None
             text, self._text = self._text, None
             self._conversation.say(text)
             self._conversation.finish()

@@ -13,7 +13,7 @@ from chat.happenings import Underway
 from chat.limits import PENDING_ROWS, SPIN_SECONDS
 from chat.reactor import Reactor, Timer
 from chat.style import DIM, Painter, columns_of, cut
-from chat.terminal import LineOutput, columns_of_terminal
+from chat.terminal import LineOutput
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
@@ -27,18 +27,16 @@ class LiveRows:
     def __init__(
         self,
         reactor: Reactor,
-        terminal: int,
         output: LineOutput,
         painter: Painter,
         editor: LineEditor,
         prompt: Callable[[], str],
     ) -> None:
-        """`prompt` says what stands before the line now."""
+        """`output` is a terminal; `prompt` says what stands before the line now."""
         self.pending: deque[Underway] = deque()
         """What we have said and is not acknowledged."""
-        self.columns = columns_of_terminal(terminal) or 1
+        self.columns = output.columns or 1
         self._reactor = reactor
-        self._terminal = terminal
         self._output = output
         self._painter = painter
         self._editor = editor
@@ -102,7 +100,7 @@ class LiveRows:
 
     def resize(self) -> None:
         """The terminal may have another size."""
-        columns = columns_of_terminal(self._terminal) or 1
+        columns = self._output.columns or 1
         if self._editor.visible:
             # Some terminals wrap the rows anew, others do not. What is left behind is ugly, but a
             # message that is erased is lost.
@@ -159,8 +157,7 @@ class LiveRows:
 
     def finish(self) -> None:
         """Show what is still to be shown above, and give the terminal back for good."""
-        self._activity = ""
-        self._is_over = lambda: True
+        self.end()
         self.pending.clear()
         self.draw()
         self.write(self._erased() + self._editor.stop())

@@ -68,7 +68,7 @@ class Screen:
         self._painter = painter
         self._has_title = has_title
         self._editor = LineEditor(self._complete)
-        self._live = LiveRows(reactor, source, output, painter, self._editor, self._prompt)
+        self._live = LiveRows(reactor, output, painter, self._editor, self._prompt)
         self._history = history
         self._conversation: Conversation | None = None
         self._commands: Commands | None = None
@@ -227,7 +227,7 @@ class Screen:
     def interrupt(self) -> None:
         # The first clears the line, with what was typed before it; the second leaves.
         for _ in range(CONSOLE_READ_BYTES):
-            if not self._live.typing or not can_be_read(self._source):
+            if self._stopped or not self._live.typing or not can_be_read(self._source):
                 break
             self._on_readable()
         now = self._reactor.clock()
@@ -275,7 +275,7 @@ class Screen:
         self._live.draw_later()
 
     def _take(self, line: str) -> None:
-        if self.conversation.full and self.commands.would_send(line):
+        if self.conversation.full and self.commands.message_of(line) is not None:
             self._give_back(line, Full(len(self._live.pending)))
             return
         try:

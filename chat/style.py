@@ -5,7 +5,7 @@ Colours are SGR codes (ECMA-48, 8.3.117).
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from zlib import crc32
 
@@ -138,23 +138,26 @@ def _wrap_line(line: str, room: int | None, columns: int | None) -> list[str]:
     if columns_of(line) <= room:
         return [line]
     row = transcript.INDENT if line.startswith(transcript.INDENT) else ""
-    rows, used = [], len(row)
-    for word in re.findall(r"\s*\S+", line[used:]):
-        needed = columns_of(word)
-        if used + needed > room and (row.strip() or word[0].isspace()):
+    rows: list[str] = []
+    used = len(row)
+    for piece in _pieces(line[used:], columns - len(transcript.INDENT)):
+        needed = columns_of(piece)
+        may_break = row.strip() != "" or piece[0].isspace() or not (rows or piece.isascii())
+        if used + needed > room and may_break:
             rows.append(row)
-            word = word.lstrip()
+            piece = piece.lstrip()
             row, room, used = transcript.INDENT, columns, len(transcript.INDENT)
-            needed = columns_of(word)
-        if used + needed > room and not word.isascii():
-            for char in word:
-                needed = _columns_of_char(char)
-                if used + needed > room and row.strip():
-                    rows.append(row)
-                    row, room, used = transcript.INDENT, columns, len(transcript.INDENT)
-                row += char
-                used += needed
-        else:
-            row += word
-            used += needed
+            needed = columns_of(piece)
+        row += piece
+        used += needed
     return [*rows, row]
+
+
+def _pieces(line: str, room: int) -> Iterator[str]:
+    """What must stand together: a word with the blanks before it, or, of one that is too long and
+    not of ASCII, each character."""
+    for word in re.findall(r"\s*\S+", line):
+        if word.isascii() or columns_of(word.lstrip()) <= room:
+            yield word
+        else:
+            yield from word

@@ -150,8 +150,17 @@ class LineOutput:
         self.on_broken: Callable[[], None] = _nothing
         self._queue = bytearray()
         self._waiting = False
-        self.descriptor = descriptor
         self._descriptor, self._nonblocking = _open_for_writing(descriptor)
+
+    @property
+    def columns(self) -> int | None:
+        """How wide the terminal is, as most are if it does not tell; None if this is none."""
+        if not self.is_terminal:
+            return None
+        with contextlib.suppress(OSError):
+            if self._descriptor is not None:
+                return os.get_terminal_size(self._descriptor).columns or _USUAL_COLUMNS
+        return _USUAL_COLUMNS
 
     @property
     def queued_bytes(self) -> int:
@@ -235,13 +244,6 @@ def is_in_background(descriptor: int) -> bool:
     with contextlib.suppress(OSError):
         return os.getpgrp() != os.tcgetpgrp(descriptor)
     return False
-
-
-def columns_of_terminal(descriptor: int | None) -> int | None:
-    """How wide a terminal is, as most are if it does not tell; None if this is none."""
-    if descriptor is None or not os.isatty(descriptor):
-        return None
-    return os.get_terminal_size(descriptor).columns or _USUAL_COLUMNS
 
 
 def can_be_read(descriptor: int) -> bool:

@@ -354,4 +354,4 @@ def more_pending(count: int) -> str:
 
 
 def title(name: str, mentions: int) -> str:
-    return f"{f'({mentions}) ' if mentions else ''}chat: {in_line(name)}"
+    return f"({mentions}) chat: {in_line(name)}"

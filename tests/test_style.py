@@ -183,6 +183,8 @@ def test_every_row_ends_in_the_usual_colour(colours: Colours) -> None:
         # Each of these is two columns wide.
         ("漢漢漢 漢漢漢 漢漢", 20, ["Thea: 漢漢漢 漢漢漢", "    漢漢"]),
         ("漢" * 11, 20, ["Thea: " + "漢" * 7, "    " + "漢" * 4]),
+        ("漢" * 8, 20, ["Thea: ", "    " + "漢" * 8]),
+        ("да достопримечатель", 20, ["Thea: да", "    достопримечатель"]),
         # A combining acute accent takes no column of its own.
         ("e\u0301" * 7 + " e\u0301", 15, ["Thea: " + "e\u0301" * 7 + " e\u0301"]),
         ("e\u0301" * 7 + " ee\u0301", 15, ["Thea: " + "e\u0301" * 7, "    ee\u0301"]),

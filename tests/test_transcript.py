@@ -292,7 +292,6 @@ def test_message_under_way_is_one_harmless_line(text: str, line: str) -> None:
 
 
 def test_title_counts_what_was_said_to_one() -> None:
-    assert transcript.title("Ira", 0) == "chat: Ira"
     assert transcript.title("Ira", 2) == "(2) chat: Ira"
 
 
