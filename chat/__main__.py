@@ -77,7 +77,8 @@ def _require_cryptodome() -> None:
 def _serve(options: argparse.Namespace) -> None:
     from chat import transcript
     from chat.console import Console
-    from chat.server import Server, listen
+    from chat.server import Server
+    from chat.sockets import listen
 
     _allow_many_descriptors()
     with listen(options.host, options.port) as listener, closing(Reactor()) as reactor:
@@ -162,7 +163,7 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
     from chat.client import Client
     from chat.happenings import Connecting, Failed, MakingKey
     from chat.identity import KNOWN_SERVERS, KnownServers, check_fingerprint
-    from chat.transport import Dialer
+    from chat.sockets import Dialer
 
     known_servers = KnownServers(_keys(options) / KNOWN_SERVERS, read_only=options.ephemeral)
 

@@ -52,7 +52,8 @@ from chat.session import (
     Relayed,
     SessionEvent,
 )
-from chat.transport import Dialer, Transport
+from chat.sockets import Dialer
+from chat.transport import Transport
 from chat.view import View
 
 REFUSALS = (

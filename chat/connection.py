@@ -65,15 +65,18 @@ class Connection:
         "address",
         "member",
         "session",
+        "source",
         "transport",
     )
 
-    def __init__(self, server: Relay, connected: socket.socket, address: str) -> None:
+    def __init__(self, server: Relay, connected: socket.socket, address: str, source: str) -> None:
+        """`address` is for people, `source` for limits (`sockets.source_of`)."""
         now = server.reactor.clock()
         self._server = server
         self._held_until = now
         self._bucket: TokenBucket | None = None
         self.address = address
+        self.source = source
         self.member: Member | None = None
         self.session = ServerSession(server.offer(), os.urandom, now)
         self.transport = Transport(server.reactor, connected, server.log, self)

@@ -12,12 +12,11 @@ from functools import partial
 from chat import transcript
 from chat.connection import Connection
 from chat.console import Console
-from chat.errors import REASONS, ProtocolError, Reason, RefusedError, TransportError
+from chat.errors import REASONS, ProtocolError, Reason, RefusedError
 from chat.kex import Offer, PrivateKey
 from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     ACCEPT_PER_TURN,
-    BACKLOG,
     GRACE_SECONDS,
     MAX_HANDSHAKES,
     MAX_SPLICES,
@@ -31,38 +30,11 @@ from chat.reactor import Reactor, Timer
 from chat.relaylog import RelayLog, Splice
 from chat.room import Delivery, Member, Room
 from chat.session import Established
+from chat.sockets import address_text, source_of
 from chat.wire import clip_text
 
 LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
 """Endings that a member did not want: it may come back."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
-
-    Raises:
-        TransportError: the address is unknown, in use, or not ours.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        dual_stack = address[0] == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server(
-            (str(address[0]), port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack
-        )
-    except (socket.gaierror, UnicodeError) as exc:
-        raise TransportError(f"the host {host} is not known") from exc
-    except OSError as exc:
-        hint = ""
-        if exc.errno == errno.EADDRINUSE:
-            hint = "another server may be running; --port 0 takes a free port"
-        elif exc.errno == errno.EACCES:
-            hint = "ports below 1024 are for the administrator; take a higher one"
-        elif exc.errno == errno.EADDRNOTAVAIL:
-            hint = "--host takes an address of this machine; 0.0.0.0 or :: is all of them"
-        reason = os.strerror(exc.errno or 0).lower()
-        raise TransportError(f"cannot listen on {host} port {port}: {reason}", hint) from exc
 
 
 class Server:
@@ -137,8 +109,10 @@ class Server:
                 again = self.reactor.clock() + ACCEPT_PAUSE_SECONDS
                 self.reactor.call_at(again, self._accept_again)
                 return
-            host = f"[{address[0]}]" if ":" in address[0] else address[0]
-            self._connections.add(Connection(self, connected, f"{host}:{address[1]}"))
+            host, port = address[:2]
+            self._connections.add(
+                Connection(self, connected, address_text(host, port), source_of(host))
+            )
 
     def _stop_accepting(self) -> None:
         self._accepting = False

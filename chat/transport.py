@@ -1,18 +1,13 @@
-"""One non-blocking socket: connecting, reading, sending what a cursor points at, closing.
+"""One non-blocking socket: reading, sending what a cursor points at, closing.
 
 What the bytes mean is not known here.
 """
 
 import contextlib
-import errno
-import os
 import socket
-from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
-from chat.errors import TransportError
-from chat.limits import HANDSHAKE_SECONDS, READ_BYTES, SEND_BYTES
+from chat.limits import READ_BYTES, SEND_BYTES
 from chat.reactor import Reactor, Timer
 from chat.relaylog import Cursor, RelayLog
 
@@ -145,85 +140,3 @@ class Transport:
         if not self.finishing:
             self._owner.receive_eof()
         self.close()
-
-
-class Dialer:
-    """Connects to the first address of a host that answers; again and again, if asked to."""
-
-    def __init__(self, reactor: Reactor, host: str, port: int) -> None:
-        """Look the host up.
-
-        Raises:
-            TransportError: nobody knows it.
-        """
-        self._reactor = reactor
-        self._where = f"{host} port {port}"
-        self._socket: socket.socket | None = None
-        self._timer: Timer | None = None
-        self._last_error = 0
-        self._on_connected: Callable[[socket.socket], None]
-        self._on_failed: Callable[[TransportError], None]
-        try:
-            self._found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as exc:
-            raise TransportError(
-                f"the host {host} is not known", "is it spelled right, and are you online?"
-            ) from exc
-
-    def dial(
-        self,
-        on_connected: Callable[[socket.socket], None],
-        on_failed: Callable[[TransportError], None],
-    ) -> None:
-        """Try one address after the other, and call one of the two."""
-        self._on_connected = on_connected
-        self._on_failed = on_failed
-        self._addresses = deque(self._found)
-        self._try_next()
-
-    def _try_next(self) -> None:
-        if not self._addresses:
-            reason = os.strerror(self._last_error).lower()
-            hint = "is the server running, and is this its port?"
-            self._on_failed(TransportError(f"cannot reach {self._where}: {reason}", hint))
-            return
-        family, kind, protocol, _, address = self._addresses.popleft()
-        try:
-            self._socket = dialing = socket.socket(family, kind, protocol)
-            dialing.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                dialing.connect(address)
-        except OSError as exc:
-            self._give_up(exc.errno or 0)
-            return
-        self._timer = self._reactor.call_at(
-            self._reactor.clock() + HANDSHAKE_SECONDS, self._on_timeout
-        )
-        self._reactor.watch_write(dialing.fileno(), self._on_writable)
-
-    def _on_writable(self) -> None:
-        assert self._socket is not None
-        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._give_up(error)
-            return
-        connected, self._socket = self._socket, None
-        self._stop_waiting(connected)
-        self._on_connected(connected)
-
-    def _on_timeout(self) -> None:
-        self._give_up(errno.ETIMEDOUT)
-
-    def _give_up(self, error: int) -> None:
-        self._last_error = error
-        if self._socket is not None:
-            self._stop_waiting(self._socket)
-            self._socket.close()
-            self._socket = None
-        self._try_next()
-
-    def _stop_waiting(self, watched: socket.socket) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._reactor.unwatch(watched.fileno())

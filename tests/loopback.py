@@ -22,7 +22,7 @@ from chat.lines import LineView
 from chat.messages import Control, Resend, Welcome
 from chat.participant import Participant
 from chat.reactor import Callback, Reactor
-from chat.server import Server, listen
+from chat.server import Server
 from chat.session import (
     ClientSession,
     Controlled,
@@ -32,9 +32,9 @@ from chat.session import (
     Relayed,
     SessionEvent,
 )
+from chat.sockets import Dialer, listen
 from chat.style import Painter
 from chat.terminal import LineOutput
-from chat.transport import Dialer
 from chat.wire import Message
 from tests.helpers import FakeClock, key
 

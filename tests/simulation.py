@@ -28,6 +28,7 @@ import chat.connection
 import chat.console
 import chat.participant
 import chat.server
+import chat.sockets
 import chat.terminal
 import chat.transport
 from chat.connection import Connection
@@ -37,9 +38,9 @@ from chat.happenings import RoomClosed, Said
 from chat.limits import PATIENCE_SECONDS
 from chat.lines import LineView
 from chat.server import Server
+from chat.sockets import Dialer
 from chat.style import Painter
 from chat.terminal import LineOutput
-from chat.transport import Dialer
 from tests import laws
 from tests.cheap_keys import cheap_key, fingerprint_of, patch_keys
 from tests.laws import Told, require
@@ -204,10 +205,10 @@ class OrderedConnection(Connection):
     __slots__ = ("_number",)
     _count = 0
 
-    def __init__(self, server: Server, connected: socket.socket, address: str) -> None:
+    def __init__(self, server: Server, connected: socket.socket, address: str, source: str) -> None:
         type(self)._count += 1
         self._number = self._count
-        super().__init__(server, connected, address)
+        super().__init__(server, connected, address, source)
 
     def __hash__(self) -> int:
         return self._number
@@ -671,7 +672,8 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
             (chat.connection, ("os",)),
             (chat.console, ("time",)),
             (chat.terminal, ("os", "select", "time")),
-            (chat.transport, ("os", "socket")),
+            (chat.sockets, ("os", "socket")),
+            (chat.transport, ("socket",)),
         ):
             for name in names:
                 stack.enter_context(mock.patch.object(module, name, world))

@@ -53,8 +53,8 @@ from chat.messages import (
     Speech,
     Welcome,
 )
-from chat.server import listen
 from chat.session import Ended, Established, Relayed, ServerSession
+from chat.sockets import listen
 from chat.terminal import LineOutput
 from chat.wire import Event, Message, Refused, block, room_header
 from tests.helpers import key

@@ -33,8 +33,8 @@ from chat.limits import (
     X25519_BYTES,
 )
 from chat.messages import Bye, Ping, Ready, Rekey, Resend
-from chat.server import listen
 from chat.session import Ended, State
+from chat.sockets import listen
 from chat.wire import (
     PROTOCOL,
     Event,

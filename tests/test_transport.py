@@ -13,7 +13,8 @@ from chat.errors import TransportError
 from chat.limits import HANDSHAKE_SECONDS, SEND_BYTES
 from chat.reactor import Reactor
 from chat.relaylog import RelayLog
-from chat.transport import Dialer, Transport
+from chat.sockets import Dialer
+from chat.transport import Transport
 from tests.helpers import FakeClock
 from tests.loopback import MOMENT, until
 
