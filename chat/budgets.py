@@ -36,26 +36,27 @@ from chat.limits import (
 
 
 class TokenBucket:
-    """Fills with `rate` tokens a second up to `burst`; an overdraft takes time to repay."""
+    """Fills with `rate` tokens a second up to `burst`; an overdraft takes time to repay.
 
-    __slots__ = ("_burst", "_filled_at", "_rate", "_tokens")
+    All that it keeps is when it would be empty, neither more nor less: `repaid_at`. The bucket is
+    full when that is `burst / rate` seconds ago, and overdrawn until it has come.
+    """
+
+    __slots__ = ("_burst_seconds", "_rate", "repaid_at")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._filled_at = now
+        self._burst_seconds = burst / rate
+        self.repaid_at = now - self._burst_seconds
 
     def spend(self, cost: float, now: float) -> float:
         """Take `cost` tokens; returns for how many seconds nothing more should be taken."""
-        filled = self._tokens + (now - self._filled_at) * self._rate
-        self._tokens = min(self._burst, filled) - cost
-        self._filled_at = now
-        return max(0.0, -self._tokens / self._rate)
+        self.repaid_at = max(self.repaid_at, now - self._burst_seconds) + cost / self._rate
+        return max(0.0, self.repaid_at - now)
 
     def is_full(self, now: float) -> bool:
         """Whether it is as good as new."""
-        return self._tokens + (now - self._filled_at) * self._rate >= self._burst
+        return self.repaid_at <= now - self._burst_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +135,11 @@ class Account:
         Then a key's connections take turns, so that many of them get no further than a few.
         """
         key, source = self._key, self._source
-        wait = max(key.messages.spend(0, now), source.messages.spend(0, now))
+        repaid_at = max(now, key.messages.repaid_at, source.messages.repaid_at)
         if window_guarded:
-            wait = max(wait, key.share.spend(0, now), source.share.spend(0, now))
-        if wait <= MAX_HOLD_SECONDS:
-            return wait
+            repaid_at = max(repaid_at, key.share.repaid_at, source.share.repaid_at)
+        if repaid_at <= now + MAX_HOLD_SECONDS:
+            return repaid_at - now
         turn = key.next_read + MAX_HOLD_SECONDS / READS_PER_HOLD
         key.next_read = max(now + MAX_HOLD_SECONDS, turn)
         return key.next_read - now

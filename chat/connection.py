@@ -12,7 +12,7 @@ from typing import Protocol
 from chat.budgets import Account
 from chat.errors import Reason
 from chat.kex import Offer
-from chat.limits import FAREWELL_SECONDS, SILENCE_SECONDS
+from chat.limits import FAREWELL_SECONDS
 from chat.reactor import Reactor
 from chat.relaylog import RelayLog, Splice
 from chat.room import Member
@@ -53,7 +53,6 @@ class Connection:
     what it does is charged, if anything is."""
 
     __slots__ = (
-        "_behind_since",
         "_held_until",
         "_server",
         "_timer",
@@ -70,7 +69,6 @@ class Connection:
         now = server.reactor.clock()
         self._server = server
         self._held_until = now
-        self._behind_since: float | None = None
         self.account: Account | None = None
         self.address = address
         self.source = source
@@ -146,18 +144,6 @@ class Connection:
         # It may have been held for longer since.
         if self._server.reactor.clock() >= self._held_until:
             self.transport.resume_reading()
-
-    def may_be_dead(self, offset: float) -> bool:
-        """Whether the log up to `offset` cannot be sent, for so short a time that the peer may have
-        lost the connection without our knowing. Beyond that time it is alive and reads slowly."""
-        cursor = self.transport.cursor
-        if not cursor.following or cursor.offset >= offset:
-            self._behind_since = None
-            return False
-        now = self._server.reactor.clock()
-        if self._behind_since is None:
-            self._behind_since = now
-        return now - self._behind_since <= SILENCE_SECONDS
 
     def drop(self, reason: Reason, text: str = "") -> None:
         """End this connection: the room hears of it once, the peer is told why, the socket closes

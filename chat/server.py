@@ -27,6 +27,7 @@ from chat.limits import (
     RATE,
     RATED_READ_BYTES,
     SHARE_SECONDS,
+    SILENCE_SECONDS,
     WINDOW_BYTES,
 )
 from chat.messages import Resume
@@ -65,6 +66,7 @@ class Server:
         self._members: dict[int, Connection] = {}
         self._to_flush: set[Connection] = set()
         self._sent_end = 0
+        self._behind: dict[Connection, float] = {}
         self._somebody_behind = False
         self._room_timer: Timer | None = None
         self._accepting = False
@@ -265,7 +267,7 @@ class Server:
     @property
     def _window_guarded(self) -> bool:
         """Whether somebody may need what falls out of the window next: a lost member, or one that
-        takes nothing and so has perhaps lost its connection without our knowing."""
+        is behind, for so short a time that it may have lost its connection without our knowing."""
         return self._room.anybody_lost or self._somebody_behind
 
     def splice(self, connection: Connection, data: Splice, at: int) -> None:
@@ -316,7 +318,8 @@ class Server:
             return
         data = self.log.read(start, self._sent_end)
         size = len(data)
-        self._somebody_behind = False
+        behind, threshold = self._behind, self._sent_end - self.log.window_bytes * BEHIND
+        self._behind, now = {}, self.reactor.clock()
         for connection in list(self._members.values()):
             transport = connection.transport
             cursor = transport.cursor
@@ -328,8 +331,10 @@ class Server:
                 cursor.offset += sent or 0
             if not transport.writing:
                 transport.flush()
-            if connection.may_be_dead(self._sent_end - self.log.window_bytes * BEHIND):
-                self._somebody_behind = True
+            if cursor.offset < threshold and cursor.following:
+                self._behind[connection] = behind.get(connection, now)
+        oldest = now - SILENCE_SECONDS
+        self._somebody_behind = any(since >= oldest for since in self._behind.values())
 
     def _trim(self) -> None:
         start = self.log.start_after_trim()
