@@ -428,5 +428,20 @@ def test_who_speaks_while_it_waits_to_be_let_in_breaks_the_protocol(hall: Hall) 
     pest.send(pest.session.data_to_send() + Message(1, 3, 1, bytes(96)).to_wire())
     hall.until(lambda: pest.eof)
     assert pest.ended == Ended(Reason.PROTOCOL, "a message before the welcome", by_peer=True)
+    hall.wait(2)
     assert hall.server._room.find("pest") is None
     company.talk()
+
+
+def test_who_waits_to_be_let_in_comes_in_before_it_is_heard_again() -> None:
+    with contextlib.closing(Hall(rate=1)) as hall:
+        first, *_ = [hall.join(f"pest {number}", "other") for number in range(ARRIVALS_AT_ONCE)]
+        first.say(*["x"] * 20)
+        hall.until(lambda: hall.server.relayed == 20)
+        # Sixteen seconds are owed, of which a connection has to wait five before it is read.
+        begun = hall.reactor.clock()
+        late = hall.join("late", "other")
+        assert hall.reactor.clock() - begun < 2
+        late.say("and I?")
+        hall.until(lambda: "late: and I?" in first.heard)
+        assert hall.reactor.clock() - begun > MAX_HOLD_SECONDS
