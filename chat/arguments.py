@@ -58,7 +58,7 @@ def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         type=_number,
         default=RATE,
         metavar="N",
-        help="messages a second of one member; 0 is no limit (default: %(default)s)",
+        help="messages a second of one key; 0 is no limit (default: %(default)s)",
     )
     _add_key_options(server)
 

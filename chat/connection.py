@@ -9,16 +9,10 @@ import socket
 from functools import partial
 from typing import Protocol
 
+from chat.budgets import Account
 from chat.errors import Reason
 from chat.kex import Offer
-from chat.limits import (
-    FAREWELL_SECONDS,
-    MAX_HOLD_SECONDS,
-    RATE_BURST_SECONDS,
-    RATE_UNIT_BYTES,
-    RATED_READ_BYTES,
-)
-from chat.pace import TokenBucket
+from chat.limits import FAREWELL_SECONDS
 from chat.reactor import Reactor
 from chat.relaylog import RelayLog, Splice
 from chat.room import Member
@@ -41,8 +35,8 @@ class Relay(Protocol):
     def relay(self, connection: "Connection", run: bytes) -> None:
         """A member has sent messages."""
 
-    def charge(self, connection: "Connection", frames: int, size: int) -> None:
-        """A member has sent so many frames, or bytes."""
+    def charge(self, connection: "Connection", controls: int) -> None:
+        """A client has sent so many control messages, and perhaps more; it may be too much."""
 
     def splice(self, connection: "Connection", data: Splice, at: int) -> None:
         """Put something into the connection's stream, to be sent at the end of the turn."""
@@ -55,13 +49,14 @@ class Relay(Protocol):
 
 
 class Connection:
-    """One client: its socket, its session and, once it is in, its membership."""
+    """One client: its socket, its session and, once it is in, its membership. `account` is where
+    what it does is charged, if anything is."""
 
     __slots__ = (
-        "_bucket",
         "_held_until",
         "_server",
         "_timer",
+        "account",
         "address",
         "member",
         "session",
@@ -74,7 +69,7 @@ class Connection:
         now = server.reactor.clock()
         self._server = server
         self._held_until = now
-        self._bucket: TokenBucket | None = None
+        self.account: Account | None = None
         self.address = address
         self.source = source
         self.member: Member | None = None
@@ -87,7 +82,7 @@ class Connection:
         if self.session.state is not State.AWAIT_PUBKEY:
             before = self.session.controls_received
             self.handle(self.session.receive(data, self._server.reactor.clock()))
-            self._server.charge(self, self.session.controls_received - before, 0)
+            self._server.charge(self, self.session.controls_received - before)
         else:
             # This costs a millisecond or two: one at a time, between messages.
             self.transport.pause_reading()
@@ -137,17 +132,18 @@ class Connection:
         if self.session.has_data_to_send:
             self._server.splice(self, self.session.data_to_send, self._server.log.end)
 
-    def hold_to(self, rate: float, messages: int, size: int) -> None:
-        """Read no further for as long as this member has sent more than its rate allows."""
+    def hold(self, seconds: float) -> None:
+        """Read no further for so long."""
         now = self._server.reactor.clock()
-        if self._bucket is None:
-            self._bucket = TokenBucket(rate, rate * RATE_BURST_SECONDS, now)
-            self.transport.read_bytes = RATED_READ_BYTES
-        wait = self._bucket.spend(max(messages, size / RATE_UNIT_BYTES), now)
-        if wait > 0:
-            self._held_until = now + min(wait, MAX_HOLD_SECONDS)
+        if seconds > 0 and now + seconds > self._held_until:
+            self._held_until = now + seconds
             self.transport.pause_reading()
-            self._server.reactor.call_at(self._held_until, self.transport.resume_reading)
+            self._server.reactor.call_at(self._held_until, self._go_on_reading)
+
+    def _go_on_reading(self) -> None:
+        # It may have been held for longer since.
+        if self._server.reactor.clock() >= self._held_until:
+            self.transport.resume_reading()
 
     def drop(self, reason: Reason, text: str = "") -> None:
         """End this connection: the room hears of it once, the peer is told why, the socket closes

@@ -106,9 +106,53 @@ RATED_READ_BYTES = 4_096
 MAX_HOLD_SECONDS = 5.0
 RATE_UNIT_BYTES = 1_024
 RATE_BURST_SECONDS = 4
-"""Messages a second of one member (`--rate`), where a long one counts as several; after a silence
+"""Messages a second of one key (`--rate`), where a long one counts as several; after a silence
 that much more at once. Who sends faster is read more slowly: in small pieces, with pauses in
 between that are short enough for PINGs to be answered."""
+
+READS_PER_HOLD = 4
+"""So many connections of one key are read in each of the longest pauses. A person has no more of
+them; who has very many cannot say more by it."""
+
+SOURCE_RATE_FACTOR = 16
+"""All keys of one source together may send so many times what one may. Many people may share an
+address (an office, a phone network, `ssh -L`), but few of them say 500 messages a second."""
+
+ARRIVALS_PER_SECOND = 1.0
+ARRIVALS_AT_ONCE = 10
+"""Joins and resumes of one key; every one may show three lines on every screen. Scripts that all
+say one thing at the same moment, and a laptop on a bad line, never wait."""
+
+SOURCE_ARRIVALS_PER_SECOND = 16.0
+SOURCE_ARRIVALS_AT_ONCE = 1_024
+"""Joins and resumes of one source. A large room behind one address may come back at once."""
+
+MAX_ARRIVAL_WAIT_SECONDS = 15.0
+"""Who comes too often is let in so much later at most; beyond that the connection ends, and a
+client that was in tries again. Together with the handshake it is less than WELCOME_SECONDS."""
+
+RESENT_BYTES_PER_ARRIVAL = 256 * 1024
+"""What a resume has sent a second time costs as much as one arrival for so many bytes. A connection
+that breaks has hardly more on its way."""
+
+WINDOW_SHARE_OF_KEY = 1 / 4
+WINDOW_SHARE_OF_SOURCE = 1 / 2
+SHARE_REFILL_SECONDS = 300
+"""While somebody is lost: how much of the window one key (or one source) may fill within the grace,
+or within this time if the grace is longer. The window holds what is said in some minutes, not in a
+day, and nobody is made mute because somebody is away for long."""
+
+BEHIND = 1 / 16
+"""Who is behind by this part of the window, and by what the kernel holds, counts as lost as well: a
+connection may be dead for SILENCE_SECONDS before that is known."""
+
+MAX_UNUSED_BUDGETS = 16_384
+"""Budgets (some hundred bytes each) of keys and sources that are gone and have not repaid all."""
+
+MAX_LOST_OF_KEY = 8
+MAX_LOST_OF_SOURCE = 1_024
+"""Lost members of one key, or of one source, that keep their places. When there is one more, the
+one that has been lost for longest leaves."""
 
 WINDOW_BYTES = 8 * 1024 * 1024
 """How much of the log is kept: the most by which a member can be behind. 50,000 short messages."""

@@ -18,6 +18,8 @@ from chat.limits import (
     JOIN_INTERVAL_SECONDS,
     JOINS_PER_STEP,
     LEAVE_INTERVAL_SECONDS,
+    MAX_LOST_OF_KEY,
+    MAX_LOST_OF_SOURCE,
     MAX_MEMBERS,
     RESUME_TOKEN_BYTES,
     ROOM_ID_BYTES,
@@ -47,8 +49,11 @@ from chat.wire import Event, RoomHeader, room_header, room_headers
 
 
 class Member:
-    """Somebody in the room. `epoch` is the first one whose key the member has, 0 before that;
-    `asked` is whether a RESEND is under way."""
+    """Somebody in the room. `epoch` is the first one whose key the member has, 0 before that, and
+    `welcomed_at` where in the log it begins; `asked` is whether a RESEND is under way.
+
+    Two things are the server's to note: `source`, where the member's connection comes from, and
+    `sent`, how far into the log the member has been sent it."""
 
     __slots__ = (
         "asked",
@@ -58,8 +63,11 @@ class Member:
         "identity",
         "joined_at",
         "name",
+        "sent",
         "seq",
+        "source",
         "token",
+        "welcomed_at",
     )
 
     def __init__(
@@ -74,6 +82,8 @@ class Member:
         self.epoch = 0
         self.seq = 0
         self.asked = False
+        self.source = ""
+        self.welcomed_at = self.sent = 0
 
     def entry(self) -> RosterEntry:
         """What others are told of this member."""
@@ -92,6 +102,14 @@ class Delivery:
     controls: tuple[bytes, ...]
 
 
+def bytes_again(member: Member, deliveries: list[Delivery]) -> int:
+    """What a resume costs that has these answers: how much of the log the member is sent a second
+    time, and all that is for it alone."""
+    own = [delivery for delivery in deliveries if delivery.member is member]
+    controls = sum(len(control) for delivery in own for control in delivery.controls)
+    return max(0, member.sent - own[0].at) + controls
+
+
 @dataclass(frozen=True, slots=True)
 class _Renewal:
     """A fresh secret that was given out at the log's offset `at`, for who has to be told again."""
@@ -108,8 +126,9 @@ class Room:
 
     Invariants: `members` holds who has been announced by JOINED and not yet by LEFT, but for those
     in `_departed`; `_newcomers` holds who has not been announced yet; `_names` the names of both.
-    `_lost` holds the members without a connection, in the order in which they lost it. The epochs
-    in `_ended` are consecutive and end just before `epoch`.
+    `_lost` holds the members without a connection, in the order in which they lost it, and
+    `_lost_of` the same for each key and each source. The epochs in `_ended` are consecutive and end
+    just before `epoch`.
     """
 
     def __init__(self, log: RelayLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
@@ -119,6 +138,8 @@ class Room:
         self.messages = 0
         self._grace_seconds = grace_seconds
         self._lost: dict[int, float] = {}
+        self._lost_of: dict[bytes | str, dict[int, None]] = {}
+        self._crowded_out: list[Member] = []
         self._renewals: deque[_Renewal] = deque()
         self._forgotten_epoch = 0
         self._log = log
@@ -159,7 +180,7 @@ class Room:
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out; the others hear of it at the next tick."""
         del self._names[name_key(member.name)]
-        self._lost.pop(member.id, None)
+        self._end_absence(member)
         if member.id in self.members:
             del self.members[member.id]
             self._departed.append((member.id, reason))
@@ -167,13 +188,40 @@ class Room:
             self._newcomers.remove(member)
 
     def suspend(self, member: Member, now: float) -> bool:
-        """A member has lost the connection: it keeps its place until the grace is over. False if
-        there is nothing to keep, so that it must leave."""
+        """A member has lost the connection: it keeps its place until the grace is over, or until
+        too many of its key, or of its source, are lost. False if there is nothing to keep, so that
+        it must leave."""
         if member.id not in self.members or self._grace_seconds <= 0:
             return False
         if member.id not in self._lost:
             self._lost[member.id] = now
             self._append(Lost(member.id))
+            self._begin_absence(member.fingerprint, member, MAX_LOST_OF_KEY)
+            self._begin_absence(member.source, member, MAX_LOST_OF_SOURCE)
+        return True
+
+    @property
+    def anybody_lost(self) -> bool:
+        """Whether somebody may come back to a place in the log."""
+        return bool(self._lost)
+
+    def _begin_absence(self, owner: bytes | str, member: Member, limit: int) -> None:
+        lost = self._lost_of.setdefault(owner, {})
+        lost[member.id] = None
+        if len(lost) > limit:
+            oldest = self.members[next(iter(lost))]
+            self.leave(oldest, Reason.LOST)
+            self._crowded_out.append(oldest)
+
+    def _end_absence(self, member: Member) -> bool:
+        """Whether there was one."""
+        if self._lost.pop(member.id, None) is None:
+            return False
+        for owner in (member.fingerprint, member.source):
+            lost = self._lost_of.get(owner, {})
+            lost.pop(member.id, None)
+            if not lost:
+                self._lost_of.pop(owner, None)
         return True
 
     def resume(
@@ -192,7 +240,7 @@ class Room:
             or not compare_digest(member.token, request.token)
         ):
             return None
-        if self._lost.pop(member.id, None) is not None:
+        if self._end_absence(member):
             self._append(Back(member.id))
         if self._can_continue(member, request):
             deliveries = self._continue(member, request)
@@ -203,10 +251,10 @@ class Room:
         return member, [*deliveries, Delivery(member, self._log.end, (resend,))]
 
     def _can_continue(self, member: Member, request: Resume) -> bool:
-        """Whether the log from where the member was, and all keys since, are still there. The keys
-        of epochs before the member's own are not for it, whatever it asks."""
+        """Whether the log from where the member was, and all keys since, are still there. Neither
+        the log nor the keys from before the member's own welcome are for it, whatever it asks."""
         return (
-            self._log.start <= request.offset <= self._log.end
+            max(member.welcomed_at, self._log.start) <= request.offset <= self._log.end
             and max(member.epoch, self._forgotten_epoch) <= request.epoch <= self.epoch
             and all(renewal.at >= request.offset for renewal in self._missed(request))
         )
@@ -257,14 +305,16 @@ class Room:
         return deliveries
 
     def end_grace(self, now: float) -> list[Member]:
-        """Take out, and return, who has not come back in time."""
-        ended = [
-            self.members[member_id]
-            for member_id, lost_at in self._lost.items()
-            if now >= lost_at + self._grace_seconds
-        ]
-        for member in ended:
+        """Take out who has not come back in time. Returns them, and before them those who had to
+        leave since the last call because too many of their key or source were lost."""
+        ended, self._crowded_out = self._crowded_out, []
+        while self._lost:
+            member_id, lost_at = next(iter(self._lost.items()))
+            if now < lost_at + self._grace_seconds:
+                break
+            member = self.members[member_id]
             self.leave(member, Reason.LOST)
+            ended.append(member)
         return ended
 
     def _forget_renewals(self, now: float) -> None:
@@ -297,6 +347,7 @@ class Room:
         self._begin_epoch(self._secret.step(), now)
         for member in newcomers:
             member.epoch = self.epoch
+            member.welcomed_at = member.sent = self._log.end
             self.members[member.id] = member
         roster = self._roster()
         return [

@@ -10,6 +10,7 @@ import time
 from functools import partial
 
 from chat import transcript
+from chat.budgets import Budgets
 from chat.connection import Connection
 from chat.console import Console
 from chat.errors import REASONS, ProtocolError, Reason, RefusedError
@@ -17,18 +18,22 @@ from chat.kex import Offer, PrivateKey
 from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     ACCEPT_PER_TURN,
+    BEHIND,
     GRACE_SECONDS,
+    MAX_ARRIVAL_WAIT_SECONDS,
     MAX_HANDSHAKES,
     MAX_SPLICES,
     MAX_TEXT_BYTES,
     RATE,
+    RATED_READ_BYTES,
     SHARE_SECONDS,
+    SILENCE_SECONDS,
     WINDOW_BYTES,
 )
 from chat.messages import Resume
 from chat.reactor import Reactor, Timer
 from chat.relaylog import RelayLog, Splice
-from chat.room import Delivery, Member, Room
+from chat.room import Delivery, Member, Room, bytes_again
 from chat.session import Established
 from chat.sockets import address_text, source_of
 from chat.wire import clip_text
@@ -52,7 +57,7 @@ class Server:
         self.reactor = reactor
         self.log = RelayLog(WINDOW_BYTES)
         self._room = Room(self.log, os.urandom, grace_seconds)
-        self._rate = rate
+        self._budgets = Budgets(rate, grace_seconds, self.log.window_bytes) if rate else None
         self._listener = listener
         self._key = key
         self._console = console
@@ -61,6 +66,8 @@ class Server:
         self._members: dict[int, Connection] = {}
         self._to_flush: set[Connection] = set()
         self._sent_end = 0
+        self._behind: dict[Connection, float] = {}
+        self._somebody_behind = False
         self._room_timer: Timer | None = None
         self._accepting = False
         self._exhausted = False
@@ -124,8 +131,29 @@ class Server:
             self.reactor.watch_read(self._listener.fileno(), self._accept)
 
     def let_in(self, connection: Connection, client: Established) -> None:
-        """A client has proved who it is: it comes back to its place, becomes a member, or is told
-        why not."""
+        """A client has proved who it is: it comes in, at once or, if its key or its source comes
+        too often, later."""
+        if self._budgets is None:
+            self._admit(connection, client)
+            return
+        now = self.reactor.clock()
+        account = self._budgets.open(client.public_key.digest, connection.source, now)
+        connection.account = account
+        connection.transport.read_bytes = RATED_READ_BYTES
+        wait = account.arrive(now)
+        if wait > MAX_ARRIVAL_WAIT_SECONDS:
+            account.take_back_arrival(now)
+            connection.drop(Reason.LOST, transcript.COMES_TOO_OFTEN)
+        elif wait > 0:
+            connection.hold(wait)
+            self.reactor.call_at(now + wait, partial(self._admit, connection, client))
+        else:
+            self._admit(connection, client)
+
+    def _admit(self, connection: Connection, client: Established) -> None:
+        """A client comes back to its place, becomes a member, or is told why not."""
+        if connection.transport.finishing:
+            return
         fingerprint = client.public_key.digest
         if client.resume is None or not self._resume(connection, client.resume, fingerprint):
             self._join(connection, client.name, fingerprint)
@@ -137,8 +165,10 @@ class Server:
             return False
         member, deliveries = resumed
         self._take_over(member)
-        connection.member = member
-        self._members[member.id] = connection
+        self._enter(connection, member)
+        if connection.account is not None:
+            again = bytes_again(member, deliveries)
+            connection.account.resend(again, self.reactor.clock())
         self._deliver(deliveries)
         self._console.show(transcript.returned(member.name))
         return True
@@ -153,16 +183,26 @@ class Server:
         except RefusedError as refusal:
             connection.drop(refusal.reason, str(refusal))
             return
-        connection.member = member
         heard_by = len(self._members)
-        self._members[member.id] = connection
+        self._enter(connection, member)
         self._console.show(*transcript.newcomer(member.name, heard_by))
+
+    def _enter(self, connection: Connection, member: Member) -> None:
+        connection.member = member
+        member.source = connection.source
+        self._members[member.id] = connection
+
+    def _exit(self, member: Member) -> Connection | None:
+        connection = self._members.pop(member.id, None)
+        if connection is not None:
+            connection.member = None
+            member.sent = max(member.sent, connection.transport.cursor.offset)
+        return connection
 
     def _take_over(self, member: Member) -> None:
         """A member is here anew: its old connection, dead perhaps without our knowing, goes."""
-        old = self._members.pop(member.id, None)
+        old = self._exit(member)
         if old is not None:
-            old.member = None
             old.drop(Reason.REPLACED)
 
     def part(self, connection: Connection, reason: Reason, text: str) -> None:
@@ -174,8 +214,7 @@ class Server:
         if member is None:
             self._console.show(transcript.refused(connection.address, text or REASONS[reason]))
             return
-        connection.member = None
-        del self._members[member.id]
+        self._exit(member)
         if reason in LOSSES and self._room.suspend(member, self.reactor.clock()):
             self._console.show(transcript.vanished(member.name, text or REASONS[reason]))
         else:
@@ -186,6 +225,8 @@ class Server:
         """A connection's socket is closed."""
         self._connections.discard(connection)
         self._to_flush.discard(connection)
+        if self._budgets is not None and connection.account is not None:
+            self._budgets.close(connection.account, self.reactor.clock())
         if self._terminating and not self._connections:
             self.reactor.stop()
         elif not self._accepting:
@@ -195,22 +236,39 @@ class Server:
 
     def relay(self, connection: Connection, run: bytes) -> None:
         """A member has sent messages."""
-        assert connection.member is not None
-        before = self._room.messages
+        if connection.member is None:
+            connection.drop(Reason.PROTOCOL, "a message before the welcome")
+            return
+        now = self.reactor.clock()
+        messages, end = self._room.messages, self.log.end
         try:
-            self._deliver(self._room.submit(connection.member, run, self.reactor.clock()))
+            self._deliver(self._room.submit(connection.member, run, now))
         except ProtocolError as error:
-            self._console.exchanged(self._room.messages - before)
+            self._console.exchanged(self._room.messages - messages)
             connection.drop(error.reason, str(error))
             return
-        count = self._room.messages - before
+        count = self._room.messages - messages
         self._console.exchanged(count)
-        self.charge(connection, count, len(run))
+        if connection.account is not None:
+            connection.account.say(count, len(run), now)
+            if self._window_guarded:
+                connection.account.fill_window(self.log.end - end, now)
 
-    def charge(self, connection: Connection, frames: int, size: int) -> None:
-        """A member has sent so many frames, or bytes; more than its rate allows, perhaps."""
-        if self._rate and not connection.transport.finishing:
-            connection.hold_to(self._rate, frames, size)
+    def charge(self, connection: Connection, controls: int) -> None:
+        """A client has sent so many control messages, and perhaps more; if it is too much, it is
+        read later."""
+        account = connection.account
+        if account is not None and not connection.transport.finishing:
+            now = self.reactor.clock()
+            if controls:
+                account.say(controls, 0, now)
+            connection.hold(account.hold_seconds(now, window_guarded=self._window_guarded))
+
+    @property
+    def _window_guarded(self) -> bool:
+        """Whether somebody may need what falls out of the window next: a lost member, or one that
+        is behind, for so short a time that it may have lost its connection without our knowing."""
+        return self._room.anybody_lost or self._somebody_behind
 
     def splice(self, connection: Connection, data: Splice, at: int) -> None:
         """Put something into one connection's stream, to be sent at the end of the turn."""
@@ -260,6 +318,8 @@ class Server:
             return
         data = self.log.read(start, self._sent_end)
         size = len(data)
+        behind, threshold = self._behind, self._sent_end - self.log.window_bytes * BEHIND
+        self._behind, now = {}, self.reactor.clock()
         for connection in list(self._members.values()):
             transport = connection.transport
             cursor = transport.cursor
@@ -271,6 +331,10 @@ class Server:
                 cursor.offset += sent or 0
             if not transport.writing:
                 transport.flush()
+            if cursor.offset < threshold and cursor.following:
+                self._behind[connection] = behind.get(connection, now)
+        oldest = now - SILENCE_SECONDS
+        self._somebody_behind = any(since >= oldest for since in self._behind.values())
 
     def _trim(self) -> None:
         start = self.log.start_after_trim()

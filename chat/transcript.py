@@ -161,6 +161,8 @@ def lines_dropped(count: int) -> str:
     return trouble(f"{count} lines were not shown, since nobody read them.")
 
 
+COMES_TOO_OFTEN = "joins and reconnects too often; try again in a minute"
+
 OUT_OF_DESCRIPTORS = trouble("No descriptors are left: new connections have to wait.")
 
 

@@ -748,7 +748,7 @@ def test_idle_connection_is_kept_alive(hall: Hall, distant: Distant) -> None:
 
 def test_gap_that_cannot_be_filled_is_told_honestly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat.server.WINDOW_BYTES", 64 * 1024)
-    with contextlib.closing(Hall()) as hall:
+    with contextlib.closing(Hall(rate=0)) as hall:
         distant = Distant(hall)
         distant.seat.begin()
         distant.enter()

@@ -17,7 +17,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 
 RANKS = {
     "errors": 0,
-    "pace": 0,
+    "budgets": 1,
     "limits": 0,
     "reactor": 0,
     "relaylog": 0,
@@ -73,7 +73,7 @@ PURE = [
     "shown",
     "epochs",
     "happenings",
-    "pace",
+    "budgets",
 ]
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

@@ -44,7 +44,7 @@ from chat.messages import (
     decode_room_event,
 )
 from chat.relaylog import RelayLog
-from chat.room import Delivery, Member, Room
+from chat.room import Delivery, Member, Room, bytes_again
 from chat.wire import ROOM_HEADER_BYTES, Event, FrameReader, Message, room_headers
 from tests.helpers import FixedBytes
 
@@ -591,6 +591,35 @@ def test_members_whose_grace_ends_together_leave_together() -> None:
     assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LOST), (ira.id, Reason.LOST)))
 
 
+@pytest.mark.parametrize("by", ["key", "source"])
+def test_when_too_many_of_one_key_or_source_are_lost_the_first_of_them_leaves(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr("chat.room.MAX_LOST_OF_KEY", 2 if by == "key" else 100)
+    monkeypatch.setattr("chat.room.MAX_LOST_OF_SOURCE", 2 if by == "source" else 100)
+    bench = Bench()
+    ira, *ghosts = bench.enter("Ira", "one", "two", "three", "four")
+    ira.fingerprint, ira.source = bytes(32), "elsewhere"
+    for member in (ira, *ghosts[:2]):
+        bench.room.suspend(member, bench.now)
+    assert bench.room.end_grace(bench.now) == []
+    # Who is back makes room for another one.
+    assert bench.resume(ghosts[0], bench.log.end, 2) is not None
+    bench.room.suspend(ghosts[2], bench.now)
+    assert bench.room.end_grace(bench.now) == []
+    bench.room.suspend(ghosts[3], bench.now)
+    assert bench.room.end_grace(bench.now) == [ghosts[1]]
+    assert bench.room.end_grace(bench.now) == []
+    bench.now += 1
+    bench.tick()
+    assert bench.happened()[-1] == Left(((ghosts[1].id, Reason.LOST),))
+    assert bench.room.find("two") is None
+    assert bench.room.find("Ira") is ira
+    bench.now += GRACE_SECONDS
+    assert bench.room.end_grace(bench.now) == [ira, ghosts[2], ghosts[3]]
+    assert not bench.room.anybody_lost
+
+
 def test_without_a_grace_there_is_no_place_to_keep() -> None:
     bench = Bench(grace_seconds=0)
     ira, _ = bench.enter("Ira", "Sahnawaz")
@@ -608,6 +637,36 @@ def test_newcomer_who_is_lost_before_the_tick_was_never_there() -> None:
 
 
 # -- coming back -------------------------------------------------------------------------------
+
+
+def test_resume_from_before_the_welcome_gets_a_new_one() -> None:
+    bench = Bench()
+    bench.enter("Ira")
+    before = bench.log.end
+    (sahnawaz,) = bench.enter("Sahnawaz")
+    welcomed = bench.log.end
+    answers = bench.resume(sahnawaz, before, 3)
+    assert answers is not None
+    assert [type(control) for _, control in answers] == [Welcome, Roster, Resend]
+    assert bench.resume(sahnawaz, welcomed, 3) == [(welcomed, Resumed()), (welcomed, Resend(1))]
+
+
+def test_resume_costs_what_is_sent_again() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    welcomed = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2, bytes(1000)))
+    ira.sent = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 2, 2, bytes(5000)))
+
+    def cost(offset: int) -> int:
+        resumed = bench.room.resume(Resume(ira.id, ira.token, offset, 2), FINGERPRINT, bench.now)
+        assert resumed is not None
+        return bytes_again(*resumed)
+
+    assert cost(ira.sent) < 100
+    assert cost(welcomed) == cost(ira.sent) + ira.sent - welcomed > 1000
+    assert cost(NOWHERE) > sum(len(encoded) for encoded in bench.room._roster())
 
 
 def test_resume_goes_on_where_the_member_was_and_asks_for_the_rest() -> None:
