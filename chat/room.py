@@ -5,7 +5,7 @@ for one member only is returned as a `Delivery` with its place in the order. Soc
 text of messages are not known here.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from hmac import compare_digest
 
@@ -118,7 +118,7 @@ class Room:
         self.epoch = 1
         self.messages = 0
         self._grace_seconds = grace_seconds
-        self._lost: dict[int, float] = {}
+        self._lost: OrderedDict[int, float] = OrderedDict()
         self._renewals: deque[_Renewal] = deque()
         self._forgotten_epoch = 0
         self._log = log
@@ -141,10 +141,7 @@ class Room:
         Raises:
             RefusedError: the name is taken or cannot be used, or the room is full.
         """
-        try:
-            name = normalize_name(name)
-        except UsageError as exc:
-            raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
+        name = self.usable_name(name)
         if name_key(name) in self._names:
             raise RefusedError(Reason.NAME_TAKEN, f"the name {name} is taken")
         if len(self._names) >= MAX_MEMBERS:
@@ -155,6 +152,17 @@ class Room:
         self._names[name_key(name)] = member
         self._newcomers.append(member)
         return member
+
+    def usable_name(self, name: str) -> str:
+        """The name as it will stand in the room, if nobody has it.
+
+        Raises:
+            RefusedError: it cannot be used.
+        """
+        try:
+            return normalize_name(name)
+        except UsageError as exc:
+            raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
 
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out; the others hear of it at the next tick."""
@@ -258,11 +266,11 @@ class Room:
 
     def end_grace(self, now: float) -> list[Member]:
         """Take out, and return, who has not come back in time."""
-        ended = [
-            self.members[member_id]
-            for member_id, lost_at in self._lost.items()
-            if now >= lost_at + self._grace_seconds
-        ]
+        ended = []
+        for member_id, lost_at in self._lost.items():
+            if now < lost_at + self._grace_seconds:
+                break
+            ended.append(self.members[member_id])
         for member in ended:
             self.leave(member, Reason.LOST)
         return ended
