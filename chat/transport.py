@@ -31,10 +31,10 @@ class Transport:
 
     __slots__ = (
         "_finishing",
-        "_owner",
         "_reactor",
         "_socket",
         "cursor",
+        "owner",
         "read_bytes",
         "send",
         "writing",
@@ -50,7 +50,7 @@ class Transport:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._reactor = reactor
         self._socket = connected
-        self._owner = owner
+        self.owner = owner
         self._finishing: Timer | None = None
         self.writing = False
         self.cursor = Cursor(log)
@@ -116,7 +116,7 @@ class Transport:
             self._finishing.cancel()
         self._reactor.unwatch(self._socket.fileno())
         self._socket.close()
-        self._owner.closed()
+        self.owner.closed()
 
     def _shut_down(self) -> None:
         try:
@@ -134,9 +134,9 @@ class Transport:
         if not data:
             self._lose()
         elif not self.finishing:
-            self._owner.received(data)
+            self.owner.received(data)
 
     def _lose(self) -> None:
         if not self.finishing:
-            self._owner.receive_eof()
+            self.owner.receive_eof()
         self.close()

@@ -15,7 +15,7 @@ from Cryptodome.PublicKey import RSA
 
 from chat.__main__ import _PROGRAMS, main
 from chat.kex import Offer
-from chat.limits import MAX_HANDSHAKES, MAX_MEMBERS, SPARE_DESCRIPTORS
+from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
 from chat.wire import PROTOCOL, Hello
 from tests.helpers import key
 from tests.processes import CHAT, DEADLINE_SECONDS, Result, Stage, free_port, place_key
@@ -178,7 +178,7 @@ def test_server_takes_as_many_descriptors_as_it_may(stage: Stage, limit: str) ->
     if hard == 256:
         assert soft == 256
     else:
-        assert soft == min(hard, MAX_MEMBERS + MAX_HANDSHAKES + SPARE_DESCRIPTORS)
+        assert soft == min(hard, MAX_MEMBERS + MAX_PENDING + SPARE_DESCRIPTORS)
     server.type("TERMINATE")
     assert server.end().status == 0
 

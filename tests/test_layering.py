@@ -18,6 +18,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 RANKS = {
     "errors": 0,
     "pace": 0,
+    "admission": 0,
     "limits": 0,
     "reactor": 0,
     "relaylog": 0,
@@ -28,6 +29,7 @@ RANKS = {
     "wire": 1,
     "cipher": 1,
     "terminal": 1,
+    "faults": 1,
     "sockets": 1,
     "transport": 1,
     "happenings": 1,
@@ -74,6 +76,8 @@ PURE = [
     "epochs",
     "happenings",
     "pace",
+    "admission",
+    "faults",
 ]
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 
