@@ -94,7 +94,7 @@ class Connection:
         self.spoke = False
         self.member: Member | None = None
         self.session = ServerSession(server.offer(), os.urandom, now)
-        self.transport = Transport(server.reactor, connected, server.log, self)
+        self.transport = Transport(server.reactor, connected, server.log, self, patient=True)
         # What a guest makes us keep is bounded by this, and there may be many guests.
         self.transport.read_bytes = MAX_HANDSHAKE_FRAME_BYTES
 
@@ -150,6 +150,8 @@ class Connection:
                     self._server.relay(self, run)
                 case Established():
                     self.transport.read_bytes = READ_BYTES
+                    self.transport.patient = False
+                    self.transport.resume_reading()
                     self._server.let_in(self, event)
                 case Controlled(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")

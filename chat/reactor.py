@@ -5,7 +5,7 @@ It knows descriptors and callbacks, and nothing of chat. One turn is, in this or
     1. the hooks: what the last turn gathered is done at once
     2. the wait, until something is ready or the next timer is due
     3. the callbacks of the descriptors that are ready, each only if it is still watched: the one
-       before may have unwatched it
+       before may have unwatched it; last those that can wait, a few of them in turn
     4. the timers that are due
     5. one piece of deferred work
 
@@ -21,6 +21,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
+
+from chat.limits import PATIENT_PER_TURN
 
 Callback = Callable[[], None]
 
@@ -46,11 +48,13 @@ class Timer:
 
 
 class _Watch:
-    """What is called when a descriptor can be read, and when it can be written."""
+    """What is called when a descriptor can be read, and when it can be written. `patient`: others
+    come first."""
 
-    __slots__ = ("read", "write")
+    __slots__ = ("patient", "read", "write")
 
     def __init__(self) -> None:
+        self.patient = False
         self.read: Callback | None = None
         self.write: Callback | None = None
 
@@ -70,6 +74,7 @@ class Reactor:
         self._selector = selectors.DefaultSelector()
         self._always_ready: dict[int, _Watch] = {}
         self._resting: dict[int, _Watch] = {}
+        self._patient_served = 0
         self._timers: list[Timer] = []
         self._deferred: deque[Callback] = deque()
         self._hooks: list[Callback] = []
@@ -82,10 +87,12 @@ class Reactor:
 
     # -- descriptors
 
-    def watch_read(self, descriptor: int, callback: Callback | None) -> None:
-        """Call when the descriptor can be read, or no longer (None)."""
+    def watch_read(self, descriptor: int, callback: Callback | None, patient: bool = False) -> None:
+        """Call when the descriptor can be read, or no longer (None). `patient`: those that are not
+        are served in every turn, and of those that are, a few."""
         watch = self._watch_of(descriptor)
         watch.read = callback
+        watch.patient = patient
         self._apply(descriptor, watch)
 
     def watch_write(self, descriptor: int, callback: Callback | None) -> None:
@@ -197,14 +204,19 @@ class Reactor:
         """One turn. `timeout` bounds the wait, in seconds."""
         for hook in self._hooks:
             self._call(hook)
-        for descriptor, watch, events in self._wait(timeout):
-            pause = 0.0
-            if events & selectors.EVENT_READ and watch.read:
-                pause = self._call(watch.read)
-            if events & selectors.EVENT_WRITE and watch.write and not pause:
-                pause = self._call(watch.write)
-            if pause:
-                self._rest(descriptor, watch, pause)
+        patient = []
+        for ready in self._wait(timeout):
+            if ready[1].patient:
+                patient.append(ready)
+            else:
+                self._serve(*ready)
+        if patient:
+            # What is left over is ready in the next turn as well, in the same order perhaps.
+            start = self._patient_served % len(patient)
+            served = (patient[start:] + patient[:start])[:PATIENT_PER_TURN]
+            self._patient_served += len(served)
+            for ready in served:
+                self._serve(*ready)
         now = self.clock()
         while self._timers and self._timers[0].deadline <= now:
             callback = heapq.heappop(self._timers).callback
@@ -212,6 +224,15 @@ class Reactor:
                 self._call(callback)
         if self._deferred:
             self._call(self._deferred.popleft())
+
+    def _serve(self, descriptor: int, watch: _Watch, events: int) -> None:
+        pause = 0.0
+        if events & selectors.EVENT_READ and watch.read:
+            pause = self._call(watch.read)
+        if events & selectors.EVENT_WRITE and watch.write and not pause:
+            pause = self._call(watch.write)
+        if pause:
+            self._rest(descriptor, watch, pause)
 
     def _call(self, callback: Callback) -> float:
         """For how many seconds it should not be called again; 0 unless it failed."""

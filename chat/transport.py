@@ -27,7 +27,7 @@ class Owner(Protocol):
 
 class Transport:
     """See the module's text. The stream that goes out is the cursor's; `writing` is whether it
-    waits for the socket to take more."""
+    waits for the socket to take more. `patient` is whether reading lets others go first."""
 
     __slots__ = (
         "_finishing",
@@ -35,13 +35,19 @@ class Transport:
         "_socket",
         "cursor",
         "owner",
+        "patient",
         "read_bytes",
         "send",
         "writing",
     )
 
     def __init__(
-        self, reactor: Reactor, connected: socket.socket, log: RelayLog, owner: Owner
+        self,
+        reactor: Reactor,
+        connected: socket.socket,
+        log: RelayLog,
+        owner: Owner,
+        patient: bool = False,
     ) -> None:
         connected.setblocking(False)
         # Some systems refuse where the peer is gone already, which shows soon enough.
@@ -53,10 +59,11 @@ class Transport:
         self.owner = owner
         self._finishing: Timer | None = None
         self.writing = False
+        self.patient = patient
         self.cursor = Cursor(log)
         self.read_bytes = READ_BYTES
         self.send = connected.send
-        reactor.watch_read(connected.fileno(), self._on_readable)
+        self._watch()
 
     @property
     def finishing(self) -> bool:
@@ -70,7 +77,10 @@ class Transport:
 
     def resume_reading(self) -> None:
         if not self.finishing:
-            self._reactor.watch_read(self._socket.fileno(), self._on_readable)
+            self._watch()
+
+    def _watch(self) -> None:
+        self._reactor.watch_read(self._socket.fileno(), self._on_readable, self.patient)
 
     def flush(self) -> None:
         """Send what there is, as far as the kernel takes it; the rest when it takes more."""
@@ -105,7 +115,7 @@ class Transport:
         if self.finishing:
             return
         self._finishing = self._reactor.call_at(self._reactor.clock() + seconds, self.close)
-        self._reactor.watch_read(self._socket.fileno(), self._on_readable)
+        self._watch()
         self.flush()
 
     def close(self) -> None:

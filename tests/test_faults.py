@@ -240,7 +240,7 @@ def test_fault_while_somebody_comes_in_ends_that_connection_alone(
     hall.join("next", "other")
 
 
-def _is_no_test_socket(_reactor: Reactor, _descriptor: int, callback: object) -> bool:
+def _is_no_test_socket(_reactor: Reactor, _number: int, callback: object, *_: object) -> bool:
     return isinstance(getattr(callback, "__self__", None), Transport)
 
 

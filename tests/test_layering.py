@@ -16,10 +16,10 @@ PACKAGE = Path(chat.__file__).parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 RANKS = {
+    "limits": -1,
     "errors": 0,
     "pace": 0,
     "admission": 0,
-    "limits": 0,
     "reactor": 0,
     "relaylog": 0,
     "folders": 1,

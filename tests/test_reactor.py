@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chat.limits import PATIENT_PER_TURN
 from chat.reactor import Callback, Reactor
 from tests.helpers import FakeClock
 
@@ -546,6 +547,29 @@ def test_hook_that_stops_the_loop_keeps_it_from_waiting() -> None:
     reactor.run()
     reactor.close()
     assert waited == []
+
+
+# -- who can wait
+
+
+def test_those_who_can_wait_come_last_and_each_has_its_turn(
+    reactor: Reactor, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """However many of them are always ready, and in whichever order the system tells them."""
+    call, count = Calls(), 3 * PATIENT_PER_TURN + 1
+    with contextlib.ExitStack() as stack:
+        for number in range(count):
+            ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
+            theirs.send(b"x")
+            reactor.watch_read(ours.fileno(), call(f"patient {number}"), patient=True)
+        reactor.watch_read(ready_socket(pair), call("urgent"))
+        for _ in range(4):
+            before = len(call.made)
+            reactor.turn(0)
+            made = call.made[before:]
+            assert made[0] == "urgent"
+            assert len(made) == 1 + PATIENT_PER_TURN
+    assert len(set(call.made)) == 1 + count
 
 
 # -- faults

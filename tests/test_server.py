@@ -1353,6 +1353,7 @@ def test_where_nobody_is_silent_the_next_one_is_refused_and_may_come_again(
     refused = decode_frame(bytes(late.received))
     assert refused == Refused(Reason.TIMEOUT, "too many connections wait to be let in")
     eve.close()
+    hall.until(lambda: len(hall.server._connections) == 2)
     hall.join("next", "other")
     assert refusals(hall) == 2
 
