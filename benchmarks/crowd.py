@@ -167,7 +167,7 @@ def keep_up(port: int, source: str, count: int) -> None:
     """Keep so many connections up, and say nothing on them. For each line of standard input: how
     often one was opened anew."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(10)
+    os.setpriority(os.PRIO_PROCESS, 0, 10)
     epoll = select.epoll()
     epoll.register(0, select.EPOLLIN)
     sockets: dict[int, socket.socket] = {}

@@ -94,6 +94,7 @@ class Server:
         self._sent_end = 0
         self._room_timer: Timer | None = None
         self._accepting = False
+        self._behind = False
         self._exhausted = False
         self._terminating = False
         self._no_tick_before = float("-inf")
@@ -123,20 +124,22 @@ class Server:
     def _accept(self, listener: socket.socket) -> None:
         """Take who is waiting outside. Nobody is left there, since all wait in one line: where
         places are short, a connection that has said nothing makes room, or the new one is closed.
+        Closing it is cheaper, so that is done with most when more come than can be taken in.
         """
-        made_room = 0
+        may_make_room = MAKE_ROOM_PER_TURN if self._behind else ACCEPT_PER_TURN
+        self._behind = True
         for _ in range(ACCEPT_PER_TURN):
             try:
                 connected, (host, port, *_) = listener.accept()
             except BlockingIOError:
-                self._exhausted = False
+                self._exhausted = self._behind = False
                 return
             except OSError as error:
                 if error.errno not in _PASSING and not self._go_on_accepting(error):
                     return
                 continue
             try:
-                made_room += self._admit(connected, host, port, made_room < MAKE_ROOM_PER_TURN)
+                may_make_room -= self._admit(connected, host, port, may_make_room > 0)
             except Exception as fault:
                 connected.close()
                 self.reactor.contain(self, fault)

@@ -35,6 +35,7 @@ def address_text(host: str, port: int) -> str:
     return f"{address}:{port}" if isinstance(address, IPv4Address) else f"[{host}]:{port}"
 
 
+@lru_cache(maxsize=1024)
 def source_of(host: str) -> str:
     """Where a connection comes from, as far as limits go: an IPv4 address, or an IPv6 /64."""
     address = _address_of(host)
