@@ -130,7 +130,7 @@ class Server:
         self._behind = True
         for _ in range(ACCEPT_PER_TURN):
             try:
-                connected, (host, port, *_) = listener.accept()
+                connected, address = listener.accept()
             except BlockingIOError:
                 self._exhausted = self._behind = False
                 return
@@ -139,6 +139,7 @@ class Server:
                     return
                 continue
             try:
+                host, port = address[:2]
                 may_make_room -= self._admit(connected, host, port, may_make_room > 0)
             except Exception as fault:
                 connected.close()

@@ -1326,6 +1326,33 @@ def test_storm_of_connections_is_taken_in_parts(
     assert max(counts) == 3
 
 
+def test_storm_that_is_more_than_can_be_taken_in_is_closed_for_the_most_part(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is left in the listening queue, where others wait, too."""
+    monkeypatch.setattr("chat.server.ACCEPT_PER_TURN", 4)
+    monkeypatch.setattr("chat.server.MAKE_ROOM_PER_TURN", 1)
+    hall.server._admission = Admission(10, 2)
+    made_room: list[Connection] = []
+    make_room = Connection.make_room
+
+    def note(connection: Connection) -> None:
+        made_room.append(connection)
+        make_room(connection)
+
+    monkeypatch.setattr(Connection, "make_room", note)
+    wires = [hall.connect() for _ in range(40)]
+    counts = []
+    for _ in range(10):
+        before = len(made_room)
+        hall.turns(1)
+        counts.append(len(made_room) - before)
+    hall.until(lambda: sum(wire.eof for wire in wires) == 38)
+    assert counts == [2, *[1] * 9]
+    late = hall.connect()
+    hall.until(lambda: late.received)
+
+
 def test_silent_stranger_makes_room_for_the_next_one_of_its_source_and_members_notice_nothing(
     hall: Hall, company: Company
 ) -> None:
