@@ -140,7 +140,7 @@ and at most MAX_HANDSHAKE_FRAME_BYTES twice."""
 SPARE_DESCRIPTORS = 64
 """Beside those of the connections: listener, console, keys, and what Python itself opens."""
 
-ACCEPT_PER_TURN = 24
+ACCEPT_PER_TURN = 12
 MAKE_ROOM_PER_TURN = 8
 """New connections taken in one turn of the loop; and, when the turn before has left some waiting,
 how many of them others make room for. The rest is closed, which is cheap. So a storm of them takes
