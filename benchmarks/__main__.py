@@ -3,14 +3,14 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import fanout, join, memory, startup, terminal
+from benchmarks import crowd, fanout, join, memory, startup, terminal
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Row, client_key, prepared
 from chat.errors import ChatError
 
-Benchmark = Callable[[argparse.Namespace, Path], list[Row]]
+Benchmark = Callable[[argparse.Namespace, Path], Iterable[Row]]
 
 
 def _startup(_options: argparse.Namespace, _directory: Path) -> list[Row]:
@@ -35,12 +35,17 @@ def _fanout(options: argparse.Namespace, directory: Path) -> list[Row]:
     return fanout.measure(size, client_key(options.bits), directory)
 
 
+def _crowd(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
+    return crowd.measure(options.crowd, client_key(options.bits), directory)
+
+
 BENCHMARKS: dict[str, Benchmark] = {
     "startup": _startup,
     "terminal": _terminal,
     "join": _join,
     "memory": _memory,
     "fanout": _fanout,
+    "crowd": _crowd,
 }
 
 
@@ -80,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--members", type=int, default=1000, help="default: %(default)s")
     parser.add_argument(
         "--idle", type=int, default=0, help="look at memory once more when so many are in"
+    )
+    parser.add_argument(
+        "--crowd",
+        type=int,
+        default=8192,
+        help="silent connections that one address keeps up (default: %(default)s)",
     )
     parser.add_argument("--speakers", type=int, default=4, help="in a flood (default: %(default)s)")
     parser.add_argument(

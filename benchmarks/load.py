@@ -24,9 +24,9 @@ from typing import Self
 from Cryptodome.PublicKey import RSA
 
 from chat.errors import ProtocolError
-from chat.happenings import Came, Entered
+from chat.happenings import Came, Entered, Said
 from chat.kex import PrivateKey
-from chat.messages import Ready, Welcome
+from chat.messages import Ping, Ready, Welcome
 from chat.participant import Participant
 from chat.session import (
     ClientSession,
@@ -289,14 +289,17 @@ class Member:
     """A client that joins as every client does. `participant` is fed while the crowd reads with
     `read`; it stands still once the crowd only counts."""
 
-    def __init__(self, port: int, name: str, key: PrivateKey) -> None:
+    def __init__(self, port: int, name: str, key: PrivateKey, source: str = "") -> None:
+        """`source` is the address to come from, if that matters."""
         self.name = name
         self.participant = Participant(os.urandom)
         self.established = False
         self.welcomed = False
+        self.messages = 0
         self.acquainted: set[str] = set()
         self._session = ClientSession(name, key, Ready(), os.urandom, time.monotonic(), time.time)
-        self.socket = socket.create_connection((HOST, port), DEADLINE_SECONDS)
+        from_here = (source, 0) if source else None
+        self.socket = socket.create_connection((HOST, port), DEADLINE_SECONDS, from_here)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
 
@@ -310,6 +313,11 @@ class Member:
             self._handle(event)
         self.socket.sendall(self._session.data_to_send())
         return len(data)
+
+    def ping(self) -> None:
+        """Give a sign of life."""
+        self._session.send(Ping().encode())
+        self.socket.sendall(self._session.data_to_send())
 
     def _handle(self, event: SessionEvent) -> None:
         match event:
@@ -326,6 +334,7 @@ class Member:
                 for happening in self.participant.receive_frames(frame_type, run):
                     if isinstance(happening, Came):
                         self.acquainted.add(happening.name)
+                    self.messages += isinstance(happening, Said)
             case Ended(_, text, _):
                 raise ProtocolError(f"{self.name} was put out: {text}")
 

@@ -20,7 +20,6 @@ from chat.errors import ChatError, EditorMissingError, IdentityError
 from chat.folders import config_folder, state_folder
 from chat.limits import (
     FAREWELL_SECONDS,
-    MAX_HANDSHAKES,
     MAX_MEMBERS,
     PATIENCE_SECONDS,
     SPARE_DESCRIPTORS,
@@ -80,7 +79,7 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.server import Server
     from chat.sockets import listen
 
-    _allow_many_descriptors()
+    _allow_many_descriptors(options.pending)
     with listen(options.host, options.port) as listener, closing(Reactor()) as reactor:
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
 
@@ -90,7 +89,17 @@ def _serve(options: argparse.Namespace) -> None:
 
         key = _load_key(options, announce)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
-        server = Server(reactor, listener, key, console, options.grace, options.rate)
+        server = Server(
+            reactor,
+            listener,
+            key,
+            console,
+            options.grace,
+            options.rate,
+            options.pending,
+            options.pending_per_source,
+        )
+        reactor.on_fault = server.on_fault
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
         host, port = listener.getsockname()[:2]
         console.show(*transcript.running(host, port, key.public.fingerprint))
@@ -238,10 +247,10 @@ def _descriptor_of(stream: TextIO | None) -> int | None:
     return None if stream is None else stream.fileno()
 
 
-def _allow_many_descriptors() -> None:
-    """Each member takes one, and the usual limit of 1,024 is a soft one."""
+def _allow_many_descriptors(pending: int) -> None:
+    """Each connection takes one, and the usual limit of 1,024 is a soft one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_MEMBERS + MAX_HANDSHAKES + SPARE_DESCRIPTORS
+    wanted = MAX_MEMBERS + pending + SPARE_DESCRIPTORS
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

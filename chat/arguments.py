@@ -14,6 +14,8 @@ from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
     GRACE_SECONDS,
+    MAX_PENDING,
+    MAX_PENDING_PER_SOURCE,
     MAX_TEXT_BYTES,
     PATIENCE_SECONDS,
     RATE,
@@ -59,6 +61,20 @@ def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         default=RATE,
         metavar="N",
         help="messages a second of one key; 0 is no limit (default: %(default)s)",
+    )
+    server.add_argument(
+        "--pending",
+        type=_count,
+        default=MAX_PENDING,
+        metavar="N",
+        help="connections that are not members yet (default: %(default)s)",
+    )
+    server.add_argument(
+        "--pending-per-source",
+        type=_count,
+        default=MAX_PENDING_PER_SOURCE,
+        metavar="N",
+        help="the same from one IPv4 address or IPv6 /64 (default: %(default)s)",
     )
     _add_key_options(server)
 
@@ -169,6 +185,12 @@ def _number(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
         raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
     return float(text)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError("a whole number is expected, from 1 to 999999")
+    return int(text)
 
 
 def _time_format(text: str) -> str:

@@ -6,18 +6,20 @@ What becomes of what arrives is the server's business. A connection ends in one 
 
 import os
 import socket
-from functools import partial
 from typing import Protocol
 
 from chat.budgets import Account
 from chat.errors import Reason
 from chat.kex import Offer
-from chat.limits import FAREWELL_SECONDS
-from chat.reactor import Reactor
+from chat.limits import FAREWELL_SECONDS, MAX_HANDSHAKE_FRAME_BYTES, READ_BYTES
+from chat.reactor import Reactor, Timer
 from chat.relaylog import RelayLog, Splice
 from chat.room import Member
-from chat.session import Controlled, Ended, Established, Relayed, ServerSession, SessionEvent, State
+from chat.session import Controlled, Ended, Established, Relayed, ServerSession, SessionEvent
 from chat.transport import Transport
+
+CROWDED = "too many connections wait to be let in"
+"""Why somebody has to make room, or finds none."""
 
 
 class Relay(Protocol):
@@ -29,8 +31,14 @@ class Relay(Protocol):
     def offer(self) -> Offer:
         """What newcomers are offered."""
 
+    def await_turn(self, connection: "Connection") -> None:
+        """Call `take_turn` when it is this connection's turn to shake hands."""
+
     def let_in(self, connection: "Connection", client: Established) -> None:
         """A client has proved who it is."""
+
+    def admit(self, connection: "Connection", client: Established) -> None:
+        """It need not wait any longer."""
 
     def relay(self, connection: "Connection", run: bytes) -> None:
         """A member has sent messages."""
@@ -55,49 +63,73 @@ class Connection:
     __slots__ = (
         "_held_until",
         "_server",
+        "_spliced",
         "_timer",
+        "_unread",
         "account",
         "address",
         "member",
         "session",
         "source",
+        "spoke",
         "transport",
     )
 
     def __init__(self, server: Relay, connected: socket.socket, address: str, source: str) -> None:
-        """`address` is for people, `source` for limits (`sockets.source_of`)."""
+        """`address` is for people, `source` for limits (`sockets.source_of`). Nothing happens
+        before `open`."""
         now = server.reactor.clock()
         self._server = server
         self._held_until = now
+        self._spliced = False
+        self._timer: Timer | None = None
+        self._unread = b""
         self.account: Account | None = None
         self.address = address
         self.source = source
+        self.spoke = False
         self.member: Member | None = None
         self.session = ServerSession(server.offer(), os.urandom, now)
-        self.transport = Transport(server.reactor, connected, server.log, self)
-        self._timer = server.reactor.call_at(self.session.deadline, self._on_timer)
+        self.transport = Transport(server.reactor, connected, server.log, self, patient=True)
+        # What a guest makes us keep is bounded by this, and there may be many guests.
+        self.transport.read_bytes = MAX_HANDSHAKE_FRAME_BYTES
+
+    def open(self) -> None:
+        """Say HELLO, and wait for what comes."""
+        self._timer = self._server.reactor.call_at(self.session.deadline, self._on_timer)
         self.send_session_data()
 
     def received(self, data: bytes) -> None:
-        if self.session.state is not State.AWAIT_PUBKEY:
+        self.spoke = True
+        if self.session.completes_first_frame(data):
+            # This costs a millisecond or two: one at a time, between messages.
+            self.transport.pause_reading()
+            self._unread = data
+            self._server.await_turn(self)
+        else:
             before = self.session.controls_received
             self.handle(self.session.receive(data, self._server.reactor.clock()))
             self._server.charge(self, self.session.controls_received - before)
-        else:
-            # This costs a millisecond or two: one at a time, between messages.
-            self.transport.pause_reading()
-            self._server.reactor.defer(partial(self._go_on, data))
 
-    def _go_on(self, data: bytes) -> None:
+    def take_turn(self) -> None:
+        """Look into the first frame."""
+        if self.transport.finishing:
+            return
+        data, self._unread = self._unread, b""
+        self.transport.resume_reading()
+        self.handle(self.session.receive(data, self._server.reactor.clock()))
+
+    def enter(self, client: Established) -> None:
+        """Come in, after a wait."""
         if not self.transport.finishing:
-            self.transport.resume_reading()
-            self.handle(self.session.receive(data, self._server.reactor.clock()))
+            self._server.admit(self, client)
 
     def receive_eof(self) -> None:
         self.handle(self.session.receive_eof())
 
     def closed(self) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._server.forget(self)
 
     def _on_timer(self) -> None:
@@ -117,6 +149,9 @@ class Connection:
                 case Relayed(_, run):
                     self._server.relay(self, run)
                 case Established():
+                    self.transport.read_bytes = READ_BYTES
+                    self.transport.patient = False
+                    self.transport.resume_reading()
                     self._server.let_in(self, event)
                 case Controlled(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
@@ -129,8 +164,14 @@ class Connection:
     def send_session_data(self) -> None:
         """Send what the session has to say, at the end of all there is. Nothing is sealed before
         its turn has come: what is sealed and not sent would be missed on the link."""
-        if self.session.has_data_to_send:
-            self._server.splice(self, self.session.data_to_send, self._server.log.end)
+        if self.session.has_data_to_send and not self._spliced:
+            self._spliced = True
+            self._server.splice(self, self._session_data, self._server.log.end)
+
+    def _session_data(self) -> bytes:
+        """What the session has to say by now: one splice is enough for all of it."""
+        self._spliced = False
+        return self.session.data_to_send()
 
     def hold(self, seconds: float) -> None:
         """Read no further for so long."""
@@ -157,3 +198,12 @@ class Connection:
         self.session.close(reason, text)
         cursor.splice(self.session.data_to_send, self._server.log.end)
         self.transport.finish(FAREWELL_SECONDS)
+
+    def make_room(self) -> None:
+        """Close at once, for another connection that needs the place."""
+        if not self.transport.finishing:
+            self._server.part(self, Reason.TIMEOUT, CROWDED)
+            self.session.close(Reason.TIMEOUT, CROWDED)
+            self.transport.cursor.splice(self.session.data_to_send(), self._server.log.end)
+            self.transport.flush()
+        self.transport.close()

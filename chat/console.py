@@ -5,10 +5,19 @@ here; what a command does is the server's business.
 """
 
 import time
+from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 from chat import transcript
-from chat.limits import CONSOLE_QUEUE_BYTES, FAREWELL_SECONDS, MESSAGE_LINES_PER_SECOND
+from chat.faults import chain_of, kind_of, places_of
+from chat.limits import (
+    CONSOLE_QUEUE_BYTES,
+    FAREWELL_SECONDS,
+    FAULT_SUM_SECONDS,
+    MESSAGE_LINES_PER_SECOND,
+    REFUSAL_LINES_PER_SECOND,
+)
 from chat.reactor import Reactor
 from chat.room import Member
 from chat.terminal import LineInput, LineOutput
@@ -38,6 +47,46 @@ class Operated(Protocol):
         """Tell everybody something."""
 
 
+class Ration:
+    """Lets a few lines through in a while; what exceeds them is counted, and summed up in one line
+    when the while is over."""
+
+    def __init__(
+        self, reactor: Reactor, lines: int, seconds: float, show_sum: Callable[[int], None]
+    ) -> None:
+        """`lines` in `seconds`; `show_sum` is given the count of the others."""
+        self._reactor = reactor
+        self._lines = lines
+        self._seconds = seconds
+        self._show_sum = show_sum
+        self._begun = float("-inf")
+        self._lines_left = 0
+        self._summed = 0
+
+    def take(self, count: int) -> bool:
+        """Whether so many lines may be shown one by one; otherwise they are part of the sum."""
+        now = self._reactor.clock()
+        if now - self._begun >= self._seconds and not self._summed:
+            self._begun = now
+            self._lines_left = self._lines
+        if count <= self._lines_left and not self._summed:
+            self._lines_left -= count
+            return True
+        if count and not self._summed:
+            self._reactor.call_at(self._begun + self._seconds, self.sum_up)
+        self._summed += count
+        return False
+
+    def sum_up(self) -> None:
+        """Show the sum, if there is one."""
+        if not self._summed:
+            return
+        count, self._summed = self._summed, 0
+        self._begun = self._reactor.clock()
+        self._lines_left = 0
+        self._show_sum(count)
+
+
 class Console:
     """The operator's lines: what happens is shown, and commands are obeyed."""
 
@@ -48,9 +97,11 @@ class Console:
         self._server: Operated | None = None
         self._started_at = reactor.clock()
         self._dropped = 0
-        self._second = float("-inf")
-        self._lines_left = 0
-        self._summed = 0
+        self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
+        self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
+        self._faults = Ration(reactor, 0, FAULT_SUM_SECONDS, self._show_faults)
+        self._refused_from: Counter[str] = Counter()
+        self._known_faults: set[tuple[str, ...]] = set()
         self._commands = {
             "TERMINATE": self._on_terminate,
             "HELP": self._on_help,
@@ -78,29 +129,44 @@ class Console:
 
     def exchanged(self, count: int) -> None:
         """So many messages were relayed. Beyond a few lines a second they are summed up."""
-        now = self._reactor.clock()
-        if now - self._second >= 1 and not self._summed:
-            self._second = now
-            self._lines_left = MESSAGE_LINES_PER_SECOND
-        if count <= self._lines_left and not self._summed:
-            self._lines_left -= count
+        if self._messages.take(count):
             self.show(*[transcript.exchanged(1, time.time())] * count)
-        elif count:
-            if not self._summed:
-                self._reactor.call_at(self._second + 1, self._show_sum)
-            self._summed += count
 
-    def _show_sum(self) -> None:
-        self.show(transcript.exchanged(self._summed, time.time()))
-        self._summed = 0
-        self._second = self._reactor.clock()
-        self._lines_left = 0
+    def _show_messages(self, count: int) -> None:
+        self.show(transcript.exchanged(count, time.time()))
+
+    def refused(self, line: str, source: str) -> None:
+        """A connection from there came to nothing, as the line says. Beyond a few lines a second
+        they are summed up."""
+        if self._refusals.take(1):
+            self.show(line)
+        else:
+            self._refused_from[source] += 1
+
+    def _show_refusals(self, count: int) -> None:
+        ((source, from_there),) = self._refused_from.most_common(1)
+        self._refused_from.clear()
+        self.show(transcript.many_refused(count, source, from_there))
+
+    def fault(self, fault: Exception, closed: str = "") -> None:
+        """There is an error in this program. It is written down once; when it comes again it is
+        only counted. `closed` is whose connection was closed for it, if anybody's."""
+        chain = list(chain_of(fault))
+        which = tuple(part for one in chain for part in (kind_of(one), *places_of(one)[-1:]))
+        if which in self._known_faults:
+            self._faults.take(1)
+            return
+        self._known_faults.add(which)
+        self.show(*transcript.fault([(kind_of(one), places_of(one)) for one in chain], closed))
+
+    def _show_faults(self, count: int) -> None:
+        self.show(transcript.faults_again(count))
 
     def close(self) -> None:
         """Show the last lines."""
         self._input.stop()
-        if self._summed:
-            self._show_sum()
+        for ration in (self._messages, self._refusals, self._faults):
+            ration.sum_up()
         if self._dropped:
             self._output.write(transcript.lines_dropped(self._dropped))
         self._output.write(transcript.TERMINATED)

@@ -68,7 +68,11 @@ DEFAULT_RSA_BITS = 3_072
 """As strong as a 128-bit cipher (NIST SP 800-57)."""
 
 HANDSHAKE_SECONDS = 10
-"""From the connection to the finished handshake; whoever says nothing for this long is closed."""
+"""From the connection to the finished handshake."""
+
+FIRST_FRAME_SECONDS = 3
+"""From the connection to the client's first whole frame. A client answers HELLO by itself, so this
+is a few round trips over a bad network; whoever only keeps a place is closed."""
 
 SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
@@ -168,18 +172,37 @@ SEND_BYTES = 256 * 1024
 """At most this much of the log is handed to one slow socket at a time."""
 
 MAX_MEMBERS = 10_000
-"""Members of the room, and
-MAX_HANDSHAKES: connections that are not members yet; further ones wait in the listening queue."""
-MAX_HANDSHAKES = 4_096
+"""Members of the room."""
+
+MAX_PENDING = 4_096
+MAX_PENDING_PER_SOURCE = 1_024
+"""Connections that are not members yet, in all and of one source, an IPv4 address or an IPv6 /64
+(`--pending`, `--pending-per-source`). The second is enough for a thousand members behind one
+address (NAT, `ssh -L`) who come back at once, and leaves room for others. Each takes a descriptor
+and at most MAX_HANDSHAKE_FRAME_BYTES twice."""
 
 SPARE_DESCRIPTORS = 64
 """Beside those of the connections: listener, console, keys, and what Python itself opens."""
 
-ACCEPT_PER_TURN = 64
-"""New connections taken in one turn of the loop, so that a storm of them does not stop the talk."""
+ACCEPT_PER_TURN = 12
+MAKE_ROOM_PER_TURN = 8
+"""New connections taken in one turn of the loop; and, when the turn before has left some waiting,
+how many of them others make room for. The rest is closed, which is cheap. So a storm of them takes
+a millisecond or two of a turn, and yet the listening queue, where all newcomers wait, is emptied
+faster than it is filled."""
+
+PATIENT_PER_TURN = 64
+"""Connections that are not members and are read in one turn, so that however many have something to
+be read, members are served again after a millisecond or two."""
 
 ACCEPT_PAUSE_SECONDS = 1.0
 """When descriptors have run out: how long not to try again."""
+
+FAULT_PAUSE_SECONDS = 1.0
+"""After a fault of our own: how long what failed is not tried again, so that it does not spin."""
+
+FAULT_FRAMES = 30
+"""Frames of a traceback that are written down, the innermost; a runaway recursion has thousands."""
 
 BACKLOG = 4_096
 """Connections the kernel holds for us until we accept them (it may hold fewer)."""
@@ -232,6 +255,11 @@ HISTORY_BYTES = 4 * 1024 * 1024
 CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal that does not take them. Beyond it the server drops lines (and says
 how many), while a client stops reading from the server, since text must not be lost."""
+
+REFUSAL_LINES_PER_SECOND = 5
+FAULT_SUM_SECONDS = 60.0
+"""Single lines about connections that were refused; what exceeds them is summed up once a second.
+Faults that were written down before are summed up after the second."""
 
 MESSAGE_LINES_PER_SECOND = 10
 """Single "Message exchanged" lines at the server; what exceeds them is summed up once a second."""

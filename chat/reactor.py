@@ -5,9 +5,12 @@ It knows descriptors and callbacks, and nothing of chat. One turn is, in this or
     1. the hooks: what the last turn gathered is done at once
     2. the wait, until something is ready or the next timer is due
     3. the callbacks of the descriptors that are ready, each only if it is still watched: the one
-       before may have unwatched it
+       before may have unwatched it; last those that can wait, a few of them in turn
     4. the timers that are due
     5. one piece of deferred work
+
+An exception that a callback lets out ends the loop, unless `on_fault` is there to deal with it. It
+is told which object answers: the one that the callback is a method of.
 """
 
 import heapq
@@ -17,8 +20,15 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
+
+from chat.limits import PATIENT_PER_TURN
 
 Callback = Callable[[], None]
+
+OnFault = Callable[[object, Exception], float]
+"""Told which object answers for a fault (None: nobody knows), and the fault. Says for how many
+seconds a descriptor whose callback failed is left alone."""
 
 
 class Timer:
@@ -38,11 +48,13 @@ class Timer:
 
 
 class _Watch:
-    """What is called when a descriptor can be read, and when it can be written."""
+    """What is called when a descriptor can be read, and when it can be written. `patient`: others
+    come first."""
 
-    __slots__ = ("read", "write")
+    __slots__ = ("patient", "read", "write")
 
     def __init__(self) -> None:
+        self.patient = False
         self.read: Callback | None = None
         self.write: Callback | None = None
 
@@ -58,8 +70,11 @@ class Reactor:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
+        self.on_fault: OnFault | None = None
         self._selector = selectors.DefaultSelector()
         self._always_ready: dict[int, _Watch] = {}
+        self._resting: dict[int, _Watch] = {}
+        self._patient_served = 0
         self._timers: list[Timer] = []
         self._deferred: deque[Callback] = deque()
         self._hooks: list[Callback] = []
@@ -72,10 +87,12 @@ class Reactor:
 
     # -- descriptors
 
-    def watch_read(self, descriptor: int, callback: Callback | None) -> None:
-        """Call when the descriptor can be read, or no longer (None)."""
+    def watch_read(self, descriptor: int, callback: Callback | None, patient: bool = False) -> None:
+        """Call when the descriptor can be read, or no longer (None). `patient`: those that are not
+        are served in every turn, and of those that are, a few."""
         watch = self._watch_of(descriptor)
         watch.read = callback
+        watch.patient = patient
         self._apply(descriptor, watch)
 
     def watch_write(self, descriptor: int, callback: Callback | None) -> None:
@@ -92,8 +109,9 @@ class Reactor:
         self._apply(descriptor, watch)
 
     def _watch_of(self, descriptor: int) -> _Watch:
-        if descriptor in self._always_ready:
-            return self._always_ready[descriptor]
+        for watches in (self._always_ready, self._resting):
+            if descriptor in watches:
+                return watches[descriptor]
         key = self._selector.get_map().get(descriptor)
         return key.data if key else _Watch()
 
@@ -101,8 +119,11 @@ class Reactor:
         registered = descriptor in self._selector.get_map()
         if not watch.events:
             self._always_ready.pop(descriptor, None)
+            self._resting.pop(descriptor, None)
             if registered:
                 self._selector.unregister(descriptor)
+        elif descriptor in self._resting:
+            return
         elif registered:
             self._selector.modify(descriptor, watch.events, watch)
         elif descriptor not in self._always_ready:
@@ -111,6 +132,21 @@ class Reactor:
             except PermissionError:
                 # epoll does not take regular files and /dev/null, which are always ready.
                 self._always_ready[descriptor] = watch
+
+    def _rest(self, descriptor: int, watch: _Watch, seconds: float) -> None:
+        """A callback of this descriptor has failed. It may well fail again, and the descriptor stay
+        ready, so leave both alone for a while instead of calling it over and over."""
+        if not watch.events or descriptor in self._resting:
+            return
+        if self._always_ready.pop(descriptor, None) is None:
+            self._selector.unregister(descriptor)
+        self._resting[descriptor] = watch
+        self.call_at(self.clock() + seconds, partial(self._end_rest, descriptor, watch))
+
+    def _end_rest(self, descriptor: int, watch: _Watch) -> None:
+        if self._resting.get(descriptor) is watch:
+            del self._resting[descriptor]
+            self._apply(descriptor, watch)
 
     # -- time, work, signals
 
@@ -150,7 +186,7 @@ class Reactor:
         assert self._wakeup is not None
         for signum in dict.fromkeys(self._wakeup[0].recv(4096)):
             if signum in self._signals:
-                self._signals[signum]()
+                self._call(self._signals[signum])
 
     # -- running
 
@@ -167,21 +203,53 @@ class Reactor:
     def turn(self, timeout: float | None = None) -> None:
         """One turn. `timeout` bounds the wait, in seconds."""
         for hook in self._hooks:
-            hook()
-        for watch, events in self._wait(timeout):
-            if events & selectors.EVENT_READ and watch.read:
-                watch.read()
-            if events & selectors.EVENT_WRITE and watch.write:
-                watch.write()
+            self._call(hook)
+        patient = []
+        for ready in self._wait(timeout):
+            if ready[1].patient:
+                patient.append(ready)
+            else:
+                self._serve(*ready)
+        if patient:
+            # What is left over is ready in the next turn as well, in the same order perhaps.
+            start = self._patient_served % len(patient)
+            served = (patient[start:] + patient[:start])[:PATIENT_PER_TURN]
+            self._patient_served += len(served)
+            for ready in served:
+                self._serve(*ready)
         now = self.clock()
         while self._timers and self._timers[0].deadline <= now:
             callback = heapq.heappop(self._timers).callback
             if callback:
-                callback()
+                self._call(callback)
         if self._deferred:
-            self._deferred.popleft()()
+            self._call(self._deferred.popleft())
 
-    def _wait(self, timeout: float | None) -> list[tuple[_Watch, int]]:
+    def _serve(self, descriptor: int, watch: _Watch, events: int) -> None:
+        pause = 0.0
+        if events & selectors.EVENT_READ and watch.read:
+            pause = self._call(watch.read)
+        if events & selectors.EVENT_WRITE and watch.write and not pause:
+            pause = self._call(watch.write)
+        if pause:
+            self._rest(descriptor, watch, pause)
+
+    def _call(self, callback: Callback) -> float:
+        """For how many seconds it should not be called again; 0 unless it failed."""
+        try:
+            callback()
+        except Exception as fault:
+            return self.contain(_answering_for(callback), fault)
+        return 0.0
+
+    def contain(self, answering: object, fault: Exception) -> float:
+        """For an exception that nobody foresaw, caught where it does not harm others: let
+        `on_fault` deal with it, or raise it if there is none."""
+        if self.on_fault is None:
+            raise fault
+        return self.on_fault(answering, fault)
+
+    def _wait(self, timeout: float | None) -> list[tuple[int, _Watch, int]]:
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
         if self._always_ready or self._deferred or self._stopping:
@@ -189,8 +257,8 @@ class Reactor:
         elif self._timers:
             until_timer = max(0.0, self._timers[0].deadline - self.clock())
             timeout = until_timer if timeout is None else min(timeout, until_timer)
-        ready = [(key.data, events) for key, events in self._selector.select(timeout)]
-        ready += [(watch, watch.events) for watch in self._always_ready.values()]
+        ready = [(key.fd, key.data, events) for key, events in self._selector.select(timeout)]
+        ready += [(number, watch, watch.events) for number, watch in self._always_ready.items()]
         return ready
 
     def close(self) -> None:
@@ -208,6 +276,12 @@ class Reactor:
             for end in self._wakeup:
                 end.close()
             self._wakeup = None
+
+
+def _answering_for(callback: Callback) -> object:
+    while isinstance(callback, partial):
+        callback = callback.func
+    return getattr(callback, "__self__", None)
 
 
 def _noted(_signum: int, _frame: object) -> None:

@@ -5,7 +5,7 @@ for one member only is returned as a `Delivery` with its place in the order. Soc
 text of messages are not known here.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from hmac import compare_digest
 
@@ -137,7 +137,7 @@ class Room:
         self.epoch = 1
         self.messages = 0
         self._grace_seconds = grace_seconds
-        self._lost: dict[int, float] = {}
+        self._lost: OrderedDict[int, float] = OrderedDict()
         self._lost_of: dict[bytes | str, dict[int, None]] = {}
         self._crowded_out: list[Member] = []
         self._renewals: deque[_Renewal] = deque()
@@ -162,10 +162,7 @@ class Room:
         Raises:
             RefusedError: the name is taken or cannot be used, or the room is full.
         """
-        try:
-            name = normalize_name(name)
-        except UsageError as exc:
-            raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
+        name = self.usable_name(name)
         if name_key(name) in self._names:
             raise RefusedError(Reason.NAME_TAKEN, f"the name {name} is taken")
         if len(self._names) >= MAX_MEMBERS:
@@ -176,6 +173,17 @@ class Room:
         self._names[name_key(name)] = member
         self._newcomers.append(member)
         return member
+
+    def usable_name(self, name: str) -> str:
+        """The name as it will stand in the room, if nobody has it.
+
+        Raises:
+            RefusedError: it cannot be used.
+        """
+        try:
+            return normalize_name(name)
+        except UsageError as exc:
+            raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
 
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out; the others hear of it at the next tick."""

@@ -3,6 +3,7 @@
 Nothing is decided here that the core could decide; this connects.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -10,8 +11,9 @@ import time
 from functools import partial
 
 from chat import transcript
+from chat.admission import Admission, Turns
 from chat.budgets import Budgets
-from chat.connection import Connection
+from chat.connection import CROWDED, Connection
 from chat.console import Console
 from chat.errors import REASONS, ProtocolError, Reason, RefusedError
 from chat.kex import Offer, PrivateKey
@@ -19,9 +21,12 @@ from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     ACCEPT_PER_TURN,
     BEHIND,
+    FAULT_PAUSE_SECONDS,
     GRACE_SECONDS,
+    MAKE_ROOM_PER_TURN,
     MAX_ARRIVAL_WAIT_SECONDS,
-    MAX_HANDSHAKES,
+    MAX_PENDING,
+    MAX_PENDING_PER_SOURCE,
     MAX_SPLICES,
     MAX_TEXT_BYTES,
     RATE,
@@ -36,10 +41,30 @@ from chat.relaylog import RelayLog, Splice
 from chat.room import Delivery, Member, Room, bytes_again
 from chat.session import Established
 from chat.sockets import address_text, source_of
-from chat.wire import clip_text
+from chat.transport import Transport
+from chat.wire import Refused, clip_text
 
 LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
 """Endings that a member did not want: it may come back."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of `accept` that say that there is no room for another connection."""
+
+_PASSING = (
+    errno.ECONNABORTED,
+    errno.EINTR,
+    errno.EPROTO,
+    errno.EPERM,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+)
+"""Errors of `accept` that belong to one connection: the next one is another matter (accept(2))."""
+
+_REFUSAL = Refused(Reason.TIMEOUT, CROWDED).to_wire()
 
 
 class Server:
@@ -53,25 +78,33 @@ class Server:
         console: Console,
         grace_seconds: float = GRACE_SECONDS,
         rate: float = RATE,
+        pending: int = MAX_PENDING,
+        pending_per_source: int = MAX_PENDING_PER_SOURCE,
     ) -> None:
+        """`pending`: connections that are not members yet, in all and of one source."""
         self.reactor = reactor
         self.log = RelayLog(WINDOW_BYTES)
         self._room = Room(self.log, os.urandom, grace_seconds)
         self._budgets = Budgets(rate, grace_seconds, self.log.window_bytes) if rate else None
-        self._listener = listener
+        self._listeners = [listener]
         self._key = key
         self._console = console
         self._offer: Offer | None = None
         self._connections: set[Connection] = set()
         self._members: dict[int, Connection] = {}
+        self._admission: Admission[Connection] = Admission(pending, pending_per_source)
+        self._turns: Turns[Connection] = Turns()
+        self._deferred = False
         self._to_flush: set[Connection] = set()
         self._sent_end = 0
         self._behind: dict[Connection, float] = {}
         self._somebody_behind = False
         self._room_timer: Timer | None = None
         self._accepting = False
+        self._backlog = False
         self._exhausted = False
         self._terminating = False
+        self._no_tick_before = float("-inf")
         listener.setblocking(False)
         reactor.before_wait(self._before_wait)
 
@@ -79,7 +112,8 @@ class Server:
         """Serve until terminated."""
         self._accept_again()
         self.reactor.run()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     # -- connections come and go
 
@@ -94,47 +128,114 @@ class Server:
         if self._offer is not None and not self._offer.is_fresh(time.time()):
             self._offer = None
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        """Take who is waiting outside. Nobody is left there, since all wait in one line: where
+        places are short, a connection that has said nothing makes room, or the new one is closed.
+        Closing it is cheaper, so that is done with most when more come than can be taken in.
+        """
+        may_make_room = MAKE_ROOM_PER_TURN if self._backlog else ACCEPT_PER_TURN
+        self._backlog = True
         for _ in range(ACCEPT_PER_TURN):
-            if len(self._connections) - len(self._members) >= MAX_HANDSHAKES:
-                self._stop_accepting()
-                return
             try:
-                connected, address = self._listener.accept()
+                connected, address = listener.accept()
             except BlockingIOError:
-                self._exhausted = False
+                self._exhausted = self._backlog = False
                 return
-            except (InterruptedError, ConnectionAbortedError):
-                continue
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                if error.errno not in _PASSING and not self._go_on_accepting(error):
                     return
-                if not self._exhausted:
-                    self._console.show(transcript.OUT_OF_DESCRIPTORS)
-                self._exhausted = True
-                self._stop_accepting()
-                again = self.reactor.clock() + ACCEPT_PAUSE_SECONDS
-                self.reactor.call_at(again, self._accept_again)
-                return
-            host, port = address[:2]
-            self._connections.add(
-                Connection(self, connected, address_text(host, port), source_of(host))
-            )
+                continue
+            try:
+                host, port = address[:2]
+                may_make_room -= self._take_in(connected, host, port, may_make_room > 0)
+            except Exception as fault:
+                connected.close()
+                self.reactor.contain(self, fault)
+
+    def _take_in(self, connected: socket.socket, host: str, port: int, may_make_room: bool) -> bool:
+        """Take a connection in, or close it if there is no place. Whether another had to go."""
+        address, source = address_text(host, port), source_of(host)
+        idle = None
+        if self._admission.is_full(source):
+            idle = self._admission.oldest_idle(source) if may_make_room else None
+            if idle is None:
+                self._refuse(connected, address, source)
+                return False
+            self._make_room(idle)
+        connection = Connection(self, connected, address, source)
+        try:
+            self._connections.add(connection)
+            self._admission.add(connection, source)
+            connection.open()
+        except Exception as fault:
+            self.reactor.contain(connection, fault)
+        return idle is not None
+
+    def _go_on_accepting(self, error: OSError) -> bool:
+        """After an error that may last: whether to go on at once, or only after a pause."""
+        if error.errno in _EXHAUSTED:
+            idle = self._admission.oldest_idle()
+            if idle is not None:
+                self._make_room(idle)
+                return True
+            if not self._exhausted:
+                self._console.show(transcript.OUT_OF_DESCRIPTORS)
+            self._exhausted = True
+        else:
+            self.reactor.contain(self, error)
+        self._stop_accepting()
+        self.reactor.call_at(self.reactor.clock() + ACCEPT_PAUSE_SECONDS, self._accept_again)
+        return False
+
+    def _refuse(self, connected: socket.socket, address: str, source: str) -> None:
+        with contextlib.suppress(OSError):
+            connected.setblocking(False)
+            connected.send(_REFUSAL)
+        connected.close()
+        self._console.refused(transcript.refused(address, CROWDED), source)
+
+    def _make_room(self, idle: Connection) -> None:
+        try:
+            idle.make_room()
+        except Exception as fault:
+            self.reactor.contain(idle, fault)
 
     def _stop_accepting(self) -> None:
         self._accepting = False
-        self.reactor.unwatch(self._listener.fileno())
+        for listener in self._listeners:
+            self.reactor.unwatch(listener.fileno())
 
     def _accept_again(self) -> None:
         if not self._accepting and not self._terminating:
             self._accepting = True
-            self.reactor.watch_read(self._listener.fileno(), self._accept)
+            for listener in self._listeners:
+                self.reactor.watch_read(listener.fileno(), partial(self._accept, listener))
+
+    def await_turn(self, connection: Connection) -> None:
+        """Let a connection shake hands when it is its turn: one a turn of the loop, so that what
+        members say comes first, and one source after the other."""
+        self._admission.set_busy(connection)
+        self._turns.add(connection, connection.source)
+        if not self._deferred:
+            self._deferred = True
+            self.reactor.defer(self._shake_hands)
+
+    def _shake_hands(self) -> None:
+        self._deferred = bool(self._turns)
+        if not self._turns:
+            return
+        self.reactor.defer(self._shake_hands)
+        connection = self._turns.take()
+        try:
+            connection.take_turn()
+        except Exception as fault:
+            self.reactor.contain(connection, fault)
 
     def let_in(self, connection: Connection, client: Established) -> None:
         """A client has proved who it is: it comes in, at once or, if its key or its source comes
         too often, later."""
         if self._budgets is None:
-            self._admit(connection, client)
+            self.admit(connection, client)
             return
         now = self.reactor.clock()
         account = self._budgets.open(client.public_key.digest, connection.source, now)
@@ -146,18 +247,15 @@ class Server:
             connection.drop(Reason.LOST, transcript.COMES_TOO_OFTEN)
         elif wait > 0:
             connection.hold(wait)
-            self.reactor.call_at(now + wait, partial(self._admit, connection, client))
+            self.reactor.call_at(now + wait, partial(connection.enter, client))
         else:
-            self._admit(connection, client)
+            self.admit(connection, client)
 
-    def _admit(self, connection: Connection, client: Established) -> None:
+    def admit(self, connection: Connection, client: Established) -> None:
         """A client comes back to its place, becomes a member, or is told why not."""
-        if connection.transport.finishing:
-            return
         fingerprint = client.public_key.digest
         if client.resume is None or not self._resume(connection, client.resume, fingerprint):
             self._join(connection, client.name, fingerprint)
-        self._accept_again()
 
     def _resume(self, connection: Connection, request: Resume, fingerprint: bytes) -> bool:
         resumed = self._room.resume(request, fingerprint, self.reactor.clock())
@@ -174,11 +272,12 @@ class Server:
         return True
 
     def _join(self, connection: Connection, name: str, fingerprint: bytes) -> None:
-        namesake = self._room.find(name)
-        if namesake is not None and namesake.fingerprint == fingerprint:
-            self._take_over(namesake)
-            self._room.leave(namesake, Reason.REPLACED)
         try:
+            name = self._room.usable_name(name)
+            namesake = self._room.find(name)
+            if namesake is not None and namesake.fingerprint == fingerprint:
+                self._take_over(namesake)
+                self._room.leave(namesake, Reason.REPLACED)
             member = self._room.join(name, fingerprint, time.time())
         except RefusedError as refusal:
             connection.drop(refusal.reason, str(refusal))
@@ -191,6 +290,7 @@ class Server:
         connection.member = member
         member.source = connection.source
         self._members[member.id] = connection
+        self._admission.remove(connection)
 
     def _exit(self, member: Member) -> Connection | None:
         connection = self._members.pop(member.id, None)
@@ -203,7 +303,14 @@ class Server:
         """A member is here anew: its old connection, dead perhaps without our knowing, goes."""
         old = self._exit(member)
         if old is not None:
-            old.drop(Reason.REPLACED)
+            self._drop(old, Reason.REPLACED)
+
+    def _drop(self, connection: Connection, reason: Reason) -> None:
+        """Drop a connection on behalf of something else, which must not suffer if that fails."""
+        try:
+            connection.drop(reason)
+        except Exception as fault:
+            self.reactor.contain(connection, fault)
 
     def part(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection ends. Who lost it keeps the membership for a while; for others it ends, too,
@@ -212,25 +319,75 @@ class Server:
         if self._terminating or reason is Reason.REPLACED:
             return
         if member is None:
-            self._console.show(transcript.refused(connection.address, text or REASONS[reason]))
+            self._part_guest(connection, reason, text)
             return
+        kept = reason in LOSSES and self._room.suspend(member, self.reactor.clock())
+        if not kept:
+            self._room.leave(member, Reason.LOST if reason in LOSSES else reason)
         self._exit(member)
-        if reason in LOSSES and self._room.suspend(member, self.reactor.clock()):
+        if kept:
             self._console.show(transcript.vanished(member.name, text or REASONS[reason]))
         else:
-            self._room.leave(member, Reason.LOST if reason in LOSSES else reason)
             self._console.show(transcript.left(member.name, reason, text))
+
+    def _part_guest(self, connection: Connection, reason: Reason, text: str) -> None:
+        self._turns.remove(connection, connection.source)
+        self._admission.set_idle(connection)
+        if reason is not Reason.LOST:
+            line = transcript.refused(connection.address, text or REASONS[reason])
+        elif connection.spoke:
+            line = transcript.went_away(connection.address, text or REASONS[reason])
+        else:
+            # It wanted to see whether somebody listens here, as monitoring does all day long.
+            return
+        self._console.refused(line, connection.source)
 
     def forget(self, connection: Connection) -> None:
         """A connection's socket is closed."""
         self._connections.discard(connection)
         self._to_flush.discard(connection)
         if self._budgets is not None and connection.account is not None:
-            self._budgets.close(connection.account, self.reactor.clock())
+            account, connection.account = connection.account, None
+            self._budgets.close(account, self.reactor.clock())
+        self._admission.remove(connection)
+        self._turns.remove(connection, connection.source)
         if self._terminating and not self._connections:
             self.reactor.stop()
         elif not self._accepting:
             self._accept_again()
+
+    # -- when this program is at fault
+
+    def on_fault(self, answering: object, fault: Exception) -> float:
+        """Deal with an exception that nobody foresaw, for the reactor: it is written down, and if a
+        connection answers for it, that connection ends and no other."""
+        connection = answering.owner if isinstance(answering, Transport) else answering
+        closed = ""
+        if isinstance(connection, Connection):
+            closed = connection.member.name if connection.member else connection.address
+        with contextlib.suppress(Exception):
+            self._console.fault(fault, closed)
+        if isinstance(connection, Connection):
+            self._abandon(connection)
+        return FAULT_PAUSE_SECONDS
+
+    def _abandon(self, connection: Connection) -> None:
+        """Close a connection of which nothing is certain any more: no step relies on another."""
+        member = connection.member
+        for step in (
+            partial(self.part, connection, Reason.LOST, "an error in the server"),
+            connection.transport.close,
+            partial(self.forget, connection),
+        ):
+            try:
+                step()
+            except Exception as fault:
+                with contextlib.suppress(Exception):
+                    self._console.fault(fault)
+        if member is not None and self._members.get(member.id) is connection:
+            del self._members[member.id]
+        self._connections.discard(connection)
+        self._to_flush.discard(connection)
 
     # -- what is said
 
@@ -283,11 +440,14 @@ class Server:
             connection = self._members.get(delivery.member.id)
             if connection is None:
                 continue
-            cursor = connection.transport.cursor
-            if not cursor.following:
-                cursor.follow(delivery.at)
-            sealed = partial(connection.session.seal, *delivery.controls)
-            self.splice(connection, sealed, delivery.at)
+            try:
+                cursor = connection.transport.cursor
+                if not cursor.following:
+                    cursor.follow(delivery.at)
+                sealed = partial(connection.session.seal, *delivery.controls)
+                self.splice(connection, sealed, delivery.at)
+            except Exception as fault:
+                self.reactor.contain(connection, fault)
 
     def _before_wait(self) -> None:
         """Everything that happened in this turn leaves in as few sends as can be. Sending shows
@@ -296,8 +456,7 @@ class Server:
             if not self._terminating:
                 self._tick()
             self._fan_out()
-            while self._to_flush:
-                self._to_flush.pop().transport.flush()
+            self._flush()
             if self.log.surplus and not self._terminating:
                 self._trim()
             if self._sent_end == self.log.end:
@@ -306,9 +465,16 @@ class Server:
 
     def _tick(self) -> None:
         now = self.reactor.clock()
-        for member in self._room.end_grace(now):
-            self._console.show(transcript.left(member.name, Reason.LOST))
-        self._deliver(self._room.tick(now))
+        if now < self._no_tick_before:
+            return
+        try:
+            for member in self._room.end_grace(now):
+                self._console.show(transcript.left(member.name, Reason.LOST))
+            self._deliver(self._room.tick(now))
+        except Exception as fault:
+            # What is due stays due: do not try it in every turn, and do not stop the talk for it.
+            self._no_tick_before = now + FAULT_PAUSE_SECONDS
+            self.reactor.contain(self, fault)
 
     def _fan_out(self) -> None:
         """Send what is new: one `send` each, and the same bytes, to all who have had everything
@@ -321,32 +487,45 @@ class Server:
         behind, threshold = self._behind, self._sent_end - self.log.window_bytes * BEHIND
         self._behind, now = {}, self.reactor.clock()
         for connection in list(self._members.values()):
-            transport = connection.transport
-            cursor = transport.cursor
-            if cursor.offset == start and cursor.at_log:
-                sent = transport.try_send(data)
-                if sent == size:
-                    cursor.offset += size
-                    continue
-                cursor.offset += sent or 0
-            if not transport.writing:
-                transport.flush()
-            if cursor.offset < threshold and cursor.following:
-                self._behind[connection] = behind.get(connection, now)
+            try:
+                transport = connection.transport
+                cursor = transport.cursor
+                if cursor.offset == start and cursor.at_log:
+                    sent = transport.try_send(data)
+                    if sent == size:
+                        cursor.offset += size
+                        continue
+                    cursor.offset += sent or 0
+                if not transport.writing:
+                    transport.flush()
+                if cursor.offset < threshold and cursor.following:
+                    self._behind[connection] = behind.get(connection, now)
+            except Exception as fault:
+                self.reactor.contain(connection, fault)
         oldest = now - SILENCE_SECONDS
         self._somebody_behind = any(since >= oldest for since in self._behind.values())
+
+    def _flush(self) -> None:
+        while self._to_flush:
+            connection = self._to_flush.pop()
+            try:
+                connection.transport.flush()
+            except Exception as fault:
+                self.reactor.contain(connection, fault)
 
     def _trim(self) -> None:
         start = self.log.start_after_trim()
         for connection in list(self._members.values()):
             cursor = connection.transport.cursor
             if cursor.following and cursor.offset < start:
-                connection.drop(Reason.TOO_SLOW)
+                self._drop(connection, Reason.TOO_SLOW)
         # What was appended since, of those who were cut off, is for the next time.
         self.log.trim(start)
 
     def _set_room_timer(self) -> None:
         deadline = self._room.deadline
+        if deadline is not None:
+            deadline = max(deadline, self._no_tick_before)
         if self._room_timer is not None:
             if self._room_timer.callback is not None and self._room_timer.deadline == deadline:
                 return
@@ -375,12 +554,15 @@ class Server:
         if self._terminating or not self._connections:
             self.reactor.stop()
             return
-        self._room.close()
-        self._before_wait()
+        try:
+            self._room.close()
+            self._before_wait()
+        except Exception as fault:
+            self.reactor.contain(self, fault)
         self._terminating = True
         self._stop_accepting()
         for connection in list(self._connections):
-            connection.drop(Reason.CLOSING)
+            self._drop(connection, Reason.CLOSING)
         if not self._connections:
             self.reactor.stop()
 
@@ -391,7 +573,7 @@ class Server:
             return False
         connection = self._members.get(member.id)
         if connection is not None:
-            connection.drop(Reason.KICKED)
+            self._drop(connection, Reason.KICKED)
         else:
             self._room.leave(member, Reason.KICKED)
             self._console.show(transcript.left(member.name, Reason.KICKED))

@@ -14,6 +14,7 @@ from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
 from chat.errors import ProtocolError, Reason
 from chat.limits import (
+    FIRST_FRAME_SECONDS,
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_FRAME_BYTES,
@@ -276,22 +277,37 @@ class _SentSessionKey:
 
 
 class ServerSession(Session):
-    """A session at the server: HELLO goes out at once; AWAIT_PUBKEY, SEND_SESSION_KEY, RELAY."""
+    """A session at the server: HELLO goes out at once; AWAIT_PUBKEY, SEND_SESSION_KEY, RELAY.
 
-    __slots__ = ("_handshake", "_offer")
+    Looking into PUBKEY costs a millisecond or two. Who wants to choose the moment asks
+    `completes_first_frame` before `receive`; from then on the client has done its part in time.
+    """
+
+    __slots__ = ("_first_frame_came", "_handshake", "_offer")
 
     def __init__(self, offer: kex.Offer, random_bytes: RandomBytes, now: float) -> None:
         super().__init__(State.AWAIT_PUBKEY, random_bytes, now)
         self._offer: kex.Offer | None = offer
+        self._first_frame_came = False
         self._handshake: _SentSessionKey | None = None
         self._out = _hello_of(offer).to_wire()
 
     @property
     def deadline(self) -> float:
-        """The end of the handshake; afterwards, the end of our patience with a silent member."""
+        """The end of our patience: with a client that says nothing, with the handshake, and then
+        with a silent member."""
         if self.state is State.RELAY:
             return self.heard_at + SILENCE_SECONDS
+        if self.state is State.AWAIT_PUBKEY and not self._first_frame_came:
+            return self._started_at + FIRST_FRAME_SECONDS
         return self._started_at + HANDSHAKE_SECONDS
+
+    def completes_first_frame(self, data: bytes) -> bool:
+        """Whether with these bytes the client's first frame is there, to be received soon."""
+        if self.state is not State.AWAIT_PUBKEY:
+            return False
+        self._first_frame_came = self._first_frame_came or self._reader.would_yield(data)
+        return self._first_frame_came
 
     def _on_deadline(self, now: float) -> list[SessionEvent]:
         if self.state is State.RELAY:

@@ -9,6 +9,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from chat.errors import TransportError
@@ -19,6 +20,7 @@ _SOURCE_PREFIX_BITS = 64
 """Whoever has one IPv6 address usually has the whole /64 that it is in (RFC 6177)."""
 
 
+@lru_cache(maxsize=1024)
 def _address_of(host: str) -> IPv4Address | IPv6Address:
     """The address that a socket's peer has; an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2)
     as IPv4."""
@@ -33,6 +35,7 @@ def address_text(host: str, port: int) -> str:
     return f"{address}:{port}" if isinstance(address, IPv4Address) else f"[{host}]:{port}"
 
 
+@lru_cache(maxsize=1024)
 def source_of(host: str) -> str:
     """Where a connection comes from, as far as limits go: an IPv4 address, or an IPv6 /64."""
     address = _address_of(host)

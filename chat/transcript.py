@@ -129,6 +129,35 @@ def refused(address: str, text: str) -> str:
     return trouble(f"{address} was refused: {in_line(text)}.")
 
 
+def went_away(address: str, text: str) -> str:
+    return trouble(f"{address} went away: {in_line(text)}.")
+
+
+def many_refused(count: int, source: str, from_there: int) -> str:
+    """`source` is where most of them came from."""
+    if count == 1:
+        return trouble(f"1 more connection, from {source}, was refused or went away.")
+    where = f"all from {source}" if from_there == count else f"{from_there} of them from {source}"
+    return trouble(f"{count} more connections were refused or went away, {where}.")
+
+
+def fault(kinds: Iterable[tuple[str, Iterable[str]]], closed: str) -> list[str]:
+    """An error in this program: for each exception its kind and its frames. `closed` is whose
+    connection was closed for it, if anybody's."""
+    lines = [trouble("There is an error in this program; please report it. The server goes on.")]
+    if closed:
+        lines.append(f"{INDENT}The connection of {in_line(closed)} was closed.")
+    for kind, frames in kinds:
+        lines += [f"{INDENT}{in_line(frame)}" for frame in frames]
+        lines.append(f"{INDENT}{in_line(kind)}")
+    return lines
+
+
+def faults_again(count: int) -> str:
+    times = "once" if count == 1 else f"{count} times"
+    return trouble(f"Errors in this program that are shown above came again {times}.")
+
+
 def member_line(name: str, since: float, key_digest: bytes) -> str:
     return good(f"{in_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
 

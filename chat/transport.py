@@ -27,21 +27,27 @@ class Owner(Protocol):
 
 class Transport:
     """See the module's text. The stream that goes out is the cursor's; `writing` is whether it
-    waits for the socket to take more."""
+    waits for the socket to take more. `patient` is whether reading lets others go first."""
 
     __slots__ = (
         "_finishing",
-        "_owner",
         "_reactor",
         "_socket",
         "cursor",
+        "owner",
+        "patient",
         "read_bytes",
         "send",
         "writing",
     )
 
     def __init__(
-        self, reactor: Reactor, connected: socket.socket, log: RelayLog, owner: Owner
+        self,
+        reactor: Reactor,
+        connected: socket.socket,
+        log: RelayLog,
+        owner: Owner,
+        patient: bool = False,
     ) -> None:
         connected.setblocking(False)
         # Some systems refuse where the peer is gone already, which shows soon enough.
@@ -50,13 +56,14 @@ class Transport:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._reactor = reactor
         self._socket = connected
-        self._owner = owner
+        self.owner = owner
         self._finishing: Timer | None = None
         self.writing = False
+        self.patient = patient
         self.cursor = Cursor(log)
         self.read_bytes = READ_BYTES
         self.send = connected.send
-        reactor.watch_read(connected.fileno(), self._on_readable)
+        self._watch()
 
     @property
     def finishing(self) -> bool:
@@ -70,7 +77,10 @@ class Transport:
 
     def resume_reading(self) -> None:
         if not self.finishing:
-            self._reactor.watch_read(self._socket.fileno(), self._on_readable)
+            self._watch()
+
+    def _watch(self) -> None:
+        self._reactor.watch_read(self._socket.fileno(), self._on_readable, self.patient)
 
     def flush(self) -> None:
         """Send what there is, as far as the kernel takes it; the rest when it takes more."""
@@ -105,7 +115,7 @@ class Transport:
         if self.finishing:
             return
         self._finishing = self._reactor.call_at(self._reactor.clock() + seconds, self.close)
-        self._reactor.watch_read(self._socket.fileno(), self._on_readable)
+        self._watch()
         self.flush()
 
     def close(self) -> None:
@@ -116,7 +126,7 @@ class Transport:
             self._finishing.cancel()
         self._reactor.unwatch(self._socket.fileno())
         self._socket.close()
-        self._owner.closed()
+        self.owner.closed()
 
     def _shut_down(self) -> None:
         try:
@@ -134,9 +144,9 @@ class Transport:
         if not data:
             self._lose()
         elif not self.finishing:
-            self._owner.received(data)
+            self.owner.received(data)
 
     def _lose(self) -> None:
         if not self.finishing:
-            self._owner.receive_eof()
+            self.owner.receive_eof()
         self.close()

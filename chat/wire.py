@@ -329,6 +329,14 @@ class FrameReader:
             start = end
         self._rest = data[start:]
 
+    def would_yield(self, data: bytes) -> bool:
+        """Whether a whole frame is there with this; `feed` will tell if it cannot be one."""
+        joined = self._rest + data if self._rest else data
+        try:
+            return self._frame_end(joined, 0) <= len(joined)
+        except ProtocolError:
+            return False
+
     @property
     def inside_frame(self) -> bool:
         """Whether part of a frame has arrived and part of it has not."""

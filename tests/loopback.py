@@ -212,10 +212,12 @@ class Wire:
             self.socket.close()
 
 
-def dial(address: tuple[str, int]) -> socket.socket:
+def dial(address: tuple[str, int], source: str = "") -> socket.socket:
     """A connected socket with a small receive buffer, so that a slow reader is noticed soon."""
     connected = socket.socket()
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    if source:
+        connected.bind((source, 0))
     connected.connect(address)
     return connected
 
@@ -337,8 +339,17 @@ class Hall:
         self._wires: list[Wire] = []
         self._seats: list[Seat] = []
         self._cables: list[Cable] = []
+        self.contains_faults = False
+        """Whether faults of the server are dealt with as in the program; otherwise they are raised,
+        so that no test passes over them."""
+        self.reactor.on_fault = self._on_fault
         with contextlib.suppress(NotRunError):
             self.server.run()
+
+    def _on_fault(self, answering: object, fault: Exception) -> float:
+        if not self.contains_faults:
+            raise fault
+        return self.server.on_fault(answering, fault)
 
     def until(self, condition: Callable[[], object]) -> None:
         """Take turns until the condition holds."""
@@ -372,9 +383,9 @@ class Hall:
         self._wires.append(wire)
         return wire
 
-    def knock(self, name: str, key_name: str = "ira") -> Peer:
-        """Somebody who begins to join."""
-        peer = Peer(self.reactor, dial(self.address), name, key_name)
+    def knock(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
+        """Somebody who begins to join, from an address if that matters."""
+        peer = Peer(self.reactor, dial(self.address, source), name, key_name)
         self._wires.append(peer)
         return peer
 

@@ -11,6 +11,8 @@ from chat.limits import (
     DEFAULT_RSA_BITS,
     GRACE_SECONDS,
     MAX_NAME_CHARS,
+    MAX_PENDING,
+    MAX_PENDING_PER_SOURCE,
     PATIENCE_SECONDS,
     RATE,
 )
@@ -71,6 +73,8 @@ MISUSE = [
     (["server", "--grace", "inf"], A_NUMBER),
     (["server", "--rate", "1e3"], A_NUMBER),
     (["server", "--rate", ""], A_NUMBER),
+    (["server", "--pending", "0"], "a whole number is expected, from 1 to 999999"),
+    (["server", "--pending-per-source", "1.5"], "argument --pending-per-source: "),
     (["server", "--color", "never"], "unrecognized arguments: --color"),
     (["client"], "the following arguments are required: host, port, name"),
     (["client", "localhost"], "the following arguments are required: port, name"),
@@ -151,6 +155,8 @@ SERVER = {
     "port": DEFAULT_PORT,
     "grace": GRACE_SECONDS,
     "rate": RATE,
+    "pending": MAX_PENDING,
+    "pending_per_source": MAX_PENDING_PER_SOURCE,
     **KEYS,
 }
 SEND = {"role": "send", "text": "Hi", **DESTINATION, **KEYS}
@@ -164,6 +170,10 @@ JOIN = ["client", "localhost", "9443", "Ira"]
         (["server", "-p", "0", "--host", "::"], SERVER | {"port": 0, "host": "::"}),
         (["server", "--port", "65535"], SERVER | {"port": 65_535}),
         (["server", "--grace", "0.5", "--rate", "0"], SERVER | {"grace": 0.5, "rate": 0}),
+        (
+            ["server", "--pending", "50", "--pending-per-source", "5"],
+            SERVER | {"pending": 50, "pending_per_source": 5},
+        ),
         (JOIN, CLIENT),
         ([*JOIN[:3], "Z\u030cofia"], CLIENT | {"name": "\u017dofia"}),
         ([*JOIN, "--color", "always"], CLIENT | {"color": "always"}),

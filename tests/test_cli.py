@@ -15,7 +15,7 @@ from Cryptodome.PublicKey import RSA
 
 from chat.__main__ import _PROGRAMS, main
 from chat.kex import Offer
-from chat.limits import MAX_HANDSHAKES, MAX_MEMBERS, SPARE_DESCRIPTORS
+from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
 from chat.wire import PROTOCOL, Hello
 from tests.helpers import key
 from tests.processes import CHAT, DEADLINE_SECONDS, Result, Stage, free_port, place_key
@@ -167,6 +167,38 @@ def test_what_the_system_refuses_is_told_in_a_line(
     assert capsys.readouterr() == ("", "chat: error: too many open files\n")
 
 
+FAULTY = """
+import sys
+from chat.__main__ import main
+from chat.connection import Connection
+
+received, faults = Connection.received, [ZeroDivisionError("the key is 0x5eC8E7")]
+
+def faulty(connection, data):
+    if faults and connection.member is not None:
+        raise faults.pop()
+    received(connection, data)
+
+Connection.received = faulty
+sys.exit(main())
+"""
+
+
+def test_error_in_the_server_costs_nobody_a_message(stage: Stage) -> None:
+    """It is written down; the connection that it ended comes back, and nothing is lost."""
+    keys = stage.keys("server", "server")
+    server = stage.run([sys.executable, "-c", FAULTY, "server", "--port", "0", *keys])
+    server.expect("[+] Running on port: ", "[+] Fingerprint: ", "\n")
+    port = server.out.partition("port: ")[2].partition("\n")[0]
+    send = stage.start("send", "127.0.0.1", port, "Ira", "hello", *stage.keys("client", "ira"))
+    assert send.end().status == 0
+    server.expect("[!] There is an error in this program", "ZeroDivisionError", "[+] Ira is back.")
+    server.type("TERMINATE")
+    status, out, err = server.end()
+    assert (status, err) == (0, "")
+    assert "0x5eC8E7" not in out
+
+
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of others cannot be seen here")
 @pytest.mark.parametrize("limit", ["-Sn 256", "-n 256"], ids=["soft", "hard"])
 def test_server_takes_as_many_descriptors_as_it_may(stage: Stage, limit: str) -> None:
@@ -178,7 +210,7 @@ def test_server_takes_as_many_descriptors_as_it_may(stage: Stage, limit: str) ->
     if hard == 256:
         assert soft == 256
     else:
-        assert soft == min(hard, MAX_MEMBERS + MAX_HANDSHAKES + SPARE_DESCRIPTORS)
+        assert soft == min(hard, MAX_MEMBERS + MAX_PENDING + SPARE_DESCRIPTORS)
     server.type("TERMINATE")
     assert server.end().status == 0
 

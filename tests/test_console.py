@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import chat.terminal
 from chat import transcript
 from chat.console import Console
-from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND
+from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
 from chat.reactor import Reactor
 from chat.room import Member
 from chat.terminal import LineOutput
@@ -325,6 +325,47 @@ def test_every_message_is_counted_in_few_lines(steps: list[tuple[float, int]]) -
         assert sum(lines) == sum(count for _, count in steps)
         elapsed = sum(seconds for seconds, _ in steps) + 1
         assert len(lines) <= (MESSAGE_LINES_PER_SECOND + 1) * (elapsed + 1)
+
+
+# -- connections that came to nothing
+
+
+def test_refusals_are_shown_one_by_one_while_they_are_few(desk: Desk) -> None:
+    for number in range(REFUSAL_LINES_PER_SECOND):
+        desk.console.refused(transcript.refused(f"192.0.2.1:{number}", "so"), "192.0.2.1")
+    shown = desk.wait(0)
+    assert shown == [
+        f"[!] 192.0.2.1:{number} was refused: so." for number in range(REFUSAL_LINES_PER_SECOND)
+    ]
+    assert desk.wait(2) == []
+
+
+def test_flood_of_refusals_gives_one_line_a_second_that_names_most_of_them(desk: Desk) -> None:
+    lines: list[str] = []
+    for _ in range(50):
+        for source in ("192.0.2.1", "192.0.2.1", "2001:db8::/64"):
+            desk.console.refused("[!] one of many", source)
+        lines += desk.wait(0.1)
+    lines += desk.wait(1)
+    single = lines.count("[!] one of many")
+    sums = [line for line in lines if line != "[!] one of many"]
+    assert single == REFUSAL_LINES_PER_SECOND
+    assert len(sums) <= 6
+    found = [
+        re.fullmatch(r"\[!\] (\d+) more .*, (\d+) of them from 192.0.2.1.", one) for one in sums
+    ]
+    assert single + sum(int(match[1]) for match in found if match) == 150
+    assert desk.console._refused_from.total() == 0
+
+
+def test_messages_and_refusals_are_summed_up_apart(desk: Desk) -> None:
+    for _ in range(REFUSAL_LINES_PER_SECOND + 1):
+        desk.console.refused("[!] one of many", "192.0.2.1")
+    desk.wait(0)
+    desk.console.exchanged(1)
+    assert messages(desk.wait(0)) == [1]
+    desk.console.close()
+    assert "[!] 1 more connection, from 192.0.2.1, was refused or went away." in desk.screen.lines()
 
 
 # -- a screen that nobody reads

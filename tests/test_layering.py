@@ -16,9 +16,10 @@ PACKAGE = Path(chat.__file__).parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 RANKS = {
+    "limits": -1,
     "errors": 0,
     "budgets": 1,
-    "limits": 0,
+    "admission": 0,
     "reactor": 0,
     "relaylog": 0,
     "folders": 1,
@@ -28,6 +29,7 @@ RANKS = {
     "wire": 1,
     "cipher": 1,
     "terminal": 1,
+    "faults": 1,
     "sockets": 1,
     "transport": 1,
     "happenings": 1,
@@ -74,6 +76,8 @@ PURE = [
     "epochs",
     "happenings",
     "budgets",
+    "admission",
+    "faults",
 ]
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

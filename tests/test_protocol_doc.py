@@ -150,6 +150,7 @@ LIMITS = [
     ("3.2 Padding", "all padded to {} bytes", limits.MIN_PADDED_BYTES),
     ("3.3 What is sealed under what", "the frame's first {} bytes", ROOM_HEADER_BYTES),
     ("4.1 States", "Each session has {} seconds", limits.HANDSHAKE_SECONDS),
+    ("4.1 States", "within {} seconds of the connection", limits.FIRST_FRAME_SECONDS),
     ("4.2 HELLO", "not-after = now + {} ", limits.SHARE_SECONDS),
     ("4.2 HELLO", "more than {} seconds past", limits.SHARE_SKEW_SECONDS),
     ("4.4 SESSION_KEY", "The server makes {} random bytes r", limits.SESSION_KEY_BYTES),
@@ -181,6 +182,7 @@ LIMITS = [
     ("6.7 Too fast, too slow", "or {} of its address", limits.MAX_LOST_OF_SOURCE),
     ("7. Names and text", "has 1 to {} characters", limits.MAX_NAME_CHARS),
     ("9. Rejections", "no RELAY within {} seconds", limits.HANDSHAKE_SECONDS),
+    ("9. Rejections", "no whole first frame within {} seconds", limits.FIRST_FRAME_SECONDS),
     ("11. What is not protected", "{} MiB of sealed log", limits.WINDOW_BYTES / 2**20),
 ]
 

@@ -5,10 +5,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from chat.limits import PATIENT_PER_TURN
 from chat.reactor import Callback, Reactor
 from tests.helpers import FakeClock
 
@@ -545,3 +547,125 @@ def test_hook_that_stops_the_loop_keeps_it_from_waiting() -> None:
     reactor.run()
     reactor.close()
     assert waited == []
+
+
+# -- who can wait
+
+
+def test_those_who_can_wait_come_last_and_each_has_its_turn(
+    reactor: Reactor, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """However many of them are always ready, and in whichever order the system tells them."""
+    call, count = Calls(), 3 * PATIENT_PER_TURN + 1
+    with contextlib.ExitStack() as stack:
+        for number in range(count):
+            ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
+            theirs.send(b"x")
+            reactor.watch_read(ours.fileno(), call(f"patient {number}"), patient=True)
+        reactor.watch_read(ready_socket(pair), call("urgent"))
+        for _ in range(4):
+            before = len(call.made)
+            reactor.turn(0)
+            made = call.made[before:]
+            assert made[0] == "urgent"
+            assert len(made) == 1 + PATIENT_PER_TURN
+    assert len(set(call.made)) == 1 + count
+
+
+# -- faults
+
+
+class Broken:
+    """Something whose callbacks always fail, and whoever deals with it."""
+
+    PAUSE = 1.0
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.calls = 0
+        self.told: list[object] = []
+        reactor.on_fault = self.on_fault
+
+    def on_fault(self, answering: object, _fault: Exception) -> float:
+        self.told.append(answering)
+        return self.PAUSE
+
+    def fail(self) -> None:
+        self.calls += 1
+        raise RuntimeError
+
+
+def test_callback_that_fails_does_not_end_the_turn(
+    reactor: Reactor, clock: FakeClock, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    broken, call = Broken(reactor), Calls()
+    for callback in (broken.fail, call("hook")):
+        reactor.before_wait(callback)
+    for callback in (broken.fail, call("timer")):
+        reactor.call_at(clock.now, callback)
+    reactor.watch_write(pair[0].fileno(), partial(broken.fail))
+    reactor.watch_write(pair[1].fileno(), call("write"))
+    reactor.defer(broken.fail)
+    reactor.turn()
+    assert call.made == ["hook", "write", "timer"]
+    assert broken.told == [broken] * 4
+
+
+def ready_socket(pair: tuple[socket.socket, socket.socket]) -> int:
+    pair[1].send(b"x")
+    return pair[0].fileno()
+
+
+def always_ready(_pair: tuple[socket.socket, socket.socket]) -> int:
+    return os.open(os.devnull, os.O_RDWR)
+
+
+@pytest.mark.parametrize("ready", [ready_socket, always_ready])
+def test_descriptor_whose_callback_fails_is_left_alone_for_a_while(
+    reactor: Reactor,
+    clock: FakeClock,
+    pair: tuple[socket.socket, socket.socket],
+    ready: Callable[[tuple[socket.socket, socket.socket]], int],
+) -> None:
+    broken = Broken(reactor)
+    descriptor = ready(pair)
+    reactor.watch_read(descriptor, broken.fail)
+    for _ in range(5):
+        reactor.turn(0)
+    assert broken.calls == 1
+    # Even if somebody asks for it meanwhile.
+    reactor.watch_read(descriptor, broken.fail)
+    clock.advance(Broken.PAUSE - 0.001)
+    reactor.turn(0)
+    assert broken.calls == 1
+    clock.advance(0.001)
+    for _ in range(5):
+        reactor.turn(0)
+    assert broken.calls == 2
+    reactor.unwatch(descriptor)
+    clock.advance(Broken.PAUSE)
+    for _ in range(5):
+        reactor.turn(0)
+    assert broken.calls == 2
+
+
+def test_new_descriptor_with_the_number_of_one_that_failed_is_not_left_alone(
+    reactor: Reactor, clock: FakeClock
+) -> None:
+    broken, call = Broken(reactor), Calls()
+    old = socket.socketpair()
+    number = ready_socket(old)
+    reactor.watch_read(number, broken.fail)
+    reactor.turn(0)
+    reactor.unwatch(number)
+    for end in old:
+        end.close()
+    with contextlib.ExitStack() as stack:
+        fresh = [stack.enter_context(end) for end in socket.socketpair()]
+        assert number in [end.fileno() for end in fresh]
+        for end in fresh:
+            reactor.watch_write(end.fileno(), call("new"))
+        reactor.turn(0)
+        clock.advance(Broken.PAUSE)
+        reactor.turn(0)
+        assert call.made == ["new"] * 4
+        assert broken.calls == 1

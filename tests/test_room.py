@@ -1,7 +1,8 @@
 """The room at the server: who is in, epochs and their keys, and what is appended to the log."""
 
+import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -618,6 +619,33 @@ def test_when_too_many_of_one_key_or_source_are_lost_the_first_of_them_leaves(
     bench.now += GRACE_SECONDS
     assert bench.room.end_grace(bench.now) == [ira, ghosts[2], ghosts[3]]
     assert not bench.room.anybody_lost
+
+
+def steps(act: Callable[[], object]) -> int:
+    """How many lines of Python are run for this, and for all that it calls."""
+    count = 0
+
+    def trace(_frame: object, event: str, _argument: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)  # type: ignore[arg-type]
+    try:
+        act()
+    finally:
+        sys.settrace(None)
+    return count
+
+
+def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
+    bench = Bench()
+    members = bench.enter(*(f"member {number}" for number in range(40)))
+    costs = []
+    for member in members:
+        bench.room.suspend(member, bench.now)
+        costs.append(steps(lambda: (bench.room.end_grace(bench.now), bench.room.deadline)))
+    assert costs == [costs[0]] * len(members)
 
 
 def test_without_a_grace_there_is_no_place_to_keep() -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from chat import transcript
+from chat.admission import Admission
 from chat.connection import Connection
 from chat.errors import REASONS, Reason, TransportError
 from chat.happenings import Came, Noticed, Reconnected, Returned, RoomClosed, Vanished, Went
@@ -18,6 +20,7 @@ from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     EPOCH_GRACE_SECONDS,
     FAREWELL_SECONDS,
+    FIRST_FRAME_SECONDS,
     GRACE_SECONDS,
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
@@ -27,12 +30,14 @@ from chat.limits import (
     MESSAGE_LINES_PER_SECOND,
     PING_SECONDS,
     RATE_BURST_SECONDS,
+    REFUSAL_LINES_PER_SECOND,
     SHARE_RENEW_SECONDS,
     SHARE_SECONDS,
     SILENCE_SECONDS,
     X25519_BYTES,
 )
 from chat.messages import Bye, Ping, Ready, Rekey, Resend
+from chat.server import Server
 from chat.session import Ended, State
 from chat.sockets import listen
 from chat.wire import (
@@ -402,6 +407,18 @@ def test_member_takes_its_name_over_by_its_key_alone(hall: Hall, company: Compan
     assert len(hall.server.members()) == 3
 
 
+def test_name_that_reads_the_same_and_cannot_be_used_puts_nobody_out(
+    hall: Hall, company: Company
+) -> None:
+    guest = hall.join("guest", "other")
+    again = hall.knock("guest" + "\ufe0f" * MAX_NAME_CHARS, "other")
+    hall.until(lambda: again.eof)
+    assert again.ended is not None
+    assert again.ended.reason is Reason.NAME_INVALID
+    assert guest.ended is None
+    company.noticed(Came("guest"))
+
+
 @pytest.mark.parametrize("lost", [False, True], ids=["present", "lost"])
 def test_another_key_never_takes_a_name_over(hall: Hall, company: Company, lost: bool) -> None:
     guest = hall.join("guest", "other")
@@ -609,6 +626,15 @@ def test_bad_manners_byte_by_byte_are_the_same(hall: Hall, company: Company, wha
     company.assert_undisturbed()
 
 
+def refusals(hall: Hall) -> int:
+    """For how many connections that came to nothing the lines at the console stand."""
+    found = [
+        re.search(r"^\[!\] (?:(\d+) more|\S+ (?:was refused|went away):)", line)
+        for line in hall.screen.lines()
+    ]
+    return sum(int(match[1] or 1) for match in found if match)
+
+
 def test_random_bytes_harm_nobody(hall: Hall, company: Company) -> None:
     source = random.Random(1)
     strangers = []
@@ -619,8 +645,10 @@ def test_random_bytes_harm_nobody(hall: Hall, company: Company) -> None:
         strangers.append(stranger)
     hall.until(lambda: all(stranger.eof for stranger in strangers))
     company.assert_undisturbed()
-    lines = hall.screen.lines()
-    assert sum(" was refused: " in line for line in lines) == 40
+    hall.wait(1)
+    assert refusals(hall) == 40
+    refused = [line for line in hall.screen.lines() if line.startswith("[!]")]
+    assert len(refused) <= REFUSAL_LINES_PER_SECOND + 2
 
 
 def test_flood_of_garbage_is_not_buffered(hall: Hall, company: Company) -> None:
@@ -636,7 +664,7 @@ def test_silent_stranger_is_refused_in_time(hall: Hall, company: Company, before
     stranger = hall.connect()
     stranger.send(before)
     hall.until(lambda: stranger.received)
-    hall.wait(HANDSHAKE_SECONDS - 1)
+    hall.wait(FIRST_FRAME_SECONDS - 1)
     assert not stranger.eof
     assert hall.screen.lines() == []
     hall.wait(1)
@@ -697,14 +725,15 @@ def test_stranger_that_refuses_the_farewell_is_closed_all_the_same(
 
 
 @pytest.mark.parametrize("way", [Wire.close, Wire.reset, Wire.shut_down])
-def test_stranger_that_goes_at_once_is_forgotten(
+def test_stranger_that_says_nothing_and_goes_is_not_worth_a_line(
     hall: Hall, company: Company, way: Callable[[Wire], None]
 ) -> None:
-    stranger = hall.connect()
-    name = stranger.name
-    way(stranger)
-    hall.until(lambda: hall.screen.lines())
-    assert hall.screen.lines() == [f"[!] {name} was refused: the connection was lost."]
+    """Monitoring looks all day long whether somebody listens."""
+    way(hall.connect())
+    hall.until(lambda: len(hall.server._connections) == 3)
+    hall.until(lambda: len(hall.server._connections) == 2)
+    hall.wait(2)
+    assert hall.screen.lines() == []
     company.assert_undisturbed()
 
 
@@ -717,7 +746,7 @@ def test_stranger_that_goes_in_the_middle_of_its_pubkey_is_forgotten(
     stranger.close()
     hall.until(lambda: hall.screen.lines())
     assert hall.screen.lines() == [
-        f"[!] {name} was refused: the connection broke in the middle of a frame."
+        f"[!] {name} went away: the connection broke in the middle of a frame."
     ]
     company.assert_undisturbed()
 
@@ -1154,6 +1183,26 @@ def test_member_that_takes_none_of_its_new_keys_is_cut_off(
     hall.until(lambda: company.sahnawaz.heard[-1] == "Ira: are we two?")
 
 
+def test_answer_that_cannot_leave_yet_waits_once_however_much_the_member_says(
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.server.MAX_SPLICES", 3)
+    monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
+    slow = hall.join("slow", "other")
+    slow.deafen()
+    flood(hall, company.ira, WINDOW)
+    assert connection_of(hall, "slow").transport.writing
+    slow.send_control(Ping().encode())
+    for number in range(10):
+        slow.participant.say(f"number {number}", 0)
+        slow.flush()
+        hall.until(lambda number=number: f"slow: number {number}" in company.ira.heard)  # type: ignore[misc]
+    assert slow.ended is None
+    slow.listen()
+    hall.until(lambda: slow.heard == company.ira.heard)
+    assert company.ira.news == [*company.news, Came("slow")]
+
+
 def test_member_that_is_behind_keeps_nobody_waiting(hall: Hall, company: Company) -> None:
     slow = hall.join("slow", "other")
     slow.deafen()
@@ -1211,12 +1260,40 @@ def test_server_without_descriptors_says_so_once_pauses_and_goes_on(
     hall.join("next", "other")
 
 
-def test_server_without_descriptors_goes_on_when_somebody_leaves(
+def test_silent_stranger_makes_room_where_descriptors_run_out(
     flaky: tuple[Hall, FlakyListener],
 ) -> None:
     hall, listener = flaky
     stranger = hall.connect()
     hall.until(lambda: stranger.received)
+    listener.failures = [errno.EMFILE]
+    hall.join("late")
+    hall.until(lambda: stranger.eof)
+    assert not hall.shown(transcript.OUT_OF_DESCRIPTORS)
+
+
+def test_error_of_accept_that_lasts_does_not_spin(flaky: tuple[Hall, FlakyListener]) -> None:
+    hall, listener = flaky
+    hall.contains_faults = True
+    company = Company(hall)
+    listener.failures = [errno.EINVAL] * 3
+    asked = listener.asked
+    late = hall.connect()
+    hall.turns(20)
+    assert listener.asked == asked + 1
+    while listener.failures:
+        hall.wait(ACCEPT_PAUSE_SECONDS)
+    hall.wait(ACCEPT_PAUSE_SECONDS)
+    hall.until(lambda: late.received)
+    assert sum("OSError (EINVAL)" in line for line in hall.screen.lines()) == 1
+    company.assert_undisturbed()
+
+
+def test_server_without_descriptors_goes_on_when_somebody_leaves(
+    flaky: tuple[Hall, FlakyListener],
+) -> None:
+    hall, listener = flaky
+    stranger = hall.join("stranger")
     listener.failures = [errno.EMFILE]
     late = hall.connect()
     hall.until(lambda: hall.screen.lines())
@@ -1249,27 +1326,122 @@ def test_storm_of_connections_is_taken_in_parts(
     assert max(counts) == 3
 
 
-def test_too_many_strangers_wait_outside_and_members_notice_nothing(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chat.server.MAX_HANDSHAKES", 2)
-    strangers = [hall.connect() for _ in range(2)]
-    hall.until(lambda: all(stranger.received for stranger in strangers))
-    late = hall.connect()
-    hall.turns(20)
-    assert not late.received
-    company.talk()
-    strangers[0].close()
-    hall.until(lambda: late.received)
-    assert company.ira.news == company.news
-
-
-def test_stranger_that_becomes_a_member_makes_room_for_another(
+def test_storm_that_is_more_than_can_be_taken_in_is_closed_for_the_most_part(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.server.MAX_HANDSHAKES", 1)
-    peers = [hall.knock(f"member {number}") for number in range(3)]
-    hall.until(lambda: all(peer.participant.entered for peer in peers))
+    """Nobody is left in the listening queue, where others wait, too."""
+    monkeypatch.setattr("chat.server.ACCEPT_PER_TURN", 4)
+    monkeypatch.setattr("chat.server.MAKE_ROOM_PER_TURN", 1)
+    hall.server._admission = Admission(10, 2)
+    made_room: list[Connection] = []
+    make_room = Connection.make_room
+
+    def note(connection: Connection) -> None:
+        made_room.append(connection)
+        make_room(connection)
+
+    monkeypatch.setattr(Connection, "make_room", note)
+    wires = [hall.connect() for _ in range(40)]
+    counts = []
+    for _ in range(10):
+        before = len(made_room)
+        hall.turns(1)
+        counts.append(len(made_room) - before)
+    hall.until(lambda: sum(wire.eof for wire in wires) == 38)
+    assert counts == [2, *[1] * 9]
+    late = hall.connect()
+    hall.until(lambda: late.received)
+
+
+def test_silent_stranger_makes_room_for_the_next_one_of_its_source_and_members_notice_nothing(
+    hall: Hall, company: Company
+) -> None:
+    hall.server._admission = Admission(10, 2)
+    silent = [hall.connect() for _ in range(2)]
+    hall.until(lambda: all(stranger.received for stranger in silent))
+    late = hall.connect()
+    hall.until(lambda: silent[0].eof)
+    refused = decode_frame(frames_of(bytes(silent[0].received))[-1])
+    assert refused == Refused(Reason.TIMEOUT, "too many connections wait to be let in")
+    hall.until(lambda: late.received)
+    assert not silent[1].eof
+    company.assert_undisturbed()
+
+
+def test_where_nobody_is_silent_the_next_one_is_refused_and_may_come_again(
+    hall: Hall, company: Company
+) -> None:
+    hall.server._admission = Admission(10, 1)
+    eve = hall.knock("Eve", "other")
+    eve.ready = False
+    hall.until(lambda: eve.session.state is State.RELAY)
+    late = hall.connect()
+    hall.until(lambda: late.eof)
+    refused = decode_frame(bytes(late.received))
+    assert refused == Refused(Reason.TIMEOUT, "too many connections wait to be let in")
+    eve.close()
+    hall.until(lambda: len(hall.server._connections) == 2)
+    hall.join("next", "other")
+    assert refusals(hall) == 2
+
+
+def test_members_and_those_who_are_refused_take_nobodys_place(hall: Hall, company: Company) -> None:
+    hall.server._admission = Admission(1, 1)
+    stranger = hall.connect()
+    stranger.send(bytes(2))
+    hall.until(lambda: stranger.eof)
+    for number in range(3):
+        hall.join(f"member {number}", "other")
+    hall.until(lambda: is_reset(stranger))
+    assert len(hall.server.members()) == 5
+
+
+def test_newcomer_comes_in_beside_a_crowd_of_another_source_that_is_kept_up() -> None:
+    """The crowd has ten times the places, and comes back whenever it is closed."""
+    with contextlib.closing(Hall()) as hall:
+        hall.server._admission = Admission(64, 16)
+        company = Company(hall)
+        crowd = [hall.connect() for _ in range(160)]
+
+        def keep_up() -> None:
+            for number, wire in enumerate(crowd):
+                if wire.eof:
+                    wire.close()
+                    crowd[number] = hall.connect()
+
+        hall.reactor.before_wait(keep_up)
+        hall.turns(50)
+        newcomer = hall.knock("newcomer", "other", "127.0.0.2")
+        hall.until(lambda: newcomer.participant.entered)
+        company.talk()
+        assert len(hall.server._connections) <= 3 + 16
+        crowd.clear()
+
+
+def test_flood_of_handshakes_delays_a_newcomer_of_another_source_by_one(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+    take_turn, await_turn = Connection.take_turn, Server.await_turn
+
+    def note(connection: Connection) -> None:
+        served.append(connection.source)
+        take_turn(connection)
+
+    def note_when(server: Server, connection: Connection) -> None:
+        if connection.source != "127.0.0.1":
+            served.append("waits")
+        await_turn(server, connection)
+
+    monkeypatch.setattr(Connection, "take_turn", note)
+    monkeypatch.setattr(Server, "await_turn", note_when)
+    for _ in range(50):
+        hall.connect().send(STRANGERS["sealed with nothing"][0])
+    hall.until(lambda: len(served) == 5)
+    newcomer = hall.knock("newcomer", "other", "127.0.0.2")
+    hall.until(lambda: newcomer.participant.entered)
+    assert served.index("127.0.0.2") - served.index("waits") <= 2
+    assert served[-1] == "127.0.0.1" or len(served) < 52, "the flood was over: this tests nothing"
 
 
 # -- the share

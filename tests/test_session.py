@@ -17,6 +17,7 @@ from chat import kex
 from chat.cipher import LinkCipher
 from chat.errors import REASONS, Reason
 from chat.limits import (
+    FIRST_FRAME_SECONDS,
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_FRAME_BYTES,
@@ -717,14 +718,21 @@ def test_hello_is_taken_in_any_pieces() -> None:
 # -- time --------------------------------------------------------------------------------------
 
 
+def patience(side: str, state: State) -> float:
+    """How long after the connection a session that hears nothing more ends."""
+    silent = side == SERVER and state is State.AWAIT_PUBKEY
+    return FIRST_FRAME_SECONDS if silent else HANDSHAKE_SECONDS
+
+
 @pytest.mark.parametrize(("side", "state"), HANDSHAKING)
 def test_handshake_ends_in_any_state_when_its_time_is_over(side: str, state: State) -> None:
     where = scene(side, state)
-    assert where.session.deadline == HANDSHAKE_SECONDS
-    assert where.session.tick(HANDSHAKE_SECONDS - 0.001) == []
+    end = patience(side, state)
+    assert where.session.deadline == end
+    assert where.session.tick(end - 0.001) == []
     assert where.session.state is state
     text = "the handshake took too long" if side == SERVER else "the server does not answer"
-    events = where.session.tick(HANDSHAKE_SECONDS)
+    events = where.session.tick(end)
     assert events == [Ended(Reason.TIMEOUT, text, by_peer=False)]
     assert_failed(where, state, events)
 
@@ -732,9 +740,26 @@ def test_handshake_ends_in_any_state_when_its_time_is_over(side: str, state: Sta
 @pytest.mark.parametrize(("side", "state"), HANDSHAKING)
 def test_handshake_gets_no_more_time_for_sending_byte_by_byte(side: str, state: State) -> None:
     session = scene(side, state).session
-    assert session.receive(b"\0", HANDSHAKE_SECONDS - 1) == []
-    assert session.deadline == HANDSHAKE_SECONDS
-    assert [type(event) for event in session.tick(HANDSHAKE_SECONDS)] == [Ended]
+    end = patience(side, state)
+    assert session.receive(b"\0", end - 1) == []
+    assert session.deadline == end
+    assert [type(event) for event in session.tick(end)] == [Ended]
+
+
+def test_first_frame_that_waits_to_be_looked_into_came_in_time() -> None:
+    pair = Pair()
+    pair.to_client()
+    pair.client.trust()
+    pubkey = pair.client.data_to_send()
+    assert not pair.server.completes_first_frame(pubkey[:1])
+    assert pair.server.receive(pubkey[:1], 1) == []
+    assert not pair.server.completes_first_frame(pubkey[1:-1])
+    assert pair.server.deadline == FIRST_FRAME_SECONDS
+    assert pair.server.completes_first_frame(pubkey[1:])
+    assert pair.server.deadline == HANDSHAKE_SECONDS
+    assert pair.server.receive(pubkey[1:], FIRST_FRAME_SECONDS + 1) == []
+    assert pair.server.state is State.SEND_SESSION_KEY
+    assert not pair.server.completes_first_frame(pubkey)
 
 
 ESTABLISHED_AT = 5.0

@@ -186,6 +186,11 @@ def test_further_lines_read_in_the_same_style() -> None:
 def test_trouble_is_marked_as_trouble() -> None:
     assert [
         transcript.refused("127.0.0.1:4000", "the name is taken"),
+        transcript.went_away("[::1]:4000", "the connection was lost"),
+        transcript.many_refused(7, "192.0.2.1", 7),
+        transcript.many_refused(7, "192.0.2.1", 4),
+        transcript.many_refused(1, "192.0.2.1", 1),
+        transcript.faults_again(1),
         transcript.nobody_named("Ira"),
         transcript.unknown_command("DANCE"),
         transcript.needs_argument("KICK", "name"),
@@ -199,6 +204,11 @@ def test_trouble_is_marked_as_trouble() -> None:
         told(Full(1024)),
     ] == [
         "[!] 127.0.0.1:4000 was refused: the name is taken.",
+        "[!] [::1]:4000 went away: the connection was lost.",
+        "[!] 7 more connections were refused or went away, all from 192.0.2.1.",
+        "[!] 7 more connections were refused or went away, 4 of them from 192.0.2.1.",
+        "[!] 1 more connection, from 192.0.2.1, was refused or went away.",
+        "[!] Errors in this program that are shown above came again once.",
         "[!] Nobody here is called Ira.",
         "[!] Unknown command: DANCE. HELP lists the commands.",
         "[!] KICK needs a name.",
