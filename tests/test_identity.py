@@ -208,8 +208,9 @@ def test_what_belongs_to_another_user_is_refused(
     call = "stat" if of == "the folder" else "fstat"
     real = getattr(os, call)
 
-    def owned_by_another(which: object) -> os.stat_result:
-        return os.stat_result((*real(which)[:4], os.geteuid() + 1, *real(which)[5:]))
+    def owned_by_another(*which: object, **options: object) -> os.stat_result:
+        found = real(*which, **options)
+        return os.stat_result((*found[:4], os.geteuid() + 1, *found[5:]))
 
     monkeypatch.setattr(os, call, owned_by_another)
     with pytest.raises(IdentityError) as caught:
