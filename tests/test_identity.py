@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from chat.errors import IdentityError
 from chat.identity import load_or_make_key
 from chat.kex import PrivateKey
-from tests.helpers import KEYS, key
+from tests.helpers import KEYS, fork, key
 
 PEM = (KEYS / "server.pem").read_bytes()
 
@@ -259,7 +260,32 @@ def test_where_there_are_no_hard_links_a_key_is_made_and_found_again(
     assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
 
 
-def test_what_was_left_by_a_killed_program_is_cleared(tmp_path: Path, private: Path) -> None:
+@pytest.mark.parametrize("step", ["write", "fsync", "link", "replace", "unlink"])
+@pytest.mark.parametrize("has_links", [True, False], ids=["links", "no links"])
+def test_program_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(
+    tmp_path: Path, has_links: bool, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse_to_link)
+
+    def be_killed() -> None:
+        monkeypatch.setattr(os, step, lambda *_arguments: os.kill(os.getpid(), signal.SIGKILL))
+        load_or_make_key(tmp_path, "server", lambda: key("server"))
+
+    _, status = os.waitpid(fork(be_killed), 0)
+    if (has_links, step) == (True, "replace"):
+        assert status == 0
+    else:
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    assert load_or_make_key(tmp_path, "server", lambda: key("server")) == key("server")
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+def refuse_to_link(*_arguments: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_what_was_left_of_the_other_files_is_cleared_too(tmp_path: Path, private: Path) -> None:
     for name in (private.name, "server_public_key.pem", "known_servers"):
         (tmp_path / f".{name}.0123abcd").touch()
     load(tmp_path)
