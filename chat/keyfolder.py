@@ -22,8 +22,8 @@ def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:
         OSError: it cannot be read.
         IdentityError: others can do what they must not.
     """
-    check(path)
     content, status = files.read(path, most)
+    check(path)
     _require_own(status, f"the {what} {path}")
     if private and status.st_mode & 0o077:
         raise _loose(path, f"others can read the private key {path}", f"chmod 600 {path}")

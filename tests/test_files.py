@@ -216,10 +216,10 @@ def test_file_that_the_kernel_cuts_off_is_as_it_was(path: Path, room: int) -> No
 def test_file_that_is_replaced_keeps_nothing_of_the_old_one(path: Path) -> None:
     path.write_bytes(OLD)
     with path.open("rb") as reader:
-        files.replace(path, NEW, 0o640)
+        files.replace(path, NEW, 0o400)
         assert reader.read() == OLD
     assert path.read_bytes() == NEW
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
 
 
 # -- file systems that lack something

@@ -288,14 +288,14 @@ def test_server_is_forgotten_and_nothing_else(known: Path) -> None:
     known.write_text(
         before + entry() + f" [a]:1,[example]:9443 {openssh} both\n" + "[example]:9443 ssh-rsa\n"
     )
-    known.chmod(0o644)
+    known.chmod(0o400)
     assert forget(known) == [
         key("server").public.fingerprint,
         key("other").public.fingerprint,
         "damaged",
     ]
     assert known.read_text() == before + f" [a]:1 {openssh} both\n"
-    assert mode_of(known) == 0o644
+    assert mode_of(known) == 0o400
     assert not check(known, name="sahnawaz")
 
 
@@ -439,6 +439,16 @@ def test_read_only_list_makes_no_folder(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "known_servers"
     KnownServers(path, read_only=True).check("example", 9443, key("server").public)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_read_only_list_that_is_not_there_needs_no_safe_folder(known: Path) -> None:
+    """Where nothing can be kept from others, --ephemeral helps."""
+    known.parent.chmod(0o777)
+    servers = KnownServers(known, read_only=True)
+    assert not servers.check("example", 9443, key("server").public)
+    known.write_text(entry())
+    with pytest.raises(IdentityError, match="others can change"):
+        servers.check("example", 9443, key("server").public)
 
 
 def test_read_only_list_still_tells_friend_from_foe(known: Path) -> None:
