@@ -90,9 +90,9 @@ def test_link_that_somebody_else_has_made_is_not_followed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.symlink_to("elsewhere")
-    if os.getuid() == 0:
-        os.chown(path, 12345, -1, follow_symlinks=False)
-    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    found = os.lstat(path)
+    of_another = os.stat_result((*found[:4], os.geteuid() + 1, *found[5:]))
+    monkeypatch.setattr(os, "lstat", lambda _path: of_another)
     with pytest.raises(PermissionError, match="a link of another user"):
         files.real_path(path)
 
