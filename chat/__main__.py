@@ -29,6 +29,7 @@ from chat.terminal import LineOutput
 
 if TYPE_CHECKING:
     from chat.kex import PrivateKey, PublicKey
+    from chat.known_servers import KnownServers
     from chat.style import Painter
     from chat.view import View
 
@@ -170,15 +171,18 @@ def _screen(
 
 def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
     from chat.client import Client
-    from chat.happenings import Connecting, Failed, MakingKey
-    from chat.identity import KNOWN_SERVERS, KnownServers, check_fingerprint
+    from chat.happenings import Connecting, Failed, MakingKey, Warned
+    from chat.known_servers import check_fingerprint
     from chat.sockets import Dialer
 
-    known_servers = KnownServers(_keys(options) / KNOWN_SERVERS, read_only=options.ephemeral)
+    known_servers = _known_servers(options, read_only=options.ephemeral)
 
     def trust(key: "PublicKey") -> bool:
         if options.fingerprint:
             check_fingerprint(options.fingerprint, key)
+            if known_servers.choose(options.host, options.port, key):
+                view.show(Warned("the server had another key before; it has the one you named now"))
+                return False
         return known_servers.check(options.host, options.port, key)
 
     def announce() -> None:
@@ -201,8 +205,21 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
         raise
 
 
+def _forget(options: argparse.Namespace) -> None:
+    for key in _known_servers(options).forget(options.host, options.port):
+        what = f"the key {key.fingerprint}" if key else "a damaged line"
+        print(f"[+] Forgot {what}", flush=True)
+
+
 def _keys(options: argparse.Namespace) -> Path:
     return options.keys or config_folder(os.environ)
+
+
+def _known_servers(options: argparse.Namespace, *, read_only: bool = False) -> "KnownServers":
+    from chat.keyfolder import KNOWN_SERVERS
+    from chat.known_servers import KnownServers
+
+    return KnownServers(_keys(options) / KNOWN_SERVERS, read_only=read_only)
 
 
 def _load_key(
@@ -239,7 +256,7 @@ def _load_key(
     return load_or_make_key(_keys(options), role, make)
 
 
-_PROGRAMS = {"server": _serve, "client": _join, "send": _send}
+_PROGRAMS = {"server": _serve, "client": _join, "send": _send, "forget": _forget}
 
 
 def _descriptor_of(stream: TextIO | None) -> int | None:

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from chat import __version__
-from chat.errors import UsageError
+from chat.errors import IdentityError, UsageError
+from chat.folders import expand
 from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
@@ -27,10 +28,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line as argparse knows it."""
     top = argparse.ArgumentParser(prog="chat", description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
-    roles = top.add_subparsers(dest="role", required=True, metavar="server|client|send")
+    roles = top.add_subparsers(dest="role", required=True, metavar="server|client|send|forget")
     _add_server(roles)
     _add_client(roles)
     _add_send(roles)
+    _add_forget(roles)
     return top
 
 
@@ -116,9 +118,23 @@ def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     send.add_argument("text", type=_text, help="the message")
 
 
-def _add_destination(role: argparse.ArgumentParser) -> None:
+def _add_forget(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    forget = roles.add_parser(
+        "forget",
+        help="forget a server's key",
+        description="Forget the key of a server, so that the next one it shows is taken.",
+    )
+    _add_address(forget)
+    _add_keys(forget)
+
+
+def _add_address(role: argparse.ArgumentParser) -> None:
     role.add_argument("host", help="where the server runs")
     role.add_argument("port", type=_port, help="its port")
+
+
+def _add_destination(role: argparse.ArgumentParser) -> None:
+    _add_address(role)
     role.add_argument("name", type=_name, help="what the others shall call you")
     role.add_argument(
         "--fingerprint",
@@ -136,11 +152,15 @@ def _add_destination(role: argparse.ArgumentParser) -> None:
     _add_key_options(role)
 
 
-def _add_key_options(role: argparse.ArgumentParser) -> None:
+def _add_keys(role: argparse.ArgumentParser) -> None:
     role.add_argument("--version", action="version", version=f"chat {__version__}")
     role.add_argument(
-        "--keys", type=Path, metavar="DIR", help="where keys are kept (default: ~/.config/chat)"
+        "--keys", type=_folder, metavar="DIR", help="where keys are kept (default: ~/.config/chat)"
     )
+
+
+def _add_key_options(role: argparse.ArgumentParser) -> None:
+    _add_keys(role)
     role.add_argument(
         "--bits",
         type=int,
@@ -151,6 +171,15 @@ def _add_key_options(role: argparse.ArgumentParser) -> None:
     role.add_argument(
         "--ephemeral", action="store_true", help="use new keys for this run and keep nothing"
     )
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a folder has a name; . is the current one")
+    try:
+        return expand(text)
+    except IdentityError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _port(text: str) -> int:

@@ -1,6 +1,8 @@
 """Where a user's files are, by the XDG Base Directory Specification."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from chat.errors import IdentityError
@@ -21,7 +23,32 @@ def _folder(configured: str, usual: str) -> Path:
     # The specification: a relative path is invalid and to be ignored.
     if configured.startswith("/"):
         return Path(configured) / "chat"
+    return _home() / usual / "chat"
+
+
+def expand(text: str) -> Path:
+    """A path as a shell has it: `~` is one's own home folder, `~user` another one's.
+
+    Raises:
+        IdentityError: there is no such user, or no home folder.
+    """
+    first, _, rest = text.partition("/")
+    if first == "~":
+        return _home() / rest.lstrip("/")
+    if not first.startswith("~"):
+        # Not by `expanduser`, to which ./~ is the same as ~.
+        return Path(text)
     try:
-        return Path.home() / usual / "chat"
+        return Path(text).expanduser()
     except RuntimeError as exc:
-        raise IdentityError("there is no home folder", "name a folder with --keys") from exc
+        raise IdentityError(f"the home folder of the user {first[1:]} is not known") from exc
+
+
+def _home() -> Path:
+    """$HOME, or what the system has on the user; an empty one is as none."""
+    import pwd
+
+    with suppress(KeyError):
+        if home := os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir:
+            return Path(home)
+    raise IdentityError("there is no home folder", "name a folder with --keys")

@@ -1,16 +1,11 @@
-"""Key files and known servers: what identifies us, and whom we have met.
+"""Key files: what identifies us.
 
-Files are PEM (PKCS#8 and SPKI), private ones readable by their owner alone and made atomically; the
-list of known servers is in the form of OpenSSH's `known_hosts`. Implements PROTOCOL 8. Never asks
-the user, never opens a socket.
+They are PEM (PKCS#8 and SPKI), private ones readable by their owner alone, and made atomically.
+Implements PROTOCOL 8. Never asks the user, never opens a socket.
 """
 
 import contextlib
-import errno
 import os
-import secrets
-import stat
-from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -19,13 +14,29 @@ from Cryptodome.IO import PEM, PKCS8
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Util.asn1 import DerSequence
 
-from chat.errors import IdentityError, ProtocolError, ServerKeyError
+from chat import files, keyfolder
+from chat.errors import IdentityError, ProtocolError
 from chat.kex import PrivateKey, PublicKey
-
-KNOWN_SERVERS = "known_servers"
+from chat.limits import KEY_FILE_BYTES, LOCK_SECONDS
 
 _RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
 """PKCS #1 (RFC 8017, A.1)."""
+
+_OTHER_KINDS = {
+    "1.2.840.10040.4.1": "DSA",
+    "1.2.840.10045.2.1": "EC",
+    "1.2.840.113549.1.1.10": "RSA-PSS",
+    "1.3.101.110": "X25519",
+    "1.3.101.111": "X448",
+    "1.3.101.112": "Ed25519",
+    "1.3.101.113": "Ed448",
+}
+"""Algorithms that other programs keep keys of (RFC 3279, 4055, 5480, 8410)."""
+
+_SSH_KINDS = {b"ssh-ed25519": "Ed25519", b"ecdsa-sha2": "EC", b"ssh-dss": "DSA"}
+"""How these are named in the form that OpenSSH keeps private keys in, which begins like this:"""
+_SSH_MAGIC = b"openssh-key-v1\0"
+_SSH_PLAIN = _SSH_MAGIC + b"\0\0\0\x04none"
 
 
 # -- key pairs ---------------------------------------------------------------------------------
@@ -36,59 +47,41 @@ def load_or_make_key(directory: Path, role: str, make: Callable[[], PrivateKey])
     `make` returns, which takes a moment.
 
     Raises:
-        IdentityError: the files cannot be read or written, are damaged, or others can read the
-            private one. They are left as they were.
+        IdentityError: the files cannot be read or written, are damaged, others can read the
+            private one, or others can change them. They are left as they were.
     """
     private_path = directory / f"{role}_private_key.pem"
     public_path = directory / f"{role}_public_key.pem"
     try:
-        if not private_path.exists():
-            _prepare(directory)
-            _keep_key(private_path, make())
+        files.clear(directory, {private_path.name, public_path.name, keyfolder.KNOWN_SERVERS})
+        if not os.path.lexists(private_path):
+            _prepare(private_path)
+            _create(private_path, make().rsa.export_key(pkcs=8), 0o600)
         key = _read_private_key(private_path)
-        if not public_path.exists():
-            with contextlib.suppress(FileExistsError):
-                _write_new(public_path, key.rsa.public_key().export_key() + b"\n", 0o644)
+        if not os.path.lexists(public_path):
+            _create(public_path, key.rsa.public_key().export_key(), 0o644)
+        _check_public_key(public_path, key)
     except OSError as exc:
-        raise _file_error(exc, directory) from exc
-    _check_public_key(public_path, key)
+        raise keyfolder.file_error(exc, directory) from exc
     return key
 
 
-def _prepare(directory: Path) -> None:
+def _prepare(path: Path) -> None:
     """See, before the seconds that it takes to make a key, whether it can be kept."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not files.keeps_modes(path):
+        raise keyfolder.permissions_error(path)
+    keyfolder.check(path)
 
 
-def _keep_key(path: Path, key: PrivateKey) -> None:
-    pem = key.rsa.export_key(pkcs=8) + b"\n"
+def _create(path: Path, pem: bytes, mode: int) -> None:
     with contextlib.suppress(FileExistsError):
         # Should another process have been faster, its key is the one.
-        _write_new(path, pem, 0o600)
-
-
-def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Make a file that is there as a whole or not at all; FileExistsError if it is already."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    finally:
-        temporary.unlink()
+        files.create(path, pem + b"\n", mode, LOCK_SECONDS)
 
 
 def _read_private_key(path: Path) -> PrivateKey:
-    with path.open("rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        pem = file.read()
-    if mode & 0o077:
-        raise IdentityError(f"others can read the private key {path}", f"chmod 600 {path}")
+    pem = keyfolder.read(path, KEY_FILE_BYTES, "private key", private=True)
     try:
         rsa = _import(pem)
         if not rsa.has_private():
@@ -99,13 +92,40 @@ def _read_private_key(path: Path) -> PrivateKey:
     except ProtocolError as exc:
         raise IdentityError(f"{path}: {exc}", "move it away to have a new one made") from exc
     except (ValueError, IndexError, TypeError) as exc:
-        encrypted = b"ENCRYPTED" in pem
-        raise IdentityError(
-            f"the private key {path} is {'encrypted' if encrypted else 'damaged'}",
-            f"openssl pkey -in {path} writes it without a passphrase"
-            if encrypted
-            else "restore it from a copy, or move it away to have a new one made",
-        ) from exc
+        raise _unusable(path, pem) from exc
+
+
+def _unusable(path: Path, pem: bytes) -> IdentityError:
+    """Why there is no RSA key in a file, and what helps."""
+    what, hint = "damaged", "restore it from a copy, or move it away to have a new one made"
+    der, marker = _decoded(pem)
+    if b"ENCRYPTED" in pem:
+        what, hint = "encrypted", f"openssl pkey -in {path} writes it without a passphrase"
+    elif kind := _other_kind(der, marker):
+        what = f"of another kind: {kind}"
+        hint = "only RSA keys can be used; move it away to have one made"
+    elif der.startswith(_SSH_MAGIC) and not der.startswith(_SSH_PLAIN):
+        what, hint = "encrypted", f"ssh-keygen -p -f {path} removes the passphrase"
+    return IdentityError(f"the private key {path} is {what}", hint)
+
+
+def _decoded(pem: bytes) -> tuple[bytes, str]:
+    """What the file holds, and what it says that it is; nothing if it is damaged."""
+    with contextlib.suppress(ValueError, IndexError, TypeError):
+        return PEM.decode(pem.decode())[:2]
+    return b"", ""
+
+
+def _other_kind(der: bytes, marker: str) -> str | None:
+    """What kind of private key this is, if it is one and not an RSA key."""
+    with contextlib.suppress(ValueError, IndexError, TypeError):
+        if marker == "PRIVATE KEY":
+            return _OTHER_KINDS.get(PKCS8.unwrap(der)[0])
+        if der.startswith(_SSH_MAGIC):
+            return next((kind for name, kind in _SSH_KINDS.items() if name in der), None)
+        DerSequence().decode(der, strict=True)
+        return {"EC PRIVATE KEY": "EC", "DSA PRIVATE KEY": "DSA"}.get(marker)
+    return None
 
 
 def _import(pem: bytes) -> RSA.RsaKey:
@@ -129,104 +149,10 @@ def _import(pem: bytes) -> RSA.RsaKey:
 
 def _check_public_key(path: Path, key: PrivateKey) -> None:
     hint = f"remove {path} to have it written anew"
+    pem = keyfolder.read(path, KEY_FILE_BYTES, "public key")
     try:
-        public = PublicKey.from_rsa(RSA.import_key(path.read_bytes()))
-    except OSError as exc:
-        raise _file_error(exc, path) from exc
+        public = PublicKey.from_rsa(RSA.import_key(pem))
     except (ValueError, IndexError, TypeError) as exc:
         raise IdentityError(f"the public key {path} is damaged", hint) from exc
     if public != key.public:
         raise IdentityError(f"the public key {path} does not belong to the private one", hint)
-
-
-def _file_error(exc: OSError, path: Path) -> IdentityError:
-    where = exc.filename if isinstance(exc.filename, str) else str(path)
-    return IdentityError(
-        f"cannot use {where}: {(exc.strerror or str(exc)).lower()}",
-        "name another folder with --keys, or keep nothing with --ephemeral",
-    )
-
-
-# -- known servers -----------------------------------------------------------------------------
-
-
-class KnownServers:
-    """The servers we have met, by address: `[host]:port ssh-rsa AAAA…` a line."""
-
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        self._path = path
-        self._read_only = read_only
-
-    def check(self, host: str, port: int, key: PublicKey) -> bool:
-        """Whether this server was met before; if not, it is remembered now.
-
-        Raises:
-            ServerKeyError: it had another key then.
-            IdentityError: the file cannot be read or written.
-        """
-        address = f"[{host.lower()}]:{port}"
-        try:
-            known = self._find(address)
-            if not known and not self._read_only:
-                self._append(f"{address} {key.openssh}\n")
-        except OSError as exc:
-            raise _file_error(exc, self._path) from exc
-        if not known:
-            return False
-        if any(known_key == key for _, known_key in known):
-            return True
-        number, known_key = known[0]
-        raise ServerKeyError(
-            f"THE KEY OF THE SERVER {address} HAS CHANGED\n"
-            "  Somebody may be in the middle, reading along; or the server was set up anew.\n"
-            f"  known: {known_key.fingerprint}\n"
-            f"  shown: {key.fingerprint}\n"
-            "  nothing of yours has been sent",
-            "if whoever runs the server confirms the new key, "
-            f"remove line {number} of {self._path}",
-        )
-
-    def _find(self, address: str) -> list[tuple[int, PublicKey]]:
-        if not self._path.exists():
-            return []
-        found = []
-        lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
-        for number, line in enumerate(lines, 1):
-            fields = line.split()
-            if len(fields) < 3 or fields[1] != "ssh-rsa":
-                continue
-            if address in fields[0].lower().split(","):
-                try:
-                    found.append((number, PublicKey(b64decode(fields[2], validate=True))))
-                except ValueError as exc:
-                    raise IdentityError(
-                        f"line {number} of {self._path} is damaged", "correct or remove it"
-                    ) from exc
-        return found
-
-    def _append(self, line: str) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size:
-                file.seek(size - 1)
-                if file.read(1) != b"\n":
-                    line = "\n" + line
-            file.write(line.encode())
-
-
-def check_fingerprint(expected: str, key: PublicKey) -> None:
-    """Check a server's key against a fingerprint that the user was given.
-
-    Raises:
-        ServerKeyError: it is another key's.
-    """
-    if key.fingerprint != expected:
-        raise ServerKeyError(
-            "THE SERVER'S KEY IS NOT THE ONE YOU NAMED\n"
-            f"  named: {expected}\n"
-            f"  shown: {key.fingerprint}\n"
-            "  nothing of yours has been sent",
-            "ask whoever runs the server for its fingerprint",
-        )

@@ -252,6 +252,21 @@ HISTORY_LINES = 1000
 HISTORY_BYTES = 4 * 1024 * 1024
 """What a person has typed is kept for the next run, and no more than this is read at the start."""
 
+HISTORY_LOCK_SECONDS = 0.1
+"""For so long a line that was typed waits for another client that adds one, and no longer: somebody
+is typing."""
+
+KEY_FILE_BYTES = 64 * 1024
+"""A key file: RSA-4096 as PEM is 3,300, and some write notes above it."""
+
+KNOWN_SERVERS_BYTES = 4 * 1024 * 1024
+"""The list of known servers: 6,000 of them. It is read at each connection."""
+
+LOCK_SECONDS = 2.0
+LOCK_POLL_SECONDS = 0.002
+"""For how long a program that does nothing may keep us from changing keys and known servers, and
+how often we try. A change takes milliseconds."""
+
 CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal that does not take them. Beyond it the server drops lines (and says
 how many), while a client stops reading from the server, since text must not be lost."""

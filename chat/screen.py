@@ -90,7 +90,8 @@ class Screen:
 
     def _give_up_history(self, error: OSError) -> None:
         self._history = None
-        self.show(Warned(f"what you type is not kept: {error.strerror}"))
+        where = f"{error.filename}: " if error.filename else ""
+        self.show(Warned(f"what you type is not kept: {where}{error.strerror}"))
 
     # -- as a view
 

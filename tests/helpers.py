@@ -4,6 +4,8 @@ The keys in `tests/keys` are for tests alone; they protect nothing.
 """
 
 import hashlib
+import os
+import traceback
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -106,3 +108,24 @@ def feed_all_ways(
             ]
         )
     return results
+
+
+def side_by_side(*actions: Callable[[], object]) -> None:
+    """Do these at the same time, in a process each; all must end without an exception."""
+    children = [fork(action) for action in actions]
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [
+        0 for _ in children
+    ]
+
+
+def fork(action: Callable[[], object]) -> int:
+    """Do this in a process of its own, whose id is returned; what it raises is shown."""
+    if child := os.fork():
+        return child
+    try:
+        action()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)

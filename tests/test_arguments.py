@@ -19,10 +19,12 @@ from chat.limits import (
 from tests.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
+ROLES = ("server", "client", "send", "forget")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], *([role, "--version"] for role in ("server", "client", "send"))]
+    "arguments",
+    [["--version"], *([role, "--version"] for role in ("server", "client", "send", "forget"))],
 )
 def test_version_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -32,7 +34,8 @@ def test_version_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["server", "-h"], ["client", "--help"], ["send", "--help"]]
+    "arguments",
+    [["--help"], ["server", "-h"], ["client", "--help"], ["send", "--help"], ["forget", "-h"]],
 )
 def test_help_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -51,9 +54,9 @@ A_FORMAT = "a format is as for strftime, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 letters and digits"
 
 MISUSE = [
-    ([], "the following arguments are required: server|client|send"),
+    ([], "the following arguments are required: server|client|send|forget"),
     (["room"], "invalid choice: 'room'"),
-    (["--nonsense"], "the following arguments are required: server|client|send"),
+    (["--nonsense"], "the following arguments are required: server|client|send|forget"),
     (["server", "--nonsense"], "unrecognized arguments: --nonsense"),
     (["server", "extra"], "unrecognized arguments: extra"),
     (["server", "--port"], "expected one argument"),
@@ -107,6 +110,11 @@ MISUSE = [
     (["client", "localhost", "9443", "Ira", "--color"], "expected one argument"),
     (["client", "localhost", "9443", "Ira", "--time", "%H\0"], A_FORMAT),
     (["client", "localhost", "9443", "Ira", "--json", "yes"], "unrecognized arguments: yes"),
+    (["client", "localhost", "9443", "Ira", "--keys="], "a folder has a name"),
+    (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
+    (["forget", "localhost"], "the following arguments are required: port"),
+    (["forget", "localhost", "0"], PORT),
+    (["forget", "localhost", "9443", "Ira"], "unrecognized arguments: Ira"),
     (["send", "localhost", "9443", "Ira"], "the following arguments are required: text"),
     (["send", "localhost", "9443", "Ira", "Hi", "there"], "unrecognized arguments: there"),
     (["send", "localhost", "9443", "Ira", ""], "a message has at least one character"),
@@ -160,6 +168,7 @@ SERVER = {
     **KEYS,
 }
 SEND = {"role": "send", "text": "Hi", **DESTINATION, **KEYS}
+FORGET = ["forget", "localhost", "9443"]
 JOIN = ["client", "localhost", "9443", "Ira"]
 
 
@@ -183,8 +192,10 @@ JOIN = ["client", "localhost", "9443", "Ira"]
         ([*JOIN, "--fingerprint", FINGERPRINT], CLIENT | {"fingerprint": FINGERPRINT}),
         ([*JOIN, "--patience", "0"], CLIENT | {"patience": 0}),
         ([*JOIN, "--keys", "a b"], CLIENT | {"keys": Path("a b")}),
+        ([*JOIN, "--keys=~/x"], CLIENT | {"keys": Path("/home/ira/x")}),
         ([*JOIN, "--bits", "4096", "--ephemeral"], CLIENT | {"bits": 4096, "ephemeral": True}),
         (["send", *JOIN[1:], "Hi"], SEND),
+        (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
         (["send", *JOIN[1:], "--", "--json"], SEND | {"text": "--json"}),
         (
             ["send", *JOIN[1:], "one\ntwo", "--patience", "5"],
@@ -192,7 +203,10 @@ JOIN = ["client", "localhost", "9443", "Ira"]
         ),
     ],
 )
-def test_arguments_become_options(arguments: list[str], expected: dict[str, object]) -> None:
+def test_arguments_become_options(
+    arguments: list[str], expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ira")
     assert vars(parser().parse_args(arguments)) == expected
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shlex
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 FINGERPRINT = key("server").public.fingerprint
+OTHER = key("other").public.fingerprint
 
 
 def assert_fails(result: Result, status: int, error: str, hint: str = "") -> None:
@@ -294,6 +296,52 @@ def test_keys_are_made_at_the_first_run_and_used_again(
     assert "Making" not in second.out
 
 
+def test_tilde_in_an_option_is_the_home(stage: Stage) -> None:
+    place_key(stage.home / "keys", "server", "server")
+    server = stage.start("server", "--port", "0", "--keys=~/keys")
+    server.expect(f"[+] Fingerprint: {FINGERPRINT}\n")
+
+
+@pytest.mark.parametrize("name", ["client_private_key.pem", "client_public_key.pem"])
+@pytest.mark.parametrize("what", ["FIFO", "device"])
+def test_what_is_no_file_in_place_of_a_key_ends_at_once(
+    stage: Stage, tmp_path: Path, name: str, what: str
+) -> None:
+    path = place_key(tmp_path / "keys", "client", "ira").with_name(name)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path) if what == "FIFO" else path.symlink_to("/dev/zero")
+    result = stage.start("client", "127.0.0.1", "9", "Ira", "--keys", str(path.parent)).end()
+    assert_fails(
+        result,
+        1,
+        f"cannot use {path}: a {what}, not a file",
+        "name another folder with --keys, or keep nothing with --ephemeral",
+    )
+
+
+def test_key_folder_that_others_can_write_is_refused(stage: Stage, tmp_path: Path) -> None:
+    folder = place_key(tmp_path / "keys", "server", "server").parent
+    folder.chmod(0o777)
+    result = stage.start("server", "--port", "0", "--keys", str(folder)).end()
+    error = f"others can change the files in {folder}"
+    assert_fails(result, 1, error, f"chmod go-w {folder}")
+
+
+LIMIT = """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+os.execv(sys.argv[1], sys.argv[1:])"""
+LIMITED = [sys.executable, "-c", LIMIT, *CHAT]
+"""The program when it may write no more than 600 bytes to a file, as if the disk was full then."""
+
+
+def test_full_disk_leaves_no_piece_of_a_key(stage: Stage) -> None:
+    command = [*LIMITED, "server", "--port", "0", "--bits", "2048"]
+    status, _, err = stage.run(command).end()
+    assert status == 1
+    assert ": file too large\n" in err
+    assert files(stage.home / ".config") == ["chat"]
+
+
 def test_ephemeral_run_writes_nothing(stage: Stage) -> None:
     server = stage.start("server", "--port", "0", "--bits", "2048", "--ephemeral")
     server.expect("[+] Making a new RSA key, which takes a moment\n", "[+] Fingerprint: ", "\n")
@@ -386,7 +434,8 @@ def test_changed_key_ends_with_status_four_and_nothing_is_sent(
         f"  shown: {FINGERPRINT}\n"
         "  nothing of yours has been sent\n"
         "chat: hint: if whoever runs the server confirms the new key, "
-        f"remove line 1 of {known}\n"
+        f"remove line 1 of {known}: python -m chat forget 127.0.0.1 {impostor.port} "
+        f"--keys {shlex.quote(str(known.parent))}\n"
     )
     assert known.read_text() == line
 
@@ -418,16 +467,102 @@ def test_right_fingerprint_lets_one_in(stage: Stage) -> None:
     assert "[+] In the room: Ira\n" in out
 
 
-def test_list_of_known_servers_that_cannot_be_used_is_told_and_nothing_is_sent(
+def known_servers(stage: Stage, *lines: str) -> Path:
+    """The list of known servers of a client, with these lines."""
+    path = Path(stage.keys("client", "ira")[1]) / "known_servers"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_key_that_was_named_takes_the_place_of_another(stage: Stage, options: list[str]) -> None:
+    _, port = stage.server()
+    address = f"[127.0.0.1]:{port}"
+    known = known_servers(stage, "# mine", f"{address} {key('other').public.openssh}")
+    client = stage.client(port, "Ira", "--fingerprint", FINGERPRINT, *options)
+    client.end_input()
+    status, out, err = client.end()
+    assert (status, err) == (0, "")
+    assert "the server had another key before" in out
+    assert known.read_text() == f"# mine\n{address} {key('server').public.openssh}\n"
+    again = stage.client(port, "Ira", *options)
+    again.end_input()
+    assert again.end().status == 0
+
+
+def test_revoked_key_ends_with_status_four_and_nothing_is_sent(
     stage: Stage, impostor: Impostor
 ) -> None:
+    known = known_servers(stage, f"@revoked * {key('server').public.openssh}")
+    client = stage.client(impostor.port, "Ira", "--fingerprint", FINGERPRINT)
+    assert impostor.receive() == b""
+    status, _, err = client.end()
+    assert status == 4
+    assert f"[127.0.0.1]:{impostor.port} IS REVOKED\n" in err
+    assert f"line 1 of {known} revokes this one\n" in err
+
+
+def test_server_is_forgotten_and_then_new(stage: Stage) -> None:
+    _, port = stage.server()
+    keys, address = stage.keys("client", "ira"), f"[127.0.0.1]:{port}"
+    known_servers(stage, f"{address} {key('other').public.openssh}")
+    changed = stage.client(port, "Ira").end()
+    assert changed.status == 4
+    command = shlex.split(changed.err.rpartition(": python -m chat ")[2])
+    assert stage.start(*command).end() == (0, f"[+] Forgot the key {OTHER}\n", "")
+    client = stage.client(port, "Ira")
+    client.end_input()
+    assert f"{FINGERPRINT} (new)\n" in client.end().out
+    known = known_servers(stage)
+    assert_fails(
+        stage.start("forget", "127.0.0.1", str(port), *keys).end(),
+        1,
+        f"no key of the server {address} is known",
+        f"the servers that are known are in {known}",
+    )
+
+
+def test_full_disk_leaves_known_servers_as_they_were(stage: Stage) -> None:
+    _, port = stage.server()
+    line = f"[elsewhere]:1 {key('other').public.openssh}"
+    known = known_servers(stage, line)
+    keys = stage.keys("client", "ira")
+    stage.start("client", "127.0.0.1", str(free_port()), "Ira", *keys).end()
+    command = [*LIMITED, "client", "127.0.0.1", str(port), "Ira", *keys]
+    status, _, err = stage.run(command).end()
+    assert (status, err.splitlines()[0]) == (
+        1,
+        f"chat: error: cannot use {known}: file too large",
+    )
+    assert known.read_text() == f"{line}\n"
+    assert files(known.parent) == [
+        "client_private_key.pem",
+        "client_public_key.pem",
+        "known_servers",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("folder", "is a directory"),
+        ("FIFO", "a FIFO, not a file"),
+        ("device", "a device, not a file"),
+    ],
+)
+def test_list_of_known_servers_that_cannot_be_used_is_told_and_nothing_is_sent(
+    stage: Stage, impostor: Impostor, what: str, said: str
+) -> None:
     known = Path(stage.keys("client", "ira")[1]) / "known_servers"
-    known.mkdir()
+    if what == "device":
+        known.symlink_to("/dev/zero")
+    else:
+        (os.mkfifo if what == "FIFO" else os.mkdir)(known)
     client = stage.client(impostor.port, "Ira")
     assert impostor.receive() == b""
     status, _, err = client.end()
     assert status == 1
-    assert err.startswith(f"chat: error: cannot use {known}: is a directory\n")
+    assert err.startswith(f"chat: error: cannot use {known}: {said}\n")
     assert "Traceback" not in err
 
 

@@ -1,8 +1,9 @@
-"""Key files and known servers: made, found again, refused, and never damaged."""
+"""Key files: made, found again, refused, and never damaged."""
 
 import errno
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -13,10 +14,10 @@ from Cryptodome.PublicKey import ECC, RSA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.errors import IdentityError, ServerKeyError
-from chat.identity import KnownServers, check_fingerprint, load_or_make_key
+from chat.errors import IdentityError
+from chat.identity import load_or_make_key
 from chat.kex import PrivateKey
-from tests.helpers import KEYS, key
+from tests.helpers import KEYS, fork, key
 
 PEM = (KEYS / "server.pem").read_bytes()
 
@@ -97,7 +98,7 @@ def test_key_is_found_again_and_nothing_is_written(
 ) -> None:
     load_or_make_key(tmp_path, "server", other)
     before = files(tmp_path)
-    monkeypatch.setattr("chat.identity._write_new", None)
+    monkeypatch.setattr("chat.files.create", None)
     assert load(tmp_path) == key("other")
     assert files(tmp_path) == before
 
@@ -172,10 +173,182 @@ def test_folder_that_cannot_be_made_is_refused_before_a_key_is(tmp_path: Path, f
 def test_folder_that_cannot_be_written_is_refused_before_a_key_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    real = os.open
+
+    def refuse(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(IdentityError) as caught:
         load_or_make_key(tmp_path, "server", never)
     assert str(caught.value) == f"cannot use {tmp_path}: permission denied"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702, 0o1777])
+def test_folder_that_others_can_write_is_refused_with_the_remedy(
+    tmp_path: Path, private: Path, mode: int
+) -> None:
+    tmp_path.chmod(mode)
+    for role in ("server", "client"):
+        with pytest.raises(IdentityError) as caught:
+            load_or_make_key(tmp_path, role, never)
+        assert str(caught.value) == f"others can change the files in {tmp_path}"
+        assert caught.value.hint == f"chmod go-w {tmp_path}"
+    assert list(files(tmp_path)) == [private.name]
+    tmp_path.chmod(mode & ~0o022)
+    assert load(tmp_path) == key("server")
+
+
+@pytest.mark.parametrize("of", ["the folder", "the private key"])
+def test_what_belongs_to_another_user_is_refused(
+    tmp_path: Path, private: Path, of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path if of == "the folder" else private
+    call = "stat" if of == "the folder" else "fstat"
+    real = getattr(os, call)
+
+    def owned_by_another(*which: object, **options: object) -> os.stat_result:
+        found = real(*which, **options)
+        return os.stat_result((*found[:4], os.geteuid() + 1, *found[5:]))
+
+    monkeypatch.setattr(os, call, owned_by_another)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{of} {path} belongs to another user"
+    assert "--keys" in caught.value.hint
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["key there", "no key yet"])
+def test_file_system_without_permissions_is_told_before_a_key_is_made(
+    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if there:
+        request.getfixturevalue("private")
+    before = files(tmp_path)
+
+    for call in ("stat", "fstat"):
+        monkeypatch.setattr(os, call, open_to_all(getattr(os, call)))
+    with pytest.raises(IdentityError) as caught:
+        load_or_make_key(tmp_path, "server", never)
+    assert str(caught.value) == (
+        f"{tmp_path} is no place for keys: this file system keeps no permissions"
+    )
+    assert "--keys" in caught.value.hint
+    assert files(tmp_path) == before
+
+
+def open_to_all(real: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+    def status(*arguments: object, **options: object) -> os.stat_result:
+        found = real(*arguments, **options)
+        return os.stat_result((found.st_mode | 0o777, *found[1:]))
+
+    return status
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_there_are_no_hard_links_a_key_is_made_and_found_again(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert load_or_make_key(tmp_path, "server", other) == key("other")
+    assert load(tmp_path) == key("other")
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "link", "replace", "unlink"])
+@pytest.mark.parametrize("has_links", [True, False], ids=["links", "no links"])
+def test_program_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(
+    tmp_path: Path, has_links: bool, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse_to_link)
+
+    def be_killed() -> None:
+        monkeypatch.setattr(os, step, lambda *_arguments: os.kill(os.getpid(), signal.SIGKILL))
+        load_or_make_key(tmp_path, "server", lambda: key("server"))
+
+    _, status = os.waitpid(fork(be_killed), 0)
+    if (has_links, step) == (True, "replace"):
+        assert status == 0
+    else:
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    assert load_or_make_key(tmp_path, "server", lambda: key("server")) == key("server")
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+def refuse_to_link(*_arguments: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_what_was_left_of_the_other_files_is_cleared_too(tmp_path: Path, private: Path) -> None:
+    for name in (private.name, "server_public_key.pem", "known_servers"):
+        (tmp_path / f".{name}.0123abcd").touch()
+    load(tmp_path)
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+# -- files that are none
+
+
+def make_link(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+NO_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "FIFO": (os.mkfifo, "a FIFO, not a file"),
+    "endless device": (make_link("/dev/zero"), "a device, not a file"),
+    "circle": (make_link("server_private_key.pem"), "too many levels of symbolic links"),
+}
+
+
+@pytest.mark.parametrize("what", NO_FILES)
+def test_what_is_no_file_in_place_of_the_private_key_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "server_private_key.pem"
+    make, said = NO_FILES[what]
+    make(path)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"cannot use {path}: {said}"
+
+
+@pytest.mark.parametrize("what", ["FIFO", "endless device"])
+def test_what_is_no_file_in_place_of_the_public_key_is_refused(
+    tmp_path: Path, private: Path, what: str
+) -> None:
+    path = tmp_path / "server_public_key.pem"
+    make, said = NO_FILES[what]
+    make(path)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"cannot use {path}: {said}"
+
+
+@pytest.mark.parametrize("name", ["server_private_key.pem", "server_public_key.pem"])
+def test_file_that_is_too_large_for_a_key_is_refused(
+    tmp_path: Path, private: Path, name: str
+) -> None:
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 1 << 40)
+    with pytest.raises(IdentityError, match=f"cannot use {tmp_path / name}: larger than 65,536"):
+        load(tmp_path)
+
+
+def test_key_behind_a_link_is_used_and_its_folder_is_looked_at(
+    tmp_path: Path, private: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    target = private.rename(elsewhere / "key")
+    private.symlink_to(target)
+    assert load(tmp_path) == key("server")
+    elsewhere.chmod(0o777)
+    with pytest.raises(IdentityError, match=f"others can change the files in {elsewhere}"):
+        load(tmp_path)
 
 
 def test_folder_in_place_of_the_private_file_is_refused(tmp_path: Path) -> None:
@@ -236,7 +409,6 @@ BAD_KEYS: dict[str, Callable[[], bytes]] = {
     "openssh cut": lambda: (
         b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n"
     ),
-    "elliptic": lambda: ECC.generate(curve="P-256").export_key(format="PEM").encode(),
     "public only": lambda: bytes(key("server").rsa.public_key().export_key()),
     "too small": lambda: weak(1024, 65537),
     "other exponent": lambda: weak(2048, 3),
@@ -274,6 +446,52 @@ def test_encrypted_private_key_is_refused_with_the_remedy_and_left_as_it_was(
     assert str(caught.value) == f"the private key {private} is encrypted"
     assert caught.value.hint.startswith(f"openssl pkey -in {private}")
     assert files(tmp_path) == {private.name: encrypted}
+
+
+def elliptic(curve: str, *, use_pkcs8: bool = True) -> bytes:
+    return ECC.generate(curve=curve).export_key(format="PEM", use_pkcs8=use_pkcs8).encode()
+
+
+OTHER_KINDS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "EC": (lambda: elliptic("P-256"), "EC"),
+    "EC as OpenSSL writes it": (lambda: elliptic("P-384", use_pkcs8=False), "EC"),
+    "Ed25519": (lambda: elliptic("ed25519"), "Ed25519"),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_KINDS)
+def test_private_key_of_another_kind_is_told_from_a_damaged_one(
+    tmp_path: Path, private: Path, what: str
+) -> None:
+    make, kind = OTHER_KINDS[what]
+    pem = make()
+    private.write_bytes(pem)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"the private key {private} is of another kind: {kind}"
+    assert "move it away" in caught.value.hint
+    assert files(tmp_path) == {private.name: pem}
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("-t ed25519 -N", "is of another kind: Ed25519"),
+        ("-t ecdsa -N", "is of another kind: EC"),
+        ("-t rsa -b 2048 -N", "is encrypted"),
+    ],
+)
+def test_private_key_of_ssh_keygen_that_cannot_be_used_is_told_why(
+    tmp_path: Path, options: str, said: str
+) -> None:
+    path = tmp_path / "server_private_key.pem"
+    passphrase = "secret" if "rsa" in options else ""
+    command = ["ssh-keygen", "-q", *options.split(), passphrase, "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"the private key {path} {said}"
 
 
 @settings(max_examples=60, deadline=None)
@@ -333,210 +551,3 @@ def test_openssl_reads_both_files(tmp_path: Path) -> None:
     derived = run("-in", "server_private_key.pem", "-pubout")
     assert derived == run("-pubin", "-in", "server_public_key.pem")
     assert derived == (tmp_path / "server_public_key.pem").read_text()
-
-
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
-def test_ssh_keygen_finds_known_servers_and_prints_the_same_fingerprint(tmp_path: Path) -> None:
-    path = tmp_path / "known_servers"
-    KnownServers(path, read_only=False).check("::1", 9443, key("server").public)
-    command = ["ssh-keygen", "-l", "-F", "[::1]:9443", "-f", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert key("server").public.fingerprint in done.stdout
-
-
-# -- known servers
-
-
-@pytest.fixture
-def known(tmp_path: Path) -> Path:
-    """Where known servers are listed."""
-    return tmp_path / "known_servers"
-
-
-def check(path: Path, host: str = "example", port: int = 9443, name: str = "server") -> bool:
-    return KnownServers(path, read_only=False).check(host, port, key(name).public)
-
-
-def entry(host: str = "example", port: int = 9443, name: str = "server") -> str:
-    return f"[{host}]:{port} {key(name).public.openssh}\n"
-
-
-def test_new_server_is_remembered(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "folder" / "known_servers"
-    assert not check(path)
-    assert path.read_text() == entry()
-    assert mode_of(path) == 0o600
-    assert mode_of(path.parent) == 0o700
-    assert check(path)
-    assert path.read_text() == entry()
-
-
-def test_host_is_the_same_in_any_case(known: Path) -> None:
-    assert not check(known, host="Example")
-    assert known.read_text() == entry()
-    assert check(known, host="EXAMPLE")
-
-
-def test_host_in_the_file_is_the_same_in_any_case(known: Path) -> None:
-    known.write_text(entry(host="Example"))
-    assert check(known)
-
-
-@pytest.mark.parametrize(("host", "port"), [("example", 9444), ("example.org", 9443), ("ex", 9443)])
-def test_another_address_is_another_server(known: Path, host: str, port: int) -> None:
-    known.write_text(entry())
-    assert not check(known, host=host, port=port, name="other")
-    assert known.read_text() == entry() + entry(host, port, "other")
-
-
-def test_ipv6_address_is_remembered(known: Path) -> None:
-    assert not check(known, host="fe80::1%eth0")
-    assert known.read_text().startswith("[fe80::1%eth0]:9443 ssh-rsa ")
-    assert check(known, host="fe80::1%eth0")
-    assert not check(known, host="fe80::1")
-
-
-@pytest.mark.parametrize("before", ["", "# a comment\n\n", "garbage\n" * 9, "# page\fbreak\n"])
-def test_changed_key_names_both_fingerprints_the_file_and_the_line(
-    known: Path, before: str
-) -> None:
-    content = before + entry()
-    known.write_text(content)
-    with pytest.raises(ServerKeyError) as caught:
-        check(known, name="other")
-    text = str(caught.value)
-    assert "[example]:9443 HAS CHANGED" in text
-    assert f"known: {key('server').public.fingerprint}\n" in text
-    assert f"shown: {key('other').public.fingerprint}\n" in text
-    assert "nothing of yours has been sent" in text
-    line = before.count("\n") + 1
-    assert caught.value.hint.endswith(f"remove line {line} of {known}")
-    assert caught.value.exit_status == 4
-    assert known.read_text() == content
-
-
-def test_one_of_several_keys_of_a_server_is_enough(known: Path) -> None:
-    known.write_text(entry() + entry(name="other"))
-    assert check(known)
-    assert check(known, name="other")
-    with pytest.raises(ServerKeyError, match=r"known: .*"):
-        check(known, name="ira")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "# [example]:9443 ssh-rsa AAAA",
-        "",
-        "   ",
-        "garbage",
-        "[example]:9443",
-        "[example]:9443 ssh-rsa",
-        "[example]:9443 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==",
-        "|1|c2FsdA==|aGFzaA== ssh-rsa AAAA",
-        "[elsewhere]:9443 ssh-rsa !!!!",
-        "[elsewhere]:9443 ssh-rsa Ärger",
-        "example ssh-rsa AAAA",
-        "\x00\x01\x02",
-    ],
-)
-def test_line_that_is_not_about_this_server_is_skipped_and_kept(known: Path, line: str) -> None:
-    known.write_text(f"{line}\n")
-    assert not check(known)
-    assert known.read_text() == f"{line}\n{entry()}"
-    assert check(known)
-
-
-def test_line_of_several_hosts_with_a_comment_is_understood(known: Path) -> None:
-    hosts, _, public = entry().strip().partition(" ")
-    known.write_text(f"  [elsewhere]:22,{hosts},10.0.0.1  {public} the comment\r\n")
-    assert check(known)
-    with pytest.raises(ServerKeyError):
-        check(known, name="other")
-
-
-def test_bytes_that_are_not_utf8_are_kept(known: Path) -> None:
-    known.write_bytes(b"# M\xfcller\n")
-    assert not check(known)
-    assert known.read_bytes() == b"# M\xfcller\n" + entry().encode()
-    assert check(known)
-
-
-@pytest.mark.parametrize("before", [b"# no newline", b"\xff", entry("elsewhere").strip().encode()])
-def test_file_without_a_final_newline_gets_one(known: Path, before: bytes) -> None:
-    known.write_bytes(before)
-    assert not check(known)
-    assert known.read_bytes() == before + b"\n" + entry().encode()
-    assert check(known)
-
-
-@pytest.mark.parametrize("damaged", ["AAAA!", "AAA", "=", "\u00c4AAA", "\ufffd"])
-def test_damaged_line_of_this_server_is_neither_trusted_nor_replaced(
-    known: Path, damaged: str
-) -> None:
-    content = f"# first\n[example]:9443 ssh-rsa {damaged}\n"
-    known.write_text(content)
-    with pytest.raises(IdentityError) as caught:
-        check(known)
-    assert str(caught.value) == f"line 2 of {known} is damaged"
-    assert known.read_text() == content
-
-
-def test_key_that_is_cut_off_counts_as_another_key(known: Path) -> None:
-    """Base64 that ends at a whole byte is no proof of damage."""
-    known.write_text(entry().strip()[:-40] + "\n")
-    with pytest.raises(ServerKeyError):
-        check(known)
-
-
-@pytest.mark.parametrize("line", ["", entry("elsewhere")])
-def test_read_only_list_remembers_nothing(known: Path, line: str) -> None:
-    if line:
-        known.write_text(line)
-    assert not KnownServers(known, read_only=True).check("example", 9443, key("server").public)
-    assert known.exists() == bool(line)
-    assert not line or known.read_text() == line
-
-
-def test_read_only_list_makes_no_folder(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "known_servers"
-    KnownServers(path, read_only=True).check("example", 9443, key("server").public)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_read_only_list_still_tells_friend_from_foe(known: Path) -> None:
-    known.write_text(entry())
-    servers = KnownServers(known, read_only=True)
-    assert servers.check("example", 9443, key("server").public)
-    with pytest.raises(ServerKeyError):
-        servers.check("example", 9443, key("other").public)
-
-
-def test_list_below_a_file_cannot_be_used(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(IdentityError, match="cannot use") as caught:
-        check(tmp_path / "file" / "known_servers")
-    assert "--keys" in caught.value.hint
-
-
-def test_folder_in_place_of_the_list_cannot_be_used(known: Path) -> None:
-    known.mkdir()
-    with pytest.raises(IdentityError, match="is a directory"):
-        check(known)
-
-
-# -- a fingerprint that the user was told
-
-
-def test_right_fingerprint_passes() -> None:
-    check_fingerprint(key("server").public.fingerprint, key("server").public)
-
-
-def test_wrong_fingerprint_is_refused_with_both() -> None:
-    expected, shown = key("other").public.fingerprint, key("server").public.fingerprint
-    with pytest.raises(ServerKeyError) as caught:
-        check_fingerprint(expected, key("server").public)
-    assert f"named: {expected}\n" in str(caught.value)
-    assert f"shown: {shown}\n" in str(caught.value)
-    assert "nothing of yours has been sent" in str(caught.value)
-    assert caught.value.exit_status == 4

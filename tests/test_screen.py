@@ -1,6 +1,7 @@
 """People at real terminals: what stands on the screen when they type, and when others do."""
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -712,13 +713,20 @@ def test_without_history_nothing_is_kept(room: Room) -> None:
     assert not history_of(room).parent.exists()
 
 
-def test_history_that_cannot_be_kept_is_said_once(room: Room) -> None:
-    (room.home / ".local").write_text("this is no folder")
-    ira = room.ira()
+@pytest.mark.parametrize("why", ["Not a directory", "a FIFO, not a file"])
+def test_history_that_cannot_be_kept_is_said_once(room: Room, why: str) -> None:
+    if "FIFO" in why:
+        history_of(room).parent.mkdir(parents=True)
+        os.mkfifo(history_of(room))
+    else:
+        (room.home / ".local").write_text("this is no folder")
+    ira = room.ira(columns=200)
     ira.enter("first thing", "second thing")
     ira.await_rows("Ira: first thing", "Ira: second thing", "> |")
     said = [line for line in ira.lines() if "not kept" in line]
-    assert said == ["[!] what you type is not kept: Not a directory."]
+    assert len(said) == 1
+    assert said[0].startswith(f"[!] what you type is not kept: {room.home / '.local'}")
+    assert said[0].endswith(f": {why}.")
     ira.key("Up")
     ira.await_rows("> second thing|")
 
