@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -78,10 +78,13 @@ def _serve(options: argparse.Namespace) -> None:
     from chat import transcript
     from chat.console import Console
     from chat.server import Server
-    from chat.sockets import listen
+    from chat.sockets import listen, own_host
 
     _allow_many_descriptors()
-    with listen(options.host, options.port) as listener, closing(Reactor()) as reactor:
+    listeners = listen(options.host, options.port)
+    with closing(Reactor()) as reactor, ExitStack() as listening:
+        for listener in listeners:
+            listening.enter_context(listener)
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
 
         def announce() -> None:
@@ -90,10 +93,12 @@ def _serve(options: argparse.Namespace) -> None:
 
         key = _load_key(options, announce)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
-        server = Server(reactor, listener, key, console, options.grace, options.rate)
+        server = Server(reactor, listeners, key, console, options.grace, options.rate)
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
-        host, port = listener.getsockname()[:2]
-        console.show(*transcript.running(host, port, key.public.fingerprint))
+        hosts = [own_host(listener) for listener in listeners]
+        port = listeners[0].getsockname()[1]
+        fingerprint = key.public.fingerprint
+        console.show(*transcript.running(", ".join(hosts), port, fingerprint))
         console.obey(server)
         server.run()
         console.close()
@@ -161,7 +166,7 @@ def _screen(
 
 def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
     from chat.client import Client
-    from chat.happenings import Connecting, Failed, MakingKey
+    from chat.happenings import Failed, MakingKey
     from chat.identity import KNOWN_SERVERS, KnownServers, check_fingerprint
     from chat.sockets import Dialer
 
@@ -180,13 +185,13 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
     if patience is None and not _is_terminal(_descriptor_of(sys.stdin)):
         patience = PATIENCE_SECONDS
     try:
-        key = _load_key(options, announce, view.spin)
-        dialer = Dialer(reactor, options.host, options.port)
-        client = Client(reactor, dialer, options.name, key, trust, view, patience)
-        reactor.on_signals([signal.SIGINT], view.interrupt)
-        reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
-        view.show(Connecting(options.host, options.port))
-        client.run()
+        # Looking up goes on by itself while the key is loaded.
+        with closing(Dialer(reactor, options.host, options.port)) as dialer:
+            key = _load_key(options, announce, view.spin)
+            client = Client(reactor, dialer, options.name, key, trust, view, patience)
+            reactor.on_signals([signal.SIGINT], view.interrupt)
+            reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
+            client.run()
     except ChatError as error:
         view.show(Failed(str(error), error.hint, error.exit_status))
         raise

@@ -70,6 +70,15 @@ DEFAULT_RSA_BITS = 3_072
 HANDSHAKE_SECONDS = 10
 """From the connection to the finished handshake; whoever says nothing for this long is closed."""
 
+LOOKUP_SECONDS = 15
+"""How long a host may be looked up: by then the second name server has been asked twice as well."""
+
+ATTEMPT_SECONDS = 0.25
+"""When an address has not answered for this long, the next is tried beside it (RFC 8305, 5)."""
+
+MAX_ADDRESSES = 16
+"""So many of a host's addresses are tried: in four seconds, and in few descriptors."""
+
 SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
 
@@ -139,6 +148,9 @@ ACCEPT_PAUSE_SECONDS = 1.0
 
 BACKLOG = 4_096
 """Connections the kernel holds for us until we accept them (it may hold fewer)."""
+
+FREE_PORT_TRIES = 16
+"""How many free ports are tried until one is free on all addresses of the host."""
 
 JOIN_INTERVAL_SECONDS = 0.05
 LEAVE_INTERVAL_SECONDS = 0.1

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from chat import transcript
@@ -43,7 +44,7 @@ class Server:
     def __init__(
         self,
         reactor: Reactor,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         key: PrivateKey,
         console: Console,
         grace_seconds: float = GRACE_SECONDS,
@@ -53,7 +54,7 @@ class Server:
         self.log = RelayLog(WINDOW_BYTES)
         self._room = Room(self.log, os.urandom, grace_seconds)
         self._rate = rate
-        self._listener = listener
+        self._listeners = listeners
         self._key = key
         self._console = console
         self._offer: Offer | None = None
@@ -65,14 +66,16 @@ class Server:
         self._accepting = False
         self._exhausted = False
         self._terminating = False
-        listener.setblocking(False)
+        for listener in listeners:
+            listener.setblocking(False)
         reactor.before_wait(self._before_wait)
 
     def run(self) -> None:
         """Serve until terminated."""
         self._accept_again()
         self.reactor.run()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     # -- connections come and go
 
@@ -87,13 +90,13 @@ class Server:
         if self._offer is not None and not self._offer.is_fresh(time.time()):
             self._offer = None
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPT_PER_TURN):
             if len(self._connections) - len(self._members) >= MAX_HANDSHAKES:
                 self._stop_accepting()
                 return
             try:
-                connected, address = self._listener.accept()
+                connected, address = listener.accept()
             except BlockingIOError:
                 self._exhausted = False
                 return
@@ -116,12 +119,14 @@ class Server:
 
     def _stop_accepting(self) -> None:
         self._accepting = False
-        self.reactor.unwatch(self._listener.fileno())
+        for listener in self._listeners:
+            self.reactor.unwatch(listener.fileno())
 
     def _accept_again(self) -> None:
         if not self._accepting and not self._terminating:
             self._accepting = True
-            self.reactor.watch_read(self._listener.fileno(), self._accept)
+            for listener in self._listeners:
+                self.reactor.watch_read(listener.fileno(), partial(self._accept, listener))
 
     def let_in(self, connection: Connection, client: Established) -> None:
         """A client has proved who it is: it comes back to its place, becomes a member, or is told

@@ -19,6 +19,7 @@ from chat.happenings import (
     Full,
     Happening,
     Leaving,
+    LookingUp,
     MakingKey,
     Noticed,
     Person,
@@ -323,6 +324,8 @@ def activity(happening: Happening) -> str:
     match happening:
         case MakingKey():
             return MAKING_KEY_NOW
+        case LookingUp(host):
+            return f"Looking up {in_line(host)}"
         case Connecting(host, port):
             return f"Connecting to {in_line(host)}, port {port}"
         case Connected():

@@ -54,11 +54,10 @@ from chat.messages import (
     Welcome,
 )
 from chat.session import Ended, Established, Relayed, ServerSession
-from chat.sockets import listen
 from chat.terminal import LineOutput
 from chat.wire import Event, Message, Refused, block, room_header
 from tests.helpers import key
-from tests.loopback import Hall, Seat, SteppedReactor, Wire, until
+from tests.loopback import Hall, Seat, SteppedReactor, Wire, listen, until
 
 
 @pytest.fixture

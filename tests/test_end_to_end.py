@@ -18,6 +18,7 @@ from chat.limits import CONSOLE_QUEUE_BYTES, MAX_TEXT_BYTES
 from tests.helpers import key
 from tests.processes import (
     CHAT,
+    NameServer,
     Piped,
     Result,
     Stage,
@@ -207,6 +208,32 @@ def test_conversation_over_ipv6(stage: Stage) -> None:
     assert_ends_well(client)
     server.expect(" Message exchanged\n")
     assert (Path(keys[1]) / "known_servers").read_text().startswith(f"[::1]:{port} ssh-rsa ")
+
+
+def test_server_whose_address_has_changed_is_found_again(stage: Stage) -> None:
+    names = NameServer(stage.folder, "127.0.0.1")
+    server, port = stage.server()
+    ira = stage.run(
+        [*names.chat, "client", "chat.example", str(port), "Ira", *stage.keys("client", "ira")]
+    )
+    ira.expect("[+] In the room: Ira\n")
+    server.kill()
+    names.answer("127.0.0.2")
+    server, _ = stage.server("--host", "127.0.0.2", "--port", str(port))
+    ira.expect("[+] The connection is back; the server was started anew.\n")
+    ira.type("Hi", "EXIT")
+    assert_ends_well(ira)
+    server.expect(" Message exchanged\n")
+
+
+def test_server_that_looks_its_host_up_can_be_interrupted(stage: Stage) -> None:
+    names = NameServer(stage.folder, "silence")
+    server = stage.run([*names.chat, "server", "--host", "chat.example", "--port", "0"])
+    await_condition(lambda: names.asked_by)
+    server.signal(signal.SIGINT)
+    assert server.end() == (1, "", "chat: error: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(names.asked_by, 0)
 
 
 def test_kicked_client_ends_with_status_three(stage: Stage) -> None:
