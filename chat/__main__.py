@@ -168,6 +168,7 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
     from chat.client import Client
     from chat.happenings import Failed, MakingKey
     from chat.identity import KNOWN_SERVERS, KnownServers, check_fingerprint
+    from chat.sleep import SleepWatch
     from chat.sockets import Dialer
 
     known_servers = KnownServers(_keys(options) / KNOWN_SERVERS, read_only=options.ephemeral)
@@ -191,7 +192,8 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
             client = Client(reactor, dialer, options.name, key, trust, view, patience)
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
-            client.run()
+            with closing(SleepWatch(reactor, client.wake)):
+                client.run()
     except ChatError as error:
         view.show(Failed(str(error), error.hint, error.exit_status))
         raise

@@ -288,6 +288,21 @@ class Client:
             self._retry.cancel()
             self._dial()
 
+    def wake(self) -> None:
+        """The machine has slept: nobody can tell whether what was open still is."""
+        if self._over:
+            return
+        self._retry_seconds = RETRY_SECONDS
+        if self._session is None:
+            if self._retry is not None:
+                self._retry.cancel()
+            self._dial()
+        else:
+            assert self._timer is not None
+            self._session.wake(self._reactor.clock())
+            self._timer.cancel()
+            self._arm_timer()
+
     def _handle(self, events: list[SessionEvent]) -> None:
         try:
             for event in events:

@@ -93,6 +93,12 @@ MAX_RETRY_SECONDS = 15.0
 """A client that lost the connection tries again after the first, then waits twice as long each
 time, up to the second; a random half of it is left out, so that not all come at once."""
 
+SLEEP_SECONDS = 2
+"""When the machine has slept for longer, a connection is doubted, and
+AWAKE_PONG_SECONDS: so long an answer may take then. The network has to come back first; but whoever
+has just opened the lid waits for it, and connecting again in vain costs little."""
+AWAKE_PONG_SECONDS = 5
+
 PATIENCE_SECONDS = 120
 """A client without a person at it gives up after this long without a connection (`--patience`)."""
 
