@@ -78,7 +78,7 @@ def _serve(options: argparse.Namespace) -> None:
     from chat import transcript
     from chat.console import Console
     from chat.server import Server
-    from chat.sockets import listen, own_host
+    from chat.sockets import listen, own_host, reachable_at
 
     _allow_many_descriptors()
     listeners = listen(options.host, options.port)
@@ -99,6 +99,10 @@ def _serve(options: argparse.Namespace) -> None:
         port = listeners[0].getsockname()[1]
         fingerprint = key.public.fingerprint
         console.show(*transcript.running(", ".join(hosts), port, fingerprint))
+        outside = reachable_at(hosts)
+        if outside is None:
+            console.show(transcript.ONLY_HERE)
+        console.show(transcript.invitation(outside or hosts[0], port, fingerprint))
         console.obey(server)
         server.run()
         console.close()

@@ -140,6 +140,31 @@ def _listen_at(address: Address, port: int) -> socket.socket:
     )
 
 
+_ELSEWHERE = {4: (socket.AF_INET, "198.51.100.1"), 6: (socket.AF_INET6, "2001:db8::1")}
+"""Where nobody is (RFC 5737, RFC 3849), for asking the way; nothing is sent."""
+
+
+def reachable_at(hosts: Sequence[str]) -> str | None:
+    """By which address other machines reach a server that listens on these; None if by none."""
+    for host in hosts:
+        address = _address_of(host)
+        if address.is_unspecified:
+            return _outward_host([4] if address.version == 4 else [4, 6])
+        if not address.is_loopback:
+            return host_text(host)
+    return None
+
+
+def _outward_host(versions: Sequence[int]) -> str:
+    """The address with which this machine goes out; its name, when it cannot."""
+    for version in versions:
+        family, host = _ELSEWHERE[version]
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
 # -- dialling
 
 

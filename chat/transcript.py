@@ -107,6 +107,15 @@ def running(host: str, port: int, fingerprint: str) -> list[str]:
     ]
 
 
+ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
+
+
+def invitation(host: str, port: int, fingerprint: str) -> str:
+    """What the others type."""
+    command = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
+    return good(f"Others join with: {command}")
+
+
 def newcomer(name: str, heard_by: int) -> list[str]:
     """A client is in; `heard_by` others were told."""
     lines = [good(f"New connection. Username: {in_line(name)}")]

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,6 +23,7 @@ from chat.sockets import (
     in_order,
     listen,
     own_host,
+    reachable_at,
     source_of,
 )
 from tests.helpers import FakeClock
@@ -105,6 +106,65 @@ def test_an_address_has_a_text_and_a_source(host: str, text: str, source: str) -
     assert address_text(host, 9443) == text
     assert source_of(host) == source
     assert host_text(host) == text.rpartition(":")[0].strip("[]")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "reachable"),
+    [
+        (["127.0.0.1"], None),
+        (["127.0.1.1"], None),
+        (["::1", "127.0.0.1"], None),
+        (["::ffff:127.0.0.1"], None),
+        (["127.0.0.1", "192.0.2.7"], "192.0.2.7"),
+        (["::ffff:192.0.2.7"], "192.0.2.7"),
+        (["fe80::1%eth0"], "fe80::1%eth0"),
+    ],
+)
+def test_who_can_reach_a_server_follows_from_its_addresses(
+    hosts: list[str], reachable: str | None
+) -> None:
+    assert reachable_at(hosts) == reachable
+
+
+class Way:
+    """Stands in for the socket with which the way out is asked for."""
+
+    families: ClassVar[set[int]] = set()
+
+    def __init__(self, family: int, _kind: int) -> None:
+        self.family = family
+
+    def __enter__(self) -> "Way":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        pass
+
+    def connect(self, _address: object) -> None:
+        if self.family not in self.families:
+            raise OSError(errno.ENETUNREACH, "")
+
+    def getsockname(self) -> tuple[str, int]:
+        return "192.0.2.7" if self.family == socket.AF_INET else "2001:db8::7", 1
+
+
+@pytest.mark.parametrize(
+    ("host", "families", "reachable"),
+    [
+        ("0.0.0.0", {socket.AF_INET, socket.AF_INET6}, "192.0.2.7"),
+        ("0.0.0.0", {socket.AF_INET6}, "lilac"),
+        ("::", {socket.AF_INET, socket.AF_INET6}, "192.0.2.7"),
+        ("::", {socket.AF_INET6}, "2001:db8::7"),
+        ("::", set(), "lilac"),
+    ],
+)
+def test_server_on_all_addresses_is_reached_at_the_one_that_leads_out(
+    monkeypatch: pytest.MonkeyPatch, host: str, families: set[int], reachable: str
+) -> None:
+    monkeypatch.setattr(Way, "families", families)
+    monkeypatch.setattr(socket, "socket", Way)
+    monkeypatch.setattr(socket, "gethostname", lambda: "lilac")
+    assert reachable_at([host]) == reachable
 
 
 # -- listening

@@ -88,6 +88,9 @@ def test_server_starts_as_in_the_demo() -> None:
         "[+] Running on port: 9443",
         "[+] Fingerprint: SHA256:abc",
     ]
+    assert transcript.invitation("192.0.2.7", 9443, "SHA256:abc") == (
+        "[+] Others join with: python -m chat client 192.0.2.7 9443 NAME --fingerprint SHA256:abc"
+    )
 
 
 def test_client_starts_as_in_the_demo() -> None:
