@@ -110,7 +110,7 @@ class LookUp:
             self._on_end()
 
     def _on_end(self) -> None:
-        """The child has ended, or its time has."""
+        """The child has ended, or its time is up."""
         self.close()
         try:
             answer = marshal.loads(self._answer)

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,6 +226,35 @@ def test_server_whose_address_has_changed_is_found_again(stage: Stage) -> None:
     server, _ = stage.server("--host", "127.0.0.2", "--port", str(port))
     ira.expect("[+] The connection is back; the server was started anew.\n")
     ira.type("Hi", "EXIT")
+    assert_ends_well(ira)
+    server.expect(" Message exchanged\n")
+
+
+ASLEEP = """
+import sys, chat.session, chat.sleep
+from pathlib import Path
+from types import SimpleNamespace
+night = Path(sys.argv.pop(1))
+chat.sleep.time = SimpleNamespace(
+    CLOCK_REALTIME=0, monotonic=lambda: 0.0, clock_gettime=lambda _: 3600.0 * night.exists()
+)
+chat.session.AWAKE_PONG_SECONDS = 0
+from chat.__main__ import main
+sys.exit(main())
+"""
+"""A client whose machine has slept once a file is there, and which gives no time to answer then."""
+
+
+def test_client_whose_machine_has_slept_doubts_the_connection(stage: Stage) -> None:
+    server, port = stage.server()
+    night = stage.folder / "night"
+    command = [sys.executable, "-c", ASLEEP, str(night), "client", "127.0.0.1", str(port), "Ira"]
+    ira = stage.run([*command, *stage.keys("client", "ira")])
+    ira.expect("[+] In the room: Ira\n")
+    night.touch()
+    ira.type("Hi")
+    ira.expect("[!] The connection is dead; trying to get it back.\n", "[+] The connection is back")
+    ira.type("EXIT")
     assert_ends_well(ira)
     server.expect(" Message exchanged\n")
 
