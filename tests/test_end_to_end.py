@@ -251,9 +251,13 @@ def test_client_whose_machine_has_slept_doubts_the_connection(stage: Stage) -> N
     command = [sys.executable, "-c", ASLEEP, str(night), "client", "127.0.0.1", str(port), "Ira"]
     ira = stage.run([*command, *stage.keys("client", "ira")])
     ira.expect("[+] In the room: Ira\n")
+    # Whatever it hears would be an answer.
+    server.signal(signal.SIGSTOP)
     night.touch()
     ira.type("Hi")
-    ira.expect("[!] The connection is dead; trying to get it back.\n", "[+] The connection is back")
+    ira.expect("[!] The connection is dead; trying to get it back.\n")
+    server.signal(signal.SIGCONT)
+    ira.expect("[+] The connection is back")
     ira.type("EXIT")
     assert_ends_well(ira)
     server.expect(" Message exchanged\n")

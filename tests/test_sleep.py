@@ -41,12 +41,12 @@ def night() -> Iterator[Night]:
 def test_sleep_is_told_once_in_the_turn_in_which_it_shows(night: Night) -> None:
     night.reactor.turn(0)
     night.slept.advance(SLEEP_SECONDS)
-    night.reactor.turn()
+    night.reactor.turn(0)
     assert night.woken == 1
     night.reactor.turn(0)
     assert night.woken == 1
     night.slept.advance(8 * 3600)
-    night.reactor.turn()
+    night.reactor.turn(0)
     assert night.woken == 2
 
 
@@ -72,10 +72,10 @@ def test_clock_that_is_set_wakes_the_loop(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(chat.sleep, "_alarm", lambda: alarm)
     with contextlib.closing(Night()) as night:
         os.write(hand, b"12345678")
-        night.reactor.turn()
+        night.reactor.turn(0)
         assert night.woken == 0
         night.slept.advance(3600)
-        night.reactor.turn()
+        night.reactor.turn(0)
         assert night.woken == 1
     os.close(hand)
 

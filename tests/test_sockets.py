@@ -588,7 +588,8 @@ def test_name_server_that_is_silent_does_not_either(
     assert (names.closed, attempt.peers) == (2, [server])
 
 
-def test_late_answer_goes_before_what_is_not_tried_yet(
+@pytest.mark.parametrize("late", [False, True])
+def test_answer_is_tried_beside_where_we_were(
     attempt: Attempt,
     names: NameServer,
     reactor: Reactor,
@@ -596,8 +597,9 @@ def test_late_answer_goes_before_what_is_not_tried_yet(
     closed: tuple[str, int],
     silent: tuple[str, int],
     server: tuple[str, int],
+    late: bool,
 ) -> None:
-    """Meanwhile where we were is a black hole."""
+    """Which is a black hole now, and has had its moment already or not."""
     attempt.dial()
     names.answer(closed)
     attempt.finish()
@@ -605,10 +607,12 @@ def test_late_answer_goes_before_what_is_not_tried_yet(
     attempt.dial()
     clock.advance(ATTEMPT_SECONDS)
     reactor.turn(0)
-    assert len(attempt.dialer._attempts) == 1
-    clock.advance(ATTEMPT_SECONDS)
-    reactor.turn(0)
+    if late:
+        clock.advance(ATTEMPT_SECONDS)
+        reactor.turn(0)
     names.answer(server)
+    assert len(attempt.dialer._attempts) == 1 + late
+    clock.advance(ATTEMPT_SECONDS)
     attempt.finish()
     assert attempt.peers == [server]
 
