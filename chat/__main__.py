@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -78,10 +78,13 @@ def _serve(options: argparse.Namespace) -> None:
     from chat import transcript
     from chat.console import Console
     from chat.server import Server
-    from chat.sockets import listen
+    from chat.sockets import listen, own_host, reachable_at
 
     _allow_many_descriptors(options.pending)
-    with listen(options.host, options.port) as listener, closing(Reactor()) as reactor:
+    listeners = listen(options.host, options.port)
+    with closing(Reactor()) as reactor, ExitStack() as listening:
+        for listener in listeners:
+            listening.enter_context(listener)
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
 
         def announce() -> None:
@@ -92,7 +95,7 @@ def _serve(options: argparse.Namespace) -> None:
         console = Console(reactor, _descriptor_of(sys.stdin), output)
         server = Server(
             reactor,
-            listener,
+            listeners,
             key,
             console,
             options.grace,
@@ -102,8 +105,14 @@ def _serve(options: argparse.Namespace) -> None:
         )
         reactor.on_fault = server.on_fault
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
-        host, port = listener.getsockname()[:2]
-        console.show(*transcript.running(host, port, key.public.fingerprint))
+        hosts = [own_host(listener) for listener in listeners]
+        port = listeners[0].getsockname()[1]
+        fingerprint = key.public.fingerprint
+        console.show(*transcript.running(", ".join(hosts), port, fingerprint))
+        outside = reachable_at(hosts)
+        if outside is None:
+            console.show(transcript.ONLY_HERE)
+        console.show(transcript.invitation(outside or hosts[0], port, fingerprint))
         console.obey(server)
         server.run()
         console.close()
@@ -171,8 +180,9 @@ def _screen(
 
 def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
     from chat.client import Client
-    from chat.happenings import Connecting, Failed, MakingKey, Warned
+    from chat.happenings import Failed, MakingKey, Warned
     from chat.known_servers import check_fingerprint
+    from chat.sleep import SleepWatch
     from chat.sockets import Dialer
 
     known_servers = _known_servers(options, read_only=options.ephemeral)
@@ -193,13 +203,14 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
     if patience is None and not _is_terminal(_descriptor_of(sys.stdin)):
         patience = PATIENCE_SECONDS
     try:
-        key = _load_key(options, announce, view.spin)
-        dialer = Dialer(reactor, options.host, options.port)
-        client = Client(reactor, dialer, options.name, key, trust, view, patience)
-        reactor.on_signals([signal.SIGINT], view.interrupt)
-        reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
-        view.show(Connecting(options.host, options.port))
-        client.run()
+        # Looking up goes on by itself while the key is loaded.
+        with closing(Dialer(reactor, options.host, options.port)) as dialer:
+            key = _load_key(options, announce, view.spin)
+            client = Client(reactor, dialer, options.name, key, trust, view, patience)
+            reactor.on_signals([signal.SIGINT], view.interrupt)
+            reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
+            with closing(SleepWatch(reactor, client.wake)):
+                client.run()
     except ChatError as error:
         view.show(Failed(str(error), error.hint, error.exit_status))
         raise

@@ -21,12 +21,14 @@ from chat.errors import (
 )
 from chat.happenings import (
     Connected,
+    Connecting,
     Disconnected,
     Entered,
     Exchanged,
     Full,
     Happening,
     Leaving,
+    LookingUp,
     Person,
     Reconnected,
     ServerMet,
@@ -89,6 +91,7 @@ class Client:
         """`patience`: give up after so many seconds without a connection; None: never."""
         self._reactor = reactor
         self._dialer = dialer
+        dialer.on_found = self._on_found
         self._name = name
         self._key = key
         self._trust = trust
@@ -192,7 +195,13 @@ class Client:
 
     def _dial(self) -> None:
         self._retry = None
+        if not self._participant.entered:
+            self._view.show(LookingUp(self._dialer.host))
         self._dialer.dial(self._on_connected, self._on_unreachable)
+
+    def _on_found(self) -> None:
+        if not self._participant.entered:
+            self._view.show(Connecting(self._dialer.host, self._dialer.port))
 
     def _on_unreachable(self, error: TransportError) -> None:
         if self._participant.entered:
@@ -201,9 +210,6 @@ class Client:
             self._end(error)
 
     def _on_connected(self, connected: socket.socket) -> None:
-        if self._over:
-            connected.close()
-            return
         if not self._participant.entered:
             self._view.show(Connected())
         now = self._reactor.clock()
@@ -282,6 +288,21 @@ class Client:
             self._retry.cancel()
             self._dial()
 
+    def wake(self) -> None:
+        """The machine has slept: nobody can tell whether what was open still is."""
+        if self._over:
+            return
+        self._retry_seconds = RETRY_SECONDS
+        if self._session is None:
+            if self._retry is not None:
+                self._retry.cancel()
+            self._dial()
+        else:
+            assert self._timer is not None
+            self._session.wake(self._reactor.clock())
+            self._timer.cancel()
+            self._arm_timer()
+
     def _handle(self, events: list[SessionEvent]) -> None:
         try:
             for event in events:
@@ -345,6 +366,7 @@ class Client:
         self._over = True
         self._error = error
         self._view.stop()
+        self._dialer.close()
         for timer in (self._timer, self._retry):
             if timer is not None:
                 timer.cancel()

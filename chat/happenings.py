@@ -14,6 +14,13 @@ class MakingKey:
 
 
 @dataclass(frozen=True, slots=True)
+class LookingUp:
+    """The host's addresses are looked up for the first time."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Connecting:
     """A connection is tried for the first time."""
 
@@ -167,6 +174,7 @@ class Person:
 
 Happening = (
     MakingKey
+    | LookingUp
     | Connecting
     | Connected
     | ServerMet

@@ -74,6 +74,15 @@ FIRST_FRAME_SECONDS = 3
 """From the connection to the client's first whole frame. A client answers HELLO by itself, so this
 is a few round trips over a bad network; whoever only keeps a place is closed."""
 
+LOOKUP_SECONDS = 15
+"""How long a host may be looked up: by then the second name server has been asked twice as well."""
+
+ATTEMPT_SECONDS = 0.25
+"""When an address has not answered for this long, the next is tried beside it (RFC 8305, 5)."""
+
+MAX_ADDRESSES = 16
+"""So many of a host's addresses are tried: in four seconds, and in few descriptors."""
+
 SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
 
@@ -87,6 +96,12 @@ RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 15.0
 """A client that lost the connection tries again after the first, then waits twice as long each
 time, up to the second; a random half of it is left out, so that not all come at once."""
+
+SLEEP_SECONDS = 2
+"""When the machine has slept for longer, a connection is doubted, and
+AWAKE_PONG_SECONDS: so long an answer may take then. The network has to come back first; but whoever
+has just opened the lid waits for it, and connecting again in vain costs little."""
+AWAKE_PONG_SECONDS = 5
 
 PATIENCE_SECONDS = 120
 """A client without a person at it gives up after this long without a connection (`--patience`)."""
@@ -206,6 +221,9 @@ FAULT_FRAMES = 30
 
 BACKLOG = 4_096
 """Connections the kernel holds for us until we accept them (it may hold fewer)."""
+
+FREE_PORT_TRIES = 16
+"""How many free ports are tried until one is free on all addresses of the host."""
 
 JOIN_INTERVAL_SECONDS = 0.05
 LEAVE_INTERVAL_SECONDS = 0.1

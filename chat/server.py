@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from chat import transcript
@@ -73,7 +74,7 @@ class Server:
     def __init__(
         self,
         reactor: Reactor,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         key: PrivateKey,
         console: Console,
         grace_seconds: float = GRACE_SECONDS,
@@ -86,7 +87,7 @@ class Server:
         self.log = RelayLog(WINDOW_BYTES)
         self._room = Room(self.log, os.urandom, grace_seconds)
         self._budgets = Budgets(rate, grace_seconds, self.log.window_bytes) if rate else None
-        self._listeners = [listener]
+        self._listeners = listeners
         self._key = key
         self._console = console
         self._offer: Offer | None = None
@@ -105,7 +106,8 @@ class Server:
         self._exhausted = False
         self._terminating = False
         self._no_tick_before = float("-inf")
-        listener.setblocking(False)
+        for listener in listeners:
+            listener.setblocking(False)
         reactor.before_wait(self._before_wait)
 
     def run(self) -> None:

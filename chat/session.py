@@ -14,6 +14,7 @@ from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
 from chat.errors import ProtocolError, Reason
 from chat.limits import (
+    AWAKE_PONG_SECONDS,
     FIRST_FRAME_SECONDS,
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
@@ -387,7 +388,16 @@ class ClientSession(Session):
     """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY. The first thing
     it says on the link is `first`."""
 
-    __slots__ = ("_clock", "_first", "_handshake", "_hello", "_key", "_name", "_pinged_at")
+    __slots__ = (
+        "_clock",
+        "_first",
+        "_handshake",
+        "_hello",
+        "_key",
+        "_name",
+        "_pinged_at",
+        "_pong_seconds",
+    )
 
     def __init__(
         self,
@@ -404,6 +414,7 @@ class ClientSession(Session):
         self._first = first
         self._clock = wall_clock
         self._pinged_at = now
+        self._pong_seconds = PONG_SECONDS
         self._hello: Hello | None = None
         self._handshake: _SentPubkey | None = None
 
@@ -414,7 +425,7 @@ class ClientSession(Session):
         if self.state is not State.RELAY:
             return self._started_at + HANDSHAKE_SECONDS
         if not self._answered:
-            return self._pinged_at + PONG_SECONDS
+            return self._pinged_at + self._pong_seconds
         return self._pinged_at + PING_SECONDS
 
     def _on_deadline(self, now: float) -> list[SessionEvent]:
@@ -422,10 +433,19 @@ class ClientSession(Session):
             return self._fail(Reason.TIMEOUT, "the server does not answer")
         if not self._answered:
             return self._fail(Reason.LOST, "the connection is dead")
+        self._ping(now, PONG_SECONDS)
+        return []
+
+    def wake(self, now: float) -> None:
+        """We have slept: ask at once whether the server is still there, and wait less long."""
+        if self.state is State.RELAY:
+            self._ping(now, AWAKE_PONG_SECONDS)
+
+    def _ping(self, now: float, pong_seconds: int) -> None:
         self._pinged_at = now
+        self._pong_seconds = pong_seconds
         self._answered = False
         self.send(Ping().encode())
-        return []
 
     def trust(self) -> None:
         """The server's key is the right one: introduce ourselves, unless it is over already."""

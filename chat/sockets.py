@@ -1,20 +1,28 @@
 """From an address to a socket: listening, dialling, and what an address says of where it is.
 
-What travels over the socket is not known here.
+How a host is looked up is `resolver`'s; what travels over the socket is not known here.
 """
 
 import contextlib
 import errno
 import os
 import socket
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from itertools import chain, zip_longest
+from typing import NamedTuple
 
 from chat.errors import TransportError
-from chat.limits import BACKLOG, HANDSHAKE_SECONDS
+from chat.limits import (
+    ATTEMPT_SECONDS,
+    BACKLOG,
+    FREE_PORT_TRIES,
+    HANDSHAKE_SECONDS,
+    MAX_ADDRESSES,
+)
 from chat.reactor import Reactor, Timer
+from chat.resolver import Address, LookUp
 
 _SOURCE_PREFIX_BITS = 64
 """Whoever has one IPv6 address usually has the whole /64 that it is in (RFC 6177)."""
@@ -29,10 +37,22 @@ def _address_of(host: str) -> IPv4Address | IPv6Address:
     return mapped or address
 
 
+def host_text(host: str) -> str:
+    """A host for people: `192.0.2.1`, `2001:db8::1`."""
+    address = _address_of(host)
+    return str(address) if isinstance(address, IPv4Address) else host
+
+
+def own_host(listener: socket.socket) -> str:
+    """Where somebody listens, for people; a link-local address with its zone: `fe80::1%eth0`."""
+    numbers = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    return host_text(socket.getnameinfo(listener.getsockname(), numbers)[0])
+
+
 def address_text(host: str, port: int) -> str:
     """A peer's address for people: `192.0.2.1:9443`, `[2001:db8::1]:9443`."""
-    address = _address_of(host)
-    return f"{address}:{port}" if isinstance(address, IPv4Address) else f"[{host}]:{port}"
+    shown = host_text(host)
+    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
 
 
 @lru_cache(maxsize=1024)
@@ -44,22 +64,26 @@ def source_of(host: str) -> str:
     return str(IPv6Network((address, _SOURCE_PREFIX_BITS), strict=False))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+# -- listening
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of this machine that the host means; port 0 takes one
+    that is free on all of them. Waits for the host to be looked up, as long as it is a name.
 
     Raises:
-        TransportError: the address is unknown, in use, or not ours.
+        TransportError: the host is unknown, its address in use, or not ours.
     """
+    addresses = _find(host, port)
+    tries = FREE_PORT_TRIES if port == 0 else 1
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        dual_stack = address[0] == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server(
-            (str(address[0]), port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack
-        )
-    except (socket.gaierror, UnicodeError) as exc:
-        raise TransportError(f"the host {host} is not known") from exc
+        while True:
+            tries -= 1
+            try:
+                return _listen_on(addresses, port)
+            except OSError as exc:
+                if exc.errno != errno.EADDRINUSE or not tries:
+                    raise
     except OSError as exc:
         hint = ""
         if exc.errno == errno.EADDRINUSE:
@@ -72,83 +96,260 @@ def listen(host: str, port: int) -> socket.socket:
         raise TransportError(f"cannot listen on {host} port {port}: {reason}", hint) from exc
 
 
+def _find(host: str, port: int) -> list[Address]:
+    with contextlib.closing(Reactor()) as reactor:
+        with contextlib.closing(LookUp(reactor, host, port, reactor.stop)) as look_up:
+            if not look_up.over:
+                reactor.run()
+        if look_up.error is not None:
+            raise look_up.error
+        return look_up.addresses
+
+
+def _listen_on(addresses: list[Address], port: int) -> list[socket.socket]:
+    """All that this machine has of these, which is one at least."""
+    listeners: list[socket.socket] = []
+    lacking: list[OSError] = []
+    try:
+        for address in dict.fromkeys(addresses):
+            try:
+                listeners.append(_listen_at(address, port))
+            except OSError as exc:
+                # `localhost` means ::1 also where there is no IPv6.
+                if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                lacking.append(exc)
+            else:
+                port = listeners[0].getsockname()[1]
+        if not listeners:
+            raise lacking[0]
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _listen_at(address: Address, port: int) -> socket.socket:
+    host, _, *scope = address.where
+    takes_ipv4 = host == "::" or isinstance(_address_of(host), IPv4Address)
+    return socket.create_server(
+        (host, port, *scope),
+        family=address.family,
+        backlog=BACKLOG,
+        dualstack_ipv6=(
+            address.family == socket.AF_INET6 and takes_ipv4 and socket.has_dualstack_ipv6()
+        ),
+    )
+
+
+_ELSEWHERE = {4: (socket.AF_INET, "198.51.100.1"), 6: (socket.AF_INET6, "2001:db8::1")}
+"""Where nobody is (RFC 5737, RFC 3849), for asking the way; nothing is sent."""
+
+
+def reachable_at(hosts: Sequence[str]) -> str | None:
+    """By which address other machines reach a server that listens on these; None if by none."""
+    for host in hosts:
+        address = _address_of(host)
+        if address.is_unspecified:
+            return _outward_host([4] if address.version == 4 else [4, 6])
+        if not address.is_loopback:
+            return host_text(host)
+    return None
+
+
+def _outward_host(versions: Sequence[int]) -> str:
+    """The address with which this machine goes out; its name, when it cannot."""
+    for version in versions:
+        family, host = _ELSEWHERE[version]
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
+# -- dialling
+
+
+class _Attempt(NamedTuple):
+    """An address that is being tried, and for how long at the most."""
+
+    address: Address
+    dialing: socket.socket
+    limit: Timer
+
+
+def _nothing() -> None:
+    pass
+
+
 class Dialer:
-    """Connects to the first address of a host that answers; again and again, if asked to."""
+    """Connects to a host; again and again, if asked to.
+
+    Each time the host is looked up, and its addresses are tried side by side (RFC 8305): when one
+    has failed, or has not answered for a moment, the next begins, and the first that answers ends
+    the others. Addresses from before are tried as well when the look-up fails or takes long: the
+    name server may be what is down. `close` when done."""
 
     def __init__(self, reactor: Reactor, host: str, port: int) -> None:
-        """Look the host up.
-
-        Raises:
-            TransportError: nobody knows it.
-        """
+        """Begin to look the host up, which may be over when it is to be dialled."""
+        self.host = host
+        self.port = port
+        self.on_found: Callable[[], None] = _nothing
+        """Called when the look-up that `dial` waits for has found something."""
         self._reactor = reactor
-        self._where = f"{host} port {port}"
-        self._socket: socket.socket | None = None
-        self._timer: Timer | None = None
-        self._last_error = 0
+        self._dialling = False
+        self._known: list[Address] = []
+        self._answered: Address | None = None
+        self._tried: set[Address] = set()
+        self._errors: list[int] = []
+        self._attempts: dict[int, _Attempt] = {}
+        self._next: Timer | None = None
         self._on_connected: Callable[[socket.socket], None]
         self._on_failed: Callable[[TransportError], None]
-        try:
-            self._found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as exc:
-            raise TransportError(
-                f"the host {host} is not known", "is it spelled right, and are you online?"
-            ) from exc
+        self._look_up: LookUp | None = None
+        self._begin_look_up()
 
     def dial(
         self,
         on_connected: Callable[[socket.socket], None],
         on_failed: Callable[[TransportError], None],
     ) -> None:
-        """Try one address after the other, and call one of the two."""
+        """Try what the host means, and call one of the two; anew, if that is under way."""
+        if self._dialling:
+            self.close()
+        self._dialling = True
         self._on_connected = on_connected
         self._on_failed = on_failed
-        self._addresses = deque(self._found)
-        self._try_next()
+        if self._begin_look_up().over:
+            self._on_looked_up()
+        else:
+            self._try_later()
+
+    def close(self) -> None:
+        """Try no longer; nothing is left open, and nothing is called any more."""
+        self._dialling = False
+        if self._look_up is not None:
+            self._look_up.close()
+            self._look_up = None
+        self._stop_waiting()
+        for descriptor in list(self._attempts):
+            self._take(descriptor).close()
+        self._tried.clear()
+        self._errors.clear()
+
+    def _begin_look_up(self) -> LookUp:
+        if self._look_up is None:
+            self._look_up = LookUp(self._reactor, self.host, self.port, self._on_looked_up)
+        return self._look_up
+
+    def _on_looked_up(self) -> None:
+        if not self._dialling:
+            return
+        assert self._look_up is not None
+        if self._look_up.addresses:
+            self._known = in_order(self._look_up.addresses, self._answered)
+            self.on_found()
+        if not self._attempts or self._next is None:
+            self._try_next()
+
+    def _try_later(self) -> None:
+        self._next = self._reactor.call_at(self._reactor.clock() + ATTEMPT_SECONDS, self._try_next)
+
+    def _stop_waiting(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
     def _try_next(self) -> None:
-        if not self._addresses:
-            reason = os.strerror(self._last_error).lower()
-            hint = "is the server running, and is this its port?"
-            self._on_failed(TransportError(f"cannot reach {self._where}: {reason}", hint))
-            return
-        family, kind, protocol, _, address = self._addresses.popleft()
-        try:
-            self._socket = dialing = socket.socket(family, kind, protocol)
-            dialing.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                dialing.connect(address)
-        except OSError as exc:
-            self._give_up(exc.errno or 0)
-            return
-        self._timer = self._reactor.call_at(
-            self._reactor.clock() + HANDSHAKE_SECONDS, self._on_timeout
-        )
-        self._reactor.watch_write(dialing.fileno(), self._on_writable)
+        self._stop_waiting()
+        for address in self._known:
+            if address not in self._tried:
+                self._tried.add(address)
+                if self._try(address):
+                    self._try_later()
+                    return
+        assert self._look_up is not None
+        if not self._attempts and self._look_up.over:
+            self._fail()
 
-    def _on_writable(self) -> None:
-        assert self._socket is not None
-        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    def _try(self, address: Address) -> bool:
+        """Begin to connect; whether that may succeed."""
+        try:
+            dialing = socket.socket(address.family, socket.SOCK_STREAM)
+        except OSError as exc:
+            self._errors.append(exc.errno or 0)
+            return False
+        dialing.setblocking(False)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                dialing.connect(address.where)
+        except OSError as exc:
+            dialing.close()
+            self._errors.append(exc.errno or 0)
+            return False
+        descriptor = dialing.fileno()
+        limit = self._reactor.call_at(
+            self._reactor.clock() + HANDSHAKE_SECONDS,
+            lambda: self._give_up(descriptor, errno.ETIMEDOUT),
+        )
+        self._attempts[descriptor] = _Attempt(address, dialing, limit)
+        self._reactor.watch_write(descriptor, lambda: self._on_writable(descriptor))
+        return True
+
+    def _on_writable(self, descriptor: int) -> None:
+        attempt = self._attempts[descriptor]
+        error = attempt.dialing.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            self._give_up(error)
+            self._give_up(descriptor, error)
             return
-        connected, self._socket = self._socket, None
-        self._stop_waiting(connected)
+        self._answered = attempt.address
+        connected = self._take(descriptor)
+        self.close()
         self._on_connected(connected)
 
-    def _on_timeout(self) -> None:
-        self._give_up(errno.ETIMEDOUT)
-
-    def _give_up(self, error: int) -> None:
-        self._last_error = error
-        if self._socket is not None:
-            self._stop_waiting(self._socket)
-            self._socket.close()
-            self._socket = None
+    def _give_up(self, descriptor: int, error: int) -> None:
+        self._errors.append(error)
+        self._take(descriptor).close()
         self._try_next()
 
-    def _stop_waiting(self, watched: socket.socket) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._reactor.unwatch(watched.fileno())
+    def _take(self, descriptor: int) -> socket.socket:
+        """This attempt is one no longer."""
+        attempt = self._attempts.pop(descriptor)
+        attempt.limit.cancel()
+        self._reactor.unwatch(descriptor)
+        return attempt.dialing
+
+    def _fail(self) -> None:
+        assert self._look_up is not None
+        error = self._look_up.error
+        if self._errors:
+            reason = os.strerror(min(self._errors, key=_vagueness)).lower()
+            hint = "is the server running, and is this its port?"
+            error = TransportError(f"cannot reach {self.host} port {self.port}: {reason}", hint)
+        assert error is not None
+        self.close()
+        self._on_failed(error)
+
+
+def in_order(found: Sequence[Address], answered: Address | None) -> list[Address]:
+    """In which order to try these: the one that answered last time; then each family in turn,
+    beginning with the first one's (RFC 8305, 4), so that a family that leads nowhere costs little.
+    The order within a family stays (RFC 6724)."""
+    first = [address for address in found if address.family == found[0].family]
+    others = [address for address in found if address.family != found[0].family]
+    turns = chain.from_iterable(zip_longest(first, others))
+    addresses = [address for address in dict.fromkeys(turns) if address is not None]
+    addresses.sort(key=lambda address: address != answered)
+    return addresses[:MAX_ADDRESSES]
+
+
+_VAGUE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""These say that this machine has no such family, or no way there: little, if another address had
+more to say."""
+
+
+def _vagueness(error: int) -> int:
+    if error == errno.ECONNREFUSED:
+        return 0
+    return 2 if error in _VAGUE else 1

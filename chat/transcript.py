@@ -19,6 +19,7 @@ from chat.happenings import (
     Full,
     Happening,
     Leaving,
+    LookingUp,
     MakingKey,
     Noticed,
     Person,
@@ -104,6 +105,15 @@ def running(host: str, port: int, fingerprint: str) -> list[str]:
         good(f"Running on port: {port}"),
         good(f"Fingerprint: {fingerprint}"),
     ]
+
+
+ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
+
+
+def invitation(host: str, port: int, fingerprint: str) -> str:
+    """What the others type."""
+    command = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
+    return good(f"Others join with: {command}")
 
 
 def newcomer(name: str, heard_by: int) -> list[str]:
@@ -354,6 +364,8 @@ def activity(happening: Happening) -> str:
     match happening:
         case MakingKey():
             return MAKING_KEY_NOW
+        case LookingUp(host):
+            return f"Looking up {in_line(host)}"
         case Connecting(host, port):
             return f"Connecting to {in_line(host)}, port {port}"
         case Connected():

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import chat.sockets
 from chat.client import Client, Trust
 from chat.console import Console
 from chat.errors import TransportError
@@ -32,7 +33,7 @@ from chat.session import (
     Relayed,
     SessionEvent,
 )
-from chat.sockets import Dialer, listen
+from chat.sockets import Dialer
 from chat.style import Painter
 from chat.terminal import LineOutput
 from chat.wire import Message
@@ -45,6 +46,12 @@ STEP = 0.005
 """By how much the clock of a `SteppedReactor` goes on with each turn."""
 
 MANY_TURNS = 5000
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket for a host that means one address."""
+    (listener,) = chat.sockets.listen(host, port)
+    return listener
 
 
 def until(reactor: Reactor, condition: Callable[[], object]) -> None:
@@ -321,20 +328,20 @@ class Hall:
 
     def __init__(
         self,
-        listener: socket.socket | None = None,
-        *,
+        *listeners: socket.socket,
         grace: float = GRACE_SECONDS,
         rate: float = RATE,
     ) -> None:
         self.reactor = SteppedReactor()
-        self.listener = listener or listen("127.0.0.1", 0)
+        self.listener, *others = listeners or (listen("127.0.0.1", 0),)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         host, port = self.listener.getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
         self.screen = Screen(self.reactor)
         self._source, self._hand = os.pipe()
         self.console = Console(self.reactor, self._source, self.screen.output)
-        self.server = Server(self.reactor, self.listener, key("server"), self.console, grace, rate)
+        listening = [self.listener, *others]
+        self.server = Server(self.reactor, listening, key("server"), self.console, grace, rate)
         self.console.obey(self.server)
         self._wires: list[Wire] = []
         self._seats: list[Seat] = []
@@ -452,7 +459,7 @@ class Hall:
     def restart(self) -> None:
         """A new server, where the one that died has been."""
         self.listener = listen(*self.address)
-        self.server = Server(self.reactor, self.listener, key("server"), self.console)
+        self.server = Server(self.reactor, [self.listener], key("server"), self.console)
         with contextlib.suppress(NotRunError):
             self.server.run()
 
@@ -466,7 +473,8 @@ class Hall:
         # The server's end of each of them notices.
         until(self.reactor, lambda: not self.server._connections)
         self.reactor.close()
-        self.listener.close()
+        for listener in self.server._listeners:
+            listener.close()
         self.screen.close()
         os.close(self._source)
         os.close(self._hand)
@@ -620,9 +628,6 @@ class Seat:
         self.client._end(None)
         if self.client._transport is not None:
             self.client._transport.close()
-        if self.dialer._socket is not None:
-            self._reactor.unwatch(self.dialer._socket.fileno())
-            self.dialer._socket.close()
         self._reactor.unwatch(self._source)
         os.close(self._source)
         self.screen.close()

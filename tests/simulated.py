@@ -565,7 +565,7 @@ class World:
     SOL_SOCKET, SO_ERROR = socket.SOL_SOCKET, socket.SO_ERROR
     SO_KEEPALIVE = socket.SO_KEEPALIVE
     POLLIN, POLLOUT, PIPE_BUF = select.POLLIN, select.POLLOUT, select.PIPE_BUF
-    gaierror = socket.gaierror
+    AI_NUMERICHOST, gaierror = socket.AI_NUMERICHOST, socket.gaierror
     strerror = staticmethod(os.strerror)
 
     def __init__(self, seed: object) -> None:
@@ -656,10 +656,11 @@ class World:
 
     # -- `socket`
 
-    def socket(self, _family: int, _kind: int, _protocol: int) -> Socket:
+    def socket(self, _family: int, _kind: int) -> Socket:
         return Socket(self.running)
 
-    def getaddrinfo(self, host: str, port: int, **_options: object) -> list[tuple[object, ...]]:
+    def getaddrinfo(self, host: bytes, port: int, **_options: object) -> list[tuple[object, ...]]:
+        """Every host is an address."""
         return [(self.AF_INET, self.SOCK_STREAM, self.IPPROTO_TCP, "", (host, port))]
 
     def new_number(self) -> int:

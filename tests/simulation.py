@@ -27,6 +27,7 @@ import chat.client
 import chat.connection
 import chat.console
 import chat.participant
+import chat.resolver
 import chat.server
 import chat.sockets
 import chat.terminal
@@ -475,7 +476,7 @@ class Simulation:
         with mock.patch.object(chat.server, "Room", room):
             server = self.server = Server(
                 process.reactor,
-                cast(socket.socket, listener),
+                [cast(socket.socket, listener)],
                 cheap_key("server"),
                 console,
                 conditions.grace,
@@ -672,6 +673,7 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
             (chat.connection, ("os",)),
             (chat.console, ("time",)),
             (chat.terminal, ("os", "select", "time")),
+            (chat.resolver, ("socket",)),
             (chat.sockets, ("os", "socket")),
             (chat.transport, ("socket",)),
         ):

@@ -119,7 +119,9 @@ def test_port_in_use_is_told_with_a_hint(stage: Stage) -> None:
 @pytest.mark.parametrize("host", ["", "a..b", "x" * 64])
 def test_server_on_an_unknown_host_is_told(stage: Stage, host: str) -> None:
     result = stage.start("server", "--host", host, "--port", "0").end()
-    assert_fails(result, 1, f"the host {host} is not known")
+    assert_fails(
+        result, 1, f"the host {host} is not known", "is it spelled right, and are you online?"
+    )
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "x" * 64])

@@ -28,6 +28,7 @@ from chat.errors import (
 from chat.happenings import Came, Returned, Vanished, Went
 from chat.kex import Offer, PublicKey, RoomSecret
 from chat.limits import (
+    AWAKE_PONG_SECONDS,
     CONSOLE_QUEUE_BYTES,
     FAREWELL_SECONDS,
     GRACE_SECONDS,
@@ -54,11 +55,10 @@ from chat.messages import (
     Welcome,
 )
 from chat.session import Ended, Established, Relayed, ServerSession
-from chat.sockets import listen
 from chat.terminal import LineOutput
 from chat.wire import Event, Message, Refused, block, room_header
 from tests.helpers import key
-from tests.loopback import Hall, Seat, SteppedReactor, Wire, until
+from tests.loopback import Hall, Seat, SteppedReactor, Wire, listen, until
 
 
 @pytest.fixture
@@ -720,6 +720,57 @@ def test_dead_connection_is_noticed_and_its_place_taken_over(hall: Hall, distant
         "<time> guest: into the void",
     ]
     assert distant.guest.news == [Came("Ira")]
+
+
+def test_connection_that_has_outlived_a_sleep_goes_on(hall: Hall, distant: Distant) -> None:
+    carried = distant.cable.carried
+    distant.seat.client.wake()
+    hall.turns(10)
+    assert distant.cable.carried > carried
+    hall.wait(AWAKE_PONG_SECONDS)
+    assert distant.lines == []
+
+
+def test_connection_that_has_not_outlived_a_sleep_is_noticed_soon(
+    hall: Hall, distant: Distant
+) -> None:
+    distant.cable.freeze()
+    distant.seat.client.wake()
+    hall.wait(AWAKE_PONG_SECONDS - 1)
+    assert distant.lines == []
+    hall.wait(1)
+    assert distant.lines == ["[!] The connection is dead; trying to get it back."]
+    distant.wait_for(BACK)
+
+
+def test_client_that_waits_to_try_again_tries_after_a_sleep(hall: Hall, distant: Distant) -> None:
+    distant.unplug()
+    for _ in range(60):
+        hall.wait(1)
+    distant.cable.plug()
+    dialled = len(distant.seat.dialer.dialled)
+    distant.seat.client.wake()
+    assert len(distant.seat.dialer.dialled) == dialled + 1
+    hall.until(lambda: BACK in distant.lines)
+
+
+def test_client_that_dials_when_it_falls_asleep_dials_anew_until_it_leaves(hall: Hall) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        seat = hall.seat("Ira", address=listener.getsockname())
+        seat.begin()
+        seat.client.wake()
+        assert len(seat.dialer.dialled) == 2
+        assert len(seat.dialer._attempts) == 1
+        seat.client.leave()
+        assert not seat.dialer._attempts
+
+
+def test_client_that_has_left_does_nothing_after_a_sleep(hall: Hall, distant: Distant) -> None:
+    distant.seat.client.leave()
+    hall.until(lambda: distant.seat.client._over)
+    distant.seat.client.wake()
+    hall.turns(10)
+    assert len(distant.seat.dialer.dialled) == 1
 
 
 def test_server_that_does_not_answer_on_the_way_back_is_tried_again(

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from chat.limits import CONSOLE_QUEUE_BYTES, MAX_TEXT_BYTES
 from tests.helpers import key
 from tests.processes import (
     CHAT,
+    NameServer,
     Piped,
     Result,
     Stage,
@@ -104,6 +106,9 @@ def test_conversation_through_pipes(stage: Stage) -> None:
         "[+] Running on host: 127.0.0.1\n"
         f"[+] Running on port: {port}\n"
         f"[+] Fingerprint: {FINGERPRINT}\n"
+        "[+] Only this machine can connect; --host :: lets others in.\n"
+        f"[+] Others join with: python -m chat client 127.0.0.1 {port} NAME "
+        f"--fingerprint {FINGERPRINT}\n"
         "[+] New connection. Username: sahnawaz\n"
         "[+] Client public key had been received\n"
         "[+] Secret key had been sent to the client\n"
@@ -207,6 +212,65 @@ def test_conversation_over_ipv6(stage: Stage) -> None:
     assert_ends_well(client)
     server.expect(" Message exchanged\n")
     assert (Path(keys[1]) / "known_servers").read_text().startswith(f"[::1]:{port} ssh-rsa ")
+
+
+def test_server_whose_address_has_changed_is_found_again(stage: Stage) -> None:
+    names = NameServer(stage.folder, "127.0.0.1")
+    server, port = stage.server()
+    ira = stage.run(
+        [*names.chat, "client", "chat.example", str(port), "Ira", *stage.keys("client", "ira")]
+    )
+    ira.expect("[+] In the room: Ira\n")
+    server.kill()
+    names.answer("127.0.0.2")
+    server, _ = stage.server("--host", "127.0.0.2", "--port", str(port))
+    ira.expect("[+] The connection is back; the server was started anew.\n")
+    ira.type("Hi", "EXIT")
+    assert_ends_well(ira)
+    server.expect(" Message exchanged\n")
+
+
+ASLEEP = """
+import sys, chat.session, chat.sleep
+from pathlib import Path
+from types import SimpleNamespace
+night = Path(sys.argv.pop(1))
+chat.sleep.time = SimpleNamespace(
+    CLOCK_REALTIME=0, monotonic=lambda: 0.0, clock_gettime=lambda _: 3600.0 * night.exists()
+)
+chat.session.AWAKE_PONG_SECONDS = 0
+from chat.__main__ import main
+sys.exit(main())
+"""
+"""A client whose machine has slept once a file is there, and which gives no time to answer then."""
+
+
+def test_client_whose_machine_has_slept_doubts_the_connection(stage: Stage) -> None:
+    server, port = stage.server()
+    night = stage.folder / "night"
+    command = [sys.executable, "-c", ASLEEP, str(night), "client", "127.0.0.1", str(port), "Ira"]
+    ira = stage.run([*command, *stage.keys("client", "ira")])
+    ira.expect("[+] In the room: Ira\n")
+    # Whatever it hears would be an answer.
+    server.signal(signal.SIGSTOP)
+    night.touch()
+    ira.type("Hi")
+    ira.expect("[!] The connection is dead; trying to get it back.\n")
+    server.signal(signal.SIGCONT)
+    ira.expect("[+] The connection is back")
+    ira.type("EXIT")
+    assert_ends_well(ira)
+    server.expect(" Message exchanged\n")
+
+
+def test_server_that_looks_its_host_up_can_be_interrupted(stage: Stage) -> None:
+    names = NameServer(stage.folder, "silence")
+    server = stage.run([*names.chat, "server", "--host", "chat.example", "--port", "0"])
+    await_condition(lambda: names.asked_by)
+    server.signal(signal.SIGINT)
+    assert server.end() == (1, "", "chat: error: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(names.asked_by, 0)
 
 
 def test_kicked_client_ends_with_status_three(stage: Stage) -> None:

@@ -20,6 +20,7 @@ from chat.happenings import (
     Full,
     Happening,
     Leaving,
+    LookingUp,
     MakingKey,
     Noticed,
     Reconnected,
@@ -120,6 +121,7 @@ EVENTS += [
 NOT_TOLD: list[Happening] = [
     MakingKey(),
     Leaving(1),
+    LookingUp("localhost"),
     Connecting("localhost", 9443),
     Exchanged(),
     Underway(1, "Hi"),

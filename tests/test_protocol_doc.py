@@ -160,6 +160,7 @@ LIMITS = [
     ("5.1 Control messages", "sentence `text` (at most {} bytes)", limits.MAX_REASON_BYTES),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
+    ("5.2 Endings", "or after a sleep for {},", limits.AWAKE_PONG_SECONDS),
     ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
     ("6.1 Epochs and keys", "a room secret of {} bytes", limits.ROOM_SECRET_BYTES),
     (

@@ -15,7 +15,7 @@ import pytest
 
 from chat.limits import MAX_TEXT_BYTES, PASTE_LINES, PENDING_ROWS
 from tests.helpers import key
-from tests.processes import CHAT, ROOT, Piped, Stage, await_condition, environment
+from tests.processes import CHAT, ROOT, NameServer, Piped, Stage, await_condition, environment
 from tests.terminals import PLAIN, TITLE, Look, Window, client_command
 
 FINGERPRINTS = {
@@ -1630,3 +1630,35 @@ def test_spinner_of_a_terminal_without_unicode_is_plain(desk: Desk) -> None:
             desk.command(port), LANG="C", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"
         )
         ira.until(lambda: any(re.match(r"[|/\\-] Connecting", line) for line in ira.lines()))
+
+
+def test_name_server_that_is_silent_is_shown_and_left_at_once(desk: Desk) -> None:
+    names = NameServer(desk.home, "silence")
+    keys = desk.stage.keys("client", "ira")
+    ira = desk.window([*names.chat, "client", "chat.example", "9443", "Ira", *keys])
+    await_turning_spinner(ira, "Looking up chat.example")
+    ira.key("C-c")
+    ira.end()
+    assert not any(SPINNER.search(line) for line in ira.lines())
+    with pytest.raises(ProcessLookupError):
+        os.kill(names.asked_by, 0)
+
+
+def test_person_types_while_the_name_server_is_silent(desk: Desk) -> None:
+    """What is typed is drawn, and leaving takes no time either."""
+    server, port = desk.stage.server()
+    names = NameServer(desk.home, "127.0.0.1")
+    keys = desk.stage.keys("client", "ira")
+    ira = desk.window([*names.chat, "client", "chat.example", str(port), "Ira", *keys])
+    ira.await_screen("[+] In the room: Ira")
+    asked_by = names.asked_by
+    names.answer("silence")
+    server.kill()
+    await_condition(lambda: names.asked_by != asked_by)
+    ira.type("Hello")
+    ira.key("Enter")
+    ira.await_rows("... Hello", "(offline, 1 waiting) > |")
+    ira.key("C-c")
+    ira.await_screen("Ctrl-C once more leaves")
+    ira.key("C-c")
+    assert ira.end() == 1

@@ -14,7 +14,7 @@ import pytest
 from chat import transcript
 from chat.admission import Admission
 from chat.connection import Connection
-from chat.errors import REASONS, Reason, TransportError
+from chat.errors import REASONS, Reason
 from chat.happenings import Came, Noticed, Reconnected, Returned, RoomClosed, Vanished, Went
 from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
@@ -39,7 +39,6 @@ from chat.limits import (
 from chat.messages import Bye, Ping, Ready, Rekey, Resend
 from chat.server import Server
 from chat.session import Ended, State
-from chat.sockets import listen
 from chat.wire import (
     PROTOCOL,
     Event,
@@ -53,7 +52,7 @@ from chat.wire import (
     decode_frame,
 )
 from tests.helpers import key
-from tests.loopback import Hall, Peer, Wire
+from tests.loopback import Hall, Peer, Wire, listen
 
 
 @pytest.fixture
@@ -130,68 +129,6 @@ def connection_of(hall: Hall, name: str) -> Connection:
         if connection.member is not None and connection.member.name == name
     )
     return connection
-
-
-# -- listening
-
-
-def test_listener_on_port_zero_has_a_free_port() -> None:
-    with listen("127.0.0.1", 0) as one, listen("127.0.0.1", 0) as other:
-        assert one.getsockname()[1] != other.getsockname()[1] != 0
-
-
-def test_listener_on_all_ipv6_addresses_takes_ipv4_too() -> None:
-    with (
-        listen("::", 0) as listener,
-        socket.create_connection(("127.0.0.1", listener.getsockname()[1])),
-        socket.create_connection(("::1", listener.getsockname()[1])),
-    ):
-        assert listener.family == socket.AF_INET6
-
-
-def test_listener_on_one_ipv6_address_takes_nothing_else() -> None:
-    with listen("::1", 0) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port)).close()
-
-
-def test_port_in_use_is_refused_with_a_hint() -> None:
-    with listen("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(TransportError) as caught:
-            listen("127.0.0.1", port)
-    expected = f"cannot listen on 127.0.0.1 port {port}: address already in use"
-    assert str(caught.value) == expected
-    assert "--port 0" in caught.value.hint
-
-
-def test_address_of_another_machine_is_refused_with_a_hint() -> None:
-    with pytest.raises(TransportError, match="cannot assign requested address") as caught:
-        listen("192.0.2.1", 0)
-    assert "0.0.0.0 or ::" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("number", "hint"), [(errno.EACCES, "below 1024"), (errno.ENOMEM, "")], ids=["EACCES", "other"]
-)
-def test_what_the_system_refuses_is_said(
-    monkeypatch: pytest.MonkeyPatch, number: int, hint: str
-) -> None:
-    def refuse(*_arguments: object, **_options: object) -> socket.socket:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(socket, "create_server", refuse)
-    with pytest.raises(TransportError, match=os.strerror(number).lower()) as caught:
-        listen("127.0.0.1", 80)
-    assert hint in caught.value.hint
-    assert bool(hint) == bool(caught.value.hint)
-
-
-@pytest.mark.parametrize("host", ["", "a" * 70, "a..b"])
-def test_unknown_host_to_listen_on_is_refused(host: str) -> None:
-    with pytest.raises(TransportError, match="is not known"):
-        listen(host, 0)
 
 
 # -- good company

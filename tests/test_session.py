@@ -8,6 +8,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from chat import kex
 from chat.cipher import LinkCipher
 from chat.errors import REASONS, Reason
 from chat.limits import (
+    AWAKE_PONG_SECONDS,
     FIRST_FRAME_SECONDS,
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
@@ -844,6 +846,39 @@ def test_ping_without_an_answer_means_a_dead_connection(last_heard: float) -> No
     events = where.session.tick(where.session.deadline)
     assert events == [Ended(Reason.LOST, "the connection is dead", by_peer=False)]
     assert_failed(where, State.RELAY, events)
+
+
+def test_client_that_has_slept_says_ping_at_once_and_waits_less_long() -> None:
+    """Even when it has just asked; the next PING is as usual."""
+    where, now = linked(CLIENT), ESTABLISHED_AT + PING_SECONDS
+    session = cast(ClientSession, where.session)
+    session.tick(now)
+    asked = session.data_to_send()
+    session.wake(now + 1)
+    assert session.deadline == now + 1 + AWAKE_PONG_SECONDS
+    where.peer.receive(asked + session.data_to_send(), now + 1)
+    session.receive(where.peer.data_to_send(), now + 2)
+    now = session.deadline
+    assert now == ESTABLISHED_AT + PING_SECONDS + 1 + PING_SECONDS
+    session.tick(now)
+    assert session.deadline == now + PONG_SECONDS
+
+
+def test_client_that_has_slept_and_hears_nothing_takes_the_connection_for_dead() -> None:
+    where = linked(CLIENT)
+    cast(ClientSession, where.session).wake(ESTABLISHED_AT + 1)
+    where.peer.receive(where.session.data_to_send(), ESTABLISHED_AT + 1)
+    events = where.session.tick(ESTABLISHED_AT + 1 + AWAKE_PONG_SECONDS)
+    assert events == [Ended(Reason.LOST, "the connection is dead", by_peer=False)]
+    assert_failed(where, State.RELAY, events)
+
+
+@pytest.mark.parametrize("state", [State.AWAIT_HELLO, State.AWAIT_SESSION_KEY])
+def test_client_that_is_not_in_yet_has_nothing_to_ask_after_a_sleep(state: State) -> None:
+    session = cast(ClientSession, scene(CLIENT, state).session)
+    session.data_to_send()
+    session.wake(1.0)
+    assert (session.state, session.data_to_send()) == (state, b"")
 
 
 def test_flood_of_pings_is_not_answered_one_by_one() -> None:

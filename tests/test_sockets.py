@@ -1,8 +1,94 @@
-"""What an address says of where a connection comes from."""
+"""From an address to a socket: what an address says, listening, and dialling several at once."""
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
-from chat.sockets import address_text, source_of
+import chat.sockets
+from chat.errors import TransportError
+from chat.limits import ATTEMPT_SECONDS, HANDSHAKE_SECONDS, MAX_ADDRESSES
+from chat.reactor import Reactor
+from chat.resolver import Address
+from chat.sockets import (
+    Dialer,
+    address_text,
+    host_text,
+    in_order,
+    listen,
+    own_host,
+    reachable_at,
+    source_of,
+)
+from tests.helpers import FakeClock
+from tests.loopback import Hall, until
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def reactor(clock: FakeClock) -> Iterator[Reactor]:
+    with contextlib.closing(Reactor(clock)) as reactor:
+        yield reactor
+
+
+def address_of(where: tuple[Any, ...]) -> Address:
+    return Address(socket.AF_INET6 if ":" in where[0] else socket.AF_INET, where)
+
+
+class NameServer:
+    """Stands in for `LookUp`: what is asked waits for the answer that a test gives."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.asked = self.closed = 0
+        self.addresses: list[Address] = []
+        self.error: TransportError | None = None
+        self._on_over: Callable[[], None]
+        self._begin: list[tuple[Any, ...] | None] | None = None
+
+    def __call__(
+        self, _reactor: Reactor, _host: str, _port: int, on_over: Callable[[], None]
+    ) -> "NameServer":
+        self.asked += 1
+        self.over = False
+        self._on_over = on_over
+        if self._begin is not None:
+            self._set(*self._begin)
+        return self
+
+    def _set(self, *answer: tuple[Any, ...] | None) -> None:
+        self.over = True
+        self.addresses = [address_of(where) for where in answer if where]
+        self.error = None if self.addresses else TransportError("not known")
+
+    def answer(self, *answer: tuple[Any, ...]) -> None:
+        """Tell these addresses, or that there are none."""
+        self._set(*answer)
+        self._on_over()
+
+    def always(self, *answer: tuple[Any, ...]) -> None:
+        """Tell these at once whenever somebody asks."""
+        self._begin = list(answer)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> NameServer:
+    names = NameServer()
+    monkeypatch.setattr(chat.sockets, "LookUp", names)
+    return names
 
 
 @pytest.mark.parametrize(
@@ -19,3 +105,588 @@ from chat.sockets import address_text, source_of
 def test_an_address_has_a_text_and_a_source(host: str, text: str, source: str) -> None:
     assert address_text(host, 9443) == text
     assert source_of(host) == source
+    assert host_text(host) == text.rpartition(":")[0].strip("[]")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "reachable"),
+    [
+        (["127.0.0.1"], None),
+        (["127.0.1.1"], None),
+        (["::1", "127.0.0.1"], None),
+        (["::ffff:127.0.0.1"], None),
+        (["127.0.0.1", "192.0.2.7"], "192.0.2.7"),
+        (["::ffff:192.0.2.7"], "192.0.2.7"),
+        (["fe80::1%eth0"], "fe80::1%eth0"),
+    ],
+)
+def test_who_can_reach_a_server_follows_from_its_addresses(
+    hosts: list[str], reachable: str | None
+) -> None:
+    assert reachable_at(hosts) == reachable
+
+
+class Way:
+    """Stands in for the socket with which the way out is asked for."""
+
+    families: ClassVar[set[int]] = set()
+
+    def __init__(self, family: int, _kind: int) -> None:
+        self.family = family
+
+    def __enter__(self) -> "Way":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        pass
+
+    def connect(self, _address: object) -> None:
+        if self.family not in self.families:
+            raise OSError(errno.ENETUNREACH, "")
+
+    def getsockname(self) -> tuple[str, int]:
+        return "192.0.2.7" if self.family == socket.AF_INET else "2001:db8::7", 1
+
+
+@pytest.mark.parametrize(
+    ("host", "families", "reachable"),
+    [
+        ("0.0.0.0", {socket.AF_INET, socket.AF_INET6}, "192.0.2.7"),
+        ("0.0.0.0", {socket.AF_INET6}, "lilac"),
+        ("::", {socket.AF_INET, socket.AF_INET6}, "192.0.2.7"),
+        ("::", {socket.AF_INET6}, "2001:db8::7"),
+        ("::", set(), "lilac"),
+    ],
+)
+def test_server_on_all_addresses_is_reached_at_the_one_that_leads_out(
+    monkeypatch: pytest.MonkeyPatch, host: str, families: set[int], reachable: str
+) -> None:
+    monkeypatch.setattr(Way, "families", families)
+    monkeypatch.setattr(socket, "socket", Way)
+    monkeypatch.setattr(socket, "gethostname", lambda: "lilac")
+    assert reachable_at([host]) == reachable
+
+
+# -- listening
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+    """Listen, and the addresses on which that is."""
+    listeners = listen(host, port)
+    try:
+        yield [listener.getsockname() for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+@pytest.fixture
+def ipv6() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+
+
+@pytest.fixture
+def link_local() -> str:
+    """An address of this machine that holds for one link only."""
+    table = Path("/proc/net/if_inet6")
+    for line in table.read_text().splitlines() if table.exists() else ():
+        digits, _, _, scope, _, name = line.split()
+        if scope == "20":
+            host = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
+            return f"{host}%{name}"
+    pytest.skip("no link-local address is here")
+
+
+def test_listener_on_port_zero_has_a_free_port() -> None:
+    with listening("127.0.0.1") as ((_, one),), listening("127.0.0.1") as ((_, other),):
+        assert one != other != 0
+
+
+def test_listener_on_all_ipv6_addresses_takes_ipv4_too(ipv6: None) -> None:
+    with (
+        listening("::") as ((_, port, _, _),),
+        socket.create_connection(("127.0.0.1", port)),
+        socket.create_connection(("::1", port)),
+    ):
+        pass
+
+
+def test_listener_on_one_ipv6_address_takes_nothing_else(ipv6: None) -> None:
+    with listening("::1") as ((_, port, _, _),), pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+def test_listener_is_on_all_that_a_name_means(ipv6: None, names: NameServer) -> None:
+    names.always(("::1", 0, 0, 0), ("127.0.0.1", 0), ("127.0.0.1", 0))
+    with listening("localhost") as found:
+        port = found[0][1]
+        assert found == [("::1", port, 0, 0), ("127.0.0.1", port)]
+        for host in ("::1", "127.0.0.1"):
+            socket.create_connection((host, port)).close()
+    assert names.closed == 1
+
+
+def test_what_this_machine_lacks_is_left_out(names: NameServer) -> None:
+    names.always(("192.0.2.1", 0), ("127.0.0.1", 0))
+    with listening("localhost") as ((host, _),):
+        assert host == "127.0.0.1"
+
+
+def test_port_is_free_on_all_addresses(names: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first that is tried is taken on the second address."""
+    tried: list[tuple[Any, ...]] = []
+    create = socket.create_server
+
+    def create_server(address: tuple[Any, ...], **options: Any) -> socket.socket:
+        tried.append(address)
+        if len(tried) == 2:
+            raise OSError(errno.EADDRINUSE, "")
+        return create(address, **options)
+
+    monkeypatch.setattr(socket, "create_server", create_server)
+    names.always(("127.0.0.1", 0), ("127.0.0.2", 0))
+    with listening("lilac") as ((_, port), (_, same)):
+        assert port == same
+    assert [host for host, _ in tried] == ["127.0.0.1", "127.0.0.2"] * 2
+
+
+def test_listener_on_a_link_local_address(link_local: str) -> None:
+    (listener,) = listen(link_local, 0)
+    with listener:
+        assert own_host(listener) == link_local
+        socket.create_connection((link_local, listener.getsockname()[1])).close()
+
+
+def test_ipv4_in_an_ipv6_listener_is_shown_as_ipv4(ipv6: None) -> None:
+    (listener,) = listen("::ffff:127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    assert own_host(listener) == "127.0.0.1"
+    with contextlib.closing(Hall(listener)) as hall:
+        hall.address = ("127.0.0.1", port)
+        stranger = hall.connect()
+        stranger.send(b"GET / HTTP/1.1\r\n\r\n")
+        hall.until(lambda: stranger.eof)
+        (line,) = hall.screen.lines()
+        assert line.startswith(f"[!] {stranger.name} was refused: ")
+
+
+def test_server_takes_whoever_comes_to_any_of_its_addresses() -> None:
+    (first,), (second,) = listen("127.0.0.1", 0), listen("127.0.0.2", 0)
+    with contextlib.closing(Hall(first, second)) as hall:
+        hall.join("Ira")
+        hall.address = second.getsockname()
+        sahnawaz = hall.join("sahnawaz", "sahnawaz")
+        sahnawaz.say("Hi")
+        hall.until(lambda: sahnawaz.heard)
+        hall.server.terminate()
+        hall.until(lambda: not hall.server._connections)
+
+
+def test_port_in_use_is_refused_with_a_hint() -> None:
+    with listening("127.0.0.1") as ((_, port),), pytest.raises(TransportError) as caught:
+        listen("127.0.0.1", port)
+    expected = f"cannot listen on 127.0.0.1 port {port}: address already in use"
+    assert str(caught.value) == expected
+    assert "--port 0" in caught.value.hint
+
+
+def test_port_in_use_on_one_of_several_addresses_is_refused(names: NameServer) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        names.always(("127.0.0.1", port), ("127.0.0.2", port))
+        with pytest.raises(TransportError, match="already in use"):
+            listen("lilac", port)
+    with listening("lilac", port):
+        pass
+
+
+def test_address_of_another_machine_is_refused_with_a_hint() -> None:
+    with pytest.raises(TransportError, match="cannot assign requested address") as caught:
+        listen("192.0.2.1", 0)
+    assert "0.0.0.0 or ::" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.EACCES, "below 1024"), (errno.ENOMEM, "")], ids=["EACCES", "other"]
+)
+def test_what_the_system_refuses_is_said(
+    monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(TransportError, match=os.strerror(number).lower()) as caught:
+        listen("127.0.0.1", 80)
+    assert hint in caught.value.hint
+    assert bool(hint) == bool(caught.value.hint)
+
+
+@pytest.mark.parametrize("host", ["", "a" * 70, "a..b"])
+def test_unknown_host_to_listen_on_is_refused(host: str) -> None:
+    with pytest.raises(TransportError, match="is not known"):
+        listen(host, 0)
+
+
+# -- dialling
+
+
+class Attempt:
+    """A dialer that is asked to dial, and what became of it."""
+
+    def __init__(self, reactor: Reactor, host: str = "chat.example", port: int = 9443) -> None:
+        self.connected: list[socket.socket] = []
+        self.failed: list[TransportError] = []
+        self.found = 0
+        self.dialer = Dialer(reactor, host, port)
+        self.dialer.on_found = self._count
+        self._reactor = reactor
+
+    def _count(self) -> None:
+        self.found += 1
+
+    def dial(self) -> None:
+        self.close()
+        self.connected.clear()
+        self.failed.clear()
+        self.dialer.dial(self.connected.append, self.failed.append)
+
+    @property
+    def over(self) -> bool:
+        return bool(self.connected or self.failed)
+
+    def finish(self) -> None:
+        until(self._reactor, lambda: self.over)
+
+    @property
+    def peers(self) -> list[tuple[Any, ...]]:
+        """With whom it is connected."""
+        return [connected.getpeername() for connected in self.connected]
+
+    @property
+    def errors(self) -> list[str]:
+        return [str(error) for error in self.failed]
+
+    def close(self) -> None:
+        for connected in self.connected:
+            connected.close()
+
+
+@pytest.fixture
+def attempt(reactor: Reactor, names: NameServer) -> Iterator[Attempt]:
+    with contextlib.closing(Attempt(reactor)) as attempt:
+        yield attempt
+        attempt.dialer.close()
+    # Nothing is watched and nothing is due: it has let go of all that it had.
+    assert not reactor._selector.get_map()
+    assert not [timer for timer in reactor._timers if timer.callback]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, int]]:
+    """An address that answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()
+
+
+@pytest.fixture
+def closed() -> tuple[str, int]:
+    """An address on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+    return host, port
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """An address that never answers: its queue of connections is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+NO_WAY = ("127.255.255.255", 9)
+"""A broadcast address, which `connect` itself refuses."""
+
+
+def test_dialer_connects(reactor: Reactor, server: tuple[str, int]) -> None:
+    with contextlib.closing(Attempt(reactor, *server)) as attempt:
+        attempt.dial()
+        attempt.finish()
+        assert (attempt.peers, attempt.failed) == ([server], [])
+
+
+def test_refused_connection_says_where_and_why(reactor: Reactor, closed: tuple[str, int]) -> None:
+    attempt = Attempt(reactor, *closed)
+    attempt.dial()
+    attempt.finish()
+    assert attempt.errors == [f"cannot reach 127.0.0.1 port {closed[1]}: connection refused"]
+    assert "is the server running" in attempt.failed[0].hint
+
+
+@pytest.mark.parametrize("host", ["", "a" * 70, "a..b", "\udcff"])
+def test_unknown_host_is_an_error_with_a_hint(reactor: Reactor, host: str) -> None:
+    attempt = Attempt(reactor, host)
+    attempt.dial()
+    assert attempt.errors == [f"the host {host} is not known"]
+    assert "spelled" in attempt.failed[0].hint
+
+
+def test_host_is_looked_up_before_it_is_dialled(
+    attempt: Attempt, names: NameServer, server: tuple[str, int]
+) -> None:
+    assert names.asked == 1
+    names.answer(server)
+    attempt.dial()
+    attempt.finish()
+    assert (names.asked, names.closed, attempt.found, attempt.peers) == (1, 1, 1, [server])
+
+
+def test_server_that_has_another_address_now_is_found(
+    attempt: Attempt, names: NameServer, closed: tuple[str, int], server: tuple[str, int]
+) -> None:
+    for answer in (closed, server):
+        attempt.dial()
+        names.answer(answer)
+        attempt.finish()
+    assert (names.asked, attempt.peers) == (2, [server])
+
+
+def test_refusal_is_followed_by_the_next_address_at_once(
+    attempt: Attempt, names: NameServer, closed: tuple[str, int], server: tuple[str, int]
+) -> None:
+    attempt.dial()
+    names.answer(NO_WAY, closed, server)
+    attempt.finish()
+    assert attempt.peers == [server]
+
+
+def test_family_that_this_machine_lacks_is_followed_by_the_next(
+    attempt: Attempt, names: NameServer, server: tuple[str, int]
+) -> None:
+    names.addresses = [Address(0xFFFF, ("nowhere",)), address_of(server)]
+    names.over = True
+    attempt.dial()
+    attempt.finish()
+    assert attempt.peers == [server]
+
+
+def test_silent_address_has_company_after_a_moment(
+    attempt: Attempt,
+    names: NameServer,
+    reactor: Reactor,
+    clock: FakeClock,
+    silent: tuple[str, int],
+    server: tuple[str, int],
+) -> None:
+    """Which comes first the next time."""
+    attempt.dial()
+    names.answer(silent, server)
+    clock.advance(ATTEMPT_SECONDS - 0.001)
+    reactor.turn(0)
+    assert len(attempt.dialer._attempts) == 1
+    clock.advance(0.001)
+    reactor.turn(0)
+    (first, second) = [one.dialing for one in attempt.dialer._attempts.values()]
+    attempt.finish()
+    assert (attempt.peers, first.fileno(), second) == ([server], -1, attempt.connected[0])
+    attempt.dial()
+    names.answer(silent, server)
+    attempt.finish()
+    assert attempt.peers == [server]
+
+
+def test_first_address_may_still_answer(
+    attempt: Attempt,
+    names: NameServer,
+    reactor: Reactor,
+    clock: FakeClock,
+    silent: tuple[str, int],
+    server: tuple[str, int],
+) -> None:
+    """It is slower than the second, which says nothing at all, and its turn came first."""
+    attempt.dial()
+    names.answer(server, silent)
+    clock.advance(ATTEMPT_SECONDS)
+    attempt.dialer._try_next()
+    assert len(attempt.dialer._attempts) == 2
+    attempt.finish()
+    assert attempt.peers == [server]
+
+
+def test_silent_host_is_given_up(
+    attempt: Attempt,
+    names: NameServer,
+    reactor: Reactor,
+    clock: FakeClock,
+    silent: tuple[str, int],
+) -> None:
+    attempt.dial()
+    names.answer(
+        silent,
+        (
+            "127.0.0.1",
+            silent[1],
+        ),
+    )
+    clock.advance(HANDSHAKE_SECONDS - 0.001)
+    reactor.turn(0)
+    assert not attempt.over
+    clock.advance(0.001)
+    attempt.finish()
+    assert attempt.errors == ["cannot reach chat.example port 9443: connection timed out"]
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_most_telling_error_is_told_when_all_addresses_fail(
+    attempt: Attempt, names: NameServer, closed: tuple[str, int], turn: int
+) -> None:
+    answers = [NO_WAY, closed, ("127.255.255.255", 10)]
+    attempt.dial()
+    names.answer(*answers[turn:], *answers[:turn])
+    attempt.finish()
+    assert attempt.errors == ["cannot reach chat.example port 9443: connection refused"]
+
+
+def test_name_server_that_fails_does_not_keep_us_from_where_we_were(
+    attempt: Attempt, names: NameServer, server: tuple[str, int]
+) -> None:
+    attempt.dial()
+    names.answer(server)
+    attempt.finish()
+    attempt.dial()
+    names.answer()
+    attempt.finish()
+    assert (names.asked, attempt.peers) == (2, [server])
+
+
+def test_name_server_that_is_silent_does_not_either(
+    attempt: Attempt,
+    names: NameServer,
+    reactor: Reactor,
+    clock: FakeClock,
+    server: tuple[str, int],
+) -> None:
+    attempt.dial()
+    names.answer(server)
+    attempt.finish()
+    attempt.dial()
+    reactor.turn(0)
+    assert not attempt.dialer._attempts
+    clock.advance(ATTEMPT_SECONDS)
+    attempt.finish()
+    assert (names.closed, attempt.peers) == (2, [server])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_answer_is_tried_beside_where_we_were(
+    attempt: Attempt,
+    names: NameServer,
+    reactor: Reactor,
+    clock: FakeClock,
+    closed: tuple[str, int],
+    silent: tuple[str, int],
+    server: tuple[str, int],
+    late: bool,
+) -> None:
+    """Which is a black hole now, and has had its moment already or not."""
+    attempt.dial()
+    names.answer(closed)
+    attempt.finish()
+    attempt.dialer._known = [address_of(silent)]
+    attempt.dial()
+    clock.advance(ATTEMPT_SECONDS)
+    reactor.turn(0)
+    if late:
+        clock.advance(ATTEMPT_SECONDS)
+        reactor.turn(0)
+    names.answer(server)
+    assert len(attempt.dialer._attempts) == 1 + late
+    clock.advance(ATTEMPT_SECONDS)
+    attempt.finish()
+    assert attempt.peers == [server]
+
+
+def test_where_we_were_may_have_failed_before_the_answer_comes(
+    attempt: Attempt,
+    names: NameServer,
+    reactor: Reactor,
+    clock: FakeClock,
+    closed: tuple[str, int],
+    server: tuple[str, int],
+) -> None:
+    attempt.dial()
+    names.answer(closed)
+    attempt.finish()
+    attempt.dial()
+    clock.advance(ATTEMPT_SECONDS)
+    until(reactor, lambda: attempt.dialer._errors)
+    assert not attempt.over
+    names.answer(server)
+    attempt.finish()
+    assert attempt.peers == [server]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["looking up", "connecting"])
+def test_dialer_that_is_closed_calls_nobody_and_leaves_nothing(
+    attempt: Attempt,
+    names: NameServer,
+    reactor: Reactor,
+    clock: FakeClock,
+    silent: tuple[str, int],
+    known: bool,
+) -> None:
+    attempt.dial()
+    if known:
+        names.answer(silent, ("127.0.0.1", 9))
+    dialing = [one.dialing for one in attempt.dialer._attempts.values()]
+    assert len(dialing) == known
+    attempt.dialer.close()
+    assert [one.fileno() for one in dialing] == [-1] * known
+    clock.advance(HANDSHAKE_SECONDS)
+    reactor.turn(0)
+    assert (attempt.over, names.closed) == (False, 1)
+
+
+def test_dialer_that_is_asked_while_it_dials_begins_anew(
+    attempt: Attempt, names: NameServer, silent: tuple[str, int], server: tuple[str, int]
+) -> None:
+    attempt.dial()
+    names.answer(silent)
+    attempt.dial()
+    names.answer(server)
+    attempt.finish()
+    assert (names.asked, attempt.peers) == (2, [server])
+
+
+FOUR = [Address(socket.AF_INET, (f"192.0.2.{number}", 9443)) for number in range(20)]
+SIX = [Address(socket.AF_INET6, (f"2001:db8::{number}", 9443, 0, 0)) for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("found", "answered", "order"),
+    [
+        (FOUR[:2], None, FOUR[:2]),
+        ([*SIX[:3], *FOUR[:2]], None, [SIX[0], FOUR[0], SIX[1], FOUR[1], SIX[2]]),
+        ([FOUR[0], *SIX[:3]], None, [FOUR[0], *SIX[:3]]),
+        ([FOUR[0], FOUR[0], SIX[0]], None, [FOUR[0], SIX[0]]),
+        ([*SIX[:2], FOUR[0]], FOUR[0], [FOUR[0], *SIX[:2]]),
+        ([*SIX[:2], FOUR[0]], FOUR[1], [SIX[0], FOUR[0], SIX[1]]),
+        ([*SIX, *FOUR], FOUR[19], [FOUR[19], *list(chain(*zip(SIX, FOUR, strict=True)))[:15]]),
+    ],
+)
+def test_families_take_turns_and_the_one_that_answered_comes_first(
+    found: list[Address], answered: Address | None, order: list[Address]
+) -> None:
+    assert in_order(found, answered) == order
+    assert len(order) <= MAX_ADDRESSES

@@ -19,6 +19,7 @@ from chat.happenings import (
     Exchanged,
     Full,
     Happening,
+    LookingUp,
     MakingKey,
     Noticed,
     Person,
@@ -87,6 +88,9 @@ def test_server_starts_as_in_the_demo() -> None:
         "[+] Running on port: 9443",
         "[+] Fingerprint: SHA256:abc",
     ]
+    assert transcript.invitation("192.0.2.7", 9443, "SHA256:abc") == (
+        "[+] Others join with: python -m chat client 192.0.2.7 9443 NAME --fingerprint SHA256:abc"
+    )
 
 
 def test_client_starts_as_in_the_demo() -> None:
@@ -249,7 +253,10 @@ def test_coming_and_going_is_told(happening: Happening, lines: list[str]) -> Non
     assert transcript.happened(happening) == lines
 
 
-@pytest.mark.parametrize("happening", [Connecting("localhost", 9443), Underway(1, "Hi")])
+@pytest.mark.parametrize(
+    "happening",
+    [LookingUp("localhost"), Connecting("localhost", 9443), Underway(1, "Hi")],
+)
 def test_what_is_only_shown_while_it_lasts_is_no_line(happening: Happening) -> None:
     assert transcript.happened(happening) == []
 
@@ -258,6 +265,7 @@ def test_what_is_only_shown_while_it_lasts_is_no_line(happening: Happening) -> N
     ("happening", "activity"),
     [
         (MakingKey(), "Making a new RSA key"),
+        (LookingUp("\x1b[2J"), r"Looking up \x1b[2J"),
         (Connecting("\x1b[2J", 9443), r"Connecting to \x1b[2J, port 9443"),
         (Reconnected(0, new_room=False, awaiting=False), "Catching up"),
         (Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),

@@ -1,0 +1,170 @@
+"""Looking a host up, so that nobody waits for it.
+
+`getaddrinfo` cannot be interrupted, and takes half a minute when the name servers are silent. So it
+runs in a child process that does nothing else: the reactor watches the pipe on which the answer
+comes, and a child whose answer is no longer wanted is killed. What is an address already is
+understood at once. What becomes of the addresses is not known here.
+"""
+
+import contextlib
+import errno
+import marshal
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from chat.errors import TransportError
+from chat.limits import LOOKUP_SECONDS
+from chat.reactor import Reactor, Timer
+
+_CHILD = """
+import _signal, _socket, marshal, sys
+_signal.alarm(int(sys.argv[3]))
+try:
+    answer = _socket.getaddrinfo(sys.argv[1].encode(), int(sys.argv[2]), 0, _socket.SOCK_STREAM)
+except _socket.gaierror as error:
+    answer = error.errno
+sys.stdout.buffer.write(marshal.dumps(answer))
+"""
+"""What the child runs, with host, port and limit of time as its arguments. It imports no more than
+it needs, which would take as long again, and ends by itself should we be killed first."""
+
+_READ_BYTES = 65_536
+
+_SPELLING = "is it spelled right, and are you online?"
+_NO_ANSWER = "the name server does not answer; are you online?"
+
+
+class Address(NamedTuple):
+    """A family, and where in it, as `socket` wants them."""
+
+    family: int
+    where: tuple[Any, ...]
+
+
+class LookUp:
+    """One look-up. When it is `over` there are `addresses`, in the order in which the system wants
+    them tried, or there is an `error`. `on_over` is called then, unless it was over from the start;
+    after `close` no more."""
+
+    def __init__(self, reactor: Reactor, host: str, port: int, on_over: Callable[[], None]) -> None:
+        self.addresses: list[Address] = []
+        self.error: TransportError | None = None
+        self._reactor = reactor
+        self._host = host
+        self._on_over = on_over
+        self._answer = b""
+        self._pipe: int | None = None
+        self._child = 0
+        self._timer: Timer | None = None
+        try:
+            name = host.encode("idna").decode()
+        except UnicodeError:
+            name = ""
+        if not name:
+            self._fail(_SPELLING)
+            return
+        # Anything else than an address is not even looked for.
+        with contextlib.suppress(socket.gaierror):
+            self._found(_numeric(name, port))
+        if not self.addresses:
+            self._ask_child(name, port)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is known how it came out."""
+        return bool(self.addresses or self.error)
+
+    def close(self) -> None:
+        """Want the answer no longer."""
+        if self._pipe is None:
+            return
+        assert self._timer is not None
+        self._timer.cancel()
+        self._reactor.unwatch(self._pipe)
+        os.close(self._pipe)
+        self._pipe = None
+        # Where children reap themselves (SIGCHLD is ignored), it may be gone.
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self._child, signal.SIGKILL)
+            os.waitpid(self._child, 0)
+
+    def _ask_child(self, name: str, port: int) -> None:
+        try:
+            self._child, self._pipe = _spawn([name, str(port), str(LOOKUP_SECONDS)])
+        except OSError as exc:
+            self._fail(f"no process can be started to look it up: {exc.strerror}")
+            return
+        self._reactor.watch_read(self._pipe, self._on_readable)
+        limit = self._reactor.clock() + LOOKUP_SECONDS
+        self._timer = self._reactor.call_at(limit, self._on_end)
+
+    def _on_readable(self) -> None:
+        assert self._pipe is not None
+        data = os.read(self._pipe, _READ_BYTES)
+        self._answer += data
+        if not data:
+            self._on_end()
+
+    def _on_end(self) -> None:
+        """The child has ended, or its time is up."""
+        self.close()
+        try:
+            answer = marshal.loads(self._answer)
+        except (EOFError, ValueError, TypeError):
+            answer = socket.EAI_AGAIN
+        if isinstance(answer, list):
+            self._found(answer)
+        if not self.addresses:
+            self._fail(_NO_ANSWER if answer == socket.EAI_AGAIN else _SPELLING)
+        self._on_over()
+
+    def _found(self, answer: list[Any]) -> None:
+        self.addresses = [Address(family, where) for family, _, _, _, where in answer]
+
+    def _fail(self, hint: str) -> None:
+        self.error = TransportError(f"the host {self._host} is not known", hint)
+
+
+def _numeric(name: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(
+        name.encode(), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )
+
+
+def _spawn(arguments: list[str]) -> tuple[int, int]:
+    """Start the child; its number, and the descriptor on which its answer comes.
+
+    It has nothing of ours: not the terminal, whose signals are for us, and no descriptor.
+
+    Raises:
+        OSError: the system does not let us.
+    """
+    python = sys.executable
+    if not python:
+        raise FileNotFoundError(errno.ENOENT, "nobody knows where Python is")
+    ours, theirs = os.pipe()
+    try:
+        child = os.posix_spawn(
+            python,
+            # Neither the environment nor the folder we are in has a say in what it runs.
+            [python, "-I", "-S", "-c", _CHILD, *arguments],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, theirs, 1),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_RDWR, 0),
+            ],
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=(signal.SIGALRM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM),
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return child, ours

@@ -1,0 +1,115 @@
+"""Noticing that the machine has slept."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import chat.sleep
+from chat.limits import SLEEP_SECONDS
+from chat.reactor import Reactor
+from chat.sleep import SleepWatch, seconds_slept
+from tests.helpers import FakeClock
+
+
+class Night:
+    """A machine that sleeps when a test says so, and what is told when it has."""
+
+    def __init__(self) -> None:
+        self.slept = FakeClock(5.0)
+        self.woken = 0
+        self.reactor = Reactor()
+        self.watch = SleepWatch(self.reactor, self._on_woken, self.slept)
+
+    def _on_woken(self) -> None:
+        self.woken += 1
+
+    def close(self) -> None:
+        self.watch.close()
+        self.reactor.close()
+
+
+@pytest.fixture
+def night() -> Iterator[Night]:
+    with contextlib.closing(Night()) as night:
+        yield night
+
+
+def test_sleep_is_told_once_in_the_turn_in_which_it_shows(night: Night) -> None:
+    night.reactor.turn(0)
+    night.slept.advance(SLEEP_SECONDS)
+    night.reactor.turn(0)
+    assert night.woken == 1
+    night.reactor.turn(0)
+    assert night.woken == 1
+    night.slept.advance(8 * 3600)
+    night.reactor.turn(0)
+    assert night.woken == 2
+
+
+def test_nap_is_not_told(night: Night) -> None:
+    for _ in range(10):
+        night.slept.advance(SLEEP_SECONDS / 2)
+        night.reactor.turn(0)
+    assert night.woken == 0
+
+
+def test_clocks_that_are_read_far_apart_are_no_sleep(night: Night) -> None:
+    """A process that is stopped between the one and the other sees too little, for once."""
+    night.slept.advance(-3600)
+    night.reactor.turn(0)
+    night.slept.advance(3600)
+    night.reactor.turn(0)
+    assert night.woken == 0
+
+
+def test_clock_that_is_set_wakes_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would wait for ever otherwise; and it is no sleep by itself."""
+    alarm, hand = os.pipe()
+    monkeypatch.setattr(chat.sleep, "_alarm", lambda: alarm)
+    with contextlib.closing(Night()) as night:
+        os.write(hand, b"12345678")
+        night.reactor.turn(0)
+        assert night.woken == 0
+        night.slept.advance(3600)
+        night.reactor.turn(0)
+        assert night.woken == 1
+    os.close(hand)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no timerfd here")
+def test_alarm_of_the_kernel_is_set_and_silent(night: Night) -> None:
+    """That it is cancelled when a machine wakes cannot be tried here."""
+    assert night.watch._alarm is not None
+    with open(f"/proc/self/fdinfo/{night.watch._alarm}") as file:
+        told = dict(line.split(":", 1) for line in file.read().splitlines())
+    assert int(told["clockid"]) == time.CLOCK_REALTIME
+    assert int(told["settime flags"], 8) == 0o3
+    with pytest.raises(BlockingIOError):
+        os.read(night.watch._alarm, 8)
+    night.reactor.turn(0)
+    assert night.woken == 0
+
+
+def test_no_alarm_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    with contextlib.closing(Night()) as night:
+        assert night.watch._alarm is None
+        night.slept.advance(3600)
+        night.reactor.turn(0)
+        assert night.woken == 1
+
+
+def test_nothing_is_left_when_it_is_closed(night: Night) -> None:
+    night.watch.close()
+    night.watch.close()
+    assert not night.reactor._selector.get_map()
+
+
+def test_machine_that_is_awake_does_not_sleep() -> None:
+    """However busy it is: the one clock is read before the other."""
+    first = seconds_slept()
+    assert seconds_slept() - first < SLEEP_SECONDS
