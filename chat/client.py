@@ -86,14 +86,15 @@ class Client:
         view: View,
         patience: float | None = None,
     ) -> None:
-        """`patience`: give up after so many seconds without a connection; None: never."""
+        """`patience`: give up after so many seconds without a connection, or with one over which
+        nothing is acknowledged; None: never."""
         self._reactor = reactor
         self._dialer = dialer
         self._name = name
         self._key = key
         self._trust = trust
         self._patience = patience
-        self._participant = Participant(os.urandom)
+        self._participant = Participant(os.urandom, name)
         self._view = view
         view.open(self)
         view.output.on_drained = self._on_drained
@@ -103,7 +104,8 @@ class Client:
         self._timer: Timer | None = None
         self._retry: Timer | None = None
         self._retry_seconds = RETRY_SECONDS
-        self._lost_at: float | None = None
+        self._lost = False
+        self._wake_up: Timer | None = None
         self._established = False
         self._connected_at = 0.0
         self._muted = False
@@ -163,7 +165,7 @@ class Client:
 
     def say(self, text: str) -> None:
         participant = self._participant
-        self._view.show(participant.say(text, int(time.time() * 1000)))
+        self._view.show(participant.say(text, max(0, int(time.time() * 1000))))
         self._try_again_now()
         if participant.full:
             self._view.take_input(False)
@@ -253,14 +255,15 @@ class Client:
         if self._timer is not None:
             self._timer.cancel()
         self._participant.disconnect()
+        self._participant.tick(self._reactor.clock())
         transport, self._transport, self._session = self._transport, None, None
         self._muted = False
         transport.close()
         if self._leaving and not self._participant.unacknowledged:
             self._end(None)
             return
-        if self._lost_at is None:
-            self._lost_at = self._reactor.clock()
+        if not self._lost:
+            self._lost = True
             self._view.show(Disconnected(str(error)))
         self._try_again_later(error)
 
@@ -268,8 +271,7 @@ class Client:
         if self._over:
             return
         now = self._reactor.clock()
-        assert self._lost_at is not None
-        if self._patience is not None and now - self._lost_at >= self._patience:
+        if self._patience is not None and now - self._participant.stuck_since >= self._patience:
             self._end(error)
             return
         # Not all who lost the connection at the same moment come back at the same moment.
@@ -365,13 +367,14 @@ class Client:
                 self._view.take_input(not self._participant.full)
 
     def _on_reconnected(self) -> None:
-        self._lost_at = None
+        self._lost = False
         self._retry_seconds = RETRY_SECONDS
-        if self._participant.deadline is not None:
-            self._reactor.call_at(self._participant.deadline, _wake_up)
 
     def _before_wait(self) -> None:
-        self._participant.tick(self._reactor.clock())
+        now = self._reactor.clock()
+        self._participant.tick(now, listening=not self._muted)
+        if self._participant.overdue(now) and not self._over:
+            self._lose(TransportError("the server acknowledges nothing"))
         transport = self._transport
         if transport is None or transport.finishing:
             return
@@ -379,17 +382,35 @@ class Client:
             self._view.take_input(True)
         self._send()
         transport.flush()
+        while self._participant.has_data_to_send and transport.cursor.idle:
+            if transport.finishing:
+                return
+            self._send()
+            transport.flush()
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.present:
             self._muted = True
             transport.pause_reading()
         if self._leaving and self._participant.current and not self._participant.unacknowledged:
             self._say_goodbye()
+        self._set_wake_up()
+
+    def _set_wake_up(self) -> None:
+        """What is due belongs to every turn; this only makes sure that there is one."""
+        deadline = self._participant.deadline
+        timer = self._wake_up
+        if timer is not None:
+            if timer.callback is not None and timer.deadline == deadline:
+                return
+            timer.cancel()
+        self._wake_up = None if deadline is None else self._reactor.call_at(deadline, _wake_up)
 
     def _send(self) -> None:
         assert self._session is not None
         assert self._transport is not None
-        data = self._participant.data_to_send() + self._session.data_to_send()
-        self._transport.cursor.splice(data, 0)
+        cursor = self._transport.cursor
+        # What waits for the socket is not asked for: it might have to be sent again by then.
+        said = self._participant.data_to_send() if cursor.idle else b""
+        cursor.splice(said + self._session.data_to_send(), 0)
 
     def _on_drained(self) -> None:
         if self._muted and self._transport is not None:
@@ -403,4 +424,4 @@ class Client:
 
 
 def _wake_up() -> None:
-    """The participant's tick belongs to every turn; this only makes sure that there is one."""
+    pass

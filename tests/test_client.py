@@ -253,13 +253,14 @@ def test_what_was_read_is_sent_before_the_client_waits(
     monkeypatch.setattr("chat.participant.OUTBOX_MESSAGES", 2)
     guest = hall.join("guest", "other")
     seat = hall.seat("Ira")
-    unsent: list[int] = []
-    hall.reactor.before_wait(lambda: unsent.append(len(seat.client._participant._out)))
+    unsent: list[bool] = []
+    participant = seat.client._participant
+    hall.reactor.before_wait(lambda: unsent.append(participant.has_data_to_send))
     seat.type("one", "two", "three", "four", "five")
     seat.end_input()
     seat.run()
     hall.until(lambda: len(guest.heard) == 5)
-    assert set(unsent) == {0}
+    assert set(unsent) == {False}
 
 
 # -- leaving

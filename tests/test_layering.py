@@ -38,6 +38,8 @@ RANKS = {
     "outbox": 3,
     "shown": 1,
     "epochs": 3,
+    "peers": 3,
+    "progress": 1,
     "transcript": 3,
     "identity": 3,
     "session": 3,
@@ -72,6 +74,8 @@ PURE = [
     "outbox",
     "shown",
     "epochs",
+    "peers",
+    "progress",
     "happenings",
     "pace",
 ]
