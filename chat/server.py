@@ -127,12 +127,15 @@ class Server:
         """A client has proved who it is: it comes back to its place, becomes a member, or is told
         why not."""
         fingerprint = client.public_key.digest
-        if client.resume is None or not self._resume(connection, client.resume, fingerprint):
+        if client.resume is None or not self._resume(connection, client.resume, client):
             self._join(connection, client.name, fingerprint)
         self._accept_again()
 
-    def _resume(self, connection: Connection, request: Resume, fingerprint: bytes) -> bool:
-        resumed = self._room.resume(request, fingerprint, self.reactor.clock())
+    def _resume(self, connection: Connection, request: Resume, client: Established) -> bool:
+        namesake = self._room.find(client.name)
+        if namesake is None or namesake.id != request.member:
+            return False
+        resumed = self._room.resume(request, client.public_key.digest, self.reactor.clock())
         if resumed is None:
             return False
         member, deliveries = resumed
@@ -151,12 +154,22 @@ class Server:
         try:
             member = self._room.join(name, fingerprint, time.time())
         except RefusedError as refusal:
-            connection.drop(refusal.reason, str(refusal))
+            text = str(refusal)
+            if namesake is not None and refusal.reason is Reason.NAME_TAKEN:
+                text = f"{text}: {self._who_has_it(namesake)}"
+            connection.drop(refusal.reason, text)
             return
         connection.member = member
         heard_by = len(self._members)
         self._members[member.id] = connection
         self._console.show(*transcript.newcomer(member.name, heard_by))
+
+    def _who_has_it(self, namesake: Member) -> str:
+        """Why a name is taken, and for how long."""
+        grace = self._room.grace(namesake, self.reactor.clock())
+        if grace is None:
+            return transcript.in_use(time.time() - namesake.joined_at)
+        return transcript.kept(namesake.name, *grace)
 
     def _take_over(self, member: Member) -> None:
         """A member is here anew: its old connection, dead perhaps without our knowing, goes."""

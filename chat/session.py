@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
-from chat.errors import ProtocolError, Reason
+from chat.errors import REASONS, ProtocolError, Reason
 from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
@@ -23,6 +23,7 @@ from chat.limits import (
     SILENCE_SECONDS,
 )
 from chat.messages import Bye, Control, Introduction, Ping, Pong, Ready, Resume, decode_control
+from chat.names import is_blank
 from chat.wire import (
     FRAMES,
     PROTOCOL,
@@ -249,7 +250,7 @@ class Session:
         if isinstance(control, Bye):
             self.state = State.CLOSED
             self._controls.clear()
-            return [Ended(control.reason, control.text, by_peer=True)]
+            return [_ended_by_peer(control)]
         return [Controlled(control)]
 
     def _on_messages(self, run: bytes) -> list[SessionEvent]:
@@ -257,6 +258,12 @@ class Session:
 
     def _on_events(self, run: bytes) -> list[SessionEvent]:
         return [Relayed(Event.TYPE, run)]
+
+
+def _ended_by_peer(farewell: Bye | Refused) -> Ended:
+    """What the peer says, or, where nothing of that can be seen, what its reason says."""
+    text = REASONS[farewell.reason] if is_blank(farewell.text) else farewell.text
+    return Ended(farewell.reason, text, by_peer=True)
 
 
 _PONG = Pong().encode()
@@ -447,7 +454,7 @@ class ClientSession(Session):
 
     def _on_refused(self, refused: Refused) -> list[SessionEvent]:
         self.state = State.CLOSED
-        return [Ended(refused.reason, refused.text, by_peer=True)]
+        return [_ended_by_peer(refused)]
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
         events = super()._on_control(frame)

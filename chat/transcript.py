@@ -129,6 +129,26 @@ def refused(address: str, text: str) -> str:
     return trouble(f"{address} was refused: {in_line(text)}.")
 
 
+def span(seconds: float) -> str:
+    """How long something takes, for a person."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"
+
+
+def in_use(seconds: float) -> str:
+    return f"it has been in use for {span(seconds)}"
+
+
+def kept(name: str, lost_for: float, free_in: float) -> str:
+    return f"{name} lost the connection {span(lost_for)} ago; the name is free in {span(free_in)}"
+
+
 def member_line(name: str, since: float, key_digest: bytes) -> str:
     return good(f"{in_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
 

@@ -590,7 +590,8 @@ def test_refused_client_leaves_the_terminal_as_it_was_found(room: Room) -> None:
     shell = room.shell()
     settings = shell.settings()
     run_in(shell, room.command(room.house.port, name="zoe"), '; echo "status $?"')
-    shell.await_rows("chat: error: the name zoe is taken", "status 3", "$ |")
+    shell.await_screen("chat: error: the name zoe is taken: it has been in use for")
+    shell.await_rows("status 3", "$ |")
     assert shell.settings() == settings
     assert not shell.pastes_in_brackets
 
