@@ -13,6 +13,7 @@ from collections.abc import Callable
 from chat import transcript
 from chat.errors import (
     ChatError,
+    ClockError,
     ProtocolError,
     Reason,
     RefusedError,
@@ -147,6 +148,11 @@ class Client:
     @property
     def server_fingerprint(self) -> str:
         return self._server_fingerprint
+
+    @property
+    def entered(self) -> bool:
+        """Whether we have been in."""
+        return self._participant.entered
 
     @property
     def present(self) -> bool:
@@ -324,7 +330,7 @@ class Client:
         lost = end.reason in LOSSES or not self._established
         if self._participant.entered and lost:
             # In the handshake nobody vouches for what is said: anybody can forge a refusal.
-            self._lose(TransportError(in_line(end.text)))
+            self._lose(_failure(end))
         elif end.by_peer and end.reason is Reason.CLOSING and self._participant.entered:
             self._end(None)
         elif end.by_peer and end.reason in REFUSALS:
@@ -332,8 +338,10 @@ class Client:
         elif end.by_peer:
             self._end(TransportError(f"the server ended the connection: {in_line(end.text)}"))
         else:
-            hint = "" if self._established else "is it a chat server that listens there?"
-            self._end(TransportError(end.text, hint))
+            error = _failure(end)
+            if not self._established and not error.hint:
+                error.hint = "is it a chat server that listens there?"
+            self._end(error)
 
     def _say_goodbye(self) -> None:
         if self._session is not None:
@@ -421,6 +429,14 @@ class Client:
         if self._session is not None:
             self._session.close(Reason.LEFT)
         self._end(TransportError("nobody reads what is shown"))
+
+
+def _failure(end: Ended) -> TransportError:
+    """What a session that ends means for the connection."""
+    if isinstance(end.error, ClockError):
+        text = transcript.clocks_differ(end.error.not_after, end.error.now)
+        return TransportError(text, "set this machine's clock right, or ask for the server's")
+    return TransportError(in_line(end.text))
 
 
 def _wake_up() -> None:

@@ -90,11 +90,13 @@ class Relayed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The session is over; the last event. `by_peer`: the peer said so itself."""
+    """The session is over; the last event. `by_peer`: the peer said so itself; otherwise, `error`
+    may say more."""
 
     reason: Reason
     text: str
     by_peer: bool
+    error: ProtocolError | None = field(default=None, compare=False)
 
 
 SessionEvent = HelloReceived | Established | Controlled | Relayed | Ended
@@ -170,7 +172,7 @@ class Session:
                     break
                 events += self._step(frame_type, frame)
         except ProtocolError as error:
-            events += self._fail(error.reason, str(error))
+            events += self._fail(error.reason, str(error), error)
         return events
 
     def receive_eof(self) -> list[SessionEvent]:
@@ -228,12 +230,14 @@ class Session:
             self.state = next_state
         return events
 
-    def _fail(self, reason: Reason, text: str) -> list[SessionEvent]:
+    def _fail(
+        self, reason: Reason, text: str, error: ProtocolError | None = None
+    ) -> list[SessionEvent]:
         if self.over:
             return []
         self._say_goodbye(reason, text)
         self.state = State.FAILED
-        return [Ended(reason, text, by_peer=False)]
+        return [Ended(reason, text, by_peer=False, error=error)]
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
         if self.state is State.RELAY:

@@ -266,6 +266,15 @@ def _happened_to_others(happening: Happening) -> list[str]:
     return []
 
 
+def clocks_differ(not_after: float, now: float) -> str:
+    """Both in seconds since 1970: until when what the server signed was good, and what time it is
+    here."""
+    return (
+        f"one of the two clocks is wrong: what the server signed was good until "
+        f"{time_of(not_after)}, and here it is {time_of(now)}"
+    )
+
+
 def not_acknowledged(count: int) -> str:
     if count == 1:
         return "1 message was not acknowledged"

@@ -158,11 +158,12 @@ class Piped:
         answer = fcntl.ioctl(self.popen.stdin, termios.FIONREAD, bytes(4))
         return int.from_bytes(answer, sys.byteorder)
 
-    def stop_reading(self) -> None:
-        """Close our end of its standard output."""
-        assert self.popen.stdout is not None
-        self._selector.unregister(self.popen.stdout)
-        self.popen.stdout.close()
+    def stop_reading(self, number: int = 1) -> None:
+        """Close our end of its standard output, or (2) its standard error."""
+        stream = self.popen.stdout if number == 1 else self.popen.stderr
+        assert stream is not None
+        self._selector.unregister(stream)
+        stream.close()
 
     def end(self) -> Result:
         """Wait for its end; how it was."""
