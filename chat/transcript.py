@@ -131,7 +131,7 @@ def refused(address: str, text: str) -> str:
 
 def span(seconds: float) -> str:
     """How long something takes, for a person."""
-    whole = max(0, round(seconds))
+    whole = max(1, round(seconds))
     if whole < 120:
         return f"{whole} s"
     minutes = whole // 60

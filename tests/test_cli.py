@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -65,6 +66,33 @@ def test_help_is_shown_where_the_encoding_is_poor(stage: Stage, role: list[str])
     status, out, err = stage.start(*role, "--help", env={"PYTHONIOENCODING": "ascii"}).end()
     assert (status, err) == (0, "")
     assert out.startswith("usage: chat ")
+
+
+# -- the Makefile
+
+
+FOREIGN = {"HOST": "x86_64-conda-linux-gnu", "PORT": "8080", "NAME": "DESKTOP-A1B2C3"}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(
+    ("given", "server", "client"),
+    [
+        ([], "--host 127.0.0.1 --port 9443", '127.0.0.1 9443 "[^"]+"'),
+        (["HOST=::", "PORT=7", "NAME=ira"], "--host :: --port 7", ':: 7 "ira"'),
+    ],
+    ids=["as it is", "told otherwise"],
+)
+def test_make_takes_host_port_and_name_from_its_command_line_alone(
+    stage: Stage, given: list[str], server: str, client: str
+) -> None:
+    for env in ({}, FOREIGN):
+        status, out, _ = stage.run(["make", "-n", "server", "client", *given], env=env).end()
+        assert status == 0
+        commands = [line.split("-m chat ")[1] for line in out.splitlines() if "-m chat " in line]
+        assert commands[0] == f"server {server}"
+        assert re.fullmatch(f"client {client}", commands[1])
+        assert "DESKTOP" not in out
 
 
 # -- what is missing
@@ -301,6 +329,17 @@ def test_any_clock_that_both_have_will_do(stage: Stage, years: int) -> None:
     server.type("WHO", "TERMINATE")
     result = server.end()
     assert (result.status, result.err) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_before_one_is_in_is_a_failure(stage: Stage, number: int) -> None:
+    """Whoever waits for it must not take it for done."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        client = stage.client(mute.getsockname()[1], "Ira")
+        client.expect("[+] Connected successfully.\n")
+        client.signal(number)
+        status, _, err = client.end()
+    assert (status, err) == (1, "chat: error: interrupted\n")
 
 
 # -- key files
