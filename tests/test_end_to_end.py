@@ -226,7 +226,7 @@ def test_name_that_is_taken_ends_with_status_three(stage: Stage) -> None:
     assert status == 3
     assert err.startswith("chat: error: the name IRA is taken: it has been in use for ")
     assert "In the room" not in out
-    server.expect(" was refused: the name IRA is taken.\n")
+    server.expect(" was refused: the name IRA is taken: ", "\n")
     first.type("EXIT")
     assert_ends_well(first)
 
