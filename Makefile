@@ -1,8 +1,10 @@
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 9443
-NAME ?= $(USER)
 SEEDS ?= 20000
+
+# For the command line alone: conda, WSL and cloud shells have such names in the environment, too.
+HOST = 127.0.0.1
+PORT = 9443
+NAME = $(firstword $(shell id -un 2>/dev/null) guest)
 
 VENV := .venv
 BIN := $(VENV)/bin

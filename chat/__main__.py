@@ -6,9 +6,9 @@ Exit status: 0 done, 1 failed, 2 misused, 3 refused by the server, 4 the server'
 
 import argparse
 import os
-import resource
 import signal
 import sys
+import sysconfig
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from importlib import import_module
@@ -34,13 +34,32 @@ if TYPE_CHECKING:
     from chat.view import View
 
 FAILED = 1
+MISUSED = 2
+
+_PACKAGE = "'pycryptodomex>=3.21'"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `chat` with these arguments (default: the process's own) and return the exit status."""
-    options = parser().parse_args(arguments)
+    """Run `chat` with these arguments (default: the process's own) and return the exit status,
+    which is the same where nobody can be told what went wrong."""
     _occupy_standard_descriptors()
     try:
+        options = parser().parse_args(arguments)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else MISUSED
+    except OSError:
+        # It cannot even be said what is wrong.
+        status = MISUSED
+    else:
+        status = _run(options)
+    _give_up(sys.stderr)
+    shown = _give_up(sys.stdout)
+    return status if shown else status or FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        _require_unix()
         _require_cryptodome()
         _PROGRAMS[options.role](options)
     except ChatError as error:
@@ -53,11 +72,37 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(text: str, hint: str, status: int) -> int:
-    if sys.stderr is not None:
+    # Whoever cannot be told reads the status.
+    with suppress(OSError):
         print(f"chat: error: {text}", file=sys.stderr)
         if hint:
             print(f"chat: hint: {hint}", file=sys.stderr)
     return status
+
+
+def _give_up(stream: TextIO | None) -> bool:
+    """Write what a standard stream still holds; whether that could be done. What could not be
+    written goes nowhere: the interpreter would try once more, and end with a status of its own."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        assert stream is not None
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return False
+    return True
+
+
+def _require_unix() -> None:
+    try:
+        for module in ("fcntl", "resource", "termios"):
+            import_module(module)
+    except ImportError as exc:
+        raise ChatError(
+            "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
+        ) from exc
 
 
 def _require_cryptodome() -> None:
@@ -66,9 +111,19 @@ def _require_cryptodome() -> None:
             raise ImportError
     except ImportError as exc:
         raise ChatError(
-            "the package pycryptodomex (3.21 or newer) is not installed",
-            f"{sys.executable} -m pip install 'pycryptodomex>=3.21'",
+            "the package pycryptodomex (3.21 or newer) is not installed", _how_to_install()
         ) from exc
+
+
+def _how_to_install() -> str:
+    """What works for this Python: that of a system is not to be added to (PEP 668)."""
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    if sys.prefix != sys.base_prefix or not marker.exists():
+        return f"{sys.executable} -m pip install {_PACKAGE}"
+    return (
+        f"{sys.executable} -m venv .venv && .venv/bin/python -m pip install {_PACKAGE}, "
+        "then .venv/bin/python -m chat; or make demo, which does that and shows it"
+    )
 
 
 # -- the programs ------------------------------------------------------------------------------
@@ -211,6 +266,8 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
             with closing(SleepWatch(reactor, client.wake)):
                 client.run()
+        if not client.entered:
+            raise ChatError("interrupted")
     except ChatError as error:
         view.show(Failed(str(error), error.hint, error.exit_status))
         raise
@@ -276,13 +333,21 @@ def _descriptor_of(stream: TextIO | None) -> int | None:
 
 
 def _allow_many_descriptors(pending: int) -> None:
-    """Each connection takes one, and the usual limit of 1,024 is a soft one."""
+    """Each connection takes one, and the usual limit of 1,024 is a soft one. Some systems refuse
+    more than a number that they do not tell: then it is half of it, or what there is."""
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_MEMBERS + pending + SPARE_DESCRIPTORS
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    while soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):
+            wanted //= 2
+        else:
+            return
 
 
 def _is_terminal(descriptor: int | None) -> bool:
@@ -298,6 +363,8 @@ def _occupy_standard_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from chat import transcript
 from chat.errors import (
     ChatError,
+    ClockError,
     ProtocolError,
     Reason,
     RefusedError,
@@ -88,7 +89,8 @@ class Client:
         view: View,
         patience: float | None = None,
     ) -> None:
-        """`patience`: give up after so many seconds without a connection; None: never."""
+        """`patience`: give up after so many seconds without a connection, or with one over which
+        nothing is acknowledged; None: never."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
@@ -96,7 +98,7 @@ class Client:
         self._key = key
         self._trust = trust
         self._patience = patience
-        self._participant = Participant(os.urandom)
+        self._participant = Participant(os.urandom, name)
         self._view = view
         view.open(self)
         view.output.on_drained = self._on_drained
@@ -106,7 +108,8 @@ class Client:
         self._timer: Timer | None = None
         self._retry: Timer | None = None
         self._retry_seconds = RETRY_SECONDS
-        self._lost_at: float | None = None
+        self._lost = False
+        self._wake_up: Timer | None = None
         self._established = False
         self._connected_at = 0.0
         self._muted = False
@@ -150,6 +153,11 @@ class Client:
         return self._server_fingerprint
 
     @property
+    def entered(self) -> bool:
+        """Whether we have been in."""
+        return self._participant.entered
+
+    @property
     def present(self) -> bool:
         return self._participant.present
 
@@ -166,7 +174,7 @@ class Client:
 
     def say(self, text: str) -> None:
         participant = self._participant
-        self._view.show(participant.say(text, int(time.time() * 1000)))
+        self._view.show(participant.say(text, max(0, int(time.time() * 1000))))
         self._try_again_now()
         if participant.full:
             self._view.take_input(False)
@@ -259,14 +267,15 @@ class Client:
         if self._timer is not None:
             self._timer.cancel()
         self._participant.disconnect()
+        self._participant.tick(self._reactor.clock())
         transport, self._transport, self._session = self._transport, None, None
         self._muted = False
         transport.close()
         if self._leaving and not self._participant.unacknowledged:
             self._end(None)
             return
-        if self._lost_at is None:
-            self._lost_at = self._reactor.clock()
+        if not self._lost:
+            self._lost = True
             self._view.show(Disconnected(str(error)))
         self._try_again_later(error)
 
@@ -274,8 +283,7 @@ class Client:
         if self._over:
             return
         now = self._reactor.clock()
-        assert self._lost_at is not None
-        if self._patience is not None and now - self._lost_at >= self._patience:
+        if self._patience is not None and now - self._participant.stuck_since >= self._patience:
             self._end(error)
             return
         # Not all who lost the connection at the same moment come back at the same moment.
@@ -343,7 +351,7 @@ class Client:
         lost = end.reason in LOSSES or not self._established
         if self._participant.entered and lost:
             # In the handshake nobody vouches for what is said: anybody can forge a refusal.
-            self._lose(TransportError(in_line(end.text)))
+            self._lose(_failure(end))
         elif end.by_peer and end.reason is Reason.CLOSING and self._participant.entered:
             self._end(None)
         elif end.by_peer and end.reason in REFUSALS:
@@ -351,8 +359,10 @@ class Client:
         elif end.by_peer:
             self._end(TransportError(f"the server ended the connection: {in_line(end.text)}"))
         else:
-            hint = "" if self._established else "is it a chat server that listens there?"
-            self._end(TransportError(end.text, hint))
+            error = _failure(end)
+            if not self._established and not error.hint:
+                error.hint = "is it a chat server that listens there?"
+            self._end(error)
 
     def _say_goodbye(self) -> None:
         if self._session is not None:
@@ -387,13 +397,14 @@ class Client:
                 self._view.take_input(not self._participant.full)
 
     def _on_reconnected(self) -> None:
-        self._lost_at = None
+        self._lost = False
         self._retry_seconds = RETRY_SECONDS
-        if self._participant.deadline is not None:
-            self._reactor.call_at(self._participant.deadline, _wake_up)
 
     def _before_wait(self) -> None:
-        self._participant.tick(self._reactor.clock())
+        now = self._reactor.clock()
+        self._participant.tick(now, listening=not self._muted)
+        if self._participant.overdue(now) and not self._over:
+            self._lose(TransportError("the server acknowledges nothing"))
         transport = self._transport
         if transport is None or transport.finishing:
             return
@@ -401,17 +412,35 @@ class Client:
             self._view.take_input(True)
         self._send()
         transport.flush()
+        while self._participant.has_data_to_send and transport.cursor.idle:
+            if transport.finishing:
+                return
+            self._send()
+            transport.flush()
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.present:
             self._muted = True
             transport.pause_reading()
         if self._leaving and self._participant.current and not self._participant.unacknowledged:
             self._say_goodbye()
+        self._set_wake_up()
+
+    def _set_wake_up(self) -> None:
+        """What is due belongs to every turn; this only makes sure that there is one."""
+        deadline = self._participant.deadline
+        timer = self._wake_up
+        if timer is not None:
+            if timer.callback is not None and timer.deadline == deadline:
+                return
+            timer.cancel()
+        self._wake_up = None if deadline is None else self._reactor.call_at(deadline, _wake_up)
 
     def _send(self) -> None:
         assert self._session is not None
         assert self._transport is not None
-        data = self._participant.data_to_send() + self._session.data_to_send()
-        self._transport.cursor.splice(data, 0)
+        cursor = self._transport.cursor
+        # What waits for the socket is not asked for: it might have to be sent again by then.
+        said = self._participant.data_to_send() if cursor.idle else b""
+        cursor.splice(said + self._session.data_to_send(), 0)
 
     def _on_drained(self) -> None:
         if self._muted and self._transport is not None:
@@ -424,5 +453,13 @@ class Client:
         self._end(TransportError("nobody reads what is shown"))
 
 
+def _failure(end: Ended) -> TransportError:
+    """What a session that ends means for the connection."""
+    if isinstance(end.error, ClockError):
+        text = transcript.clocks_differ(end.error.not_after, end.error.now)
+        return TransportError(text, "set this machine's clock right, or ask for the server's")
+    return TransportError(in_line(end.text))
+
+
 def _wake_up() -> None:
-    """The participant's tick belongs to every turn; this only makes sure that there is one."""
+    pass

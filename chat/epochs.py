@@ -35,8 +35,9 @@ class _Epoch:
 
 
 class Epochs:
-    """Those that we know. Invariant: `current` is the last of them; from `first` on, to which we
-    were welcomed last, none is missing but those that are long past."""
+    """Those that we know, at most MAX_EPOCHS. Invariants: `current` is the one that was put in
+    last; from `first` on, to which we were welcomed last, none is missing but those that are long
+    past."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -45,8 +46,8 @@ class Epochs:
 
     def welcome(self, epoch: int, secret: RoomSecret) -> None:
         """We are given this one; what came between it and those that we know, we are not."""
-        self.first = self.current = epoch
-        self._known[epoch] = _Epoch(secret)
+        self.first = epoch
+        self._begin(epoch, secret)
 
     def forget(self) -> None:
         """We are a member anew, and the keys of before are of no use."""
@@ -64,8 +65,13 @@ class Epochs:
         """
         if self.current >= _MAX_EPOCH:
             raise ProtocolError("the epochs have run out")
-        self.current += 1
-        self._known[self.current] = _Epoch(secret)
+        self._begin(self.current + 1, secret)
+
+    def _begin(self, epoch: int, secret: RoomSecret) -> None:
+        self.current = epoch
+        # A server that lies may come back to one that we know.
+        self._known.pop(epoch, None)
+        self._known[epoch] = _Epoch(secret)
         if len(self._known) > MAX_EPOCHS:
             del self._known[next(iter(self._known))]
 

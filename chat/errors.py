@@ -3,7 +3,8 @@
     ChatError                  whatever this program says in one line instead of a traceback
     ├── UsageError             the user asked for something that cannot be
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
-    │   └── OpenError          something sealed does not open; never says more than that
+    │   ├── OpenError          something sealed does not open; never says more than that
+    │   └── ClockError         what the server signed has run out by our clock
     ├── RefusedError           the server does not let us in, or puts us out
     ├── IdentityError          a key file, or the list of known servers, cannot be used
     ├── ServerKeyError         the server's key is not the one that was expected
@@ -87,6 +88,16 @@ class OpenError(ProtocolError):
 
     def __init__(self) -> None:
         super().__init__("a sealed frame does not open")
+
+
+class ClockError(ProtocolError):
+    """What the server signed was good until `not_after`, and it is `now`; both in seconds since
+    1970, the first by the server's clock and the second by ours."""
+
+    def __init__(self, not_after: int, now: float) -> None:
+        super().__init__("what the server signed has run out")
+        self.not_after = not_after
+        self.now = now
 
 
 class RefusedError(ChatError):

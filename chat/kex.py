@@ -20,7 +20,7 @@ from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
 from chat.cipher import SEALING_KEY_BYTES, LinkCipher, RandomBytes, SealingKey
-from chat.errors import OpenError, ProtocolError
+from chat.errors import ClockError, OpenError, ProtocolError
 from chat.limits import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
@@ -185,16 +185,17 @@ class Offer:
 
     @classmethod
     def make(cls, key: PrivateKey, wall_clock: float, random_bytes: RandomBytes) -> "Offer":
-        """Make a share and sign it; `wall_clock` is in seconds since 1970."""
+        """Make a share and sign it; `wall_clock` is in seconds since 1970, and nothing before that
+        can be written down."""
         share = OwnShare(random_bytes)
-        not_after = int(wall_clock) + SHARE_SECONDS
+        not_after = max(0, int(wall_clock)) + SHARE_SECONDS
         digest = SHA256.new(_signed_part(share.public, not_after))
         signature = pss.new(key.rsa, rand_func=random_bytes).sign(digest)
         return cls(share, not_after, signature, key.public)
 
     def is_fresh(self, wall_clock: float) -> bool:
         """Whether to go on offering it. A clock that was set back ends it as well."""
-        left = self.not_after - wall_clock
+        left = self.not_after - max(0.0, wall_clock)
         return SHARE_SECONDS - SHARE_RENEW_SECONDS < left <= SHARE_SECONDS
 
 
@@ -204,7 +205,7 @@ def check_offer(
     """Check that `server_key` signed this share and that it has not run out.
 
     Raises:
-        ProtocolError: it did not, or it has.
+        ProtocolError: it did not, or it has (ClockError).
     """
     try:
         digest = SHA256.new(_signed_part(share, not_after))
@@ -212,9 +213,7 @@ def check_offer(
     except ValueError as exc:
         raise ProtocolError("the server's signature is not valid") from exc
     if wall_clock > not_after + SHARE_SKEW_SECONDS:
-        raise ProtocolError(
-            "what the server signed has run out; is one of the two clocks wrong?",
-        )
+        raise ClockError(not_after, wall_clock)
 
 
 def _signed_part(share: bytes, not_after: int) -> bytes:

@@ -44,6 +44,9 @@ EPOCH_GRACE_SECONDS = 10
 """A message under an earlier epoch is accepted for this long after the epoch ended: the sender may
 not have heard yet."""
 
+FINGERPRINT_BYTES = 32
+"""The SHA-256 of a key blob."""
+
 RESUME_TOKEN_BYTES = 16
 ROOM_ID_BYTES = 8
 ORIGIN_BYTES = 8
@@ -60,6 +63,16 @@ PONG_SECONDS = 15
 
 SILENCE_SECONDS = 75
 """A member that the server has not heard for this long, two PINGs, has lost its connection."""
+
+ACKNOWLEDGE_SECONDS = 45
+"""When none of its own messages has come back for this long though some are under way, a client
+takes the connection for lost: as long as a dead one is not noticed (PING_SECONDS, PONG_SECONDS). An
+honest server that holds a member to its rate takes a message of the largest size in five pieces,
+MAX_HOLD_SECONDS apart."""
+
+CATCH_UP_SECONDS = 600
+"""Whoever comes back is told what was missed, then RESEND, within this; otherwise it begins again
+from where it is by then. The window in this time is 14 KB a second."""
 
 # -- this implementation -----------------------------------------------------------------------
 

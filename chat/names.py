@@ -64,6 +64,14 @@ def _is_ignorable(char: str) -> bool:
     return any(first <= char <= last for first, last in _IGNORABLE)
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    return all(
+        char.isspace() or char in _BLANK or char in _HARMLESS_FORMAT or _is_ignorable(char)
+        for char in text
+    )
+
+
 def as_action(text: str) -> str:
     """The text of a message that tells what its sender does (CTCP, ACTION)."""
     return f"{_ACTION}{text}{_CTCP}"

@@ -16,12 +16,12 @@ class Outbox:
     """What we have said and not seen acknowledged, and what was acknowledged a moment ago.
 
     Invariant: the messages bear consecutive sequence numbers from `first_seq` on; those up to
-    `sent_seq` have been sent. These are of one membership; the numbers inside a message are of our
-    run, and never change.
+    `sent_seq` have been sent, and those from `next_seq` on are to be sent, once more perhaps. These
+    are of one membership; the numbers inside a message are of our run, and never change.
     """
 
     def __init__(self, origin: bytes) -> None:
-        self.first_seq = 1
+        self.first_seq = self.next_seq = 1
         self.sent_seq = 0
         self.messages: deque[Speech] = deque()
         self.size = 0
@@ -37,12 +37,29 @@ class Outbox:
         self._number += 1
         self.messages.append(Speech(time_ms, self._origin, self._number, text))
         self.size += len(text.encode())
-        return self.first_seq + len(self.messages) - 1
+        return self.end_seq - 1
 
     def numbered(self, seq: int) -> Iterator[tuple[int, Speech]]:
         """The messages from a sequence number on, each with its number."""
         skipped = min(max(seq - self.first_seq, 0), len(self.messages))
         return enumerate(islice(self.messages, skipped, None), self.first_seq + skipped)
+
+    @property
+    def end_seq(self) -> int:
+        """The number that the next message gets."""
+        return self.first_seq + len(self.messages)
+
+    def rewind(self, seq: int = 0) -> None:
+        """Send again from a sequence number on, by default all there is. What is to be sent anyway
+        is sent once, however often this is asked for."""
+        self.next_seq = min(self.next_seq, max(seq, self.first_seq))
+
+    def take_to_send(self) -> list[tuple[int, Speech]]:
+        """What is to be sent, each with its number; from now on it has been."""
+        taken = list(self.numbered(self.next_seq))
+        self.next_seq = self.end_seq
+        self.sent_seq = max(self.sent_seq, self.end_seq - 1)
+        return taken
 
     def hear(self, now: float) -> None:
         """The server lives, and what it acknowledged grows older. Neither a dead connection nor a
@@ -56,6 +73,7 @@ class Outbox:
         """The first message is in its place of the order."""
         speech = self.messages.popleft()
         self.first_seq += 1
+        self.next_seq = max(self.next_seq, self.first_seq)
         self.size -= len(speech.text.encode())
         self._recent.append((self._heard_seconds, speech))
         self._recent_size += len(speech.text.encode())
@@ -72,7 +90,7 @@ class Outbox:
     def start_over(self, *, offer_again: bool) -> None:
         """Number anew for a new membership, in a new room beginning with what was acknowledged a
         moment before the old one was lost."""
-        self.first_seq = 1
+        self.first_seq = self.next_seq = 1
         self.sent_seq = 0
         if offer_again:
             self.messages.extendleft(speech for _, speech in reversed(self._recent))

@@ -26,6 +26,9 @@ from chat.happenings import (
 )
 from chat.kex import RoomSecret
 from chat.limits import (
+    ACKNOWLEDGE_SECONDS,
+    CATCH_UP_SECONDS,
+    MAX_MEMBERS,
     MAX_TEXT_BYTES,
     ORIGIN_BYTES,
     OUTBOX_BYTES,
@@ -47,28 +50,15 @@ from chat.messages import (
     Resumed,
     RoomEvent,
     Roster,
-    RosterEntry,
     Speech,
     Welcome,
     decode_room_event,
 )
 from chat.outbox import Outbox
+from chat.peers import SERVER, Peer, Peers
+from chat.progress import Progress
 from chat.shown import Shown
 from chat.wire import Event, Message, room_header, room_headers
-
-
-class _Peer:
-    """Another member (or ourselves, or the server), and how far we have heard it."""
-
-    __slots__ = ("fingerprint", "name", "passed_over", "seq", "since", "warned")
-
-    def __init__(self, name: str, seq: int, fingerprint: bytes, since: int) -> None:
-        self.name = name
-        self.seq = seq
-        self.passed_over = seq
-        self.fingerprint = fingerprint
-        self.since = since
-        self.warned: set[str] = set()
 
 
 class Standing(Enum):
@@ -84,7 +74,6 @@ class Standing(Enum):
     CURRENT = auto()
 
 
-_SERVER = 0
 _NOWHERE = 2**64 - 1
 _MAX_OFFSET = 2**63
 
@@ -98,11 +87,13 @@ class Participant:
     Invariant: `_offset` and `_messages` count what we have taken of the log.
     """
 
-    def __init__(self, random_bytes: RandomBytes) -> None:
+    def __init__(self, random_bytes: RandomBytes, name: str = "") -> None:
+        """`name` is the one under which we join; when it is empty, any will do."""
         self._random_bytes = random_bytes
+        self._name = name
         self._standing = Standing.DISCONNECTED
         self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
-        self._out: list[bytes] = []
+        self._progress = Progress()
         # Of the membership:
         self._room = b""
         self._id = 0
@@ -110,12 +101,12 @@ class Participant:
         self._offset = 0
         self._messages = 0
         self._missed = 0
-        self._peers: dict[int, _Peer] = {}
+        self._server = Peer("the server", 0)
+        self._peers = Peers()
         self._peers_to_come = 0
         # Of the epochs:
         self._epochs = Epochs()
         self._awaiting_rekey = False
-        self._held = 0
         # Of the whole run; `_awaited` are the keys of those to wait for in a new room.
         self._entered = False
         self._is_new = False
@@ -153,11 +144,7 @@ class Participant:
 
     def members(self) -> list[Person]:
         """Who is in the room, as far as we were told, ourselves among them."""
-        return [
-            Person(peer.name, peer.since, peer.fingerprint)
-            for number, peer in self._peers.items()
-            if number != _SERVER
-        ]
+        return self._peers.people()
 
     def say(self, text: str, time_ms: int) -> Underway:
         """Send a message, now or when the connection is back. `time_ms` is our clock's, in
@@ -175,51 +162,72 @@ class Participant:
                 f"a message of {size} bytes is too long",
                 f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
             )
-        seq = self._outbox.add(time_ms, text)
-        if self.current:
-            self._send_from(seq)
+        self._outbox.add(time_ms, text)
         return Underway(self._outbox.messages[-1].number, text)
 
-    def data_to_send(self) -> bytes:
-        """The frames that are to be sent since the last call."""
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+    @property
+    def has_data_to_send(self) -> bool:
+        """Whether `data_to_send` has something. Between LEFT and its REKEY it has not: under the
+        old key who has left could read it."""
+        outbox = self._outbox
+        return self.current and not self._awaiting_rekey and outbox.next_seq < outbox.end_seq
 
-    def _send(self, seq: int, speech: Speech) -> None:
+    def data_to_send(self) -> bytes:
+        """The frames that are to be sent since the last call. To be asked for when what it gave
+        before has left: what has to be sent again meanwhile is sealed once."""
+        if not self.has_data_to_send:
+            return b""
+        return b"".join(self._seal(seq, speech) for seq, speech in self._outbox.take_to_send())
+
+    def _seal(self, seq: int, speech: Speech) -> bytes:
         content = speech.encode()
         epoch, key = self._epochs.current, self._epochs.current_message_key
         header = room_header(Message.TYPE, epoch, self._id, seq, sealed_bytes(len(content)))
-        self._out.append(header + key.seal(header, content, self._random_bytes))
-
-    def _send_from(self, seq: int) -> None:
-        """Send all there is from a sequence number on; between LEFT and its REKEY, later: under the
-        old key who has left could read it."""
-        if self._awaiting_rekey:
-            self._held = min(self._held or seq, seq)
-            return
-        for number, speech in self._outbox.numbered(seq):
-            self._send(number, speech)
-            self._outbox.sent_seq = max(self._outbox.sent_seq, number)
+        return header + key.seal(header, content, self._random_bytes)
 
     # -- connections come and go
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do."""
-        return self._awaited_until if self._standing is Standing.AWAITING_OTHERS else None
+        """When there is something to do: `tick`, or, when it is `overdue`, to connect anew."""
+        if self._standing is Standing.AWAITING_OTHERS:
+            return self._awaited_until
+        if not self._waits_for_server:
+            return None
+        deadline = max(self._progress.since, self._progress.began) + ACKNOWLEDGE_SECONDS
+        if self._standing is Standing.CATCHING_UP:
+            return min(deadline, self._progress.began + CATCH_UP_SECONDS)
+        return deadline
 
-    def tick(self, now: float) -> None:
-        """Time has passed: enough of it to wait for others no longer, perhaps."""
-        if self.deadline is not None and now >= self.deadline:
+    @property
+    def _waits_for_server(self) -> bool:
+        """Whether the server owes us something: an acknowledgement, a key, the end of what we
+        missed."""
+        under_way = self.unacknowledged > 0 or self._awaiting_rekey
+        return self._standing is Standing.CATCHING_UP or (self.current and under_way)
+
+    def overdue(self, now: float) -> bool:
+        """Whether the server owes us something for so long that the connection is of no use."""
+        return self._waits_for_server and self.deadline is not None and now >= self.deadline
+
+    @property
+    def stuck_since(self) -> float:
+        """Since when nothing has come back of what we wait for, be it the connection."""
+        return self._progress.since
+
+    def tick(self, now: float, *, listening: bool = True) -> None:
+        """Time has passed: enough of it to wait for others no longer, perhaps. To be called in each
+        turn; `listening` is whether what arrives was read since the last one."""
+        if self._standing is Standing.AWAITING_OTHERS and now >= self._awaited_until:
             self.speak_up()
+        waiting = not self.present or self._waits_for_server
+        self._progress.look(now, self._standing, waiting=waiting, listening=listening)
 
     def speak_up(self) -> None:
         """Hold back no longer what there is to say."""
         if self._standing is Standing.AWAITING_OTHERS:
             self._standing = Standing.CURRENT
             self._awaited.clear()
-            self._send_from(self._outbox.first_seq)
 
     def first_control(self) -> Ready | Resume:
         """What to say first on a new link."""
@@ -237,8 +245,7 @@ class Participant:
     def disconnect(self) -> None:
         """The connection is lost; what is said from now on waits for the next one."""
         self._standing = Standing.DISCONNECTED
-        self._held = 0
-        self._out.clear()
+        self._outbox.rewind()
 
     # -- what arrives on the link
 
@@ -259,16 +266,13 @@ class Participant:
             case Rekey(), _ if self._expects(control):
                 self._awaiting_rekey = False
                 self._epochs.renew(RoomSecret(control.secret))
-                held, self._held = self._held, 0
-                if held:
-                    self._send_from(held)
                 return []
             case Resend(), Standing.CATCHING_UP | Standing.AWAITING_OTHERS if self._awaited:
                 self._standing = Standing.AWAITING_OTHERS
                 return []
             case Resend(), Standing.CATCHING_UP | Standing.CURRENT:
                 self._standing = Standing.CURRENT
-                self._send_from(control.seq)
+                self._outbox.rewind(control.seq)
                 return []
         raise ProtocolError(f"a {type(control).__name__} message is out of place")
 
@@ -279,16 +283,20 @@ class Participant:
     def _on_welcome(self, welcome: Welcome) -> list[Happening]:
         """A place in the room: our first, a new one, or, when the server no longer has the log from
         where we were, a later point of the one we have."""
-        if welcome.member == _SERVER or not welcome.members or welcome.offset > _MAX_OFFSET:
+        if (
+            welcome.member == SERVER
+            or not 0 < welcome.members <= MAX_MEMBERS
+            or welcome.offset > _MAX_OFFSET
+        ):
             raise ProtocolError("a welcome that makes no sense")
         same_room = welcome.room == self._room
         if same_room:
             self._missed += max(0, welcome.messages - self._messages)
-        if welcome.token != self._token:
+        if welcome.token != self._token or not same_room:
             self._outbox.start_over(offer_again=not same_room)
             if self._entered and not same_room:
                 self._changed_room = True
-                self._awaited |= {peer.fingerprint for peer in self._peers.values()}
+                self._await(self._peers.fingerprints())
             self._is_new = True
             self._epochs.forget()
         self._standing = Standing.ENTERING
@@ -297,42 +305,55 @@ class Participant:
         self._token = welcome.token
         self._offset = welcome.offset
         self._messages = welcome.messages
-        self._peers = {_SERVER: _Peer("the server", welcome.event_seq, b"", 0)}
+        self._server = Peer("the server", welcome.event_seq)
+        self._peers = Peers()
         self._peers_to_come = welcome.members
         self._epochs.welcome(welcome.epoch, RoomSecret(welcome.secret))
         self._awaiting_rekey = False
         return []
+
+    def _await(self, known: set[bytes]) -> None:
+        """Wait for these, too, but for no more than a room has."""
+        both = self._awaited | known
+        self._awaited = both if len(both) <= MAX_MEMBERS else known
 
     def _on_roster(self, roster: Roster, now: float) -> list[Happening]:
         if len(roster.entries) > self._peers_to_come:
             raise ProtocolError("more members than the welcome said")
         self._peers_to_come -= len(roster.entries)
         for entry in roster.entries:
-            self._add(entry)
+            self._peers.add(entry)
         if self._peers_to_come:
             return []
-        if self._id not in self._peers:
-            raise ProtocolError("we are not in the list of members")
         return self._on_entered(now)
+
+    def _ourselves(self) -> Peer:
+        us = self._peers.find(self._id)
+        if us is None:
+            raise ProtocolError("we are not in the list of members")
+        if self._name and us.name != self._name:
+            raise ProtocolError("we are in the list of members under another name")
+        return us
 
     def _on_entered(self, now: float) -> list[Happening]:
         """All names are known. What the roster says of our own messages acknowledges them: they are
         in a part of the log that we shall not see."""
-        us, outbox = self._peers[self._id], self._outbox
+        us, outbox = self._ourselves(), self._outbox
         if us.seq > outbox.sent_seq:
             raise ProtocolError("the server counts messages that we did not send")
         accepted = [speech for seq, speech in outbox.numbered(0) if seq <= us.seq]
         for _ in accepted:
             outbox.acknowledge()
-        self._awaited -= {peer.fingerprint for peer in self._peers.values()}
+            self._progress.move()
+        self._awaited -= self._peers.fingerprints()
         reconnected = self._entered
         self._entered = True
         happenings: list[Happening] = []
         if self._is_new:
             self._is_new = False
             self._begin_membership(now)
-            names = (peer.name for number, peer in self._peers.items() if number != _SERVER)
-            happenings.append(Entered(tuple(names), again=reconnected))
+            names = tuple(peer.name for peer in self._peers)
+            happenings.append(Entered(names, again=reconnected))
         else:
             self._standing = Standing.CATCHING_UP
         if reconnected:
@@ -350,11 +371,6 @@ class Participant:
         if not self._awaited:
             self.speak_up()
 
-    def _add(self, entry: RosterEntry) -> None:
-        if entry.id in self._peers:
-            raise ProtocolError("a member is in the room twice")
-        self._peers[entry.id] = _Peer(entry.name, entry.seq, entry.fingerprint, entry.since)
-
     # -- what arrives in the room
 
     def receive_frames(self, frame_type: int, run: bytes) -> list[Happening]:
@@ -367,6 +383,8 @@ class Participant:
         if self._standing not in _PRESENT:
             raise ProtocolError("a room frame before the welcome")
         happenings: list[Happening] = []
+        if self._standing is Standing.CATCHING_UP:
+            self._progress.move()
         for header in room_headers(run):
             if self._awaiting_rekey:
                 raise ProtocolError("a room frame where a new key was due")
@@ -380,16 +398,15 @@ class Participant:
         return happenings
 
     def _on_message(self, frame: Message) -> list[Happening]:
-        peer = self._peers.get(frame.sender)
-        if peer is None or frame.sender == _SERVER:
-            return self._warn(self._peers[_SERVER], "a message of somebody who is not here")
+        peer = self._peers.find(frame.sender)
+        if peer is None:
+            return self._warn(self._server, "a message of somebody who is not here")
         if frame.seq <= peer.seq:
             return self._warn(peer, "a message arrived twice, and was dropped the second time")
         key = self._epochs.message_key(frame.epoch)
         if key is None and frame.epoch < self._epochs.first:
-            # Sealed before we came, by somebody who had not heard of it: not for us. Its header
-            # cannot be checked, so its number explains a gap, but takes no other message's place.
-            peer.passed_over = max(peer.passed_over, frame.seq)
+            # Sealed before we came, by somebody who had not heard of it: not for us.
+            peer.account_for(frame.seq)
             return []
         try:
             if key is None:
@@ -397,6 +414,7 @@ class Participant:
             content = key.open(frame.header, frame.sealed)
         except OpenError:
             # Its number stays free: the one that bears it rightly may be still to come.
+            peer.account_for(frame.seq)
             return self._warn(peer, "a message could not be opened, and was dropped")
         happenings = self._watch_gap(peer, frame.seq)
         peer.seq = frame.seq
@@ -416,21 +434,23 @@ class Participant:
         if not outbox.messages or (outbox.first_seq, outbox.messages[0]) != (seq, speech):
             raise ProtocolError("our own message came back, but not as we sent it")
         outbox.acknowledge()
+        self._progress.move()
 
-    def _show(self, peer: _Peer, speech: Speech, own: bool) -> list[Said]:
+    def _show(self, peer: Peer, speech: Speech, own: bool) -> list[Said]:
         if not self._shown.is_new(peer.fingerprint, speech.origin, speech.number):
             return []
         return [Said(peer.name, speech.time_ms, speech.text, own, speech.number)]
 
     def _on_event(self, frame: Event) -> list[Happening]:
-        server = self._peers[_SERVER]
-        if frame.sender != _SERVER or frame.epoch != self._epochs.current:
+        server = self._server
+        if frame.sender != SERVER or frame.epoch != self._epochs.current:
             raise ProtocolError("an event that does not fit in here")
         if frame.seq <= server.seq:
             return self._warn(server, "an event arrived twice, and was dropped the second time")
         try:
             content = self._epochs.current_event_key.open(frame.header, frame.sealed)
         except OpenError:
+            server.account_for(frame.seq)
             return self._warn(server, "an event could not be opened, and was dropped")
         happenings = self._watch_gap(server, frame.seq)
         server.seq = frame.seq
@@ -440,7 +460,7 @@ class Participant:
         match event:
             case Joined(entries):
                 for entry in entries:
-                    self._add(entry)
+                    self._peers.add(entry)
                     self._awaited.discard(entry.fingerprint)
                 self._epochs.step()
                 if not self._awaited:
@@ -450,35 +470,28 @@ class Participant:
                 self._awaiting_rekey = True
                 return [self._remove(*departure) for departure in departures]
             case Lost(member):
-                return [Vanished(self._peer_of(member).name)] if member != self._id else []
+                return [Vanished(self._peers.of(member).name)] if member != self._id else []
             case Back(member):
-                return [Returned(self._peer_of(member).name)] if member != self._id else []
+                return [Returned(self._peers.of(member).name)] if member != self._id else []
             case Notice(text):
                 return [Noticed(text)]
             case Closing():
                 return [RoomClosed()]
         raise AssertionError
 
-    def _peer_of(self, member: int) -> _Peer:
-        if member == _SERVER or member not in self._peers:
-            raise ProtocolError("an event about somebody who is not here")
-        return self._peers[member]
-
     def _remove(self, member: int, reason: Reason) -> Went:
-        peer = self._peer_of(member)
         if member == self._id:
             raise ProtocolError("an event about somebody who is not here")
-        del self._peers[member]
-        return Went(peer.name, reason)
+        return Went(self._peers.remove(member).name, reason)
 
-    def _watch_gap(self, peer: _Peer, seq: int) -> list[Happening]:
-        missing = seq - max(peer.seq, peer.passed_over) - 1
-        if missing <= 0:
+    def _watch_gap(self, peer: Peer, seq: int) -> list[Happening]:
+        missing = peer.missing_before(seq)
+        if not missing:
             return []
         text = f"{missing} of {peer.name}'s messages did not arrive: somebody withheld them"
         return [Warned(text)]
 
-    def _warn(self, peer: _Peer, text: str) -> list[Happening]:
+    def _warn(self, peer: Peer, text: str) -> list[Happening]:
         if text in peer.warned:
             return []
         peer.warned.add(text)

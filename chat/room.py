@@ -288,6 +288,12 @@ class Room:
         """The member of this name, whatever its case."""
         return self._names.get(name_key(name))
 
+    def grace(self, member: Member, now: float) -> tuple[float, float] | None:
+        """For how many seconds a member has had no connection, and for how many more its place is
+        kept; None if it has one."""
+        lost_at = self._lost.get(member.id)
+        return None if lost_at is None else (now - lost_at, lost_at + self._grace_seconds - now)
+
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, if nothing happens before."""

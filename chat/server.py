@@ -256,11 +256,14 @@ class Server:
     def admit(self, connection: Connection, client: Established) -> None:
         """A client comes back to its place, becomes a member, or is told why not."""
         fingerprint = client.public_key.digest
-        if client.resume is None or not self._resume(connection, client.resume, fingerprint):
+        if client.resume is None or not self._resume(connection, client.resume, client):
             self._join(connection, client.name, fingerprint)
 
-    def _resume(self, connection: Connection, request: Resume, fingerprint: bytes) -> bool:
-        resumed = self._room.resume(request, fingerprint, self.reactor.clock())
+    def _resume(self, connection: Connection, request: Resume, client: Established) -> bool:
+        namesake = self._room.find(client.name)
+        if namesake is None or namesake.id != request.member:
+            return False
+        resumed = self._room.resume(request, client.public_key.digest, self.reactor.clock())
         if resumed is None:
             return False
         member, deliveries = resumed
@@ -274,6 +277,7 @@ class Server:
         return True
 
     def _join(self, connection: Connection, name: str, fingerprint: bytes) -> None:
+        namesake = None
         try:
             name = self._room.usable_name(name)
             namesake = self._room.find(name)
@@ -282,7 +286,10 @@ class Server:
                 self._room.leave(namesake, Reason.REPLACED)
             member = self._room.join(name, fingerprint, time.time())
         except RefusedError as refusal:
-            connection.drop(refusal.reason, str(refusal))
+            text = str(refusal)
+            if namesake is not None and refusal.reason is Reason.NAME_TAKEN:
+                text = f"{text}: {self._who_has_it(namesake)}"
+            connection.drop(refusal.reason, text)
             return
         heard_by = len(self._members)
         self._enter(connection, member)
@@ -300,6 +307,13 @@ class Server:
             connection.member = None
             member.sent = max(member.sent, connection.transport.cursor.offset)
         return connection
+
+    def _who_has_it(self, namesake: Member) -> str:
+        """Why a name is taken, and for how long."""
+        grace = self._room.grace(namesake, self.reactor.clock())
+        if grace is None:
+            return transcript.in_use(time.time() - namesake.joined_at)
+        return transcript.kept(namesake.name, *grace)
 
     def _take_over(self, member: Member) -> None:
         """A member is here anew: its old connection, dead perhaps without our knowing, goes."""

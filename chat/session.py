@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
-from chat.errors import ProtocolError, Reason
+from chat.errors import REASONS, ProtocolError, Reason
 from chat.limits import (
     AWAKE_PONG_SECONDS,
     FIRST_FRAME_SECONDS,
@@ -25,6 +25,7 @@ from chat.limits import (
     SILENCE_SECONDS,
 )
 from chat.messages import Bye, Control, Introduction, Ping, Pong, Ready, Resume, decode_control
+from chat.names import is_blank
 from chat.wire import (
     FRAMES,
     PROTOCOL,
@@ -91,11 +92,13 @@ class Relayed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The session is over; the last event. `by_peer`: the peer said so itself."""
+    """The session is over; the last event. `by_peer`: the peer said so itself; otherwise, `error`
+    may say more."""
 
     reason: Reason
     text: str
     by_peer: bool
+    error: ProtocolError | None = field(default=None, compare=False)
 
 
 SessionEvent = HelloReceived | Established | Controlled | Relayed | Ended
@@ -171,7 +174,7 @@ class Session:
                     break
                 events += self._step(frame_type, frame)
         except ProtocolError as error:
-            events += self._fail(error.reason, str(error))
+            events += self._fail(error.reason, str(error), error)
         return events
 
     def receive_eof(self) -> list[SessionEvent]:
@@ -229,12 +232,14 @@ class Session:
             self.state = next_state
         return events
 
-    def _fail(self, reason: Reason, text: str) -> list[SessionEvent]:
+    def _fail(
+        self, reason: Reason, text: str, error: ProtocolError | None = None
+    ) -> list[SessionEvent]:
         if self.over:
             return []
         self._say_goodbye(reason, text)
         self.state = State.FAILED
-        return [Ended(reason, text, by_peer=False)]
+        return [Ended(reason, text, by_peer=False, error=error)]
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
         if self.state is State.RELAY:
@@ -251,7 +256,7 @@ class Session:
         if isinstance(control, Bye):
             self.state = State.CLOSED
             self._controls.clear()
-            return [Ended(control.reason, control.text, by_peer=True)]
+            return [_ended_by_peer(control)]
         return [Controlled(control)]
 
     def _on_messages(self, run: bytes) -> list[SessionEvent]:
@@ -259,6 +264,12 @@ class Session:
 
     def _on_events(self, run: bytes) -> list[SessionEvent]:
         return [Relayed(Event.TYPE, run)]
+
+
+def _ended_by_peer(farewell: Bye | Refused) -> Ended:
+    """What the peer says, or, where nothing of that can be seen, what its reason says."""
+    text = REASONS[farewell.reason] if is_blank(farewell.text) else farewell.text
+    return Ended(farewell.reason, text, by_peer=True)
 
 
 _PONG = Pong().encode()
@@ -483,7 +494,7 @@ class ClientSession(Session):
 
     def _on_refused(self, refused: Refused) -> list[SessionEvent]:
         self.state = State.CLOSED
-        return [Ended(refused.reason, refused.text, by_peer=True)]
+        return [_ended_by_peer(refused)]
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
         events = super()._on_control(frame)

@@ -168,6 +168,26 @@ def faults_again(count: int) -> str:
     return trouble(f"Errors in this program that are shown above came again {times}.")
 
 
+def span(seconds: float) -> str:
+    """How long something takes, for a person."""
+    whole = max(1, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"
+
+
+def in_use(seconds: float) -> str:
+    return f"it has been in use for {span(seconds)}"
+
+
+def kept(name: str, lost_for: float, free_in: float) -> str:
+    return f"{name} lost the connection {span(lost_for)} ago; the name is free in {span(free_in)}"
+
+
 def member_line(name: str, since: float, key_digest: bytes) -> str:
     return good(f"{in_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
 
@@ -285,6 +305,15 @@ def _happened_to_others(happening: Happening) -> list[str]:
         case RoomClosed():
             return [trouble("The server has shut down.")]
     return []
+
+
+def clocks_differ(not_after: float, now: float) -> str:
+    """Both in seconds since 1970: until when what the server signed was good, and what time it is
+    here."""
+    return (
+        f"one of the two clocks is wrong: what the server signed was good until "
+        f"{time_of(not_after)}, and here it is {time_of(now)}"
+    )
 
 
 def not_acknowledged(count: int) -> str:

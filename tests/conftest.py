@@ -2,7 +2,17 @@
 
 import signal
 
-# A job in the background is started ignoring these, and would hand that on to the processes that
-# tests interrupt.
+from hypothesis import HealthCheck, settings
+
+# How long an example takes, and how long it takes to think of one, depends on what else is running.
+settings.register_profile("chat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("chat")
+
+# Whoever starts the tests may have them ignore signals (`nohup` SIGHUP, a shell's background job
+# SIGINT and SIGQUIT), or block some, and they would hand that on to the processes that they start.
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
+# Python ignores two by itself.
+for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)

@@ -67,7 +67,7 @@ class Seat:
     def __init__(self, hall: "Hall", member: Member, title: str) -> None:
         self.hall = hall
         self.member = member
-        self.participant = Participant(FixedBytes(f"participant {title}"))
+        self.participant = Participant(FixedBytes(f"participant {title}"), member.name)
         self.connected = True
         self.following = False
         self.offset = 0
@@ -290,7 +290,7 @@ class Desk:
     """A server by hand, and the one participant that it welcomed to epoch 5."""
 
     def __init__(self, welcomed: bool = True) -> None:
-        self.participant = Participant(FixedBytes(SEED))
+        self.participant = Participant(FixedBytes(SEED), "Ira")
         self.random_bytes = FixedBytes("desk")
         self.room = ROOM
         self.token = TOKEN

@@ -36,7 +36,7 @@ once (under several memberships of its sender). Every line that is typed is unli
    that says how many were not acknowledged names at least those that stand in no log, and no more
    than it was given; one that does not say so has none such. A run ends because it was asked to, as
    the server has shut down, was kicked, replaced or refused for its name by another one of that
-   name, had no first connection, or had none for its patience; nothing else ends it.
+   name, had no first connection, or nothing went on for its patience; nothing else ends it.
 
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something

@@ -243,7 +243,9 @@ class Peer(Wire):
     ) -> None:
         self.name_in_room = name
         self.key_name = key_name
-        self.participant: Participant = earlier.participant if earlier else Participant(os.urandom)
+        self.participant: Participant = (
+            earlier.participant if earlier else Participant(os.urandom, name)
+        )
         first = self.participant.first_control()
         self.session = ClientSession(
             name, key(key_name), first, os.urandom, reactor.clock(), time.time

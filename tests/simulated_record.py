@@ -225,15 +225,15 @@ class Story:
 class RecordedParticipant(Participant):
     """The client's half, writing down what comes and goes."""
 
-    def __init__(self, clock: Clock, random_bytes: RandomBytes) -> None:
-        super().__init__(random_bytes)
+    def __init__(self, clock: Clock, random_bytes: RandomBytes, name: str) -> None:
+        super().__init__(random_bytes, name)
         self._clock = clock
         self.story = Story(self._outbox._origin)
 
     def receive_control(self, control: Control, now: float) -> list[Happening]:
         story = self.story
         if isinstance(control, Welcome):
-            known = frozenset(peer.fingerprint for peer in self._peers.values() if peer.fingerprint)
+            known = frozenset(self._peers.fingerprints())
             epochs = frozenset(self._epochs._known)
             story.stream.append(Welcomed(now, control, self._room, self._offset, known, epochs))
         if isinstance(control, Resumed):
@@ -242,10 +242,10 @@ class RecordedParticipant(Participant):
             story.given.add(control.secret)
         return super().receive_control(control, now)
 
-    def _send(self, seq: int, speech: Speech) -> None:
+    def _seal(self, seq: int, speech: Speech) -> bytes:
         sent = Sent(self._clock(), self._room, self._id, self._epochs.current, seq, speech)
         self.story.sent.append(sent)
-        super()._send(seq, speech)
+        return super()._seal(seq, speech)
 
     # -- where it stands
 
@@ -261,10 +261,6 @@ class RecordedParticipant(Participant):
     def taken(self) -> int:
         """How many lines were taken from the person so far."""
         return self._outbox._number
-
-    @property
-    def something_to_send(self) -> bool:
-        return bool(self._out)
 
 
 class RecordedClient(Client):
@@ -284,7 +280,8 @@ class RecordedClient(Client):
         """Whether something could be sent, and waits for nothing."""
         if self._transport is None or self._transport.finishing or self._session is None:
             return False
-        return self.recorded.something_to_send or bool(self._session._out)
+        can_leave = self._transport.cursor.idle and self.recorded.has_data_to_send
+        return can_leave or bool(self._session._out)
 
     def _show_all(self, happenings: list[Happening]) -> None:
         self.story.stream += happenings

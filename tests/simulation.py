@@ -233,7 +233,7 @@ class Run:
         self.ended = self.endured = False
         self.replaced = self.kicked = self.refusable = False
         self.offline_until = 0.0
-        self.lost_at: float | None = None
+        self.stuck_since = float("inf")
         reactor = self.process.reactor
         self._dialer = ReusableDialer(reactor, "chat.example", 9443)
         output = LineOutput(reactor, self.output.fileno(), "utf-8")
@@ -441,9 +441,7 @@ class Simulation:
         require(fair, f"{run.title} ends with {error!r}")
 
     def _was_patient(self, run: Run) -> bool:
-        if run.patience is None or run.lost_at is None:
-            return False
-        return self.world.now >= run.lost_at + run.patience
+        return run.patience is not None and self.world.now >= run.stuck_since + run.patience
 
     def _was_terminated(self) -> bool:
         return any(life.terminated for life in self.lives)
@@ -522,7 +520,7 @@ class Simulation:
 
         def look() -> None:
             require(not run.client.lingers, f"{run.title} could send, and waits for nothing")
-            run.lost_at = run.client._lost_at
+            run.stuck_since = run.client.recorded.stuck_since
 
         run.process.reactor.selector.before_wait = look
         run.process.on_end = partial(self._on_end, run)

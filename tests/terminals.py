@@ -21,8 +21,8 @@ from tests import processes
 from tests.processes import CHAT, ROOT
 
 TERM = "xterm-256color"
-KILL_SECONDS = 1.0
-"""How long what is hung up may take to end."""
+KILL_SECONDS = 30.0
+"""How long what is hung up may take to end before it is killed, at which no test fails."""
 
 CURSOR = "|"
 """Marks in a row where the cursor is."""

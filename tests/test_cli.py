@@ -2,8 +2,10 @@
 
 import errno
 import os
+import re
 import resource
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 from Cryptodome.PublicKey import RSA
 
-from chat.__main__ import _PROGRAMS, main
+from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _how_to_install, main
 from chat.kex import Offer
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
 from chat.wire import PROTOCOL, Hello
@@ -67,6 +69,33 @@ def test_help_is_shown_where_the_encoding_is_poor(stage: Stage, role: list[str])
     assert out.startswith("usage: chat ")
 
 
+# -- the Makefile
+
+
+FOREIGN = {"HOST": "x86_64-conda-linux-gnu", "PORT": "8080", "NAME": "DESKTOP-A1B2C3"}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(
+    ("given", "server", "client"),
+    [
+        ([], "--host 127.0.0.1 --port 9443", '127.0.0.1 9443 "[^"]+"'),
+        (["HOST=::", "PORT=7", "NAME=ira"], "--host :: --port 7", ':: 7 "ira"'),
+    ],
+    ids=["as it is", "told otherwise"],
+)
+def test_make_takes_host_port_and_name_from_its_command_line_alone(
+    stage: Stage, given: list[str], server: str, client: str
+) -> None:
+    for env in ({}, FOREIGN):
+        status, out, _ = stage.run(["make", "-n", "server", "client", *given], env=env).end()
+        assert status == 0
+        commands = [line.split("-m chat ")[1] for line in out.splitlines() if "-m chat " in line]
+        assert commands[0] == f"server {server}"
+        assert re.fullmatch(f"client {client}", commands[1])
+        assert "DESKTOP" not in out
+
+
 # -- what is missing
 
 
@@ -94,8 +123,33 @@ def test_missing_package_is_told_with_the_remedy(
     )
 
 
-def test_help_needs_no_package(stage: Stage) -> None:
-    command = [sys.executable, "-c", BLOCKING.format("Cryptodome"), "--help"]
+@pytest.mark.parametrize("managed", [True, False])
+@pytest.mark.parametrize("own", [True, False], ids=["in a venv", "the system's"])
+def test_remedy_fits_to_whose_python_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, managed: bool, own: bool
+) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+    monkeypatch.setattr("sys.prefix", "/venv" if own else sys.base_prefix)
+    if managed:
+        (tmp_path / "EXTERNALLY-MANAGED").touch()
+    remedy = _how_to_install()
+    assert ("-m venv .venv &&" in remedy) == (managed and not own)
+    assert ("make demo" in remedy) == (managed and not own)
+    assert remedy.startswith(f"{sys.executable} -m ")
+    assert " -m pip install 'pycryptodomex>=3.21'" in remedy
+
+
+@pytest.mark.parametrize("module", ["fcntl", "resource", "termios"])
+@pytest.mark.parametrize("arguments", [["server"], ["client", "::1", "9", "I"]])
+def test_system_that_is_no_unix_is_told_so(stage: Stage, module: str, arguments: list[str]) -> None:
+    command = [sys.executable, "-c", BLOCKING.format(module), *arguments]
+    text = "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
+    assert_fails(stage.run(command).end(), 1, text)
+
+
+@pytest.mark.parametrize("module", ["Cryptodome", "fcntl", "resource", "termios"])
+def test_help_needs_nothing(stage: Stage, module: str) -> None:
+    command = [sys.executable, "-c", BLOCKING.format(module), "--help"]
     status, out, err = stage.run(command).end()
     assert (status, err) == (0, "")
     assert out.startswith("usage: ")
@@ -153,11 +207,38 @@ def test_server_that_cannot_be_reached_is_told_with_a_hint(
     )
 
 
-def test_error_without_a_standard_error_still_has_its_status(stage: Stage) -> None:
-    port = free_port()
+def status_of(stage: Stage, command: list[str], how: str, number: int = 2) -> int:
+    """The status of a process one of whose standard streams takes nothing."""
+    redirect = {"closed": f"{number}>&-", "full": f"{number}>/dev/full"}.get(how, "")
+    process = stage.run(command, redirect=redirect)
+    if not redirect:
+        process.stop_reading(number)
+    return process.end().status
+
+
+ENDINGS = {
+    "no server": (1, ["client", "127.0.0.1", "{port}", "Ira"]),
+    "an unknown option": (2, ["client", "--quickly"]),
+    "nothing": (2, []),
+    "a name that is taken": (3, ["send", "127.0.0.1", "{taken}", "Bob", "Hi"]),
+    "another key": (4, ["send", "127.0.0.1", "{taken}", "Ira", "Hi", "--fingerprint", OTHER]),
+}
+
+
+@pytest.mark.parametrize("how", ["closed", "full", "nobody reads"])
+def test_status_is_the_same_where_standard_error_takes_nothing(stage: Stage, how: str) -> None:
+    _, port = stage.server()
+    stage.member(port, "Bob", key="sahnawaz")
     keys = stage.keys("client", "ira")
-    client = stage.start("client", "127.0.0.1", str(port), "Ira", *keys, redirect="2>&-")
-    assert client.end() == Result(1, "", "")
+    places = {"port": free_port(), "taken": port}
+    for expected, arguments in ENDINGS.values():
+        command = [*CHAT, *(argument.format(**places) for argument in arguments)]
+        assert status_of(stage, command + keys * (len(arguments) > 3), how) == expected, arguments
+
+
+@pytest.mark.parametrize("how", ["full", "nobody reads"])
+def test_help_that_cannot_be_shown_has_failed(stage: Stage, how: str) -> None:
+    assert status_of(stage, [*CHAT, "--help"], how, 1) == 1
 
 
 def test_what_the_system_refuses_is_told_in_a_line(
@@ -217,6 +298,83 @@ def test_server_takes_as_many_descriptors_as_it_may(stage: Stage, limit: str) ->
         assert soft == min(hard, MAX_MEMBERS + MAX_PENDING + SPARE_DESCRIPTORS)
     server.type("TERMINATE")
     assert server.end().status == 0
+
+
+@pytest.mark.parametrize("most", [0, 300, 10_240, 1_000_000])
+@pytest.mark.parametrize("refusal", [ValueError, PermissionError])
+@pytest.mark.parametrize("hard", [resource.RLIM_INFINITY, 4_096, 256])
+def test_descriptors_that_the_system_refuses_are_gone_on_without(
+    monkeypatch: pytest.MonkeyPatch, most: int, refusal: type[Exception], hard: int
+) -> None:
+    """macOS allows 256, says that there is no limit, and refuses more than 10,240."""
+    allowed = [256]
+
+    def set_limit(_which: int, limits: tuple[int, int]) -> None:
+        if limits[0] > most or limits[1] != hard:
+            raise refusal
+        allowed.append(limits[0])
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (256, hard))
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    _allow_many_descriptors(MAX_PENDING)
+    wanted = MAX_MEMBERS + MAX_PENDING + SPARE_DESCRIPTORS
+    reachable = min(most, wanted, wanted if hard == resource.RLIM_INFINITY else hard)
+    assert reachable // 2 < allowed[-1] <= max(256, reachable)
+
+
+# -- the clock
+
+
+CLOCK = (
+    "import sys, time; real = time.time; time.time = lambda: real() + {}; "
+    "from chat.__main__ import main; sys.exit(main())"
+)
+YEARS = 365 * 86_400
+
+
+def test_clocks_that_differ_are_told_with_both_times(stage: Stage) -> None:
+    _, port = stage.server()
+    command = [sys.executable, "-c", CLOCK.format(YEARS), "send", "127.0.0.1", str(port), "Ira"]
+    result = stage.run([*command, "Hi", *stage.keys("client", "ira")]).end()
+    assert (result.status, result.out) == (1, "")
+    time = "[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}"
+    told = re.fullmatch(
+        "chat: error: one of the two clocks is wrong: what the server signed was good until "
+        f"({time}), and here it is ({time})\n"
+        "chat: hint: set this machine's clock right, or ask for the server's\n",
+        result.err,
+    )
+    assert told is not None
+    assert int(told[2][:4]) - int(told[1][:4]) in (0, 1)
+    assert told[1] < told[2]
+
+
+@pytest.mark.parametrize("years", [-1_000, -100, 30, 7_000])
+def test_any_clock_that_both_have_will_do(stage: Stage, years: int) -> None:
+    """Before 1970, after 2038 and beyond the calendar: no traceback, and what is said arrives."""
+    chat = [sys.executable, "-c", CLOCK.format(years * YEARS)]
+    server = stage.run([*chat, "server", "--port", "0", *stage.keys("server", "server")])
+    server.expect("[+] Running on port: ", "\n", "[+] Fingerprint: ", "\n")
+    port = server.out.split("port: ")[1].split("\n")[0]
+    client = stage.run([*chat, "client", "127.0.0.1", port, "Ira", *stage.keys("client", "ira")])
+    client.expect("[+] In the room: Ira\n")
+    client.type("Hi")
+    client.end_input()
+    assert (client.end().status, client.end().err) == (0, "")
+    server.type("WHO", "TERMINATE")
+    result = server.end()
+    assert (result.status, result.err) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_before_one_is_in_is_a_failure(stage: Stage, number: int) -> None:
+    """Whoever waits for it must not take it for done."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        client = stage.client(mute.getsockname()[1], "Ira")
+        client.expect("[+] Connected successfully.\n")
+        client.signal(number)
+        status, _, err = client.end()
+    assert (status, err) == (1, "chat: error: interrupted\n")
 
 
 # -- key files

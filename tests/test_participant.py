@@ -30,6 +30,7 @@ from chat.limits import (
     GRACE_SECONDS,
     MAX_EPOCHS,
     MAX_FRAME_BYTES,
+    MAX_MEMBERS,
     MAX_TEXT_BYTES,
     OUTBOX_BYTES,
     OUTBOX_MESSAGES,
@@ -466,6 +467,30 @@ def test_message_that_was_already_heard_at_the_welcome_is_dropped() -> None:
     desk.control(desk.welcome(members=2))
     desk.control(Roster((entry(US, "Ira"), entry(THEM, "Sahnawaz", seq=8))))
     assert desk.hear(desk.message(8), desk.message(9)) == [TWICE, hi(9)]
+
+
+def test_what_arrived_and_did_not_open_was_not_withheld() -> None:
+    """Any member can make frames that do not open; the server relays them."""
+    desk = Desk()
+    broken = [Message(EPOCH, THEM, seq, bytes(96)).to_wire() for seq in (1, 2, 3, 4)]
+    assert desk.hear(*broken, desk.message(5)) == [CLOSED, hi(5)]
+    event = Event(EPOCH, 0, 1, bytes(96)).to_wire()
+    desk.event(Notice("does not arrive as it was"))
+    shown = desk.hear(event, desk.event(Notice("next")))
+    assert shown == [
+        Warned("the server: an event could not be opened, and was dropped"),
+        Noticed("next"),
+    ]
+
+
+def test_message_withheld_behind_one_that_did_not_open_is_noticed() -> None:
+    desk = Desk()
+    broken = Message(EPOCH, THEM, 1, bytes(96)).to_wire()
+    assert desk.hear(broken, desk.message(4)) == [
+        CLOSED,
+        Warned("2 of Sahnawaz's messages did not arrive: somebody withheld them"),
+        hi(4),
+    ]
 
 
 def test_withheld_event_is_noticed() -> None:
@@ -918,6 +943,14 @@ def roster_lies() -> dict[str, tuple[Welcome, tuple[Roster, ...], str]]:
         "ourselves missing": (welcome(members=2), (Roster((them, other)),), "we are not in"),
         "ourselves under no number": (welcome(member=0), (Roster(MEMBERS),), "makes no sense"),
         "nobody": (welcome(members=0), (), "makes no sense"),
+        "more than a room has": (welcome(members=MAX_MEMBERS + 1), (), "makes no sense"),
+        "us under another name": (
+            welcome(),
+            (Roster((entry(US, "Thea"), them, entry(OTHER, "Ira"))),),
+            "under another name",
+        ),
+        "another one of our name": (welcome(), (Roster((us, them, entry(OTHER, "ira"))),), "twice"),
+        "somebody without a name": (welcome(), (Roster((us, entry(THEM, ""))),), "no name"),
     }
 
 
@@ -977,6 +1010,8 @@ def lies() -> dict[str, Callable[[Desk], object]]:
         "somebody joins twice": event(Joined((entry(THEM, "Sahnawaz"),))),
         "somebody joins twice at once": event(Joined((entry(4, "Zoë"), entry(4, "Zoë")))),
         "we join again": event(Joined((entry(US, "Ira"),))),
+        "somebody joins under our name": event(Joined((entry(4, "IRA"),))),
+        "somebody joins without a name": event(Joined((entry(4, ""),))),
         "the server joins": event(Joined((entry(0, "the server"),))),
         "a stranger leaves": event(Left(((4, Reason.LEFT),))),
         "we leave": event(Left(((US, Reason.LEFT),))),

@@ -161,6 +161,8 @@ LIMITS = [
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
     ("5.2 Endings", "or after a sleep for {},", limits.AWAKE_PONG_SECONDS),
+    ("5.2 Endings", "for {} seconds has seen none of them", limits.ACKNOWLEDGE_SECONDS),
+    ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
     ("6.1 Epochs and keys", "a room secret of {} bytes", limits.ROOM_SECRET_BYTES),
     (

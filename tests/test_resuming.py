@@ -369,9 +369,9 @@ def test_roster_behind_a_gap_acknowledges_our_own() -> None:
     desk = Desk()
     for text in ("one", "two", "three"):
         desk.participant.say(text, 9)
+    desk.sent()
     desk.hear(desk.message(1, "one", sender=US, time_ms=9))
     desk.participant.disconnect()
-    desk.sent()
     desk.renew(RoomSecret(b"7" * 32))
     shown = desk.control(desk.welcome(offset=90_000, messages=38), with_own(2))
     assert shown == [Reconnected(36, new_room=False, awaiting=False), own("two", 2)]
@@ -387,6 +387,7 @@ def test_own_messages_in_a_gap_are_shown_once_in_order_and_are_not_missed() -> N
     desk = Desk()
     for text in ("one", "two", "three"):
         desk.participant.say(text, 9)
+    desk.sent()
     desk.participant.disconnect()
     assert desk.control(desk.welcome(messages=5), with_own(2)) == [
         Reconnected(3, new_room=False, awaiting=False),
@@ -394,6 +395,7 @@ def test_own_messages_in_a_gap_are_shown_once_in_order_and_are_not_missed() -> N
         own("two", 2),
     ]
     desk.control(Resend(3))
+    assert desk.sent() == [(3, EPOCH, "three")]
     assert desk.hear(desk.message(3, "three", sender=US, time_ms=9)) == [own("three", 3)]
     # The same roster once more: there is nothing left to be said of it.
     desk.participant.disconnect()
@@ -404,6 +406,7 @@ def test_gap_of_nothing_but_our_own_misses_nothing() -> None:
     desk = Desk()
     desk.participant.say("one", 9)
     desk.participant.say("two", 9)
+    desk.sent()
     desk.participant.disconnect()
     shown = desk.control(desk.welcome(messages=2), with_own(2), Resend(3))
     assert shown == [RECONNECTED, own("one", 1), own("two", 2)]
@@ -419,6 +422,7 @@ def test_own_messages_are_shown_though_the_server_counts_fewer_than_it_acknowled
     desk = Desk()
     for text in ("one", "two", "three"):
         desk.participant.say(text, 9)
+    desk.sent()
     desk.hear(desk.message(1, "one", sender=US, time_ms=9))
     desk.participant.disconnect()
     assert desk.control(desk.welcome(messages=messages), with_own(3)) == [
@@ -444,6 +448,7 @@ def test_own_messages_in_a_gap_of_two_welcomes_are_shown_at_its_end() -> None:
     desk = Desk()
     desk.participant.say("one", 9)
     desk.participant.say("two", 9)
+    desk.sent()
     desk.participant.disconnect()
     assert desk.control(desk.welcome(messages=4), Roster(with_own(2).entries[:1])) == []
     assert desk.participant.unacknowledged == 2
@@ -677,7 +682,6 @@ def test_first_one_back_in_a_new_room_waits_until_all_are_back() -> None:
     assert desk.sent() == [(1, 4, "one"), (2, 4, "two")]
     desk.participant.say("three", 9)
     assert desk.sent() == [(3, 4, "three")]
-    assert desk.participant.deadline is None
 
 
 def test_others_are_known_by_their_keys_not_by_name_or_number() -> None:
@@ -703,7 +707,6 @@ def test_others_are_not_awaited_for_ever() -> None:
     assert desk.sent() == []
     desk.participant.tick(desk.now + RETURN_SECONDS)
     assert [text for _, _, text in desk.sent()] == ["one", "two"]
-    assert desk.participant.deadline is None
     # They come after all: nothing is said twice for that.
     desk.hear(desk.event(Joined(MEMBERS[1:])))
     desk.participant.tick(desk.now + 2 * RETURN_SECONDS)

@@ -54,6 +54,9 @@ from chat.wire import (
 from tests.helpers import key
 from tests.loopback import Hall, Peer, Wire, listen
 
+TAKEN = "it has been in use for [0-9]+ s"
+"""Why a name is taken that somebody has who is here."""
+
 
 @pytest.fixture
 def hall() -> Iterator[Hall]:
@@ -361,18 +364,33 @@ def test_another_key_never_takes_a_name_over(hall: Hall, company: Company, lost:
     guest = hall.join("guest", "other")
     if lost:
         lose(hall, guest)
+        hall.wait(5)
     eve = hall.knock("guest", "server")
     hall.until(lambda: eve.eof)
-    assert eve.ended == Ended(Reason.NAME_TAKEN, "the name guest is taken", by_peer=True)
+    assert eve.ended is not None
+    assert eve.ended.reason is Reason.NAME_TAKEN
+    why = "guest lost the connection 5 s ago; the name is free in 55 s" if lost else TAKEN
+    assert re.fullmatch(f"the name guest is taken: {why}", eve.ended.text)
     assert guest.ended is None
     company.noticed(Came("guest"), *([Vanished("guest")] if lost else []))
+
+
+def test_another_name_never_resumes_even_with_key_and_token(hall: Hall, company: Company) -> None:
+    """It counts as READY: who asks for it is a new member."""
+    guest = hall.join("guest", "other")
+    lose(hall, guest)
+    guest.name_in_room = guest.participant._name = "eve"
+    eve = hall.come_back(guest)
+    assert eve.welcome.member != guest.welcome.member
+    company.noticed(Came("guest"), Vanished("guest"), Came("eve"))
 
 
 def test_another_key_never_resumes_even_with_the_token(hall: Hall, company: Company) -> None:
     guest = hall.join("guest", "other")
     lose(hall, guest)
     eve = hall.come_back(guest, key_name="server")
-    assert eve.ended == Ended(Reason.NAME_TAKEN, "the name guest is taken", by_peer=True)
+    assert eve.ended is not None
+    assert eve.ended.reason is Reason.NAME_TAKEN
     assert eve.controls == []
     company.noticed(Came("guest"), Vanished("guest"))
 
@@ -728,8 +746,8 @@ def test_second_pubkey_is_refused(hall: Hall, company: Company) -> None:
 @pytest.mark.parametrize(
     ("name", "reason", "text"),
     [
-        ("ira", Reason.NAME_TAKEN, "the name ira is taken"),
-        ("\uff29\uff32\uff21", Reason.NAME_TAKEN, "the name \uff29\uff32\uff21 is taken"),
+        ("ira", Reason.NAME_TAKEN, f"the name ira is taken: {TAKEN}"),
+        ("\uff29\uff32\uff21", Reason.NAME_TAKEN, f"the name \uff29\uff32\uff21 is taken: {TAKEN}"),
         ("", Reason.NAME_INVALID, "a name has at least one character"),
         ("\x1b[2J", Reason.NAME_INVALID, "a name has printable characters only"),
         ("a\nb", Reason.NAME_INVALID, "a name has printable characters only"),
@@ -750,9 +768,11 @@ def test_name_that_cannot_be_had_is_refused_on_the_link(
 ) -> None:
     eve = hall.knock(name, "other")
     hall.until(lambda: eve.eof)
-    assert eve.ended == Ended(reason, text, by_peer=True)
-    assert hall.screen.lines() == [f"[!] {eve.name} was refused: {text}."]
-    assert text.encode() not in eve.received
+    assert eve.ended is not None
+    assert eve.ended.reason is reason
+    assert re.fullmatch(text, eve.ended.text)
+    assert hall.screen.lines() == [f"[!] {eve.name} was refused: {eve.ended.text}."]
+    assert eve.ended.text.encode() not in eve.received
     company.assert_undisturbed()
 
 

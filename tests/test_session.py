@@ -889,6 +889,28 @@ def test_flood_of_pings_is_not_answered_one_by_one() -> None:
     assert len(where.session.data_to_send()) < len(pings) / 10
 
 
+BLANK = ["", " ", "\n\t ", "\u200d\u2800", "\ufe0f\u3164"]
+
+
+@pytest.mark.parametrize("text", BLANK)
+@pytest.mark.parametrize("side", [CLIENT, SERVER])
+def test_farewell_of_which_nothing_can_be_seen_says_what_its_reason_says(
+    side: str, text: str
+) -> None:
+    where = linked(side)
+    bye = bytes((Bye.TYPE, Reason.KICKED)) + block(text.encode())
+    where.peer.send(bye)
+    (ended,) = take(where.session, where.peer.data_to_send())
+    assert ended == Ended(Reason.KICKED, REASONS[Reason.KICKED], by_peer=True)
+
+
+@pytest.mark.parametrize("text", BLANK)
+def test_refusal_of_which_nothing_can_be_seen_says_what_its_reason_says(text: str) -> None:
+    body = bytes((Refused.TYPE, Reason.FULL)) + block(text.encode())
+    (ended,) = take(scene(CLIENT, State.AWAIT_HELLO).session, block(body))
+    assert ended == Ended(Reason.FULL, REASONS[Reason.FULL], by_peer=True)
+
+
 # -- ends --------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,8 @@ from chat.happenings import Happening, Reconnected, Said
 from chat.kex import Offer, RoomSecret
 from chat.messages import Speech
 from chat.outbox import Outbox
-from chat.participant import Participant, _Peer
+from chat.participant import Participant
+from chat.peers import Peer
 from chat.relaylog import Cursor, RelayLog
 from chat.room import Delivery, Member, Room
 from chat.shown import Shown
@@ -256,7 +257,7 @@ def count_our_own_in_a_gap_as_missed(patch: pytest.MonkeyPatch) -> None:
 def show_another_number(patch: pytest.MonkeyPatch) -> None:
     real = Participant._show
 
-    def show(self: Participant, peer: _Peer, speech: Speech, own: bool) -> list[Said]:
+    def show(self: Participant, peer: Peer, speech: Speech, own: bool) -> list[Said]:
         return [replace(said, number=said.number + 1) for said in real(self, peer, speech, own)]
 
     patch.setattr(Participant, "_show", show)

@@ -440,3 +440,22 @@ def test_no_line_of_a_notice_can_pass_for_another_line(text: str) -> None:
     assert first.startswith("[+] The server says: ")
     assert all(line.startswith("    ") for line in further)
     assert all(line.replace("\t", "").isprintable() or not line.isascii() for line in further)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "1 s"),
+        (0.2, "1 s"),
+        (5.4, "5 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7_199, "119 min"),
+        (7_200, "2 h"),
+        (172_799, "47 h"),
+        (172_800, "2 days"),
+        (1e9, "11574 days"),
+    ],
+)
+def test_span_is_said_in_a_unit_that_fits(seconds: float, said: str) -> None:
+    assert transcript.span(seconds) == said
