@@ -1,0 +1,74 @@
+"""How the cost of a piece of work grows when a text is twice as long.
+
+The cost is CPU time of this thread, so waiting for other processes does not count. What remains
+of their disturbance (caches) only ever adds: the least of several runs counts, and runs are added
+until the result is plain. Linear work comes out near 2 in any case, quadratic work near 4.
+"""
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+_CHARS = 1000
+_ROUNDS = 40
+
+_PIECES = [
+    *" \t\u00a0\u2003\u3000\u2800",
+    *"\u0301\u0316\u0344\u20dd\u034f\ufe0f\u0903\u1161\u11a8\u1100",
+    *"\u200c\u200d\u202e\u00ad\u2028",
+    *"\n\r\0\x1b\x7f\x85",
+    *"xΣßİд漢👋🇦☺\ufdfa\u1f82가\ue000\u0378",
+    "👨\u200d",
+    "e\u0301",
+    "ira",
+    "Ira ",
+    "https://example.org/",
+    "достопримечательность ",
+]
+"""Blanks, marks, joiners, controls, letters and words: what texts are made of."""
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A text of any length: a run of each piece, or all pieces again and again."""
+
+    pieces: tuple[str, ...]
+    in_runs: bool
+
+    def __call__(self, chars: int) -> str:
+        if not self.in_runs:
+            pattern = "".join(self.pieces)
+            return pattern * (chars // len(pattern))
+        return "".join(piece * (chars // len(self.pieces) // len(piece)) for piece in self.pieces)
+
+
+TEXTS = st.builds(
+    Grown, st.lists(st.sampled_from(_PIECES), min_size=1, max_size=5).map(tuple), st.booleans()
+)
+
+
+def growth(work: Callable[[str], object], text: Callable[[int], str]) -> float:
+    """How many times as long the work takes when the text is twice as long."""
+    texts = {chars: text(chars) for chars in (_CHARS, 2 * _CHARS)}
+    least = dict.fromkeys(texts, float("inf"))
+    ratio = float("inf")
+    for done in range(1, _ROUNDS + 1):
+        for chars, one in texts.items():
+            least[chars] = min(least[chars], _seconds(work, one))
+        ratio = least[2 * _CHARS] / least[_CHARS]
+        if (done >= 2 and ratio < 2.2) or (done >= 3 and ratio > 3.5):
+            break
+    return ratio
+
+
+def _seconds(work: Callable[[str], object], text: str) -> float:
+    gc.disable()
+    try:
+        began = time.thread_time()
+        work(text)
+        return time.thread_time() - began
+    finally:
+        gc.enable()
