@@ -17,6 +17,7 @@ _HELP = {
     "/me": ("waves", "tell what you do"),
     "/ignore": ("name", "do not show what somebody says; without a name, list them"),
     "/unignore": ("name", "show it again"),
+    "/more": ("number", "show a folded message whole; without a number, the last"),
     "/bell": ("on|off", "ring when your name is said"),
     "/security": ("", "what protects this conversation, and the fingerprints"),
     "/clear": ("", "clear the screen"),
@@ -33,10 +34,13 @@ class Commands:
         conversation: Conversation,
         show: Callable[[list[str]], None],
         clear: Callable[[], None],
+        unfold: Callable[[str], bool],
     ) -> None:
-        """`show` gets lines, `clear` clears the screen."""
+        """`show` gets lines, `clear` clears the screen; `unfold` shows what was folded under this
+        number, or last, and says whether there is such a thing."""
         self._conversation = conversation
         self._show = show
+        self._unfold = unfold
         self.bell = True
         """Whether it is to ring."""
         self._ignored: dict[str, str] = {}
@@ -47,6 +51,7 @@ class Commands:
             "/me": lambda _: show([transcript.needs_argument("/me", "text")]),
             "/ignore": self._on_ignore,
             "/unignore": self._on_unignore,
+            "/more": self._on_more,
             "/bell": self._on_bell,
             "/security": self._on_security,
             "/clear": lambda _: clear(),
@@ -120,6 +125,10 @@ class Commands:
             self._show([transcript.not_ignored(name)])
         else:
             self._show([transcript.ignoring(self._ignored.values())])
+
+    def _on_more(self, number: str) -> None:
+        if not self._unfold(number):
+            self._show([transcript.not_folded(number)])
 
     def _on_bell(self, argument: str) -> None:
         if argument.lower() in ("on", "off"):
