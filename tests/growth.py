@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-_CHARS = 1000
 _ROUNDS = 40
 
 _PIECES = [
@@ -50,15 +49,14 @@ TEXTS = st.builds(
 )
 
 
-def growth(work: Callable[[str], object], text: Callable[[int], str]) -> float:
-    """How many times as long the work takes when the text is twice as long."""
-    texts = {chars: text(chars) for chars in (_CHARS, 2 * _CHARS)}
-    least = dict.fromkeys(texts, float("inf"))
+def growth(work: Callable[[str], object], text: Callable[[int], str], chars: int = 1000) -> float:
+    """How many times as long the work takes when a text of so many characters is twice as long."""
+    texts = [text(chars), text(2 * chars)]
+    least = [float("inf")] * 2
     ratio = float("inf")
     for done in range(1, _ROUNDS + 1):
-        for chars, one in texts.items():
-            least[chars] = min(least[chars], _seconds(work, one))
-        ratio = least[2 * _CHARS] / least[_CHARS]
+        least = [min(old, _seconds(work, one)) for old, one in zip(least, texts, strict=True)]
+        ratio = least[1] / least[0]
         if (done >= 2 and ratio < 2.2) or (done >= 3 and ratio > 3.5):
             break
     return ratio

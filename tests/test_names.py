@@ -404,4 +404,4 @@ def test_what_is_done_with_text_takes_time_with_its_length(grown: Grown) -> None
         with contextlib.suppress(UsageError):
             normalize_name(text)
 
-    assert growth(work, grown) < 2.5
+    assert growth(work, grown, 4000) < 2.5
