@@ -182,6 +182,10 @@ PASTE_LINES = 20
 PENDING_ROWS = 5
 """So many of the messages that are under way are shown, a row each."""
 
+MAX_LINK_CHARS = 2_048
+"""Of a word of ASCII so much at a time is left to the terminal to wrap, so that it can be copied
+whole: browsers and servers take links of about this length."""
+
 FOLDED_BEYOND_ROWS = 40
 FOLDED_TO_ROWS = 20
 FOLDED_KEPT = 32

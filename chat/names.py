@@ -74,7 +74,7 @@ def _is_readable(name: str) -> bool:
                 return False
         elif char in _BLANK or not char.isprintable():
             return False
-    return cap_marks(name) == name
+    return cap_marks(name, escape=False) == name
 
 
 def _joins(joiner: str, before: str, after: str) -> bool:
@@ -104,7 +104,7 @@ def _is_cursive(letter: str) -> bool:
 def name_key(name: str) -> str:
     """What two names have in common when they are the same to a reader: case, width, form and what
     cannot be seen do not count (Unicode, 3.13: NFKC_Casefold)."""
-    seen = cap_marks(_IGNORABLE.sub("", name))
+    seen = cap_marks(_IGNORABLE.sub("", name), escape=False)
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", seen).casefold())
     return unicodedata.normalize("NFKD", folded.casefold())
 
@@ -114,7 +114,7 @@ def caseless(text: str) -> str:
     count. As `name_key`, but cheap enough for a whole message, and letters stay one character."""
     if text.isascii():
         return text.lower()
-    seen = cap_marks(_IGNORABLE.sub("", text))
+    seen = cap_marks(_IGNORABLE.sub("", text), escape=False)
     return unicodedata.normalize("NFC", seen).casefold()
 
 
@@ -130,22 +130,27 @@ def action_of(text: str) -> str | None:
     return text.removeprefix(_ACTION).removesuffix(_CTCP)
 
 
-def cap_marks(text: str) -> str:
-    """`text` with no more than 30 marks or joiners in a row; what exceeds them is shown as escapes
-    (Unicode, UAX 15, 13: Stream-Safe Text Format)."""
-    if text.isascii():
+def cap_marks(text: str, *, escape: bool) -> str:
+    """`text` with no more than 30 marks or joiners in a row (Unicode, UAX 15, 13: Stream-Safe Text
+    Format). What exceeds them is left out, or shown as escapes."""
+    # No longer run lies between the characters that are looked at, and most texts have no marks.
+    if text.isascii() or "M" not in _kinds(text[:: MAX_MARKS + 1]):
         return text
-    # The first letters of the categories; that of marks is M, and joiners are to count as such.
-    kinds = "".join(map(unicodedata.category, text)).replace("Cf", "Mf")[::2]
+    kinds = _kinds(text)
     if "M" * (MAX_MARKS + 1) not in kinds:
         return text
     parts: list[str] = []
     at = 0
     for run in re.finditer("M+", kinds):
         first, end = min(run.start() + MAX_MARKS, run.end()), run.end()
-        parts += text[at:first], _escaped(text[first:end])
+        parts += text[at:first], _escaped(text[first:end]) if escape else ""
         at = end
     return "".join([*parts, text[at:]])
+
+
+def _kinds(text: str) -> str:
+    """The first letters of the categories of characters. That of marks is M; joiners count so."""
+    return "".join(map(unicodedata.category, text)).replace("Cf", "Mf")[::2]
 
 
 def printable(text: str) -> str:
@@ -157,8 +162,9 @@ def printable(text: str) -> str:
     """
     if not text.isprintable():
         escapes = {char: _escaped(char) for char in set(text) if not _is_harmless(char)}
-        text = "".join([escapes.get(char, char) for char in text])
-    return cap_marks(text)
+        if escapes:
+            text = "".join([escapes.get(char, char) for char in text])
+    return cap_marks(text, escape=True)
 
 
 def _is_harmless(char: str) -> bool:

@@ -12,16 +12,23 @@ shown, and each costs what it holds.
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
-from itertools import islice
+from itertools import accumulate
 from typing import NamedTuple
 from zlib import crc32
 
 from chat import transcript
 from chat.happenings import Happening, Said
-from chat.limits import CACHED_CHARS, FOLDED_BEYOND_ROWS, FOLDED_KEPT, FOLDED_TO_ROWS
+from chat.limits import (
+    CACHED_CHARS,
+    FOLDED_BEYOND_ROWS,
+    FOLDED_KEPT,
+    FOLDED_TO_ROWS,
+    MAX_LINK_CHARS,
+)
 from chat.names import action_of, caseless, name_key
 
 DIM, BOLD, RED = "2", "1", "31"
@@ -62,7 +69,9 @@ class Painter:
     ) -> None:
         """`name` is the reader's own. `encoding` is the terminal's; `is_dumb`: it knows no codes,
         and so cannot be kept from wrapping."""
-        self._name = caseless(name)
+        name = re.escape(caseless(name))
+        # That no letter stands before it is looked at last: names are found faster so.
+        self._mention = re.compile(rf"{name}(?!\w)(?<!\w{name})" if name else "(?!)")
         self._colours = colours
         self._time_format = time_format
         self._encoding = encoding
@@ -78,18 +87,9 @@ class Painter:
         if said is not self._searched:
             action = action_of(said.text)
             text = said.text if action is None else action
-            self._searched, self._found = said, not said.own and self._is_named_in(text)
+            self._searched = said
+            self._found = not said.own and self._mention.search(caseless(text)) is not None
         return self._found
-
-    def _is_named_in(self, text: str) -> bool:
-        text = caseless(text)
-        at = text.find(self._name) if self._name else -1
-        while at >= 0:
-            end = at + len(self._name)
-            if not (_is_in_word(text[at - 1 : at]) or _is_in_word(text[end : end + 1])):
-                return True
-            at = text.find(self._name, at + 1)
-        return False
 
     def paint(
         self, happening: Happening, columns: int | None = None, *, fold: bool = False
@@ -175,19 +175,21 @@ class Painter:
         rows = _Wrapper(columns, self._measure).rows(text, head)
         if limit is None:
             return [row.text for row in rows], None
-        first = list(islice(rows, limit + 1))
-        if len(first) <= limit:
-            return [row.text for row in first], None
-        shown = first[:FOLDED_TO_ROWS]
-        return [row.text for row in shown], _left_of(text, shown[-1])
+        shown: list[_Row] = []
+        taken, kept = 0, 1
+        for row in rows:
+            shown.append(row)
+            # The terminal makes several of it if it is one long word.
+            taken += max(1, -(-len(row.text) // columns)) if row.text.isascii() else 1
+            if taken <= FOLDED_TO_ROWS:
+                kept = len(shown)
+            elif taken > limit:
+                return [row.text for row in shown[:kept]], _left_of(text, shown[kept - 1])
+        return [row.text for row in shown], None
 
     def _colour_of(self, name: str) -> str:
         codes = self._colours.value
         return codes[crc32(name_key(name).encode()) % len(codes)] if codes else ""
-
-
-def _is_in_word(char: str) -> bool:
-    return char.isalnum() or char == "_"
 
 
 # -- columns
@@ -261,8 +263,8 @@ class _Left(NamedTuple):
 
 
 def _left_of(text: str, last: _Row) -> _Left:
-    rest = text.split("\n")[last.line :]
-    return _Left(len(rest) - 1, sum(map(len, rest)) - last.at)
+    rest = text.split("\n", last.line)[-1]
+    return _Left(rest.count("\n"), len(rest) - last.at)
 
 
 class _Wrapper:
@@ -278,15 +280,12 @@ class _Wrapper:
         """The rows of a text, the first without the head behind which it begins, or without the
         indent if the head takes more than a row itself; the others are indented."""
         room = self._columns - _width(head, self._measure)
-        first, *others = text.split("\n")
+        indent, may_spill = "", head.isascii()
         if room < 0:
-            yield from self._rows_of_line(0, first, "", self._room, may_spill=True)
-        else:
-            yield from self._rows_of_line(0, first, "", room, may_spill=head.isascii())
-        for number, line in enumerate(others, 1):
-            yield from self._rows_of_line(
-                number, line, transcript.INDENT, self._room, may_spill=True
-            )
+            room, may_spill = self._room, True
+        for number, line in enumerate(_lines_of(text)):
+            yield from self._rows_of_line(number, line, indent, room, may_spill=may_spill)
+            indent, room, may_spill = transcript.INDENT, self._room, True
 
     def _rows_of_line(
         self, number: int, line: str, indent: str, room: int, *, may_spill: bool
@@ -319,7 +318,7 @@ class _Wrapper:
         begin = _begin_of_word(line, at, end)
         if line[end].isspace() or begin > at:
             return (end if line[end].isspace() else begin), at
-        stop = _end_of_word(line, end)
+        stop = _end_of_word(line, end, at + MAX_LINK_CHARS)
         if line[at:stop].isascii():
             return (stop if may_spill else at), at
         if room < self._room and _end_of_row(line, at, self._room, self._measure) >= stop:
@@ -331,11 +330,27 @@ def _end_of_row(line: str, at: int, room: int, measure: Measure) -> int:
     """How much of a line from there on fits into so many columns."""
     if line.isascii():
         return min(at + max(0, room), len(line))
-    for end in range(at, len(line)):
-        room -= measure(line[end])
-        if room < 0:
-            return end
-    return len(line)
+    while at < len(line) and room >= 0:
+        part = line[at : at + max(room + 1, _MEASURED_AT_ONCE)]
+        ends = list(accumulate(map(measure, part)))
+        if ends[-1] > room:
+            return at + bisect_right(ends, room)
+        at += len(part)
+        room -= ends[-1]
+    return at
+
+
+_MEASURED_AT_ONCE = 8
+"""At the end of a row are marks, perhaps."""
+
+
+def _lines_of(text: str) -> Iterator[str]:
+    """The lines one by one: most of very many are not shown."""
+    at = 0
+    while (end := text.find("\n", at)) >= 0:
+        yield text[at:end]
+        at = end + 1
+    yield text[at:]
 
 
 def _begin_of_word(line: str, at: int, end: int) -> int:
@@ -347,9 +362,9 @@ def _begin_of_word(line: str, at: int, end: int) -> int:
 _BLANK, _SEEN = re.compile(r"\s"), re.compile(r"\S")
 
 
-def _end_of_word(line: str, at: int) -> int:
-    found = _BLANK.search(line, at)
-    return found.start() if found else len(line)
+def _end_of_word(line: str, at: int, most: int) -> int:
+    found = _BLANK.search(line, at, most)
+    return found.start() if found else min(most, len(line))
 
 
 def _end_of_blanks(line: str, at: int) -> int:

@@ -491,7 +491,7 @@ def test_what_the_terminal_cannot_show_is_broken_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["one\n" * 100, "word " * 500, "漢" * 2000, "\tx" * 2000, "e" + "\u0301" * 1000]
+    "text", ["one\n" * 100, "word " * 500, "漢" * 2000, "\tx" * 2000, "e\u0301漢 " * 1000]
 )
 def test_message_of_very_many_rows_is_folded_and_can_be_had_whole(text: str) -> None:
     painter = Painter("Ira", time_format="")
@@ -553,6 +553,16 @@ def test_nobody_can_write_the_row_of_a_fold() -> None:
     for text in (f"x\n{forged}", f"{'x ' * 30}{forged}"):
         rows = Painter(time_format="").paint(said(text), 60)
         assert not any(row.startswith("[") for row in rows_on_a_terminal(rows, 60, columns_of))
+
+
+@pytest.mark.parametrize("text", ["x" * 9000, "\0" * 5000, "xyz " + "x" * 9000])
+def test_row_that_the_terminal_makes_many_of_counts_as_many(text: str) -> None:
+    painter = Painter(time_format="")
+    *rows, fold = painter.paint(said(text), 60, fold=True)
+    assert len(rows_on_a_terminal(rows, 60, columns_of)) < FOLDED_BEYOND_ROWS
+    assert fold.startswith("[+] ")
+    whole = "".join("".join(painter.unfold("", 60)).split())
+    assert whole == "".join("".join(painter.paint(said(text))).split())
 
 
 # -- whatever the text is, the work grows with its length and no faster
