@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from chat import transcript
 from chat.happenings import Said
+from chat.limits import MAX_MEMBERS
 from chat.names import as_action, name_key
 from chat.view import Conversation
 
@@ -148,6 +149,8 @@ class Commands:
         if not said.own:
             self._speakers.pop(said.name, None)
             self._speakers[said.name] = None
+            if len(self._speakers) > MAX_MEMBERS:
+                del self._speakers[next(iter(self._speakers))]
         return not said.own and name_key(said.name) in self._ignored
 
     def _names(self) -> list[str]:

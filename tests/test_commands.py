@@ -262,6 +262,16 @@ def test_most_recent_speaker_is_offered_first(person: Person) -> None:
     assert person.complete("hello ") == ["Thea ", "sahnawaz "]
 
 
+def test_who_spoke_longest_ago_is_forgotten(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.commands.MAX_MEMBERS", 2)
+    person.hear("Thea", "one who left")
+    assert person.complete("") == ["Thea: ", "sahnawaz: "]
+    person.hear("another who left")
+    assert person.complete("") == ["sahnawaz: ", "Thea: "]
+
+
 def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> None:
     person.type("/ignore thea")
     person.hear("sahnawaz", "Thea")

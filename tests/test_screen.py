@@ -393,6 +393,7 @@ def test_narrowest_window_stands(room: Room) -> None:
     ira.type("x")
     ira.resize(60, 24)
     ira.type("yz")
+    ira.await_rows("> xyz|")
     room.zoe.type("Ho")
     ira.await_rows("Zoe: Ho", "> xyz|")
 
@@ -1398,6 +1399,15 @@ def test_message_of_very_many_rows_is_folded_until_it_is_asked_for(room: Room) -
     assert ira.look(fold) == DIM
     ira.enter("/more")
     ira.await_rows(fold, "Ana: 0", *(f"    {line}" for line in lines[1:]), "> |")
+
+
+@pytest.mark.parametrize("blanks", ["\t", " ", "\u00a0", "\u0301\u0316"])
+def test_message_that_is_dear_to_break_holds_up_nothing(room: Room, blanks: str) -> None:
+    ira = room.ira()
+    room.zoe.type("a" + blanks * (16_000 // len(blanks.encode())), "Hi")
+    ira.await_screen("Zoe: Hi")
+    ira.type("x")
+    ira.await_rows("Zoe: Hi", "> x|")
 
 
 def test_title_is_given_back_at_the_end(room: Room) -> None:
