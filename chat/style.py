@@ -131,8 +131,9 @@ class Painter:
         for line in lines:
             code = RED if line.startswith(transcript.TROUBLE) else DIM
             # What has several lines is indented already, and would be once more.
-            line = line.replace("\n" + transcript.INDENT, "\n")
-            rows, left = self._lay_out(line, "", columns, limit)
+            line = self._as_written(line).replace("\n" + transcript.INDENT, "\n")
+            rows, more = self._lay_out(line, "", columns, limit)
+            left = more or left
             painted += [self.colour(code, row) for row in rows]
         return self._held(painted, columns), left
 
@@ -151,7 +152,7 @@ class Painter:
     def _message(
         self, said: Said, columns: int | None, limit: int | None
     ) -> "tuple[list[str], _Left | None]":
-        time, who, text = transcript.said(said, self._time_format)
+        time, who, text = map(self._as_written, transcript.said(said, self._time_format))
         head = f"{time} {who} ".lstrip(" ")
         (first, *rest), left = self._lay_out(text, head, columns, limit)
         if self._colours.value and self.mentions(said):
@@ -165,13 +166,16 @@ class Painter:
             heads = [*(self.colour(code, row) for row in head_rows), transcript.INDENT + first]
         return self._held([*heads, *rest], columns), left
 
+    def _as_written(self, text: str) -> str:
+        """A text with escapes for what the terminal cannot be told: they take more columns."""
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
     def _lay_out(
         self, text: str, head: str, columns: int | None, limit: int | None
     ) -> "tuple[list[str], _Left | None]":
         """The rows of a text that begins behind a head, and what is left if they are too many."""
         if columns is None:
             return text.replace("\n", "\n" + transcript.INDENT).split("\n"), None
-        text = text.encode(self._encoding, "backslashreplace").decode(self._encoding)
         rows = _Wrapper(columns, self._measure).rows(text, head)
         if limit is None:
             return [row.text for row in rows], None

@@ -1,18 +1,22 @@
 """How the cost of a piece of work grows when a text is twice as long.
 
-The cost is CPU time of this thread, so waiting for other processes does not count. What remains
-of their disturbance (caches) only ever adds: the least of several runs counts, and runs are added
-until the result is plain. Linear work comes out near 2 in any case, quadratic work near 4.
+The cost is CPU time of this thread, so waiting for other processes does not count. They disturb it
+nevertheless, when they share the core: so the two lengths are compared in turns, and the median of
+several such ratios counts. If it is not plain, more are taken. Linear work comes out near 2, and
+quadratic work near 4.
 """
 
 import gc
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-_ROUNDS = 40
+_PAIRS = 5
+_BATCHES = 10
+_PLAINLY_LINEAR = 2.3
 
 _PIECES = [
     *" \t\u00a0\u2003\u3000\u2800",
@@ -51,15 +55,18 @@ TEXTS = st.builds(
 
 def growth(work: Callable[[str], object], text: Callable[[int], str], chars: int = 1000) -> float:
     """How many times as long the work takes when a text of so many characters is twice as long."""
-    texts = [text(chars), text(2 * chars)]
-    least = [float("inf")] * 2
-    ratio = float("inf")
-    for done in range(1, _ROUNDS + 1):
-        least = [min(old, _seconds(work, one)) for old, one in zip(least, texts, strict=True)]
-        ratio = least[1] / least[0]
-        if (done >= 2 and ratio < 2.2) or (done >= 3 and ratio > 3.5):
+    short, long = text(chars), text(2 * chars)
+    ratios = []
+    for _ in range(_BATCHES):
+        ratios.append(statistics.median(_ratio(work, short, long) for _ in range(_PAIRS)))
+        if ratios[-1] < _PLAINLY_LINEAR:
             break
-    return ratio
+    return min(ratios)
+
+
+def _ratio(work: Callable[[str], object], short: str, long: str) -> float:
+    before, doubled, after = (_seconds(work, one) for one in (short, long, short))
+    return 2 * doubled / (before + after)
 
 
 def _seconds(work: Callable[[str], object], text: str) -> float:

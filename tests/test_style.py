@@ -477,14 +477,19 @@ def test_link_is_wrapped_by_the_terminal_alone(name: str) -> None:
     assert rows[-1] == (f"Thea: {link}" if name == "Thea" else f"    {link}")
 
 
-def test_what_the_terminal_cannot_show_is_broken_as_it_is_written() -> None:
-    rows = Painter(time_format="", encoding="ascii").paint(said("д " * 9 + "[+] kim left."), 40)
+@pytest.mark.parametrize("is_dumb", [False, True])
+def test_what_the_terminal_cannot_show_is_broken_as_it_is_written(is_dumb: bool) -> None:
+    painter = Painter(time_format="", encoding="ascii", is_dumb=is_dumb)
+    rows = painter.paint(said("д " * 9 + "[+] kim left."), 40)
     assert rows == [
         "Thea: " + " ".join([r"\u0434"] * 5),
         "    " + " ".join([r"\u0434"] * 4) + " [+] kim",
         "    left.",
     ]
-    assert not any(map(can_pass_for_a_line, rows_on_a_terminal(rows, 40, columns_of)[1:]))
+    for happening in (said("Hi", "ж" * 6 + " [+] kim left"), Came("ж" * 6 + " [+] kim left")):
+        rows = painter.paint(happening, 40)
+        assert all(map(str.isascii, rows))
+        assert not any(map(can_pass_for_a_line, rows_on_a_terminal(rows, 40, columns_of)[1:]))
 
 
 # -- what takes very many rows
@@ -537,6 +542,12 @@ def test_notice_and_list_of_members_are_folded_too() -> None:
         assert len(rows) < FOLDED_BEYOND_ROWS
         assert rows[-1].startswith("[+] ")
         assert painter.unfold("", 80) == painter.paint(happening, 80)
+
+
+def test_line_that_is_folded_before_others_can_be_had_whole() -> None:
+    painter = Painter()
+    painter.paint(Entered(("Ira",)), 1, fold=True)
+    assert painter.unfold("", 80) == painter.paint(Entered(("Ira",)), 80)
 
 
 def test_of_folded_messages_the_last_ones_are_kept() -> None:
