@@ -1,8 +1,10 @@
 """How a terminal feels: until the prompt stands, and from a key to its echo.
 
-The times are those of the wall: what a person waits for.
+The times are those of the wall: what a person waits for. Beside them, what it costs to show the
+longest messages there can be.
 """
 
+import json
 import os
 import pty
 import select
@@ -11,7 +13,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import cycle, repeat
 from pathlib import Path
 
 from benchmarks.load import (
@@ -26,14 +30,21 @@ from benchmarks.load import (
     short,
     spread,
 )
+from benchmarks.texts import TEXTS
+from chat.happenings import Said
+from chat.style import Colours, Painter
 
 RUNS = 15
 KEYS_TYPED = 480
+KEYS_TYPED_AT_LONG = 240
 MESSAGES_A_SECOND = 200
 KEYS_A_SECOND = 20
 LETTERS = "αβγδεζηθικλμνξοπρστυφχψω"
 """Each is typed once into a line, and none stands in a message, so that it is seen when it is
 echoed."""
+
+SHORT_TEXT = "0123456789 0123456789 0123456789"
+COLUMNS = 80
 
 CLEAR_LINE = b"\x15"
 LEAVE = b"\x04"
@@ -100,13 +111,42 @@ def measure(directory: Path) -> list[Row]:
         _time_prompt(client, directory)
         turns = [(_time_prompt(client, directory), _time_python(directory)) for _ in range(RUNS)]
         speaker = [sys.executable, "-m", "chat", "client", HOST, str(server.port), "Ola", *keys]
-        quiet, busy = _time_echoes(client, speaker, directory)
+        speaker += ["--json"]
+        quiet, busy = _time_echoes(client, speaker, directory, repeat(SHORT_TEXT), KEYS_TYPED)
+        cost = {kind: _time_painting(text) for kind, text in TEXTS.items()}
+        worst = max(cost, key=lambda kind: statistics.median(cost[kind]))
+        long = {
+            kind: _time_echoes(client, speaker, directory, texts, KEYS_TYPED_AT_LONG)[1]
+            for kind, texts in (
+                ("all of these", cycle(TEXTS.values())),
+                (worst, repeat(TEXTS[worst])),
+            )
+        }
     return [
         Row("the prompt stands", spread([ours for ours, _ in turns], "ms")),
         Row("python -c pass", spread([python for _, python in turns], "ms")),
         Row("key to echo in silence", _percentiles(quiet)),
         Row(f"key to echo at {MESSAGES_A_SECOND} messages/s", _percentiles(busy)),
+        *(Row(f"16 KiB: {kind}", spread(took, "ms"), "30 ms") for kind, took in cost.items()),
+        *(
+            Row(f"echo at {MESSAGES_A_SECOND}/s: {kind}", _percentiles(took), "50 ms")
+            for kind, took in long.items()
+        ),
     ]
+
+
+def _time_painting(text: str) -> list[float]:
+    """Milliseconds of CPU that it takes to make rows of a message, and to look for one's name."""
+    painter = Painter("Ira", Colours.RICH)
+    took = []
+    for _ in range(RUNS):
+        said = Said("Ola", 0, text, own=False)
+        began = time.process_time()
+        rows = painter.paint(said, COLUMNS, fold=True)
+        painter.mentions(said)
+        "\n".join(rows).encode()
+        took.append((time.process_time() - began) * 1000)
+    return took
 
 
 def _time_prompt(client: list[str], home: Path) -> float:
@@ -123,7 +163,7 @@ def _time_python(home: Path) -> float:
 
 
 def _time_echoes(
-    client: list[str], speaker: list[str], home: Path
+    client: list[str], speaker: list[str], home: Path, texts: Iterator[str], keys: int
 ) -> tuple[list[float], list[float]]:
     """Milliseconds from a key to its echo: in silence, and while messages arrive; in turns."""
     typist = Typist(client, home)
@@ -134,15 +174,16 @@ def _time_echoes(
     assert talk.stdin is not None
     quiet: list[float] = []
     busy: list[float] = []
-    for at in range(KEYS_TYPED // len(LETTERS)):
+    lines = (json.dumps({"say": text}, ensure_ascii=False).encode() + b"\n" for text in texts)
+    for at in range(keys // len(LETTERS)):
         rate = MESSAGES_A_SECOND if at % 2 else 0
-        (busy if at % 2 else quiet).extend(_type_line(typist, talk.stdin.fileno(), rate))
+        (busy if at % 2 else quiet).extend(_type_line(typist, talk.stdin.fileno(), lines, rate))
     talk.communicate()
     typist.end()
     return quiet, busy
 
 
-def _type_line(typist: Typist, talk: int, rate: int) -> list[float]:
+def _type_line(typist: Typist, talk: int, lines: Iterator[bytes], rate: int) -> list[float]:
     """Type each letter once, while so many lines a second are said."""
     now = time.perf_counter
     next_line = now() if rate else float("inf")
@@ -152,7 +193,7 @@ def _type_line(typist: Typist, talk: int, rate: int) -> list[float]:
         pressed = None
         while True:
             if now() >= next_line:
-                os.write(talk, b"0123456789 0123456789 0123456789\n")
+                _write_all(talk, next(lines))
                 next_line += 1 / rate
             if pressed is None and now() >= next_key:
                 typist.type(letter.encode())
@@ -164,6 +205,11 @@ def _type_line(typist: Typist, talk: int, rate: int) -> list[float]:
         next_key = pressed + 1 / KEYS_A_SECOND
     typist.type(CLEAR_LINE)
     return delays
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _percentiles(samples: list[float]) -> str:

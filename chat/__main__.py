@@ -194,7 +194,8 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
     colours = style.choose_colours(options.color, os.environ, output.is_terminal)
     time_format = transcript.TIME_FORMAT if options.time is None else options.time
-    painter = style.Painter(options.name, colours, time_format)
+    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+    painter = style.Painter(options.name, colours, time_format, _encoding(), is_dumb=is_dumb)
     if options.json:
         from chat.jsonlines import JsonView
 

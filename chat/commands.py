@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from chat import transcript
 from chat.happenings import Said
+from chat.limits import MAX_MEMBERS
 from chat.names import as_action, name_key
 from chat.view import Conversation
 
@@ -17,6 +18,7 @@ _HELP = {
     "/me": ("waves", "tell what you do"),
     "/ignore": ("name", "do not show what somebody says; without a name, list them"),
     "/unignore": ("name", "show it again"),
+    "/more": ("number", "show a folded message whole; without a number, the last"),
     "/bell": ("on|off", "ring when your name is said"),
     "/security": ("", "what protects this conversation, and the fingerprints"),
     "/clear": ("", "clear the screen"),
@@ -33,10 +35,13 @@ class Commands:
         conversation: Conversation,
         show: Callable[[list[str]], None],
         clear: Callable[[], None],
+        unfold: Callable[[str], bool],
     ) -> None:
-        """`show` gets lines, `clear` clears the screen."""
+        """`show` gets lines, `clear` clears the screen; `unfold` shows what was folded under this
+        number, or last, and says whether there is such a thing."""
         self._conversation = conversation
         self._show = show
+        self._unfold = unfold
         self.bell = True
         """Whether it is to ring."""
         self._ignored: dict[str, str] = {}
@@ -47,6 +52,7 @@ class Commands:
             "/me": lambda _: show([transcript.needs_argument("/me", "text")]),
             "/ignore": self._on_ignore,
             "/unignore": self._on_unignore,
+            "/more": self._on_more,
             "/bell": self._on_bell,
             "/security": self._on_security,
             "/clear": lambda _: clear(),
@@ -121,6 +127,10 @@ class Commands:
         else:
             self._show([transcript.ignoring(self._ignored.values())])
 
+    def _on_more(self, number: str) -> None:
+        if not self._unfold(number):
+            self._show([transcript.not_folded(number)])
+
     def _on_bell(self, argument: str) -> None:
         if argument.lower() in ("on", "off"):
             self.bell = argument.lower() == "on"
@@ -139,6 +149,8 @@ class Commands:
         if not said.own:
             self._speakers.pop(said.name, None)
             self._speakers[said.name] = None
+            if len(self._speakers) > MAX_MEMBERS:
+                del self._speakers[next(iter(self._speakers))]
         return not said.own and name_key(said.name) in self._ignored
 
     def _names(self) -> list[str]:

@@ -18,6 +18,10 @@ MAX_TEXT_BYTES = 16_384
 MAX_NAME_CHARS = 32
 """A name after NFC normalisation: long enough for a person, short enough for a line."""
 
+MAX_MARKS = 30
+"""Combining marks in a row that are shown, and normalised, which takes time with the square of
+their number. No language needs more (Unicode, UAX 15, 13: Stream-Safe Text Format)."""
+
 MAX_REASON_BYTES = 512
 """The sentence in REFUSED and BYE."""
 
@@ -275,6 +279,23 @@ PASTE_LINES = 20
 
 PENDING_ROWS = 5
 """So many of the messages that are under way are shown, a row each."""
+
+MAX_LINK_CHARS = 2_048
+"""Of a word of ASCII so much at a time is left to the terminal to wrap, so that it can be copied
+whole: browsers and servers take links of about this length."""
+
+FOLDED_BEYOND_ROWS = 40
+FOLDED_TO_ROWS = 20
+FOLDED_KEPT = 32
+"""A message that takes more rows than the first on a terminal is folded to the second, half of what
+most terminals show at once; `/more` has so many of them."""
+
+BELL_SECONDS = 1.0
+"""The bell rings once in this time, however often one's name is said."""
+
+CACHED_CHARS = 4_096
+"""Characters whose width is remembered: more than most texts have, and no peer can fill the memory
+with them."""
 
 SPIN_SECONDS = 0.1
 """What takes longer is shown with a spinner, which turns this often."""

@@ -32,15 +32,17 @@ class LineView:
     def open(self, conversation: Conversation) -> None:
         self.conversation = conversation
         if self.input.is_terminal:
-            self._commands = Commands(conversation, self._tell, lambda: None)
+            self._commands = Commands(conversation, self._tell, lambda: None, self._unfold)
 
     def show(self, happening: Happening) -> None:
         if self._commands is None and isinstance(happening, Full | Leaving):
             return
         if isinstance(happening, Said) and (happening.own or self._is_ignored(happening)):
             return
-        # Where a terminal breaks lines, we do, so that no part of one passes for another.
-        self._write(self._painter.paint(happening, self.output.columns))
+        # Where a terminal breaks lines, we do, so that no part of one passes for another. Nothing
+        # is folded where nobody could ask for the whole.
+        fold = self._commands is not None
+        self._write(self._painter.paint(happening, self.output.columns, fold=fold))
 
     def _is_ignored(self, said: Said) -> bool:
         return self._commands is not None and self._commands.ignores(said)
@@ -48,9 +50,14 @@ class LineView:
     def _tell(self, lines: list[str]) -> None:
         self._write(self._painter.status(lines, self.output.columns))
 
+    def _unfold(self, number: str) -> bool:
+        lines = self._painter.unfold(number, self.output.columns)
+        self._write(lines)
+        return bool(lines)
+
     def _write(self, lines: list[str]) -> None:
-        for line in lines:
-            self.output.write(line)
+        if lines:
+            self.output.write("\n".join(lines))
 
     def spin(self) -> None:
         self.output.drain(FAREWELL_SECONDS)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from chat import transcript
 from chat.editor import LineEditor
 from chat.happenings import Underway
-from chat.limits import PENDING_ROWS, SPIN_SECONDS
+from chat.limits import MAX_MARKS, PENDING_ROWS, SPIN_SECONDS
 from chat.reactor import Reactor, Timer
 from chat.style import DIM, Painter, columns_of, cut
 from chat.terminal import LineOutput
@@ -31,8 +31,10 @@ class LiveRows:
         painter: Painter,
         editor: LineEditor,
         prompt: Callable[[], str],
+        alert: Callable[[], bytes],
     ) -> None:
-        """`output` is a terminal; `prompt` says what stands before the line now."""
+        """`output` is a terminal; `prompt` says what stands before the line now, and `alert` what
+        is to be written with the rows of a turn and draws nothing."""
         self.pending: deque[Underway] = deque()
         """What we have said and is not acknowledged."""
         self.columns = output.columns or 1
@@ -41,6 +43,7 @@ class LiveRows:
         self._painter = painter
         self._editor = editor
         self._prompt = prompt
+        self._alert = alert
         self._prompt_shown = ""
         self.typing = False
         """Whether the line is open, which takes the terminal."""
@@ -82,7 +85,8 @@ class LiveRows:
         self._above.clear()
         self._set_prompt()
         line = self._editor.draw() if self.typing else b""
-        self.write(erased + self._output.encode("".join(f"{row}\n" for row in rows)) + line)
+        above = self._output.encode("".join(f"{row}\n" for row in rows))
+        self.write(self._alert() + erased + above + line)
 
     def erase(self) -> None:
         """Take the live rows away, until they are drawn again."""
@@ -129,11 +133,14 @@ class LiveRows:
         if self._activity and self._frame:
             frames = _SPINNER if self._output.is_unicode else _PLAIN_SPINNER
             rows.append(f"{frames[self._frame % len(frames)]} {self._activity}")
+        # No more can be seen of it: a character takes a column, or is a mark of one that does.
+        most = self.columns * (1 + MAX_MARKS)
         for underway, _ in zip(self.pending, range(PENDING_ROWS), strict=False):
-            rows.append(transcript.pending(underway.text))
+            rows.append(transcript.pending(underway.text[:most]))
         if len(self.pending) > PENDING_ROWS:
             rows.append(transcript.more_pending(len(self.pending) - PENDING_ROWS))
-        return [self._painter.colour(DIM, cut(row.expandtabs(), self.columns - 1)) for row in rows]
+        fitting = (cut(row.expandtabs(), self.columns - 1) for row in rows)
+        return [self._painter.hold(self._painter.colour(DIM, row)) for row in fitting]
 
     def _set_prompt(self) -> None:
         prompt = self._prompt()

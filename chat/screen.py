@@ -5,6 +5,7 @@ How it is drawn is `live`'s, how a line is edited `editor`'s, what it can say `c
 
 import os
 import signal
+from collections.abc import Callable
 
 from chat import transcript
 from chat.commands import Commands
@@ -23,6 +24,7 @@ from chat.happenings import (
 )
 from chat.history import History
 from chat.limits import (
+    BELL_SECONDS,
     CONSOLE_READ_BYTES,
     FAREWELL_SECONDS,
     FOREGROUND_SECONDS,
@@ -40,6 +42,42 @@ TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-"
 
 _SAVE_TITLE, _RESTORE_TITLE = b"\x1b[22;2t", b"\x1b[23;2t"
 _BELL = b"\a"
+
+
+class Mentions:
+    """How often one was spoken to since one typed last: a bell, and a number in the title."""
+
+    def __init__(self, clock: Callable[[], float], *, has_title: bool) -> None:
+        self._clock = clock
+        self._has_title = has_title
+        self._count = 0
+        self._told = 0
+        self._rung_at = float("-inf")
+
+    def add(self) -> None:
+        """One more."""
+        self._count += 1
+
+    def tell(self, title: Callable[[int], bytes], *, bell: bool) -> bytes:
+        """What is to be written once a turn: however many came, one title and at most one bell, and
+        no bell that comes too soon after the last."""
+        if self._count == self._told:
+            return b""
+        data = b""
+        if bell and self._clock() >= self._rung_at + BELL_SECONDS:
+            self._rung_at = self._clock()
+            data += _BELL
+        if self._has_title:
+            data += b"" if self._told else _SAVE_TITLE
+            data += b"\x1b]2;" + title(self._count) + _BELL
+        self._told = self._count
+        return data
+
+    def forget(self) -> bytes:
+        """They have been seen. What gives the title back."""
+        restore = _RESTORE_TITLE if self._told and self._has_title else b""
+        self._count = self._told = 0
+        return restore
 
 
 class Screen:
@@ -66,9 +104,8 @@ class Screen:
         self._reactor = reactor
         self._source = source
         self._painter = painter
-        self._has_title = has_title
         self._editor = LineEditor(self._complete)
-        self._live = LiveRows(reactor, output, painter, self._editor, self._prompt)
+        self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
         self._history = history
         self._conversation: Conversation | None = None
         self._commands: Commands | None = None
@@ -78,7 +115,7 @@ class Screen:
         self._closed = False
         self._paste: str | None = None
         self._interrupted_at = float("-inf")
-        self._mentions = 0
+        self._mentions = Mentions(reactor.clock, has_title=has_title)
         self._load_history()
 
     def _load_history(self) -> None:
@@ -109,7 +146,7 @@ class Screen:
 
     def open(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._commands = Commands(conversation, self._tell, self._live.clear)
+        self._commands = Commands(conversation, self._tell, self._live.clear, self._unfold)
 
     def show(self, happening: Happening) -> None:
         match happening:
@@ -129,7 +166,15 @@ class Screen:
                 self._live.begin(activity, lambda: self._is_present)
         # These are shown as long as they take, no longer.
         if not isinstance(happening, MakingKey | Leaving):
-            self._live.show(self._painter.paint(happening, self._live.columns))
+            self._show_above(happening)
+
+    def _show_above(self, happening: Happening) -> None:
+        self._live.show(self._painter.paint(happening, self._live.columns, fold=True))
+
+    def _unfold(self, number: str) -> bool:
+        rows = self._painter.unfold(number, self._live.columns)
+        self._live.show(rows)
+        return bool(rows)
 
     def _show_said(self, said: Said) -> None:
         pending = self._live.pending
@@ -137,9 +182,9 @@ class Screen:
             pending.popleft()
         if self.commands.ignores(said):
             return
-        self._live.show(self._painter.paint(said, self._live.columns))
+        self._show_above(said)
         if self._painter.mentions(said):
-            self._mention()
+            self._mentions.add()
 
     @property
     def _is_present(self) -> bool:
@@ -301,17 +346,13 @@ class Screen:
 
     # -- being spoken to
 
-    def _mention(self) -> None:
-        self._mentions += 1
-        if self.commands.bell:
-            self._live.write(_BELL)
-        if self._has_title:
-            save = _SAVE_TITLE if self._mentions == 1 else b""
-            title = transcript.title(self.conversation.name, self._mentions)
-            self._live.write(save + self.output.encode(f"\x1b]2;{title}\a"))
+    def _alert(self) -> bytes:
+        bell = self._commands is not None and self._commands.bell
+        return self._mentions.tell(self._title, bell=bell)
+
+    def _title(self, mentions: int) -> bytes:
+        return self.output.encode(transcript.title(self.conversation.name, mentions))
 
     def _forget_mentions(self) -> None:
         """Whoever types has seen them."""
-        if self._mentions and self._has_title:
-            self._live.write(_RESTORE_TITLE)
-        self._mentions = 0
+        self._live.write(self._mentions.forget())

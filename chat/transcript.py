@@ -316,6 +316,12 @@ def clocks_differ(not_after: float, now: float) -> str:
     )
 
 
+def folded(lines: int, characters: int, number: int) -> str:
+    """What stands below the first rows of a message that has too many."""
+    what = f"{lines:,} more lines" if lines > 1 else f"{characters:,} more characters"
+    return good(f"{what} of this; /more {number} shows the whole.")
+
+
 def not_acknowledged(count: int) -> str:
     if count == 1:
         return "1 message was not acknowledged"
@@ -371,6 +377,10 @@ def not_ignored(name: str) -> str:
 def ignoring(names: Iterable[str]) -> str:
     listed = ", ".join(map(in_line, names))
     return good(f"Ignored: {listed}" if listed else "Nobody is ignored.")
+
+
+def not_folded(number: str) -> str:
+    return trouble(f"Nothing was folded as {in_line(number)}." if number else "Nothing is folded.")
 
 
 def confirm_paste(lines: int) -> str:

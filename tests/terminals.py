@@ -10,7 +10,6 @@ import os
 import signal
 import termios
 import time
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -90,7 +89,7 @@ class Emulator:
 
     def _on_draw(self, text: str) -> None:
         for char in text:
-            wide = unicodedata.east_asian_width(char) in "WF"
+            wide = pyte.screens.wcwidth(char) == 2
             if wide and self._screen.cursor.x == self._screen.columns - 1:
                 # Terminals do not show half of it; pyte would.
                 self._screen.cursor.x = self._screen.columns

@@ -22,10 +22,15 @@ class Person:
         self.conversation = NotedConversation()
         self.shown: list[str] = []
         self.cleared = 0
-        self.commands = Commands(self.conversation, self.shown.extend, self._clear)
+        self.folded: dict[str, str] = {}
+        self.commands = Commands(self.conversation, self.shown.extend, self._clear, self._unfold)
 
     def _clear(self) -> None:
         self.cleared += 1
+
+    def _unfold(self, number: str) -> bool:
+        self.shown += [self.folded[number]] if number in self.folded else []
+        return number in self.folded
 
     def type(self, *lines: str) -> None:
         for line in lines:
@@ -155,6 +160,20 @@ def test_unknown_command_is_answered_with_the_nearest_and_not_said(
     assert person.conversation.noted == []
 
 
+def test_more_shows_what_was_folded(person: Person) -> None:
+    person.type("/more", "/more 3")
+    person.folded = {"": "the last", "3": "the third"}
+    person.type("/more", "/MORE  3 ", "/more 4", "/more \x1b")
+    assert person.shown == [
+        "[!] Nothing is folded.",
+        "[!] Nothing was folded as 3.",
+        "the last",
+        "the third",
+        "[!] Nothing was folded as 4.",
+        r"[!] Nothing was folded as \x1b.",
+    ]
+
+
 def test_bell_is_on_until_it_is_silenced(person: Person) -> None:
     rings = [person.commands.bell]
     for line in ("/bell off", "/bell on", "/BELL off", "/bell", "/bell loud"):
@@ -243,6 +262,16 @@ def test_most_recent_speaker_is_offered_first(person: Person) -> None:
     assert person.complete("hello ") == ["Thea ", "sahnawaz "]
 
 
+def test_who_spoke_longest_ago_is_forgotten(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.commands.MAX_MEMBERS", 2)
+    person.hear("Thea", "one who left")
+    assert person.complete("") == ["Thea: ", "sahnawaz: "]
+    person.hear("another who left")
+    assert person.complete("") == ["sahnawaz: ", "Thea: "]
+
+
 def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> None:
     person.type("/ignore thea")
     person.hear("sahnawaz", "Thea")
@@ -281,6 +310,7 @@ def test_command_is_completed_to_all_that_begin_so(person: Person) -> None:
         "/me ",
         "/ignore ",
         "/unignore ",
+        "/more ",
         "/bell ",
         "/security ",
         "/clear ",

@@ -1,5 +1,6 @@
 """Names and text: what a name may be, when two are the same, what printable() leaves of a text."""
 
+import contextlib
 import unicodedata
 
 import pytest
@@ -7,8 +8,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat.errors import UsageError
-from chat.limits import MAX_NAME_CHARS
-from chat.names import action_of, as_action, name_key, normalize_name, printable
+from chat.limits import MAX_MARKS, MAX_NAME_CHARS
+from chat.names import (
+    action_of,
+    as_action,
+    cap_marks,
+    caseless,
+    in_line,
+    name_key,
+    normalize_name,
+    printable,
+)
+from tests.growth import TEXTS, Grown, growth
 
 thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -20,6 +31,7 @@ SEPARATORS = [*"\u2028\u2029"]
 SURROGATES = ["\ud800", "\udcff", "\udfff"]
 HARMFUL = [*C0, *DEL_AND_C1, *BIDI, *INVISIBLE, *SEPARATORS, *SURROGATES]
 
+ZWNJ, ZWJ = "\u200c\u200d"
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 
 
@@ -42,6 +54,19 @@ def code_of(char: str) -> str:
         "علي",
         "नेहा",
         "\U0001f600",
+        # Joiners where they change what is seen.
+        f"علی{ZWNJ}رضا",
+        f"نمایش{ZWNJ}نامه",
+        f"क्{ZWJ}ष",
+        f"क़्{ZWNJ}ष",
+        f"ශ්{ZWJ}රී",
+        f"അവന്{ZWJ}",
+        FAMILY,
+        "\U0001f468\U0001f3fd\u200d\U0001f4bb Ira",
+        "\u2764\ufe0f\u200d\U0001f525",
+        "\U0001f642\u200d\u2194\ufe0f",
+        "\U0001f3f4\u200d\u2620\ufe0f",
+        "e" + "\u0316" * MAX_MARKS,
         "J. R. O'Hara-Smith_2",
         "'; DROP TABLE members",
         "$(reboot)",
@@ -78,6 +103,8 @@ def test_name_that_grows_beyond_the_limit_when_normalised_is_refused() -> None:
         ("", "at least one"),
         ("I" * (MAX_NAME_CHARS + 1), "at most 32"),
         ("I" * 100_000, "at most 32"),
+        ("I" + "\u0301\u0316" * 1_000, "at most 32"),
+        ("e" + "\u0316" * (MAX_MARKS + 1), "printable"),
         (" Ira", "can be seen"),
         ("Ira ", "can be seen"),
         (" ", "can be seen"),
@@ -99,6 +126,20 @@ def test_name_that_grows_beyond_the_limit_when_normalised_is_refused() -> None:
         ("I\u3000ra", "printable"),
         ("Ira\u200d", "printable"),
         ("I\u200cra", "printable"),
+        ("I\u200dra", "printable"),
+        ("\u200dIra", "printable"),
+        (f"علی{ZWNJ}", "printable"),
+        (f"{ZWNJ}علی", "printable"),
+        (f"علی{ZWNJ}{ZWNJ}رضا", "printable"),
+        (f"علی{ZWJ}رضا", "printable"),
+        (f"علی{ZWNJ}Ira", "printable"),
+        (f"Владимир{ZWNJ}ович", "printable"),
+        (f"क{ZWJ}ष", "printable"),
+        (f"क्{ZWJ}{ZWJ}ष", "printable"),
+        (f"क्{ZWJ}ा", "printable"),
+        ("\U0001f468\u200dIra", "printable"),
+        ("Ira\u200d\U0001f468", "printable"),
+        ("\U0001f468\u200c\U0001f469", "printable"),
         ("\ue000", "printable"),
         ("\u0378", "printable"),
         ("\uffff", "printable"),
@@ -165,6 +206,10 @@ def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
         ("\U0001d408ra", "ira"),
         ("\u212b", "å"),
         ("\u0345\u0391", "\u0345\u03b1"),
+        (f"علی{ZWNJ}رضا", "علیرضا"),
+        (f"क्{ZWJ}ष", "क्ष"),
+        (FAMILY, FAMILY.replace("\u200d", "")),
+        ("\u2764\ufe0f", "\u2764"),
     ],
 )
 def test_names_that_differ_in_case_width_or_form_are_the_same(one: str, other: str) -> None:
@@ -278,7 +323,7 @@ def test_escape_names_the_character(text: str, shown: str) -> None:
         "tab\tand\nline feed",
         f"family {FAMILY} of three",
         "می\u200cروند",
-        "क्\u200dष",
+        f"क्{ZWJ}ष",
         "\u2764\ufe0f",
         "no\u00a0break, wide\u3000space",
         "private \ue0b0 use",
@@ -306,4 +351,59 @@ def test_printable_text_is_harmless_and_stays_what_it_is(text: str) -> None:
 @thoroughly
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
 def test_text_is_made_printable_character_by_character(one: str, other: str) -> None:
-    assert printable(one + other) == printable(one) + printable(other)
+    assert printable(f"{one}.{other}") == f"{printable(one)}.{printable(other)}"
+
+
+# -- marks in a row ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("e" + "\u0301" * MAX_MARKS, "e" + "\u0301" * MAX_MARKS),
+        ("e" + "\u0301" * MAX_MARKS + "\u0316x", "e" + "\u0301" * MAX_MARKS + "\\u0316x"),
+        ("\u0301" * (MAX_MARKS + 2), "\u0301" * MAX_MARKS + "\\u0301" * 2),
+        ("a\u200d" * 99, "a\u200d" * 99),
+        ("a" + "\u200d\ufe0f\u034f" * 11, "a" + "\u200d\ufe0f\u034f" * 10 + r"\u200d\ufe0f\u034f"),
+        ("\U0001d165" * 31, "\U0001d165" * 30 + r"\U0001d165"),
+    ],
+)
+def test_marks_beyond_the_thirtieth_are_shown_as_escapes(text: str, shown: str) -> None:
+    assert printable(text) == cap_marks(text, escape=True) == shown
+    assert shown.startswith(cap_marks(text, escape=False).removesuffix("x"))
+
+
+@thoroughly
+@given(st.text(st.sampled_from("e\u0301\u0316\u034f\u200d\ufe0f\n")), st.integers(1, 40))
+def test_no_text_that_is_normalised_has_more_marks_in_a_row(text: str, times: int) -> None:
+    """All that a normal form has to sort (Unicode, 3.11)."""
+    text *= times
+    for safe in (printable(text), cap_marks(text, escape=False), caseless(text), name_key(text)):
+        run = 0
+        for char in safe:
+            run = run + 1 if unicodedata.combining(char) else 0
+            assert run <= MAX_MARKS
+
+
+def test_all_that_a_normal_form_sorts_are_marks() -> None:
+    sorted_ones = [chr(code) for code in range(0x110000) if unicodedata.combining(chr(code))]
+    assert {unicodedata.category(char)[0] for char in sorted_ones} == {"M"}
+
+
+# -- whatever the text is, the work grows with its length and no faster --------------------------
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(TEXTS)
+@example(Grown(("a", "\u0301\u0316"), in_runs=True))
+@example(Grown(("\u0301\u0316\u034f",), in_runs=False))
+def test_what_is_done_with_text_takes_time_with_its_length(grown: Grown) -> None:
+    def work(text: str) -> None:
+        in_line(text)
+        caseless(text)
+        name_key(text)
+        action_of(as_action(text))
+        with contextlib.suppress(UsageError):
+            normalize_name(text)
+
+    assert growth(work, grown, 4000) < 2.5

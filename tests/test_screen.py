@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from chat.limits import MAX_TEXT_BYTES, PASTE_LINES, PENDING_ROWS
-from tests.helpers import key
+from chat.screen import Mentions
+from tests.helpers import FakeClock, key
 from tests.processes import CHAT, ROOT, NameServer, Piped, Stage, await_condition, environment
 from tests.terminals import PLAIN, TITLE, Look, Window, client_command
 
@@ -393,6 +394,7 @@ def test_narrowest_window_stands(room: Room) -> None:
     ira.type("x")
     ira.resize(60, 24)
     ira.type("yz")
+    ira.await_rows("> xyz|")
     room.zoe.type("Ho")
     ira.await_rows("Zoe: Ho", "> xyz|")
 
@@ -1380,13 +1382,60 @@ def test_mention_is_bold_rings_and_counts_in_the_title(room: Room) -> None:
     room.zoe.type("Irate, are we?", "Ira")
     ira.await_rows("Zoe: Irate, are we?", "Zoe: Ira", "> |")
     assert ira.look("Irate, are we?") == PLAIN
-    assert (ira.title, ira.bells) == ("(2) chat: Ira", 2)
+    assert ira.title == "(2) chat: Ira"
     ira.type("x")
     ira.await_rows("> x|")
     assert ira.title == TITLE
     room.zoe.type("Ira?")
     ira.await_rows("Zoe: Ira?", "> x|")
     assert ira.title == "(1) chat: Ira"
+
+
+def test_many_mentions_ring_once_a_second_and_change_the_title_once_a_turn() -> None:
+    clock = FakeClock()
+    mentions = Mentions(clock, has_title=True)
+
+    def hear(count: int, *, bell: bool = True) -> bytes:
+        for _ in range(count):
+            mentions.add()
+        return mentions.tell(lambda number: b"%d" % number, bell=bell)
+
+    assert hear(0) == b""
+    assert hear(2000) == b"\a\x1b[22;2t\x1b]2;2000\a"
+    assert hear(0) == b""
+    clock.advance(0.9)
+    assert hear(1) == b"\x1b]2;2001\a"
+    clock.advance(0.1)
+    assert hear(1) == b"\a\x1b]2;2002\a"
+    assert mentions.forget() == b"\x1b[23;2t"
+    assert mentions.forget() == b""
+    clock.advance(1.0)
+    assert hear(1, bell=False) == b"\x1b[22;2t\x1b]2;1\a"
+
+
+def test_message_of_very_many_rows_is_folded_until_it_is_asked_for(room: Room) -> None:
+    ira = room.ira(rows=100)
+    other = room.start(name="Ana")
+    other.await_rows("> |")
+    lines = [str(number) for number in range(60)]
+    other.paste("\n".join(lines))
+    other.key("Enter")
+    other.enter("y")
+    fold = "[+] 40 more lines of this; /more 1 shows the whole."
+    for window in (ira, other):
+        window.await_rows("Ana: 0", *(f"    {line}" for line in lines[1:20]), fold, "> |")
+    assert ira.look(fold) == DIM
+    ira.enter("/more")
+    ira.await_rows(fold, "Ana: 0", *(f"    {line}" for line in lines[1:]), "> |")
+
+
+@pytest.mark.parametrize("blanks", ["\t", " ", "\u00a0", "\u0301\u0316"])
+def test_message_that_is_dear_to_break_holds_up_nothing(room: Room, blanks: str) -> None:
+    ira = room.ira()
+    room.zoe.type("a" + blanks * (16_000 // len(blanks.encode())), "Hi")
+    ira.await_screen("Zoe: Hi")
+    ira.type("x")
+    ira.await_rows("Zoe: Hi", "> x|")
 
 
 def test_title_is_given_back_at_the_end(room: Room) -> None:
