@@ -2,6 +2,7 @@
 
     ChatError                  whatever this program says in one line instead of a traceback
     ├── UsageError             the user asked for something that cannot be
+    │   └── CommandError       a line was to be a command, and is none
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
     │   └── OpenError          something sealed does not open; never says more than that
     ├── RefusedError           the server does not let us in, or puts us out
@@ -72,6 +73,10 @@ class UsageError(ChatError):
     """The user asked for something that cannot be."""
 
     exit_status = 2
+
+
+class CommandError(UsageError):
+    """A line was to be a command, and is none."""
 
 
 class ProtocolError(ChatError):
