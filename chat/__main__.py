@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from chat.arguments import parser
+from chat.arguments import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import ChatError, EditorMissingError, IdentityError
 from chat.folders import config_folder, state_folder
 from chat.limits import (
@@ -23,6 +23,7 @@ from chat.limits import (
     MAX_HANDSHAKES,
     MAX_MEMBERS,
     PATIENCE_SECONDS,
+    READ_BYTES,
     SPARE_DESCRIPTORS,
 )
 from chat.reactor import Reactor
@@ -38,6 +39,31 @@ FAILED = 1
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `chat` with these arguments (default: the process's own) and return the exit status."""
+    try:
+        status = _run(arguments)
+    except SystemExit as exit_:
+        # This is how argparse ends.
+        status = exit_.code if isinstance(exit_.code, int) else 0
+    return _flushed(sys.stdout, _flushed(sys.stderr, status))
+
+
+def _flushed(stream: TextIO | None, status: int) -> int:
+    """Write what waits in a standard stream. When that fails, so have we, if we had not yet; and
+    Python, which would try once more at the exit and end with a status of its own, need not."""
+    if stream is None:
+        return status
+    try:
+        stream.flush()
+    except OSError:
+        with suppress(OSError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+        return status or FAILED
+    return status
+
+
+def _run(arguments: list[str] | None) -> int:
     options = parser().parse_args(arguments)
     _occupy_standard_descriptors()
     try:
@@ -53,10 +79,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(text: str, hint: str, status: int) -> int:
-    if sys.stderr is not None:
-        print(f"chat: error: {text}", file=sys.stderr)
-        if hint:
-            print(f"chat: hint: {hint}", file=sys.stderr)
+    lines = [f"chat: error: {text}"]
+    if hint:
+        lines.append(f"chat: hint: {hint}")
+    with closing(Reactor()) as reactor:
+        # It may be that nobody reads, or that the terminal is gone: the status tells, too.
+        errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
+        errors.write("\n".join(lines))
+        errors.drain(FAREWELL_SECONDS)
     return status
 
 
@@ -65,6 +95,9 @@ def _require_cryptodome() -> None:
         if not hasattr(import_module("Cryptodome.Protocol.DH"), "import_x25519_public_key"):
             raise ImportError
     except ImportError as exc:
+        if exc.name in ("ctypes", "_ctypes"):
+            text = "this Python has no ctypes, which the package pycryptodomex needs"
+            raise ChatError(text, "take another Python, such as the system's") from exc
         raise ChatError(
             "the package pycryptodomex (3.21 or newer) is not installed",
             f"{sys.executable} -m pip install 'pycryptodomex>=3.21'",
@@ -77,6 +110,7 @@ def _require_cryptodome() -> None:
 def _serve(options: argparse.Namespace) -> None:
     from chat import transcript
     from chat.console import Console
+    from chat.localtime import look_again
     from chat.server import Server
     from chat.sockets import listen
 
@@ -86,12 +120,12 @@ def _serve(options: argparse.Namespace) -> None:
 
         def announce() -> None:
             output.write(transcript.MAKING_KEY)
-            output.drain(FAREWELL_SECONDS)
 
         key = _load_key(options, announce)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
         server = Server(reactor, listener, key, console, options.grace, options.rate)
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
+        reactor.on_signals([signal.SIGCONT], look_again)
         host, port = listener.getsockname()[:2]
         console.show(*transcript.running(host, port, key.public.fingerprint))
         console.obey(server)
@@ -107,30 +141,47 @@ def _join(options: argparse.Namespace) -> None:
 def _send(options: argparse.Namespace) -> None:
     from chat.lines import SingleView
 
+    text = _read_text() if options.text == STANDARD_INPUT else options.text
     with closing(Reactor()) as reactor:
-        _converse(options, reactor, SingleView(reactor, options.text))
+        _converse(options, reactor, SingleView(reactor, text))
+
+
+def _read_text() -> str:
+    """The message on standard input, before anybody is told that we are there."""
+    source = _descriptor_of(sys.stdin)
+    data = b""
+    # More than this is too long whatever it is, and need not come to an end.
+    while source is not None and len(data) <= MAX_INPUT_BYTES:
+        more = os.read(source, READ_BYTES)
+        if not more:
+            break
+        data += more
+    return message_of(data)
 
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     """The conversation as it fits to where it is shown and typed."""
     from chat import style, transcript
     from chat.lines import LineView
+    from chat.localtime import look_again
 
     source = _descriptor_of(sys.stdin)
     output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
     colours = style.choose_colours(options.color, os.environ, output.is_terminal)
     time_format = transcript.TIME_FORMAT if options.time is None else options.time
     painter = style.Painter(options.name, colours, time_format)
+    reactor.on_signals([signal.SIGCONT], look_again)
+    errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
     if options.json:
         from chat.jsonlines import JsonView
 
-        return JsonView(reactor, source, output, painter)
+        return JsonView(reactor, source, output, painter, errors)
     if source is not None and _is_terminal(source) and output.is_terminal:
         try:
             return _screen(options, reactor, source, output, painter)
         except EditorMissingError as error:
-            output.write(transcript.no_editing(str(error)))
-    return LineView(reactor, source, output, painter)
+            output.write(transcript.no_editing(error.advice))
+    return LineView(reactor, source, output, painter, errors)
 
 
 def _screen(
@@ -144,8 +195,13 @@ def _screen(
     if term == "dumb":
         raise EditorMissingError("the terminal is a dumb one")
     from chat.history import History
-    from chat.screen import TITLED, Screen
 
+    try:
+        from chat.screen import TITLED, Screen
+    except (ImportError, AttributeError, OSError) as error:
+        # Not every Python is built with all of its own modules.
+        text = f"this Python lacks something ({error})"
+        raise EditorMissingError(text, "one with ctypes and readline can do more") from error
     history = None
     # Who has no home has no history either.
     with suppress(IdentityError):

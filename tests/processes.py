@@ -79,6 +79,10 @@ class Result(NamedTuple):
     err: str
 
 
+def _unread(pipe: IO[bytes]) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 class Piped:
     """A process with pipes for its standard streams, or with what it is given."""
 
@@ -155,8 +159,17 @@ class Piped:
     def unread_input(self) -> int:
         """How many bytes of its standard input it has not read."""
         assert self.popen.stdin is not None
-        answer = fcntl.ioctl(self.popen.stdin, termios.FIONREAD, bytes(4))
-        return int.from_bytes(answer, sys.byteorder)
+        return _unread(self.popen.stdin)
+
+    def unread_output(self) -> int:
+        """How many bytes of its standard output we have not read."""
+        assert self.popen.stdout is not None
+        return _unread(self.popen.stdout)
+
+    def shrink_output(self) -> int:
+        """Read nothing more, and let its standard output hold little; how many bytes that is."""
+        assert self.popen.stdout is not None
+        return fcntl.fcntl(self.popen.stdout, fcntl.F_SETPIPE_SZ, 1)
 
     def stop_reading(self) -> None:
         """Close our end of its standard output."""

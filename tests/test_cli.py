@@ -92,6 +92,17 @@ def test_missing_package_is_told_with_the_remedy(
     )
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["send", "--help"]])
+def test_help_that_cannot_be_shown_is_a_failure(stage: Stage, arguments: list[str]) -> None:
+    """Python would end with status 120, and a complaint of its own."""
+    assert stage.start(*arguments, redirect=">/dev/full").end() == (1, "", "")
+
+
+@pytest.mark.parametrize("redirect", ["2>/dev/full", ">/dev/full 2>&1"])
+def test_misuse_that_cannot_be_told_is_still_misuse(stage: Stage, redirect: str) -> None:
+    assert stage.start("server", "--port", "x", redirect=redirect).end() == (2, "", "")
+
+
 def test_help_needs_no_package(stage: Stage) -> None:
     command = [sys.executable, "-c", BLOCKING.format("Cryptodome"), "--help"]
     status, out, err = stage.run(command).end()
@@ -157,14 +168,14 @@ def test_error_without_a_standard_error_still_has_its_status(stage: Stage) -> No
 
 
 def test_what_the_system_refuses_is_told_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(_options: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setitem(_PROGRAMS, "server", refuse)
     assert main(["server"]) == 1
-    assert capsys.readouterr() == ("", "chat: error: too many open files\n")
+    assert capfd.readouterr() == ("", "chat: error: too many open files\n")
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of others cannot be seen here")
