@@ -12,7 +12,6 @@ from chat.happenings import Full, Happening, Leaving, Said, Warned
 from chat.limits import (
     CONSOLE_LINE_BYTES,
     CONSOLE_QUEUE_BYTES,
-    FAREWELL_SECONDS,
     MAX_TEXT_BYTES,
 )
 from chat.reactor import Reactor
@@ -98,7 +97,8 @@ class LineView:
     def close(self) -> None:
         self.output.drain()
         if self._errors is not None:
-            self._errors.drain(FAREWELL_SECONDS)
+            self._errors.hurry()
+            self._errors.drain()
 
     def _on_line(self, line: str) -> None:
         if line == "EXIT":

@@ -282,7 +282,8 @@ class LineOutput:
 
     def hurry(self) -> None:
         """From now on `drain` waits no longer than a moment in all."""
-        self._give_up_at = time.monotonic() + FAREWELL_SECONDS
+        if self._give_up_at is None:
+            self._give_up_at = time.monotonic() + FAREWELL_SECONDS
 
     def _flush(self) -> None:
         if self._waiting:

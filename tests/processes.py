@@ -11,6 +11,7 @@ import re
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import termios
@@ -69,6 +70,12 @@ def without_times(text: str) -> str:
     return re.sub(
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} ", "<time> ", text, flags=re.M
     )
+
+
+def zone_file(seconds: int) -> bytes:
+    """A file of the zone database (RFC 8536, version 1): this far ahead of UTC, always."""
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    return b"TZif" + bytes(16) + counts + struct.pack(">lbb", seconds, 0, 0) + b"ZZZ\0"
 
 
 class Result(NamedTuple):
