@@ -62,7 +62,7 @@ class LineInput:
         self.paused = True
         self.ended = descriptor is None
         """Whether there is nothing more to be read."""
-        self._endless = endless and descriptor is not None and _can_be_opened_again(descriptor)
+        self._endless = endless
         self._stopped = False
         self.started = False
         self.is_terminal = descriptor is not None and os.isatty(descriptor)
@@ -152,8 +152,7 @@ class LineInput:
             self._lines.append((len(self._rest) + self._cut_bytes, self._rest))
             self._rest, self._cut_bytes = b"", 0
         assert self._descriptor is not None
-        # A terminal that has hung up is none any more.
-        if self._endless and (os.isatty(self._descriptor) or not self.is_terminal):
+        if self._endless and _can_be_opened_again(self._descriptor):
             self._deliver()
             self._watch_again_in(NEXT_WRITER_SECONDS)
             return False
@@ -187,6 +186,7 @@ def _nothing() -> None:
 def _can_be_opened_again(descriptor: int) -> bool:
     """Whether another can begin to write there when all have closed it."""
     try:
+        # A terminal that has hung up is none any more.
         if os.isatty(descriptor):
             return True
         status = os.fstat(descriptor)
