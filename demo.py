@@ -195,9 +195,9 @@ def converse(reactor: Reactor, actors: list[Actor]) -> None:
     zoe.ends()
     server.shows(f"{ZOE} left the server.")
     li.shows(f"{ZOE} left the server.")
-    server.types("TERMINATE")
-    li.shows("The server has shut down.")
+    li.types("EXIT")
     li.ends()
+    server.types("TERMINATE")
     server.shows("Server is shut down")
     server.ends()
 

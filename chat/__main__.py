@@ -15,13 +15,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from chat.arguments import parser
+from chat.arguments import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import ChatError, EditorMissingError, IdentityError
 from chat.folders import config_folder, state_folder
 from chat.limits import (
     FAREWELL_SECONDS,
     MAX_MEMBERS,
     PATIENCE_SECONDS,
+    READ_BYTES,
     SPARE_DESCRIPTORS,
 )
 from chat.reactor import Reactor
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 FAILED = 1
 MISUSED = 2
+
+NO_UNIX = "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
 
 _PACKAGE = "'pycryptodomex>=3.21'"
 
@@ -58,8 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if not _is_unix():
+        # Nothing else of this program is sure to work here, not even its own output.
+        print(f"chat: error: {NO_UNIX}", file=sys.stderr)
+        return FAILED
     try:
-        _require_unix()
         _require_cryptodome()
         _PROGRAMS[options.role](options)
     except ChatError as error:
@@ -72,11 +78,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(text: str, hint: str, status: int) -> int:
-    # Whoever cannot be told reads the status.
-    with suppress(OSError):
-        print(f"chat: error: {text}", file=sys.stderr)
-        if hint:
-            print(f"chat: hint: {hint}", file=sys.stderr)
+    lines = [f"chat: error: {text}"]
+    if hint:
+        lines.append(f"chat: hint: {hint}")
+    with closing(Reactor()) as reactor:
+        # It may be that nobody reads, or that the terminal is gone: the status tells, too.
+        errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
+        errors.write("\n".join(lines))
+        errors.drain(FAREWELL_SECONDS)
     return status
 
 
@@ -95,14 +104,13 @@ def _give_up(stream: TextIO | None) -> bool:
     return True
 
 
-def _require_unix() -> None:
+def _is_unix() -> bool:
     try:
         for module in ("fcntl", "resource", "termios"):
             import_module(module)
-    except ImportError as exc:
-        raise ChatError(
-            "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
-        ) from exc
+    except ImportError:
+        return False
+    return True
 
 
 def _require_cryptodome() -> None:
@@ -110,6 +118,9 @@ def _require_cryptodome() -> None:
         if not hasattr(import_module("Cryptodome.Protocol.DH"), "import_x25519_public_key"):
             raise ImportError
     except ImportError as exc:
+        if exc.name in ("ctypes", "_ctypes"):
+            text = "this Python has no ctypes, which the package pycryptodomex needs"
+            raise ChatError(text, "take another Python, such as the system's") from exc
         raise ChatError(
             "the package pycryptodomex (3.21 or newer) is not installed", _how_to_install()
         ) from exc
@@ -132,6 +143,7 @@ def _how_to_install() -> str:
 def _serve(options: argparse.Namespace) -> None:
     from chat import transcript
     from chat.console import Console
+    from chat.localtime import look_again
     from chat.server import Server
     from chat.sockets import listen, own_host, reachable_at
 
@@ -144,7 +156,6 @@ def _serve(options: argparse.Namespace) -> None:
 
         def announce() -> None:
             output.write(transcript.MAKING_KEY)
-            output.drain(FAREWELL_SECONDS)
 
         key = _load_key(options, announce)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
@@ -160,6 +171,7 @@ def _serve(options: argparse.Namespace) -> None:
         )
         reactor.on_fault = server.on_fault
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
+        reactor.on_signals([signal.SIGCONT], look_again)
         hosts = [own_host(listener) for listener in listeners]
         port = listeners[0].getsockname()[1]
         fingerprint = key.public.fingerprint
@@ -181,14 +193,29 @@ def _join(options: argparse.Namespace) -> None:
 def _send(options: argparse.Namespace) -> None:
     from chat.lines import SingleView
 
+    text = _read_text() if options.text == STANDARD_INPUT else options.text
     with closing(Reactor()) as reactor:
-        _converse(options, reactor, SingleView(reactor, options.text))
+        _converse(options, reactor, SingleView(reactor, text))
+
+
+def _read_text() -> str:
+    """The message on standard input, before anybody is told that we are there."""
+    source = _descriptor_of(sys.stdin)
+    data = b""
+    # More than this is too long whatever it is, and need not come to an end.
+    while source is not None and len(data) <= MAX_INPUT_BYTES:
+        more = os.read(source, READ_BYTES)
+        if not more:
+            break
+        data += more
+    return message_of(data)
 
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     """The conversation as it fits to where it is shown and typed."""
     from chat import style, transcript
     from chat.lines import LineView
+    from chat.localtime import look_again
 
     source = _descriptor_of(sys.stdin)
     output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
@@ -196,16 +223,18 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     time_format = transcript.TIME_FORMAT if options.time is None else options.time
     is_dumb = os.environ.get("TERM", "dumb") == "dumb"
     painter = style.Painter(options.name, colours, time_format, _encoding(), is_dumb=is_dumb)
+    reactor.on_signals([signal.SIGCONT], look_again)
+    errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
     if options.json:
         from chat.jsonlines import JsonView
 
-        return JsonView(reactor, source, output, painter)
+        return JsonView(reactor, source, output, painter, errors)
     if source is not None and _is_terminal(source) and output.is_terminal:
         try:
             return _screen(options, reactor, source, output, painter)
         except EditorMissingError as error:
-            output.write(transcript.no_editing(str(error)))
-    return LineView(reactor, source, output, painter)
+            output.write(transcript.no_editing(error.advice))
+    return LineView(reactor, source, output, painter, errors)
 
 
 def _screen(
@@ -219,8 +248,13 @@ def _screen(
     if term == "dumb":
         raise EditorMissingError("the terminal is a dumb one")
     from chat.history import History
-    from chat.screen import TITLED, Screen
 
+    try:
+        from chat.screen import TITLED, Screen
+    except (ImportError, AttributeError, OSError) as error:
+        # Not every Python is built with all of its own modules.
+        text = f"this Python lacks something ({error})"
+        raise EditorMissingError(text, "one with ctypes and readline can do more") from error
     history = None
     # Who has no home has no history either.
     with suppress(IdentityError):

@@ -23,6 +23,15 @@ from chat.limits import (
 )
 from chat.names import normalize_name
 
+STANDARD_INPUT = "-"
+"""The TEXT of `send` that stands for what standard input has."""
+
+MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
+"""Standard input that is longer than this is no message, be each of its characters a line end."""
+
+_TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
+_NO_TEXT = "a message is text, and this is not UTF-8"
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line as argparse knows it."""
@@ -41,7 +50,10 @@ def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "server", help="run a room", description="Run a room. Type HELP at its console."
     )
     server.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+        "--host",
+        type=_host,
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s)",
     )
     server.add_argument(
         "-p",
@@ -113,9 +125,11 @@ def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "send",
         help="send one message",
         description="Send one message, and end when it is acknowledged.",
+        epilog="The arguments of a process can be read by everybody on this machine: what they "
+        "should not see is for standard input. A message that begins with a dash stands after --.",
     )
     _add_destination(send)
-    send.add_argument("text", type=_text, help="the message")
+    send.add_argument("text", type=_text, help="the message; - is what standard input has")
 
 
 def _add_forget(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -129,7 +143,7 @@ def _add_forget(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _add_address(role: argparse.ArgumentParser) -> None:
-    role.add_argument("host", help="where the server runs")
+    role.add_argument("host", type=_host, help="where the server runs")
     role.add_argument("port", type=_port, help="its port")
 
 
@@ -202,12 +216,46 @@ def _name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _text(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("a message has at least one character")
-    if len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
-        raise argparse.ArgumentTypeError(f"a message has at most {MAX_TEXT_BYTES} bytes")
+def _host(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError("a host is text, and this is not UTF-8") from error
     return text
+
+
+def _text(text: str) -> str:
+    try:
+        return _checked(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def message_of(data: bytes) -> str:
+    """The message that standard input has, without the end of its last line.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if len(data) > MAX_INPUT_BYTES:
+        raise UsageError(_TOO_LONG)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise UsageError(_NO_TEXT) from exc
+    return _checked(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n"))
+
+
+def _checked(message: str) -> str:
+    if not message:
+        raise UsageError("a message has at least one character")
+    try:
+        size = len(message.encode())
+    except UnicodeEncodeError as exc:
+        raise UsageError(_NO_TEXT) from exc
+    if size > MAX_TEXT_BYTES:
+        raise UsageError(_TOO_LONG)
+    return message
 
 
 def _number(text: str) -> float:
@@ -224,6 +272,7 @@ def _count(text: str) -> int:
 
 def _time_format(text: str) -> str:
     try:
+        text.encode()
         time.strftime(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError("a format is as for strftime, as in %H:%M") from error

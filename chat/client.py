@@ -103,6 +103,7 @@ class Client:
         view.open(self)
         view.output.on_drained = self._on_drained
         view.output.on_broken = self._on_broken
+        view.output.on_stuck = self._on_stuck
         self._session: ClientSession | None = None
         self._transport: Transport | None = None
         self._timer: Timer | None = None
@@ -115,6 +116,8 @@ class Client:
         self._muted = False
         self._server_fingerprint = ""
         self._leaving = False
+        self._asked_to_leave = False
+        self._room_closed = False
         self._over = False
         self._error: ChatError | None = None
         reactor.before_wait(self._before_wait)
@@ -128,19 +131,33 @@ class Client:
         self._dial()
         if not self._over:
             self._reactor.run()
-        # Should nobody read what is left to show, a signal still ends us.
+        # Should nobody read what is left to show, a signal still ends us: this one, or the next.
         self._reactor.give_back_signals()
-        missing = self._participant.unacknowledged + self._view.not_sent
-        if self._participant.entered and not self._leaving:
-            missing += self._view.count_undelivered()
+        if self._asked_to_leave:
+            self._view.output.hurry()
+        missing = self._what_is_missing()
         self._view.close()
-        if missing:
-            text = transcript.not_acknowledged(missing)
+        for text in missing:
             if self._error is None:
-                raise UnacknowledgedError(text)
-            self._error.add(text)
+                self._error = UnacknowledgedError(text)
+            else:
+                self._error.add(text)
         if self._error is not None:
             raise self._error
+
+    def _what_is_missing(self) -> list[str]:
+        """What was to be sent, or to come, and was not."""
+        view, missing = self._view, []
+        undelivered = 0
+        if self._participant.entered and not self._leaving:
+            undelivered = view.count_undelivered()
+            if self._room_closed and (undelivered or view.unfinished):
+                missing.append(transcript.closed_before_the_end(undelivered))
+        if messages := self._participant.unacknowledged + undelivered + view.not_sent:
+            missing.append(transcript.not_acknowledged(messages))
+        if view.not_commands:
+            missing.append(transcript.not_commands(view.not_commands))
+        return missing
 
     # -- what the view can ask
 
@@ -190,6 +207,10 @@ class Client:
             self._leaving = True
 
     def leave(self) -> None:
+        self._asked_to_leave = True
+        if self._over or not self._participant.entered:
+            self._break_off()
+            return
         again, self._leaving = self._leaving, True
         if again or not self._participant.present:
             self._say_goodbye()
@@ -353,6 +374,7 @@ class Client:
             # In the handshake nobody vouches for what is said: anybody can forge a refusal.
             self._lose(_failure(end))
         elif end.by_peer and end.reason is Reason.CLOSING and self._participant.entered:
+            self._room_closed = True
             self._end(None)
         elif end.by_peer and end.reason in REFUSALS:
             self._end(RefusedError(end.reason, in_line(end.text), _HINTS.get(end.reason, "")))
@@ -363,6 +385,16 @@ class Client:
             if not self._established and not error.hint:
                 error.hint = "is it a chat server that listens there?"
             self._end(error)
+
+    def _break_off(self) -> None:
+        """End at once: before one is in, or when it is over already and the rest is slow to leave.
+        Only a server that may have let us in is told, since it would keep our place otherwise."""
+        waits = self._established and not self._over
+        if waits and self._session is not None:
+            self._session.close(Reason.LEFT)
+        self._end(ChatError("interrupted"))
+        if self._transport is not None and not waits:
+            self._transport.close()
 
     def _say_goodbye(self) -> None:
         if self._session is not None:
@@ -448,9 +480,21 @@ class Client:
             self._transport.resume_reading()
 
     def _on_broken(self) -> None:
+        self._end_unread("nobody reads what is shown")
+
+    def _on_stuck(self, reason: str) -> None:
+        # Text must not be lost, and whoever waits for room on a disk loses the place in the room.
+        self._end_unread(f"what is shown cannot be written: {reason}")
+
+    def _end_unread(self, why: str) -> None:
+        error = TransportError(why)
+        if self._over:
+            # What is shown last is lost as well.
+            self._error = self._error or error
+            return
         if self._session is not None:
             self._session.close(Reason.LEFT)
-        self._end(TransportError("nobody reads what is shown"))
+        self._end(error)
 
 
 def _failure(end: Ended) -> TransportError:

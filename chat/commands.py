@@ -3,6 +3,7 @@
 Scripts do not come here: what they send is sent as it is.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
@@ -25,6 +26,10 @@ _HELP = {
     "/exit": ("", "leave (also EXIT, Ctrl-D)"),
     "/quit": ("", "leave"),
 }
+
+
+_PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
+"""How a text can begin with a slash and be no command: no command has another one in its word."""
 
 
 class Commands:
@@ -60,22 +65,34 @@ class Commands:
             "/quit": lambda _: conversation.leave(),
         }
 
-    def message_of(self, line: str) -> str | None:
-        """The message that the line is, or makes; None if it is none."""
+    def message_of(self, line: str, *, pasted: bool = False) -> str | None:
+        """The message that the line is, or makes; None if it is none. What was pasted is one as it
+        is, whatever it begins with."""
         word, _, argument = line.partition(" ")
+        if not line.strip():
+            return None
+        if pasted or _PATH_OR_COMMENT.match(line):
+            return line
         if line.startswith("//"):
             return line[1:]
         if word.lower() == "/me" and argument.strip():
             return as_action(argument.strip())
-        return None if line.startswith("/") or line == "EXIT" or not line.strip() else line
+        return None if line.startswith("/") or line == "EXIT" else line
 
-    def take(self, line: str) -> None:
+    def typed(self, text: str) -> str:
+        """The line that says this text when it is typed, or called back; empty if there is none."""
+        for line in (text, "/" + text):
+            if self.message_of(line) == text:
+                return line
+        return ""
+
+    def take(self, line: str, *, pasted: bool = False) -> None:
         """Send the line, or obey it.
 
         Raises:
             UsageError: it is too long to be sent.
         """
-        message = self.message_of(line)
+        message = self.message_of(line, pasted=pasted)
         if message is not None:
             self._conversation.say(message)
         elif line == "EXIT":

@@ -93,7 +93,7 @@ class Console:
     def __init__(self, reactor: Reactor, source: int | None, output: LineOutput) -> None:
         self._reactor = reactor
         self._output = output
-        self._input = LineInput(reactor, source, self._on_line, lambda: None)
+        self._input = LineInput(reactor, source, self._on_line, lambda: None, endless=True)
         self._server: Operated | None = None
         self._started_at = reactor.clock()
         self._dropped = 0
@@ -117,7 +117,8 @@ class Console:
         self._input.start()
 
     def show(self, *lines: str) -> None:
-        """Show lines, unless so many wait already that nobody can be reading."""
+        """Show lines, unless so many wait already that nobody can be reading, or the disk is full
+        on which they are kept."""
         for line in lines:
             if self._output.queued_bytes > CONSOLE_QUEUE_BYTES:
                 self._dropped += 1

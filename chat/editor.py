@@ -1,21 +1,24 @@
 """One line of input that a person edits: GNU readline, through its callback interface.
 
-Python's `readline` module brings the library with it, and `ctypes` reaches the functions that are
-made for programs with an event loop of their own (The GNU Readline Library, 2.4.12, Alternate
-Interface). What readline draws goes into memory, so that the loop never waits for the terminal, and
-so that it can be drawn over and again. What the lines mean is not known here.
+Python's `readline` module brings the library with it, or the package `gnureadline` does, and
+`ctypes` reaches the functions that are made for programs with an event loop of their own (The GNU
+Readline Library, 2.4.12, Alternate Interface). What readline draws goes into memory, so that the
+loop never waits for the terminal, and so that it can be drawn over and again. What the lines mean
+is not known here.
 """
 
 import ctypes
 import os
-import readline
+import re
 import sys
 import termios
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from itertools import count
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from chat.errors import EditorMissingError
 from chat.terminal import can_be_read
@@ -43,8 +46,34 @@ _SETTINGS = {
 }
 
 
+_MODULES = ("readline", "gnureadline")
+"""Where the library is, if it is GNU's. The second is a package for those whose Python lacks it."""
+
+_TERMINFO_DIRS = ":/etc/terminfo:/lib/terminfo:/usr/share/terminfo"
+"""Where systems describe their terminals: that package brings a library which knows one place."""
+
+_HINT = "pip install gnureadline brings one"
+
+_VARIABLES = (
+    "rl_outstream",
+    "rl_readline_state",
+    "rl_point",
+    "rl_end",
+    "rl_catch_signals",
+    "rl_catch_sigwinch",
+    "rl_sort_completion_matches",
+)
+
 _ASKING = 0x80 | 0x100 | 0x400
 """States of readline in which the prompt is its own (RL_STATE_ISEARCH, _NSEARCH, _NUMERICARG)."""
+
+
+class Line(NamedTuple):
+    """A line that was ended."""
+
+    text: str
+    pasted: bool = False
+    """Whether it begins with what was pasted."""
 
 
 class LineEditor:
@@ -54,22 +83,31 @@ class LineEditor:
     input can be read. Methods that change the picture return what is to be written to the terminal.
     """
 
-    def __init__(self, completer: Completer) -> None:
-        """Raises EditorMissingError: this Python has no GNU readline, or an old one."""
+    def __init__(
+        self, completer: Completer, typed: Callable[[str], str] = lambda pasted: pasted
+    ) -> None:
+        """`typed`: what to call back, as if it had been typed, of a line that was pasted.
+
+        Raises:
+            EditorMissingError: this Python has no GNU readline, or an old one.
+        """
         self._completer = completer
+        self._typed = typed
         self._matches: Sequence[str] = ()
         self._running = False
         self._hidden = False
         self._prompt = b""
         self._has_prompt = True
         self._settings: list[Any] | None = None
-        self._submitted: list[str] = []
+        self._submitted: list[Line] = []
         self._pasted: bytearray | None = None
+        self._first_paste: _FirstPaste | None = None
         self.remembers = True
         """Whether lines that are ended can be called back."""
         self.ended = False
         """Whether the person has ended the input (Ctrl-D)."""
-        self._lib = _load()
+        self._is_pasted = False
+        self._readline, self._lib = _load()
         self._picture = _Picture(self._lib)
         self._on_line = _LineHandler(self._ended_by)
         # Readline holds pointers to these, of which Python knows nothing.
@@ -79,6 +117,7 @@ class LineEditor:
     def _configure(self) -> None:
         lib = self._lib
         ctypes.c_void_p.in_dll(lib, "rl_outstream").value = self._picture.stream
+        readline = self._readline
         # Python has bound the key to "insert"; the person's own file has the last word.
         readline.parse_and_bind("tab: menu-complete")
         with suppress(OSError):
@@ -218,15 +257,17 @@ class LineEditor:
 
     @property
     def _buffer(self) -> bytes:
-        return os.fsencode(readline.get_line_buffer())
+        return os.fsencode(self._readline.get_line_buffer())
 
-    def read(self) -> tuple[bytes, list[str]]:
+    def read(self) -> tuple[bytes, list[Line]]:
         """Take a key from standard input. Returns also the line, if that was its end; a key can
         stand for several."""
         if self._pasted is None:
             self._lib.rl_callback_read_char()
         else:
             self._read_paste(self._pasted)
+        if not self._number("rl_end").value:
+            self._first_paste = None
         submitted, self._submitted = self._submitted, []
         return self._picture.take(), submitted
 
@@ -241,21 +282,44 @@ class LineEditor:
             pasted += byte
             if not byte or pasted.endswith(_PASTE_ENDS):
                 self._pasted = None
-                text = bytes(pasted.removesuffix(_PASTE_ENDS)).replace(b"\r", b"\n")
-                self._lib.rl_insert_text(text.replace(b"\0", b""))
-                self._lib.rl_redisplay()
+                text = bytes(pasted.removesuffix(_PASTE_ENDS)).replace(b"\0", b"")
+                self._insert(text.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
 
-    def put(self, text: str) -> None:
+    def _insert(self, pasted: bytes) -> None:
+        if pasted and self._number("rl_point").value == 0:
+            self._note_paste(_decoded(pasted))
+        self._lib.rl_insert_text(pasted)
+        self._lib.rl_redisplay()
+
+    def _note_paste(self, text: str) -> None:
+        first_word = re.match(r"\s*\S*", text)
+        assert first_word is not None
+        self._first_paste = _FirstPaste(first_word[0], self._lib.where_history())
+
+    def _begins_with_paste(self, line: str) -> bool:
+        """Whether the line that is ended begins with what was pasted, and not with what was put in
+        its place since."""
+        paste = self._first_paste
+        return (
+            paste is not None
+            and line.startswith(paste.first_word)
+            and paste.history_position == self._lib.where_history()
+        )
+
+    def put(self, line: Line) -> None:
         """Replace the line, which must not be visible."""
-        self._lib.rl_replace_line(_encoded(text), 1)
+        self._lib.rl_replace_line(_encoded(line.text), 1)
         self._number("rl_point").value = self._number("rl_end").value
+        self._first_paste = None
+        if line.pasted:
+            self._note_paste(line.text)
 
     def clear(self) -> None:
         """Give up the line, and a search or whatever else was going on; it must not be visible."""
         self._pasted = None
         self._lib.rl_free_line_state()
         self._lib.rl_callback_sigcleanup()
-        self.put("")
+        self.put(Line(""))
         self._lib.using_history()
         self._has_prompt = False
         # It has moved the cursor within a line that is not there.
@@ -267,6 +331,7 @@ class LineEditor:
 
     def _on_ending(self, ending: Callable[[int, int], int], times: int, key: int) -> int:
         """In place of a command that ends the line: it is taken from the screen, not left there."""
+        self._is_pasted = self._begins_with_paste(self.text)
         self._lib.rl_clear_visible_line()
         erased = self._picture.take()
         status = ending(times, key)
@@ -281,16 +346,18 @@ class LineEditor:
             # At the end readline goes to another row.
             self._picture.put(self._picture.take().replace(b"\n", b""))
         else:
-            text = ctypes.string_at(line)
+            text = _decoded(ctypes.string_at(line))
             self._lib.free(line)
-            self._submitted.append(_decoded(text))
-            if text and self.remembers:
+            self._submitted.append(Line(text, self._is_pasted))
+            remembered = self._typed(text) if self._is_pasted else text
+            self._is_pasted, self._first_paste = False, None
+            if remembered and self.remembers:
                 # Here and not later: operate-and-get-next goes on from it.
-                self._lib.add_history(text)
+                self.remember(remembered)
 
     def _complete(self, word: str, state: int) -> str | None:
         if state == 0:
-            before = self.text[: readline.get_endidx()]
+            before = self.text[: self._readline.get_endidx()]
             self._matches = self._completer(before, len(before) - len(word))
         return self._matches[state] if state < len(self._matches) else None
 
@@ -303,6 +370,13 @@ def _encoded(line: str) -> bytes:
 def _decoded(line: bytes) -> str:
     """What the person has typed, without what is no character."""
     return line.decode(sys.getfilesystemencoding(), errors="replace")
+
+
+class _FirstPaste(NamedTuple):
+    """A paste that was put at the beginning of the line."""
+
+    first_word: str
+    history_position: int
 
 
 class _Picture:
@@ -330,10 +404,29 @@ class _Picture:
         self._put += data
 
 
-def _load() -> ctypes.CDLL:
-    if "libedit" in (readline.__doc__ or "") or not getattr(readline, "__file__", None):
-        raise EditorMissingError("this Python has no GNU readline")
-    lib = ctypes.CDLL(readline.__file__)
+def _load() -> tuple[ModuleType, ctypes.CDLL]:
+    """Python's module, and the library that came with it."""
+    why = EditorMissingError("this Python has no GNU readline", _HINT)
+    for name in _MODULES:
+        if name == "gnureadline":
+            os.environ.setdefault("TERMINFO_DIRS", _TERMINFO_DIRS)
+        try:
+            module = import_module(name)
+        except ImportError:
+            continue
+        path = getattr(module, "__file__", None)
+        if path and "libedit" not in (module.__doc__ or ""):
+            try:
+                return module, _library(path)
+            except (OSError, AttributeError, ValueError) as error:
+                text = f"the readline of this Python cannot be used ({error})"
+                why = EditorMissingError(text, _HINT)
+    raise why
+
+
+def _library(path: str) -> ctypes.CDLL:
+    """Raises OSError, AttributeError, ValueError: it cannot be loaded, or has not all we need."""
+    lib = ctypes.CDLL(path)
     pointer, number, string = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
     signatures: dict[str, tuple[object, list[object]]] = {
         "rl_callback_handler_install": (None, [string, _LineHandler]),
@@ -357,15 +450,15 @@ def _load() -> ctypes.CDLL:
         "rl_bind_keyseq_in_map": (number, [string, pointer, pointer]),
         "add_history": (None, [string]),
         "using_history": (None, []),
+        "where_history": (number, []),
         "open_memstream": (pointer, [pointer, pointer]),
         "fflush": (number, [pointer]),
         "rewind": (None, [pointer]),
         "free": (None, [pointer]),
     }
-    try:
-        for name, (result, arguments) in signatures.items():
-            function = getattr(lib, name)
-            function.restype, function.argtypes = result, arguments
-    except AttributeError as error:
-        raise EditorMissingError(f"the readline of this Python is too old ({error})") from error
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    for name in _VARIABLES:
+        ctypes.c_void_p.in_dll(lib, name)
     return lib

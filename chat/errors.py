@@ -2,6 +2,7 @@
 
     ChatError                  whatever this program says in one line instead of a traceback
     ├── UsageError             the user asked for something that cannot be
+    │   └── CommandError       a line was to be a command, and is none
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
     │   ├── OpenError          something sealed does not open; never says more than that
     │   └── ClockError         what the server signed has run out by our clock
@@ -73,6 +74,10 @@ class UsageError(ChatError):
     """The user asked for something that cannot be."""
 
     exit_status = 2
+
+
+class CommandError(UsageError):
+    """A line was to be a command, and is none."""
 
 
 class ProtocolError(ChatError):

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from chat.errors import REASONS, UsageError
+from chat.errors import REASONS, CommandError
 from chat.happenings import (
     Came,
     Connected,
@@ -27,6 +27,7 @@ from chat.happenings import (
     Went,
 )
 from chat.kex import fingerprint_of
+from chat.limits import CONSOLE_LINE_BYTES
 from chat.lines import LineView
 from chat.names import action_of, as_action
 from chat.view import Conversation
@@ -50,10 +51,13 @@ class JsonView(LineView):
         self.output.write(json.dumps(fields))
 
     def _take(self, line: str) -> None:
-        if not line.startswith("{"):
+        command = _command_in(line)
+        if not command:
             super()._take(line)
             return
-        match _parse(line):
+        if self.input.line_bytes > CONSOLE_LINE_BYTES:
+            raise CommandError(*self._too_long("command"))
+        match _parse(command):
             case {"say": str(text)} if text:
                 self.conversation.say(text)
             case {"me": str(text)} if text:
@@ -65,16 +69,41 @@ class JsonView(LineView):
                 self.input.stop()
                 self.conversation.finish()
             case _:
-                raise UsageError("a command is one of say, me, who and leave")
+                raise CommandError("a command is one of say, me, who and leave")
+
+    def _is_message(self, line: str) -> bool:
+        if not _command_in(line):
+            return super()._is_message(line)
+        match _parsed(line):
+            case {"say": str(text)} | {"me": str(text)}:
+                return bool(text)
+        return False
+
+    def _leaves(self, line: str) -> bool:
+        return super()._leaves(line) or _parsed(line) == {"leave": True}
+
+
+def _command_in(line: str) -> str:
+    """The line, if it can only be meant as a command: nothing that begins so is ever said."""
+    line = line.strip().removeprefix("\ufeff").lstrip()
+    return line if line.startswith(("{", "[")) else ""
+
+
+def _parsed(line: str) -> object:
+    """The command in a line; None if there is none."""
+    try:
+        return _parse(_command_in(line))
+    except CommandError:
+        return None
 
 
 def _parse(line: str) -> object:
     try:
         command = json.loads(line)
     except (ValueError, RecursionError) as exc:
-        raise UsageError(f"this is not JSON: {exc}") from exc
+        raise CommandError(f"this is not JSON: {exc}") from exc
     if not isinstance(command, dict) or len(command) != 1:
-        raise UsageError('a command is an object with one field, as in {"say": "text"}')
+        raise CommandError('a command is an object with one field, as in {"say": "text"}')
     return command
 
 

@@ -271,6 +271,15 @@ UNREAD_BYTES = 16 * 1024 * 1024
 FOREGROUND_SECONDS = 1.0
 """In the background a terminal cannot be read: how often to look whether we are in front again."""
 
+NEXT_WRITER_SECONDS = 1.0
+"""When all who wrote to a FIFO have closed it: how often to look whether another has opened it."""
+
+OUTPUT_RETRY_SECONDS = 1.0
+"""When the disk that takes the output is full: how often to try again."""
+
+ZONE_SECONDS = 60.0
+"""How often to look whether the system's time zone is still the same."""
+
 INTERRUPT_SECONDS = 2.0
 """A second Ctrl-C leaves if it comes so soon after the first."""
 
@@ -320,8 +329,8 @@ LOCK_POLL_SECONDS = 0.002
 how often we try. A change takes milliseconds."""
 
 CONSOLE_QUEUE_BYTES = 1024 * 1024
-"""Lines waiting for a terminal that does not take them. Beyond it the server drops lines (and says
-how many), while a client stops reading from the server, since text must not be lost."""
+"""Lines waiting for a terminal or a disk that does not take them. Beyond it the server drops lines
+(and says how many), while a client stops reading from the server, since text must not be lost."""
 
 REFUSAL_LINES_PER_SECOND = 5
 FAULT_SUM_SECONDS = 60.0

@@ -1,15 +1,19 @@
 """A conversation line by line: for pipes, for scripts, and for terminals that can do no more.
 
 From a pipe every line is a message, and only `EXIT` is not; at a terminal there are commands, too.
+Why a line of a pipe is not sent goes to standard error as well, with the number of the line.
 A single message, without anything to see, is here as well.
 """
 
-from itertools import takewhile
-
+from chat import transcript
 from chat.commands import Commands
-from chat.errors import UsageError
+from chat.errors import CommandError, UsageError
 from chat.happenings import Full, Happening, Leaving, Said, Warned
-from chat.limits import FAREWELL_SECONDS
+from chat.limits import (
+    CONSOLE_LINE_BYTES,
+    CONSOLE_QUEUE_BYTES,
+    MAX_TEXT_BYTES,
+)
 from chat.reactor import Reactor
 from chat.style import Painter
 from chat.terminal import LineInput, LineOutput
@@ -20,10 +24,19 @@ class LineView:
     """Lines in and lines out. What we say ourselves is not shown: it stands where it was typed."""
 
     def __init__(
-        self, reactor: Reactor, source: int | None, output: LineOutput, painter: Painter
+        self,
+        reactor: Reactor,
+        source: int | None,
+        output: LineOutput,
+        painter: Painter,
+        errors: LineOutput | None = None,
     ) -> None:
+        """`errors`: where it says why a line of a pipe is not sent."""
         self.output = output
         self.not_sent = 0
+        self.not_commands = 0
+        self._errors = errors
+        self._exited = False
         self.input = LineInput(reactor, source, self._on_line, self._on_end)
         self._painter = painter
         self.conversation: Conversation
@@ -60,7 +73,7 @@ class LineView:
             self.output.write("\n".join(lines))
 
     def spin(self) -> None:
-        self.output.drain(FAREWELL_SECONDS)
+        self.output.drain(0)
 
     def interrupt(self) -> None:
         self.conversation.leave()
@@ -76,11 +89,23 @@ class LineView:
 
     def count_undelivered(self) -> int:
         # Nobody waits for what is no message.
-        messages = takewhile(lambda line: line != "EXIT", self.input.undelivered())
-        return sum(1 for message in messages if message)
+        count = 0
+        for line in self.input.undelivered():
+            if self._leaves(line):
+                self._exited = True
+                break
+            count += self._is_message(line)
+        return count
+
+    @property
+    def unfinished(self) -> bool:
+        return not (self._exited or self.input.ended or self.input.is_terminal)
 
     def close(self) -> None:
         self.output.drain()
+        if self._errors is not None:
+            self._errors.hurry()
+            self._errors.drain()
 
     def _on_line(self, line: str) -> None:
         if line == "EXIT":
@@ -90,14 +115,40 @@ class LineView:
         try:
             self._take(line)
         except UsageError as error:
-            self.not_sent += 1
-            self.show(Warned(error.advice))
+            if isinstance(error, CommandError):
+                self.not_commands += 1
+            else:
+                self.not_sent += 1
+            self._refuse(error)
+
+    def _refuse(self, error: UsageError) -> None:
+        self.show(Warned(error.advice))
+        errors = self._errors
+        if errors and not self.input.is_terminal and errors.queued_bytes <= CONSOLE_QUEUE_BYTES:
+            errors.write(transcript.line_not_sent(self.input.line_number, error.advice))
 
     def _take(self, line: str) -> None:
         if self._commands is not None:
             self._commands.take(line)
+        elif self.input.line_bytes > CONSOLE_LINE_BYTES:
+            raise UsageError(*self._too_long("message"))
         elif line:
             self.conversation.say(line)
+
+    def _too_long(self, what: str) -> tuple[str, str]:
+        """Of a line of which only the beginning was kept: what is wrong, and what helps."""
+        return (
+            f"a {what} of {self.input.line_bytes} bytes is too long",
+            f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
+        )
+
+    # What a line is that was not taken any more.
+
+    def _is_message(self, line: str) -> bool:
+        return bool(line)
+
+    def _leaves(self, line: str) -> bool:
+        return line == "EXIT"
 
     def _on_end(self) -> None:
         if self.input.is_terminal:
@@ -109,7 +160,8 @@ class LineView:
 class SingleView:
     """Sends one message, shows nothing, and leaves."""
 
-    not_sent = 0
+    not_sent = not_commands = 0
+    unfinished = False
 
     def __init__(self, reactor: Reactor, text: str) -> None:
         self.output = LineOutput(reactor, None, "utf-8")

@@ -162,9 +162,13 @@ class LiveRows:
         self.typing = False
         self.write(self._erased() + self._editor.pause())
 
-    def finish(self) -> None:
-        """Show what is still to be shown above, and give the terminal back for good."""
+    def finish(self, *, offline: bool) -> None:
+        """Show what is still to be shown above, and give the terminal back for good. What is under
+        way stays on the screen, since it is nowhere else."""
         self.end()
+        for underway in self.pending:
+            line = transcript.pending_at_the_end(underway.text, offline)
+            self._above += self._painter.status([line], self.columns)
         self.pending.clear()
         self.draw()
         self.write(self._erased() + self._editor.stop())

@@ -120,10 +120,8 @@ def caseless(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Whether nothing of a text can be seen."""
-    return all(
-        char.isspace() or char in _BLANK or char in _HARMLESS_FORMAT or _is_ignorable(char)
-        for char in text
-    )
+    seen = _IGNORABLE.sub("", text)
+    return all(char.isspace() or char in _BLANK for char in seen)
 
 
 def as_action(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from chat import transcript
 from chat.commands import Commands
-from chat.editor import LineEditor
+from chat.editor import Line, LineEditor
 from chat.errors import UsageError
 from chat.happenings import (
     Disconnected,
@@ -32,6 +32,7 @@ from chat.limits import (
     PASTE_LINES,
 )
 from chat.live import LiveRows
+from chat.localtime import look_again
 from chat.reactor import Reactor
 from chat.style import Painter
 from chat.terminal import LineOutput, can_be_read, is_in_background
@@ -83,7 +84,8 @@ class Mentions:
 class Screen:
     """Shows a conversation to one person, and takes what is typed."""
 
-    not_sent = 0
+    not_sent = not_commands = 0
+    unfinished = False
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class Screen:
         self._reactor = reactor
         self._source = source
         self._painter = painter
-        self._editor = LineEditor(self._complete)
+        self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
         self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
         self._history = history
         self._conversation: Conversation | None = None
@@ -113,7 +115,7 @@ class Screen:
         self._stopped = False
         self._suspended = False
         self._closed = False
-        self._paste: str | None = None
+        self._paste: Line | None = None
         self._interrupted_at = float("-inf")
         self._mentions = Mentions(reactor.clock, has_title=has_title)
         self._load_history()
@@ -193,7 +195,7 @@ class Screen:
     def _prompt(self) -> str:
         self._editor.remembers = self._paste is None
         if self._paste is not None:
-            return transcript.confirm_paste(self._paste.count("\n") + 1)
+            return transcript.confirm_paste(self._paste.text.count("\n") + 1)
         return transcript.prompt(self._is_present, len(self._live.pending))
 
     def _tell(self, lines: list[str]) -> None:
@@ -223,7 +225,7 @@ class Screen:
                 # Whoever was in the middle of a line has not asked for the end.
                 self._remember(draft)
                 self._editor.discard_typed_ahead()
-            self._live.finish()
+            self._live.finish(offline=not self._is_present)
             self._forget_mentions()
             self.output.drain()
 
@@ -253,7 +255,8 @@ class Screen:
 
     def go_on(self) -> None:
         """Somebody lets us go on after a stop (SIGCONT), perhaps one that we did not see coming:
-        then the shell has used the terminal meanwhile."""
+        then the shell has used the terminal meanwhile, and the time zone may be another one."""
+        look_again()
         if self._live.typing and not self._suspended:
             if is_in_background(self._source):
                 # What is not ours cannot be given back.
@@ -300,43 +303,44 @@ class Screen:
         data, lines = self._editor.read()
         self._live.write(data)
         for line in lines:
-            self._submit(line.rstrip("\n"))
+            self._submit(line._replace(text=line.text.rstrip("\n")))
         if self._editor.ended:
             self.stop()
             self.conversation.leave()
 
-    def _submit(self, line: str) -> None:
+    def _submit(self, line: Line) -> None:
         paste, self._paste = self._paste, None
         if paste is not None:
-            if line.strip().lower() in ("y", "yes"):
+            if line.text.strip().lower() in ("y", "yes"):
                 self._take(paste)
             else:
                 self._tell([transcript.PASTE_DROPPED])
-        elif line:
-            self._remember(line)
-            if line.count("\n") >= PASTE_LINES:
+        elif line.text:
+            self._remember(self.commands.typed(line.text) if line.pasted else line.text)
+            if line.text.count("\n") >= PASTE_LINES:
                 self._paste = line
             else:
                 self._take(line)
         self._live.draw_later()
 
-    def _take(self, line: str) -> None:
-        if self.conversation.full and self.commands.message_of(line) is not None:
+    def _take(self, line: Line) -> None:
+        text, pasted = line
+        if self.conversation.full and self.commands.message_of(text, pasted=pasted) is not None:
             self._give_back(line, Full(len(self._live.pending)))
             return
         try:
-            self.commands.take(line)
+            self.commands.take(text, pasted=pasted)
         except UsageError as error:
             self._give_back(line, Warned(error.advice))
 
-    def _give_back(self, line: str, why: Happening) -> None:
+    def _give_back(self, line: Line, why: Happening) -> None:
         self.show(why)
         self._live.erase()
         self._editor.put(line)
 
     def _remember(self, line: str) -> None:
         try:
-            if self._history is not None:
+            if self._history is not None and line:
                 self._history.append(line)
         except OSError as error:
             self._give_up_history(error)

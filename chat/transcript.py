@@ -6,7 +6,6 @@ and what they look like there, is not known here.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from chat.errors import REASONS, Reason
 from chat.happenings import (
@@ -33,6 +32,7 @@ from chat.happenings import (
     Went,
 )
 from chat.kex import fingerprint_of
+from chat.localtime import local
 from chat.names import action_of, in_line, printable
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -44,7 +44,7 @@ INDENT = "    "
 def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
     """A time since 1970 as local time; what no calendar holds is shown as question marks."""
     try:
-        return datetime.fromtimestamp(seconds).strftime(time_format)
+        return local(seconds).strftime(time_format)
     except (OverflowError, OSError, ValueError):
         return "????-??-?? ??:??:??"
 
@@ -217,7 +217,7 @@ def stats(members: int, messages: int, log_bytes: int, uptime: float) -> str:
 
 
 def lines_dropped(count: int) -> str:
-    return trouble(f"{count} lines were not shown, since nobody read them.")
+    return trouble(f"{_counted(count, 'line')} not shown.")
 
 
 COMES_TOO_OFTEN = "joins and reconnects too often; try again in a minute"
@@ -322,10 +322,28 @@ def folded(lines: int, characters: int, number: int) -> str:
     return good(f"{what} of this; /more {number} shows the whole.")
 
 
+def _counted(count: int, what: str) -> str:
+    """ "1 message was", "2 messages were"."""
+    return f"1 {what} was" if count == 1 else f"{count} {what}s were"
+
+
 def not_acknowledged(count: int) -> str:
-    if count == 1:
-        return "1 message was not acknowledged"
-    return f"{count} messages were not acknowledged"
+    return f"{_counted(count, 'message')} not acknowledged"
+
+
+def not_commands(count: int) -> str:
+    return "1 line was no command" if count == 1 else f"{count} lines were no commands"
+
+
+def closed_before_the_end(lines: int) -> str:
+    return (
+        "the server has shut down before the end of the input: "
+        f"{_counted(lines, 'line')} read and not sent"
+    )
+
+
+def line_not_sent(number: int, why: str) -> str:
+    return f"chat: line {number}: {in_line(why)}"
 
 
 # -- to the person at the client ---------------------------------------------------------------
@@ -388,6 +406,13 @@ def confirm_paste(lines: int) -> str:
 
 
 PASTE_DROPPED = good("Not sent. The up key brings it back.")
+
+
+def pending_at_the_end(text: str, offline: bool) -> str:
+    """A message that was under way when one left, whole."""
+    action = action_of(text)
+    what = "Not sent" if offline else "Not acknowledged"
+    return trouble(f"{what}: {_lines(text if action is None else f'* {action}')}")
 
 
 def no_editing(why: str) -> str:

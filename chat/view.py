@@ -61,6 +61,10 @@ class View(Protocol):
     def not_sent(self) -> int:
         """How many messages came in that could not be sent."""
 
+    @property
+    def not_commands(self) -> int:
+        """How many lines came in that were to be commands and are none."""
+
     def open(self, conversation: Conversation) -> None:
         """This is the conversation; called once, before anything else."""
 
@@ -81,6 +85,10 @@ class View(Protocol):
 
     def count_undelivered(self) -> int:
         """How many messages came in that were not taken; for when it is over."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether more was to come from a pipe; for when it is over, after `count_undelivered`."""
 
     def close(self) -> None:
         """Show what is still to be shown, and leave everything as it was found."""

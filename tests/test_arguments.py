@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from chat import __version__
-from chat.arguments import parser
+from chat.arguments import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
+from chat.errors import UsageError
 from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
@@ -13,6 +14,7 @@ from chat.limits import (
     MAX_NAME_CHARS,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
+    MAX_TEXT_BYTES,
     PATIENCE_SECONDS,
     RATE,
 )
@@ -118,6 +120,12 @@ MISUSE = [
     (["send", "localhost", "9443", "Ira"], "the following arguments are required: text"),
     (["send", "localhost", "9443", "Ira", "Hi", "there"], "unrecognized arguments: there"),
     (["send", "localhost", "9443", "Ira", ""], "a message has at least one character"),
+    (["send", "localhost", "9443", "Ira", "caf\udce9"], "a message is text, and this is not UTF-8"),
+    (["send", "localhost", "9443", "caf\udce9", "Hi"], PRINTABLE),
+    (["send", "caf\udce9", "9443", "Ira", "Hi"], "a host is text, and this is not UTF-8"),
+    (["server", "--host", "caf\udce9"], "a host is text, and this is not UTF-8"),
+    (["client", "localhost", "9443", "Ira", "--time", "\udce9"], A_FORMAT),
+    (["send", "localhost", "9443", "Ira", "--fail"], "arguments are required: text"),
     (["send", "localhost", "0", "Ira", "Hi"], PORT),
     (["send", "localhost", "9443", "a:b", "Hi"], "a name has no colon"),
     (["send", "localhost", "9443", "Ira", "Hi", "--json"], "unrecognized arguments: --json"),
@@ -197,6 +205,7 @@ JOIN = ["client", "localhost", "9443", "Ira"]
         (["send", *JOIN[1:], "Hi"], SEND),
         (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
         (["send", *JOIN[1:], "--", "--json"], SEND | {"text": "--json"}),
+        (["send", *JOIN[1:], "-"], SEND | {"text": STANDARD_INPUT}),
         (
             ["send", *JOIN[1:], "one\ntwo", "--patience", "5"],
             SEND | {"text": "one\ntwo", "patience": 5},
@@ -208,6 +217,32 @@ def test_arguments_become_options(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/ira")
     assert vars(parser().parse_args(arguments)) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"Hi", "Hi"),
+        (b"Hi\n", "Hi"),
+        (b"Hi\n\n", "Hi\n"),
+        (b"\xef\xbb\xbfone\r\ntwo\r\n", "one\ntwo"),
+        (b"one\rtwo\r", "one\ntwo"),
+        (b"\xef\xbb\xbf" + b"\r\n" * (MAX_TEXT_BYTES + 1), "\n" * MAX_TEXT_BYTES),
+        ("ä".encode() * (MAX_TEXT_BYTES // 2) + b"\n", "ä" * (MAX_TEXT_BYTES // 2)),
+    ],
+    ids=lambda value: repr(value[:10]),
+)
+def test_standard_input_becomes_a_message(data: bytes, message: str) -> None:
+    assert len(data) <= MAX_INPUT_BYTES
+    assert message_of(data) == message
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\r\n", b"\xef\xbb\xbf", b"\xff", b"x" * (MAX_TEXT_BYTES + 1)]
+)
+def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(UsageError):
+        message_of(data)
 
 
 def test_help_names_what_holds_when_nothing_is_given(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,11 @@ def test_system_that_is_no_unix_is_told_so(stage: Stage, module: str, arguments:
     assert_fails(stage.run(command).end(), 1, text)
 
 
+@pytest.mark.parametrize("redirect", ["2>/dev/full", ">/dev/full 2>&1"])
+def test_misuse_that_cannot_be_told_is_still_misuse(stage: Stage, redirect: str) -> None:
+    assert stage.start("server", "--port", "x", redirect=redirect).end() == (2, "", "")
+
+
 @pytest.mark.parametrize("module", ["Cryptodome", "fcntl", "resource", "termios"])
 def test_help_needs_nothing(stage: Stage, module: str) -> None:
     command = [sys.executable, "-c", BLOCKING.format(module), "--help"]
@@ -242,14 +247,14 @@ def test_help_that_cannot_be_shown_has_failed(stage: Stage, how: str) -> None:
 
 
 def test_what_the_system_refuses_is_told_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(_options: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setitem(_PROGRAMS, "server", refuse)
     assert main(["server"]) == 1
-    assert capsys.readouterr() == ("", "chat: error: too many open files\n")
+    assert capfd.readouterr() == ("", "chat: error: too many open files\n")
 
 
 FAULTY = """

@@ -330,15 +330,18 @@ def test_leaving_twice_does_not_wait(hall: Hall) -> None:
 def test_leaving_before_one_is_in_ends_at_once(hall: Hall) -> None:
     seat = hall.seat("Ira")
     hall.when(lambda: ENTERING[0] in seat.screen.lines(), seat.client.leave)
-    seat.run()
+    with pytest.raises(ChatError, match=r"^interrupted$"):
+        seat.run()
     assert not seat.inside
+    hall.turns(10)
     assert not hall.server.members()
 
 
 def test_leaving_before_the_connection_stands_ends_at_once(hall: Hall) -> None:
     seat = hall.seat("Ira")
     hall.reactor.when(lambda: True, seat.client.leave)
-    seat.run()
+    with pytest.raises(ChatError, match=r"^interrupted$"):
+        seat.run()
     assert not seat.inside
 
 
@@ -364,11 +367,55 @@ def test_kicked_client_says_so(hall: Hall) -> None:
     assert caught.value.reason is Reason.KICKED
 
 
-def test_server_that_shuts_down_is_no_error(hall: Hall) -> None:
-    seat = hall.seat("Ira")
+def test_server_that_shuts_down_is_no_error_to_a_person(hall: Hall) -> None:
+    seat = hall.seat("Ira", on_terminal=True)
     hall.when(lambda: seat.inside, lambda: hall.type("TERMINATE"))
     seat.run()
     assert seat.screen.lines()[-1] == "[!] The server has shut down."
+
+
+def shut_down_before_the_end(lines: str, then: str = "") -> str:
+    return (
+        f"^the server has shut down before the end of the input: {lines} read and not sent{then}$"
+    )
+
+
+def test_server_that_shuts_down_before_the_end_of_a_pipe_is_an_error(hall: Hall) -> None:
+    seat = hall.seat("Ira")
+    seat.type("one")
+    hall.when(lambda: hall.server.relayed, lambda: hall.type("TERMINATE"))
+    with pytest.raises(UnacknowledgedError, match=shut_down_before_the_end("0 lines were")):
+        seat.run()
+
+
+@pytest.mark.parametrize(
+    ("rest", "error"),
+    [
+        (["two", "", "three"], "2 lines were; 2 messages were not acknowledged"),
+        (["two", "EXIT", "three"], "1 line was; 1 message was not acknowledged"),
+        (["EXIT", "two"], ""),
+        ([], ""),
+    ],
+)
+def test_what_a_pipe_had_to_say_when_the_server_shut_down_is_counted(
+    hall: Hall, rest: list[str], error: str
+) -> None:
+    """The pipe is at its end, and the client has not come to read so far."""
+    seat = hall.seat("Ira")
+
+    def shut_down() -> None:
+        seat.view.input.stop()
+        seat.type(*rest)
+        seat.end_input()
+        hall.type("TERMINATE")
+
+    hall.when(lambda: seat.inside, shut_down)
+    if not error:
+        seat.run()
+        return
+    lines, _, then = error.partition(";")
+    with pytest.raises(UnacknowledgedError, match=shut_down_before_the_end(lines, ";" + then)):
+        seat.run()
 
 
 def test_client_whose_place_another_run_takes_says_so(hall: Hall) -> None:
@@ -945,6 +992,17 @@ def test_client_whose_output_is_broken_from_the_start_ends(hall: Hall, piped: Pi
         piped.seat.run()
 
 
+def test_last_line_that_cannot_be_shown_is_an_error(hall: Hall, piped: Piped) -> None:
+    def show_to_nobody() -> None:
+        piped.break_off()
+        piped.output.write("last")
+
+    hall.when(lambda: b"In the room" in piped.take(), piped.seat.end_input)
+    hall.when(lambda: piped.seat.client._over, show_to_nobody)
+    with pytest.raises(TransportError, match=r"^nobody reads what is shown$"):
+        piped.seat.run()
+
+
 # -- a server played by hand
 
 
@@ -1084,6 +1142,23 @@ class Host:
 def host() -> Iterator[Host]:
     with contextlib.closing(Host()) as host:
         yield host
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["nothing said", "not let in"])
+def test_leaving_before_one_is_in_waits_for_nobody(host: Host, silent: bool) -> None:
+    host.silent = silent
+    seat = host.seat()
+    begun: list[float] = []
+
+    def leave() -> None:
+        begun.append(host.reactor.clock())
+        seat.client.leave()
+        seat.client.leave()
+
+    host.reactor.when(lambda: host.wire if silent else host.established, leave)
+    with pytest.raises(ChatError, match=r"^interrupted$"):
+        seat.run()
+    assert host.reactor.clock() - begun[0] < FAREWELL_SECONDS / 4
 
 
 @pytest.fixture
@@ -1362,7 +1437,8 @@ def test_server_that_shuts_down_with_messages_under_way_is_an_error_that_counts_
     seat.type("one")
     host.reactor.when(lambda: host.established, host.welcome)
     host.reactor.when(lambda: host.messages, lambda: host.control(Bye(Reason.CLOSING, "").encode()))
-    with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
+    expected = shut_down_before_the_end("0 lines were", "; 1 message was not acknowledged")
+    with pytest.raises(UnacknowledgedError, match=expected):
         seat.run()
 
 

@@ -71,6 +71,13 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("//", ["say /"]),
         ("///", ["say //"]),
         ("see /etc/hosts", ["say see /etc/hosts"]),
+        ("/etc/hosts and more", ["say /etc/hosts and more"]),
+        ("/etc/", ["say /etc/"]),
+        ("/quit/now", ["say /quit/now"]),
+        ("/etc/hosts\nand more", ["say /etc/hosts\nand more"]),
+        ("//etc/hosts", ["say /etc/hosts"]),
+        ("/* why */", ["say /* why */"]),
+        ("/*", ["say /*"]),
         ("exit", ["say exit"]),
         ("EXIT ", ["say EXIT "]),
         ("", []),
@@ -86,6 +93,38 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_line_is_said_or_obeyed(person: Person, line: str, noted: list[str]) -> None:
     person.type(line)
     assert person.conversation.noted == noted
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("Hi", "Hi"),
+        ("// code", "/// code"),
+        ("//", "///"),
+        ("/usr/bin/env x", "/usr/bin/env x"),
+        ("/* x */", "/* x */"),
+        ("/exit", "//exit"),
+        ("/me waves", "//me waves"),
+        ("/ x", "// x"),
+        (" /exit", " /exit"),
+        ("EXIT", ""),
+    ],
+)
+def test_what_was_pasted_is_said_as_it_is_and_called_back_as_if_it_had_been_typed(
+    person: Person, text: str, typed: str
+) -> None:
+    person.commands.take(text, pasted=True)
+    assert person.conversation.noted == [f"say {text}"]
+    assert person.commands.typed(text) == typed
+    if typed:
+        person.type(typed)
+        assert person.conversation.noted == [f"say {text}"] * 2
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_blank_paste_is_not_said(person: Person, text: str) -> None:
+    person.commands.take(text, pasted=True)
+    assert person.conversation.noted == []
 
 
 @pytest.mark.parametrize("line", ["x" * (LONGEST + 1), "/me " + "x" * LONGEST])
@@ -147,8 +186,8 @@ def test_me_without_a_text_asks_for_one(person: Person) -> None:
         ("/", "[!] Unknown command: /; /help lists the commands;"),
         ("/\x1b[2J", r"[!] Unknown command: /\x1b[2J; /help lists the commands;"),
         (
-            "/etc/hosts\nand more",
-            r"[!] Unknown command: /etc/hosts\nand; /help lists the commands;",
+            "/etcetera\nand/more",
+            r"[!] Unknown command: /etcetera\nand/more; /help lists the commands;",
         ),
     ],
 )

@@ -10,7 +10,8 @@ import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -23,7 +24,7 @@ COLUMNS, ROWS = 40, 10
 
 PROGRAM = """
 import os, sys
-from chat.editor import LineEditor
+from chat.editor import Line, LineEditor
 
 asked = []
 
@@ -31,7 +32,11 @@ def complete(line, begin):
     asked.append((line, begin))
     return [word for word in ("beta ", "alpha ", "alto ") if word.startswith(line[begin:])]
 
-editor = LineEditor(complete)
+def read():
+    data, lines = editor.read()
+    return data, [tuple(line) for line in lines]
+
+editor = LineEditor(complete, lambda pasted: f"typed {pasted}")
 with os.fdopen(int(sys.argv[1])) as expressions:
     for expression in expressions:
         print(repr(eval(expression)), flush=True)
@@ -76,10 +81,14 @@ class Child:
 
     def type(self, text: str) -> list[str]:
         """Type a text, and let all of it be read; the lines that were ended."""
+        return [line for line, _ in self.end(text)]
+
+    def end(self, text: str) -> list[tuple[str, bool]]:
+        """As `type`; with each line, whether it begins with what was pasted."""
         os.write(self.person, text.encode())
         lines = []
         while self.ask("__import__('select').select([0], [], [], 0)[0] != []"):
-            answer = self.ask("editor.read()")
+            answer = self.ask("read()")
             assert isinstance(answer, tuple)
             data, ended = answer
             self._feed(data)
@@ -190,7 +199,7 @@ def test_put_replaces_the_line_and_goes_to_its_end(child: Child, text: str) -> N
     child.show("start()")
     child.type("half\x1b[D")
     child.show("erase()")
-    assert child.ask(f"editor.put({text!r})") is None
+    assert child.ask(f"editor.put(Line({text!r}))") is None
     child.show("draw()")
     first, *rest = f"> {text}|".split("\n")
     assert child.screen.rows() == [first, *rest]
@@ -304,6 +313,59 @@ def test_paste_is_one_text(child: Child) -> None:
     assert child.type("\r") == ["one\n\ttwo\n"]
 
 
+def paste(text: str) -> str:
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_line_ends_of_a_paste_are_one_character_each(child: Child, end: str) -> None:
+    child.show("start()")
+    child.type(paste(end.join(["a", "b", "", "c"])))
+    assert child.type("\r") == ["a\nb\n\nc"]
+
+
+UP, LEFT, BACKSPACE, KILL, HOME = "\x1b[A", "\x1b[D", "\x7f", "\x15", "\x01"
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "pasted"),
+    [
+        (paste("/exit"), "/exit", True),
+        (paste("/exit") + " now", "/exit now", True),
+        (paste("/usr x") + BACKSPACE + "y", "/usr y", True),
+        ("x" + HOME + paste("/me "), "/me x", True),
+        (paste("/a") + paste("/b"), "/a/b", True),
+        ("/me " + paste("/exit"), "/me /exit", False),
+        (paste("x") + HOME + "/me ", "/me x", False),
+        (paste("/exit") + KILL + "/exit", "/exit", False),
+        (paste("/exit") + BACKSPACE * 5 + "/quit", "/quit", False),
+        (paste("/quit") + UP, "/called back", False),
+        (paste("") + "/exit", "/exit", False),
+        ("/exit", "/exit", False),
+    ],
+)
+def test_line_that_begins_with_a_paste_is_told_from_one_that_was_typed(
+    child: Child, keys: str, line: str, pasted: bool
+) -> None:
+    child.ask("editor.remember('/called back')")
+    child.show("start()")
+    assert child.end(keys + "\r") == [(line, pasted)]
+    assert child.end("/exit\r") == [("/exit", False)]
+
+
+def test_paste_is_called_back_as_if_it_had_been_typed(child: Child) -> None:
+    child.show("start()")
+    child.type(paste("/exit") + "\r")
+    assert child.end(UP + "\r") == [("typed /exit", False)]
+
+
+def test_paste_that_is_put_back_is_still_a_paste(child: Child) -> None:
+    child.show("start()")
+    child.type(paste("/exit") + "\r")
+    child.ask("editor.put(Line('/exit', True))")
+    assert child.end("\r") == [("/exit", True)]
+
+
 def test_settings_of_the_person_are_heeded_but_for_those_that_would_wait(tmp_path: Path) -> None:
     (tmp_path / ".inputrc").write_text(
         "set enable-bracketed-paste off\n"
@@ -357,7 +419,31 @@ def test_library_that_is_part_of_the_interpreter_is_not_reached(
         LineEditor(complete_nothing)
 
 
-def test_library_without_a_function_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_without_a_function_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _path: SimpleNamespace())
-    with pytest.raises(EditorMissingError, match=r"too old .*rl_callback_handler_install"):
+    with pytest.raises(EditorMissingError, match=r"cannot be used .*rl_callback_handler_install"):
         LineEditor(complete_nothing)
+
+
+def test_library_that_cannot_be_loaded_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: str) -> None:
+        raise OSError("undefined symbol")
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    with pytest.raises(EditorMissingError, match=r"cannot be used \(undefined symbol\)") as caught:
+        LineEditor(complete_nothing)
+    assert "gnureadline" in caught.value.hint
+
+
+def test_gnureadline_is_used_where_python_has_another_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[str] = []
+    spare = SimpleNamespace(__file__="/spare.so", __doc__="GNU readline")
+    monkeypatch.setitem(sys.modules, "gnureadline", cast(ModuleType, spare))
+    monkeypatch.setattr(readline, "__doc__", "using libedit")
+    monkeypatch.setenv("TERMINFO_DIRS", "")
+    monkeypatch.setattr(ctypes, "CDLL", used.append)
+    with pytest.raises(EditorMissingError):
+        LineEditor(complete_nothing)
+    assert used == ["/spare.so"]

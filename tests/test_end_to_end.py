@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import readline
+import resource
 import shlex
 import shutil
 import signal
@@ -27,6 +29,7 @@ from tests.processes import (
     await_condition,
     free_port,
     without_times,
+    zone_file,
 )
 
 
@@ -56,6 +59,16 @@ def assert_ends_well(process: Piped) -> str:
     """It ends with status 0 and without complaint; what it has shown."""
     status, out, err = process.end()
     assert (status, err) == (0, "")
+    return out
+
+
+def assert_ends_with_the_room(client: Piped) -> str:
+    """The server shuts down while more may come from the client's pipe; what the client has
+    shown."""
+    status, out, err = client.end()
+    error = "the server has shut down before the end of the input: 0 lines were read and not sent"
+    assert (status, err) == (1, f"chat: error: {error}\n")
+    assert out.endswith("[!] The server has shut down.\n")
     return out
 
 
@@ -379,15 +392,30 @@ def test_conversation_of_a_program(stage: Stage) -> None:
     assert [event["action"] for event in events[3:]] == [True, False, False]
 
 
-@pytest.mark.parametrize("line", ['{"shout": "Hi"}', '{"say": "\\ud800"}', '{"say": ' + "[" * 5000])
-def test_program_that_says_what_cannot_be_said_is_told(stage: Stage, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "why", "counted"),
+    [
+        ('{"shout": "Hi"}', "a command is one of say, me, who and leave", "1 line was no command"),
+        ('{"say": "\\ud800"}', "a message is text", "1 message was not acknowledged"),
+        ('{"say": ' + "[" * 5000, "this is not JSON: ", "1 line was no command"),
+        ("[1]", "a command is an object with one field", "1 line was no command"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_program_that_says_what_cannot_be_said_is_told(
+    stage: Stage, line: str, why: str, counted: str
+) -> None:
     _, port = stage.server()
     bot = stage.client(port, "bot", "--json")
-    bot.type(line)
+    bot.type("Hi", line)
     bot.end_input()
     status, out, err = bot.end()
-    assert (status, err) == (1, "chat: error: 1 message was not acknowledged\n")
-    assert [json.loads(line)["event"] for line in out.splitlines()[-2:]] == ["warning", "error"]
+    reason, error = err.splitlines()
+    assert reason.startswith(f"chat: line 2: {why}")
+    assert (status, error) == (1, f"chat: error: {counted}")
+    events = [json.loads(line) for line in out.splitlines()[3:]]
+    assert {event["event"] for event in events} == {"acknowledged", "warning", "error"}
+    assert events[-1]["event"] == "error"
 
 
 def test_program_is_told_in_an_object_why_it_is_over(stage: Stage) -> None:
@@ -416,18 +444,28 @@ def test_script_whose_server_is_killed_ends_with_status_one_and_a_count(stage: S
     assert error.endswith("; 3 messages were not acknowledged")
 
 
-def test_line_of_a_megabyte_is_refused_and_the_others_arrive(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [MAX_TEXT_BYTES + 1, 1_000_000, 3_000_000])
+def test_line_that_is_too_long_is_refused_and_the_others_arrive(
+    stage: Stage, tmp_path: Path, size: int
+) -> None:
     _, port = stage.server()
     listener = stage.member(port, "listener", key="other")
     path = tmp_path / "input"
     longest = "x" * MAX_TEXT_BYTES
-    path.write_text("before\n" + "y" * 1_000_000 + f"\n{longest}\nafter\n")
+    path.write_text("before\n" + "y" * size + f"\n{longest}\nafter\n")
     with path.open("rb") as file:
         script = stage.client(port, "script", stdin=file)
         listener.expect(" script: before\n", f" script: {longest}\n", " script: after\n")
         status, out, err = script.end()
-    assert (status, err) == (1, "chat: error: 1 message was not acknowledged\n")
-    assert "[!] a message of 1000000 bytes is too long: " in out
+    why = (
+        f"a message of {size} bytes is too long: a message has at most 16384 bytes; "
+        "send it in parts"
+    )
+    assert (status, err) == (
+        1,
+        f"chat: line 2: {why}\nchat: error: 1 message was not acknowledged\n",
+    )
+    assert f"[!] {why}.\n" in out
 
 
 def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> None:
@@ -444,32 +482,180 @@ def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> Non
     )
 
 
-@pytest.mark.parametrize("redirect", [">/dev/full", ""], ids=["full disk", "broken pipe"])
-def test_client_whose_words_reach_nobody_ends_with_status_one(stage: Stage, redirect: str) -> None:
+@pytest.mark.parametrize(
+    ("redirect", "why"),
+    [
+        (">/dev/full", "what is shown cannot be written: no space left on device"),
+        ("", "nobody reads what is shown"),
+    ],
+    ids=["full disk", "broken pipe"],
+)
+def test_client_whose_words_reach_nobody_ends_with_status_one(
+    stage: Stage, redirect: str, why: str
+) -> None:
     _, port = stage.server()
     client = stage.client(port, "Ira", redirect=redirect)
     if not redirect:
         client.stop_reading()
     status, out, err = client.end()
-    assert (status, out, err) == (1, "", "chat: error: nobody reads what is shown\n")
+    assert (status, out, err) == (1, "", f"chat: error: {why}\n")
 
 
-def test_client_whose_screen_stands_still_can_be_ended(stage: Stage) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("closed", [False, True], ids=["in the room", "after its end"])
+@pytest.mark.parametrize("redirect", ["", "2>&1"])
+def test_one_signal_ends_a_client_whose_output_nobody_reads(
+    stage: Stage, number: signal.Signals, closed: bool, redirect: str
+) -> None:
     """Ctrl-S, for one, lets a terminal take nothing more."""
     server, port = stage.server()
-    client = stage.member(port, "Ira")
-    server.type(*(f"SAY {'x' * MAX_TEXT_BYTES}" for _ in range(20)))
-    server.type("TERMINATE")
-    assert_ends_well(server)
+    client = stage.client(port, "Ira", redirect=redirect)
+    client.expect("[+] In the room: ", "\n")
+    room = client.shrink_output()
+    server.type(f"SAY {'x' * MAX_TEXT_BYTES}")
+    await_condition(lambda: client.unread_output() == room)
+    if closed:
+        server.type("TERMINATE")
+        assert_ends_well(server)
+    client.signal(number)
+    # After its end it has given the signals back.
+    assert client.wait() in ((1, -number) if closed else (0,))
 
-    def ended() -> bool:
-        client.signal(signal.SIGTERM)
-        return client.popen.poll() is not None
 
-    await_condition(ended)
+@pytest.mark.parametrize("role", ["client", "send"])
+def test_interrupt_before_one_is_in_ends_with_status_one(stage: Stage, role: str) -> None:
+    text = ["Hi"] if role == "send" else []
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = str(mute.getsockname()[1])
+        client = stage.start(role, "127.0.0.1", port, "Ira", *text, *stage.keys("client", "ira"))
+        connected, _ = mute.accept()
+        with connected:
+            client.signal(signal.SIGINT)
+            status, _, err = client.end()
+    assert (status, err) == (1, "chat: error: interrupted\n")
+
+
+def test_message_on_standard_input_is_one_message(stage: Stage) -> None:
+    _, port = stage.server()
+    listener = stage.member(port, "listener", key="other")
+    keys = stage.keys("client", "ira")
+    script = stage.start("send", *keys, "127.0.0.1", str(port), "Ira", "-")
+    script.type("\ufeffone\r", "two", "")
+    script.end_input()
+    assert script.end() == (0, "", "")
+    listener.expect(" Ira: one\n    two\n    \n", "[+] Ira left the server.\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", "a message has at least one character"),
+        (b"\n", "a message has at least one character"),
+        (b"caf\xe9", "a message is text, and this is not UTF-8"),
+        (b"x" * (MAX_TEXT_BYTES + 1), "a message has at most 16384 bytes"),
+        (b"x" * 1_000_000, "a message has at most 16384 bytes"),
+    ],
+    ids=["empty", "only a line end", "not UTF-8", "too long", "far too long"],
+)
+def test_what_is_no_message_on_standard_input_is_refused_before_anything_is_dialled(
+    stage: Stage, tmp_path: Path, data: bytes, error: str
+) -> None:
+    path = tmp_path / "message"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        script = stage.start("send", "127.0.0.1", str(free_port()), "Ira", "-", stdin=file)
+        assert script.end() == (2, "", f"chat: error: {error}\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "mark"), [("\n", ""), ("\r\n", ""), ("\n", "\ufeff"), ("\r\n", "\ufeff")]
+)
+@pytest.mark.parametrize("json_too", [False, True])
+def test_file_of_another_system_is_said_as_it_is_meant(
+    stage: Stage, tmp_path: Path, end: str, mark: str, json_too: bool
+) -> None:
+    _, port = stage.server()
+    listener = stage.member(port, "listener", key="other")
+    path = tmp_path / "input"
+    first = '{"say": "one"}' if json_too else "one"
+    path.write_bytes(f"{mark}{first}{end}two{end}".encode())
+    with path.open("rb") as file:
+        script = stage.client(port, "Ira", *["--json"] * json_too, stdin=file)
+        assert_ends_well(script)
+    listener.expect(" Ira: one\n")
+    listener.expect(" Ira: two\n")
+
+
+def test_time_zone_that_changes_is_seen(stage: Stage, tmp_path: Path) -> None:
+    zone = tmp_path / "zone"
+    zone.write_bytes(zone_file(0))
+    _, port = stage.server()
+    keys = stage.keys("client", "ira")
+    command = ["client", "127.0.0.1", str(port), "Ira", "--time", "%H", *keys]
+    client = stage.start(*command, env={"TZ": f":{zone}"})
+    client.expect("In the room")
+    zoe = stage.member(port, "Zoe", key="other")
+
+    def hour() -> int:
+        zoe.type("Hi")
+        client.expect(" Zoe: Hi\n")
+        return int(re.findall("^([0-9]+) Zoe: ", client.out, re.M)[-1])
+
+    before = hour()
+    other = tmp_path / "other"
+    other.write_bytes(zone_file(9 * 3600))
+    other.replace(zone)
+    client.signal(signal.SIGCONT)
+    # A message may overtake the signal, and an hour may end meanwhile.
+    await_condition(lambda: (hour() - before) % 24 in (9, 10))
 
 
 # -- the server's standard streams
+
+
+def test_console_goes_on_when_the_disk_has_room_again(stage: Stage, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    keys = stage.keys("server", "server")
+    server = stage.start("server", "--port", "0", *keys, redirect=f">{log}")
+    await_condition(lambda: log.exists() and "Fingerprint: " in log.read_text())
+    room = log.stat().st_size + 10
+    resource.prlimit(server.popen.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    server.type(*["HELP"] * 3)
+    await_condition(lambda: log.stat().st_size == room and server.unread_input() == 0)
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(server.popen.pid, resource.RLIMIT_FSIZE, unlimited)
+    await_condition(lambda: log.read_text().count("show this\n") == 3)
+    server.type("TERMINATE")
+    assert server.end() == (0, "", "")
+    shown = log.read_text()
+    assert shown.endswith(ENDED)
+    assert all(line.startswith("[+] ") for line in shown.splitlines())
+
+
+def test_client_whose_disk_is_full_at_the_end_says_so(stage: Stage, tmp_path: Path) -> None:
+    _, port = stage.server()
+    log = tmp_path / "log"
+    client = stage.client(port, "Ira", redirect=f">{log}")
+    await_condition(lambda: log.exists() and "In the room" in log.read_text())
+    room = log.stat().st_size + 10
+    resource.prlimit(client.popen.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    zoe = stage.member(port, "Zoe", key="other")
+    zoe.type("Hello Ira")
+    status, _, err = client.end()
+    error = "what is shown cannot be written: file too large"
+    assert (status, err) == (1, f"chat: error: {error}\n")
+
+
+def test_server_obeys_one_writer_after_the_other(stage: Stage, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    keys = stage.keys("server", "server")
+    server = stage.start("server", "--port", "0", *keys, redirect=f"<{fifo}")
+    for word in ("who", "stats", "who"):
+        fifo.write_text(f"{word}\n")
+        server.expect("[+] Nobody is here.\n" if word == "who" else "[+] 0 members")
+    fifo.write_text("TERMINATE")
+    assert assert_ends_well(server).endswith(ENDED)
 
 
 def talk(stage: Stage, server: Piped, port: int) -> None:
@@ -482,7 +668,7 @@ def talk(stage: Stage, server: Piped, port: int) -> None:
     sahnawaz.expect(" Ira: Hi\n")
     server.signal(signal.SIGTERM)
     for client in (ira, sahnawaz):
-        assert assert_ends_well(client).endswith("[!] The server has shut down.\n")
+        assert_ends_with_the_room(client)
 
 
 def test_server_goes_on_when_its_input_has_ended(stage: Stage) -> None:
@@ -560,9 +746,9 @@ def test_server_whose_output_nobody_reads_goes_on_relaying(stage: Stage) -> None
     assert_ends_well(script)
     server.expect(*[answer] * (enough // 2))
     server.type("STATS")
-    server.expect(" lines were not shown, since nobody read them.\n", " 2000 messages exchanged, ")
+    server.expect(" lines were not shown.\n", " 2000 messages exchanged, ")
     server.type("TERMINATE")
-    assert_ends_well(listener)
+    assert_ends_with_the_room(listener)
     assert assert_ends_well(server).endswith(ENDED)
 
 
@@ -577,7 +763,7 @@ def test_signal_terminates_the_server(stage: Stage, number: signal.Signals) -> N
     server, port = stage.server()
     client = stage.member(port, "Ira")
     server.signal(number)
-    assert assert_ends_well(client).endswith("[!] The server has shut down.\n")
+    assert_ends_with_the_room(client)
     assert assert_ends_well(server).endswith(ENDED)
 
 

@@ -196,8 +196,9 @@ def test_any_text_comes_out_as_it_was(text: str) -> None:
         ('{"me": "waves"}', ["say \x01ACTION waves\x01"]),
         ("plain", ["say plain"]),
         ("/help", ["say /help"]),
-        (' {"say": "Hi"}', ['say  {"say": "Hi"}']),
-        ("[1]", ["say [1]"]),
+        (' \t{"say": "Hi"}', ["say Hi"]),
+        ('\ufeff{"say": "Hi"}', ["say Hi"]),
+        (" \ufeff plain [1]", ["say  \ufeff plain [1]"]),
         ("", []),
     ],
 )
@@ -256,6 +257,9 @@ ONE_OF = "a command is one of say, me, who and leave"
         ('{"say": ' + "9" * 5000 + "}", "this is not JSON: "),
         ('{"say": ' + "[" * 10_000, "this is not JSON"),
         ("{}", ONE_FIELD),
+        ("[1]", ONE_FIELD),
+        (' [{"say": "Hi"}]', ONE_FIELD),
+        ('\xa0{"say": "Hi"', "this is not JSON: "),
         ('{"say": "Hi", "me": "waves"}', ONE_FIELD),
         ('{"shout": "Hi"}', ONE_OF),
         ('{"SAY": "Hi"}', ONE_OF),
@@ -273,7 +277,7 @@ ONE_OF = "a command is one of say, me, who and leave"
     ],
     ids=lambda value: value[:30],
 )
-def test_what_is_no_command_is_warned_of_and_counted_as_not_sent(
+def test_what_is_no_command_or_too_long_is_warned_of_and_counted_as_what_it_is(
     program: Seat, line: str, text: str
 ) -> None:
     program.type(line)
@@ -281,7 +285,8 @@ def test_what_is_no_command_is_warned_of_and_counted_as_not_sent(
     (warning,) = events(program)
     assert warning["event"] == "warning"
     assert warning["text"].startswith(text)
-    assert program.view.not_sent == 1
+    too_long = text.startswith("it is too long")
+    assert (program.view.not_sent, program.view.not_commands) == (too_long, not too_long)
 
 
 @pytest.mark.parametrize("line", ["/who", "//x", "/nonsense", '{"who": true}'])

@@ -1,6 +1,7 @@
 """A conversation line by line: what a pipe sends as it is, what a terminal obeys, one message."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from chat.errors import UsageError
 from chat.happenings import Came, Full, Happening, Said, Underway, Warned
 from chat.lines import LineView, SingleView
 from chat.reactor import Reactor
+from chat.terminal import LineOutput
 from tests.conversation import (
     LONGEST,
     NotedConversation,
@@ -124,6 +126,39 @@ def test_pipe_is_shown_what_others_say_and_do(
     pipe: Seat, happening: Happening, lines: list[str]
 ) -> None:
     assert pipe.show(happening) == lines
+
+
+def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
+    reactor: Reactor, pipe: Seat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("lines", "terminal"):
+        monkeypatch.setattr(f"chat.{module}.CONSOLE_LINE_BYTES", 2 * LONGEST)
+    path = tmp_path / "errors"
+    with path.open("wb", buffering=0) as file:
+        pipe.view._errors = LineOutput(reactor, file.fileno(), "utf-8")
+        pipe.type("one", "x" * (LONGEST + 1), "", "x" * 1000, "two")
+    assert pipe.conversation.noted == ["say one", "say two"]
+    second, fourth = path.read_text().splitlines()
+    assert second == "chat: line 2: it is too long"
+    assert fourth.startswith("chat: line 4: a message of 1000 bytes is too long: ")
+    assert (pipe.view.not_sent, pipe.view.not_commands) == (2, 0)
+
+
+def test_spinning_waits_for_no_reader(
+    reactor: Reactor, pipe: Seat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+
+    def wait(_descriptor: int, seconds: float | None) -> bool:
+        waits.append(seconds)
+        return False
+
+    monkeypatch.setattr("chat.terminal._wait_writable", wait)
+    pipe.view.show(Came("Thea"))
+    for _ in range(100):
+        pipe.view.spin()
+    assert set(waits) == {0}
+    assert len(waits) <= 101
 
 
 # -- a terminal that can do no more

@@ -844,6 +844,48 @@ def test_pasted_line_end_does_not_send(room: Room) -> None:
     ira.await_rows("> see: rm -rf /", "!|")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["// code", "/usr/bin/env python3", "/* why */", "/exit", "/quit", "/me waves", "//", "EXIT"],
+)
+def test_paste_is_said_whatever_it_begins_with(room: Room, text: str) -> None:
+    ira = room.ira("--no-history")
+    ira.paste(text)
+    ira.await_rows(f"> {text}|")
+    ira.key("Enter")
+    ira.await_rows(f"Ira: {text}", "> |")
+    room.zoe.expect(f"Ira: {text}\n")
+    # Called back, it is not obeyed either.
+    ira.key("Up", "Enter")
+    if text != "EXIT":
+        room.zoe.expect(f"Ira: {text}\n")
+    ira.enter("/exit")
+    assert ira.end() == 0
+
+
+def test_long_paste_that_looks_like_a_command_is_said_when_that_is_meant(room: Room) -> None:
+    ira = room.ira()
+    ira.paste("\n".join(["/quit", *LONG_PASTE]))
+    ira.key("Enter")
+    ira.await_screen("Send these")
+    ira.enter("y")
+    room.zoe.expect("Ira: /quit\n    line 0\n    line 1\n")
+
+
+def test_paste_that_is_too_long_is_still_a_paste_when_it_stands_in_the_line_again(
+    room: Room,
+) -> None:
+    ira = room.ira()
+    ira.paste("/exit " + "x" * MAX_TEXT_BYTES)
+    ira.key("Enter")
+    # What stands in the line again is taller than the window.
+    ira.until(lambda: b"send it in parts" in ira.written)
+    ira.key("C-w")
+    ira.type("now")
+    ira.key("Enter")
+    room.zoe.expect("Ira: /exit now\n")
+
+
 def test_pasted_tab_completes_nothing(room: Room) -> None:
     ira = room.ira()
     ira.paste("z\tz\x04")
@@ -1079,6 +1121,28 @@ def test_dumb_terminal_gets_plain_lines_and_one_notice(room: Room) -> None:
     assert notices == ["[+] Plain input: the terminal is a dumb one."]
     assert ira.lines()[0] == notices[0]
     assert b"\x1b" not in ira.written
+    ira.enter("EXIT")
+    assert ira.end() == 0
+
+
+@pytest.mark.parametrize("module", ["readline", "ctypes"])
+def test_python_without_a_module_gets_plain_lines_and_is_told_what_helps(
+    room: Room, module: str
+) -> None:
+    # Cryptodome needs ctypes, too, where there is no cffi.
+    script = (
+        "import sys, Cryptodome.Util._raw_api; "
+        "sys.modules.update(dict.fromkeys(['gnureadline', sys.argv.pop(1)])); "
+        "from chat.__main__ import main; sys.exit(main())"
+    )
+    command = room.command(room.house.port)[len(CHAT) :]
+    ira = room.window([sys.executable, "-c", script, module, *command])
+    ira.await_rows("[+] In the room: Zoe, Max, Ira", "|")
+    ira.enter("Hi")
+    room.zoe.expect("Ira: Hi\n")
+    notice = " ".join(ira.lines()[:2])
+    assert notice.startswith("[+] Plain input: this Python ")
+    assert ("gnureadline" if module == "readline" else "ctypes") in notice
     ira.enter("EXIT")
     assert ira.end() == 0
 
@@ -1613,6 +1677,49 @@ def test_exit_right_after_a_message_leaves_when_it_is_acknowledged(room: Room) -
         ira.await_screen("... one")
     assert ira.end() == 0
     assert ira.rows()[-3:] == ["[+] In the room: Zoe, Max, Ira", "Ira: one", "|"]
+
+
+def pending_left_behind(ira: Window, marked: str) -> None:
+    """What was under way stands there at the end, whole, and once."""
+    rows = ira.rows()
+    first = rows.index(f"[!] {marked}: {'x' * 40}")
+    assert rows[first + 1 : first + 4] == [f"[!] {marked}: one", "    two", rows[-2]]
+    assert rows[-2:] == ["chat: error: 2 messages were not acknowledged", "|"]
+
+
+@pytest.mark.parametrize("key", ["C-c", "C-d"])
+def test_what_was_not_acknowledged_stays_on_the_screen(room: Room, key: str) -> None:
+    ira = room.ira()
+    with frozen(room.server):
+        ira.enter("x" * 40)
+        ira.paste("one\ntwo")
+        ira.key("Enter")
+        ira.await_screen("... one")
+        ira.key(key)
+        if key == "C-c":
+            ira.await_screen("once more leaves")
+            ira.key(key)
+        ira.await_screen("leaves at once")
+        ira.key("C-c")
+        assert ira.end() == 1
+    pending_left_behind(ira, "Not acknowledged")
+    room.server.expect("Ira left the server")
+
+
+def test_what_was_not_sent_stays_on_the_screen(desk: Desk, stage: Stage) -> None:
+    server, port = stage.server()
+    ira = desk.window(desk.command(port))
+    ira.await_rows("[+] In the room: Ira", "> |")
+    server.signal(signal.SIGKILL)
+    server.wait()
+    ira.await_rows("(offline) > |")
+    ira.enter("x" * 40)
+    ira.paste("one\ntwo")
+    ira.key("Enter")
+    ira.await_rows("... one\\ntwo", "(offline, 2 waiting) > |")
+    ira.enter("/quit")
+    assert ira.end() == 1
+    pending_left_behind(ira, "Not sent")
 
 
 # -- what takes its time

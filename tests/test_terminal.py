@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 import chat.terminal
-from chat.limits import CONSOLE_LINE_BYTES, CONSOLE_READ_BYTES
+from chat.limits import (
+    CONSOLE_LINE_BYTES,
+    CONSOLE_READ_BYTES,
+    FAREWELL_SECONDS,
+    NEXT_WRITER_SECONDS,
+    OUTPUT_RETRY_SECONDS,
+)
 from chat.reactor import Reactor
 from chat.terminal import LineInput, LineOutput, is_in_background
 from tests.helpers import FakeClock
@@ -109,6 +115,8 @@ def read_from(reactor: Reactor, descriptor: int | None) -> list[str]:
         (b"\n\n", ["", ""]),
         (b"dos\r\nunix\n", ["dos", "unix"]),
         (b"dos at the end\r", ["dos at the end"]),
+        (b"\xef\xbb\xbfmarked\n\xef\xbb\xbfnot here\n", ["marked", "\ufeffnot here"]),
+        (b"\xef\xbb\xbf", [""]),
         (b"in\rside\n", ["in\rside"]),
         (b" spaces \t\n", [" spaces \t"]),
         (b"\x1b[31m\0\n", ["\x1b[31m\0"]),
@@ -191,6 +199,27 @@ def test_line_of_two_mebibytes_is_cut_but_stays_too_long_to_pass(
     assert (before, last) == ("before", END)
     assert CONSOLE_LINE_BYTES <= len(long) <= CONSOLE_LINE_BYTES + CONSOLE_READ_BYTES
     assert set(long) == {"x"}
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, CONSOLE_LINE_BYTES, 3_000_000])
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["ended", "unended"])
+def test_each_line_has_its_number_and_its_length(
+    reactor: Reactor, tmp_path: Path, size: int, end: bytes
+) -> None:
+    path = tmp_path / "input"
+    path.write_bytes(b"before\n" + b"x" * size + end)
+    seen: list[tuple[int, int]] = []
+    ended: list[bool] = []
+    with path.open("rb", buffering=0) as file:
+        lines = LineInput(
+            reactor,
+            file.fileno(),
+            lambda _line: seen.append((lines.line_number, lines.line_bytes)),
+            lambda: ended.append(True),
+        )
+        lines.start()
+        until(reactor, lambda: ended)
+    assert seen == [(1, 6), (2, size)][: 1 + (size > 0 or end != b"")]
 
 
 def test_line_after_one_of_two_mebibytes_is_whole(reactor: Reactor, tmp_path: Path) -> None:
@@ -314,6 +343,92 @@ def test_pipe_that_another_reader_has_emptied_is_not_at_its_end(
     os.write(pipe.write, b"later\n")
     until(reactor, lambda: lines.got)
     assert lines.got == ["later"]
+
+
+# -- input that others can write to after its end
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def go_on_until(reactor: Reactor, clock: FakeClock, lines: Lines, last: str) -> None:
+    """Let time pass until this was delivered."""
+    while last not in lines.got:
+        clock.advance(NEXT_WRITER_SECONDS)
+        reactor.turn(MOMENT)
+
+
+@contextlib.contextmanager
+def reading(reactor: Reactor, path: Path, *, endless: bool) -> Iterator[Lines]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    lines = Lines(reactor, descriptor)
+    lines.input = LineInput(
+        reactor, descriptor, lines._on_line, lambda: lines.got.append(END), endless=endless
+    )
+    lines.input.start()
+    try:
+        yield lines
+    finally:
+        lines.input.stop()
+        os.close(descriptor)
+
+
+def test_one_writer_after_the_other_is_heard_from_a_fifo(
+    reactor: Reactor, clock: FakeClock, fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reading(reactor, fifo, endless=True) as lines:
+        for number in range(3):
+            fifo.write_text(f"whole {number}\nunended {number}")
+            go_on_until(reactor, clock, lines, f"unended {number}")
+        reactor.turn(0)
+        # It is not asked all the time whether there is another one.
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", fail_to_read)
+            for _ in range(10):
+                reactor.turn(0)
+    assert lines.got == [f"{what} {at}" for at in range(3) for what in ("whole", "unended")]
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_pipe_whose_writers_are_gone_is_at_its_end(
+    reactor: Reactor, pipe: Ends, endless: bool
+) -> None:
+    lines = Lines(reactor, None)
+    lines.input = LineInput(
+        reactor, pipe.read, lines._on_line, lambda: lines.got.append(END), endless=endless
+    )
+    lines.input.start()
+    os.write(pipe.write, b"one\n")
+    pipe.close(pipe.write)
+    until(reactor, lambda: END in lines.got)
+    assert lines.got == ["one", END]
+
+
+def test_fifo_is_at_its_end_for_those_who_do_not_wait(reactor: Reactor, fifo: Path) -> None:
+    with reading(reactor, fifo, endless=False) as lines:
+        fifo.write_text("one\n")
+        until(reactor, lambda: END in lines.got)
+    assert lines.got == ["one", END]
+
+
+def test_end_of_file_typed_at_a_terminal_can_be_followed_by_more(
+    reactor: Reactor, clock: FakeClock, terminal: Terminal
+) -> None:
+    lines = Lines(reactor, None)
+    lines.input = LineInput(
+        reactor, terminal.program, lines._on_line, lambda: lines.got.append(END), endless=True
+    )
+    lines.input.start()
+    os.write(terminal.screen, b"one\n\x04two\n")
+    go_on_until(reactor, clock, lines, "two")
+    terminal.close(terminal.screen)
+    go_on_until(reactor, clock, lines, END)
+    assert lines.got == ["one", "two", END]
 
 
 def test_blocking_mode_of_the_input_is_left_alone(reactor: Reactor, pipe: Ends) -> None:
@@ -682,12 +797,73 @@ def test_terminal_that_hangs_up_breaks_the_output(reactor: Reactor, terminal: Te
     assert output.told == ["broken"]
 
 
-def test_full_disk_breaks_the_output(reactor: Reactor) -> None:
-    with open("/dev/full", "wb", buffering=0) as full:
-        output = Output(reactor, full.fileno())
-        output.lines.write("x")
+class Disk:
+    """A disk in place of `os.write`: it has room for so many bytes, and counts the attempts."""
+
+    def __init__(self, room: int, number: int) -> None:
+        self.room = room
+        self.attempts = 0
+        self._number = number
+        self._write = os.write
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        self.attempts += 1
+        if not self.room:
+            raise OSError(self._number, os.strerror(self._number))
+        written = self._write(descriptor, data[: self.room])
+        self.room -= written
+        return written
+
+
+FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+
+
+@pytest.mark.parametrize("number", FULL, ids=errno.errorcode.get)
+@pytest.mark.parametrize("room", [0, 2, 4])
+def test_full_disk_is_tried_again_and_no_line_is_torn(
+    reactor: Reactor,
+    clock: FakeClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    room: int,
+) -> None:
+    disk = Disk(room, number)
+    monkeypatch.setattr(os, "write", disk.write)
+    path = tmp_path / "output"
+    with path.open("wb", buffering=0) as file:
+        output = Output(reactor, file.fileno())
+        output.lines.on_stuck = output.told.append
+        output.lines.write("one")
+        output.lines.write("two")
+        for _ in range(10):
+            reactor.turn(0)
+        output.lines.drain()
+        output.lines.write("three")
+        assert disk.attempts <= 4, "it must not try again and again"
+        clock.advance(OUTPUT_RETRY_SECONDS)
         reactor.turn(0)
-        assert output.told == ["broken"]
+        assert path.read_bytes() == b"one\ntwo\n"[:room]
+        disk.room = 1 << 20
+        clock.advance(OUTPUT_RETRY_SECONDS)
+        until(reactor, lambda: not output.lines.queued_bytes)
+        output.lines.write("four")
+    assert path.read_bytes() == b"one\ntwo\nthree\nfour\n"
+    assert output.told == [os.strerror(number).lower(), "drained"]
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.EBADF], ids=errno.errorcode.get)
+def test_output_that_can_never_be_written_again_is_broken(
+    reactor: Reactor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "write", Disk(0, number).write)
+    with (tmp_path / "output").open("wb", buffering=0) as file:
+        output = Output(reactor, file.fileno())
+        output.lines.write("x")
+        output.lines.write("y")
+        reactor.turn(0)
+    assert output.told == ["broken"]
+    assert output.lines.queued_bytes == 0
 
 
 # -- draining
@@ -708,6 +884,46 @@ def test_drain_gives_up_at_its_deadline(reactor: Reactor, pipe: Ends) -> None:
     output.lines.drain(0.01)
     assert output.lines.queued_bytes > 0
     arrives(reactor, pipe.read, BIG_BYTES)
+
+
+def test_whoever_hurries_waits_for_a_moment_in_all(
+    reactor: Reactor, pipe: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+
+    def wait(_descriptor: int, seconds: float | None) -> bool:
+        if seconds != 0:
+            waits.append(seconds)
+            now.advance(seconds or 0)
+        return False
+
+    now = FakeClock()
+    monkeypatch.setattr("chat.terminal.time.monotonic", now)
+    output = Output(reactor, pipe.write)
+    for line in BIG:
+        output.lines.write(line)
+    monkeypatch.setattr(chat.terminal, "_wait_writable", wait)
+    output.lines.hurry()
+    for seconds in (None, None, 60, 0):
+        output.lines.drain(seconds)
+    assert waits == [FAREWELL_SECONDS]
+
+
+def test_interrupt_ends_the_waiting_for_good(
+    reactor: Reactor, pipe: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Output(reactor, pipe.write)
+    for line in BIG:
+        output.lines.write(line)
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.terminal, "_wait_writable", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            output.lines.drain()
+        output.lines.drain()
+
+
+def interrupted(_descriptor: int, _seconds: float | None) -> bool:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("deadline", [None, 60])

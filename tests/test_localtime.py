@@ -1,0 +1,69 @@
+"""Local time: a zone that changes is seen, and not asked for all the time."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chat import localtime
+from chat.limits import ZONE_SECONDS
+from tests.helpers import WALL_CLOCK, FakeClock
+from tests.processes import zone_file
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock(WALL_CLOCK)
+    monkeypatch.setattr("chat.localtime.time.time", clock)
+    monkeypatch.setattr(localtime, "_looked_at", float("-inf"))
+    return clock
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """What TZ names: UTC at first."""
+    path = tmp_path / "zone"
+    path.write_bytes(zone_file(0))
+    monkeypatch.setenv("TZ", f":{path}")
+    yield path
+    monkeypatch.undo()
+    time.tzset()
+
+
+def hour() -> int:
+    """The hour of 1970-01-01, 00:00 UTC."""
+    return localtime.local(0).hour
+
+
+def move_to(zone: Path, hours: int) -> None:
+    other = zone.with_suffix(".new")
+    other.write_bytes(zone_file(hours * 3600))
+    other.replace(zone)
+
+
+@pytest.mark.parametrize("wait", [ZONE_SECONDS, -2 * ZONE_SECONDS])
+def test_zone_that_changed_is_seen_after_a_while(zone: Path, clock: FakeClock, wait: float) -> None:
+    assert hour() == 0
+    move_to(zone, 9)
+    clock.advance(ZONE_SECONDS - 1)
+    assert hour() == 0
+    clock.advance(wait)
+    assert hour() == 9
+
+
+def test_zone_that_changed_is_seen_when_it_is_looked_for(zone: Path, clock: FakeClock) -> None:
+    assert hour() == 0
+    move_to(zone, 5)
+    localtime.look_again()
+    assert hour() == 5
+
+
+def test_zone_is_not_asked_for_with_each_time(
+    zone: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("chat.localtime.time.tzset", lambda: asked.append(True))
+    for _ in range(100):
+        hour()
+    assert len(asked) <= 2
