@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.sax.saxutils import escape
 
-from tests.processes import CHAT, Stage, environment
-from tests.terminals import Look, Window
+from tests.support.processes import CHAT, Stage, environment
+from tests.support.terminals import Look, Window
 
 PICTURES = Path(__file__).parent / "docs/pictures"
 

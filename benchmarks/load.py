@@ -23,11 +23,11 @@ from typing import Self
 
 from Cryptodome.PublicKey import RSA
 
+from chat.client.events import Came, Entered, Said
+from chat.client.participant import Participant
 from chat.errors import ProtocolError
-from chat.happenings import Came, Entered, Said
 from chat.kex import PrivateKey
 from chat.messages import Ping, Ready, Welcome
-from chat.participant import Participant
 from chat.session import (
     ClientSession,
     Controlled,

@@ -31,8 +31,8 @@ from benchmarks.load import (
     spread,
 )
 from benchmarks.texts import TEXTS
-from chat.happenings import Said
-from chat.style import Colours, Painter
+from chat.client.events import Said
+from chat.ui.style import Colours, Painter
 
 RUNS = 15
 KEYS_TYPED = 480

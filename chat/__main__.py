@@ -15,9 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from chat.arguments import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
+from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import ChatError, EditorMissingError, IdentityError
-from chat.folders import config_folder, state_folder
+from chat.files.folders import config_folder, state_folder
 from chat.limits import (
     FAREWELL_SECONDS,
     MAX_MEMBERS,
@@ -26,13 +26,13 @@ from chat.limits import (
     SPARE_DESCRIPTORS,
 )
 from chat.reactor import Reactor
-from chat.terminal import LineOutput
+from chat.stdio import LineOutput
 
 if TYPE_CHECKING:
+    from chat.client.view import View
+    from chat.files.known_servers import KnownServers
     from chat.kex import PrivateKey, PublicKey
-    from chat.known_servers import KnownServers
-    from chat.style import Painter
-    from chat.view import View
+    from chat.ui.style import Painter
 
 FAILED = 1
 MISUSED = 2
@@ -141,11 +141,11 @@ def _how_to_install() -> str:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from chat import transcript
-    from chat.console import Console
     from chat.localtime import look_again
-    from chat.server import Server
+    from chat.server.console import Console
+    from chat.server.server import Server
     from chat.sockets import listen, own_host, reachable_at
+    from chat.ui import transcript
 
     _allow_many_descriptors(options.pending)
     listeners = listen(options.host, options.port)
@@ -191,7 +191,7 @@ def _join(options: argparse.Namespace) -> None:
 
 
 def _send(options: argparse.Namespace) -> None:
-    from chat.lines import SingleView
+    from chat.ui.plain import SingleView
 
     text = _read_text() if options.text == STANDARD_INPUT else options.text
     with closing(Reactor()) as reactor:
@@ -213,9 +213,9 @@ def _read_text() -> str:
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     """The conversation as it fits to where it is shown and typed."""
-    from chat import style, transcript
-    from chat.lines import LineView
     from chat.localtime import look_again
+    from chat.ui import style, transcript
+    from chat.ui.plain import LineView
 
     source = _descriptor_of(sys.stdin)
     output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
@@ -226,7 +226,7 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     reactor.on_signals([signal.SIGCONT], look_again)
     errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
     if options.json:
-        from chat.jsonlines import JsonView
+        from chat.ui.jsonlines import JsonView
 
         return JsonView(reactor, source, output, painter, errors)
     if source is not None and _is_terminal(source) and output.is_terminal:
@@ -247,10 +247,10 @@ def _screen(
     term = os.environ.get("TERM", "dumb")
     if term == "dumb":
         raise EditorMissingError("the terminal is a dumb one")
-    from chat.history import History
+    from chat.files.history import History
 
     try:
-        from chat.screen import TITLED, Screen
+        from chat.ui.screen import TITLED, Screen
     except (ImportError, AttributeError, OSError) as error:
         # Not every Python is built with all of its own modules.
         text = f"this Python lacks something ({error})"
@@ -269,9 +269,9 @@ def _screen(
 
 
 def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
-    from chat.client import Client
-    from chat.happenings import Failed, MakingKey, Warned
-    from chat.known_servers import check_fingerprint
+    from chat.client.client import Client
+    from chat.client.events import Failed, MakingKey, Warned
+    from chat.files.known_servers import check_fingerprint
     from chat.sleep import SleepWatch
     from chat.sockets import Dialer
 
@@ -319,8 +319,8 @@ def _keys(options: argparse.Namespace) -> Path:
 
 
 def _known_servers(options: argparse.Namespace, *, read_only: bool = False) -> "KnownServers":
-    from chat.keyfolder import KNOWN_SERVERS
-    from chat.known_servers import KnownServers
+    from chat.files.keyfolder import KNOWN_SERVERS
+    from chat.files.known_servers import KnownServers
 
     return KnownServers(_keys(options) / KNOWN_SERVERS, read_only=read_only)
 
@@ -331,7 +331,7 @@ def _load_key(
     spin: Callable[[], None] = lambda: None,
 ) -> "PrivateKey":
     """The key of this side. Before one is made, `announce` is called; meanwhile, `spin`."""
-    from chat.identity import load_or_make_key
+    from chat.files.keys import load_or_make_key
     from chat.kex import PrivateKey
 
     interrupts: list[int] = []

@@ -25,7 +25,7 @@ from chat.limits import (
     SILENCE_SECONDS,
 )
 from chat.messages import Bye, Control, Introduction, Ping, Pong, Ready, Resume, decode_control
-from chat.names import is_blank
+from chat.text import is_blank
 from chat.wire import (
     FRAMES,
     PROTOCOL,

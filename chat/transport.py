@@ -9,7 +9,7 @@ from typing import Protocol
 
 from chat.limits import READ_BYTES, SEND_BYTES
 from chat.reactor import Reactor, Timer
-from chat.relaylog import Cursor, RelayLog
+from chat.server.log import Cursor, RelayLog
 
 
 class Owner(Protocol):

@@ -48,8 +48,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from chat.errors import Reason
-from chat.happenings import (
+from chat.client.events import (
     Came,
     Entered,
     Happening,
@@ -61,11 +60,12 @@ from chat.happenings import (
     Vanished,
     Went,
 )
+from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.limits import OFFER_AGAIN_SECONDS, RETURN_SECONDS
 from chat.messages import Back, Closing, Joined, Left, Lost, Notice, RoomEvent
-from tests.simulated import ViolationError
-from tests.simulated_record import Continued, Entry, Life, Membership, Story, Welcomed
+from tests.support.simulated import ViolationError
+from tests.support.simulated_record import Continued, Entry, Life, Membership, Story, Welcomed
 
 
 @dataclass(slots=True)

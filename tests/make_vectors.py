@@ -16,8 +16,9 @@ from Cryptodome.PublicKey import RSA
 
 from chat import kex
 from chat.cipher import SealingKey, sealed_bytes
+from chat.client.events import Happening
+from chat.client.participant import Participant
 from chat.errors import Reason
-from chat.happenings import Happening
 from chat.limits import (
     GRACE_SECONDS,
     MAX_HANDSHAKE_FRAME_BYTES,
@@ -49,9 +50,8 @@ from chat.messages import (
     Welcome,
     decode_control,
 )
-from chat.participant import Participant
-from chat.relaylog import RelayLog
-from chat.room import Delivery, Member, Room
+from chat.server.log import RelayLog
+from chat.server.room import Delivery, Member, Room
 from chat.session import ClientSession, ServerSession
 from chat.wire import (
     PROTOCOL,
@@ -67,7 +67,7 @@ from chat.wire import (
     decode_frame,
     room_header,
 )
-from tests.helpers import KEYS, WALL_CLOCK, FixedBytes, key
+from tests.support.helpers import KEYS, WALL_CLOCK, FixedBytes, key
 
 VECTORS = Path(__file__).parent / "vectors"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "PROTOCOL.md"

@@ -23,30 +23,39 @@ from types import SimpleNamespace
 from typing import cast
 from unittest import mock
 
-import chat.client
-import chat.connection
-import chat.console
-import chat.participant
+import chat.client.client
+import chat.client.participant
 import chat.resolver
-import chat.server
+import chat.server.connection
+import chat.server.console
+import chat.server.server
 import chat.sockets
-import chat.terminal
+import chat.stdio
 import chat.transport
-from chat.connection import Connection
-from chat.console import Console
+from chat.client.events import RoomClosed, Said
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
-from chat.happenings import RoomClosed, Said
 from chat.limits import PATIENCE_SECONDS
-from chat.lines import LineView
-from chat.server import Server
+from chat.server.connection import Connection
+from chat.server.console import Console
+from chat.server.server import Server
 from chat.sockets import Dialer
-from chat.style import Painter
-from chat.terminal import LineOutput
+from chat.stdio import LineOutput
+from chat.ui.plain import LineView
+from chat.ui.style import Painter
 from tests import laws
-from tests.cheap_keys import cheap_key, fingerprint_of, patch_keys
 from tests.laws import Told, require
-from tests.simulated import START, Input, Listener, Output, Process, Socket, ViolationError, World
-from tests.simulated_record import Life, RecordedClient, RecordedParticipant, RecordedRoom
+from tests.support.cheap_keys import cheap_key, fingerprint_of, patch_keys
+from tests.support.simulated import (
+    START,
+    Input,
+    Listener,
+    Output,
+    Process,
+    Socket,
+    ViolationError,
+    World,
+)
+from tests.support.simulated_record import Life, RecordedClient, RecordedParticipant, RecordedRoom
 
 SETTLE_SECONDS = 400
 """By then everything must be quiet: the silence, the grace, the retries and the waiting, in a row,
@@ -471,7 +480,7 @@ class Simulation:
         listener = world.listener = Listener(process)
         conditions = self.conditions
         room = partial(RecordedRoom, self._life_of, world.clock)
-        with mock.patch.object(chat.server, "Room", room):
+        with mock.patch.object(chat.server.server, "Room", room):
             server = self.server = Server(
                 process.reactor,
                 [cast(socket.socket, listener)],
@@ -666,11 +675,11 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
     with ExitStack() as stack:
         patch_keys(stack)
         for module, names in (
-            (chat.client, ("os", "random", "time")),
-            (chat.server, ("os", "time")),
-            (chat.connection, ("os",)),
-            (chat.console, ("time",)),
-            (chat.terminal, ("os", "select", "time")),
+            (chat.client.client, ("os", "random", "time")),
+            (chat.server.server, ("os", "time")),
+            (chat.server.connection, ("os",)),
+            (chat.server.console, ("time",)),
+            (chat.stdio, ("os", "select", "time")),
             (chat.resolver, ("socket",)),
             (chat.sockets, ("os", "socket")),
             (chat.transport, ("socket",)),
@@ -678,14 +687,14 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
             for name in names:
                 stack.enter_context(mock.patch.object(module, name, world))
         stand_ins: list[tuple[object, str, object]] = [
-            (chat.terminal, "signal", signals),
-            (chat.client, "Participant", participant),
-            (chat.server, "Connection", OrderedConnection),
+            (chat.stdio, "signal", signals),
+            (chat.client.client, "Participant", participant),
+            (chat.server.server, "Connection", OrderedConnection),
             (OrderedConnection, "_count", 0),
-            (chat.server, "WINDOW_BYTES", conditions.window),
+            (chat.server.server, "WINDOW_BYTES", conditions.window),
             (chat.transport, "READ_BYTES", conditions.read_bytes),
             (chat.transport, "SEND_BYTES", conditions.send_bytes),
-            (chat.participant, "OUTBOX_MESSAGES", conditions.outbox),
+            (chat.client.participant, "OUTBOX_MESSAGES", conditions.outbox),
         ]
         for target, name, stand_in in stand_ins:
             stack.enter_context(mock.patch.object(target, name, stand_in))

@@ -24,7 +24,7 @@ from chat.cipher import (
 )
 from chat.errors import OpenError
 from chat.limits import MAX_FRAME_BYTES, MIN_PADDED_BYTES
-from tests.helpers import FixedBytes
+from tests.support.helpers import FixedBytes
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 

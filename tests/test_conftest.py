@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 SPOIL = """
 import os, signal, sys

@@ -38,7 +38,7 @@ from chat.kex import (
     wrap,
 )
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
-from tests.helpers import WALL_CLOCK, FixedBytes, key, offer
+from tests.support.helpers import WALL_CLOCK, FixedBytes, key, offer
 
 thoroughly = settings(max_examples=150, deadline=None, derandomize=True)
 

@@ -8,8 +8,8 @@ import pytest
 
 from chat import localtime
 from chat.limits import ZONE_SECONDS
-from tests.helpers import WALL_CLOCK, FakeClock
-from tests.processes import zone_file
+from tests.support.helpers import WALL_CLOCK, FakeClock
+from tests.support.processes import zone_file
 
 
 @pytest.fixture

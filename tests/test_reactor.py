@@ -12,7 +12,7 @@ import pytest
 
 from chat.limits import PATIENT_PER_TURN
 from chat.reactor import Callback, Reactor
-from tests.helpers import FakeClock
+from tests.support.helpers import FakeClock
 
 LONG = 20.0
 """Bounds a wait that something ends long before."""

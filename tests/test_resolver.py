@@ -14,8 +14,8 @@ from chat import resolver
 from chat.limits import LOOKUP_SECONDS
 from chat.reactor import Reactor
 from chat.resolver import Address, LookUp
-from tests.helpers import FakeClock
-from tests.loopback import until
+from tests.support.helpers import FakeClock
+from tests.support.loopback import until
 
 ANSWER = "import marshal, sys; sys.stdout.buffer.write(marshal.dumps({}))"
 SILENCE = "import _signal; _signal.pause()"

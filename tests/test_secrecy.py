@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from chat import kex
 from chat.cipher import MIN_SEALED_BYTES, SealingKey, sealed_bytes
+from chat.client.participant import Participant
 from chat.errors import OpenError, Reason
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, MAX_FRAME_BYTES, ORIGIN_BYTES
 from chat.messages import Ready, Rekey, Resume, Speech, Welcome, decode_control
-from chat.participant import Participant
-from chat.relaylog import RelayLog
-from chat.room import Delivery, Member, Room
+from chat.server.log import RelayLog
+from chat.server.room import Delivery, Member, Room
 from chat.session import ClientSession, Controlled, ServerSession
 from chat.wire import (
     Event,
@@ -36,7 +36,7 @@ from chat.wire import (
     room_header,
     room_headers,
 )
-from tests.helpers import WALL_CLOCK, FixedBytes, key, offer
+from tests.support.helpers import WALL_CLOCK, FixedBytes, key, offer
 
 FINGERPRINT = bytes(32)
 TOKEN = bytes(range(100, 116))

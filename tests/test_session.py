@@ -70,7 +70,7 @@ from chat.wire import (
     block,
     decode_frame,
 )
-from tests.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, feed_all_ways, key, offer
+from tests.support.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, feed_all_ways, key, offer
 
 MESSAGE = Message(1, 7, 1, bytes(range(96))).to_wire()
 EVENT = Event(1, 0, 1, bytes(range(96))).to_wire()

@@ -12,30 +12,17 @@ from unittest import mock
 import pytest
 
 from chat import kex
+from chat.client.events import Happening, Reconnected, Said
+from chat.client.outbox import Outbox
+from chat.client.participant import Participant
+from chat.client.peers import Peer
+from chat.client.shown import Shown
 from chat.errors import OpenError, ProtocolError, Reason
-from chat.happenings import Happening, Reconnected, Said
 from chat.kex import Offer, RoomSecret
 from chat.messages import Speech
-from chat.outbox import Outbox
-from chat.participant import Participant
-from chat.peers import Peer
-from chat.relaylog import Cursor, RelayLog
-from chat.room import Delivery, Member, Room
-from chat.shown import Shown
+from chat.server.log import Cursor, RelayLog
+from chat.server.room import Delivery, Member, Room
 from tests import simulation
-from tests.cheap_keys import cheap_key, derive, fingerprint_of, patch_keys
-from tests.helpers import FixedBytes
-from tests.simulated import (
-    START,
-    Input,
-    Output,
-    Process,
-    Socket,
-    Stream,
-    ViolationError,
-    World,
-)
-from tests.simulated_record import Continued
 from tests.simulation import (
     WEIGHTS,
     Action,
@@ -49,6 +36,19 @@ from tests.simulation import (
     simulate,
     violation_of,
 )
+from tests.support.cheap_keys import cheap_key, derive, fingerprint_of, patch_keys
+from tests.support.helpers import FixedBytes
+from tests.support.simulated import (
+    START,
+    Input,
+    Output,
+    Process,
+    Socket,
+    Stream,
+    ViolationError,
+    World,
+)
+from tests.support.simulated_record import Continued
 
 SEEDS = 200
 SEEDS_A_TEST = 25

@@ -12,7 +12,7 @@ import chat.sleep
 from chat.limits import SLEEP_SECONDS
 from chat.reactor import Reactor
 from chat.sleep import SleepWatch, seconds_slept
-from tests.helpers import FakeClock
+from tests.support.helpers import FakeClock
 
 
 class Night:

@@ -26,8 +26,8 @@ from chat.sockets import (
     reachable_at,
     source_of,
 )
-from tests.helpers import FakeClock
-from tests.loopback import Hall, until
+from tests.support.helpers import FakeClock
+from tests.support.loopback import Hall, until
 
 
 @pytest.fixture

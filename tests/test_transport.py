@@ -11,10 +11,10 @@ import pytest
 
 from chat.limits import SEND_BYTES
 from chat.reactor import Reactor
-from chat.relaylog import RelayLog
+from chat.server.log import RelayLog
 from chat.transport import Transport
-from tests.helpers import FakeClock
-from tests.loopback import MOMENT, until
+from tests.support.helpers import FakeClock
+from tests.support.loopback import MOMENT, until
 
 
 class Recorder:

@@ -18,8 +18,9 @@ from Cryptodome.Hash import SHA256
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
+from chat.client.events import Happening, Said, Warned
+from chat.client.participant import Participant
 from chat.errors import ProtocolError, Reason
-from chat.happenings import Happening, Said, Warned
 from chat.kex import Offer, PrivateKey
 from chat.limits import GRACE_SECONDS, PING_SECONDS
 from chat.messages import (
@@ -31,9 +32,8 @@ from chat.messages import (
     Welcome,
     decode_control,
 )
-from chat.participant import Participant
-from chat.relaylog import RelayLog
-from chat.room import Delivery, Member, Room
+from chat.server.log import RelayLog
+from chat.server.room import Delivery, Member, Room
 from chat.session import (
     ClientSession,
     Controlled,

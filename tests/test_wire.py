@@ -36,7 +36,7 @@ from chat.wire import (
     room_header,
     room_headers,
 )
-from tests.helpers import feed_all_ways
+from tests.support.helpers import feed_all_ways
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 

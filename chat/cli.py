@@ -1,0 +1,285 @@
+"""The command line: what can be given, and what it may be.
+
+What becomes of it is `__main__`'s.
+"""
+
+import argparse
+import re
+import time
+from pathlib import Path
+
+from chat import __version__
+from chat.errors import IdentityError, UsageError
+from chat.files.folders import expand
+from chat.limits import (
+    DEFAULT_PORT,
+    DEFAULT_RSA_BITS,
+    GRACE_SECONDS,
+    MAX_PENDING,
+    MAX_PENDING_PER_SOURCE,
+    MAX_TEXT_BYTES,
+    PATIENCE_SECONDS,
+    RATE,
+)
+from chat.text import normalize_name
+
+STANDARD_INPUT = "-"
+"""The TEXT of `send` that stands for what standard input has."""
+
+MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
+"""Standard input that is longer than this is no message, be each of its characters a line end."""
+
+_TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
+_NO_TEXT = "a message is text, and this is not UTF-8"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line as argparse knows it."""
+    top = argparse.ArgumentParser(prog="chat", description="Encrypted group chat for the terminal.")
+    top.add_argument("--version", action="version", version=f"chat {__version__}")
+    roles = top.add_subparsers(dest="role", required=True, metavar="server|client|send|forget")
+    _add_server(roles)
+    _add_client(roles)
+    _add_send(roles)
+    _add_forget(roles)
+    return top
+
+
+def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    server = roles.add_parser(
+        "server", help="run a room", description="Run a room. Type HELP at its console."
+    )
+    server.add_argument(
+        "--host",
+        type=_host,
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s)",
+    )
+    server.add_argument(
+        "-p",
+        "--port",
+        type=_port_or_zero,
+        default=DEFAULT_PORT,
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
+    )
+    server.add_argument(
+        "--grace",
+        type=_number,
+        default=GRACE_SECONDS,
+        metavar="SECONDS",
+        help="how long who lost the connection keeps the place (default: %(default)s)",
+    )
+    server.add_argument(
+        "--rate",
+        type=_number,
+        default=RATE,
+        metavar="N",
+        help="messages a second of one key; 0 is no limit (default: %(default)s)",
+    )
+    server.add_argument(
+        "--pending",
+        type=_count,
+        default=MAX_PENDING,
+        metavar="N",
+        help="connections that are not members yet (default: %(default)s)",
+    )
+    server.add_argument(
+        "--pending-per-source",
+        type=_count,
+        default=MAX_PENDING_PER_SOURCE,
+        metavar="N",
+        help="the same from one IPv4 address or IPv6 /64 (default: %(default)s)",
+    )
+    _add_key_options(server)
+
+
+def _add_client(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    client = roles.add_parser(
+        "client",
+        help="join a room",
+        description="Join a room. Each line you type is a message; /help lists the commands.",
+    )
+    _add_destination(client)
+    client.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colours (default: %(default)s, which heeds NO_COLOR)",
+    )
+    client.add_argument(
+        "--time",
+        type=_time_format,
+        metavar="FORMAT",
+        help="how times are shown, as for strftime (default: %%Y-%%m-%%d %%H:%%M:%%S)",
+    )
+    client.add_argument(
+        "--no-history", action="store_true", help="do not keep what you type for the next time"
+    )
+    client.add_argument(
+        "--json", action="store_true", help="events and commands as JSON, for programs"
+    )
+
+
+def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    send = roles.add_parser(
+        "send",
+        help="send one message",
+        description="Send one message, and end when it is acknowledged.",
+        epilog="The arguments of a process can be read by everybody on this machine: what they "
+        "should not see is for standard input. A message that begins with a dash stands after --.",
+    )
+    _add_destination(send)
+    send.add_argument("text", type=_text, help="the message; - is what standard input has")
+
+
+def _add_forget(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    forget = roles.add_parser(
+        "forget",
+        help="forget a server's key",
+        description="Forget the key of a server, so that the next one it shows is taken.",
+    )
+    _add_address(forget)
+    _add_keys(forget)
+
+
+def _add_address(role: argparse.ArgumentParser) -> None:
+    role.add_argument("host", type=_host, help="where the server runs")
+    role.add_argument("port", type=_port, help="its port")
+
+
+def _add_destination(role: argparse.ArgumentParser) -> None:
+    _add_address(role)
+    role.add_argument("name", type=_name, help="what the others shall call you")
+    role.add_argument(
+        "--fingerprint",
+        type=_fingerprint,
+        metavar="SHA256:...",
+        help="the server's fingerprint, if you were told it",
+    )
+    role.add_argument(
+        "--patience",
+        type=_number,
+        metavar="SECONDS",
+        help="how long to try again when the connection is lost "
+        f"(default: for ever, or {PATIENCE_SECONDS} in a pipe)",
+    )
+    _add_key_options(role)
+
+
+def _add_keys(role: argparse.ArgumentParser) -> None:
+    role.add_argument("--version", action="version", version=f"chat {__version__}")
+    role.add_argument(
+        "--keys", type=_folder, metavar="DIR", help="where keys are kept (default: ~/.config/chat)"
+    )
+
+
+def _add_key_options(role: argparse.ArgumentParser) -> None:
+    _add_keys(role)
+    role.add_argument(
+        "--bits",
+        type=int,
+        choices=(2048, 3072, 4096),
+        default=DEFAULT_RSA_BITS,
+        help="size of a new RSA key (default: %(default)s)",
+    )
+    role.add_argument(
+        "--ephemeral", action="store_true", help="use new keys for this run and keep nothing"
+    )
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a folder has a name; . is the current one")
+    try:
+        return expand(text)
+    except IdentityError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _port(text: str) -> int:
+    port = _port_or_zero(text)
+    if port == 0:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return port
+
+
+def _port_or_zero(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    try:
+        return normalize_name(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _host(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError("a host is text, and this is not UTF-8") from error
+    return text
+
+
+def _text(text: str) -> str:
+    try:
+        return _checked(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def message_of(data: bytes) -> str:
+    """The message that standard input has, without the end of its last line.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if len(data) > MAX_INPUT_BYTES:
+        raise UsageError(_TOO_LONG)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise UsageError(_NO_TEXT) from exc
+    return _checked(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n"))
+
+
+def _checked(message: str) -> str:
+    if not message:
+        raise UsageError("a message has at least one character")
+    try:
+        size = len(message.encode())
+    except UnicodeEncodeError as exc:
+        raise UsageError(_NO_TEXT) from exc
+    if size > MAX_TEXT_BYTES:
+        raise UsageError(_TOO_LONG)
+    return message
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
+        raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError("a whole number is expected, from 1 to 999999")
+    return int(text)
+
+
+def _time_format(text: str) -> str:
+    try:
+        text.encode()
+        time.strftime(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a format is as for strftime, as in %H:%M") from error
+    return text
+
+
+def _fingerprint(text: str) -> str:
+    if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", text):
+        raise argparse.ArgumentTypeError("a fingerprint is SHA256: and 43 letters and digits")
+    return text

@@ -1,0 +1,126 @@
+"""Who is in the room, as one of its members was told, and how far each was heard.
+
+Implements PROTOCOL 5.1 and 6.4 for a client: what an honest server never says of a member is
+refused here. Keys and what is said are not known.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+
+from chat.client.events import Person
+from chat.errors import ProtocolError, UsageError
+from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
+from chat.messages import RosterEntry
+from chat.text import name_key, normalize_name
+
+SERVER = 0
+"""The number that no member has."""
+
+
+class Peer:
+    """Another member (or ourselves, or the server). `seq` is the number that was heard last."""
+
+    __slots__ = ("_accounted", "fingerprint", "name", "seq", "since", "warned")
+
+    def __init__(self, name: str, seq: int, fingerprint: bytes = b"", since: int = 0) -> None:
+        self.name = name
+        self.seq = seq
+        self.fingerprint = fingerprint
+        self.since = since
+        self.warned: set[str] = set()
+        self._accounted = seq
+
+    def account_for(self, seq: int) -> None:
+        """A frame that claims this number arrived and was not heard: it is not missing, but takes
+        no other's place. Only what is next in turn counts, so that a number that somebody has made
+        up explains no gap before it."""
+        if seq == self._last + 1:
+            self._accounted = seq
+
+    def missing_before(self, seq: int) -> int:
+        """How many numbers before this one never arrived."""
+        return max(0, seq - self._last - 1)
+
+    @property
+    def _last(self) -> int:
+        return max(self.seq, self._accounted)
+
+
+class Peers:
+    """The members by their numbers.
+
+    Invariant: no two names are the same to a reader, and there are at most MAX_MEMBERS.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[int, Peer] = {}
+        self._names: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._members.values())
+
+    def add(self, entry: RosterEntry) -> Peer:
+        """Put in a member.
+
+        Raises:
+            ProtocolError: an honest server would not have let it in, or names it twice.
+        """
+        name = _key_of(entry.name)
+        if entry.id == SERVER or entry.id in self._members or name in self._names:
+            raise ProtocolError("a member is in the room twice")
+        if len(self._members) >= MAX_MEMBERS:
+            raise ProtocolError("more members than a room has")
+        if len(entry.fingerprint) != FINGERPRINT_BYTES:
+            raise ProtocolError("a fingerprint that is none")
+        peer = Peer(entry.name, entry.seq, entry.fingerprint, entry.since)
+        self._members[entry.id] = peer
+        self._names.add(name)
+        return peer
+
+    def remove(self, member: int) -> Peer:
+        """Take out a member. Raises ProtocolError, as `of` does."""
+        peer = self.of(member)
+        del self._members[member]
+        self._names.discard(name_key(peer.name))
+        return peer
+
+    def find(self, member: int) -> Peer | None:
+        """The member of this number, if there is one."""
+        return self._members.get(member)
+
+    def of(self, member: int) -> Peer:
+        """The member of this number.
+
+        Raises:
+            ProtocolError: there is none.
+        """
+        peer = self._members.get(member)
+        if peer is None:
+            raise ProtocolError("an event about somebody who is not here")
+        return peer
+
+    def fingerprints(self) -> set[bytes]:
+        """The keys of all members."""
+        return {peer.fingerprint for peer in self}
+
+    def people(self) -> list[Person]:
+        """What there is to tell of the members."""
+        return [Person(peer.name, peer.since, peer.fingerprint) for peer in self]
+
+
+def _key_of(name: str) -> str:
+    """What the name has in common with those that are the same to a reader."""
+    if len(name) > MAX_NAME_CHARS:
+        raise ProtocolError("a member has no name that can be used")
+    # The server may know a newer Unicode than we do, and so letters that are none to us.
+    known = "".join("x" if unicodedata.category(char) == "Cn" else char for char in name)
+    try:
+        usable = normalize_name(known) == known
+    except UsageError as exc:
+        raise ProtocolError("a member has no name that can be used") from exc
+    if not usable:
+        raise ProtocolError("a member has no name that can be used")
+    return name_key(name)

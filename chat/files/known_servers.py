@@ -1,0 +1,325 @@
+"""Known servers: whom we have met, and with which key.
+
+The list is in the form of OpenSSH's `known_hosts`: `[host]:port ssh-rsa AAAA…`, a line each.
+Several addresses, wildcards, `!`, hashed addresses and `@revoked` mean what they mean to `ssh`.
+Certificates are not supported; a line that wants one is refused. Implements PROTOCOL 8. Never asks
+the user.
+"""
+
+import hmac
+import os
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chat.errors import IdentityError, ProtocolError, ServerKeyError
+from chat.files import keyfolder
+from chat.files import storage as files
+from chat.kex import PublicKey
+from chat.limits import KNOWN_SERVERS_BYTES, LOCK_SECONDS
+
+_REVOKED = "@revoked"
+_CERTIFICATE = "@cert-authority"
+
+
+def check_fingerprint(expected: str, key: PublicKey) -> None:
+    """Check a server's key against a fingerprint that the user was given.
+
+    Raises:
+        ServerKeyError: it is another key's.
+    """
+    if key.fingerprint != expected:
+        raise ServerKeyError(
+            "THE SERVER'S KEY IS NOT THE ONE YOU NAMED\n"
+            f"  named: {expected}\n"
+            f"  shown: {key.fingerprint}\n"
+            "  nothing of yours has been sent",
+            "ask whoever runs the server for its fingerprint",
+        )
+
+
+class KnownServers:
+    """The servers we have met, by address."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        self._read_only = read_only
+
+    def check(self, host: str, port: int, key: PublicKey) -> bool:
+        """Whether this server was met before; if not, it is remembered now.
+
+        Raises:
+            ServerKeyError: it had another key then, or this one is revoked.
+            IdentityError: the file cannot be read or written, or a line about it is damaged.
+        """
+        address = _address(host, port)
+        with self._errors():
+            known = self._judge(self._lines(), address, key)
+            if not known and not self._read_only:
+                with self._changing():
+                    lines = self._lines()
+                    # Perhaps another client was faster.
+                    known = self._judge(lines, address, key)
+                    if not known:
+                        self._write([*lines, f"{address} {key.openssh}"])
+        return known
+
+    def choose(self, host: str, port: int, key: PublicKey) -> bool:
+        """The person has named this key: let it take the place of any other. Whether there was one,
+        and this was not among them.
+
+        Raises:
+            ServerKeyError: this key is revoked.
+            IdentityError: the file cannot be read or written, or says what is not understood.
+        """
+        address = _address(host, port)
+        with self._errors():
+            others = self._others(self._lines(), address, key)
+            if others and not self._read_only:
+                with self._changing():
+                    lines = self._lines()
+                    if self._others(lines, address, key):
+                        self._write([*_without(lines, address), f"{address} {key.openssh}"])
+        return others
+
+    def forget(self, host: str, port: int) -> list[PublicKey | None]:
+        """Remove what is known of a server; what is revoked stays. Returns the keys that it had,
+        None for a line that was damaged.
+
+        Raises:
+            IdentityError: nothing is known, a line cannot be parted from what it says of other
+                servers, or the file cannot be read or written.
+        """
+        address = _address(host, port)
+        with self._errors():
+            self._require_known(self._lines(), address)
+            with self._changing():
+                lines = self._lines()
+                found = self._require_known(lines, address)
+                kept = _without(lines, address)
+                for entry in _known(kept, address):
+                    raise IdentityError(
+                        f"line {entry.number} of {self._path} is not about {address} alone",
+                        "change it by hand",
+                    )
+                self._write(kept)
+        return [entry.key for entry in found]
+
+    def _require_known(self, lines: list[str], address: str) -> "list[_Entry]":
+        found = list(_known(lines, address))
+        if not found:
+            raise IdentityError(
+                f"no key of the server {address} is known",
+                f"the servers that are known are in {self._path}",
+            )
+        return found
+
+    # -- what the lines say
+
+    def _judge(self, lines: list[str], address: str, key: PublicKey) -> bool:
+        """Whether the key is known; raises if it must not be taken."""
+        entries = self._valid(lines, address, key)
+        known = [entry for entry in entries if not entry.marker]
+        if any(entry.blob == key.blob for entry in known):
+            return True
+        for entry in known:
+            if not entry.key:
+                raise self._damaged(entry)
+        for entry in known:
+            raise self._changed(entry, address, key)
+        for entry in entries:
+            if entry.marker == _CERTIFICATE:
+                raise IdentityError(
+                    f"line {entry.number} of {self._path} wants a certificate of the server, which "
+                    "is not supported",
+                    "remove it to have the server known by its key",
+                )
+        return False
+
+    def _others(self, lines: list[str], address: str, key: PublicKey) -> bool:
+        """Whether other keys are known, and this one is not."""
+        known = [entry for entry in self._valid(lines, address, key) if not entry.marker]
+        return bool(known) and all(entry.blob != key.blob for entry in known)
+
+    def _valid(self, lines: list[str], address: str, key: PublicKey) -> "list[_Entry]":
+        """The lines about this server; raises if the key is revoked, or one may say so."""
+        entries = list(_entries(lines, address))
+        for entry in entries:
+            if entry.marker == _REVOKED and entry.blob == key.blob:
+                raise self._revoked(entry, address, key)
+            if entry.marker not in ("", _REVOKED, _CERTIFICATE):
+                raise self._damaged(entry)
+            if entry.marker == _REVOKED and not entry.key:
+                raise self._damaged(entry)
+        return entries
+
+    def _revoked(self, entry: "_Entry", address: str, key: PublicKey) -> ServerKeyError:
+        return ServerKeyError(
+            f"THE KEY OF THE SERVER {address} IS REVOKED\n"
+            "  It is no longer to be trusted: somebody else may have it.\n"
+            f"  shown: {key.fingerprint}\n"
+            "  nothing of yours has been sent",
+            f"ask whoever runs the server for a new key; line {entry.number} of {self._path} "
+            "revokes this one",
+        )
+
+    def _changed(self, entry: "_Entry", address: str, key: PublicKey) -> ServerKeyError:
+        from shlex import quote
+
+        assert entry.key is not None
+        host, _, port = address[1:].rpartition("]:")
+        forget = (
+            f"python -m chat forget {quote(host)} {port} --keys {quote(str(self._path.parent))}"
+        )
+        return ServerKeyError(
+            f"THE KEY OF THE SERVER {address} HAS CHANGED\n"
+            "  Somebody may be in the middle, reading along; or the server was set up anew.\n"
+            f"  known: {entry.key.fingerprint}\n"
+            f"  shown: {key.fingerprint}\n"
+            "  nothing of yours has been sent",
+            "if whoever runs the server confirms the new key, "
+            f"remove line {entry.number} of {self._path}: {forget}",
+        )
+
+    def _damaged(self, entry: "_Entry") -> IdentityError:
+        return IdentityError(
+            f"line {entry.number} of {self._path} is damaged", "correct or remove it"
+        )
+
+    # -- the file
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise keyfolder.file_error(exc, self._path) from exc
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Nobody else changes the file meanwhile."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keyfolder.check(self._path)
+        with files.locked(files.real_path(self._path).parent, LOCK_SECONDS):
+            yield
+
+    def _lines(self) -> list[str]:
+        try:
+            content = keyfolder.read(self._path, KNOWN_SERVERS_BYTES, "list of known servers")
+        except FileNotFoundError:
+            return []
+        lines = content.decode(errors="surrogateescape").split("\n")
+        return lines if lines[-1] else lines[:-1]
+
+    def _write(self, lines: list[str]) -> None:
+        content = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+        path = files.real_path(self._path)
+        files.require_size(len(content), KNOWN_SERVERS_BYTES, path)
+        mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o600
+        files.replace(path, content, mode)
+
+
+# -- the form of known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) --------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line about one server: `marker hosts ssh-rsa AAAA…`."""
+
+    number: int
+    marker: str
+    blob: bytes | None
+
+    @property
+    def key(self) -> PublicKey | None:
+        """None if the line is damaged."""
+        key = PublicKey(self.blob or b"")
+        try:
+            key.rsa()
+        except ProtocolError:
+            return None
+        return key
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host.lower()}]:{port}"
+
+
+def _known(lines: list[str], address: str) -> Iterator[_Entry]:
+    return (entry for entry in _entries(lines, address) if not entry.marker)
+
+
+def _entries(lines: list[str], address: str) -> Iterator[_Entry]:
+    """The lines about this address that hold an RSA key, are cut off, or want a certificate."""
+    for number, line in enumerate(lines, 1):
+        marker, hosts, rest = _split(line)
+        if not _matches(hosts, address):
+            continue
+        if len(rest) < 2 or marker == _CERTIFICATE:
+            yield _Entry(number, marker, None)
+        elif rest[0] == "ssh-rsa":
+            yield _Entry(number, marker, _decoded(rest[1]))
+
+
+def _split(line: str) -> tuple[str, str, list[str]]:
+    """The marker, the addresses, and the rest of a line; all empty for a comment."""
+    fields = line.split()
+    if not fields or fields[0].startswith("#"):
+        return "", "", []
+    marker = fields.pop(0) if fields[0].startswith("@") else ""
+    return marker, fields[0] if fields else "", fields[1:]
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
+def _matches(hosts: str, address: str) -> bool:
+    patterns = hosts.split(",")
+    if any(_fits(name[1:], address) for name in patterns if name.startswith("!")):
+        return False
+    return any(_fits(name, address) for name in patterns)
+
+
+def _fits(pattern: str, address: str) -> bool:
+    if pattern.startswith("|1|"):
+        return _is_hash(pattern, address)
+    pattern = pattern.lower()
+    if not _is_wild(pattern):
+        return pattern == address
+    pieces = (re.escape(piece).replace(r"\?", ".") for piece in re.split(r"\*+", pattern))
+    return re.fullmatch(".*".join(pieces), address, re.DOTALL) is not None
+
+
+def _is_wild(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
+
+
+def _is_hash(pattern: str, address: str) -> bool:
+    """Whether this is `|1|salt|HMAC-SHA-1 of the address`, as `ssh-keygen -H` writes it."""
+    salt, digest = map(_decoded, pattern[len("|1|") :].partition("|")[::2])
+    if not salt or not digest:
+        return False
+    return hmac.digest(salt, address.encode(errors="surrogateescape"), "sha1") == digest
+
+
+def _without(lines: list[str], address: str) -> list[str]:
+    """The lines without this address, where it stands as such and nothing is revoked."""
+    kept = []
+    for line in lines:
+        marker, hosts, _ = _split(line)
+        if not marker and _matches(hosts, address):
+            others = [
+                name for name in hosts.split(",") if _is_wild(name) or not _fits(name, address)
+            ]
+            if all(name.startswith("!") for name in others):
+                continue
+            line = line.replace(hosts, ",".join(others), 1)
+        kept.append(line)
+    return kept

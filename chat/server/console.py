@@ -1,0 +1,216 @@
+"""The server's console: what the operator sees and can do.
+
+Commands come in as lines, what happens goes out as lines. Neither sockets nor sessions are known
+here; what a command does is the server's business.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from chat.limits import (
+    CONSOLE_QUEUE_BYTES,
+    FAREWELL_SECONDS,
+    FAULT_SUM_SECONDS,
+    MESSAGE_LINES_PER_SECOND,
+    REFUSAL_LINES_PER_SECOND,
+)
+from chat.reactor import Reactor
+from chat.server.faults import chain_of, kind_of, places_of
+from chat.server.room import Member
+from chat.stdio import LineInput, LineOutput
+from chat.ui import transcript
+
+
+class Operated(Protocol):
+    """What the operator can ask of a server."""
+
+    @property
+    def relayed(self) -> int:
+        """Messages relayed so far."""
+
+    @property
+    def relayed_bytes(self) -> int:
+        """Bytes of the room's log so far."""
+
+    def members(self) -> list[Member]:
+        """Who is in the room."""
+
+    def terminate(self) -> None:
+        """Tell everybody, send what is queued, and stop. The second time: stop at once."""
+
+    def kick(self, name: str) -> bool:
+        """Put somebody out; False if nobody has that name."""
+
+    def say(self, text: str) -> None:
+        """Tell everybody something."""
+
+
+class Ration:
+    """Lets a few lines through in a while; what exceeds them is counted, and summed up in one line
+    when the while is over."""
+
+    def __init__(
+        self, reactor: Reactor, lines: int, seconds: float, show_sum: Callable[[int], None]
+    ) -> None:
+        """`lines` in `seconds`; `show_sum` is given the count of the others."""
+        self._reactor = reactor
+        self._lines = lines
+        self._seconds = seconds
+        self._show_sum = show_sum
+        self._begun = float("-inf")
+        self._lines_left = 0
+        self._summed = 0
+
+    def take(self, count: int) -> bool:
+        """Whether so many lines may be shown one by one; otherwise they are part of the sum."""
+        now = self._reactor.clock()
+        if now - self._begun >= self._seconds and not self._summed:
+            self._begun = now
+            self._lines_left = self._lines
+        if count <= self._lines_left and not self._summed:
+            self._lines_left -= count
+            return True
+        if count and not self._summed:
+            self._reactor.call_at(self._begun + self._seconds, self.sum_up)
+        self._summed += count
+        return False
+
+    def sum_up(self) -> None:
+        """Show the sum, if there is one."""
+        if not self._summed:
+            return
+        count, self._summed = self._summed, 0
+        self._begun = self._reactor.clock()
+        self._lines_left = 0
+        self._show_sum(count)
+
+
+class Console:
+    """The operator's lines: what happens is shown, and commands are obeyed."""
+
+    def __init__(self, reactor: Reactor, source: int | None, output: LineOutput) -> None:
+        self._reactor = reactor
+        self._output = output
+        self._input = LineInput(reactor, source, self._on_line, lambda: None, endless=True)
+        self._server: Operated | None = None
+        self._started_at = reactor.clock()
+        self._dropped = 0
+        self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
+        self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
+        self._faults = Ration(reactor, 0, FAULT_SUM_SECONDS, self._show_faults)
+        self._refused_from: Counter[str] = Counter()
+        self._known_faults: set[tuple[str, ...]] = set()
+        self._commands = {
+            "TERMINATE": self._on_terminate,
+            "HELP": self._on_help,
+            "WHO": self._on_who,
+            "KICK": self._on_kick,
+            "SAY": self._on_say,
+            "STATS": self._on_stats,
+        }
+
+    def obey(self, server: Operated) -> None:
+        """Begin to read commands, for this server."""
+        self._server = server
+        self._input.start()
+
+    def show(self, *lines: str) -> None:
+        """Show lines, unless so many wait already that nobody can be reading, or the disk is full
+        on which they are kept."""
+        for line in lines:
+            if self._output.queued_bytes > CONSOLE_QUEUE_BYTES:
+                self._dropped += 1
+                continue
+            if self._dropped:
+                self._output.write(transcript.lines_dropped(self._dropped))
+                self._dropped = 0
+            self._output.write(line)
+
+    def exchanged(self, count: int) -> None:
+        """So many messages were relayed. Beyond a few lines a second they are summed up."""
+        if self._messages.take(count):
+            self.show(*[transcript.exchanged(1, time.time())] * count)
+
+    def _show_messages(self, count: int) -> None:
+        self.show(transcript.exchanged(count, time.time()))
+
+    def refused(self, line: str, source: str) -> None:
+        """A connection from there came to nothing, as the line says. Beyond a few lines a second
+        they are summed up."""
+        if self._refusals.take(1):
+            self.show(line)
+        else:
+            self._refused_from[source] += 1
+
+    def _show_refusals(self, count: int) -> None:
+        ((source, from_there),) = self._refused_from.most_common(1)
+        self._refused_from.clear()
+        self.show(transcript.many_refused(count, source, from_there))
+
+    def fault(self, fault: Exception, closed: str = "") -> None:
+        """There is an error in this program. It is written down once; when it comes again it is
+        only counted. `closed` is whose connection was closed for it, if anybody's."""
+        chain = list(chain_of(fault))
+        which = tuple(part for one in chain for part in (kind_of(one), *places_of(one)[-1:]))
+        if which in self._known_faults:
+            self._faults.take(1)
+            return
+        self._known_faults.add(which)
+        self.show(*transcript.fault([(kind_of(one), places_of(one)) for one in chain], closed))
+
+    def _show_faults(self, count: int) -> None:
+        self.show(transcript.faults_again(count))
+
+    def close(self) -> None:
+        """Show the last lines."""
+        self._input.stop()
+        for ration in (self._messages, self._refusals, self._faults):
+            ration.sum_up()
+        if self._dropped:
+            self._output.write(transcript.lines_dropped(self._dropped))
+        self._output.write(transcript.TERMINATED)
+        self._output.write(transcript.SHUT_DOWN)
+        self._output.drain(FAREWELL_SECONDS)
+
+    def _on_line(self, line: str) -> None:
+        word, _, argument = line.strip().partition(" ")
+        if not word:
+            return
+        command = self._commands.get(word.upper())
+        if command is None:
+            self.show(transcript.unknown_command(word))
+        else:
+            assert self._server is not None
+            command(self._server, argument.strip())
+
+    def _on_terminate(self, server: Operated, _argument: str) -> None:
+        server.terminate()
+
+    def _on_help(self, _server: Operated, _argument: str) -> None:
+        self.show(*transcript.HELP)
+
+    def _on_who(self, server: Operated, _argument: str) -> None:
+        members = server.members()
+        self.show(transcript.members_count(len(members)))
+        for member in members:
+            self.show(transcript.member_line(member.name, member.joined_at, member.fingerprint))
+
+    def _on_kick(self, server: Operated, name: str) -> None:
+        if not name:
+            self.show(transcript.needs_argument("KICK", "name"))
+        elif not server.kick(name):
+            self.show(transcript.nobody_named(name))
+
+    def _on_say(self, server: Operated, text: str) -> None:
+        if text:
+            server.say(text)
+        else:
+            self.show(transcript.needs_argument("SAY", "text"))
+
+    def _on_stats(self, server: Operated, _argument: str) -> None:
+        uptime = self._reactor.clock() - self._started_at
+        self.show(
+            transcript.stats(len(server.members()), server.relayed, server.relayed_bytes, uptime)
+        )

@@ -1,0 +1,464 @@
+"""One line of input that a person edits: GNU readline, through its callback interface.
+
+Python's `readline` module brings the library with it, or the package `gnureadline` does, and
+`ctypes` reaches the functions that are made for programs with an event loop of their own (The GNU
+Readline Library, 2.4.12, Alternate Interface). What readline draws goes into memory, so that the
+loop never waits for the terminal, and so that it can be drawn over and again. What the lines mean
+is not known here.
+"""
+
+import ctypes
+import os
+import re
+import sys
+import termios
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from itertools import count
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from chat.errors import EditorMissingError
+from chat.stdio import can_be_read
+
+Completer = Callable[[str, int], Sequence[str]]
+"""Given the line up to the cursor and where the word to complete begins: what it could become."""
+
+_LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
+
+_ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
+"""The commands that end a line."""
+
+_PASTE_BEGINS, _PASTE_ENDS = b"\\e[200~", b"\x1b[201~"
+
+_KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
+
+_SETTINGS = {
+    # A paste is one piece of text, however many lines it has.
+    b"enable-bracketed-paste": b"on",
+    # To ask whether to go on, or to show a page more, readline would wait for a key.
+    b"page-completions": b"off",
+    b"completion-query-items": b"0",
+    b"horizontal-scroll-mode": b"off",
+}
+
+
+_MODULES = ("readline", "gnureadline")
+"""Where the library is, if it is GNU's. The second is a package for those whose Python lacks it."""
+
+_TERMINFO_DIRS = ":/etc/terminfo:/lib/terminfo:/usr/share/terminfo"
+"""Where systems describe their terminals: that package brings a library which knows one place."""
+
+_HINT = "pip install gnureadline brings one"
+
+_VARIABLES = (
+    "rl_outstream",
+    "rl_readline_state",
+    "rl_point",
+    "rl_end",
+    "rl_catch_signals",
+    "rl_catch_sigwinch",
+    "rl_sort_completion_matches",
+)
+
+_ASKING = 0x80 | 0x100 | 0x400
+"""States of readline in which the prompt is its own (RL_STATE_ISEARCH, _NSEARCH, _NUMERICARG)."""
+
+
+class Line(NamedTuple):
+    """A line that was ended."""
+
+    text: str
+    pasted: bool = False
+    """Whether it begins with what was pasted."""
+
+
+class LineEditor:
+    """The line that is being typed.
+
+    `start` shows it and `stop` takes it away; between the two `read` must be called when standard
+    input can be read. Methods that change the picture return what is to be written to the terminal.
+    """
+
+    def __init__(
+        self, completer: Completer, typed: Callable[[str], str] = lambda pasted: pasted
+    ) -> None:
+        """`typed`: what to call back, as if it had been typed, of a line that was pasted.
+
+        Raises:
+            EditorMissingError: this Python has no GNU readline, or an old one.
+        """
+        self._completer = completer
+        self._typed = typed
+        self._matches: Sequence[str] = ()
+        self._running = False
+        self._hidden = False
+        self._prompt = b""
+        self._has_prompt = True
+        self._settings: list[Any] | None = None
+        self._submitted: list[Line] = []
+        self._pasted: bytearray | None = None
+        self._first_paste: _FirstPaste | None = None
+        self.remembers = True
+        """Whether lines that are ended can be called back."""
+        self.ended = False
+        """Whether the person has ended the input (Ctrl-D)."""
+        self._is_pasted = False
+        self._readline, self._lib = _load()
+        self._picture = _Picture(self._lib)
+        self._on_line = _LineHandler(self._ended_by)
+        # Readline holds pointers to these, of which Python knows nothing.
+        self._commands: list[object] = []
+        self._configure()
+
+    def _configure(self) -> None:
+        lib = self._lib
+        ctypes.c_void_p.in_dll(lib, "rl_outstream").value = self._picture.stream
+        readline = self._readline
+        # Python has bound the key to "insert"; the person's own file has the last word.
+        readline.parse_and_bind("tab: menu-complete")
+        with suppress(OSError):
+            readline.read_init_file()
+        # The loop handles signals.
+        for variable in ("rl_catch_signals", "rl_catch_sigwinch", "rl_sort_completion_matches"):
+            self._number(variable).value = 0
+        for name, value in _SETTINGS.items():
+            lib.rl_variable_bind(name, value)
+        keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
+        for ending in filter(None, map(lib.rl_named_function, _ENDINGS)):
+            command = self._command(partial(self._on_ending, _Command(ending)))
+            for keymap in keymaps:
+                self._rebind(keymap, ending, command)
+        paste = self._command(self._on_paste)
+        for keymap in keymaps:
+            lib.rl_bind_keyseq_in_map(_PASTE_BEGINS, paste, keymap)
+        readline.set_completer_delims(" ")
+        readline.set_completer(self._complete)
+
+    def _command(self, function: Callable[[int, int], int]) -> int | None:
+        """A command that a key can be bound to."""
+        command = _Command(function)
+        self._commands.append(command)
+        return ctypes.cast(command, ctypes.c_void_p).value
+
+    def _number(self, name: str) -> ctypes.c_int:
+        """One of readline's own numbers."""
+        return ctypes.c_int.in_dll(self._lib, name)
+
+    def _rebind(self, keymap: int, old: int, new: int | None) -> None:
+        """Let all keys that call one function call another one."""
+        sequences = self._lib.rl_invoking_keyseqs_in_map(old, keymap)
+        for at in count():
+            if not sequences or sequences[at] is None:
+                return
+            self._lib.rl_bind_keyseq_in_map(sequences[at], new, keymap)
+
+    # -- on the screen, or not
+
+    @property
+    def visible(self) -> bool:
+        """Whether the line stands on the screen."""
+        return self._running and not self._hidden
+
+    def start(self) -> bytes:
+        """Take the terminal, and show the line."""
+        if self._settings is None:
+            self._settings = termios.tcgetattr(sys.stdin)
+        # With a signal the terminal throws away what it has been given: a key that we have been
+        # told of would be gone, and readline would wait for the next one.
+        kept = [*self._settings]
+        kept[3] |= termios.NOFLSH
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
+        if self._running:
+            self._lib.rl_prep_terminal(1)
+            return self._picture.take() + self.draw()
+        self._running = True
+        self._lib.rl_callback_handler_install(self._prompt, self._on_line)
+        return self._picture.take()
+
+    def pause(self) -> bytes:
+        """Take the line away and give the terminal back, which must be ours; `start` goes on where
+        it was."""
+        data = self.erase()
+        if self._running:
+            self._lib.rl_deprep_terminal()
+            self._give_back()
+        return data + self._picture.take()
+
+    def stop(self) -> bytes:
+        """Take the line away and give the terminal back for good."""
+        data = self.erase()
+        if self._running:
+            self._running = False
+            self._lib.rl_callback_handler_remove()
+            self._give_back()
+        return data + self._picture.take()
+
+    def discard_typed_ahead(self) -> None:
+        """Forget what was typed and not read."""
+        with suppress(termios.error):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+    def _give_back(self) -> None:
+        if self._settings is not None:
+            # When the terminal is gone there is nothing to give back.
+            with suppress(termios.error):
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+            self._settings = None
+
+    def leave_behind(self) -> None:
+        """The line is no longer where it was drawn: somebody else has used the terminal."""
+        self._hidden = True
+
+    def erase(self) -> bytes:
+        """Take the line from the screen; the cursor is then at the left, where it began."""
+        if not self.visible:
+            return b""
+        self._hidden = True
+        self._lib.rl_clear_visible_line()
+        return self._picture.take()
+
+    def draw(self) -> bytes:
+        """Show the line where the cursor is, at the left."""
+        if not self._running:
+            return b""
+        self._hidden = False
+        if not self._has_prompt and not self._number("rl_readline_state").value & _ASKING:
+            self._has_prompt = True
+            self._lib.rl_set_prompt(self._prompt)
+        self._lib.rl_on_new_line()
+        self._lib.rl_redisplay()
+        return self._picture.take()
+
+    def measure(self) -> None:
+        """The size of the terminal has changed. The line must not be visible."""
+        self._lib.rl_reset_screen_size()
+
+    def prompt(self, text: str) -> None:
+        """What stands before the line from the next `draw` on."""
+        self._prompt = text.encode()
+        self._has_prompt = not self._running
+
+    # -- what is typed
+
+    @property
+    def text(self) -> str:
+        """What has been typed so far."""
+        return _decoded(self._buffer)
+
+    @property
+    def before_cursor(self) -> str:
+        """What stands in the rows of the line before the cursor, the prompt included."""
+        point = self._number("rl_point").value
+        return self._prompt.decode() + _decoded(self._buffer[:point])
+
+    @property
+    def _buffer(self) -> bytes:
+        return os.fsencode(self._readline.get_line_buffer())
+
+    def read(self) -> tuple[bytes, list[Line]]:
+        """Take a key from standard input. Returns also the line, if that was its end; a key can
+        stand for several."""
+        if self._pasted is None:
+            self._lib.rl_callback_read_char()
+        else:
+            self._read_paste(self._pasted)
+        if not self._number("rl_end").value:
+            self._first_paste = None
+        submitted, self._submitted = self._submitted, []
+        return self._picture.take(), submitted
+
+    def _on_paste(self, _times: int, _key: int) -> int:
+        self._pasted = bytearray()
+        return 0
+
+    def _read_paste(self, pasted: bytearray) -> None:
+        """Take what there is of a paste. Readline would wait for its end, and the loop with it."""
+        while self._pasted is not None and can_be_read(sys.stdin.fileno()):
+            byte = os.read(sys.stdin.fileno(), 1)
+            pasted += byte
+            if not byte or pasted.endswith(_PASTE_ENDS):
+                self._pasted = None
+                text = bytes(pasted.removesuffix(_PASTE_ENDS)).replace(b"\0", b"")
+                self._insert(text.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+
+    def _insert(self, pasted: bytes) -> None:
+        if pasted and self._number("rl_point").value == 0:
+            self._note_paste(_decoded(pasted))
+        self._lib.rl_insert_text(pasted)
+        self._lib.rl_redisplay()
+
+    def _note_paste(self, text: str) -> None:
+        first_word = re.match(r"\s*\S*", text)
+        assert first_word is not None
+        self._first_paste = _FirstPaste(first_word[0], self._lib.where_history())
+
+    def _begins_with_paste(self, line: str) -> bool:
+        """Whether the line that is ended begins with what was pasted, and not with what was put in
+        its place since."""
+        paste = self._first_paste
+        return (
+            paste is not None
+            and line.startswith(paste.first_word)
+            and paste.history_position == self._lib.where_history()
+        )
+
+    def put(self, line: Line) -> None:
+        """Replace the line, which must not be visible."""
+        self._lib.rl_replace_line(_encoded(line.text), 1)
+        self._number("rl_point").value = self._number("rl_end").value
+        self._first_paste = None
+        if line.pasted:
+            self._note_paste(line.text)
+
+    def clear(self) -> None:
+        """Give up the line, and a search or whatever else was going on; it must not be visible."""
+        self._pasted = None
+        self._lib.rl_free_line_state()
+        self._lib.rl_callback_sigcleanup()
+        self.put(Line(""))
+        self._lib.using_history()
+        self._has_prompt = False
+        # It has moved the cursor within a line that is not there.
+        self._picture.take()
+
+    def remember(self, line: str) -> None:
+        """Add to what can be called back."""
+        self._lib.add_history(_encoded(line))
+
+    def _on_ending(self, ending: Callable[[int, int], int], times: int, key: int) -> int:
+        """In place of a command that ends the line: it is taken from the screen, not left there."""
+        self._is_pasted = self._begins_with_paste(self.text)
+        self._lib.rl_clear_visible_line()
+        erased = self._picture.take()
+        status = ending(times, key)
+        # It has moved the cursor below the line.
+        self._picture.take()
+        self._picture.put(erased)
+        return status
+
+    def _ended_by(self, line: int | None) -> None:
+        if line is None:
+            self.ended = True
+            # At the end readline goes to another row.
+            self._picture.put(self._picture.take().replace(b"\n", b""))
+        else:
+            text = _decoded(ctypes.string_at(line))
+            self._lib.free(line)
+            self._submitted.append(Line(text, self._is_pasted))
+            remembered = self._typed(text) if self._is_pasted else text
+            self._is_pasted, self._first_paste = False, None
+            if remembered and self.remembers:
+                # Here and not later: operate-and-get-next goes on from it.
+                self.remember(remembered)
+
+    def _complete(self, word: str, state: int) -> str | None:
+        if state == 0:
+            before = self.text[: self._readline.get_endidx()]
+            self._matches = self._completer(before, len(before) - len(word))
+        return self._matches[state] if state < len(self._matches) else None
+
+
+def _encoded(line: str) -> bytes:
+    """As the terminal would give it to readline, with question marks where it could not."""
+    return line.encode(sys.getfilesystemencoding(), errors="replace")
+
+
+def _decoded(line: bytes) -> str:
+    """What the person has typed, without what is no character."""
+    return line.decode(sys.getfilesystemencoding(), errors="replace")
+
+
+class _FirstPaste(NamedTuple):
+    """A paste that was put at the beginning of the line."""
+
+    first_word: str
+    history_position: int
+
+
+class _Picture:
+    """A stream of the C library that collects in memory what is written to it."""
+
+    def __init__(self, lib: ctypes.CDLL) -> None:
+        self._lib = lib
+        self._start = ctypes.c_void_p()
+        self._size = ctypes.c_size_t()
+        self.stream: int = lib.open_memstream(ctypes.byref(self._start), ctypes.byref(self._size))
+        self._put = b""
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        self._lib.fflush(self.stream)
+        data = self._put
+        self._put = b""
+        if self._size.value:
+            data += ctypes.string_at(self._start, self._size.value)
+            self._lib.rewind(self.stream)
+        return data
+
+    def put(self, data: bytes) -> None:
+        """Give back, to be taken before what is written next."""
+        self._put += data
+
+
+def _load() -> tuple[ModuleType, ctypes.CDLL]:
+    """Python's module, and the library that came with it."""
+    why = EditorMissingError("this Python has no GNU readline", _HINT)
+    for name in _MODULES:
+        if name == "gnureadline":
+            os.environ.setdefault("TERMINFO_DIRS", _TERMINFO_DIRS)
+        try:
+            module = import_module(name)
+        except ImportError:
+            continue
+        path = getattr(module, "__file__", None)
+        if path and "libedit" not in (module.__doc__ or ""):
+            try:
+                return module, _library(path)
+            except (OSError, AttributeError, ValueError) as error:
+                text = f"the readline of this Python cannot be used ({error})"
+                why = EditorMissingError(text, _HINT)
+    raise why
+
+
+def _library(path: str) -> ctypes.CDLL:
+    """Raises OSError, AttributeError, ValueError: it cannot be loaded, or has not all we need."""
+    lib = ctypes.CDLL(path)
+    pointer, number, string = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "rl_callback_handler_install": (None, [string, _LineHandler]),
+        "rl_callback_handler_remove": (None, []),
+        "rl_callback_read_char": (None, []),
+        "rl_callback_sigcleanup": (None, []),
+        "rl_free_line_state": (None, []),
+        "rl_prep_terminal": (None, [number]),
+        "rl_deprep_terminal": (None, []),
+        "rl_clear_visible_line": (number, []),
+        "rl_on_new_line": (number, []),
+        "rl_insert_text": (number, [string]),
+        "rl_redisplay": (None, []),
+        "rl_reset_screen_size": (None, []),
+        "rl_set_prompt": (number, [string]),
+        "rl_replace_line": (None, [string, number]),
+        "rl_variable_bind": (number, [string, string]),
+        "rl_named_function": (pointer, [string]),
+        "rl_get_keymap_by_name": (pointer, [string]),
+        "rl_invoking_keyseqs_in_map": (ctypes.POINTER(string), [pointer, pointer]),
+        "rl_bind_keyseq_in_map": (number, [string, pointer, pointer]),
+        "add_history": (None, [string]),
+        "using_history": (None, []),
+        "where_history": (number, []),
+        "open_memstream": (pointer, [pointer, pointer]),
+        "fflush": (number, [pointer]),
+        "rewind": (None, [pointer]),
+        "free": (None, [pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    for name in _VARIABLES:
+        ctypes.c_void_p.in_dll(lib, name)
+    return lib

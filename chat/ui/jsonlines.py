@@ -1,0 +1,154 @@
+"""A conversation for programs: an object a line (https://jsonlines.org), both ways.
+
+The fields are described in `docs/BOTS.md`, and stay.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from chat.client.events import (
+    Came,
+    Connected,
+    Disconnected,
+    Entered,
+    Failed,
+    Happening,
+    Noticed,
+    Person,
+    Reconnected,
+    Returned,
+    RoomClosed,
+    Said,
+    ServerMet,
+    Vanished,
+    Warned,
+    Went,
+)
+from chat.client.view import Conversation
+from chat.errors import REASONS, CommandError
+from chat.kex import fingerprint_of
+from chat.limits import CONSOLE_LINE_BYTES
+from chat.text import action_of, as_action
+from chat.ui.plain import LineView
+
+Fields = dict[str, Any]
+
+
+class JsonView(LineView):
+    """Events out; commands, or plain lines that are messages, in."""
+
+    def open(self, conversation: Conversation) -> None:
+        # Nobody sits here, not even at a terminal: no commands that begin with a slash.
+        self.conversation = conversation
+
+    def show(self, happening: Happening) -> None:
+        fields = event(happening)
+        if fields is not None:
+            self._emit(fields)
+
+    def _emit(self, fields: Fields) -> None:
+        self.output.write(json.dumps(fields))
+
+    def _take(self, line: str) -> None:
+        command = _command_in(line)
+        if not command:
+            super()._take(line)
+            return
+        if self.input.line_bytes > CONSOLE_LINE_BYTES:
+            raise CommandError(*self._too_long("command"))
+        match _parse(command):
+            case {"say": str(text)} if text:
+                self.conversation.say(text)
+            case {"me": str(text)} if text:
+                self.conversation.say(as_action(text))
+            case {"who": True}:
+                members = [_person(one) for one in self.conversation.members()]
+                self._emit({"event": "members", "members": members})
+            case {"leave": True}:
+                self.input.stop()
+                self.conversation.finish()
+            case _:
+                raise CommandError("a command is one of say, me, who and leave")
+
+    def _is_message(self, line: str) -> bool:
+        if not _command_in(line):
+            return super()._is_message(line)
+        match _parsed(line):
+            case {"say": str(text)} | {"me": str(text)}:
+                return bool(text)
+        return False
+
+    def _leaves(self, line: str) -> bool:
+        return super()._leaves(line) or _parsed(line) == {"leave": True}
+
+
+def _command_in(line: str) -> str:
+    """The line, if it can only be meant as a command: nothing that begins so is ever said."""
+    line = line.strip().removeprefix("\ufeff").lstrip()
+    return line if line.startswith(("{", "[")) else ""
+
+
+def _parsed(line: str) -> object:
+    """The command in a line; None if there is none."""
+    try:
+        return _parse(_command_in(line))
+    except CommandError:
+        return None
+
+
+def _parse(line: str) -> object:
+    try:
+        command = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise CommandError(f"this is not JSON: {exc}") from exc
+    if not isinstance(command, dict) or len(command) != 1:
+        raise CommandError('a command is an object with one field, as in {"say": "text"}')
+    return command
+
+
+EVENTS = {
+    Connected: "connected",
+    ServerMet: "server",
+    Entered: "entered",
+    Disconnected: "disconnected",
+    Reconnected: "reconnected",
+    Came: "joined",
+    Vanished: "lost",
+    Returned: "back",
+    Noticed: "notice",
+    RoomClosed: "closed",
+    Warned: "warning",
+    Failed: "error",
+}
+
+
+def event(happening: Happening) -> Fields | None:
+    """The object for what happened; None for what programs need not know."""
+    match happening:
+        case Said(own=True):
+            return {"event": "acknowledged", "number": happening.number, **_content(happening)}
+        case Said():
+            return {"event": "message", **_content(happening)}
+        case Went(name, reason):
+            return {"event": "left", "name": name, "reason": REASONS[reason]}
+    kind = EVENTS.get(type(happening))
+    return None if kind is None else {"event": kind, **asdict(happening)}
+
+
+def _content(said: Said) -> Fields:
+    action = action_of(said.text)
+    return {
+        "name": said.name,
+        "text": said.text if action is None else action,
+        "action": action is not None,
+        "time": said.time_ms / 1000,
+    }
+
+
+def _person(one: Person) -> Fields:
+    return {
+        "name": one.name,
+        "since": one.since,
+        "fingerprint": fingerprint_of(one.fingerprint),
+    }

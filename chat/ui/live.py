@@ -1,0 +1,199 @@
+"""The last rows on a terminal: what is going on, what is under way, and the line that is typed.
+
+What stands above them was written once and stays, in the terminal's own scrollback. The live rows
+are erased and drawn again, below what is new; all that comes in one turn of the loop, at once.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from chat.client.events import Underway
+from chat.limits import MAX_MARKS, PENDING_ROWS, SPIN_SECONDS
+from chat.reactor import Reactor, Timer
+from chat.stdio import LineOutput
+from chat.ui import transcript
+from chat.ui.editor import LineEditor
+from chat.ui.style import DIM, Painter, columns_of, cut
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_PLAIN_SPINNER = "|/-\\"
+_CLEAR = b"\x1b[H\x1b[2J"
+
+
+class LiveRows:
+    """Invariant: `_rows` rows, and below them the editor's if it is visible, are on the screen, and
+    the cursor is in the line, or at the left below them."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        output: LineOutput,
+        painter: Painter,
+        editor: LineEditor,
+        prompt: Callable[[], str],
+        alert: Callable[[], bytes],
+    ) -> None:
+        """`output` is a terminal; `prompt` says what stands before the line now, and `alert` what
+        is to be written with the rows of a turn and draws nothing."""
+        self.pending: deque[Underway] = deque()
+        """What we have said and is not acknowledged."""
+        self.columns = output.columns or 1
+        self._reactor = reactor
+        self._output = output
+        self._painter = painter
+        self._editor = editor
+        self._prompt = prompt
+        self._alert = alert
+        self._prompt_shown = ""
+        self.typing = False
+        """Whether the line is open, which takes the terminal."""
+        self._above: list[str] = []
+        self._drawing = False
+        self._rows = 0
+        self._activity = ""
+        self._is_over: Callable[[], bool] = lambda: True
+        self._frame = 0
+        self._spin_at = 0.0
+        self._spinner: Timer | None = None
+
+    # -- drawing
+
+    def write(self, data: bytes) -> None:
+        """What draws nothing, or comes from the editor."""
+        self._output.write_bytes(data)
+
+    def show(self, lines: list[str]) -> None:
+        """Show lines above, at the end of the turn."""
+        self._above += lines
+        self.draw_later()
+
+    def draw_later(self) -> None:
+        """Draw everything again, at the end of the turn."""
+        if not self._drawing:
+            self._drawing = True
+            self._reactor.defer(self.draw)
+
+    def draw(self) -> None:
+        """Draw everything again."""
+        self._drawing = False
+        if self._is_over():
+            self._activity = ""
+        erased = self._erased()
+        live = self._live_rows()
+        rows = [*self._above, *live]
+        self._rows = len(live)
+        self._above.clear()
+        self._set_prompt()
+        line = self._editor.draw() if self.typing else b""
+        above = self._output.encode("".join(f"{row}\n" for row in rows))
+        self.write(self._alert() + erased + above + line)
+
+    def erase(self) -> None:
+        """Take the live rows away, until they are drawn again."""
+        self.write(self._erased())
+
+    def forget(self) -> None:
+        """The live rows are not where they were drawn: somebody else has used the terminal."""
+        self._editor.leave_behind()
+        self._rows = 0
+
+    def clear(self) -> None:
+        """Clear the screen."""
+        self.write(self._erased() + _CLEAR)
+        self.draw_later()
+
+    def resize(self) -> None:
+        """The terminal may have another size."""
+        columns = self._output.columns or 1
+        if self._editor.visible:
+            # Some terminals wrap the rows anew, others do not. What is left behind is ugly, but a
+            # message that is erased is lost.
+            self._rows += min(self._rows_before_cursor(size) for size in (self.columns, columns))
+            self._editor.leave_behind()
+            self.write(b"\r\x1b[J")
+        self.erase()
+        self.columns = columns
+        self._editor.measure()
+        self.draw_later()
+
+    def _rows_before_cursor(self, columns: int) -> int:
+        lines = self._editor.before_cursor.split("\n")
+        return sum(columns_of(line) // columns for line in lines) + len(lines) - 1
+
+    def _erased(self) -> bytes:
+        rows, self._rows = self._rows, 0
+        erased = self._editor.erase()
+        if rows:
+            erased += b"\r\x1b[%dA" % rows
+        # A line that is taller than the screen has more rows than readline takes away.
+        return erased + b"\x1b[J" if erased else b""
+
+    def _live_rows(self) -> list[str]:
+        rows = []
+        if self._activity and self._frame:
+            frames = _SPINNER if self._output.is_unicode else _PLAIN_SPINNER
+            rows.append(f"{frames[self._frame % len(frames)]} {self._activity}")
+        # No more can be seen of it: a character takes a column, or is a mark of one that does.
+        most = self.columns * (1 + MAX_MARKS)
+        for underway, _ in zip(self.pending, range(PENDING_ROWS), strict=False):
+            rows.append(transcript.pending(underway.text[:most]))
+        if len(self.pending) > PENDING_ROWS:
+            rows.append(transcript.more_pending(len(self.pending) - PENDING_ROWS))
+        fitting = (cut(row.expandtabs(), self.columns - 1) for row in rows)
+        return [self._painter.hold(self._painter.colour(DIM, row)) for row in fitting]
+
+    def _set_prompt(self) -> None:
+        prompt = self._prompt()
+        if prompt != self._prompt_shown:
+            self._prompt_shown = prompt
+            self._editor.prompt(prompt)
+
+    # -- the line
+
+    def open_line(self) -> None:
+        """Take the terminal, and let the line be typed."""
+        self._set_prompt()
+        self.write(self._erased() + self._editor.start())
+        self.typing = True
+        self.resize()
+
+    def close_line(self) -> None:
+        """Take everything away and give the terminal back, until the line is opened again."""
+        self.typing = False
+        self.write(self._erased() + self._editor.pause())
+
+    def finish(self, *, offline: bool) -> None:
+        """Show what is still to be shown above, and give the terminal back for good. What is under
+        way stays on the screen, since it is nowhere else."""
+        self.end()
+        for underway in self.pending:
+            line = transcript.pending_at_the_end(underway.text, offline)
+            self._above += self._painter.status([line], self.columns)
+        self.pending.clear()
+        self.draw()
+        self.write(self._erased() + self._editor.stop())
+
+    # -- what takes its time
+
+    def end(self) -> None:
+        """It goes on no longer."""
+        self._activity = ""
+
+    def begin(self, activity: str, is_over: Callable[[], bool]) -> None:
+        """Something begins that is shown if it takes long."""
+        self._activity, self._is_over = activity, is_over
+        self._frame = 0
+        self._spin_later()
+
+    def _spin_later(self) -> None:
+        self._spin_at = self._reactor.clock() + SPIN_SECONDS
+        if self._spinner is not None:
+            self._spinner.cancel()
+        self._spinner = self._reactor.call_at(self._spin_at, self.spin)
+
+    def spin(self) -> None:
+        """Show that it goes on, but not too often."""
+        if self._activity and self._reactor.clock() >= self._spin_at:
+            self._frame += 1
+            self._spin_later()
+            self.draw()

@@ -1,0 +1,196 @@
+"""A conversation line by line: for pipes, for scripts, and for terminals that can do no more.
+
+From a pipe every line is a message, and only `EXIT` is not; at a terminal there are commands, too.
+Why a line of a pipe is not sent goes to standard error as well, with the number of the line.
+A single message, without anything to see, is here as well.
+"""
+
+from chat.client.events import Full, Happening, Leaving, Said, Warned
+from chat.client.view import Conversation
+from chat.errors import CommandError, UsageError
+from chat.limits import (
+    CONSOLE_LINE_BYTES,
+    CONSOLE_QUEUE_BYTES,
+    MAX_TEXT_BYTES,
+)
+from chat.reactor import Reactor
+from chat.stdio import LineInput, LineOutput
+from chat.ui import transcript
+from chat.ui.commands import Commands
+from chat.ui.style import Painter
+
+
+class LineView:
+    """Lines in and lines out. What we say ourselves is not shown: it stands where it was typed."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        source: int | None,
+        output: LineOutput,
+        painter: Painter,
+        errors: LineOutput | None = None,
+    ) -> None:
+        """`errors`: where it says why a line of a pipe is not sent."""
+        self.output = output
+        self.not_sent = 0
+        self.not_commands = 0
+        self._errors = errors
+        self._exited = False
+        self.input = LineInput(reactor, source, self._on_line, self._on_end)
+        self._painter = painter
+        self.conversation: Conversation
+        self._commands: Commands | None = None
+
+    def open(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        if self.input.is_terminal:
+            self._commands = Commands(conversation, self._tell, lambda: None, self._unfold)
+
+    def show(self, happening: Happening) -> None:
+        if self._commands is None and isinstance(happening, Full | Leaving):
+            return
+        if isinstance(happening, Said) and (happening.own or self._is_ignored(happening)):
+            return
+        # Where a terminal breaks lines, we do, so that no part of one passes for another. Nothing
+        # is folded where nobody could ask for the whole.
+        fold = self._commands is not None
+        self._write(self._painter.paint(happening, self.output.columns, fold=fold))
+
+    def _is_ignored(self, said: Said) -> bool:
+        return self._commands is not None and self._commands.ignores(said)
+
+    def _tell(self, lines: list[str]) -> None:
+        self._write(self._painter.status(lines, self.output.columns))
+
+    def _unfold(self, number: str) -> bool:
+        lines = self._painter.unfold(number, self.output.columns)
+        self._write(lines)
+        return bool(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        if lines:
+            self.output.write("\n".join(lines))
+
+    def spin(self) -> None:
+        self.output.drain(0)
+
+    def interrupt(self) -> None:
+        self.conversation.leave()
+
+    def take_input(self, wanted: bool) -> None:
+        if not wanted:
+            self.input.pause()
+        elif self.input.paused:
+            self.input.start()
+
+    def stop(self) -> None:
+        self.input.stop()
+
+    def count_undelivered(self) -> int:
+        # Nobody waits for what is no message.
+        count = 0
+        for line in self.input.undelivered():
+            if self._leaves(line):
+                self._exited = True
+                break
+            count += self._is_message(line)
+        return count
+
+    @property
+    def unfinished(self) -> bool:
+        return not (self._exited or self.input.ended or self.input.is_terminal)
+
+    def close(self) -> None:
+        self.output.drain()
+        if self._errors is not None:
+            self._errors.hurry()
+            self._errors.drain()
+
+    def _on_line(self, line: str) -> None:
+        if line == "EXIT":
+            self.input.stop()
+            self._on_end()
+            return
+        try:
+            self._take(line)
+        except UsageError as error:
+            if isinstance(error, CommandError):
+                self.not_commands += 1
+            else:
+                self.not_sent += 1
+            self._refuse(error)
+
+    def _refuse(self, error: UsageError) -> None:
+        self.show(Warned(error.advice))
+        errors = self._errors
+        if errors and not self.input.is_terminal and errors.queued_bytes <= CONSOLE_QUEUE_BYTES:
+            errors.write(transcript.line_not_sent(self.input.line_number, error.advice))
+
+    def _take(self, line: str) -> None:
+        if self._commands is not None:
+            self._commands.take(line)
+        elif self.input.line_bytes > CONSOLE_LINE_BYTES:
+            raise UsageError(*self._too_long("message"))
+        elif line:
+            self.conversation.say(line)
+
+    def _too_long(self, what: str) -> tuple[str, str]:
+        """Of a line of which only the beginning was kept: what is wrong, and what helps."""
+        return (
+            f"a {what} of {self.input.line_bytes} bytes is too long",
+            f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
+        )
+
+    # What a line is that was not taken any more.
+
+    def _is_message(self, line: str) -> bool:
+        return bool(line)
+
+    def _leaves(self, line: str) -> bool:
+        return line == "EXIT"
+
+    def _on_end(self) -> None:
+        if self.input.is_terminal:
+            self.conversation.leave()
+        else:
+            self.conversation.finish()
+
+
+class SingleView:
+    """Sends one message, shows nothing, and leaves."""
+
+    not_sent = not_commands = 0
+    unfinished = False
+
+    def __init__(self, reactor: Reactor, text: str) -> None:
+        self.output = LineOutput(reactor, None, "utf-8")
+        self._text: str | None = text
+        self._conversation: Conversation
+
+    def open(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def show(self, happening: Happening) -> None:
+        pass
+
+    def spin(self) -> None:
+        pass
+
+    def interrupt(self) -> None:
+        self._conversation.leave()
+
+    def take_input(self, wanted: bool) -> None:
+        if wanted and self._text is not None:
+            text, self._text = self._text, None
+            self._conversation.say(text)
+            self._conversation.finish()
+
+    def stop(self) -> None:
+        pass
+
+    def count_undelivered(self) -> int:
+        return 0 if self._text is None else 1
+
+    def close(self) -> None:
+        pass

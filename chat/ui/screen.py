@@ -1,0 +1,362 @@
+"""A conversation on a terminal, in front of a person: what is typed, and what it does.
+
+How it is drawn is `live`'s, how a line is edited `editor`'s, what it can say `commands`'.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+
+from chat.client.events import (
+    Disconnected,
+    Full,
+    Happening,
+    Leaving,
+    MakingKey,
+    Reconnected,
+    Said,
+    Underway,
+    Warned,
+)
+from chat.client.view import Conversation
+from chat.errors import UsageError
+from chat.files.history import History
+from chat.limits import (
+    BELL_SECONDS,
+    CONSOLE_READ_BYTES,
+    FAREWELL_SECONDS,
+    FOREGROUND_SECONDS,
+    INTERRUPT_SECONDS,
+    PASTE_LINES,
+)
+from chat.localtime import look_again
+from chat.reactor import Reactor
+from chat.stdio import LineOutput, can_be_read, is_in_background
+from chat.ui import transcript
+from chat.ui.commands import Commands
+from chat.ui.editor import Line, LineEditor
+from chat.ui.live import LiveRows
+from chat.ui.style import Painter
+
+TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
+"""How TERM begins where a terminal has a title."""
+
+_SAVE_TITLE, _RESTORE_TITLE = b"\x1b[22;2t", b"\x1b[23;2t"
+_BELL = b"\a"
+
+
+class Mentions:
+    """How often one was spoken to since one typed last: a bell, and a number in the title."""
+
+    def __init__(self, clock: Callable[[], float], *, has_title: bool) -> None:
+        self._clock = clock
+        self._has_title = has_title
+        self._count = 0
+        self._told = 0
+        self._rung_at = float("-inf")
+
+    def add(self) -> None:
+        """One more."""
+        self._count += 1
+
+    def tell(self, title: Callable[[int], bytes], *, bell: bool) -> bytes:
+        """What is to be written once a turn: however many came, one title and at most one bell, and
+        no bell that comes too soon after the last."""
+        if self._count == self._told:
+            return b""
+        data = b""
+        if bell and self._clock() >= self._rung_at + BELL_SECONDS:
+            self._rung_at = self._clock()
+            data += _BELL
+        if self._has_title:
+            data += b"" if self._told else _SAVE_TITLE
+            data += b"\x1b]2;" + title(self._count) + _BELL
+        self._told = self._count
+        return data
+
+    def forget(self) -> bytes:
+        """They have been seen. What gives the title back."""
+        restore = _RESTORE_TITLE if self._told and self._has_title else b""
+        self._count = self._told = 0
+        return restore
+
+
+class Screen:
+    """Shows a conversation to one person, and takes what is typed."""
+
+    not_sent = not_commands = 0
+    unfinished = False
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        source: int,
+        output: LineOutput,
+        painter: Painter,
+        history: History | None,
+        *,
+        has_title: bool,
+    ) -> None:
+        """`source` is standard input, a terminal; `has_title`: it can show one.
+
+        Raises:
+            EditorMissingError: lines cannot be edited here.
+        """
+        self.output = output
+        self._reactor = reactor
+        self._source = source
+        self._painter = painter
+        self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
+        self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
+        self._history = history
+        self._conversation: Conversation | None = None
+        self._commands: Commands | None = None
+        self._started = False
+        self._stopped = False
+        self._suspended = False
+        self._closed = False
+        self._paste: Line | None = None
+        self._interrupted_at = float("-inf")
+        self._mentions = Mentions(reactor.clock, has_title=has_title)
+        self._load_history()
+
+    def _load_history(self) -> None:
+        try:
+            for line in self._history.load() if self._history else ():
+                self._editor.remember(line)
+        except OSError as error:
+            self._give_up_history(error)
+
+    def _give_up_history(self, error: OSError) -> None:
+        self._history = None
+        where = f"{error.filename}: " if error.filename else ""
+        self.show(Warned(f"what you type is not kept: {where}{error.strerror}"))
+
+    # -- as a view
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is shown and typed here."""
+        assert self._conversation is not None
+        return self._conversation
+
+    @property
+    def commands(self) -> Commands:
+        """What the person can do."""
+        assert self._commands is not None
+        return self._commands
+
+    def open(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._commands = Commands(conversation, self._tell, self._live.clear, self._unfold)
+
+    def show(self, happening: Happening) -> None:
+        match happening:
+            case Said():
+                self._show_said(happening)
+                return
+            case Underway():
+                self._live.pending.append(happening)
+            case Reconnected():
+                activity = transcript.activity(happening)
+                self._live.begin(activity, lambda: self.conversation.current)
+            case Disconnected():
+                self._live.end()
+            case Leaving():
+                self._live.begin(transcript.activity(happening), lambda: False)
+            case _ if activity := transcript.activity(happening):
+                self._live.begin(activity, lambda: self._is_present)
+        # These are shown as long as they take, no longer.
+        if not isinstance(happening, MakingKey | Leaving):
+            self._show_above(happening)
+
+    def _show_above(self, happening: Happening) -> None:
+        self._live.show(self._painter.paint(happening, self._live.columns, fold=True))
+
+    def _unfold(self, number: str) -> bool:
+        rows = self._painter.unfold(number, self._live.columns)
+        self._live.show(rows)
+        return bool(rows)
+
+    def _show_said(self, said: Said) -> None:
+        pending = self._live.pending
+        if said.own and pending and pending[0].number == said.number:
+            pending.popleft()
+        if self.commands.ignores(said):
+            return
+        self._show_above(said)
+        if self._painter.mentions(said):
+            self._mentions.add()
+
+    @property
+    def _is_present(self) -> bool:
+        return self._conversation is not None and self._conversation.present
+
+    def _prompt(self) -> str:
+        self._editor.remembers = self._paste is None
+        if self._paste is not None:
+            return transcript.confirm_paste(self._paste.text.count("\n") + 1)
+        return transcript.prompt(self._is_present, len(self._live.pending))
+
+    def _tell(self, lines: list[str]) -> None:
+        self._live.show(self._painter.status(lines, self._live.columns))
+
+    def spin(self) -> None:
+        self._live.spin()
+
+    def take_input(self, wanted: bool) -> None:
+        # Whether more can be taken is seen when a line is submitted: commands always can.
+        if wanted and not self._started:
+            self._started = True
+            self._come_forward()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._reactor.watch_read(self._source, None)
+
+    def count_undelivered(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.stop()
+            if draft := self._editor.text.strip("\n"):
+                # Whoever was in the middle of a line has not asked for the end.
+                self._remember(draft)
+                self._editor.discard_typed_ahead()
+            self._live.finish(offline=not self._is_present)
+            self._forget_mentions()
+            self.output.drain()
+
+    # -- the terminal comes and goes
+
+    def _come_forward(self) -> None:
+        """Take the terminal as soon as it is ours."""
+        if self._stopped or not self._started:
+            return
+        if is_in_background(self._source):
+            again = self._reactor.clock() + FOREGROUND_SECONDS
+            self._reactor.call_at(again, self._come_forward)
+            return
+        self._live.open_line()
+        self._reactor.watch_read(self._source, self._on_readable)
+
+    def suspend(self) -> None:
+        """Give the terminal back and stop (SIGTSTP), until somebody lets us go on."""
+        self._forget_mentions()
+        self._live.close_line()
+        self.output.drain(FAREWELL_SECONDS)
+        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, handler)
+        self._suspended = True
+        self._come_forward()
+
+    def go_on(self) -> None:
+        """Somebody lets us go on after a stop (SIGCONT), perhaps one that we did not see coming:
+        then the shell has used the terminal meanwhile, and the time zone may be another one."""
+        look_again()
+        if self._live.typing and not self._suspended:
+            if is_in_background(self._source):
+                # What is not ours cannot be given back.
+                self._reactor.call_at(self._reactor.clock() + FOREGROUND_SECONDS, self.go_on)
+                return
+            self._live.forget()
+            self._live.close_line()
+            self._come_forward()
+        self._suspended = False
+
+    def resize(self) -> None:
+        """The terminal may have another size (SIGWINCH)."""
+        self._live.resize()
+
+    # -- what is typed
+
+    def interrupt(self) -> None:
+        # The first clears the line, with what was typed before it; the second leaves.
+        for _ in range(CONSOLE_READ_BYTES):
+            if self._stopped or not self._live.typing or not can_be_read(self._source):
+                break
+            self._on_readable()
+        now = self._reactor.clock()
+        again = now < self._interrupted_at + INTERRUPT_SECONDS
+        if again or self._stopped or not self._live.typing:
+            self.conversation.leave()
+            return
+        self._interrupted_at = now
+        if not self._editor.text and self._paste is None:
+            self._tell([transcript.LEAVE_HINT])
+        self._paste = None
+        self._live.erase()
+        self._editor.clear()
+        self._live.draw_later()
+
+    def _on_readable(self) -> None:
+        if is_in_background(self._source):
+            self._reactor.watch_read(self._source, None)
+            self._live.typing = False
+            self._come_forward()
+            return
+        self._interrupted_at = float("-inf")
+        self._forget_mentions()
+        data, lines = self._editor.read()
+        self._live.write(data)
+        for line in lines:
+            self._submit(line._replace(text=line.text.rstrip("\n")))
+        if self._editor.ended:
+            self.stop()
+            self.conversation.leave()
+
+    def _submit(self, line: Line) -> None:
+        paste, self._paste = self._paste, None
+        if paste is not None:
+            if line.text.strip().lower() in ("y", "yes"):
+                self._take(paste)
+            else:
+                self._tell([transcript.PASTE_DROPPED])
+        elif line.text:
+            self._remember(self.commands.typed(line.text) if line.pasted else line.text)
+            if line.text.count("\n") >= PASTE_LINES:
+                self._paste = line
+            else:
+                self._take(line)
+        self._live.draw_later()
+
+    def _take(self, line: Line) -> None:
+        text, pasted = line
+        if self.conversation.full and self.commands.message_of(text, pasted=pasted) is not None:
+            self._give_back(line, Full(len(self._live.pending)))
+            return
+        try:
+            self.commands.take(text, pasted=pasted)
+        except UsageError as error:
+            self._give_back(line, Warned(error.advice))
+
+    def _give_back(self, line: Line, why: Happening) -> None:
+        self.show(why)
+        self._live.erase()
+        self._editor.put(line)
+
+    def _remember(self, line: str) -> None:
+        try:
+            if self._history is not None and line:
+                self._history.append(line)
+        except OSError as error:
+            self._give_up_history(error)
+
+    def _complete(self, line: str, begin: int) -> list[str]:
+        return self.commands.completions(line, begin)
+
+    # -- being spoken to
+
+    def _alert(self) -> bytes:
+        bell = self._commands is not None and self._commands.bell
+        return self._mentions.tell(self._title, bell=bell)
+
+    def _title(self, mentions: int) -> bytes:
+        return self.output.encode(transcript.title(self.conversation.name, mentions))
+
+    def _forget_mentions(self) -> None:
+        """Whoever types has seen them."""
+        self._live.write(self._mentions.forget())

@@ -1,0 +1,89 @@
+"""Who is in the room, as a client is told by a server that may lie."""
+
+from unittest import mock
+
+import pytest
+
+from chat.client.peers import Peer, Peers
+from chat.errors import ProtocolError
+from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
+from chat.messages import RosterEntry
+from tests.support.hall import entry
+
+
+def peers(*names: str) -> Peers:
+    """A room with these."""
+    found = Peers()
+    for number, name in enumerate(names, 1):
+        found.add(entry(number, name))
+    return found
+
+
+UNUSABLE = [
+    "",
+    " ",
+    "x" * (MAX_NAME_CHARS + 1),
+    "x" * 60_000,
+    "Ira ",
+    "Ira: no",
+    "[+] Ira",
+    "* Ira",
+]
+UNUSABLE += ["Ira\x1b[2J", "Ira\n[+] Thea", "e\u0301", "\u0301", "Ira\u202e", "\u3164", "Ira\ufeff"]
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_name_that_an_honest_server_refuses_is_a_breach(name: str) -> None:
+    with pytest.raises(ProtocolError, match="no name that can be used"):
+        peers("Thea").add(entry(9, name))
+
+
+@pytest.mark.parametrize("name", ["Ira", "ira", "IRA", "\uff29ra", "I\ufe0fra"])
+def test_second_member_of_the_same_name_is_a_breach(name: str) -> None:
+    room = peers("Thea", "Ira")
+    with pytest.raises(ProtocolError, match="in the room twice"):
+        room.add(entry(9, name))
+    room.remove(2)
+    room.add(entry(9, name))
+
+
+def test_letter_of_a_newer_unicode_than_ours_is_a_letter() -> None:
+    """The server and the one who is called so may have a newer Python than we."""
+    assert [peer.name for peer in peers("Ira \u0378", "\u0378")] == ["Ira \u0378", "\u0378"]
+
+
+@pytest.mark.parametrize("size", [0, FINGERPRINT_BYTES - 1, FINGERPRINT_BYTES + 1, 60_000])
+def test_fingerprint_of_another_size_is_a_breach(size: int) -> None:
+    with pytest.raises(ProtocolError, match="a fingerprint that is none"):
+        peers().add(RosterEntry(1, 0, "Ira", bytes(size)))
+
+
+def test_members_are_no_more_than_a_room_has() -> None:
+    with mock.patch("chat.client.peers.MAX_MEMBERS", 3):
+        room = peers("a", "b", "c")
+        with pytest.raises(ProtocolError, match="more members than a room has"):
+            room.add(entry(4, "d"))
+        room.remove(1)
+        room.add(entry(4, "d"))
+    assert MAX_MEMBERS > 3
+
+
+@pytest.mark.parametrize(
+    ("arrived", "next_one", "missing"),
+    [
+        ([], 11, 0),
+        ([], 14, 3),
+        ([11, 12, 13], 14, 0),
+        ([11, 11, 12], 14, 1),
+        ([11], 11, 0),
+        # A number that somebody made up explains nothing.
+        ([2**64 - 1], 14, 3),
+        ([13], 14, 3),
+        ([9, 10], 12, 1),
+    ],
+)
+def test_missing_is_what_never_arrived(arrived: list[int], next_one: int, missing: int) -> None:
+    peer = Peer("Ira", 10)
+    for seq in arrived:
+        peer.account_for(seq)
+    assert peer.missing_before(next_one) == missing

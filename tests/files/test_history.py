@@ -1,0 +1,313 @@
+"""What was typed: found again as it was, by its owner alone, and never more than enough of it."""
+
+import os
+import resource
+import signal
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chat.files import storage as files
+from chat.files.history import History
+from chat.limits import HISTORY_BYTES, HISTORY_LINES
+from tests.support.helpers import fork, side_by_side
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "history"
+
+
+def test_first_run_has_nothing_typed_yet(path: Path) -> None:
+    assert History(path).load() == []
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("mode", [None, 0o644, 0o666])
+def test_file_can_be_read_by_its_owner_alone(path: Path, mode: int | None) -> None:
+    if mode is not None:
+        path.parent.mkdir()
+        path.write_text("before\n")
+        path.chmod(mode)
+    history = History(path)
+    history.load()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    history.append("Hi")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_folder_that_is_made_is_for_its_owner_alone(path: Path) -> None:
+    History(path).load()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("Hi", "Hi"),
+        ("one\ntwo\n\nfour", r"one\ntwo\n\nfour"),
+        (r"C:\new", r"C:\\new"),
+        ("\\", r"\\"),
+        ("\\\n", r"\\\n"),
+        ("Grüße 漢 👋🏽", "Grüße 漢 👋🏽"),
+    ],
+)
+def test_entry_is_one_line_of_the_file_and_is_found_again(
+    path: Path, typed: str, kept: str
+) -> None:
+    history = History(path)
+    history.load()
+    history.append(typed)
+    assert path.read_text() == f"{kept}\n"
+    assert History(path).load() == [typed]
+
+
+def test_line_that_begins_with_a_space_is_not_kept(path: Path) -> None:
+    history = History(path)
+    history.load()
+    for line in ("before", " a secret", "  another\nof two lines", "after "):
+        history.append(line)
+    assert History(path).load() == ["before", "after "]
+
+
+def append_all(path: Path, lines: list[str]) -> None:
+    history = History(path)
+    history.load()
+    for line in lines:
+        history.append(line)
+
+
+def test_file_is_trimmed_to_the_last_lines_at_the_next_run(path: Path) -> None:
+    lines = [f"line\n{number}" for number in range(HISTORY_LINES + 5)]
+    append_all(path, lines)
+    assert History(path).load() == lines[5:]
+    assert path.read_text().count("\n") == HISTORY_LINES
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_file_that_is_just_full_is_not_written_anew(path: Path) -> None:
+    append_all(path, ["x"] * HISTORY_LINES)
+    before = path.stat().st_ino
+    assert len(History(path).load()) == HISTORY_LINES
+    assert path.stat().st_ino == before
+
+
+def test_two_clients_add_to_the_same_file(path: Path) -> None:
+    append_all(path, ["x"] * (HISTORY_LINES + 1))
+    one = History(path)
+    one.load()
+    one.append("first")
+    two = History(path)
+    two.load()
+    one.append("second")
+    two.append("third")
+    assert History(path).load()[-4:] == ["x", "first", "second", "third"]
+
+
+def test_bytes_that_are_no_text_do_not_stand_in_the_way(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"before\n\xff\xc3(\nafter\n")
+    assert History(path).load() == ["before", "\ufffd\ufffd(", "after"]
+
+
+def test_what_cannot_be_encoded_does_not_stand_in_the_way(path: Path) -> None:
+    append_all(path, ["before\udcff", "after"])
+    assert History(path).load() == ["before?", "after"]
+
+
+@pytest.mark.parametrize("in_the_way", ["folder in place of the file", "file in place of a folder"])
+def test_file_that_cannot_be_used_is_an_error_of_the_system(path: Path, in_the_way: str) -> None:
+    if in_the_way.startswith("folder"):
+        path.mkdir(parents=True)
+    else:
+        path.parent.touch()
+    with pytest.raises(OSError, match=r"directory|exists"):
+        History(path).load()
+    with pytest.raises(OSError, match="directory"):
+        History(path).append("Hi")
+
+
+def use(path: Path) -> None:
+    """Load and add, each of which must fail alike."""
+    history = History(path)
+    for action in (history.load, lambda: history.append("Hi")):
+        with pytest.raises(OSError, match=r"not a file|chmod 600|symbolic links") as caught:
+            action()
+        assert caught.value.filename
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("history")],
+    ids=["FIFO", "device", "circle"],
+)
+def test_what_is_no_file_is_not_used(path: Path, make: Callable[[Path], None]) -> None:
+    path.parent.mkdir()
+    make(path)
+    use(path)
+
+
+def test_mode_of_a_device_behind_a_link_stays(path: Path) -> None:
+    ours, terminal = os.openpty()
+    target = Path(os.ttyname(terminal))
+    target.chmod(0o622)
+    path.parent.mkdir()
+    path.symlink_to(target)
+    use(path)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o622
+    os.close(ours)
+    os.close(terminal)
+
+
+@pytest.mark.parametrize("way", ["symbolic link", "hard link"])
+def test_mode_of_a_file_that_is_somewhere_else_stays_and_nothing_is_added(
+    path: Path, way: str
+) -> None:
+    target = path.parent.parent / "elsewhere"
+    target.write_text("of others\n")
+    target.chmod(0o644)
+    path.parent.mkdir()
+    path.symlink_to(target) if way == "symbolic link" else path.hardlink_to(target)
+    use(path)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert target.read_text() == "of others\n"
+
+
+def test_link_to_a_file_of_ones_own_stays_one(path: Path) -> None:
+    target = path.parent / "dotfiles" / "history"
+    target.parent.mkdir(parents=True)
+    path.symlink_to(target)
+    lines = [str(number) for number in range(HISTORY_LINES + 5)]
+    append_all(path, lines)
+    assert History(path).load() == lines[5:]
+    assert path.is_symlink()
+    assert target.read_text().count("\n") == HISTORY_LINES
+
+
+def test_file_of_another_user_is_not_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_all(path, ["before"])
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with pytest.raises(PermissionError, match="it belongs to another user"):
+        History(path).load()
+
+
+def test_half_a_line_that_was_left_does_not_spoil_the_next_one(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("before\nhalf")
+    append_all(path, ["after"])
+    assert History(path).load() == ["before", "half", "after"]
+
+
+def test_full_disk_leaves_no_half_line(path: Path) -> None:
+    append_all(path, ["before"])
+
+    def add() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        with pytest.raises(OSError, match="File too large"):
+            History(path).append("x" * 200)
+
+    side_by_side(add)
+    assert path.read_text() == "before\n"
+
+
+def test_full_disk_while_it_is_trimmed_leaves_it_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_all(path, ["x"] * (HISTORY_LINES + 1))
+    before = path.read_bytes()
+
+    def fail(*_arguments: object) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        with pytest.raises(OSError, match="no space"):
+            History(path).load()
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_line_that_begins_beyond_what_is_read_is_dropped_whole(path: Path) -> None:
+    append_all(path, ["x" * HISTORY_BYTES, "after"])
+    assert History(path).load() == ["after"]
+    assert path.read_text() == "after\n"
+
+
+def test_many_clients_at_once_lose_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each begins by trimming what the others are adding to."""
+    monkeypatch.setattr("chat.files.history.HISTORY_LOCK_SECONDS", 1000.0)
+    append_all(path, ["x"] * HISTORY_LINES)
+    lines = [[f"{client} {number}" for number in range(10)] for client in range(20)]
+
+    def talk(client: int) -> Callable[[], None]:
+        return lambda: append_all(path, lines[client])
+
+    side_by_side(*(talk(client) for client in range(20)))
+    loaded = History(path).load()
+    for client in range(20):
+        assert [line for line in loaded if line.startswith(f"{client} ")] == lines[client]
+
+
+def test_line_that_is_added_while_another_client_trims_is_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.files.history.HISTORY_LOCK_SECONDS", 1000.0)
+    append_all(path, ["before"])
+    (held, hold), (waits, wait) = os.pipe(), os.pipe()
+
+    def add() -> None:
+        os.read(held, 1)
+        real = time.sleep
+        monkeypatch.setattr("time.sleep", lambda seconds: (os.write(wait, b"."), real(seconds)))
+        History(path).append("meanwhile")
+
+    # Forked before the lock is held, which a child would share.
+    child = fork(add)
+    with files.locked(path.parent, 0):
+        os.write(hold, b".")
+        os.read(waits, 1)
+        files.replace(path, b"trimmed\n", 0o600)
+    assert os.waitpid(child, 0)[1] == 0
+    assert path.read_text() == "trimmed\nmeanwhile\n"
+    for descriptor in (held, hold, waits, wait):
+        os.close(descriptor)
+
+
+def test_lock_that_somebody_keeps_does_not_keep_a_line_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.files.history.HISTORY_LOCK_SECONDS", 0.0)
+    append_all(path, ["x"] * (HISTORY_LINES + 1))
+    with files.locked(path.parent, 0):
+        History(path).append("after")
+        assert History(path).load()[-2:] == ["x", "after"]
+        assert path.read_text().count("\n") == HISTORY_LINES + 2
+
+
+def test_what_was_left_by_a_killed_client_is_cleared(path: Path) -> None:
+    append_all(path, [])
+    (path.parent / f".{path.name}.0123abcd").touch()
+    History(path).load()
+    assert os.listdir(path.parent) == [path.name]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.text(st.characters(codec="utf-8")).filter(lambda line: line[:1] != " ")))
+@example(["\\n", "\n", "\\\n", "\\\\n", ""])
+@example(["one\u2028line", "one\x85line", "one\x0bline"])
+@example(["one\rline", "one\r\nline"])
+def test_whatever_was_typed_is_found_again(lines: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history"
+        append_all(path, lines)
+        assert History(path).load() == lines

@@ -1,0 +1,553 @@
+"""Key files: made, found again, refused, and never damaged."""
+
+import errno
+import os
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from Cryptodome.PublicKey import ECC, RSA
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat.errors import IdentityError
+from chat.files.keys import load_or_make_key
+from chat.kex import PrivateKey
+from tests.support.helpers import KEYS, fork, key
+
+PEM = (KEYS / "server.pem").read_bytes()
+
+
+def never() -> PrivateKey:
+    """In place of what makes a key, where none may be made."""
+    raise AssertionError("a key is made in vain")
+
+
+def other() -> PrivateKey:
+    """In place of what makes a key."""
+    return key("other")
+
+
+def load(directory: Path) -> PrivateKey:
+    """Load a server's key that is there already."""
+    return load_or_make_key(directory, "server", never)
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A private key file in a folder that is in order."""
+    path = tmp_path / "server_private_key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(PEM)
+    return path
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """Every file of a folder and what is in it."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+# -- making a key
+
+
+def test_key_is_made_once_and_found_again(tmp_path: Path) -> None:
+    made = [key("other")]
+    assert load_or_make_key(tmp_path, "server", made.pop) == key("other")
+    assert made == []
+    assert load(tmp_path) == key("other")
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_new_files_can_be_read_by_nobody_else_but_for_the_public_one(
+    tmp_path: Path, role: str, umask: int
+) -> None:
+    directory = tmp_path / "chat"
+    before = os.umask(umask)
+    try:
+        load_or_make_key(directory, role, other)
+    finally:
+        os.umask(before)
+    assert mode_of(directory) == 0o700
+    assert {path.name: mode_of(path) for path in directory.iterdir()} == {
+        f"{role}_private_key.pem": 0o600,
+        f"{role}_public_key.pem": 0o644 & ~umask,
+    }
+
+
+def test_new_files_are_pkcs8_and_spki(tmp_path: Path) -> None:
+    load_or_make_key(tmp_path, "client", other)
+    made = files(tmp_path)
+    private, public = made["client_private_key.pem"], made["client_public_key.pem"]
+    assert private.startswith(b"-----BEGIN PRIVATE KEY-----\n")
+    assert private.endswith(b"\n-----END PRIVATE KEY-----\n")
+    assert public.startswith(b"-----BEGIN PUBLIC KEY-----\n")
+    assert public.endswith(b"\n-----END PUBLIC KEY-----\n")
+
+
+def test_key_is_found_again_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_or_make_key(tmp_path, "server", other)
+    before = files(tmp_path)
+    monkeypatch.setattr("chat.files.storage.create", None)
+    assert load(tmp_path) == key("other")
+    assert files(tmp_path) == before
+
+
+def test_server_and_client_have_keys_of_their_own(tmp_path: Path, private: Path) -> None:
+    assert load_or_make_key(tmp_path, "client", other) == key("other")
+    assert load(tmp_path) == key("server")
+    assert len(files(tmp_path)) == 4
+
+
+def test_missing_public_file_is_written_anew(tmp_path: Path, private: Path) -> None:
+    assert load(tmp_path) == key("server")
+    public = tmp_path / "server_public_key.pem"
+    assert RSA.import_key(public.read_bytes()) == key("server").rsa.public_key()
+    assert private.read_bytes() == PEM
+
+
+@pytest.mark.parametrize("step", ["fsync", "link"])
+def test_full_disk_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(IdentityError, match="no space left on device"):
+        load_or_make_key(tmp_path, "server", other)
+    assert files(tmp_path) == {}
+
+
+def test_key_that_another_process_made_meanwhile_is_the_one(tmp_path: Path) -> None:
+    path = tmp_path / "server_private_key.pem"
+
+    def make() -> PrivateKey:
+        path.touch(mode=0o600)
+        path.write_bytes(PEM)
+        return key("other")
+
+    assert load_or_make_key(tmp_path, "server", make) == key("server")
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+    assert path.read_bytes() == PEM
+
+
+def test_public_file_that_another_process_made_meanwhile_is_good(
+    tmp_path: Path, private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = tmp_path / "server_public_key.pem"
+    real = os.link
+
+    def link(source: Path, target: Path) -> None:
+        shutil.copy(source, public)
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    assert load(tmp_path) == key("server")
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+# -- folders that cannot be used
+
+
+@pytest.mark.parametrize("folder", ["file/chat", "file", "/proc/chat", "/dev/null/chat"])
+def test_folder_that_cannot_be_made_is_refused_before_a_key_is(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    with pytest.raises(IdentityError, match="cannot use") as caught:
+        load_or_make_key(tmp_path / folder, "server", never)
+    assert "--keys" in caught.value.hint
+    assert "--ephemeral" in caught.value.hint
+    assert files(tmp_path) == {"file": b"in the way"}
+
+
+def test_folder_that_cannot_be_written_is_refused_before_a_key_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(IdentityError) as caught:
+        load_or_make_key(tmp_path, "server", never)
+    assert str(caught.value) == f"cannot use {tmp_path}: permission denied"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702, 0o1777])
+def test_folder_that_others_can_write_is_refused_with_the_remedy(
+    tmp_path: Path, private: Path, mode: int
+) -> None:
+    tmp_path.chmod(mode)
+    for role in ("server", "client"):
+        with pytest.raises(IdentityError) as caught:
+            load_or_make_key(tmp_path, role, never)
+        assert str(caught.value) == f"others can change the files in {tmp_path}"
+        assert caught.value.hint == f"chmod go-w {tmp_path}"
+    assert list(files(tmp_path)) == [private.name]
+    tmp_path.chmod(mode & ~0o022)
+    assert load(tmp_path) == key("server")
+
+
+@pytest.mark.parametrize("of", ["the folder", "the private key"])
+def test_what_belongs_to_another_user_is_refused(
+    tmp_path: Path, private: Path, of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path if of == "the folder" else private
+    call = "stat" if of == "the folder" else "fstat"
+    real = getattr(os, call)
+
+    def owned_by_another(*which: object, **options: object) -> os.stat_result:
+        found = real(*which, **options)
+        return os.stat_result((*found[:4], os.geteuid() + 1, *found[5:]))
+
+    monkeypatch.setattr(os, call, owned_by_another)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{of} {path} belongs to another user"
+    assert "--keys" in caught.value.hint
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["key there", "no key yet"])
+def test_file_system_without_permissions_is_told_before_a_key_is_made(
+    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if there:
+        request.getfixturevalue("private")
+    before = files(tmp_path)
+
+    for call in ("stat", "fstat"):
+        monkeypatch.setattr(os, call, open_to_all(getattr(os, call)))
+    with pytest.raises(IdentityError) as caught:
+        load_or_make_key(tmp_path, "server", never)
+    assert str(caught.value) == (
+        f"{tmp_path} is no place for keys: this file system keeps no permissions"
+    )
+    assert "--keys" in caught.value.hint
+    assert files(tmp_path) == before
+
+
+def open_to_all(real: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+    def status(*arguments: object, **options: object) -> os.stat_result:
+        found = real(*arguments, **options)
+        return os.stat_result((found.st_mode | 0o777, *found[1:]))
+
+    return status
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_there_are_no_hard_links_a_key_is_made_and_found_again(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert load_or_make_key(tmp_path, "server", other) == key("other")
+    assert load(tmp_path) == key("other")
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "link", "replace", "unlink"])
+@pytest.mark.parametrize("has_links", [True, False], ids=["links", "no links"])
+def test_program_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(
+    tmp_path: Path, has_links: bool, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse_to_link)
+
+    def be_killed() -> None:
+        monkeypatch.setattr(os, step, lambda *_arguments: os.kill(os.getpid(), signal.SIGKILL))
+        load_or_make_key(tmp_path, "server", lambda: key("server"))
+
+    _, status = os.waitpid(fork(be_killed), 0)
+    if (has_links, step) == (True, "replace"):
+        assert status == 0
+    else:
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    assert load_or_make_key(tmp_path, "server", lambda: key("server")) == key("server")
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+def refuse_to_link(*_arguments: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_what_was_left_of_the_other_files_is_cleared_too(tmp_path: Path, private: Path) -> None:
+    for name in (private.name, "server_public_key.pem", "known_servers"):
+        (tmp_path / f".{name}.0123abcd").touch()
+    load(tmp_path)
+    assert set(files(tmp_path)) == {"server_private_key.pem", "server_public_key.pem"}
+
+
+# -- files that are none
+
+
+def make_link(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+NO_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "FIFO": (os.mkfifo, "a FIFO, not a file"),
+    "endless device": (make_link("/dev/zero"), "a device, not a file"),
+    "circle": (make_link("server_private_key.pem"), "too many levels of symbolic links"),
+}
+
+
+@pytest.mark.parametrize("what", NO_FILES)
+def test_what_is_no_file_in_place_of_the_private_key_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "server_private_key.pem"
+    make, said = NO_FILES[what]
+    make(path)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"cannot use {path}: {said}"
+
+
+@pytest.mark.parametrize("what", ["FIFO", "endless device"])
+def test_what_is_no_file_in_place_of_the_public_key_is_refused(
+    tmp_path: Path, private: Path, what: str
+) -> None:
+    path = tmp_path / "server_public_key.pem"
+    make, said = NO_FILES[what]
+    make(path)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"cannot use {path}: {said}"
+
+
+@pytest.mark.parametrize("name", ["server_private_key.pem", "server_public_key.pem"])
+def test_file_that_is_too_large_for_a_key_is_refused(
+    tmp_path: Path, private: Path, name: str
+) -> None:
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 1 << 40)
+    with pytest.raises(IdentityError, match=f"cannot use {tmp_path / name}: larger than 65,536"):
+        load(tmp_path)
+
+
+def test_key_behind_a_link_is_used_and_its_folder_is_looked_at(
+    tmp_path: Path, private: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    target = private.rename(elsewhere / "key")
+    private.symlink_to(target)
+    assert load(tmp_path) == key("server")
+    elsewhere.chmod(0o777)
+    with pytest.raises(IdentityError, match=f"others can change the files in {elsewhere}"):
+        load(tmp_path)
+
+
+def test_folder_in_place_of_the_private_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "server_private_key.pem").mkdir()
+    with pytest.raises(IdentityError, match="is a directory"):
+        load(tmp_path)
+
+
+def test_folder_in_place_of_the_public_file_is_refused(tmp_path: Path, private: Path) -> None:
+    (tmp_path / "server_public_key.pem").mkdir()
+    with pytest.raises(IdentityError, match="is a directory"):
+        load(tmp_path)
+
+
+def test_link_that_leads_nowhere_is_not_written_through(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    (tmp_path / "server_private_key.pem").symlink_to(target)
+    with pytest.raises(IdentityError, match="no such file"):
+        load_or_make_key(tmp_path, "server", other)
+    assert not target.exists()
+
+
+# -- private keys that are refused
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o644, 0o666])
+def test_private_key_open_to_others_is_refused_with_the_remedy(
+    tmp_path: Path, private: Path, mode: int
+) -> None:
+    private.chmod(mode)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"others can read the private key {private}"
+    assert caught.value.hint == f"chmod 600 {private}"
+    assert files(tmp_path) == {private.name: PEM}
+    assert mode_of(private) == mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+def test_private_key_of_its_owner_alone_is_taken(tmp_path: Path, private: Path, mode: int) -> None:
+    private.chmod(mode)
+    assert load(tmp_path) == key("server")
+
+
+def weak(bits: int, exponent: int) -> bytes:
+    return bytes(RSA.generate(bits, e=exponent).export_key(pkcs=8))
+
+
+BAD_KEYS: dict[str, Callable[[], bytes]] = {
+    "empty": lambda: b"",
+    "text": lambda: b"this is not a key\n",
+    "binary": lambda: bytes(range(256)),
+    "truncated": lambda: PEM[:-200],
+    "headless": lambda: PEM[30:],
+    "altered": lambda: PEM.replace(b"\nMII", b"\nMIJ"),
+    "footer only": lambda: PEM.splitlines()[-1],
+    "base64 of nothing": lambda: b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
+    "openssh cut": lambda: (
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n"
+    ),
+    "public only": lambda: bytes(key("server").rsa.public_key().export_key()),
+    "too small": lambda: weak(1024, 65537),
+    "other exponent": lambda: weak(2048, 3),
+}
+
+
+@pytest.mark.parametrize("what", BAD_KEYS)
+def test_private_key_that_is_none_is_refused_and_left_as_it_was(
+    tmp_path: Path, private: Path, what: str
+) -> None:
+    damaged = BAD_KEYS[what]()
+    assert damaged != PEM
+    private.write_bytes(damaged)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(private) in str(caught.value)
+    assert "move it away" in caught.value.hint
+    assert files(tmp_path) == {private.name: damaged}
+
+
+@pytest.mark.parametrize(
+    "protection", ["PBKDF2WithHMAC-SHA512AndAES256-CBC", "scryptAndAES128-CBC", None]
+)
+def test_encrypted_private_key_is_refused_with_the_remedy_and_left_as_it_was(
+    tmp_path: Path, private: Path, protection: str | None
+) -> None:
+    encrypted = bytes(
+        key("server").rsa.export_key(passphrase="secret", pkcs=8, protection=protection)
+        if protection
+        else key("server").rsa.export_key(passphrase="secret", pkcs=1)
+    )
+    private.write_bytes(encrypted)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"the private key {private} is encrypted"
+    assert caught.value.hint.startswith(f"openssl pkey -in {private}")
+    assert files(tmp_path) == {private.name: encrypted}
+
+
+def elliptic(curve: str, *, use_pkcs8: bool = True) -> bytes:
+    return ECC.generate(curve=curve).export_key(format="PEM", use_pkcs8=use_pkcs8).encode()
+
+
+OTHER_KINDS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "EC": (lambda: elliptic("P-256"), "EC"),
+    "EC as OpenSSL writes it": (lambda: elliptic("P-384", use_pkcs8=False), "EC"),
+    "Ed25519": (lambda: elliptic("ed25519"), "Ed25519"),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_KINDS)
+def test_private_key_of_another_kind_is_told_from_a_damaged_one(
+    tmp_path: Path, private: Path, what: str
+) -> None:
+    make, kind = OTHER_KINDS[what]
+    pem = make()
+    private.write_bytes(pem)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"the private key {private} is of another kind: {kind}"
+    assert "move it away" in caught.value.hint
+    assert files(tmp_path) == {private.name: pem}
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("-t ed25519 -N", "is of another kind: Ed25519"),
+        ("-t ecdsa -N", "is of another kind: EC"),
+        ("-t rsa -b 2048 -N", "is encrypted"),
+    ],
+)
+def test_private_key_of_ssh_keygen_that_cannot_be_used_is_told_why(
+    tmp_path: Path, options: str, said: str
+) -> None:
+    path = tmp_path / "server_private_key.pem"
+    passphrase = "secret" if "rsa" in options else ""
+    command = ["ssh-keygen", "-q", *options.split(), passphrase, "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"the private key {path} {said}"
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0, len(PEM) - 1), byte=st.integers(0, 255))
+def test_altered_private_key_is_the_same_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
+) -> None:
+    directory = tmp_path_factory.mktemp("keys")
+    path = directory / "server_private_key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(PEM[:at] + bytes((byte,)) + PEM[at + 1 :])
+    try:
+        assert load(directory).rsa.has_private()
+    except IdentityError:
+        assert list(files(directory)) == [path.name]
+
+
+# -- public keys that are refused
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is damaged"),
+        (b"-----BEGIN PUBLIC KEY-----\n", "is damaged"),
+        (bytes(range(256)), "is damaged"),
+        (key("other").rsa.public_key().export_key(), "does not belong to the private one"),
+        (ECC.generate(curve="P-256").public_key().export_key(format="PEM").encode(), "is damaged"),
+    ],
+    ids=["empty", "cut", "binary", "another's", "elliptic"],
+)
+def test_wrong_public_file_is_refused_and_left_as_it_was(
+    tmp_path: Path, private: Path, content: bytes, what: str
+) -> None:
+    public = tmp_path / "server_public_key.pem"
+    public.write_bytes(content)
+    with pytest.raises(IdentityError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"the public key {public} {what}"
+    assert caught.value.hint == f"remove {public} to have it written anew"
+    assert files(tmp_path) == {private.name: PEM, public.name: content}
+
+
+# -- other programs
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_openssl_reads_both_files(tmp_path: Path) -> None:
+    load_or_make_key(tmp_path, "server", other)
+
+    def run(*arguments: str) -> str:
+        command = ["openssl", "pkey", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert "Key is valid" in run("-in", "server_private_key.pem", "-check", "-noout")
+    derived = run("-in", "server_private_key.pem", "-pubout")
+    assert derived == run("-pubin", "-in", "server_public_key.pem")
+    assert derived == (tmp_path / "server_public_key.pem").read_text()

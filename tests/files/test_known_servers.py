@@ -1,0 +1,505 @@
+"""Known servers: remembered, recognised, refused; and the list is never damaged."""
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from chat.errors import IdentityError, ServerKeyError
+from chat.files import storage as files
+from chat.files.known_servers import KnownServers, check_fingerprint
+from chat.limits import KNOWN_SERVERS_BYTES
+from tests.support.helpers import key, side_by_side
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Path:
+    """Where known servers are listed."""
+    return tmp_path / "known_servers"
+
+
+def check(path: Path, host: str = "example", port: int = 9443, name: str = "server") -> bool:
+    return KnownServers(path, read_only=False).check(host, port, key(name).public)
+
+
+def entry(host: str = "example", port: int = 9443, name: str = "server") -> str:
+    return f"[{host}]:{port} {key(name).public.openssh}\n"
+
+
+def test_new_server_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "known_servers"
+    assert not check(path)
+    assert path.read_text() == entry()
+    assert mode_of(path) == 0o600
+    assert mode_of(path.parent) == 0o700
+    assert check(path)
+    assert path.read_text() == entry()
+
+
+def test_host_is_the_same_in_any_case(known: Path) -> None:
+    assert not check(known, host="Example")
+    assert known.read_text() == entry()
+    assert check(known, host="EXAMPLE")
+
+
+def test_host_in_the_file_is_the_same_in_any_case(known: Path) -> None:
+    known.write_text(entry(host="Example"))
+    assert check(known)
+
+
+@pytest.mark.parametrize(("host", "port"), [("example", 9444), ("example.org", 9443), ("ex", 9443)])
+def test_another_address_is_another_server(known: Path, host: str, port: int) -> None:
+    known.write_text(entry())
+    assert not check(known, host=host, port=port, name="other")
+    assert known.read_text() == entry() + entry(host, port, "other")
+
+
+def test_ipv6_address_is_remembered(known: Path) -> None:
+    assert not check(known, host="fe80::1%eth0")
+    assert known.read_text().startswith("[fe80::1%eth0]:9443 ssh-rsa ")
+    assert check(known, host="fe80::1%eth0")
+    assert not check(known, host="fe80::1")
+
+
+@pytest.mark.parametrize("before", ["", "# a comment\n\n", "garbage\n" * 9, "# page\fbreak\n"])
+def test_changed_key_names_both_fingerprints_the_file_and_the_line(
+    known: Path, before: str
+) -> None:
+    content = before + entry()
+    known.write_text(content)
+    with pytest.raises(ServerKeyError) as caught:
+        check(known, name="other")
+    text = str(caught.value)
+    assert "[example]:9443 HAS CHANGED" in text
+    assert f"known: {key('server').public.fingerprint}\n" in text
+    assert f"shown: {key('other').public.fingerprint}\n" in text
+    assert "nothing of yours has been sent" in text
+    line = before.count("\n") + 1
+    assert caught.value.hint == (
+        f"if whoever runs the server confirms the new key, remove line {line} of {known}: "
+        f"python -m chat forget example 9443 --keys {known.parent}"
+    )
+    assert caught.value.exit_status == 4
+    assert known.read_text() == content
+
+
+def test_one_of_several_keys_of_a_server_is_enough(known: Path) -> None:
+    known.write_text(entry() + entry(name="other"))
+    assert check(known)
+    assert check(known, name="other")
+    with pytest.raises(ServerKeyError, match=r"known: .*"):
+        check(known, name="ira")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# [example]:9443 ssh-rsa AAAA",
+        "",
+        "   ",
+        "garbage",
+        "@revoked [example]:9443 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==",
+        "@revoked",
+        "@cert-authority *.org ssh-rsa AAAA",
+        "*,![example]:9443 ssh-rsa AAAA",
+        "|1|!!!!|aGFzaA== ssh-rsa AAAA",
+        "|1|c2FsdA== ssh-rsa AAAA",
+        "[example]:9443 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==",
+        "|1|c2FsdA==|aGFzaA== ssh-rsa AAAA",
+        "[elsewhere]:9443 ssh-rsa !!!!",
+        "[elsewhere]:9443 ssh-rsa Ärger",
+        "example ssh-rsa AAAA",
+        "\x00\x01\x02",
+    ],
+)
+def test_line_that_is_not_about_this_server_is_skipped_and_kept(known: Path, line: str) -> None:
+    known.write_text(f"{line}\n")
+    assert not check(known)
+    assert known.read_text() == f"{line}\n{entry()}"
+    assert check(known)
+
+
+def test_line_of_several_hosts_with_a_comment_is_understood(known: Path) -> None:
+    hosts, _, public = entry().strip().partition(" ")
+    known.write_text(f"  [elsewhere]:22,{hosts},10.0.0.1  {public} the comment\r\n")
+    assert check(known)
+    with pytest.raises(ServerKeyError):
+        check(known, name="other")
+
+
+def test_bytes_that_are_not_utf8_are_kept(known: Path) -> None:
+    known.write_bytes(b"# M\xfcller\n")
+    assert not check(known)
+    assert known.read_bytes() == b"# M\xfcller\n" + entry().encode()
+    assert check(known)
+
+
+@pytest.mark.parametrize("before", [b"# no newline", b"\xff", entry("elsewhere").strip().encode()])
+def test_file_without_a_final_newline_gets_one(known: Path, before: bytes) -> None:
+    known.write_bytes(before)
+    assert not check(known)
+    assert known.read_bytes() == before + b"\n" + entry().encode()
+    assert check(known)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["ssh-rsa AAAA!", "ssh-rsa AAA", "ssh-rsa =", "ssh-rsa ÄAAA", "ssh-rsa AAAA", "ssh-rsa", ""],
+)
+@pytest.mark.parametrize("marker", ["", "@revoked "])
+def test_damaged_line_of_this_server_is_neither_trusted_nor_replaced(
+    known: Path, marker: str, damaged: str
+) -> None:
+    content = f"# first\n{marker}[example]:9443 {damaged}\n"
+    known.write_text(content)
+    with pytest.raises(IdentityError) as caught:
+        check(known)
+    assert str(caught.value) == f"line 2 of {known} is damaged"
+    assert known.read_text() == content
+
+
+@pytest.mark.parametrize("newline", ["", "\n"])
+def test_line_that_is_cut_off_anywhere_is_never_taken_for_a_changed_key(
+    known: Path, newline: str
+) -> None:
+    whole = entry().strip()
+    said: set[bool | str] = set()
+    for length in range(len(whole)):
+        known.write_text(entry("elsewhere") + whole[:length] + newline)
+        try:
+            said.add(check(known))
+        except IdentityError as error:
+            said.add(str(error))
+    # Of what is cut off within the address nobody knows whose it was.
+    assert said == {False, f"line 2 of {known} is damaged"}
+
+
+def test_damaged_line_beside_a_whole_one_does_no_harm(known: Path) -> None:
+    known.write_text("[example]:9443 ssh-rsa AAAA\n" + entry())
+    assert check(known)
+
+
+# -- what ssh understands, too
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "*",
+        "[example]:*",
+        "[EX*LE]:944?",
+        "!elsewhere,*",
+    ],
+)
+def test_address_is_found_by_a_pattern(known: Path, hosts: str) -> None:
+    known.write_text(f"{hosts} {key('server').public.openssh}\n")
+    assert check(known)
+    with pytest.raises(ServerKeyError, match="HAS CHANGED"):
+        check(known, name="other")
+
+
+@pytest.mark.parametrize("hosts", ["[example]:9443", "*", "[other]:1,[EXAMPLE]:9443"])
+@pytest.mark.parametrize("known_before", [True, False])
+def test_revoked_key_is_refused_whoever_names_it(
+    known: Path, hosts: str, known_before: bool
+) -> None:
+    revoked = f"@revoked {hosts} {key('server').public.openssh}\n"
+    content = revoked + entry() * known_before
+    known.write_text(content)
+    for take in (check, choose):
+        with pytest.raises(ServerKeyError) as caught:
+            take(known)
+        assert str(caught.value).startswith("THE KEY OF THE SERVER [example]:9443 IS REVOKED\n")
+        assert f"shown: {key('server').public.fingerprint}\n" in str(caught.value)
+        assert "nothing of yours has been sent" in str(caught.value)
+        assert f"line 1 of {known} " in caught.value.hint
+        assert caught.value.exit_status == 4
+    assert known.read_text() == content
+    known.write_text(revoked + entry(name="other") * known_before)
+    assert check(known, name="other") == known_before
+
+
+@pytest.mark.parametrize("kind", ["ssh-rsa", "ssh-ed25519"])
+def test_line_that_wants_a_certificate_is_refused_unless_the_key_is_known(
+    known: Path, kind: str
+) -> None:
+    line = f"@cert-authority [example]:9443 {kind} AAAA\n"
+    known.write_text(line)
+    with pytest.raises(IdentityError, match=f"line 1 of {known} wants a certificate"):
+        check(known)
+    assert known.read_text() == line
+    known.write_text(line + entry())
+    assert check(known)
+
+
+def test_unknown_marker_is_no_comment(known: Path) -> None:
+    known.write_text(f"@Revoked {entry()}")
+    with pytest.raises(IdentityError, match=f"line 1 of {known} is damaged"):
+        check(known)
+
+
+# -- what the person decides
+
+
+def choose(path: Path, name: str = "server", *, read_only: bool = False) -> bool:
+    return KnownServers(path, read_only=read_only).choose("example", 9443, key(name).public)
+
+
+def test_key_that_was_named_takes_the_place_of_another(known: Path) -> None:
+    before, behind = "# a comment\n" + entry("elsewhere"), entry("last")
+    known.write_text(before + entry(name="other") + behind)
+    assert choose(known)
+    assert known.read_text() == before + behind + entry()
+    assert check(known)
+    assert not choose(known)
+
+
+@pytest.mark.parametrize("content", ["", entry(), entry(name="other") + entry()])
+def test_key_that_was_named_and_is_new_or_known_changes_nothing(known: Path, content: str) -> None:
+    known.write_text(content)
+    assert not choose(known)
+    assert known.read_text() == content
+
+
+def test_key_that_was_named_is_taken_but_not_kept_in_a_read_only_list(known: Path) -> None:
+    known.write_text(entry(name="other"))
+    assert choose(known, read_only=True)
+    assert known.read_text() == entry(name="other")
+
+
+def forget(path: Path) -> list[str]:
+    keys = KnownServers(path).forget("Example", 9443)
+    return [key.fingerprint if key else "damaged" for key in keys]
+
+
+def test_server_is_forgotten_and_nothing_else(known: Path) -> None:
+    openssh, revoked = key("other").public.openssh, f"@revoked * {key('ira').public.openssh}\n"
+    before = entry("elsewhere") + revoked + "# Müller\n"
+    known.write_text(
+        before + entry() + f" [a]:1,[example]:9443 {openssh} both\n" + "[example]:9443 ssh-rsa\n"
+    )
+    known.chmod(0o400)
+    assert forget(known) == [
+        key("server").public.fingerprint,
+        key("other").public.fingerprint,
+        "damaged",
+    ]
+    assert known.read_text() == before + f" [a]:1 {openssh} both\n"
+    assert mode_of(known) == 0o400
+    assert not check(known, name="sahnawaz")
+
+
+@pytest.mark.parametrize("content", [None, "", entry("elsewhere"), "@revoked " + entry()])
+def test_server_that_is_not_known_cannot_be_forgotten(known: Path, content: str | None) -> None:
+    if content is not None:
+        known.write_text(content)
+    with pytest.raises(IdentityError) as caught:
+        forget(known)
+    assert str(caught.value) == "no key of the server [example]:9443 is known"
+    assert str(known) in caught.value.hint
+    assert (known.read_text() if known.exists() else None) == content
+
+
+def test_line_that_holds_for_others_too_is_not_forgotten(known: Path) -> None:
+    content = entry() + f"[ex*]:9443 {key('other').public.openssh}\n"
+    known.write_text(content)
+    with pytest.raises(IdentityError, match=r"line . of .* is not about"):
+        forget(known)
+    assert known.read_text() == content
+
+
+# -- side by side, and when the disk is full
+
+
+def test_of_many_clients_at_once_none_is_lost(known: Path) -> None:
+    hosts = [f"host{number}" for number in range(20)]
+    side_by_side(*(partial(check, known, host) for host in hosts))
+    assert sorted(known.read_text().splitlines()) == sorted(entry(host).strip() for host in hosts)
+
+
+def test_what_another_client_has_learned_meanwhile_is_heeded(
+    known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(folder: Path, wait_seconds: float) -> AbstractContextManager[bool]:
+        known.write_text(entry())
+        return real(folder, wait_seconds)
+
+    real = files.locked
+    monkeypatch.setattr(files, "locked", locked)
+    assert check(known)
+    known.unlink()
+    with pytest.raises(ServerKeyError, match="HAS CHANGED"):
+        check(known, name="other")
+    assert known.read_text() == entry()
+
+
+def test_list_that_somebody_holds_for_too_long_is_told(
+    known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.files.known_servers.LOCK_SECONDS", 0)
+    with files.locked(known.parent, 0), pytest.raises(IdentityError, match="another program is"):
+        check(known)
+    assert not check(known)
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_full_disk_leaves_the_list_as_it_was(
+    known: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    known.write_text(entry("elsewhere"))
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(IdentityError, match="no space left on device"):
+            check(known)
+    assert known.read_text() == entry("elsewhere")
+    assert os.listdir(known.parent) == [known.name]
+    assert not check(known)
+
+
+def test_link_stays_one_and_its_target_is_written(known: Path) -> None:
+    target = known.parent / "dotfiles" / "servers"
+    target.parent.mkdir()
+    known.symlink_to(target)
+    assert not check(known)
+    assert not check(known, host="elsewhere")
+    assert known.is_symlink()
+    assert target.read_text() == entry() + entry("elsewhere")
+
+
+# -- who else can change it
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+def test_folder_that_others_can_write_is_refused(known: Path, mode: int) -> None:
+    known.parent.chmod(mode)
+    for content in (None, entry()):
+        if content:
+            known.write_text(content)
+        with pytest.raises(IdentityError) as caught:
+            check(known)
+        assert str(caught.value) == f"others can change the files in {known.parent}"
+        assert caught.value.hint == f"chmod go-w {known.parent}"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_list_that_others_can_write_is_refused(known: Path, mode: int) -> None:
+    known.write_text(entry())
+    known.chmod(mode)
+    with pytest.raises(IdentityError) as caught:
+        check(known)
+    assert str(caught.value) == f"others can change the list of known servers {known}"
+    assert caught.value.hint == f"chmod go-w {known}"
+
+
+@pytest.mark.parametrize("target", ["FIFO", "/dev/zero"])
+@pytest.mark.parametrize("read_only", [True, False])
+def test_what_is_no_file_is_refused(known: Path, target: str, read_only: bool) -> None:
+    known.symlink_to(target) if target != "FIFO" else os.mkfifo(known)
+    with pytest.raises(IdentityError, match=f"cannot use {known}: a .*, not a file"):
+        KnownServers(known, read_only=read_only).check("example", 9443, key("server").public)
+
+
+def test_list_that_is_too_large_is_refused(known: Path) -> None:
+    known.touch()
+    os.truncate(known, KNOWN_SERVERS_BYTES)
+    with pytest.raises(IdentityError, match="larger than 4,194,304 bytes"):
+        check(known)
+    os.truncate(known, 1 << 40)
+    with pytest.raises(IdentityError, match="larger than 4,194,304 bytes"):
+        check(known)
+
+
+# -- read only
+
+
+@pytest.mark.parametrize("line", ["", entry("elsewhere")])
+def test_read_only_list_remembers_nothing(known: Path, line: str) -> None:
+    if line:
+        known.write_text(line)
+    assert not KnownServers(known, read_only=True).check("example", 9443, key("server").public)
+    assert known.exists() == bool(line)
+    assert not line or known.read_text() == line
+
+
+def test_read_only_list_makes_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "known_servers"
+    KnownServers(path, read_only=True).check("example", 9443, key("server").public)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_read_only_list_that_is_not_there_needs_no_safe_folder(known: Path) -> None:
+    """Where nothing can be kept from others, --ephemeral helps."""
+    known.parent.chmod(0o777)
+    servers = KnownServers(known, read_only=True)
+    assert not servers.check("example", 9443, key("server").public)
+    known.write_text(entry())
+    with pytest.raises(IdentityError, match="others can change"):
+        servers.check("example", 9443, key("server").public)
+
+
+def test_read_only_list_still_tells_friend_from_foe(known: Path) -> None:
+    known.write_text(entry())
+    servers = KnownServers(known, read_only=True)
+    assert servers.check("example", 9443, key("server").public)
+    with pytest.raises(ServerKeyError):
+        servers.check("example", 9443, key("other").public)
+
+
+def test_list_below_a_file_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(IdentityError, match="cannot use") as caught:
+        check(tmp_path / "file" / "known_servers")
+    assert "--keys" in caught.value.hint
+
+
+def test_folder_in_place_of_the_list_cannot_be_used(known: Path) -> None:
+    known.mkdir()
+    with pytest.raises(IdentityError, match="is a directory"):
+        check(known)
+
+
+# -- other programs
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+def test_ssh_keygen_finds_known_servers_and_prints_the_same_fingerprint(tmp_path: Path) -> None:
+    path = tmp_path / "known_servers"
+    KnownServers(path, read_only=False).check("::1", 9443, key("server").public)
+    command = ["ssh-keygen", "-l", "-F", "[::1]:9443", "-f", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert key("server").public.fingerprint in done.stdout
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(path)], check=True)
+    assert path.read_text().startswith("|1|")
+    assert check(path, host="::1")
+    assert not check(path)
+
+
+# -- a fingerprint that the user was told
+
+
+def test_right_fingerprint_passes() -> None:
+    check_fingerprint(key("server").public.fingerprint, key("server").public)
+
+
+def test_wrong_fingerprint_is_refused_with_both() -> None:
+    expected, shown = key("other").public.fingerprint, key("server").public.fingerprint
+    with pytest.raises(ServerKeyError) as caught:
+        check_fingerprint(expected, key("server").public)
+    assert f"named: {expected}\n" in str(caught.value)
+    assert f"shown: {shown}\n" in str(caught.value)
+    assert "nothing of yours has been sent" in str(caught.value)
+    assert caught.value.exit_status == 4

@@ -1,0 +1,206 @@
+"""Real processes over a connection that is cut, frozen and throttled, and with ends that die.
+
+The law is always the same: of what was sent everything is shown, once, and in order.
+"""
+
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import Piped, Stage
+
+LINES = 2000
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path) as stage:
+        yield stage
+
+
+class Cable:
+    """The proxy, and what can be done to it."""
+
+    def __init__(self, stage: Stage, port: int) -> None:
+        self._process = stage.run([sys.executable, "-m", "tests.support.proxy", str(port)])
+        self._process.expect("\n")
+        self.port = int(self._process.out)
+
+    def do(self, command: str) -> None:
+        self._process.type(command)
+        self._process.expect(command.split()[0])
+
+
+def flood(first: int, last: int) -> list[str]:
+    return [f"line {number}." for number in range(first, last)]
+
+
+def shown_by(client: Piped, speaker: str = "Ira") -> list[str]:
+    return re.findall(rf"^\S+ \S+ {speaker}: (line \d+\.)$", client.out, flags=re.M)
+
+
+def join(client: Piped) -> Piped:
+    client.expect("Now you can start", "In the room")
+    return client
+
+
+def listener(stage: Stage, port: int) -> Piped:
+    return join(stage.client(port, "Bob", key="sahnawaz"))
+
+
+def leave(client: Piped) -> None:
+    client.end_input()
+    result = client.end()
+    assert (result.status, result.err) == (0, "")
+
+
+def test_flood_through_a_cable_that_is_cut_arrives_once_and_in_order(stage: Stage) -> None:
+    _, port = stage.server("--rate", "0")
+    cable = Cable(stage, port)
+    bob = listener(stage, cable.port)
+    ira = join(stage.client(cable.port, "Ira"))
+    for number in range(0, LINES, 200):
+        ira.type(*flood(number, number + 200))
+        bob.expect(f"line {number}.")
+        cable.do("cut")
+    ira.end_input()
+    bob.expect(f"line {LINES - 1}.")
+    assert ira.end().status == 0
+    leave(bob)
+    assert shown_by(bob) == flood(0, LINES)
+    assert "missed" not in bob.out
+    assert bob.out.count("The connection was lost") >= 1
+
+
+def test_frozen_and_throttled_cable_loses_nothing(stage: Stage) -> None:
+    _, port = stage.server("--rate", "0")
+    cable = Cable(stage, port)
+    bob = listener(stage, cable.port)
+    ira = join(stage.client(port, "Ira"))
+    ira.type(*flood(0, 500))
+    bob.expect("line 100.")
+    cable.do("freeze")
+    ira.type(*flood(500, 1000))
+    ira.end_input()
+    assert ira.end().status == 0
+    cable.do("throttle 500")
+    cable.do("thaw")
+    bob.expect("line 999.", "Ira left the server")
+    leave(bob)
+    assert shown_by(bob) == flood(0, 1000)
+    assert "connection" not in bob.out
+
+
+def test_sender_beyond_its_rate_is_slowed_down_and_loses_nothing(stage: Stage) -> None:
+    _, port = stage.server("--rate", "100")
+    bob = listener(stage, port)
+    ira = join(stage.client(port, "Ira"))
+    ira.type(*flood(0, 600))
+    ira.end_input()
+    bob.expect("line 599.", "Ira left the server")
+    assert ira.end().status == 0
+    leave(bob)
+    assert shown_by(bob) == flood(0, 600)
+
+
+def test_stopped_server_that_continues_goes_on(stage: Stage) -> None:
+    server, port = stage.server("--rate", "0")
+    bob = listener(stage, port)
+    ira = join(stage.client(port, "Ira"))
+    ira.type(*flood(0, 500))
+    bob.expect("line 100.")
+    server.signal(signal.SIGSTOP)
+    ira.type(*flood(500, 1000))
+    server.signal(signal.SIGCONT)
+    ira.end_input()
+    bob.expect("line 999.", "Ira left the server")
+    assert ira.end().status == 0
+    leave(bob)
+    assert shown_by(bob) == flood(0, 1000)
+
+
+def test_server_that_is_killed_and_started_again_loses_and_doubles_nothing(stage: Stage) -> None:
+    server, port = stage.server("--rate", "0")
+    bob = listener(stage, port)
+    ira = join(stage.client(port, "Ira"))
+    for number in range(0, LINES, 500):
+        ira.type(*flood(number, number + 500))
+        bob.expect(f"line {number}.")
+        server.signal(signal.SIGKILL)
+        server.wait()
+        server = stage.start(
+            "server", "--port", str(port), "--rate", "0", *stage.keys("server", "server")
+        )
+    ira.end_input()
+    bob.expect(f"line {LINES - 1}.")
+    assert ira.end().status == 0
+    leave(bob)
+    assert shown_by(bob) == flood(0, LINES)
+    assert "the server was started anew" in bob.out
+
+
+def test_pipe_to_a_server_that_never_comes_back_says_how_many_are_missing(stage: Stage) -> None:
+    server, port = stage.server()
+    ira = join(stage.client(port, "Ira", "--patience", "1"))
+    server.signal(signal.SIGKILL)
+    server.wait()
+    ira.expect("The connection was lost")
+    ira.type("one", "two", "three")
+    ira.end_input()
+    result = ira.end()
+    assert result.status == 1
+    assert "3 messages were not acknowledged" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_killed_client_that_is_started_again_takes_its_name_over(stage: Stage) -> None:
+    _, port = stage.server()
+    cable = Cable(stage, port)
+    bob = listener(stage, port)
+    ira = join(stage.client(cable.port, "Ira"))
+    # The server does not hear of her end: the cable keeps the connection half open.
+    cable.do("freeze")
+    ira.signal(signal.SIGKILL)
+    ira.wait()
+    again = join(stage.client(port, "ira"))
+    bob.expect("Ira left the server: joined again from elsewhere", "Username: ira")
+    again.type("here I am")
+    bob.expect("ira: here I am")
+    stranger = stage.client(port, "IRA", key="other")
+    result = stranger.end()
+    assert result.status == 3
+    assert "the name IRA is taken" in result.err
+    leave(again)
+    leave(bob)
+
+
+def test_others_hear_of_a_loss_and_a_return_but_of_no_leave(stage: Stage) -> None:
+    _, port = stage.server()
+    cable = Cable(stage, port)
+    bob = listener(stage, port)
+    ira = join(stage.client(cable.port, "Ira"))
+    bob.expect("Username: Ira")
+    cable.do("cut")
+    bob.expect("[!] Ira lost the connection.", "[+] Ira is back.")
+    ira.expect("[!] The connection was lost", "[+] The connection is back.")
+    ira.type("still here")
+    bob.expect("Ira: still here")
+    assert "left the server" not in bob.out
+    assert bob.out.count("Username: Ira") == 1
+    leave(ira)
+    leave(bob)
+
+
+def test_lost_member_leaves_when_the_grace_is_over(stage: Stage) -> None:
+    server, port = stage.server("--grace", "0.1")
+    bob = listener(stage, port)
+    ira = join(stage.client(port, "Ira"))
+    bob.expect("Username: Ira")
+    ira.signal(signal.SIGKILL)
+    bob.expect("[!] Ira lost the connection.", "[!] Ira left the server: the connection was lost.")
+    server.expect("Ira lost the connection", "Ira left the server: the connection was lost.")
+    leave(bob)

@@ -1,0 +1,121 @@
+"""The examples for programs, and what `docs/BOTS.md` promises of events and commands."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import fields as fields_of
+from pathlib import Path
+
+import pytest
+
+from chat.ui import jsonlines
+from tests.support.processes import ROOT, Piped, Stage, place_key
+
+BOTS = (ROOT / "docs/BOTS.md").read_text()
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path) as stage:
+        yield stage
+
+
+def test_dice_are_rolled_for_whoever_asks(stage: Stage) -> None:
+    _, port = stage.server()
+    ira = stage.member(port, "Ira", key="ira")
+    dice = str(EXAMPLES / "dice.py")
+    bot = stage.run(
+        [sys.executable, dice, "127.0.0.1", str(port), *stage.keys("client", "other")],
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    ira.expect("Username: dice\n")
+    ira.type("hello", "roll 3d6", "roll 100d6", "please roll 1d6", "roll 1d0")
+    ira.expect(" dice: Ira: ", " dice: Ira: 1 = 1\n")
+    answer = re.search(r"dice: Ira: (\d) \+ (\d) \+ (\d) = (\d+)\n", ira.out)
+    assert answer is not None
+    *rolled, total = map(int, answer.groups())
+    assert sum(rolled) == total
+    assert ira.out.count(" dice: ") == 2
+    bot.kill()
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "told"),
+    [
+        (["true"], 0, "true is done"),
+        (["sh", "-c", "exit 7"], 7, "sh -c exit 7 failed with status 7"),
+    ],
+)
+def test_room_is_told_how_a_command_ended(
+    stage: Stage, command: list[str], status: int, told: str
+) -> None:
+    _, port = stage.server()
+    ira = stage.member(port, "Ira", key="ira")
+    config = stage.home / ".config/chat"
+    place_key(config, "client", "other")
+    script = stage.run(
+        ["sh", str(EXAMPLES / "tell.sh"), "127.0.0.1", str(port), "builder", *command],
+        env={"PYTHON": sys.executable},
+    )
+    ira.expect(f" builder: {told}\n", "builder left the server.\n")
+    assert script.end() == (status, "", "")
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_greeter_of_the_manual_greets(stage: Stage) -> None:
+    _, port = stage.server()
+    place_key(stage.home / ".config/chat", "client", "other")
+    found = re.search(r"```sh\n(mkfifo .*)\n```", BOTS)
+    assert found is not None
+    line = found[1].replace("HOST PORT", f"127.0.0.1 {port}").replace("python", sys.executable, 1)
+    watcher = stage.member(port, "watcher", key="sahnawaz")
+    folder = stage.folder / "greeter"
+    folder.mkdir()
+    stage.run(["sh", "-c", f"cd {folder} && {line}"], env={"PYTHONPATH": str(ROOT)})
+    watcher.expect("Username: greeter\n")
+    ira = stage.member(port, "Ira", key="ira")
+    ira.expect(" greeter: Welcome, Ira!\n")
+
+
+def table(heading: str) -> dict[str, str]:
+    """The first two columns of the table of the manual that begins with this."""
+    rows = BOTS.split(f"| {heading} |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    return {first.strip("`"): second for first, second, *_ in cells}
+
+
+def test_manual_lists_exactly_the_events() -> None:
+    kinds = {*jsonlines.EVENTS.values(), "message", "acknowledged", "left", "members"}
+    assert set(table("event")) == kinds
+
+
+def test_manual_lists_the_fields_of_each_event() -> None:
+    fields = table("event")
+    for happening, kind in jsonlines.EVENTS.items():
+        listed = re.findall("`([a-z_]+)`", fields[kind])
+        assert listed == [field.name for field in fields_of(happening)]
+
+
+def converse(stage: Stage, port: int, *lines: str) -> tuple[Piped, list[dict[str, object]]]:
+    """A program that has sent these lines, and the events that it was told."""
+    program = stage.client(port, "program", "--json", key="other")
+    program.type(*lines)
+    program.end_input()
+    return program, [json.loads(line) for line in program.end().out.splitlines()]
+
+
+def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
+    _, port = stage.server()
+    program, events = converse(stage, port, *table("command"), "a plain line")
+    # Behind `leave` nothing is taken.
+    said = [
+        (event["text"], event["action"]) for event in events if event["event"] == "acknowledged"
+    ]
+    assert said == [("text", False), ("waves", True)]
+    assert [event["event"] for event in events if event["event"] in ("members", "warning")] == [
+        "members"
+    ]
+    assert program.popen.returncode == 0

@@ -1,0 +1,447 @@
+"""Budgets: the numbers, and a whole server on the loopback whose guests overdo it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat.client.events import Reconnected
+from chat.errors import REASONS, Reason
+from chat.limits import (
+    ARRIVALS_AT_ONCE,
+    GRACE_SECONDS,
+    MAX_ARRIVAL_WAIT_SECONDS,
+    MAX_HOLD_SECONDS,
+    MAX_LOST_OF_KEY,
+    RATE,
+    RATE_BURST_SECONDS,
+    RATED_READ_BYTES,
+    READS_PER_HOLD,
+    RESENT_BYTES_PER_ARRIVAL,
+    SHARE_REFILL_SECONDS,
+    SOURCE_ARRIVALS_AT_ONCE,
+    SOURCE_RATE_FACTOR,
+    WINDOW_BYTES,
+    WINDOW_SHARE_OF_KEY,
+    WINDOW_SHARE_OF_SOURCE,
+)
+from chat.messages import Bye, Ready, Resume
+from chat.server.budgets import Account, Budgets, TokenBucket
+from chat.session import Ended, State
+from chat.ui import transcript
+from chat.wire import Message
+from tests.server.test_server import Company
+from tests.support.loopback import Hall, Peer, dial
+
+
+def test_burst_is_free_and_what_exceeds_it_takes_its_time() -> None:
+    bucket = TokenBucket(rate=10.0, burst=40.0, now=100.0)
+    assert bucket.spend(40, 100.0) == 0
+    assert bucket.spend(5, 100.0) == 0.5
+    assert bucket.spend(20, 100.0) == 2.5
+    # Half a second later two seconds of it are still owed.
+    assert bucket.spend(0, 100.5) == 2.0
+    assert bucket.spend(1, 102.5) == pytest.approx(0.1)
+
+
+def test_silence_fills_the_bucket_no_further_than_the_burst() -> None:
+    bucket = TokenBucket(rate=10.0, burst=40.0, now=0.0)
+    bucket.spend(40, 0.0)
+    assert bucket.spend(10, 1.0) == 0
+    assert bucket.spend(41, 1e6) == pytest.approx(0.1)
+
+
+def test_steady_sender_below_the_rate_is_never_held_up() -> None:
+    bucket = TokenBucket(rate=512.0, burst=1.0, now=0.0)
+    assert all(bucket.spend(1, number / 512) == 0 for number in range(1, 5_001))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 50)), min_size=1, max_size=50))
+def test_who_waits_as_told_sends_no_faster_than_the_rate(acts: list[tuple[int, int]]) -> None:
+    """Sixteenths of a second and a rate of 16, so that nothing is rounded."""
+    bucket = TokenBucket(rate=16.0, burst=32.0, now=0.0)
+    now = spent = 0.0
+    for cost, pause in acts:
+        now += pause / 16
+        # Before each piece there is no debt, so all but the last piece fit into the rate.
+        assert spent <= 32 + 16 * now
+        spent += cost
+        now += bucket.spend(cost, now)
+
+
+# -- whose budget it is
+
+
+def budgets(rate: float = RATE, grace: float = GRACE_SECONDS) -> Budgets:
+    return Budgets(rate, grace, WINDOW_BYTES)
+
+
+def test_all_connections_of_a_key_share_its_rate_also_after_a_reconnect() -> None:
+    of_all = budgets(rate=100)
+    one, other = (of_all.open(b"key", source, 0) for source in ("192.0.2.1", "192.0.2.2"))
+    one.say(100 * RATE_BURST_SECONDS, 0, 0)
+    assert one.hold_seconds(0, window_guarded=False) == 0
+    other.say(50, 0, 0)
+    assert one.hold_seconds(0, window_guarded=False) == 0.5
+    of_all.close(one, 0)
+    of_all.close(other, 0)
+    again = of_all.open(b"key", "192.0.2.3", 0.1)
+    assert again.hold_seconds(0.1, window_guarded=False) == pytest.approx(0.4)
+    assert of_all.open(b"other", "192.0.2.1", 0.1).hold_seconds(0.1, window_guarded=False) == 0
+
+
+def test_keys_of_one_source_share_many_times_the_rate_of_one() -> None:
+    of_all = budgets(rate=100)
+    accounts = [of_all.open(bytes((number,)), "source", 0) for number in range(256)]
+    held = 0
+    for count, account in enumerate(accounts):
+        account.say(100 * RATE_BURST_SECONDS, 0, 0)
+        held += account.hold_seconds(0, window_guarded=False) > 0
+        assert (held > 0) == (count >= SOURCE_RATE_FACTOR)
+    elsewhere = of_all.open(b"key", "elsewhere", 0)
+    assert elsewhere.hold_seconds(0, window_guarded=False) == 0
+
+
+# -- the window
+
+
+def most_that_is_said(accounts: list[Account], seconds: float) -> int:
+    """How many bytes get into the window when these say all that they can for so long."""
+    next_reads = dict.fromkeys(range(len(accounts)), 0.0)
+    said = 0
+    while True:
+        number = min(next_reads, key=lambda reader: next_reads[reader])
+        now = next_reads[number]
+        if now > seconds:
+            return said
+        said += RATED_READ_BYTES
+        account = accounts[number]
+        account.say(1, RATED_READ_BYTES, now)
+        account.fill_window(RATED_READ_BYTES, now)
+        next_reads[number] = now + (account.hold_seconds(now, window_guarded=True) or 1e-3)
+
+
+@pytest.mark.parametrize("grace", [1.0, 60.0, 300.0, 86_400.0])
+@pytest.mark.parametrize("names", [1, 6, 50])
+def test_key_fills_no_more_than_its_share_of_the_window_in_a_grace(
+    grace: float, names: int
+) -> None:
+    of_all = budgets(grace=grace)
+    accounts = [of_all.open(b"key", f"source {number}", 0) for number in range(names)]
+    said = most_that_is_said(accounts, min(grace, SHARE_REFILL_SECONDS))
+    # What is read at first has not been paid for.
+    assert said <= WINDOW_BYTES * WINDOW_SHARE_OF_KEY + (names + 1) * RATED_READ_BYTES
+    assert grace < 60 or said > WINDOW_BYTES * WINDOW_SHARE_OF_KEY / 2
+
+
+@pytest.mark.parametrize("grace", [60.0, 86_400.0])
+@pytest.mark.parametrize("keys", [3, 16])
+def test_keys_of_one_source_fill_no_more_than_their_share_of_the_window(
+    grace: float, keys: int
+) -> None:
+    of_all = budgets(grace=grace)
+    accounts = [of_all.open(bytes((number,)), "source", 0) for number in range(keys)]
+    said = most_that_is_said(accounts, GRACE_SECONDS)
+    assert said <= WINDOW_BYTES * WINDOW_SHARE_OF_SOURCE + (keys + 1) * RATED_READ_BYTES
+
+
+def test_window_counts_only_while_somebody_may_need_it() -> None:
+    account = budgets().open(b"key", "source", 0)
+    account.fill_window(WINDOW_BYTES, 0)
+    assert account.hold_seconds(0, window_guarded=False) == 0
+    assert account.hold_seconds(0, window_guarded=True) > 0
+
+
+def test_pauses_are_short_for_a_few_connections_and_many_get_no_further_than_these() -> None:
+    of_all = budgets(rate=0.01)
+    accounts = [of_all.open(b"key", "source", 0) for _ in range(40)]
+    accounts[0].say(1_000, 0, 0)
+    waits = [account.hold_seconds(0, window_guarded=False) for account in accounts]
+    assert max(waits[:READS_PER_HOLD]) < 2 * MAX_HOLD_SECONDS
+    in_one_hold = [wait for wait in waits if MAX_HOLD_SECONDS <= wait < 2 * MAX_HOLD_SECONDS]
+    assert len(in_one_hold) == READS_PER_HOLD
+
+
+# -- arrivals
+
+
+def test_key_that_arrives_again_and_again_has_to_wait() -> None:
+    account = budgets().open(b"key", "source", 0)
+    assert [account.arrive(0) for _ in range(ARRIVALS_AT_ONCE)] == [0] * ARRIVALS_AT_ONCE
+    assert [account.arrive(0) for _ in range(3)] == [1, 2, 3]
+    account.take_back_arrival(0)
+    assert account.arrive(0) == 3
+
+
+def test_large_room_behind_one_address_may_come_back_at_once() -> None:
+    of_all = budgets()
+    keys = range(SOURCE_ARRIVALS_AT_ONCE)
+    assert SOURCE_ARRIVALS_AT_ONCE >= 1_000
+    assert not any(of_all.open(b"%d" % key, "source", 0).arrive(0) for key in keys)
+    assert of_all.open(b"one more", "source", 0).arrive(0) > 0
+    assert of_all.open(b"one more", "elsewhere", 0).arrive(0) == 0
+
+
+def test_what_is_sent_again_is_paid_for_with_arrivals() -> None:
+    account = budgets().open(b"key", "source", 0)
+    account.resend((ARRIVALS_AT_ONCE - 1) * RESENT_BYTES_PER_ARRIVAL, 0)
+    assert [account.arrive(0), account.arrive(0)] == [0, 1]
+
+
+# -- what is kept
+
+
+def test_budget_is_forgotten_when_nobody_draws_on_it_and_nothing_is_owed() -> None:
+    of_all = budgets()
+    for number in range(100):
+        for key in (b"frugal %d" % number, b"thrifty"):
+            of_all.close(of_all.open(key, "source", number), number)
+    assert len(of_all) <= 3
+    spender = of_all.open(b"spender", "elsewhere", 100)
+    spender.say(10_000, 0, 100)
+    of_all.close(spender, 100)
+    for number in range(10):
+        of_all.close(of_all.open(b"%d" % number, "source", 101), 101)
+    assert of_all.open(b"spender", "elsewhere", 101).hold_seconds(101, window_guarded=False) > 0
+
+
+def test_budgets_of_those_who_owe_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.server.budgets.MAX_UNUSED_BUDGETS", 10)
+    of_all = budgets()
+    for number in range(100):
+        account = of_all.open(b"%d" % number, f"source {number}", 0)
+        account.say(100_000, 0, 0)
+        of_all.close(account, 0)
+        assert len(of_all) <= 11
+
+
+# -- a whole server
+
+WINDOW = 128 * 1024
+
+
+@pytest.fixture
+def hall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hall]:
+    """A server that keeps little of its log."""
+    monkeypatch.setattr("chat.server.server.WINDOW_BYTES", WINDOW)
+    monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
+    with contextlib.closing(Hall()) as hall:
+        yield hall
+
+
+def pass_time(hall: Hall, seconds: float, over: Callable[[], object] = lambda: False) -> None:
+    """Let so much time pass, in small steps, unless it is over before."""
+    end = hall.reactor.clock() + seconds
+    while hall.reactor.clock() < end and not over():
+        hall.wait(0.05)
+
+
+def lose(hall: Hall, peer: Peer) -> None:
+    """The server sees that this one's connection is gone."""
+    peer.reset()
+    line = f"[!] {peer.name_in_room} lost the connection: {REASONS[Reason.LOST]}."
+    hall.until(lambda: hall.shown(line))
+
+
+def test_six_names_of_one_key_say_no_more_than_one() -> None:
+    with contextlib.closing(Hall(rate=100)) as hall:
+        company = Company(hall)
+        names = [hall.join(f"mallory {number}", "other") for number in range(6)]
+        for peer in names:
+            peer.say(*["x"] * 500)
+        pass_time(hall, 10)
+        # Each is read once before it is held for the first time: 35 messages.
+        assert 100 * 10 < hall.server.relayed < 100 * (RATE_BURST_SECONDS + 10) + 6 * 40
+        # The others are not held up.
+        begun = hall.reactor.clock()
+        company.sahnawaz.say("and I?")
+        hall.until(lambda: "sahnawaz: and I?" in company.ira.heard)
+        assert hall.reactor.clock() - begun < 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["the server knows", "it cannot know"])
+def test_member_who_is_offline_misses_nothing_while_one_key_floods(hall: Hall, known: bool) -> None:
+    company = Company(hall)
+    names = [hall.join(f"mallory {number}", "other") for number in range(6)]
+    sleeper = company.sahnawaz
+    if known:
+        lose(hall, sleeper)
+    else:
+        sleeper.deafen()
+    for peer in names:
+        peer.say(*["x" * 1000] * 200)
+    pass_time(hall, 12)
+    company.ira.say("are you there?")
+    back = hall.come_back(sleeper)
+    hall.until(lambda: "Ira: are you there?" in back.heard)
+    assert Reconnected(0, new_room=False, awaiting=False) in back.news
+    # Nothing of the flood is lost either: the rest of it comes when nobody is offline any more.
+    assert any(peer.participant.unacknowledged for peer in names)
+    pass_time(hall, 100, lambda: not any(peer.participant.unacknowledged for peer in names))
+    assert hall.server.log.end > 6 * 200 * 1000 > 8 * WINDOW
+
+
+class Greedy(Peer):
+    """Somebody who resumes as another peer, from its welcome on, and only counts what comes."""
+
+    def __init__(self, hall: Hall, twin: Peer) -> None:
+        welcome = twin.welcome
+        resume = Resume(welcome.member, welcome.token, welcome.offset, welcome.epoch)
+        nobody = SimpleNamespace(
+            participant=SimpleNamespace(
+                first_control=lambda: resume,
+                receive_control=lambda *_: [],
+                receive_frames=lambda *_: [],
+                data_to_send=lambda: b"",
+            ),
+            happenings=[],
+        )
+        super().__init__(hall.reactor, dial(hall.address), "eve", twin.key_name, cast(Peer, nobody))
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has been told anything."""
+        return bool(self.controls or self.ended)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has all that it asked for, or nothing more to expect."""
+        return bool(self.resends or self.ended)
+
+
+def test_resuming_in_a_loop_is_not_answered_for_long() -> None:
+    with contextlib.closing(Hall()) as hall:
+        company = Company(hall)
+        eve = hall.join("eve", "other")
+        company.ira.say(*["x" * 8000] * 32)
+        hall.until(lambda: len(eve.heard) == 32)
+        received = 0
+        begun = hall.reactor.clock()
+        for _ in range(30):
+            greedy = Greedy(hall, eve)
+            pass_time(hall, 10, partial(getattr, greedy, "answered"))
+            hall.until(partial(getattr, greedy, "done"))
+            received += len(greedy.received)
+            greedy.close()
+        seconds = hall.reactor.clock() - begun
+        at_once = ARRIVALS_AT_ONCE * RESENT_BYTES_PER_ARRIVAL
+        assert at_once < received < at_once + (seconds + 5) * RESENT_BYTES_PER_ARRIVAL
+        company.talk()
+
+
+def test_laptop_on_a_bad_line_notices_nothing(hall: Hall) -> None:
+    company = Company(hall)
+    laptop = hall.join("laptop", "other")
+    for number in range(20):
+        lose(hall, laptop)
+        hall.screen.clear()
+        company.ira.say(f"{number}")
+        hall.until(lambda: not company.ira.participant.unacknowledged)
+        begun = hall.reactor.clock()
+        laptop = hall.come_back(laptop)
+        assert hall.reactor.clock() - begun < 0.5
+        assert laptop.heard[number:] == [f"Ira: {number}"]
+        hall.wait(3)
+
+
+def test_ghosts_of_one_key_hold_few_places(hall: Hall) -> None:
+    company = Company(hall)
+    for number in range(3 * MAX_LOST_OF_KEY):
+        lose(hall, hall.join(f"ghost {number}", "other"))
+        hall.wait(1)
+    names = [member.name for member in hall.server.members()]
+    kept = range(2 * MAX_LOST_OF_KEY, 3 * MAX_LOST_OF_KEY)
+    assert names == ["Ira", "sahnawaz", *(f"ghost {number}" for number in kept)]
+    assert hall.shown(f"[!] ghost 0 left the server: {REASONS[Reason.LOST]}.")
+    company.talk()
+
+
+def leave(hall: Hall, peer: Peer) -> None:
+    peer.send_control(Bye(Reason.LEFT, "").encode())
+    hall.until(lambda: peer.eof)
+
+
+def go(hall: Hall, peer: Peer) -> None:
+    """Leave as one should."""
+    peer.send_control(Bye(Reason.LEFT, "").encode())
+    hall.until(lambda: peer.eof)
+
+
+@pytest.mark.parametrize("end", [go, lose])
+def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
+    hall: Hall, end: Callable[[Hall, Peer], None]
+) -> None:
+    company = Company(hall)
+    begun = hall.reactor.clock()
+    arrivals = 30
+    for number in range(arrivals):
+        pest = hall.knock(f"pest {number}", "other")
+        pass_time(hall, 10, partial(getattr, pest.participant, "entered"))
+        end(hall, pest)
+    seconds = hall.reactor.clock() - begun
+    assert arrivals <= ARRIVALS_AT_ONCE + seconds
+    hall.wait(1)
+    assert arrivals <= len(company.ira.news) - len(company.news) <= 3 * arrivals
+    company.talk()
+
+
+def test_member_that_is_lost_and_back_all_the_time_has_to_wait(hall: Hall) -> None:
+    pest = hall.join("pest", "other")
+    begun = hall.reactor.clock()
+    arrivals = 20
+    for _ in range(arrivals):
+        lose(hall, pest)
+        hall.screen.clear()
+        pest = hall.come_back(pest)
+    assert arrivals <= ARRIVALS_AT_ONCE + hall.reactor.clock() - begun
+
+
+def test_who_comes_much_too_often_is_told_so(hall: Hall) -> None:
+    company = Company(hall)
+    crowd = [hall.knock(f"pest {number}", "other") for number in range(40)]
+    pass_time(hall, 30, lambda: all(peer.ended or peer.participant.entered for peer in crowd))
+    refused = [peer for peer in crowd if peer.ended]
+    # Some tokens come while they knock.
+    let_in = len(crowd) - len(refused) - ARRIVALS_AT_ONCE - MAX_ARRIVAL_WAIT_SECONDS
+    assert 0 <= let_in < 5
+    for peer in refused:
+        assert peer.ended == Ended(Reason.LOST, transcript.COMES_TOO_OFTEN, by_peer=True)
+    company.talk()
+
+
+def test_who_speaks_while_it_waits_to_be_let_in_breaks_the_protocol(hall: Hall) -> None:
+    company = Company(hall)
+    for number in range(ARRIVALS_AT_ONCE):
+        hall.join(f"pest {number}", "other")
+    pest = hall.knock("pest", "other")
+    pest.ready = False
+    hall.until(lambda: pest.session.state is State.RELAY)
+    assert pest.session._link is not None
+    pest.session._link._sent = 0
+    pest.session.send(Ready().encode())
+    pest.send(pest.session.data_to_send() + Message(1, 3, 1, bytes(96)).to_wire())
+    hall.until(lambda: pest.eof)
+    assert pest.ended == Ended(Reason.PROTOCOL, "a message before the welcome", by_peer=True)
+    hall.wait(2)
+    assert hall.server._room.find("pest") is None
+    company.talk()
+
+
+def test_who_waits_to_be_let_in_comes_in_before_it_is_heard_again() -> None:
+    with contextlib.closing(Hall(rate=1)) as hall:
+        first, *_ = [hall.join(f"pest {number}", "other") for number in range(ARRIVALS_AT_ONCE)]
+        first.say(*["x"] * 20)
+        hall.until(lambda: hall.server.relayed == 20)
+        # Sixteen seconds are owed, of which a connection has to wait five before it is read.
+        begun = hall.reactor.clock()
+        late = hall.join("late", "other")
+        assert hall.reactor.clock() - begun < 2
+        late.say("and I?")
+        hall.until(lambda: "late: and I?" in first.heard)
+        assert hall.reactor.clock() - begun > MAX_HOLD_SECONDS

@@ -1,0 +1,482 @@
+"""The server's console: every command in every case, and what is shown under load."""
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import chat.stdio
+from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
+from chat.reactor import Reactor
+from chat.server.console import Console
+from chat.server.room import Member
+from chat.stdio import LineOutput
+from chat.ui import transcript
+from tests.support.helpers import WALL_CLOCK, FakeClock, key
+from tests.support.loopback import Screen, until
+
+
+class Operated:
+    """A server that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.present: list[Member] = []
+        self.relayed = 0
+        self.relayed_bytes = 0
+
+    def members(self) -> list[Member]:
+        return self.present
+
+    def terminate(self) -> None:
+        self.asked.append("terminate")
+
+    def kick(self, name: str) -> bool:
+        self.asked.append(f"kick {name!r}")
+        return name in [member.name for member in self.present]
+
+    def say(self, text: str) -> None:
+        self.asked.append(f"say {text!r}")
+
+
+class Desk:
+    """A console, its operator and its screen."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.reactor = Reactor(self.clock)
+        self.screen = Screen(self.reactor)
+        self.server = Operated()
+        self._source, self._hand = os.pipe()
+        self.console = Console(self.reactor, self._source, self.screen.output)
+        self.console.obey(self.server)
+
+    def type(self, text: str) -> list[str]:
+        """Type lines; what is shown then."""
+        os.write(self._hand, text.encode() + b"\n-\n")
+        mark = transcript.unknown_command("-")
+        until(self.reactor, lambda: self.screen.lines()[-1:] == [mark])
+        shown = self.screen.lines()
+        self.screen.clear()
+        return shown[:-1]
+
+    def wait(self, seconds: float) -> list[str]:
+        """Let time pass; what is shown then."""
+        self.clock.advance(seconds)
+        self.reactor.turn(0)
+        self.reactor.turn(0)
+        shown = self.screen.lines()
+        self.screen.clear()
+        return shown
+
+    def end_input(self) -> None:
+        os.close(self._hand)
+        self._hand = -1
+
+    def close(self) -> None:
+        self.reactor.close()
+        self.screen.close()
+        os.close(self._source)
+        if self._hand >= 0:
+            os.close(self._hand)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with contextlib.closing(Desk()) as desk:
+        yield desk
+
+
+def ira() -> Member:
+    return Member(1, "Ira", key("ira").public.digest, bytes(16), WALL_CLOCK)
+
+
+# -- commands
+
+
+@pytest.mark.parametrize("word", ["TERMINATE", "terminate", "Terminate", "  terminate  "])
+def test_terminate_is_passed_on(desk: Desk, word: str) -> None:
+    assert desk.type(word) == []
+    assert desk.server.asked == ["terminate"]
+
+
+@pytest.mark.parametrize("word", ["HELP", "help", "hElP", "help me"])
+def test_help_names_every_command(desk: Desk, word: str) -> None:
+    shown = desk.type(word)
+    assert shown == transcript.HELP
+    assert [line.split()[1] for line in shown] == [
+        "TERMINATE",
+        "WHO",
+        "KICK",
+        "SAY",
+        "STATS",
+        "HELP",
+    ]
+
+
+@pytest.mark.parametrize("word", ["WHO", "who"])
+def test_who_of_an_empty_room(desk: Desk, word: str) -> None:
+    assert desk.type(word) == ["[+] Nobody is here."]
+
+
+def test_who_lists_names_times_and_fingerprints(desk: Desk) -> None:
+    other = Member(2, "Ärger", key("other").public.digest, bytes(16), WALL_CLOCK + 60)
+    desk.server.present = [ira(), other]
+    assert desk.type("who") == [
+        "[+] In the room: 2",
+        f"[+] Ira, since {transcript.time_of(WALL_CLOCK)}, {key('ira').public.fingerprint}",
+        f"[+] Ärger, since {transcript.time_of(WALL_CLOCK + 60)}, "
+        f"{key('other').public.fingerprint}",
+    ]
+
+
+@pytest.mark.parametrize("line", ["KICK Ira", "kick Ira", "Kick   Ira  "])
+def test_kick_is_passed_on(desk: Desk, line: str) -> None:
+    desk.server.present = [ira()]
+    assert desk.type(line) == []
+    assert desk.server.asked == ["kick 'Ira'"]
+
+
+def test_kick_takes_a_name_with_spaces(desk: Desk) -> None:
+    desk.type("kick Ira  von der Leine")
+    assert desk.server.asked == ["kick 'Ira  von der Leine'"]
+
+
+def test_kick_of_nobody_says_so_and_disarms_the_name(desk: Desk) -> None:
+    assert desk.type("kick x\x1b[2J") == ["[!] Nobody here is called x\\x1b[2J."]
+
+
+@pytest.mark.parametrize("line", ["SAY hello  all ", "say hello  all", "  Say   hello  all"])
+def test_say_is_passed_on_with_the_spaces_inside(desk: Desk, line: str) -> None:
+    assert desk.type(line) == []
+    assert desk.server.asked == ["say 'hello  all'"]
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("KICK", "[!] KICK needs a name."),
+        ("kick ", "[!] KICK needs a name."),
+        ("SAY", "[!] SAY needs a text."),
+        ("say \t ", "[!] SAY needs a text."),
+    ],
+)
+def test_command_without_its_argument_does_nothing(desk: Desk, line: str, answer: str) -> None:
+    assert desk.type(line) == [answer]
+    assert desk.server.asked == []
+
+
+@pytest.mark.parametrize("word", ["STATS", "stats"])
+def test_stats_counts_members_messages_bytes_and_seconds(desk: Desk, word: str) -> None:
+    desk.server.present = [ira(), ira()]
+    desk.server.relayed, desk.server.relayed_bytes = 12, 3456
+    desk.clock.advance(61.4)
+    assert desk.type(word) == [
+        "[+] 2 members, 12 messages exchanged, 3456 bytes relayed, up for 61 s"
+    ]
+
+
+@pytest.mark.parametrize("line", ["", "   ", "\t", "\r"])
+def test_blank_line_does_nothing(desk: Desk, line: str) -> None:
+    assert desk.type(line) == []
+    assert desk.server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("bla bla", "bla"),
+        ("EXIT", "EXIT"),
+        ("terminated", "terminated"),
+        ("kick\x00 Ira", "kick\\x00"),
+        ("\x1b[2Jx", "\\x1b[2Jx"),
+        ("größe", "größe"),
+    ],
+)
+def test_unknown_command_is_answered_with_a_hint(desk: Desk, line: str, word: str) -> None:
+    assert desk.type(line) == [f"[!] Unknown command: {word}. HELP lists the commands."]
+    assert desk.server.asked == []
+
+
+def test_commands_of_one_read_are_all_obeyed_in_order(desk: Desk) -> None:
+    desk.type("say one\nsay two\nkick Ira")
+    assert desk.server.asked == ["say 'one'", "say 'two'", "kick 'Ira'"]
+
+
+def test_end_of_input_ends_nothing(desk: Desk) -> None:
+    desk.end_input()
+    for _ in range(3):
+        desk.reactor.turn(0)
+    desk.console.show("still here")
+    assert desk.wait(0) == ["still here"]
+    assert desk.server.asked == []
+
+
+def test_nothing_is_read_before_there_is_a_server_to_obey_for() -> None:
+    clock = FakeClock()
+    source, hand = os.pipe()
+    with (
+        contextlib.closing(Reactor(clock)) as reactor,
+        contextlib.closing(Screen(reactor)) as screen,
+    ):
+        console = Console(reactor, source, screen.output)
+        os.write(hand, b"terminate\n")
+        reactor.turn(0)
+        server = Operated()
+        console.obey(server)
+        until(reactor, lambda: server.asked)
+        assert server.asked == ["terminate"]
+    os.close(source)
+    os.close(hand)
+
+
+# -- messages exchanged
+
+
+def messages(lines: list[str]) -> list[int]:
+    """For how many messages each line stands."""
+    counts = []
+    for line in lines:
+        found = re.fullmatch(
+            r"[0-9]{4}(?:-[0-9]{2}){2} [0-9]{2}(?::[0-9]{2}){2} "
+            r"(?:Message exchanged|([0-9]+) messages exchanged)",
+            line,
+        )
+        assert found, line
+        counts.append(int(found[1] or 1))
+    return counts
+
+
+def test_message_exchanged_is_shown_at_once(desk: Desk) -> None:
+    desk.console.exchanged(1)
+    assert messages(desk.wait(0)) == [1]
+
+
+def test_few_messages_are_shown_one_by_one(desk: Desk) -> None:
+    desk.console.exchanged(MESSAGE_LINES_PER_SECOND - 1)
+    desk.console.exchanged(1)
+    assert messages(desk.wait(0)) == [1] * MESSAGE_LINES_PER_SECOND
+
+
+def test_nothing_exchanged_shows_nothing(desk: Desk) -> None:
+    desk.console.exchanged(0)
+    assert desk.wait(0) == []
+    assert desk.wait(2) == []
+
+
+def test_many_messages_are_summed_up_when_the_second_is_over(desk: Desk) -> None:
+    desk.console.exchanged(MESSAGE_LINES_PER_SECOND)
+    assert len(desk.wait(0.5)) == MESSAGE_LINES_PER_SECOND
+    desk.console.exchanged(1)
+    desk.console.exchanged(700)
+    desk.console.exchanged(1)
+    assert desk.wait(0.499) == []
+    assert messages(desk.wait(0.001)) == [702]
+    assert desk.wait(5) == []
+
+
+def test_burst_larger_than_a_seconds_lines_is_summed_up_whole(desk: Desk) -> None:
+    desk.console.exchanged(MESSAGE_LINES_PER_SECOND + 1)
+    assert desk.wait(0) == []
+    assert messages(desk.wait(1)) == [MESSAGE_LINES_PER_SECOND + 1]
+
+
+def test_flood_gives_one_line_a_second(desk: Desk) -> None:
+    desk.console.exchanged(1000)
+    lines: list[int] = []
+    for _ in range(50):
+        lines += messages(desk.wait(0.1))
+        desk.console.exchanged(1000)
+    lines += messages(desk.wait(1))
+    assert len(lines) in (5, 6)
+    assert sum(lines) == 51_000
+
+
+def test_single_lines_come_back_when_the_flood_is_over(desk: Desk) -> None:
+    desk.console.exchanged(1000)
+    assert messages(desk.wait(1)) == [1000]
+    desk.wait(1)
+    desk.console.exchanged(1)
+    assert messages(desk.wait(0)) == [1]
+
+
+def test_sum_of_one_reads_like_a_single_message(desk: Desk) -> None:
+    desk.console.exchanged(MESSAGE_LINES_PER_SECOND)
+    desk.wait(0)
+    desk.console.exchanged(1)
+    assert messages(desk.wait(1)) == [1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1.5), st.integers(0, 30)), max_size=30))
+def test_every_message_is_counted_in_few_lines(steps: list[tuple[float, int]]) -> None:
+    with contextlib.closing(Desk()) as desk:
+        lines: list[int] = []
+        for seconds, count in steps:
+            lines += messages(desk.wait(seconds))
+            desk.console.exchanged(count)
+        lines += messages(desk.wait(0))
+        lines += messages(desk.wait(1))
+        assert sum(lines) == sum(count for _, count in steps)
+        elapsed = sum(seconds for seconds, _ in steps) + 1
+        assert len(lines) <= (MESSAGE_LINES_PER_SECOND + 1) * (elapsed + 1)
+
+
+# -- connections that came to nothing
+
+
+def test_refusals_are_shown_one_by_one_while_they_are_few(desk: Desk) -> None:
+    for number in range(REFUSAL_LINES_PER_SECOND):
+        desk.console.refused(transcript.refused(f"192.0.2.1:{number}", "so"), "192.0.2.1")
+    shown = desk.wait(0)
+    assert shown == [
+        f"[!] 192.0.2.1:{number} was refused: so." for number in range(REFUSAL_LINES_PER_SECOND)
+    ]
+    assert desk.wait(2) == []
+
+
+def test_flood_of_refusals_gives_one_line_a_second_that_names_most_of_them(desk: Desk) -> None:
+    lines: list[str] = []
+    for _ in range(50):
+        for source in ("192.0.2.1", "192.0.2.1", "2001:db8::/64"):
+            desk.console.refused("[!] one of many", source)
+        lines += desk.wait(0.1)
+    lines += desk.wait(1)
+    single = lines.count("[!] one of many")
+    sums = [line for line in lines if line != "[!] one of many"]
+    assert single == REFUSAL_LINES_PER_SECOND
+    assert len(sums) <= 6
+    found = [
+        re.fullmatch(r"\[!\] (\d+) more .*, (\d+) of them from 192.0.2.1.", one) for one in sums
+    ]
+    assert single + sum(int(match[1]) for match in found if match) == 150
+    assert desk.console._refused_from.total() == 0
+
+
+def test_messages_and_refusals_are_summed_up_apart(desk: Desk) -> None:
+    for _ in range(REFUSAL_LINES_PER_SECOND + 1):
+        desk.console.refused("[!] one of many", "192.0.2.1")
+    desk.wait(0)
+    desk.console.exchanged(1)
+    assert messages(desk.wait(0)) == [1]
+    desk.console.close()
+    assert "[!] 1 more connection, from 192.0.2.1, was refused or went away." in desk.screen.lines()
+
+
+# -- a screen that nobody reads
+
+
+class Pipe:
+    """A console that writes into a pipe, and who could read it."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        self.reactor = Reactor(FakeClock())
+        self.output = LineOutput(self.reactor, self._write, "utf-8")
+        self.console = Console(self.reactor, None, self.output)
+        self.room = fcntl.fcntl(self._write, fcntl.F_GETPIPE_SZ)
+        os.set_blocking(self._read, False)
+
+    def take_some(self) -> list[str]:
+        """What is in the pipe just now."""
+        with contextlib.suppress(BlockingIOError):
+            return [os.read(self._read, 1 << 20).decode()]
+        return []
+
+    def take(self) -> list[str]:
+        """All lines that were shown since the last time."""
+        taken: list[str] = []
+
+        def empty() -> bool:
+            taken.extend(self.take_some())
+            return not self.output.queued_bytes
+
+        until(self.reactor, empty)
+        taken.extend(self.take_some())
+        return "".join(taken).split("\n")[:-1]
+
+    def close(self) -> None:
+        self.reactor.close()
+        os.close(self._read)
+        os.close(self._write)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    with contextlib.closing(Pipe()) as pipe:
+        yield pipe
+
+
+def test_lines_beyond_the_queue_are_dropped_and_counted(pipe: Pipe) -> None:
+    line = "x" * 1023
+    offered = 2 * CONSOLE_QUEUE_BYTES // 1024
+    pipe.console.show(*[line] * offered)
+    shown = pipe.take()
+    assert set(shown) == {line}
+    assert CONSOLE_QUEUE_BYTES <= 1024 * len(shown) <= CONSOLE_QUEUE_BYTES + pipe.room + 1024
+    pipe.console.show("again", "and again")
+    assert pipe.take() == [
+        f"[!] {offered - len(shown)} lines were not shown.",
+        "again",
+        "and again",
+    ]
+
+
+# -- the end
+
+
+def test_close_shows_the_last_lines(desk: Desk) -> None:
+    desk.console.close()
+    assert desk.screen.lines() == [
+        "[+] All connections had been terminated",
+        "[+] Server is shut down",
+    ]
+
+
+def test_close_shows_the_sum_that_is_due(desk: Desk) -> None:
+    desk.console.exchanged(500)
+    desk.console.close()
+    first, *rest = desk.screen.lines()
+    assert messages([first]) == [500]
+    assert rest == [transcript.TERMINATED, transcript.SHUT_DOWN]
+
+
+def test_close_shows_the_last_lines_to_a_reader_that_had_fallen_behind(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader takes a little whenever the output would wait for it."""
+    real = chat.stdio._wait_writable
+    shown: list[str] = []
+
+    def wait(descriptor: int, seconds: float | None) -> bool:
+        if seconds != 0:
+            shown.extend(pipe.take_some())
+        return real(descriptor, seconds)
+
+    monkeypatch.setattr(chat.stdio, "_wait_writable", wait)
+    pipe.console.show("x" * (2 * CONSOLE_QUEUE_BYTES), "dropped")
+    pipe.console.close()
+    shown.extend(pipe.take_some())
+    lines = "".join(shown).split("\n")
+    assert lines[-3:] == [transcript.TERMINATED, transcript.SHUT_DOWN, ""]
+
+
+def test_close_reads_no_more_commands(desk: Desk) -> None:
+    os.write(desk._hand, b"terminate\n")
+    desk.console.close()
+    desk.reactor.turn(0)
+    assert desk.server.asked == []
+
+
+def test_close_does_not_wait_for_ever_for_somebody_to_read(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.server.console.FAREWELL_SECONDS", 0.01)
+    pipe.console.show("x" * (1 << 20))
+    pipe.console.close()
+    assert pipe.output.queued_bytes > 0

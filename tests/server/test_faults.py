@@ -1,0 +1,530 @@
+"""Exceptions that nobody foresaw: one connection ends, nobody else notices, one traceback."""
+
+import contextlib
+import errno
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from chat.client.events import Came
+from chat.errors import Reason
+from chat.limits import (
+    FAULT_FRAMES,
+    FAULT_PAUSE_SECONDS,
+    FAULT_SUM_SECONDS,
+    FIRST_FRAME_SECONDS,
+    GRACE_SECONDS,
+    SILENCE_SECONDS,
+)
+from chat.messages import Bye, Ping
+from chat.reactor import Reactor
+from chat.server.connection import Connection
+from chat.server.console import Console
+from chat.server.faults import chain_of, kind_of, places_of
+from chat.server.room import Room
+from chat.server.server import Server
+from chat.session import ServerSession
+from chat.stdio import LineInput
+from chat.transport import Transport
+from tests.server.test_console import Desk, desk
+from tests.server.test_server import Company, connection_of, flood
+from tests.support.loopback import Hall, Peer
+
+__all__ = ["desk"]
+
+SECRET = "the key is 0x5eC8E7"
+"""What no log may show: an exception's text may hold anything."""
+
+FAULT = "[!] There is an error in this program; please report it. The server goes on."
+
+
+@pytest.fixture
+def hall() -> Iterator[Hall]:
+    with contextlib.closing(Hall()) as hall:
+        hall.contains_faults = True
+        yield hall
+
+
+class Flaw:
+    """An error in a method of the program, which shows only where a test wants it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, where: type, method: str) -> None:
+        whole = getattr(where, method)
+        self.concerned: Callable[..., bool] = lambda *_: False
+        self.times = 1
+        self.raised = 0
+
+        def flawed(*args: Any) -> Any:
+            if self.raised < self.times and self.concerned(*args):
+                self.raised += 1
+                raise RuntimeError(SECRET)
+            return whole(*args)
+
+        patch.setattr(where, method, flawed)
+
+
+def faults_in(hall: Hall) -> list[str]:
+    """The lines at the console about errors in the program."""
+    lines = hall.screen.lines()
+    assert SECRET not in "\n".join(lines)
+    return [line for line in lines if line == FAULT or line.startswith("    ")]
+
+
+# -- a member's connection, at every entry
+
+
+def say(hall: Hall, guest: Peer, _company: Company) -> None:
+    guest.say("hello")
+
+
+def ping(hall: Hall, guest: Peer, _company: Company) -> None:
+    guest.send_control(Ping().encode())
+
+
+def listen_to_others(hall: Hall, _guest: Peer, company: Company) -> None:
+    company.ira.say("can you hear me?")
+
+
+def be_silent(hall: Hall, _guest: Peer, company: Company) -> None:
+    hall.wait(SILENCE_SECONDS - 1)
+    for member in (company.ira, company.sahnawaz):
+        member.send_control(Ping().encode())
+    hall.turns(5)
+    hall.wait(1)
+
+
+def break_off(hall: Hall, guest: Peer, _company: Company) -> None:
+    guest.shut_down()
+
+
+def be_given_a_key(hall: Hall, _guest: Peer, _company: Company) -> None:
+    hall.join("passer-by", "server").send_control(Bye(Reason.LEFT, "").encode())
+
+
+def be_kicked(hall: Hall, _guest: Peer, _company: Company) -> None:
+    hall.type("KICK guest")
+
+
+def join_again(hall: Hall, _guest: Peer, _company: Company) -> None:
+    hall.join("GUEST", "other")
+
+
+def be_slow(hall: Hall, guest: Peer, company: Company) -> None:
+    guest.deafen()
+    flood(hall, company.ira, 1 << 18)
+    assert connection_of(hall, "guest").transport.writing
+    guest.listen()
+
+
+ENTRIES = {
+    "its socket is read": (Transport, "_on_readable", say),
+    "its bytes arrive": (Connection, "received", say),
+    "its session receives": (ServerSession, "receive", say),
+    "it says something": (Server, "relay", say),
+    "the room takes what it says": (Room, "submit", say),
+    "it is charged": (Server, "charge", say),
+    "it gives a sign of life": (Connection, "send_session_data", ping),
+    "something is sent to it": (Transport, "try_send", listen_to_others),
+    "it is given a key": (Server, "splice", be_given_a_key),
+    "a key is sent to it": (Transport, "flush", be_given_a_key),
+    "its socket can be written again": (Transport, "flush", be_slow),
+    "its time is up": (Connection, "_on_timer", be_silent),
+    "its session is told the time": (ServerSession, "tick", be_silent),
+    "it is at its end": (Connection, "receive_eof", break_off),
+    "it is closed": (Connection, "closed", break_off),
+    "it is forgotten": (Server, "forget", break_off),
+    "it parts": (Server, "part", break_off),
+    "it is dropped": (Connection, "drop", break_off),
+    "it is put out": (Connection, "drop", be_kicked),
+    "it is taken over": (Connection, "drop", join_again),
+    "its place is suspended": (Room, "suspend", break_off),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_fault_at_any_entry_ends_one_connection_and_is_written_down_once(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    where, method, provoke = ENTRIES[entry]
+    flaw = Flaw(monkeypatch, where, method)
+    company = Company(hall)
+    guest = hall.join("guest", "other")
+    connection = connection_of(hall, "guest")
+    parts = {id(part) for part in (connection, connection.transport, connection.session)}
+    member = connection.member
+    if provoke is not be_slow:
+        flaw.concerned = lambda *args: any(id(arg) in parts or arg is member for arg in args)
+    else:
+        flaw.concerned = lambda *args: id(args[0]) in parts and connection.transport.writing
+        flaw.times = 0
+        monkeypatch.setattr(Peer, "listen", _then(Peer.listen, lambda: setattr(flaw, "times", 1)))
+    provoke(hall, guest, company)
+    hall.until(lambda: flaw.raised and connection not in hall.server._connections)
+    hall.until(lambda: guest.eof)
+    shown = faults_in(hall)
+    assert shown.count(FAULT) == 1
+    assert shown[1:2] in (["    The connection of guest was closed."], [*_closed(guest)])
+    assert shown[-1] == "    RuntimeError"
+    assert "test_faults.py" in shown[-2]
+    company.talk()
+    assert company.ira.ended is None
+    assert company.sahnawaz.ended is None
+    assert connection not in hall.server._members.values()
+    assert connection not in hall.server._to_flush
+    assert faults_in(hall) == shown
+
+
+def _then(method: Callable[[Peer], None], action: Callable[[], None]) -> Callable[[Peer], None]:
+    def both(peer: Peer) -> None:
+        action()
+        method(peer)
+
+    return both
+
+
+def _closed(guest: Peer) -> list[str]:
+    """How the connection is called that is no member's any more."""
+    return [f"    The connection of {guest.name} was closed."]
+
+
+def test_member_whose_connection_ended_by_a_fault_comes_back_to_its_place(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaw = Flaw(monkeypatch, Connection, "received")
+    company = Company(hall)
+    guest = hall.join("guest", "other")
+    connection = connection_of(hall, "guest")
+    flaw.concerned = lambda one, _data: one is connection
+    guest.say("not lost")
+    hall.until(lambda: guest.eof)
+    assert hall.shown("[!] guest lost the connection: an error in the server.")
+    hall.come_back(guest)
+    hall.until(lambda: company.ira.heard == ["guest: not lost"])
+
+
+# -- a guest's, from accept on
+
+DOORS = {
+    "its source is found": ("chat.server.server", "source_of"),
+    "it is made": (Connection, "__init__"),
+    "it is opened": (Connection, "open"),
+    "its socket is watched": (Reactor, "watch_read"),
+    "it has its turn": (Connection, "take_turn"),
+    "it waits for its turn": (Server, "await_turn"),
+    "it is let in": (Server, "let_in"),
+    "it joins": (Room, "join"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_fault_while_somebody_comes_in_ends_that_connection_alone(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    where, method = DOORS[door]
+    company = Company(hall)
+    if isinstance(where, str):
+        where = __import__(where, fromlist=["server"])
+    flaw = Flaw(monkeypatch, where, method)  # type: ignore[arg-type]
+    ours = hall.connect()
+    hall.until(lambda: ours.received)
+    flaw.concerned = _is_no_test_socket if method == "watch_read" else lambda *_: True
+    guest = hall.knock("guest", "other")
+    hall.until(lambda: guest.eof)
+    assert flaw.raised == 1
+    assert faults_in(hall).count(FAULT) == 1
+    assert len(hall.server._connections) == 3
+    assert not ours.eof
+    company.assert_undisturbed()
+    hall.join("next", "other")
+
+
+def _is_no_test_socket(_reactor: Reactor, _number: int, callback: object, *_: object) -> bool:
+    return isinstance(getattr(callback, "__self__", None), Transport)
+
+
+def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    register = hall.reactor._selector.register
+
+    def full(descriptor: Any, events: int, data: Any = None) -> Any:
+        if isinstance(getattr(data.read, "__self__", None), Transport):
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return register(descriptor, events, data)
+
+    monkeypatch.setattr(hall.reactor._selector, "register", full)
+    for _ in range(3):
+        guest = hall.connect()
+        hall.until(lambda guest=guest: guest.eof)  # type: ignore[misc]
+    hall.wait(FAULT_SUM_SECONDS)
+    shown = hall.screen.lines()
+    assert shown.count(FAULT) == 1
+    assert "    OSError (ENOSPC)" in shown
+    assert shown[-1] == "[!] Errors in this program that are shown above came again 2 times."
+    company.assert_undisturbed()
+
+
+def test_guest_that_cannot_make_room_is_closed_all_the_same(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    hall.server._admission._limit_per_source = 1
+    flaw = Flaw(monkeypatch, Connection, "make_room")
+    flaw.concerned = lambda *_: True
+    silent = hall.connect()
+    hall.until(lambda: silent.received)
+    late = hall.connect()
+    hall.until(lambda: silent.eof and late.received)
+    assert faults_in(hall).count(FAULT) == 1
+    company.assert_undisturbed()
+
+
+def test_timer_of_a_silent_guest_that_fails_ends_it(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    flaw = Flaw(monkeypatch, Connection, "_on_timer")
+    flaw.concerned = lambda *_: True
+    silent = hall.connect()
+    hall.until(lambda: silent.received)
+    hall.wait(FIRST_FRAME_SECONDS)
+    hall.until(lambda: silent.eof)
+    company.assert_undisturbed()
+
+
+# -- the server's own
+
+
+@pytest.mark.parametrize(
+    ("where", "method"),
+    [(Room, "tick"), (Room, "end_grace"), (Server, "_fan_out"), (Server, "_before_wait")],
+)
+def test_fault_of_the_turn_itself_stops_nobody_for_long(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, where: type, method: str
+) -> None:
+    company = Company(hall)
+    if method == "_before_wait":
+        # The hook is a bound method already.
+        where, method = Server, "_set_room_timer"
+    flaw = Flaw(monkeypatch, where, method)
+    flaw.concerned = lambda *_: True
+    company.talk()
+    assert flaw.raised == 1
+    assert faults_in(hall).count(FAULT) == 1
+    company.assert_undisturbed()
+
+
+def test_tick_that_always_fails_neither_spins_nor_stops_the_talk(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    flaw = Flaw(monkeypatch, Room, "tick")
+    flaw.times, flaw.concerned = 1_000_000, lambda *_: True
+    guest = hall.knock("guest", "other")
+    hall.until(lambda: flaw.raised)
+    begun, before = hall.reactor.clock(), flaw.raised
+    for _ in range(20):
+        company.talk()
+    elapsed = hall.reactor.clock() - begun
+    assert flaw.raised - before <= elapsed / FAULT_PAUSE_SECONDS + 1
+    assert faults_in(hall).count(FAULT) == 1
+    flaw.times = 0
+    hall.wait(FAULT_PAUSE_SECONDS)
+    hall.until(lambda: guest.participant.entered)
+
+
+@pytest.mark.parametrize(
+    ("command", "method"), [("WHO", "members"), ("KICK Ira", "kick"), ("SAY hello", "say")]
+)
+def test_fault_in_a_command_leaves_the_console_and_the_room_as_they_were(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, command: str, method: str
+) -> None:
+    company = Company(hall)
+    flaw = Flaw(monkeypatch, Server, method)
+    flaw.concerned = lambda *_: True
+    hall.type(command)
+    hall.until(lambda: flaw.raised)
+    company.assert_undisturbed()
+    hall.wait(FAULT_PAUSE_SECONDS)
+    hall.type("STATS")
+    hall.until(lambda: any("2 members" in line for line in hall.screen.lines()))
+    assert faults_in(hall).count(FAULT) == 1
+
+
+def test_console_that_always_fails_does_not_spin(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    flaw = Flaw(monkeypatch, LineInput, "_deliver")
+    flaw.times, flaw.concerned = 1_000_000, lambda *_: True
+    monkeypatch.setattr(LineInput, "_on_readable", LineInput._deliver)
+    hall.server._console._input.pause()
+    hall.server._console._input.paused = False
+    hall.server._console._input._watch()
+    hall.type("HELP")
+    begun = hall.reactor.clock()
+    for _ in range(20):
+        company.talk()
+    elapsed = hall.reactor.clock() - begun
+    assert 1 <= flaw.raised <= elapsed / FAULT_PAUSE_SECONDS + 1
+    company.assert_undisturbed()
+
+
+def test_fault_in_what_a_signal_asks_for_is_no_end(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    flaw = Flaw(monkeypatch, Server, "terminate")
+    flaw.concerned = lambda *_: True
+    before = signal.getsignal(signal.SIGUSR1)
+    hall.reactor.on_signals([signal.SIGUSR1], hall.server.terminate)
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+        hall.until(lambda: flaw.raised)
+        company.assert_undisturbed()
+        signal.raise_signal(signal.SIGUSR1)
+        hall.until(lambda: company.ira.eof)
+    finally:
+        hall.reactor.give_back_signals()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(
+    ("where", "method"), [(Room, "close"), (Server, "_fan_out"), (Connection, "drop")]
+)
+def test_fault_at_the_end_does_not_prevent_it(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, where: type, method: str
+) -> None:
+    company = Company(hall)
+    flaw = Flaw(monkeypatch, where, method)
+    flaw.concerned = lambda *_: True
+    hall.server.terminate()
+    hall.until(lambda: company.ira.eof and company.sahnawaz.eof)
+    company.ira.close()
+    company.sahnawaz.close()
+    hall.until(lambda: not hall.server._connections)
+    assert flaw.raised == 1
+
+
+def test_console_that_cannot_write_a_fault_down_is_no_fault(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    guest = hall.join("guest", "other")
+    connection = connection_of(hall, "guest")
+    flaw, silence = Flaw(monkeypatch, Connection, "received"), Flaw(monkeypatch, Console, "fault")
+    flaw.concerned = lambda one, _data: one is connection
+    silence.times, silence.concerned = 100, lambda *_: True
+    guest.say("hello")
+    hall.until(lambda: guest.eof)
+    company.talk()
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_program_is_no_fault(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    guest = hall.join("guest")
+
+    def end(_connection: Connection, _data: bytes) -> None:
+        raise kind
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "received", end)
+        guest.say("hello")
+        with pytest.raises(kind):
+            hall.turns(20)
+
+
+def test_server_that_loses_a_member_by_a_fault_frees_the_place_in_the_end(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(hall)
+    flaw = Flaw(monkeypatch, Connection, "received")
+    guest = hall.join("guest", "other")
+    flaw.concerned = lambda *_: True
+    guest.say("hello")
+    hall.until(lambda: guest.eof)
+    hall.wait(GRACE_SECONDS)
+    hall.until(lambda: len(hall.server.members()) == 2)
+    assert Came("guest") in company.ira.news
+
+
+# -- the reactor
+
+
+def test_reactor_without_anybody_for_faults_ends_with_them() -> None:
+    def fail() -> None:
+        raise RuntimeError(SECRET)
+
+    with contextlib.closing(Reactor()) as reactor:
+        reactor.defer(fail)
+        with pytest.raises(RuntimeError, match=SECRET):
+            reactor.turn(0)
+
+
+def test_object_that_a_callback_is_a_method_of_answers_for_it() -> None:
+    told: list[object] = []
+
+    def note(answering: object, _fault: Exception) -> float:
+        told.append(answering)
+        return 1.0
+
+    class Answering:
+        def fail(self) -> None:
+            raise RuntimeError
+
+    with contextlib.closing(Reactor()) as reactor:
+        reactor.on_fault = note
+        one = Answering()
+        reactor.before_wait(one.fail)
+        reactor.call_at(0, one.fail)
+        reactor.defer(one.fail)
+        reactor.turn(0)
+        assert told == [one] * 3
+
+
+# -- what is written down
+
+
+def test_fault_is_told_by_its_kind_and_places_alone(desk: Desk) -> None:
+    def inner() -> None:
+        raise ValueError(SECRET)
+
+    def outer() -> None:
+        try:
+            inner()
+        except ValueError as exc:
+            raise RuntimeError(SECRET) from exc
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError) as caught:
+            outer()
+        desk.console.fault(caught.value, "\x1b[2J")
+    shown = desk.wait(0)
+    assert shown[:2] == [FAULT, "    The connection of \\x1b[2J was closed."]
+    assert [line.split(" in ")[-1] for line in shown[2:]] == [
+        "test_fault_is_told_by_its_kind_and_places_alone",
+        "outer",
+        "    RuntimeError",
+        "outer",
+        "inner",
+        "    ValueError",
+    ]
+    assert desk.wait(FAULT_SUM_SECONDS - 1) == []
+    again = "[!] Errors in this program that are shown above came again 2 times."
+    assert desk.wait(1) == [again]
+
+
+def test_runaway_recursion_is_told_in_few_lines() -> None:
+    def recurse() -> None:
+        recurse()
+
+    with pytest.raises(RecursionError) as caught:
+        recurse()
+    assert kind_of(caught.value) == "RecursionError"
+    assert len(places_of(caught.value)) == FAULT_FRAMES
+    assert list(chain_of(caught.value)) == [caught.value]

@@ -1,0 +1,496 @@
+"""The ordered log and its cursors, against a model that writes out every member's stream."""
+
+import tracemalloc
+from bisect import bisect_left
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chat.server.log import Cursor, RelayLog
+
+thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
+
+WINDOW = 40
+
+
+def log_of(*entries: bytes, window_bytes: int = WINDOW) -> RelayLog:
+    log = RelayLog(window_bytes)
+    for entry in entries:
+        log.append(entry)
+    return log
+
+
+def following(log: RelayLog, offset: int = 0) -> Cursor:
+    cursor = Cursor(log)
+    cursor.follow(offset)
+    return cursor
+
+
+def drain(cursor: Cursor, limit: int = 1000, size: int = 1000) -> bytes:
+    """Send all there is, at most `size` bytes at a time."""
+    sent = b""
+    while data := cursor.pending(limit)[:size]:
+        cursor.advance(len(data))
+        sent += data
+    assert cursor.idle
+    return sent
+
+
+# -- the log -----------------------------------------------------------------------------------
+
+
+def test_log_that_was_just_made_is_empty() -> None:
+    log = RelayLog(WINDOW)
+    assert (log.start, log.end, log.read(0, 0), log.surplus) == (0, 0, b"", False)
+    assert log.entry_end(0) == 0
+
+
+def test_bytes_are_read_by_their_offsets() -> None:
+    log = log_of(b"one", b"", b"two", b"three")
+    assert log.end == 11
+    assert log.read(0, 11) == b"onetwothree"
+    assert log.read(2, 5) == b"etw"
+    assert log.read(11, 11) == b""
+
+
+def test_offsets_stay_what_they_are_when_the_log_is_trimmed() -> None:
+    log = log_of(b"one", b"two", b"three", window_bytes=8)
+    log.trim(log.start_after_trim())
+    assert (log.start, log.end) == (3, 11)
+    assert log.read(3, 11) == b"twothree"
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 4), (2, 2), (4, 12), (5, 4)])
+def test_reading_what_is_not_there_is_our_own_mistake(start: int, end: int) -> None:
+    log = log_of(b"one", b"two", b"three", window_bytes=8)
+    log.trim(log.start_after_trim())
+    with pytest.raises(AssertionError):
+        log.read(start, end)
+
+
+def test_nothing_is_forgotten_within_the_window() -> None:
+    log = log_of(b"x" * 10, b"y" * 30)
+    assert not log.surplus
+    log.trim(log.start_after_trim())
+    assert (log.start, log.end) == (0, 40)
+
+
+def test_entries_are_forgotten_as_a_whole() -> None:
+    log = log_of(b"x" * 30, b"y" * 5, b"z" * 6)
+    assert log.surplus
+    log.trim(log.start_after_trim())
+    assert (log.start, log.end, log.surplus) == (30, 41, False)
+
+
+def test_entry_that_is_larger_than_the_window_is_forgotten_too() -> None:
+    log = log_of(b"x" * 3, b"y" * 100)
+    log.trim(log.start_after_trim())
+    assert (log.start, log.end, log.surplus) == (103, 103, False)
+    log.append(b"on it goes")
+    assert log.read(103, 113) == b"on it goes"
+
+
+def test_trimming_twice_forgets_nothing_more() -> None:
+    log = log_of(*[b"entry"] * 20)
+    log.trim(log.start_after_trim())
+    start = log.start
+    log.trim(log.start_after_trim())
+    assert log.start == start == 60
+
+
+def test_end_of_an_entry_is_found_from_any_byte_of_it() -> None:
+    log = log_of(b"one", b"two", b"three")
+    assert [log.entry_end(offset) for offset in range(12)] == [0, *[3] * 3, *[6] * 3, *[11] * 5]
+
+
+def test_byte_of_a_half_forgotten_entry_is_leaving() -> None:
+    # The window begins in the second entry. Entries are forgotten as a whole, so all of it goes.
+    log = log_of(b"x" * 8, b"y" * 8, b"z" * 8, window_bytes=12)
+    assert log.start_after_trim() == 16
+
+
+@thoroughly
+@given(st.lists(st.integers(1, 30), max_size=12), st.integers(0, 60))
+def test_byte_is_leaving_if_trimming_forgets_it(sizes: list[int], window_bytes: int) -> None:
+    log = log_of(*map(bytes, sizes), window_bytes=window_bytes)
+    start = log.start_after_trim()
+    log.trim(log.start_after_trim())
+    assert log.start == start
+
+
+@thoroughly
+@given(st.lists(st.integers(1, 30), max_size=20), st.integers(0, 60))
+def test_log_keeps_the_latest_entries_that_fit_the_window(
+    sizes: list[int], window_bytes: int
+) -> None:
+    log = RelayLog(window_bytes)
+    boundaries = [0, *accumulate(sizes)]
+    written = b"".join(bytes((number,)) * size for number, size in enumerate(sizes))
+    for start, end in pairwise(boundaries):
+        log.append(written[start:end])
+        assert log.surplus is (log.end - log.start > window_bytes)
+        log.trim(log.start_after_trim())
+        assert not log.surplus
+        oldest = boundaries[bisect_left(boundaries, end - window_bytes)]
+        assert (log.start, log.end) == (oldest, end)
+        assert log.read(oldest, end) == written[oldest:end]
+
+
+@pytest.mark.parametrize("size", [16, 1000, 60_000])
+def test_memory_is_bounded_however_much_goes_through(size: int) -> None:
+    window_bytes = 256 * 1024
+    entry = bytes(size)
+    log = RelayLog(window_bytes)
+    # As many small objects as entries in the window, and room for bytes to grow into.
+    bound = 4 * window_bytes + 64 * (window_bytes // size)
+    tracemalloc.start()
+    try:
+        for _ in range(6 * window_bytes // size):
+            log.append(entry)
+            log.trim(log.start_after_trim())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert log.end > 5 * window_bytes
+    assert window_bytes // 2 < peak < bound
+
+
+# -- a cursor ----------------------------------------------------------------------------------
+
+
+def test_cursor_that_does_not_follow_sends_nothing_of_the_log() -> None:
+    log = log_of(b"before")
+    cursor = Cursor(log)
+    log.append(b"after")
+    assert cursor.idle
+    assert not cursor.at_log
+    assert cursor.pending(100) == b""
+
+
+def test_splices_before_following_come_first_and_in_order() -> None:
+    log = log_of(b"before")
+    cursor = Cursor(log)
+    cursor.splice(b"hello ", 6)
+    cursor.splice(b"again ", 0)
+    log.append(b"after")
+    cursor.follow(6)
+    assert (cursor.idle, cursor.at_log, cursor.splices) == (False, False, 0)
+    assert drain(cursor) == b"hello again after"
+    assert cursor.at_log
+
+
+def test_cursor_follows_from_the_offset_it_is_given() -> None:
+    log = log_of(b"one", b"two", b"three")
+    assert drain(following(log, 3)) == b"twothree"
+    assert drain(following(log, 11)) == b""
+
+
+def test_cursor_at_the_log_is_idle_until_something_is_appended() -> None:
+    log = log_of(b"one")
+    cursor = following(log)
+    assert (cursor.at_log, cursor.idle) == (True, False)
+    assert drain(cursor) == b"one"
+    assert (cursor.at_log, cursor.idle, cursor.offset) == (True, True, 3)
+    log.append(b"two")
+    assert (cursor.at_log, cursor.idle) == (True, False)
+    assert drain(cursor) == b"two"
+
+
+def test_log_is_sent_in_pieces_of_at_most_the_limit() -> None:
+    cursor = following(log_of(b"one", b"two", b"three"))
+    assert cursor.pending(4) == b"onet"
+    assert cursor.pending(4) == b"onet"
+    cursor.advance(1)
+    assert cursor.pending(4) == b"netw"
+    cursor.advance(4)
+    assert cursor.pending(100) == b"othree"
+
+
+def test_splice_comes_exactly_at_its_offset() -> None:
+    log = log_of(b"one", b"two", b"three")
+    cursor = following(log)
+    cursor.splice(b"[1]", 3)
+    cursor.splice(b"[2]", 6)
+    cursor.splice(b"[3]", 6)
+    cursor.splice(b"[4]", 11)
+    assert cursor.splices == 4
+    log.append(b"four")
+    assert drain(cursor) == b"one[1]two[2][3]three[4]four"
+    assert cursor.splices == 0
+
+
+def test_splice_at_the_place_where_the_cursor_is_comes_next() -> None:
+    log = log_of(b"one", b"two")
+    cursor = following(log)
+    cursor.pending(3)
+    cursor.advance(3)
+    cursor.splice(b"[1]", 3)
+    assert not cursor.at_log
+    assert drain(cursor) == b"[1]two"
+
+
+def test_splice_at_the_end_of_an_idle_cursor_makes_it_busy() -> None:
+    cursor = following(log_of(b"one"))
+    drain(cursor)
+    cursor.splice(b"[1]", 3)
+    assert (cursor.idle, cursor.at_log) == (False, False)
+    assert drain(cursor) == b"[1]"
+    assert cursor.at_log
+
+
+@pytest.mark.parametrize("limit", range(1, 14))
+def test_stream_is_the_same_in_whatever_pieces_it_leaves(limit: int) -> None:
+    for size in range(1, 20):
+        log = log_of(b"one", b"two", b"three")
+        cursor = following(log)
+        cursor.splice(b"[first]", 0)
+        cursor.splice(b"[second]", 3)
+        cursor.splice(b"[third]", 11)
+        assert drain(cursor, limit, size) == b"[first]one[second]twothree[third]"
+
+
+def test_what_was_taken_from_the_log_survives_its_trimming() -> None:
+    log = log_of(b"one", b"two", window_bytes=8)
+    cursor = following(log)
+    cursor.splice(b"[1]", 3)
+    assert cursor.pending(100) == b"one[1]"
+    cursor.advance(1)
+    log.append(b"three")
+    log.trim(log.start_after_trim())
+    assert log.start == cursor.offset == 3
+    assert drain(cursor) == b"ne[1]twothree"
+
+
+# -- cutting a cursor --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "rest"), [(0, b""), (1, b"ne"), (2, b"e"), (3, b""), (4, b"wo"), (7, b"hree")]
+)
+def test_cut_cursor_ends_with_the_entry_that_is_half_sent(sent: int, rest: bytes) -> None:
+    log = log_of(b"one", b"two", b"three", b"four")
+    cursor = following(log)
+    cursor.advance(sent)
+    cursor.cut()
+    cursor.splice(b"[farewell]", log.end)
+    log.append(b"five")
+    assert (cursor.following, cursor.at_log) == (False, False)
+    assert drain(cursor) == rest + b"[farewell]"
+
+
+def test_cut_cursor_drops_splices_that_have_not_begun() -> None:
+    log = log_of(b"one", b"two", b"three")
+    cursor = following(log)
+    cursor.splice(b"[1]", 3)
+    cursor.splice(b"[2]", 6)
+    assert cursor.pending(4) == b"one[1]t"
+    cursor.advance(2)
+    cursor.cut()
+    assert cursor.splices == 0
+    assert drain(cursor) == b"e[1]two"
+
+
+def test_cut_cursor_ends_at_once_between_two_entries() -> None:
+    log = log_of(b"one", b"two")
+    cursor = following(log, 3)
+    cursor.splice(b"[1]", 3)
+    cursor.cut()
+    assert cursor.idle
+    assert drain(cursor) == b""
+
+
+def test_cutting_a_cursor_that_does_not_follow_keeps_what_it_has() -> None:
+    cursor = Cursor(log_of(b"one"))
+    cursor.splice(b"[1]", 3)
+    cursor.cut()
+    cursor.cut()
+    cursor.splice(b"[2]", 3)
+    assert drain(cursor) == b"[1][2]"
+
+
+def test_cutting_twice_is_cutting_once() -> None:
+    log = log_of(b"one", b"two")
+    cursor = following(log)
+    cursor.advance(1)
+    cursor.cut()
+    cursor.cut()
+    assert drain(cursor) == b"ne"
+
+
+def test_cut_cursor_does_not_need_the_log_any_more() -> None:
+    log = log_of(b"one", b"two", window_bytes=3)
+    cursor = following(log)
+    cursor.advance(1)
+    cursor.cut()
+    log.append(b"three")
+    log.trim(log.start_after_trim())
+    assert log.start == log.end
+    assert drain(cursor) == b"ne"
+
+
+# -- against the model -------------------------------------------------------------------------
+
+
+class Member:
+    """A member's stream, written out in full: pieces that are entries or splices, and so may be
+    cut apart by nobody."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.sent = b""
+        self.before: list[bytes] = []
+        self.followed_from: int | None = None
+        self.splices: list[tuple[int, bytes]] = []
+        self.stream_when_cut: bytes | None = None
+        self.after: list[bytes] = []
+
+
+class Conversation(RuleBasedStateMachine):
+    """Members that come, lag, are spliced to, are cut off, while the log grows and is trimmed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = RelayLog(WINDOW)
+        self.entries: list[bytes] = []
+        self.members: list[Member] = []
+        self.written = 0
+
+    def new_bytes(self, size: int) -> bytes:
+        """Bytes that do not look like those written a little before or after."""
+        self.written += size
+        return bytes(number % 251 for number in range(self.written - size, self.written))
+
+    @property
+    def boundaries(self) -> list[int]:
+        return [0, *accumulate(map(len, self.entries))]
+
+    def pieces(self, member: Member) -> list[bytes]:
+        """The member's whole stream, as far as it was not cut, in pieces that stay whole."""
+        pieces = list(member.before)
+        if member.followed_from is None:
+            return pieces
+        splices = list(member.splices)
+        for start, entry in zip(self.boundaries, [*self.entries, b""], strict=True):
+            while splices and splices[0][0] == start:
+                pieces.append(splices.pop(0)[1])
+            if start >= member.followed_from:
+                pieces.append(entry)
+        assert not splices
+        return pieces
+
+    def stream(self, member: Member) -> bytes:
+        if member.stream_when_cut is not None:
+            return member.stream_when_cut + b"".join(member.after)
+        return b"".join(self.pieces(member))
+
+    def draw_member(self, data: st.DataObject) -> Member:
+        return data.draw(st.sampled_from(self.members), label="member")
+
+    @rule(size=st.integers(1, 25))
+    def append(self, size: int) -> None:
+        self.entries.append(self.new_bytes(size))
+        self.log.append(self.entries[-1])
+
+    @initialize()
+    def begin(self) -> None:
+        for _ in range(3):
+            self.connect()
+            self.members[-1].followed_from = 0
+            self.members[-1].cursor.follow(0)
+
+    @precondition(lambda self: len(self.members) < 6)
+    @rule()
+    def connect(self) -> None:
+        self.members.append(Member(Cursor(self.log)))
+
+    @rule(data=st.data())
+    def follow(self, data: st.DataObject) -> None:
+        member = self.draw_member(data)
+        if member.followed_from is None and member.stream_when_cut is None:
+            kept = [offset for offset in self.boundaries if offset >= self.log.start]
+            member.followed_from = data.draw(st.sampled_from(kept), label="offset")
+            member.cursor.follow(member.followed_from)
+
+    @rule(data=st.data(), size=st.integers(1, 12))
+    def splice(self, data: st.DataObject, size: int) -> None:
+        member = self.draw_member(data)
+        spliced = self.new_bytes(size)
+        at = self.log.end
+        if member.stream_when_cut is not None:
+            member.after.append(spliced)
+        elif member.followed_from is None:
+            member.before.append(spliced)
+        else:
+            earliest = max([member.cursor.offset, *(at for at, _ in member.splices)])
+            offsets = [offset for offset in self.boundaries if offset >= earliest]
+            at = data.draw(st.sampled_from(offsets), label="at")
+            member.splices.append((at, spliced))
+        member.cursor.splice(spliced, at)
+
+    @rule(data=st.data(), limit=st.integers(1, 50), wanted=st.integers(0, 60))
+    def send(self, data: st.DataObject, limit: int, wanted: int) -> None:
+        member = self.draw_member(data)
+        at_log = member.cursor.at_log
+        pending = member.cursor.pending(limit)
+        assert bool(pending) is not member.cursor.idle
+        assert self.stream(member).startswith(member.sent + pending)
+        if at_log:
+            assert len(pending) == min(limit, self.log.end - member.cursor.offset)
+        sent = min(wanted, len(pending))
+        member.cursor.advance(sent)
+        member.sent += pending[:sent]
+
+    @rule(data=st.data())
+    def cut(self, data: st.DataObject) -> None:
+        self.cut_member(self.draw_member(data))
+
+    def cut_member(self, member: Member) -> None:
+        if member.stream_when_cut is not None:
+            return
+        taken = len(member.sent) + len(member.cursor.unsent)
+        ends = [0, *accumulate(map(len, self.pieces(member)))]
+        member.stream_when_cut = self.stream(member)[: ends[bisect_left(ends, taken)]]
+        member.cursor.cut()
+        assert member.sent + member.cursor.unsent == member.stream_when_cut
+
+    @rule()
+    def trim(self) -> None:
+        start = self.log.start_after_trim()
+        for member in self.members:
+            if member.cursor.following and member.cursor.offset < start:
+                self.cut_member(member)
+        self.log.trim(self.log.start_after_trim())
+        assert self.log.end - self.log.start <= WINDOW
+
+    @invariant()
+    def log_is_the_end_of_what_was_appended(self) -> None:
+        written = b"".join(self.entries)
+        assert self.log.end == len(written)
+        assert self.log.start in self.boundaries
+        assert self.log.read(self.log.start, self.log.end) == written[self.log.start :]
+
+    @invariant()
+    def cursors_are_within_the_log(self) -> None:
+        for member in self.members:
+            if member.cursor.following:
+                assert self.log.start <= member.cursor.offset <= self.log.end
+
+    @invariant()
+    def members_have_the_beginning_of_their_streams(self) -> None:
+        for member in self.members:
+            stream = self.stream(member)
+            assert stream.startswith(member.sent)
+            assert member.cursor.idle is (member.sent == stream)
+
+    def teardown(self) -> None:
+        for member in self.members:
+            assert member.sent + drain(member.cursor, limit=7, size=5) == self.stream(member)
+
+
+TestConversation = Conversation.TestCase
+TestConversation.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True
+)

@@ -1,0 +1,1422 @@
+"""The room at the server: who is in, epochs and their keys, and what is appended to the log."""
+
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat.cipher import sealed_bytes
+from chat.errors import ProtocolError, Reason, RefusedError
+from chat.kex import RoomSecret
+from chat.limits import (
+    EPOCH_GRACE_SECONDS,
+    GRACE_SECONDS,
+    JOIN_INTERVAL_SECONDS,
+    JOINS_PER_STEP,
+    LEAVE_INTERVAL_SECONDS,
+    MAX_FRAME_BYTES,
+    MAX_MEMBERS,
+    MAX_NAME_CHARS,
+    MAX_TEXT_BYTES,
+    ROOM_SECRET_BYTES,
+    SILENCE_SECONDS,
+)
+from chat.messages import (
+    Back,
+    Closing,
+    Control,
+    Joined,
+    Left,
+    Lost,
+    Notice,
+    Rekey,
+    Resend,
+    Resume,
+    Resumed,
+    RoomEvent,
+    Roster,
+    RosterEntry,
+    Welcome,
+    decode_control,
+    decode_room_event,
+)
+from chat.server import room as room_module
+from chat.server.log import RelayLog
+from chat.server.room import Delivery, Member, Room, bytes_again
+from chat.wire import ROOM_HEADER_BYTES, Event, FrameReader, Message, room_headers
+from tests.support.helpers import FixedBytes
+
+FINGERPRINT = bytes(range(32))
+JOINED_AT = 1_700_000_005.75
+SINCE = 1_700_000_005
+NOWHERE = 2**64 - 1
+
+
+def message(member: Member, seq: int, epoch: int, content: bytes = b"sealed") -> bytes:
+    """A MESSAGE frame. The room never opens what is sealed in it."""
+    return Message(epoch, member.id, seq, content).to_wire()
+
+
+class FreshSecrets:
+    """A source of random bytes that keeps those which the room makes its fresh secrets of."""
+
+    def __init__(self) -> None:
+        self.made: list[RoomSecret] = []
+        self._source = FixedBytes("room")
+
+    def __call__(self, size: int) -> bytes:
+        taken = self._source(size)
+        if size == ROOM_SECRET_BYTES:
+            self.made.append(RoomSecret(taken))
+        return taken
+
+
+class Bench:
+    """A room with its log, and what it delivered. Time stands still until `now` is set."""
+
+    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        self.log = RelayLog(2**30)
+        self.fresh = FreshSecrets()
+        self.room = Room(self.log, self.fresh, grace_seconds)
+        self.now = 1_000.0
+        self.secrets: dict[int, RoomSecret] = {}
+        self.delivered: list[Delivery] = []
+
+    def tick(self) -> list[Delivery]:
+        deliveries = self.room.tick(self.now)
+        self.delivered += deliveries
+        return deliveries
+
+    def join(self, name: str) -> Member:
+        return self.room.join(name, FINGERPRINT, joined_at=JOINED_AT)
+
+    def enter(self, *names: str) -> list[Member]:
+        """Let these in, one step for all, long after whatever happened before."""
+        members = [self.join(name) for name in names]
+        self.now += 1
+        self.tick()
+        return members
+
+    def depart(self, *leavers: Member) -> int:
+        """Let these leave, and everybody have a fresh secret; returns where the log ends then."""
+        for leaver in leavers:
+            self.room.leave(leaver, Reason.LEFT)
+        self.now += 1
+        self.tick()
+        return self.log.end
+
+    def resume(
+        self, member: Member, offset: int, epoch: int, fingerprint: bytes = FINGERPRINT
+    ) -> list[tuple[int, Control]] | None:
+        """Let a member come back; what it is sent, each with its place. None if it may not."""
+        return self.ask(Resume(member.id, member.token, offset, epoch), fingerprint)
+
+    def ask(
+        self, request: Resume, fingerprint: bytes = FINGERPRINT
+    ) -> list[tuple[int, Control]] | None:
+        resumed = self.room.resume(request, fingerprint, self.now)
+        if resumed is None:
+            return None
+        member, deliveries = resumed
+        assert member is self.room.members[request.member]
+        self.delivered += deliveries
+        return [
+            (delivery.at, control)
+            for delivery in deliveries
+            if delivery.member is member
+            for control in controls(delivery)
+        ]
+
+    def submit(self, member: Member, *frames: bytes) -> tuple[int, list[Control]]:
+        """Submit one run; what the member is answered, all of it at the end of the log."""
+        before = self.room.messages
+        deliveries = self.room.submit(member, b"".join(frames), self.now)
+        count = self.room.messages - before
+        for delivery in deliveries:
+            assert (delivery.member, delivery.at) == (member, self.log.end)
+        return count, [control for delivery in deliveries for control in controls(delivery)]
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        """The frames in the log, each by itself."""
+        found = []
+        for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end)):
+            assert frame_type in (Message.TYPE, Event.TYPE)
+            found += [(frame_type, run[header.start : header.end]) for header in room_headers(run)]
+        return found
+
+    def messages(self) -> list[bytes]:
+        return [frame for frame_type, frame in self.frames() if frame_type == Message.TYPE]
+
+    def events(self) -> list[tuple[int, RoomEvent]]:
+        """The events in the log, each with the epoch under which it is sealed. They are numbered
+        without a gap, and an epoch's last is the one that ends it. What was delivered agrees."""
+        found = []
+        fresh = iter(self.fresh.made)
+        epoch = 1
+        self.secrets = {epoch: next(fresh)}
+        frames = [frame for frame_type, frame in self.frames() if frame_type == Event.TYPE]
+        for number, data in enumerate(frames, 1):
+            frame = Event.from_wire(data)
+            assert (frame.epoch, frame.sender, frame.seq) == (epoch, 0, number)
+            secret = self.secrets[epoch]
+            event = decode_room_event(secret.event_key().open(frame.header, frame.sealed))
+            found.append((epoch, event))
+            if isinstance(event, Joined | Left):
+                epoch += 1
+                self.secrets[epoch] = secret.step() if isinstance(event, Joined) else next(fresh)
+        assert epoch == self.room.epoch
+        for control in (control for delivery in self.delivered for control in controls(delivery)):
+            if isinstance(control, Welcome | Rekey):
+                assert control.secret == self.secrets[control.epoch].secret
+        return found
+
+    def happened(self) -> list[RoomEvent]:
+        return [event for _, event in self.events()]
+
+
+def controls(delivery: Delivery) -> list[Control]:
+    return [decode_control(control) for control in delivery.controls]
+
+
+def entry(member: Member, seq: int = 0) -> RosterEntry:
+    return RosterEntry(member.id, seq, member.name, FINGERPRINT, SINCE)
+
+
+# -- joins -------------------------------------------------------------------------------------
+
+
+def test_join_takes_effect_at_the_tick() -> None:
+    bench = Bench()
+    ira = bench.join("Ira")
+    assert (bench.room.members, bench.log.end, bench.room.epoch) == ({}, 0, 1)
+    (delivery,) = bench.tick()
+    assert bench.room.members == {ira.id: ira}
+    assert bench.room.epoch == ira.epoch == 2
+    assert bench.events() == [(1, Joined((entry(ira),)))]
+    assert (delivery.member, delivery.at) == (ira, bench.log.end)
+    welcome, roster = controls(delivery)
+    stepped = bench.secrets[1].step().secret
+    assert welcome == Welcome(bench.room.id, ira.id, ira.token, 2, stepped, bench.log.end, 0, 1, 1)
+    assert roster == Roster((entry(ira),))
+
+
+def test_tick_with_nothing_to_do_does_nothing() -> None:
+    bench = Bench()
+    assert bench.tick() == []
+    bench.enter("Ira")
+    end = bench.log.end
+    bench.now += 100
+    assert bench.tick() == []
+    assert (bench.log.end, bench.room.epoch) == (end, 2)
+
+
+def test_each_join_steps_the_secret_and_tells_only_the_newcomer() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    (sahnawaz,) = bench.enter("Sahnawaz")
+    assert bench.room.epoch == 3
+    assert [delivery.member for delivery in bench.delivered] == [ira, sahnawaz]
+    assert bench.happened() == [Joined((entry(ira),)), Joined((entry(sahnawaz),))]
+    assert len(bench.fresh.made) == 1
+    assert (ira.epoch, sahnawaz.epoch) == (2, 3)
+
+
+def test_joins_of_one_tick_make_one_step() -> None:
+    bench = Bench()
+    members = [bench.join(name) for name in ("Ira", "Sahnawaz", "Thea")]
+    deliveries = bench.tick()
+    assert bench.room.epoch == 2
+    assert bench.events() == [(1, Joined(tuple(map(entry, members))))]
+    assert [delivery.member for delivery in deliveries] == members
+    assert {delivery.at for delivery in deliveries} == {bench.log.end}
+    assert {controls(delivery)[1] for delivery in deliveries} == {
+        Roster(tuple(map(entry, members)))
+    }
+
+
+def test_joins_that_come_fast_share_the_next_step() -> None:
+    bench = Bench()
+    bench.enter("Ira")
+    first = bench.now
+    bench.join("Sahnawaz")
+    assert bench.room.deadline == first + JOIN_INTERVAL_SECONDS
+    bench.now = first + JOIN_INTERVAL_SECONDS * 0.9
+    assert bench.tick() == []
+    bench.join("Thea")
+    assert bench.tick() == []
+    bench.now = first + JOIN_INTERVAL_SECONDS
+    assert [delivery.member.name for delivery in bench.tick()] == ["Sahnawaz", "Thea"]
+    assert bench.room.epoch == 3
+
+
+def test_storm_of_joins_is_spread_over_steps_that_fit_into_frames() -> None:
+    bench = Bench()
+    members = [
+        bench.join(chr(0x20000 + number) * MAX_NAME_CHARS) for number in range(JOINS_PER_STEP + 1)
+    ]
+    assert len(bench.tick()) == JOINS_PER_STEP
+    assert bench.room.deadline == bench.now + JOIN_INTERVAL_SECONDS
+    bench.now += JOIN_INTERVAL_SECONDS
+    (last,) = bench.tick()
+    assert bench.room.deadline is None
+    assert bench.happened() == [
+        Joined(tuple(map(entry, members[:JOINS_PER_STEP]))),
+        Joined((entry(members[-1]),)),
+    ]
+    welcome, *rosters = controls(last)
+    assert isinstance(welcome, Welcome)
+    assert welcome.members == len(members)
+    assert rosters == [
+        Roster(tuple(map(entry, members[:JOINS_PER_STEP]))),
+        Roster((entry(members[-1]),)),
+    ]
+    for control in last.controls:
+        assert 3 + sealed_bytes(len(control)) <= MAX_FRAME_BYTES
+
+
+def test_everybody_leaving_at_once_fits_into_one_frame() -> None:
+    left = Left(tuple((number, Reason.LOST) for number in range(MAX_MEMBERS)))
+    assert ROOM_HEADER_BYTES + sealed_bytes(len(left.encode())) <= MAX_FRAME_BYTES
+
+
+def test_welcome_gives_the_numbers_heard_so_far() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    bench.submit(ira, message(ira, 1, 2), message(ira, 2, 2))
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2))
+    bench.room.say("hello")
+    (thea,) = bench.enter("Thea")
+    welcome, roster = controls(bench.delivered[-1])
+    assert len(bench.events()) == 3
+    secret = bench.secrets[3].secret
+    assert welcome == Welcome(bench.room.id, thea.id, thea.token, 3, secret, bench.log.end, 3, 3, 3)
+    assert roster == Roster((entry(ira, 2), entry(sahnawaz, 1), entry(thea)))
+
+
+def test_everybody_is_told_since_when_each_one_is_in() -> None:
+    """Those who were in by JOINED, the newcomer by its roster; both in whole seconds."""
+    bench = Bench()
+    for name, joined_at in (("Ira", 1_700_000_000.999), ("Sahnawaz", 1_700_086_400.0)):
+        bench.room.join(name, FINGERPRINT, joined_at)
+        bench.now += 1
+        bench.tick()
+    joined = [event.entries for event in bench.happened() if isinstance(event, Joined)]
+    assert [(entry.name, entry.since) for entries in joined for entry in entries] == [
+        ("Ira", 1_700_000_000),
+        ("Sahnawaz", 1_700_086_400),
+    ]
+    _, roster = controls(bench.delivered[-1])
+    assert isinstance(roster, Roster)
+    assert [(entry.name, entry.since) for entry in roster.entries] == [
+        ("Ira", 1_700_000_000),
+        ("Sahnawaz", 1_700_086_400),
+    ]
+
+
+def test_who_comes_back_is_in_since_it_came() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.room.suspend(ira, bench.now)
+    bench.now += GRACE_SECONDS / 2
+    received = bench.resume(ira, NOWHERE, 2)
+    assert received is not None
+    assert received[1] == (bench.log.end, Roster((entry(ira),)))
+    assert ira.entry().since == SINCE
+
+
+def test_number_of_a_member_is_never_given_again() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.room.leave(ira, Reason.LEFT)
+    thea = bench.join("Thea")
+    bench.room.leave(thea, Reason.LEFT)
+    (again,) = bench.enter("Ira")
+    assert len({ira.id, thea.id, again.id, 0}) == 4
+
+
+# -- leaves ------------------------------------------------------------------------------------
+
+
+def test_lone_leave_takes_effect_at_once_with_a_fresh_secret() -> None:
+    bench = Bench()
+    ira, sahnawaz, thea = bench.enter("Ira", "Sahnawaz", "Thea")
+    bench.room.leave(sahnawaz, Reason.LOST)
+    assert bench.room.members == {ira.id: ira, thea.id: thea}
+    assert bench.room.deadline is not None
+    assert bench.room.deadline <= bench.now
+    deliveries = bench.tick()
+    assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LOST),))
+    assert bench.room.epoch == 3
+    assert [delivery.member for delivery in deliveries] == [ira, thea]
+    assert {delivery.at for delivery in deliveries} == {bench.log.end}
+    rekeys = [controls(delivery) for delivery in deliveries]
+    assert rekeys[0] == rekeys[1] == [Rekey(3, bench.secrets[3].secret)]
+    assert bench.secrets[3] == bench.fresh.made[1]
+    assert bench.secrets[3] != bench.secrets[2].step()
+
+
+def test_leaves_that_come_fast_make_one_new_secret() -> None:
+    bench = Bench()
+    ira, sahnawaz, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
+    bench.room.leave(ira, Reason.LEFT)
+    bench.tick()
+    first = bench.now
+    bench.room.leave(sahnawaz, Reason.LEFT)
+    assert bench.room.deadline == first + LEAVE_INTERVAL_SECONDS
+    bench.now = first + LEAVE_INTERVAL_SECONDS * 0.9
+    assert bench.tick() == []
+    bench.room.leave(thea, Reason.KICKED)
+    assert bench.tick() == []
+    bench.now = first + LEAVE_INTERVAL_SECONDS
+    assert [delivery.member for delivery in bench.tick()] == [zoe]
+    assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LEFT), (thea.id, Reason.KICKED)))
+    assert bench.room.epoch == 4
+    assert bench.room.deadline is None
+
+
+def test_last_one_out_leaves_a_room_that_can_be_entered_again() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.room.leave(ira, Reason.LEFT)
+    assert bench.tick() == []
+    assert bench.room.epoch == 3
+    (again,) = bench.enter("Ira")
+    assert bench.room.members == {again.id: again}
+    assert again.epoch == 4
+
+
+def test_departures_come_before_newcomers() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    bench.now += 1
+    thea = bench.join("Thea")
+    bench.room.leave(ira, Reason.LEFT)
+    deliveries = bench.tick()
+    assert bench.events()[1:] == [
+        (2, Left(((ira.id, Reason.LEFT),))),
+        (3, Joined((entry(thea),))),
+    ]
+    rekey, welcome = deliveries
+    assert (rekey.member, welcome.member) == (sahnawaz, thea)
+    assert rekey.at < welcome.at == bench.log.end
+    assert controls(welcome)[1] == Roster((entry(sahnawaz), entry(thea)))
+    assert (thea.epoch, bench.room.epoch) == (4, 4)
+
+
+def test_newcomers_wait_for_departures_that_wait() -> None:
+    bench = Bench()
+    ira, sahnawaz, _ = bench.enter("Ira", "Sahnawaz", "Thea")
+    bench.room.leave(ira, Reason.LEFT)
+    bench.tick()
+    renewed = bench.now
+    bench.room.leave(sahnawaz, Reason.LEFT)
+    zoe = bench.join("Zoë")
+    bench.now = renewed + LEAVE_INTERVAL_SECONDS * 0.9
+    assert bench.tick() == []
+    assert bench.room.deadline == renewed + LEAVE_INTERVAL_SECONDS
+    bench.now = renewed + LEAVE_INTERVAL_SECONDS
+    assert [type(controls(delivery)[0]) for delivery in bench.tick()] == [Rekey, Welcome]
+    assert bench.happened()[-2:] == [
+        Left(((sahnawaz.id, Reason.LEFT),)),
+        Joined((entry(zoe),)),
+    ]
+
+
+def test_steady_departures_do_not_keep_newcomers_out() -> None:
+    bench = Bench()
+    members = bench.enter(*(f"member {number}" for number in range(30)))
+    zoe = bench.join("Zoë")
+    for leaver in members:
+        bench.room.leave(leaver, Reason.LEFT)
+        bench.now += LEAVE_INTERVAL_SECONDS / 3
+        bench.tick()
+        if zoe.epoch:
+            break
+    assert zoe.id in bench.room.members
+    assert len(bench.room.members) > 20
+
+
+def test_newcomer_who_leaves_before_the_tick_was_never_there() -> None:
+    bench = Bench()
+    thea = bench.join("Thea")
+    bench.room.leave(thea, Reason.LOST)
+    assert bench.room.deadline is None
+    assert bench.tick() == []
+    assert (bench.log.end, bench.room.epoch) == (0, 1)
+
+
+# -- names -------------------------------------------------------------------------------------
+
+SAME_NAMES = [
+    ("Ira", "Ira"),
+    ("Ira", "IRA"),
+    ("Ira", "iRa"),
+    ("Straße", "STRASSE"),
+    ("Zoë", unicodedata.normalize("NFD", "Zoë")),
+    ("Zoë", "ZOË"),
+    ("Ira", "".join(chr(ord(letter) + 0xFEE0) for letter in "Ira")),
+    ("fi", "ﬁ"),
+    ("Ira 2", "Ira ²"),
+    ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), SAME_NAMES)
+def test_name_that_reads_the_same_is_taken(first: str, second: str) -> None:
+    for taken, wanted in ((first, second), (second, first)):
+        bench = Bench()
+        member = bench.join(taken)
+        for _ in range(2):
+            with pytest.raises(RefusedError, match="is taken") as refusal:
+                bench.join(wanted)
+            assert refusal.value.reason is Reason.NAME_TAKEN
+            assert bench.room.find(wanted) is member
+            # Announced or not, it is taken.
+            bench.tick()
+
+
+def test_names_that_differ_to_a_reader_are_two() -> None:
+    bench = Bench()
+    members = bench.enter("Ira", "Íra", "Irä", "Ira2", "I ra")
+    assert len(bench.room.members) == len(members) == 5
+
+
+def test_name_is_kept_in_its_normal_form() -> None:
+    bench = Bench()
+    member = bench.join(unicodedata.normalize("NFD", "Zoë"))
+    assert member.name == unicodedata.normalize("NFC", "Zoë")
+
+
+@pytest.mark.parametrize("name", ["", " Ira", "I\tra", "a:b", "x" * (MAX_NAME_CHARS + 1), "\x1b[m"])
+def test_name_that_cannot_be_used_is_refused(name: str) -> None:
+    bench = Bench()
+    with pytest.raises(RefusedError) as refusal:
+        bench.join(name)
+    assert refusal.value.reason is Reason.NAME_INVALID
+    assert str(refusal.value).isprintable()
+    assert bench.room.deadline is None
+
+
+def test_name_is_free_again_after_a_leave() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.room.leave(ira, Reason.LEFT)
+    assert bench.room.find("ira") is None
+    # Not even the tick has to pass: the leave is announced before the join.
+    (again,) = bench.enter("IRA")
+    assert bench.room.find("ira") is again
+    assert bench.happened()[1:] == [Left(((ira.id, Reason.LEFT),)), Joined((entry(again),))]
+    thea = bench.join("Thea")
+    bench.room.leave(thea, Reason.LOST)
+    bench.join("Thea")
+
+
+def test_full_room_refuses_until_somebody_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_module, "MAX_MEMBERS", 2)
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.join("Sahnawaz")
+    with pytest.raises(RefusedError) as refusal:
+        bench.join("Thea")
+    assert refusal.value.reason is Reason.FULL
+    with pytest.raises(RefusedError, match="is taken"):
+        bench.join("ira")
+    bench.room.leave(ira, Reason.LEFT)
+    bench.join("Thea")
+
+
+# -- losing the connection ---------------------------------------------------------------------
+
+
+def test_lost_member_keeps_its_place_and_is_announced_once() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    bench.room.suspend(ira, bench.now)
+    bench.room.suspend(ira, bench.now + 1)
+    assert bench.room.members == {ira.id: ira, sahnawaz.id: sahnawaz}
+    assert bench.room.find("ira") is ira
+    assert bench.room.deadline == bench.now + GRACE_SECONDS
+    assert bench.tick() == []
+    assert bench.events()[1:] == [(2, Lost(ira.id))]
+    # A newcomer's roster has it, too.
+    bench.enter("Thea")
+    roster = controls(bench.delivered[-1])[1]
+    assert isinstance(roster, Roster)
+    assert entry(ira) in roster.entries
+
+
+def test_lost_member_leaves_when_its_grace_is_over() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    bench.room.suspend(ira, bench.now)
+    offset = bench.log.end
+    bench.now += GRACE_SECONDS - 0.001
+    assert bench.room.end_grace(bench.now) == []
+    bench.now += 0.001
+    assert bench.room.end_grace(bench.now) == [ira]
+    assert bench.room.end_grace(bench.now) == []
+    assert [delivery.member for delivery in bench.tick()] == [sahnawaz]
+    assert bench.happened()[1:] == [Lost(ira.id), Left(((ira.id, Reason.LOST),))]
+    assert bench.room.deadline is None
+    assert bench.resume(ira, offset, 2) is None
+    bench.join("Ira")
+
+
+def test_each_lost_member_has_a_grace_of_its_own() -> None:
+    bench = Bench()
+    ira, sahnawaz, thea = bench.enter("Ira", "Sahnawaz", "Thea")
+    start = bench.now
+    for seconds, member in ((0, ira), (10, sahnawaz), (20, thea)):
+        bench.room.suspend(member, start + seconds)
+    # Who comes back and is lost again has all of it again; who leaves needs none.
+    assert bench.resume(ira, bench.log.end, 2) is not None
+    bench.room.suspend(ira, start + 30)
+    bench.room.leave(sahnawaz, Reason.REPLACED)
+    bench.tick()
+    assert bench.room.deadline == start + 20 + GRACE_SECONDS
+    assert bench.room.end_grace(start + 20 + GRACE_SECONDS) == [thea]
+    assert bench.room.end_grace(start + 30 + GRACE_SECONDS) == [ira]
+
+
+def test_members_whose_grace_ends_together_leave_together() -> None:
+    bench = Bench()
+    ira, sahnawaz, thea = bench.enter("Ira", "Sahnawaz", "Thea")
+    for member in (sahnawaz, ira):
+        bench.room.suspend(member, bench.now)
+    bench.now += GRACE_SECONDS
+    assert bench.room.end_grace(bench.now) == [sahnawaz, ira]
+    assert [delivery.member for delivery in bench.tick()] == [thea]
+    assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LOST), (ira.id, Reason.LOST)))
+
+
+@pytest.mark.parametrize("by", ["key", "source"])
+def test_when_too_many_of_one_key_or_source_are_lost_the_first_of_them_leaves(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr("chat.server.room.MAX_LOST_OF_KEY", 2 if by == "key" else 100)
+    monkeypatch.setattr("chat.server.room.MAX_LOST_OF_SOURCE", 2 if by == "source" else 100)
+    bench = Bench()
+    ira, *ghosts = bench.enter("Ira", "one", "two", "three", "four")
+    ira.fingerprint, ira.source = bytes(32), "elsewhere"
+    for member in (ira, *ghosts[:2]):
+        bench.room.suspend(member, bench.now)
+    assert bench.room.end_grace(bench.now) == []
+    # Who is back makes room for another one.
+    assert bench.resume(ghosts[0], bench.log.end, 2) is not None
+    bench.room.suspend(ghosts[2], bench.now)
+    assert bench.room.end_grace(bench.now) == []
+    bench.room.suspend(ghosts[3], bench.now)
+    assert bench.room.end_grace(bench.now) == [ghosts[1]]
+    assert bench.room.end_grace(bench.now) == []
+    bench.now += 1
+    bench.tick()
+    assert bench.happened()[-1] == Left(((ghosts[1].id, Reason.LOST),))
+    assert bench.room.find("two") is None
+    assert bench.room.find("Ira") is ira
+    bench.now += GRACE_SECONDS
+    assert bench.room.end_grace(bench.now) == [ira, ghosts[2], ghosts[3]]
+    assert not bench.room.anybody_lost
+
+
+def steps(act: Callable[[], object]) -> int:
+    """How many lines of Python are run for this, and for all that it calls."""
+    count = 0
+
+    def trace(_frame: object, event: str, _argument: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)  # type: ignore[arg-type]
+    try:
+        act()
+    finally:
+        sys.settrace(None)
+    return count
+
+
+def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
+    bench = Bench()
+    members = bench.enter(*(f"member {number}" for number in range(40)))
+    costs = []
+    for member in members:
+        bench.room.suspend(member, bench.now)
+        costs.append(steps(lambda: (bench.room.end_grace(bench.now), bench.room.deadline)))
+    assert costs == [costs[0]] * len(members)
+
+
+def test_without_a_grace_there_is_no_place_to_keep() -> None:
+    bench = Bench(grace_seconds=0)
+    ira, _ = bench.enter("Ira", "Sahnawaz")
+    assert not bench.room.suspend(ira, bench.now)
+    assert bench.happened()[1:] == []
+
+
+def test_newcomer_who_is_lost_before_the_tick_was_never_there() -> None:
+    bench = Bench()
+    thea = bench.join("Thea")
+    assert not bench.room.suspend(thea, bench.now)
+    bench.room.leave(thea, Reason.LOST)
+    assert (bench.tick(), bench.log.end, bench.room.deadline) == ([], 0, None)
+    bench.join("Thea")
+
+
+# -- coming back -------------------------------------------------------------------------------
+
+
+def test_resume_from_before_the_welcome_gets_a_new_one() -> None:
+    bench = Bench()
+    bench.enter("Ira")
+    before = bench.log.end
+    (sahnawaz,) = bench.enter("Sahnawaz")
+    welcomed = bench.log.end
+    answers = bench.resume(sahnawaz, before, 3)
+    assert answers is not None
+    assert [type(control) for _, control in answers] == [Welcome, Roster, Resend]
+    assert bench.resume(sahnawaz, welcomed, 3) == [(welcomed, Resumed()), (welcomed, Resend(1))]
+
+
+def test_resume_costs_what_is_sent_again() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    welcomed = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2, bytes(1000)))
+    ira.sent = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 2, 2, bytes(5000)))
+
+    def cost(offset: int) -> int:
+        resumed = bench.room.resume(Resume(ira.id, ira.token, offset, 2), FINGERPRINT, bench.now)
+        assert resumed is not None
+        return bytes_again(*resumed)
+
+    assert cost(ira.sent) < 100
+    assert cost(welcomed) == cost(ira.sent) + ira.sent - welcomed > 1000
+    assert cost(NOWHERE) > sum(len(encoded) for encoded in bench.room._roster())
+
+
+def test_resume_goes_on_where_the_member_was_and_asks_for_the_rest() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    bench.submit(ira, message(ira, 1, 2), message(ira, 2, 2))
+    offset = bench.log.end
+    bench.room.suspend(ira, bench.now)
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2))
+    assert bench.resume(ira, offset, 2) == [(offset, Resumed()), (bench.log.end, Resend(3))]
+    assert bench.happened()[1:] == [Lost(ira.id), Back(ira.id)]
+    assert bench.room.deadline is None
+    # The question has been asked; a message of before the cut is not asked for again.
+    assert bench.submit(ira, message(ira, 4, 2)) == (0, [])
+    assert bench.submit(ira, message(ira, 2, 2), message(ira, 3, 2)) == (1, [])
+    assert bench.submit(ira, message(ira, 5, 2)) == (0, [Resend(4)])
+
+
+def test_takeover_of_a_connection_that_is_not_known_to_be_dead_is_not_announced() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    end = bench.log.end
+    for _ in range(2):
+        assert bench.resume(ira, end, 2) == [(end, Resumed()), (end, Resend(1))]
+    assert bench.log.end == end
+
+
+def test_missed_renewals_are_spliced_in_their_places() -> None:
+    bench = Bench()
+    ira, sahnawaz, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
+    before = bench.log.end
+    bench.room.suspend(ira, bench.now)
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2))
+    third = bench.depart(thea)
+    bench.enter("Mei")
+    bench.submit(sahnawaz, message(sahnawaz, 2, 4))
+    fifth = bench.depart(zoe)
+    bench.room.say("welcome back")
+    received = bench.resume(ira, before, 2)
+    end = bench.log.end
+    bench.events()
+    rekeys = {epoch: Rekey(epoch, bench.secrets[epoch].secret) for epoch in (3, 5)}
+    assert received == [
+        (before, Resumed()),
+        (third, rekeys[3]),
+        (fifth, rekeys[5]),
+        (end, Resend(1)),
+    ]
+    # Lost between LEFT and REKEY; with the first of them; with all.
+    for offset, epoch, missed in (
+        (third, 2, [(third, rekeys[3]), (fifth, rekeys[5])]),
+        (third, 3, [(fifth, rekeys[5])]),
+        (third, 4, [(fifth, rekeys[5])]),
+        (fifth, 4, [(fifth, rekeys[5])]),
+        (fifth, 5, []),
+    ):
+        assert bench.resume(ira, offset, epoch) == [
+            (offset, Resumed()),
+            *missed,
+            (end, Resend(1)),
+        ]
+
+
+def test_resume_while_a_departure_waits_goes_on_before_it() -> None:
+    bench = Bench()
+    ira, sahnawaz, thea = bench.enter("Ira", "Sahnawaz", "Thea")
+    offset = bench.log.end
+    bench.room.suspend(ira, bench.now)
+    bench.room.leave(thea, Reason.LEFT)
+    assert bench.resume(ira, offset, 2) == [(offset, Resumed()), (bench.log.end, Resend(1))]
+    assert [delivery.member for delivery in bench.tick()] == [ira, sahnawaz]
+    assert bench.happened()[1:] == [
+        Lost(ira.id),
+        Back(ira.id),
+        Left(((thea.id, Reason.LEFT),)),
+    ]
+
+
+# -- coming back too late ----------------------------------------------------------------------
+
+
+def started_over(bench: Bench, member: Member, offset: int, epoch: int) -> Welcome:
+    """Resume; what comes is a welcome, the roster and RESEND, all at the end of the log, and no key
+    but the current one."""
+    received = bench.resume(member, offset, epoch)
+    assert received is not None
+    assert {at for at, _ in received} == {bench.log.end}
+    (_, welcome), (_, roster), (_, resend) = received
+    assert isinstance(welcome, Welcome)
+    assert (welcome.room, welcome.member) == (bench.room.id, member.id)
+    assert (welcome.token, welcome.epoch) == (member.token, bench.room.epoch)
+    assert (welcome.offset, welcome.messages) == (bench.log.end, bench.room.messages)
+    everybody = bench.room.members.values()
+    assert roster == Roster(tuple(entry(other, other.seq) for other in everybody))
+    assert (welcome.members, resend) == (len(everybody), Resend(member.seq + 1))
+    return welcome
+
+
+@pytest.mark.parametrize(
+    ("offset", "epoch"),
+    [
+        ("end + 1", 5),
+        ("nowhere", 5),
+        ("place", 6),
+        ("place", 2**32 - 1),
+        ("place", 2),
+        ("place", 0),
+        ("renewal + 1", 4),
+        ("end", 3),
+    ],
+)
+def test_place_that_cannot_be_gone_on_from_starts_over(offset: str, epoch: int) -> None:
+    """Behind the log's end; under an epoch to come, or from before the member came; behind a
+    renewal of which it has no key."""
+    bench = Bench()
+    _, sahnawaz, zoe = bench.enter("Ira", "Sahnawaz", "Zoë")
+    (ira,) = bench.enter("Ira 2")
+    place = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 1, 3))
+    bench.depart(bench.room.members[1])
+    renewal = bench.depart(zoe)
+    bench.room.suspend(ira, bench.now)
+    assert (ira.epoch, bench.room.epoch) == (3, 5)
+    offsets = {
+        "place": place,
+        "renewal + 1": renewal + 1,
+        "end": bench.log.end,
+        "end + 1": bench.log.end + len(bench.log.read(renewal, bench.log.end)) + 1,
+        "nowhere": NOWHERE,
+    }
+    started_over(bench, ira, offsets[offset], epoch)
+    assert bench.happened()[-2:] == [Lost(ira.id), Back(ira.id)]
+    # The same place with the truth about the epoch is gone on from.
+    received = bench.resume(ira, place, 3)
+    assert received is not None
+    assert received[0] == (place, Resumed())
+
+
+def test_place_behind_the_window_starts_over_and_is_told_how_much_was_said() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    bench.submit(ira, message(ira, 1, 2))
+    place = bench.log.end
+    bench.room.suspend(ira, bench.now)
+    frames = [message(sahnawaz, seq, 2) for seq in range(1, 101)]
+    for frame in frames:
+        bench.submit(sahnawaz, frame)
+    bench.log.window_bytes = 50 * len(frames[0])
+    bench.log.trim(bench.log.start_after_trim())
+    start = bench.log.start
+    assert place < start
+    assert started_over(bench, ira, place, 2).messages == 101
+    assert started_over(bench, ira, start - 1, 2).messages == 101
+    received = bench.resume(ira, start, 2)
+    assert received is not None
+    assert received[0] == (start, Resumed())
+
+
+def test_renewal_is_forgotten_when_nobody_can_need_it() -> None:
+    bench = Bench()
+    ira, _, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
+    place = bench.log.end
+    bench.depart(thea)
+    made_at = bench.now
+    bench.now = made_at + SILENCE_SECONDS
+    bench.room.suspend(ira, bench.now)
+    bench.now += GRACE_SECONDS
+    bench.tick()
+    received = bench.resume(ira, place, 2)
+    assert received is not None
+    assert received[0] == (place, Resumed())
+    bench.now += 0.001
+    bench.depart(zoe)
+    started_over(bench, ira, place, 2)
+    # Whoever has that key can still go on.
+    received = bench.resume(ira, place, 3)
+    assert received is not None
+    assert [type(control) for _, control in received] == [Resumed, Rekey, Resend]
+
+
+def test_start_over_first_announces_who_has_left() -> None:
+    """It would be told later that somebody left who was not in its roster."""
+    bench = Bench()
+    ira, sahnawaz, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
+    bench.room.leave(zoe, Reason.LEFT)
+    bench.tick()
+    bench.room.suspend(ira, bench.now)
+    bench.room.leave(thea, Reason.KICKED)
+    mei = bench.join("Mei")
+    bench.delivered.clear()
+    assert started_over(bench, ira, NOWHERE, 2).epoch == 4
+    assert [delivery.member for delivery in bench.delivered] == [sahnawaz, ira, ira]
+    (rekey,) = controls(bench.delivered[0])
+    assert (rekey, bench.delivered[0].at) == (
+        Rekey(4, bench.fresh.made[-1].secret),
+        bench.log.end,
+    )
+    assert bench.happened()[-2:] == [Back(ira.id), Left(((thea.id, Reason.KICKED),))]
+    # Nothing is left over for the tick but the newcomer.
+    bench.now += JOIN_INTERVAL_SECONDS
+    assert [delivery.member for delivery in bench.tick()] == [mei]
+
+
+def test_leave_right_after_a_start_over_that_renewed_waits_as_after_any_renewal() -> None:
+    bench = Bench()
+    ira, _, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
+    bench.room.leave(zoe, Reason.LEFT)
+    started_over(bench, ira, NOWHERE, 2)
+    bench.room.leave(thea, Reason.LEFT)
+    assert bench.tick() == []
+    assert bench.room.deadline == bench.now + LEAVE_INTERVAL_SECONDS
+
+
+# -- who may not come back ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("member", "token", "fingerprint"),
+    [
+        ("Ira", "wrong", FINGERPRINT),
+        ("Ira", "zeros", FINGERPRINT),
+        ("Ira", "Sahnawaz", FINGERPRINT),
+        ("Ira", "Ira", FINGERPRINT[::-1]),
+        ("Ira", "Ira", b""),
+        ("Sahnawaz", "Ira", FINGERPRINT),
+        ("the server", "Ira", FINGERPRINT),
+        ("nobody", "Ira", FINGERPRINT),
+        ("newcomer", "newcomer", FINGERPRINT),
+        ("leaver", "leaver", FINGERPRINT),
+        ("kicked while lost", "kicked while lost", FINGERPRINT),
+    ],
+)
+def test_who_is_not_that_member_does_not_resume(
+    member: str, token: str, fingerprint: bytes
+) -> None:
+    bench = Bench()
+    ira, sahnawaz, leaver, kicked = bench.enter("Ira", "Sahnawaz", "Zoë", "Mei")
+    bench.room.suspend(kicked, bench.now)
+    bench.room.leave(kicked, Reason.KICKED)
+    bench.depart(leaver)
+    bench.room.suspend(ira, bench.now)
+    newcomer = bench.join("Thea")
+    members = {
+        "Ira": ira,
+        "Sahnawaz": sahnawaz,
+        "newcomer": newcomer,
+        "leaver": leaver,
+        "kicked while lost": kicked,
+    }
+    ids = {name: known.id for name, known in members.items()} | {"the server": 0, "nobody": 99}
+    tokens = {name: known.token for name, known in members.items()}
+    tokens |= {"wrong": ira.token[:-1] + bytes((ira.token[-1] ^ 1,)), "zeros": bytes(16)}
+    end, deadline = bench.log.end, bench.room.deadline
+    request = Resume(ids[member], tokens[token], bench.log.end, bench.room.epoch)
+    assert bench.ask(request, fingerprint) is None
+    assert (bench.log.end, bench.room.deadline) == (end, deadline)
+    assert bench.resume(ira, end, bench.room.epoch) is not None
+
+
+def test_tokens_differ_and_outlast_a_resume() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    assert ira.token != sahnawaz.token
+    bench.room.suspend(ira, bench.now)
+    for _ in range(2):
+        assert bench.resume(ira, bench.log.end, 2) is not None
+    bench.depart(ira)
+    (again,) = bench.enter("Ira")
+    assert again.token != ira.token
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.integers(-1, 40).map(lambda step: step * 25) | st.just(2**63) | st.just(NOWHERE),
+    st.integers(0, 10) | st.just(2**32 - 1),
+    st.booleans(),
+)
+def test_whatever_a_member_claims_it_is_served_in_order_and_given_no_key_before_its_own(
+    offset: int, epoch: int, trimmed: bool
+) -> None:
+    bench = Bench()
+    guests = bench.enter(*(f"guest {number}" for number in range(4)))
+    bench.depart(guests[0])
+    (ira,) = bench.enter("Ira")
+    for guest in guests[1:3]:
+        bench.submit(guests[3], message(guests[3], guests[3].seq + 1, bench.room.epoch))
+        bench.depart(guest)
+    bench.room.suspend(ira, bench.now)
+    if trimmed:
+        bench.log.window_bytes = bench.log.end // 2
+        bench.log.trim(bench.log.start_after_trim())
+    received = bench.resume(ira, max(offset, 0), epoch)
+    assert received is not None
+    first, last = received[0], received[-1]
+    places = [at for at, _ in received]
+    assert places == sorted(places)
+    assert bench.log.start <= places[0] <= places[-1] == bench.log.end
+    assert last[1] == Resend(1)
+    keys = [control for _, control in received if isinstance(control, Welcome | Rekey)]
+    assert all(control.epoch >= ira.epoch for control in keys)
+    if isinstance(first[1], Resumed):
+        assert first[0] == offset
+        assert [control.epoch for control in keys] == list(range(max(epoch, ira.epoch) + 1, 7))
+    else:
+        assert [type(control) for _, control in received] == [Welcome, Roster, Resend]
+        assert keys[0].epoch == bench.room.epoch
+
+
+# -- what is said ------------------------------------------------------------------------------
+
+
+def test_messages_are_appended_byte_for_byte_in_the_order_they_come() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    first = [message(ira, seq, 2, bytes((seq,)) * seq) for seq in (1, 2, 3)]
+    second = [message(sahnawaz, 1, 2, b"\0" * 5_000)]
+    assert bench.submit(ira, *first) == (3, [])
+    assert bench.submit(sahnawaz, *second) == (1, [])
+    assert bench.messages() == first + second
+    assert (ira.seq, sahnawaz.seq) == (3, 1)
+
+
+def test_repeat_is_dropped_silently() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    one, two, three = (message(ira, seq, 2) for seq in (1, 2, 3))
+    assert bench.submit(ira, one, one) == (1, [])
+    assert bench.submit(ira, one, two, one, two, three, one) == (2, [])
+    assert bench.submit(ira, message(ira, 2, 2, b"other words")) == (0, [])
+    assert bench.submit(ira, message(ira, 0, 2)) == (0, [])
+    assert bench.messages() == [one, two, three]
+
+
+def test_gap_is_dropped_and_resend_asked_for_once() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    frames = {seq: message(ira, seq, 2) for seq in range(1, 9)}
+    assert bench.submit(ira, frames[1], frames[3], frames[4]) == (1, [Resend(2)])
+    assert bench.submit(ira, frames[5]) == (0, [])
+    assert bench.submit(ira, frames[6], frames[7]) == (0, [])
+    assert bench.messages() == [frames[1]]
+    assert bench.submit(ira, frames[2], frames[3], frames[4]) == (3, [])
+    # Another gap is another question.
+    assert bench.submit(ira, message(ira, 2**64 - 1, 2)) == (0, [Resend(5)])
+    assert bench.submit(ira, frames[6]) == (0, [])
+    assert bench.messages() == [frames[seq] for seq in (1, 2, 3, 4)]
+
+
+def test_what_lies_around_a_dropped_message_is_appended_whole() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    frames = {seq: message(ira, seq, 2, bytes((seq,)) * 40) for seq in range(1, 9)}
+    order = (1, 1, 2, 8, 3, 2, 4, 4, 5)
+    assert bench.submit(ira, *(frames[seq] for seq in order))[0] == 5
+    assert bench.messages() == [frames[seq] for seq in (1, 2, 3, 4, 5)]
+
+
+def test_each_member_has_numbers_of_its_own() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    assert bench.submit(ira, message(ira, 1, 2), message(ira, 2, 2)) == (2, [])
+    assert bench.submit(sahnawaz, message(sahnawaz, 3, 2)) == (0, [Resend(1)])
+    assert bench.submit(ira, message(ira, 4, 2)) == (0, [Resend(3)])
+
+
+# -- epochs ------------------------------------------------------------------------------------
+
+
+def test_earlier_epoch_is_accepted_for_the_time_of_grace() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.enter("Sahnawaz")
+    ended = bench.now
+    late = message(ira, 1, 2)
+    bench.now = ended + EPOCH_GRACE_SECONDS
+    assert bench.submit(ira, late) == (1, [])
+    assert bench.messages() == [late]
+
+
+def test_stale_message_is_dropped_and_resend_asked_for() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.enter("Sahnawaz")
+    bench.now += EPOCH_GRACE_SECONDS + 0.001
+    assert bench.submit(ira, message(ira, 1, 2), message(ira, 2, 2)) == (0, [Resend(1)])
+    assert bench.messages() == []
+    anew = message(ira, 1, 3), message(ira, 2, 3)
+    assert bench.submit(ira, *anew) == (2, [])
+    assert bench.messages() == list(anew)
+
+
+def test_message_behind_a_stale_one_waits_for_its_turn() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.enter("Sahnawaz")
+    bench.now += EPOCH_GRACE_SECONDS + 1
+    assert bench.submit(ira, message(ira, 1, 2), message(ira, 2, 3)) == (0, [Resend(1)])
+    assert bench.submit(ira, message(ira, 3, 3)) == (0, [])
+    assert bench.submit(ira, *(message(ira, seq, 3) for seq in (1, 2, 3))) == (3, [])
+
+
+def test_resent_message_that_is_stale_again_is_asked_for_again() -> None:
+    """Otherwise the sender would wait for ever: it answers one question once."""
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    for epoch in (2, 3, 4):
+        bench.enter(f"newcomer to {epoch}")
+        bench.now += EPOCH_GRACE_SECONDS + 1
+        assert bench.submit(ira, message(ira, 1, epoch), message(ira, 2, epoch)) == (0, [Resend(1)])
+    assert bench.submit(ira, message(ira, 1, 5), message(ira, 2, 5)) == (2, [])
+
+
+def test_stale_repeat_is_dropped_silently() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    assert bench.submit(ira, message(ira, 1, 2)) == (1, [])
+    bench.enter("Sahnawaz")
+    bench.now += EPOCH_GRACE_SECONDS + 1
+    assert bench.submit(ira, message(ira, 1, 2)) == (0, [])
+
+
+def test_each_epoch_has_a_time_of_grace_of_its_own() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.enter("Sahnawaz")
+    bench.now += 8
+    bench.enter("Thea")
+    bench.now += 4
+    # Epoch 2 ended 13 s ago, epoch 3 four.
+    assert bench.submit(ira, message(ira, 1, 2)) == (0, [Resend(1)])
+    assert bench.submit(ira, message(ira, 1, 3), message(ira, 2, 4)) == (2, [])
+
+
+def test_member_may_go_back_to_an_earlier_epoch_within_its_grace() -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.enter("Sahnawaz")
+    frames = [message(ira, 1, 3), message(ira, 2, 2), message(ira, 3, 3)]
+    assert bench.submit(ira, *frames) == (3, [])
+    assert bench.messages() == frames
+
+
+def test_epoch_before_the_members_own_is_a_breach() -> None:
+    bench = Bench()
+    bench.enter("Ira")
+    (sahnawaz,) = bench.enter("Sahnawaz")
+    for epoch in (0, 1, 2):
+        with pytest.raises(ProtocolError, match="under a key that the member does not have"):
+            bench.submit(sahnawaz, message(sahnawaz, 1, epoch))
+    assert bench.messages() == []
+    assert bench.submit(sahnawaz, message(sahnawaz, 1, 3)) == (1, [])
+
+
+@pytest.mark.parametrize("epoch", [4, 5, 2**32 - 1])
+def test_epoch_to_come_is_a_breach(epoch: int) -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    bench.enter("Sahnawaz")
+    with pytest.raises(ProtocolError, match="under a key that the member does not have"):
+        bench.submit(ira, message(ira, 1, epoch))
+    assert bench.messages() == []
+
+
+# -- breaches ----------------------------------------------------------------------------------
+
+
+def test_message_in_anothers_name_is_a_breach() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    for sender in (sahnawaz.id, 0, 99, 2**32 - 1):
+        with pytest.raises(ProtocolError, match="another member's name"):
+            bench.submit(ira, Message(2, sender, 1, b"sealed").to_wire())
+    assert bench.messages() == []
+    assert sahnawaz.seq == 0
+
+
+def test_message_before_the_welcome_is_a_breach() -> None:
+    bench = Bench()
+    bench.enter("Ira")
+    thea = bench.join("Thea")
+    with pytest.raises(ProtocolError, match="before the welcome"):
+        bench.submit(thea, message(thea, 1, 2))
+    bench.now += 1
+    bench.tick()
+    assert bench.submit(thea, message(thea, 1, 3)) == (1, [])
+
+
+def test_message_after_the_leave_is_a_breach() -> None:
+    bench = Bench()
+    ira, _ = bench.enter("Ira", "Sahnawaz")
+    bench.room.leave(ira, Reason.LEFT)
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            bench.submit(ira, message(ira, 1, 2))
+        bench.tick()
+    assert bench.messages() == []
+
+
+@pytest.mark.parametrize("size", range(1, ROOM_HEADER_BYTES + 1))
+def test_frame_without_room_for_its_header_is_a_breach(size: int) -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    good = message(ira, 1, 2)
+    short = message(ira, 2, 2)[2:][: size - 2] if size > 2 else b"\x20"
+    run = good + len(short).to_bytes(2, "big") + short
+    with pytest.raises(ProtocolError, match="too short"):
+        bench.room.submit(ira, run, bench.now)
+    assert bench.messages() == [good]
+
+
+@pytest.mark.parametrize(
+    "offence",
+    [
+        Message(2, 99, 3, b"sealed").to_wire(),
+        Message(3, 1, 3, b"sealed").to_wire(),
+        Message(1, 1, 3, b"sealed").to_wire(),
+        b"\0\x01\x20",
+    ],
+    ids=["another's name", "epoch to come", "epoch before", "no header"],
+)
+def test_what_comes_before_an_offence_in_the_same_run_is_appended(offence: bytes) -> None:
+    bench = Bench()
+    (ira,) = bench.enter("Ira")
+    assert (ira.id, bench.room.epoch) == (1, 2)
+    good = [message(ira, seq, 2) for seq in (1, 2, 3)]
+    with pytest.raises(ProtocolError):
+        bench.submit(ira, good[0], good[0], good[1], offence, good[2])
+    assert bench.messages() == good[:2]
+    with pytest.raises(ProtocolError):
+        bench.submit(ira, offence, good[2])
+    assert bench.messages() == good[:2]
+
+
+# -- the operator ------------------------------------------------------------------------------
+
+
+def test_notice_and_closing_are_events_under_the_current_key() -> None:
+    bench = Bench()
+    bench.room.say("nobody hears this")
+    (ira,) = bench.enter("Ira")
+    bench.room.say("half an hour to go")
+    bench.room.close()
+    assert bench.events() == [
+        (1, Notice("nobody hears this")),
+        (1, Joined((entry(ira),))),
+        (2, Notice("half an hour to go")),
+        (2, Closing()),
+    ]
+
+
+def test_longest_notice_fits_into_a_frame() -> None:
+    bench = Bench()
+    bench.room.say("ß" * (MAX_TEXT_BYTES // 2))
+    ((_, frame),) = bench.frames()
+    assert len(frame) <= MAX_FRAME_BYTES
+    assert bench.happened() == [Notice("ß" * (MAX_TEXT_BYTES // 2))]
+
+
+# -- go-back-N is live -------------------------------------------------------------------------
+
+
+class Talker:
+    """An honest member as far as the numbers go: sends, and sends again when it is asked to. What
+    it sends and what it hears is on its way until it is carried."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        (self.member,) = bench.enter("Ira")
+        self.epoch = bench.room.epoch
+        self.last = 0
+        self.sent: list[bytes] = []
+        self.answers: list[Control] = []
+
+    def say(self, count: int) -> None:
+        first = self.last + 1
+        self.last += count
+        self.seal_from(first)
+
+    def seal_from(self, first: int) -> None:
+        numbers = range(first, self.last + 1)
+        self.sent += [message(self.member, seq, self.epoch) for seq in numbers]
+
+    def carry(self, count: int) -> None:
+        """The server gets the next frames, as one run."""
+        run, self.sent = self.sent[:count], self.sent[count:]
+        if run:
+            self.answers += self.bench.submit(self.member, *run)[1]
+
+    def hear(self) -> None:
+        """The talker gets all that it was answered, and every new key."""
+        self.epoch = self.bench.room.epoch
+        answers, self.answers = self.answers, []
+        for answer in answers:
+            assert isinstance(answer, Resend)
+            self.seal_from(answer.seq)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["say", "carry", "hear", "churn", "wait"]), st.integers(1, 5)),
+        min_size=20,
+        max_size=60,
+    )
+)
+def test_every_message_gets_through_however_stale_it_once_was(acts: list[tuple[str, int]]) -> None:
+    bench = Bench()
+    talker = Talker(bench)
+    for act, count in acts:
+        if act == "say":
+            talker.say(count)
+        elif act == "carry":
+            talker.carry(count)
+        elif act == "hear":
+            talker.hear()
+        elif act == "churn":
+            bench.enter(f"newcomer to {bench.room.epoch}")
+        else:
+            bench.now += EPOCH_GRACE_SECONDS * 0.7
+    # From here on nothing disturbs; two rounds are enough for whatever was asked.
+    for _ in range(3):
+        talker.carry(len(talker.sent))
+        talker.hear()
+    assert not talker.answers
+    numbers = [Message.from_wire(frame).seq for frame in bench.messages()]
+    assert numbers == list(range(1, talker.last + 1))
+
+
+# -- the model ---------------------------------------------------------------------------------
+
+
+class Model:
+    """What the room should accept, told as simply as can be."""
+
+    def __init__(self) -> None:
+        self.accepted: list[bytes] = []
+        self.heard: dict[int, int] = {}
+        self.ended: dict[int, float] = {}
+
+    def submit(self, member: Member, frames: Sequence[tuple[int, int, bytes]], now: float) -> int:
+        """Frames as (number, epoch, bytes). Returns how many are accepted."""
+        count = 0
+        for seq, epoch, frame in frames:
+            fresh = now - self.ended.get(epoch, now) <= EPOCH_GRACE_SECONDS
+            if seq == self.heard.get(member.id, 0) + 1 and fresh:
+                self.heard[member.id] = seq
+                self.accepted.append(frame)
+                count += 1
+        return count
+
+
+NAMES = ["Ira", "Sahnawaz", "Thea", "Zoë"]
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["toggle", "tick", "tick", "submit", "submit", "submit"]),
+        st.sampled_from(NAMES),
+        st.sampled_from([0.0, 0.03, 0.06, 0.11, 4.0, EPOCH_GRACE_SECONDS + 0.5]),
+        # Steps from the last number, and how many epochs back.
+        st.lists(
+            st.tuples(st.sampled_from([1, 1, 1, 1, 0, 2, -1]), st.sampled_from([0, 0, 1, 2])),
+            min_size=1,
+            max_size=5,
+        ),
+    ),
+    min_size=30,
+    max_size=60,
+)
+
+
+def run_of(
+    member: Member, last: int, epoch: int, steps: Sequence[tuple[int, int]]
+) -> list[tuple[int, int, bytes]]:
+    """Some frames as (number, epoch, bytes), no two of them with the same bytes by chance."""
+    run = []
+    for jump, back in steps:
+        last = max(last + jump, 0)
+        under = max(epoch - back, member.epoch)
+        content = f"{last} under {under}".encode()
+        run.append((last, under, message(member, last, under, content)))
+    return run
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(ACTS)
+def test_log_holds_exactly_what_the_model_accepts(
+    acts: list[tuple[str, str, float, list[tuple[int, int]]]],
+) -> None:
+    bench, model = Bench(), Model()
+    inside = dict(zip(NAMES[:2], bench.enter(*NAMES[:2]), strict=True))
+    model.ended[1] = bench.now
+    joined, left = list(inside.values()), 0
+    for act, name, wait, steps in acts:
+        member = inside.get(name)
+        if act == "toggle" and member is None:
+            inside[name] = bench.join(name)
+            joined.append(inside[name])
+        elif act == "toggle" and member is not None:
+            bench.room.leave(inside.pop(name), Reason.LEFT)
+            left += 1 if member.epoch else 0
+        elif act == "tick":
+            bench.now += wait
+            before = bench.room.epoch
+            bench.tick()
+            model.ended |= dict.fromkeys(range(before, bench.room.epoch), bench.now)
+        elif member is not None and member.epoch:
+            run = run_of(member, model.heard.get(member.id, 0), bench.room.epoch, steps)
+            count, _ = bench.submit(member, *(frame for _, _, frame in run))
+            assert count == model.submit(member, run, bench.now)
+    for _ in range(2):
+        bench.now += 1
+        bench.tick()
+    assert bench.messages() == model.accepted
+    assert_announced(bench, [member for member in joined if member.epoch], left)
+    assert set(bench.room.members) == {member.id for member in inside.values()}
+    assert bench.room.deadline is None
+
+
+def assert_announced(bench: Bench, joined: list[Member], left: int) -> None:
+    """Each of these was announced once, so many were announced to have left, and each event made
+    one epoch."""
+    happened = bench.happened()
+    entries = [each.id for event in happened if isinstance(event, Joined) for each in event.entries]
+    assert sorted(entries) == sorted(member.id for member in joined)
+    assert sum(len(event.departures) for event in happened if isinstance(event, Left)) == left
+    assert bench.room.epoch == 1 + len(happened)

@@ -1,0 +1,119 @@
+"""A conversation that only takes notes, for the tests of those who show one."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+from chat.client.events import Happening, Person
+from chat.errors import UsageError
+from chat.reactor import Reactor
+from chat.ui.plain import LineView
+from chat.ui.style import Painter
+from tests.support.helpers import FakeClock
+from tests.support.loopback import Screen, until
+
+LONGEST = 100
+
+PEOPLE = [
+    Person("Ira", 1_687_665_924, bytes(32)),
+    Person("sahnawaz", 1_687_665_936, bytes([1]) * 32),
+    Person("Thea", 1_687_665_948, bytes([2]) * 32),
+]
+
+
+class NotedConversation:
+    """Ira's. `noted` has what was asked of it."""
+
+    name = "Ira"
+    server_fingerprint = "SHA256:server"
+    present = current = True
+    full = False
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+        self.people = list(PEOPLE)
+
+    def members(self) -> list[Person]:
+        return self.people
+
+    def say(self, text: str) -> None:
+        if len(text) > LONGEST:
+            raise UsageError("it is too long")
+        self.noted.append(f"say {text}")
+
+    def finish(self) -> None:
+        self.noted.append("finish")
+
+    def leave(self) -> None:
+        self.noted.append("leave")
+
+
+class Seat:
+    """Somebody or something that types into a view of lines, and what it shows. What is said has a
+    dash for its time."""
+
+    def __init__(self, reactor: Reactor, make: type[LineView], hand: int, source: int) -> None:
+        self._reactor = reactor
+        self._hand = hand
+        self._source = source
+        self._screen = Screen(reactor)
+        self.conversation = NotedConversation()
+        self.view = make(reactor, source, self._screen.output, Painter("Ira", time_format="-"))
+        self.view.open(self.conversation)
+        self.view.take_input(True)
+
+    @property
+    def shown(self) -> list[str]:
+        return self._screen.lines()
+
+    def show(self, *happenings: Happening) -> list[str]:
+        """What is shown when this happens."""
+        self._screen.clear()
+        for happening in happenings:
+            self.view.show(happening)
+        return self.shown
+
+    def send(self, data: bytes) -> None:
+        """Type this, as it is."""
+        os.write(self._hand, data)
+
+    def type(self, *lines: str) -> None:
+        """Type lines, and one more that is sure to be said; wait for that one."""
+        self.send("".join(f"{line}\n" for line in (*lines, "last")).encode())
+        until(self._reactor, lambda: "say last" in self.conversation.noted)
+        self.conversation.noted.remove("say last")
+
+    def end_input(self) -> None:
+        os.close(self._hand)
+        self._hand = -1
+        until(self._reactor, lambda: self.conversation.noted)
+
+    def close(self) -> None:
+        self._reactor.unwatch(self._source)
+        for descriptor in (self._hand, self._source):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._screen.close()
+
+
+@contextlib.contextmanager
+def lone_reactor() -> Iterator[Reactor]:
+    """A reactor; the signal that a terminal has to do with is as before at the end."""
+    handler = signal.getsignal(signal.SIGTTIN)
+    with contextlib.closing(Reactor(FakeClock())) as reactor:
+        yield reactor
+    signal.signal(signal.SIGTTIN, handler)
+
+
+@contextlib.contextmanager
+def seat_at_pipe(reactor: Reactor, make: type[LineView]) -> Iterator[Seat]:
+    source, hand = os.pipe()
+    with contextlib.closing(Seat(reactor, make, hand, source)) as seat:
+        yield seat
+
+
+@contextlib.contextmanager
+def seat_at_terminal(reactor: Reactor, make: type[LineView]) -> Iterator[Seat]:
+    with contextlib.closing(Seat(reactor, make, *os.openpty())) as seat:
+        yield seat

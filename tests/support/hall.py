@@ -1,0 +1,399 @@
+"""Two ways to put a participant to the test without sockets or sessions.
+
+`Hall` joins one real `Room` and several participants. `Desk` plays the server by hand for one
+participant, so that it can do what no honest server does.
+"""
+
+import hashlib
+from collections import deque
+
+from chat.cipher import SealingKey, sealed_bytes
+from chat.client.events import Entered, Happening, Reconnected, Said, Warned
+from chat.client.participant import Participant
+from chat.errors import Reason
+from chat.kex import RoomSecret
+from chat.limits import (
+    GRACE_SECONDS,
+    MAX_FRAME_BYTES,
+    ORIGIN_BYTES,
+    RESUME_TOKEN_BYTES,
+)
+from chat.messages import (
+    Control,
+    Joined,
+    Left,
+    Rekey,
+    Resume,
+    RoomEvent,
+    Roster,
+    RosterEntry,
+    Speech,
+    Welcome,
+    decode_control,
+)
+from chat.server.log import RelayLog
+from chat.server.room import Delivery, Member, Room
+from chat.wire import Event, FrameReader, Message, RoomHeader, room_header, room_headers
+from tests.support.helpers import WALL_CLOCK, FixedBytes
+
+
+def fingerprint(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def cut(run: bytes) -> list[bytes]:
+    """The frames of a run."""
+    return [run[header.start : header.end] for header in room_headers(run)]
+
+
+# -- a room and its participants, in memory ----------------------------------------------------
+
+
+class Archive(RelayLog):
+    """A log that forgets like any other, and of which the test remembers everything."""
+
+    def __init__(self) -> None:
+        super().__init__(2**30)
+        self.everything = b""
+
+    def append(self, entries: bytes) -> None:
+        super().append(entries)
+        self.everything += entries
+
+
+class Seat:
+    """Somebody's participant, its membership, and its place in its stream."""
+
+    def __init__(self, hall: "Hall", member: Member, title: str) -> None:
+        self.hall = hall
+        self.member = member
+        self.participant = Participant(FixedBytes(f"participant {title}"), member.name)
+        self.connected = True
+        self.following = False
+        self.offset = 0
+        self.taken: list[tuple[int, int]] = []
+        """What it has read of the log so far, but for what comes since `began`."""
+        self.began = 0
+        self.told = 0
+        """How many of the gaps between these parts it was told of, which is when it is back."""
+        self.splices: deque[tuple[int, bytes]] = deque()
+        self.shown: list[Happening] = []
+        self.texts: list[str] = []
+        self.under_way: deque[bytes] = deque()
+
+    def say(self, text: str) -> None:
+        """Type something. It is on its way until it is carried."""
+        self.texts.append(text)
+        self.participant.say(text, time_ms=int(self.hall.now * 1000))
+
+    def carry(self, count: int | None = None) -> None:
+        """Let the server have the next `count` frames that are on their way, or all of them."""
+        self.under_way.extend(cut(self.participant.data_to_send()))
+        count = len(self.under_way) if count is None else min(count, len(self.under_way))
+        run = b"".join(self.under_way.popleft() for _ in range(count))
+        if run:
+            self.hall.deliver(self.hall.room.submit(self.member, run, self.hall.now))
+
+    def read(self, count: int = 1_000_000) -> None:
+        """Read the next `count` frames of the stream, or all of them. Splices come where they
+        belong, and what lies between two of them comes in as few runs as can be."""
+        while count and self.following:
+            if self.splices and self.splices[0][0] == self.offset:
+                control = decode_control(self.splices.popleft()[1])
+                shown = self.participant.receive_control(control, self.hall.now)
+                if any(isinstance(event, Reconnected) for event in shown):
+                    self.told = len(self.taken)
+                self.shown += shown
+                count -= 1
+                continue
+            end = self.splices[0][0] if self.splices else self.hall.log.end
+            data = self.hall.log.read(self.offset, end)
+            if not data:
+                return
+            frame_type, run = next(FrameReader(MAX_FRAME_BYTES).feed(data))
+            frames = cut(run)[:count]
+            self.offset += sum(map(len, frames))
+            count -= len(frames)
+            self.shown += self.participant.receive_frames(frame_type, b"".join(frames))
+
+    def lose(self) -> None:
+        """The connection breaks: what is on its way in either direction does not arrive."""
+        self.connected = self.following = False
+        self.taken.append((self.began, self.offset))
+        self.began = self.offset
+        self.splices.clear()
+        self.under_way.clear()
+        self.participant.disconnect()
+
+    def said(self) -> list[tuple[str, str]]:
+        """Who said what, as this member was shown it."""
+        return [(event.name, event.text) for event in self.shown if isinstance(event, Said)]
+
+    def warnings(self) -> list[str]:
+        return [event.text for event in self.shown if isinstance(event, Warned)]
+
+    def missed(self) -> int:
+        return sum(event.missed for event in self.shown if isinstance(event, Reconnected))
+
+
+class Hall:
+    """A room, its log and the seats in it."""
+
+    def __init__(self) -> None:
+        self.log = Archive()
+        self.room = Room(self.log, FixedBytes("room"), GRACE_SECONDS)
+        self.now = 1_000.0
+        self.seats: dict[int, Seat] = {}
+        self.everybody: list[Seat] = []
+
+    def join(self, name: str) -> Seat:
+        member = self.room.join(name, fingerprint(name), joined_at=WALL_CLOCK + self.now)
+        seat = self.seats[member.id] = Seat(self, member, f"{member.id} {name}")
+        self.everybody.append(seat)
+        return seat
+
+    def enter(self, *names: str) -> list[Seat]:
+        """Let these in, and let everybody hear of it."""
+        seats = [self.join(name) for name in names]
+        self.pass_time(1)
+        self.settle()
+        return seats
+
+    def leave(self, seat: Seat, reason: Reason = Reason.LEFT) -> None:
+        del self.seats[seat.member.id]
+        self.room.leave(seat.member, reason)
+
+    def lose(self, seat: Seat) -> None:
+        """A member's connection breaks, and the server notices."""
+        seat.lose()
+        self.room.suspend(seat.member, self.now)
+
+    def come_back(self, seat: Seat) -> None:
+        """A member connects anew: to where it was, or as a new member."""
+        if seat.connected:
+            seat.lose()
+        seat.connected = True
+        name = seat.member.name
+        first = seat.participant.first_control()
+        resumed = None
+        if isinstance(first, Resume):
+            resumed = self.room.resume(first, fingerprint(name), self.now)
+        if resumed is None:
+            seat.member = self.room.join(name, fingerprint(name), joined_at=WALL_CLOCK + self.now)
+            self.seats[seat.member.id] = seat
+        else:
+            self.deliver(resumed[1])
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        for member in self.room.end_grace(self.now):
+            del self.seats[member.id]
+        self.deliver(self.room.tick(self.now))
+
+    def deliver(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            seat = self.seats[delivery.member.id]
+            if not seat.connected:
+                continue
+            if not seat.following:
+                seat.following = True
+                seat.began = seat.offset = delivery.at
+            seat.splices.extend((delivery.at, control) for control in delivery.controls)
+
+    def trim(self, window_bytes: int) -> None:
+        """Forget all but so much of the log; who is still behind that loses its connection."""
+        self.log.window_bytes = window_bytes
+        while behind := [seat for seat in self.seats.values() if self.is_behind(seat)]:
+            # Which is said in the log, so that others may fall behind.
+            self.lose(behind[0])
+        self.log.trim(self.log.start_after_trim())
+
+    def is_behind(self, seat: Seat) -> bool:
+        return seat.following and seat.offset < self.log.start_after_trim()
+
+    def settle(self) -> None:
+        """Let everybody send and read until nothing is on its way."""
+        for _ in range(5):
+            for seat in self.seats.values():
+                seat.carry()
+                seat.read()
+
+    def said(self, seat: Seat) -> list[tuple[str, str]]:
+        """What this member should have been shown, going by the log: every message of the parts of
+        it that it has read, except those sealed before it had a key; and of the gaps between them
+        its own."""
+        names = {other.member.id: other.member.name for other in self.everybody}
+        texts = {other.member.id: other.texts for other in self.everybody}
+        found: list[RoomHeader] = []
+        last = None
+        for number, (start, end) in enumerate([*seat.taken, (seat.began, seat.offset)]):
+            if last is not None and number <= seat.told:
+                found += (
+                    header
+                    for header in self.headers(last, start)
+                    if header.sender == seat.member.id
+                )
+            found += (
+                header for header in self.headers(start, end) if header.epoch >= seat.member.epoch
+            )
+            last = end
+        return [(names[header.sender], texts[header.sender][header.seq - 1]) for header in found]
+
+    def gaps(self, seat: Seat) -> int:
+        """How many messages of others lie between the parts of the log that this member has
+        read."""
+        places = [place for part in [*seat.taken, (seat.began, seat.offset)] for place in part]
+        return sum(
+            header.sender != seat.member.id
+            for end, start in zip(places[1:-1:2], places[2::2], strict=True)
+            for header in self.headers(end, start)
+        )
+
+    def headers(self, start: int, end: int) -> list[RoomHeader]:
+        """Those of the messages in a part of the log."""
+        return [
+            header
+            for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.everything[start:end])
+            if frame_type == Message.TYPE
+            for header in room_headers(run)
+        ]
+
+
+def epochs_in(hall: Hall) -> list[tuple[int, int, int]]:
+    """Sender, number and epoch of each message in the log."""
+    headers = hall.headers(0, len(hall.log.everything))
+    return [(header.sender, header.seq, header.epoch) for header in headers]
+
+
+# -- the server by hand ------------------------------------------------------------------------
+
+US, THEM, OTHER = 1, 2, 3
+EPOCH = 5
+ROOM = b"room one"
+TOKEN = b"t" * RESUME_TOKEN_BYTES
+SEED = "participant"
+ORIGIN = FixedBytes(SEED)(ORIGIN_BYTES)
+
+
+def entry(number: int, name: str, seq: int = 0, since: int = 0) -> RosterEntry:
+    return RosterEntry(number, seq, name, fingerprint(name), since)
+
+
+MEMBERS = (
+    entry(US, "Ira", since=11),
+    entry(THEM, "Sahnawaz", since=12),
+    entry(OTHER, "Thea", since=13),
+)
+
+
+class Desk:
+    """A server by hand, and the one participant that it welcomed to epoch 5."""
+
+    def __init__(self, welcomed: bool = True) -> None:
+        self.participant = Participant(FixedBytes(SEED), "Ira")
+        self.random_bytes = FixedBytes("desk")
+        self.room = ROOM
+        self.token = TOKEN
+        self.secret = RoomSecret(b"5" * 32)
+        self.epoch = EPOCH
+        self.event_seq = 0
+        self.now = 1_000.0
+        if welcomed:
+            self.control(self.welcome())
+            assert self.control(Roster(MEMBERS)) == [Entered(("Ira", "Sahnawaz", "Thea"))]
+
+    def welcome(
+        self,
+        member: int = US,
+        members: int = len(MEMBERS),
+        offset: int = 4_711,
+        messages: int = 0,
+    ) -> Welcome:
+        return Welcome(
+            self.room,
+            member,
+            self.token,
+            self.epoch,
+            self.secret.secret,
+            offset,
+            messages,
+            self.event_seq,
+            members,
+        )
+
+    def control(self, *controls: Control) -> list[Happening]:
+        shown: list[Happening] = []
+        for control in controls:
+            shown += self.participant.receive_control(decode_control(control.encode()), self.now)
+        return shown
+
+    def hear(self, *frames: bytes) -> list[Happening]:
+        """Let the participant have these frames, each run by itself."""
+        self.participant.hear(self.now)
+        shown: list[Happening] = []
+        for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(b"".join(frames)):
+            shown += self.participant.receive_frames(frame_type, run)
+        return shown
+
+    def seal(self, kind: int, key: SealingKey, sender: int, seq: int, content: bytes) -> bytes:
+        header = room_header(kind, self.epoch, sender, seq, sealed_bytes(len(content)))
+        return header + key.seal(header, content, self.random_bytes)
+
+    def content(self, seq: int, content: bytes, sender: int = THEM) -> bytes:
+        """A message with any content, well sealed."""
+        return self.seal(Message.TYPE, self.secret.message_key(), sender, seq, content)
+
+    def message(
+        self,
+        seq: int,
+        text: str = "Hi",
+        sender: int = THEM,
+        time_ms: int = 7,
+        origin: bytes | None = None,
+        number: int | None = None,
+    ) -> bytes:
+        """A message; in our own name, as our participant sends it."""
+        if origin is None:
+            origin = ORIGIN if sender == US else bytes((sender % 256,)) * ORIGIN_BYTES
+        speech = Speech(time_ms, origin, seq if number is None else number, text)
+        return self.content(seq, speech.encode(), sender)
+
+    def event(self, event: RoomEvent) -> bytes:
+        """The next event; the epoch changes as the event says."""
+        self.event_seq += 1
+        key = self.secret.event_key()
+        data = self.seal(Event.TYPE, key, 0, self.event_seq, event.encode())
+        if isinstance(event, Joined | Left):
+            self.renew(self.secret.step() if isinstance(event, Joined) else RoomSecret(b"r" * 32))
+        return data
+
+    def renew(self, secret: RoomSecret) -> None:
+        """Go on to the next epoch."""
+        self.epoch += 1
+        self.secret = secret
+
+    def rekey(self) -> Rekey:
+        return Rekey(self.epoch, self.secret.secret)
+
+    def restart(self) -> None:
+        """The connection is lost, since the server died; it is there again with a new room."""
+        self.participant.disconnect()
+        self.room = bytes((self.room[0] + 1,)) + self.room[1:]
+        self.token = bytes((self.token[0] + 1,)) + self.token[1:]
+        self.secret = RoomSecret(self.room * 4)
+        self.epoch = 2
+        self.event_seq = 1
+
+    def sent(self) -> list[tuple[int, int, str]]:
+        """Number, epoch and text of what the participant sends, all under the current key."""
+        return [(seq, self.epoch, speech.text) for seq, speech in self.speeches()]
+
+    def speeches(self) -> list[tuple[int, Speech]]:
+        """Number and content of what the participant sends, all under the current key."""
+        found = []
+        for data in cut(self.participant.data_to_send()):
+            frame = Message.from_wire(data)
+            assert (frame.epoch, frame.sender) == (self.epoch, US)
+            content = self.secret.message_key().open(frame.header, frame.sealed)
+            found.append((frame.seq, Speech.decode(content)))
+        return found

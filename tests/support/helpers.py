@@ -1,0 +1,131 @@
+"""What the tests share: fixed keys and randomness, and a session pair in memory.
+
+The keys in `tests/keys` are for tests alone; they protect nothing.
+"""
+
+import hashlib
+import os
+import traceback
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from Cryptodome.PublicKey import RSA
+
+from chat.kex import Offer, PrivateKey
+from chat.messages import Ready, Resume
+from chat.session import ClientSession, ServerSession, SessionEvent
+
+KEYS = Path(__file__).parents[1] / "keys"
+WALL_CLOCK = 1_700_000_000.0
+FIRST = Ready()
+
+
+@cache
+def key(name: str) -> PrivateKey:
+    """One of the fixed key pairs: server, ira, sahnawaz, other."""
+    return PrivateKey.from_rsa(RSA.import_key((KEYS / f"{name}.pem").read_bytes()))
+
+
+class FixedBytes:
+    """A source of "random" bytes that gives the same sequence for the same seed."""
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._calls = 0
+
+    def __call__(self, size: int) -> bytes:
+        self._calls += 1
+        return hashlib.shake_256(f"{self._seed}/{self._calls}".encode()).digest(size)
+
+
+class FakeClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@cache
+def offer() -> Offer:
+    """What the fixed server offers."""
+    return Offer.make(key("server"), WALL_CLOCK, FixedBytes("offer"))
+
+
+class Pair:
+    """A client's and a server's session, joined in memory."""
+
+    def __init__(
+        self, name: str = "Ira", client_key: str = "ira", first: Ready | Resume = FIRST
+    ) -> None:
+        self.now = 0.0
+        self.server = ServerSession(offer(), FixedBytes("server"), self.now)
+        self.client = ClientSession(
+            name, key(client_key), first, FixedBytes("client"), self.now, lambda: WALL_CLOCK
+        )
+
+    def to_client(self) -> list[SessionEvent]:
+        """Carry what the server has to send."""
+        return self.client.receive(self.server.data_to_send(), self.now)
+
+    def to_server(self) -> list[SessionEvent]:
+        """Carry what the client has to send."""
+        return self.server.receive(self.client.data_to_send(), self.now)
+
+    def shake_hands(self) -> "Pair":
+        """Go through the whole handshake."""
+        self.to_client()
+        self.client.trust()
+        self.to_server()
+        self.to_client()
+        self.to_server()
+        return self
+
+
+Result = TypeVar("Result")
+
+
+def feed_all_ways(
+    make: Callable[[], Callable[[bytes], Iterable[Result]]], data: bytes
+) -> list[list[Result]]:
+    """Feed `data` to three fresh receivers: whole, byte by byte, and in pieces of seven bytes.
+    Returns what came out of each."""
+    results = []
+    for size in (len(data) or 1, 1, 7):
+        receive = make()
+        results.append(
+            [
+                result
+                for start in range(0, len(data), size)
+                for result in receive(data[start : start + size])
+            ]
+        )
+    return results
+
+
+def side_by_side(*actions: Callable[[], object]) -> None:
+    """Do these at the same time, in a process each; all must end without an exception."""
+    children = [fork(action) for action in actions]
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [
+        0 for _ in children
+    ]
+
+
+def fork(action: Callable[[], object]) -> int:
+    """Do this in a process of its own, whose id is returned; what it raises is shown."""
+    if child := os.fork():
+        return child
+    try:
+        action()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)

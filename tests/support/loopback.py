@@ -1,0 +1,635 @@
+"""Whole servers and clients on one reactor, joined by the loopback, whose turns the tests take.
+
+`Hall` is a real server with an operator, `Wire` a bare connection, `Peer` a member that can do
+everything wrong, `Seat` a real client with somebody in front of it, and `Cable` what can be cut.
+"""
+
+import contextlib
+import os
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+
+import chat.sockets
+from chat.client.client import Client, Trust
+from chat.client.events import Entered, Happening, Said
+from chat.client.participant import Participant
+from chat.errors import TransportError
+from chat.kex import PublicKey
+from chat.limits import GRACE_SECONDS, RATE
+from chat.messages import Control, Resend, Welcome
+from chat.reactor import Callback, Reactor
+from chat.server.console import Console
+from chat.server.server import Server
+from chat.session import (
+    ClientSession,
+    Controlled,
+    Ended,
+    Established,
+    HelloReceived,
+    Relayed,
+    SessionEvent,
+)
+from chat.sockets import Dialer
+from chat.stdio import LineOutput
+from chat.ui.plain import LineView
+from chat.ui.style import Painter
+from chat.wire import Message
+from tests.support.helpers import FakeClock, key
+
+MOMENT = 0.001
+"""For how long a turn waits for the kernel to carry something over."""
+
+STEP = 0.005
+"""By how much the clock of a `SteppedReactor` goes on with each turn."""
+
+MANY_TURNS = 5000
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket for a host that means one address."""
+    (listener,) = chat.sockets.listen(host, port)
+    return listener
+
+
+def until(reactor: Reactor, condition: Callable[[], object]) -> None:
+    """Take turns until the condition holds."""
+    for _ in range(MANY_TURNS):
+        if condition():
+            return
+        reactor.turn(MOMENT)
+    raise AssertionError("it did not come to that")
+
+
+class NotRunError(Exception):
+    """Somebody would have run the reactor; the test takes its turns instead."""
+
+
+class SteppedReactor(Reactor):
+    """A reactor for tests: its clock goes on a little with each turn. `run` does not begin, or
+    when it `may_run`, begins with the `story`, which takes turns itself, and does not go on for
+    ever."""
+
+    def __init__(self) -> None:
+        self.time = FakeClock()
+        super().__init__(self.time)
+        self.may_run = False
+        self.story: Callback = lambda: None
+        self._turns = 0
+        self._script: list[tuple[Callable[[], object], Callback]] = []
+        self.before_wait(self._follow_script)
+
+    def when(self, condition: Callable[[], object], action: Callback) -> None:
+        """As soon as the condition holds, and everything before this has been done, do this."""
+        self._script.append((condition, action))
+
+    def _follow_script(self) -> None:
+        if self._script and self._script[0][0]():
+            _, action = self._script.pop(0)
+            action()
+
+    def turn(self, timeout: float | None = None) -> None:
+        if self.may_run:
+            self._turns += 1
+            assert self._turns < MANY_TURNS, "it runs for ever"
+        super().turn(MOMENT if timeout is None else timeout)
+        self.time.advance(STEP)
+
+    def run(self) -> None:
+        if not self.may_run:
+            raise NotRunError
+        self._turns = 0
+        self._running = True
+        try:
+            self.story()
+            while self._running:
+                self.turn()
+        finally:
+            self.may_run = False
+
+
+class Screen:
+    """A LineOutput to a file, and what stands there."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._file, path = tempfile.mkstemp()
+        os.unlink(path)
+        self._start = 0
+        self.output = LineOutput(reactor, self._file, "utf-8")
+
+    def lines(self) -> list[str]:
+        """The lines that were shown since `clear`."""
+        data = os.pread(self._file, 1 << 28, self._start)
+        return data.decode().split("\n")[:-1]
+
+    def clear(self) -> None:
+        """Take away what stands there."""
+        self._start = os.fstat(self._file).st_size
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class Wire:
+    """One end of a connection, without a protocol."""
+
+    def __init__(self, reactor: Reactor, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self.reactor = reactor
+        self.socket = connected
+        self.received = bytearray()
+        self.eof = False
+        self._unsent = b""
+        self.listen()
+
+    @classmethod
+    def to(cls, reactor: Reactor, address: tuple[str, int]) -> "Wire":
+        """A connection to this address."""
+        return cls(reactor, dial(address))
+
+    @property
+    def name(self) -> str:
+        """This end's address, as the other end shows it."""
+        host, port = self.socket.getsockname()[:2]
+        return f"{host}:{port}"
+
+    def send(self, data: bytes) -> None:
+        """Send as the other end takes it."""
+        self._unsent += data
+        self._on_writable()
+
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
+
+    def _write(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._unsent:
+                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+        self.reactor.watch_write(self.socket.fileno(), self._on_writable if self._unsent else None)
+
+    def _on_writable(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._write()
+            return
+        self._unsent = b""
+        self.reactor.watch_write(self.socket.fileno(), None)
+
+    def deafen(self) -> None:
+        """Read nothing from now on."""
+        self.reactor.watch_read(self.socket.fileno(), None)
+
+    def listen(self) -> None:
+        """Read again."""
+        self.reactor.watch_read(self.socket.fileno(), self._on_readable)
+
+    def _on_readable(self) -> None:
+        try:
+            data = self.socket.recv(1 << 16)
+        except ConnectionError:
+            data = b""
+        if data:
+            self.take(data)
+        else:
+            self.eof = True
+            self.reactor.watch_read(self.socket.fileno(), None)
+
+    def take(self, data: bytes) -> None:
+        """These bytes arrived."""
+        self.received += data
+
+    def shut_down(self) -> None:
+        """Send no more, but go on reading."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Go away with a RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        return self.socket.fileno() < 0
+
+    def close(self) -> None:
+        if not self.closed:
+            self.reactor.unwatch(self.socket.fileno())
+            self.socket.close()
+
+
+def dial(address: tuple[str, int], source: str = "") -> socket.socket:
+    """A connected socket with a small receive buffer, so that a slow reader is noticed soon."""
+    connected = socket.socket()
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    if source:
+        connected.bind((source, 0))
+    connected.connect(address)
+    return connected
+
+
+class Peer(Wire):
+    """A client without a terminal, whose test can reach into everything. `earlier` is the same
+    member on the connection before this one."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        connected: socket.socket,
+        name: str,
+        key_name: str = "ira",
+        earlier: "Peer | None" = None,
+    ) -> None:
+        self.name_in_room = name
+        self.key_name = key_name
+        self.participant: Participant = (
+            earlier.participant if earlier else Participant(os.urandom, name)
+        )
+        first = self.participant.first_control()
+        self.session = ClientSession(
+            name, key(key_name), first, os.urandom, reactor.clock(), time.time
+        )
+        self.controls: list[Control] = []
+        self.happenings: list[Happening] = earlier.happenings if earlier else []
+        self.ended: Ended | None = None
+        self.ready = True
+        super().__init__(reactor, connected)
+
+    def take(self, data: bytes) -> None:
+        super().take(data)
+        for event in self.session.receive(data, self.reactor.clock()):
+            self._handle(event)
+        self.flush()
+
+    def _handle(self, event: SessionEvent) -> None:
+        now = self.reactor.clock()
+        match event:
+            case HelloReceived():
+                self.session.trust()
+            case Established():
+                if not self.ready:
+                    self.session.data_to_send()
+            case Controlled(control):
+                self.controls.append(control)
+                self.happenings += self.participant.receive_control(control, now)
+            case Relayed(frame_type, run):
+                self.happenings += self.participant.receive_frames(frame_type, run)
+            case Ended():
+                self.ended = event
+
+    def flush(self) -> None:
+        """Send what the session and the participant have to say."""
+        self.send(self.session.data_to_send() + self.participant.data_to_send())
+
+    def say(self, *texts: str) -> None:
+        """Say something, as one should."""
+        for text in texts:
+            self.participant.say(text, int(time.time() * 1000))
+        self.flush()
+
+    def send_control(self, encoded: bytes) -> None:
+        """Seal a control message and send it."""
+        self.session.send(encoded)
+        self.flush()
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the server told us when it let us in on this connection."""
+        (welcome,) = (control for control in self.controls if isinstance(control, Welcome))
+        return welcome
+
+    @property
+    def resends(self) -> list[int]:
+        """From which numbers on the server asked for messages again."""
+        return [control.seq for control in self.controls if isinstance(control, Resend)]
+
+    @property
+    def heard(self) -> list[str]:
+        """What was said, by ourselves too."""
+        return [f"{said.name}: {said.text}" for said in self.happenings if isinstance(said, Said)]
+
+    @property
+    def news(self) -> list[Happening]:
+        """What happened after we were in, but for what was said."""
+        return [
+            happening for happening in self.happenings if not isinstance(happening, Said | Entered)
+        ]
+
+    def frame(
+        self, epoch: int = 0, sender: int = 0, seq: int = 1, sealed: bytes = bytes(96)
+    ) -> bytes:
+        """A message of our own making; by default in our name and under our first key."""
+        return Message(
+            epoch or self.welcome.epoch, sender or self.welcome.member, seq, sealed
+        ).to_wire()
+
+
+class Hall:
+    """A server on the loopback, its console, and everybody who came."""
+
+    def __init__(
+        self,
+        *listeners: socket.socket,
+        grace: float = GRACE_SECONDS,
+        rate: float = RATE,
+    ) -> None:
+        self.reactor = SteppedReactor()
+        self.listener, *others = listeners or (listen("127.0.0.1", 0),)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        host, port = self.listener.getsockname()[:2]
+        self.address: tuple[str, int] = (host, port)
+        self.screen = Screen(self.reactor)
+        self._source, self._hand = os.pipe()
+        self.console = Console(self.reactor, self._source, self.screen.output)
+        listening = [self.listener, *others]
+        self.server = Server(self.reactor, listening, key("server"), self.console, grace, rate)
+        self.console.obey(self.server)
+        self._wires: list[Wire] = []
+        self._seats: list[Seat] = []
+        self._cables: list[Cable] = []
+        self.contains_faults = False
+        """Whether faults of the server are dealt with as in the program; otherwise they are raised,
+        so that no test passes over them."""
+        self.reactor.on_fault = self._on_fault
+        with contextlib.suppress(NotRunError):
+            self.server.run()
+
+    def _on_fault(self, answering: object, fault: Exception) -> float:
+        if not self.contains_faults:
+            raise fault
+        return self.server.on_fault(answering, fault)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Take turns until the condition holds."""
+        until(self.reactor, condition)
+
+    def turns(self, count: int) -> None:
+        """Take some turns."""
+        for _ in range(count):
+            self.reactor.turn()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.reactor.time.advance(seconds)
+        self.turns(2)
+
+    def when(self, condition: Callable[[], object], action: Callback) -> None:
+        """As soon as the condition holds, and everything before this has been done, do this."""
+        self.reactor.when(condition, action)
+
+    def type(self, line: str) -> None:
+        """Type a line at the server's console."""
+        os.write(self._hand, line.encode() + b"\n")
+
+    def shown(self, line: str) -> bool:
+        """Whether the console shows this line."""
+        return line in self.screen.lines()
+
+    def connect(self) -> Wire:
+        """A connection of which nothing is known yet."""
+        wire = Wire.to(self.reactor, self.address)
+        self._wires.append(wire)
+        return wire
+
+    def knock(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
+        """Somebody who begins to join, from an address if that matters."""
+        peer = Peer(self.reactor, dial(self.address, source), name, key_name)
+        self._wires.append(peer)
+        return peer
+
+    def join(self, name: str, key_name: str = "ira") -> Peer:
+        """A member of the room."""
+        peer = self.knock(name, key_name)
+        self.until(lambda: peer.participant.entered or peer.ended)
+        assert peer.ended is None
+        return peer
+
+    def come_back(self, lost: Peer, key_name: str = "") -> Peer:
+        """A member on a new connection, as soon as the server has answered; the old one may still
+        be there."""
+        lost.participant.disconnect()
+        peer = Peer(
+            self.reactor,
+            dial(self.address),
+            lost.name_in_room,
+            key_name or lost.key_name,
+            lost,
+        )
+        self._wires.append(peer)
+        self.until(lambda: peer.participant.current or peer.ended)
+        return peer
+
+    def seat(
+        self,
+        name: str,
+        key_name: str = "ira",
+        *,
+        address: tuple[str, int] | None = None,
+        on_terminal: bool = False,
+        patience: float | None = None,
+    ) -> "Seat":
+        """A client that is not yet connected."""
+        seat = Seat(
+            self.reactor,
+            address or self.address,
+            name,
+            key_name,
+            on_terminal=on_terminal,
+            patience=patience,
+        )
+        self._seats.append(seat)
+        return seat
+
+    def cable(self) -> "Cable":
+        """A way to the server that can be cut."""
+        cable = Cable(self.reactor, self.address)
+        self._cables.append(cable)
+        return cable
+
+    def crash(self) -> None:
+        """The server dies with all it knows."""
+        server = self.server
+        self.reactor.unwatch(self.listener.fileno())
+        self.listener.close()
+        for connection in server._connections:
+            self.reactor.unwatch(connection.transport._socket.fileno())
+            connection.transport._socket.close()
+        server._connections.clear()
+        server._members.clear()
+
+    def restart(self) -> None:
+        """A new server, where the one that died has been."""
+        self.listener = listen(*self.address)
+        self.server = Server(self.reactor, [self.listener], key("server"), self.console)
+        with contextlib.suppress(NotRunError):
+            self.server.run()
+
+    def close(self) -> None:
+        for wire in self._wires:
+            wire.close()
+        for seat in self._seats:
+            seat.close()
+        for cable in self._cables:
+            cable.close()
+        # The server's end of each of them notices.
+        until(self.reactor, lambda: not self.server._connections)
+        self.reactor.close()
+        for listener in self.server._listeners:
+            listener.close()
+        self.screen.close()
+        os.close(self._source)
+        os.close(self._hand)
+
+
+class Cable:
+    """A way to an address, which can be cut, unplugged and frozen."""
+
+    def __init__(self, reactor: Reactor, target: tuple[str, int]) -> None:
+        self._reactor = reactor
+        self.target = target
+        self._listener = listen("127.0.0.1", 0)
+        host, port = self._listener.getsockname()[:2]
+        self.address: tuple[str, int] = (host, port)
+        self._pairs: list[tuple[Relay, Relay]] = []
+        self._watch()
+
+    def _watch(self) -> None:
+        self._reactor.watch_read(self._listener.fileno(), self._on_connection)
+
+    def _on_connection(self) -> None:
+        connected, _ = self._listener.accept()
+        near = Relay(self._reactor, connected)
+        far = Relay(self._reactor, dial(self.target))
+        near.other, far.other = far, near
+        self._pairs.append((near, far))
+
+    @property
+    def carried(self) -> int:
+        """How many bytes came from whoever dialled the last connection."""
+        return len(self._pairs[-1][0].received)
+
+    def cut(self) -> None:
+        """Both ends of every connection see that it is gone."""
+        for near, far in self._pairs:
+            near.close()
+            far.close()
+
+    def freeze(self) -> None:
+        """Nobody sees anything: what is sent is swallowed, and nothing comes any more."""
+        for near, far in self._pairs:
+            near.other = far.other = None
+
+    def unplug(self) -> None:
+        """Cut it; who dials is refused."""
+        self.cut()
+        if self._listener.fileno() >= 0:
+            self._reactor.unwatch(self._listener.fileno())
+            self._listener.close()
+
+    def plug(self) -> None:
+        """Be there again, at the same address."""
+        self._listener = listen(*self.address)
+        self._watch()
+
+    def close(self) -> None:
+        self.unplug()
+
+
+class Relay(Wire):
+    """One end of what a cable carries."""
+
+    other: "Relay | None" = None
+
+    def take(self, data: bytes) -> None:
+        super().take(data)
+        if self.other is not None and not self.other.closed:
+            self.other.send(data)
+
+    def _on_readable(self) -> None:
+        super()._on_readable()
+        if self.eof and self.other is not None:
+            self.other.close()
+            self.close()
+
+
+class NotedDialer(Dialer):
+    """A dialer that notes when it was asked to dial."""
+
+    def __init__(self, reactor: Reactor, host: str, port: int) -> None:
+        super().__init__(reactor, host, port)
+        self.dialled: list[float] = []
+
+    def dial(
+        self,
+        on_connected: Callable[[socket.socket], None],
+        on_failed: Callable[[TransportError], None],
+    ) -> None:
+        self.dialled.append(self._reactor.clock())
+        super().dial(on_connected, on_failed)
+
+
+class Seat:
+    """A real client, somebody who types, and a screen."""
+
+    def __init__(
+        self,
+        reactor: SteppedReactor,
+        address: tuple[str, int],
+        name: str,
+        key_name: str = "ira",
+        *,
+        on_terminal: bool = False,
+        patience: float | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self.screen = Screen(reactor)
+        if on_terminal:
+            self._hand, self._source = os.openpty()
+        else:
+            self._source, self._hand = os.pipe()
+        self.trust: Trust = lambda _key: False
+        self.dialer = NotedDialer(reactor, *address)
+        self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
+        self.client = Client(
+            reactor, self.dialer, name, key(key_name), self._trust, self.view, patience
+        )
+
+    def _trust(self, server_key: PublicKey) -> bool:
+        return self.trust(server_key)
+
+    def begin(self) -> None:
+        """Begin to connect; the test takes the turns."""
+        with contextlib.suppress(NotRunError):
+            self.client.run()
+
+    def run(self, story: Callback = lambda: None) -> None:
+        """Stay until it is over; what is to happen meanwhile is in the story, or in the reactor's
+        script."""
+        self._reactor.may_run = True
+        self._reactor.story = story
+        self.client.run()
+
+    def type(self, *lines: str) -> None:
+        """Type lines."""
+        os.write(self._hand, "".join(f"{line}\n" for line in lines).encode())
+
+    def end_input(self) -> None:
+        """Type nothing more."""
+        if self._hand >= 0:
+            os.close(self._hand)
+            self._hand = -1
+
+    @property
+    def inside(self) -> bool:
+        """Whether the client says that it is in the room."""
+        return any(line.startswith("[+] In the room: ") for line in self.screen.lines())
+
+    def close(self) -> None:
+        self.end_input()
+        self.client._end(None)
+        if self.client._transport is not None:
+            self.client._transport.close()
+        self._reactor.unwatch(self._source)
+        os.close(self._source)
+        self.screen.close()

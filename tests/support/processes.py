@@ -1,0 +1,402 @@
+"""Drives real `python -m chat` processes, through pipes or through a pseudo-terminal.
+
+Nothing here sleeps: what a process shows is waited for, with a deadline that only a failure meets.
+"""
+
+import contextlib
+import fcntl
+import io
+import os
+import re
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Self
+
+import pexpect
+
+from tests.support.helpers import KEYS
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 300.0
+"""For whatever is waited for. It is there to end what hangs, and is no measure of how long a thing
+takes: a machine that is ten times as slow, or as busy, must not meet it."""
+
+CHAT = [sys.executable, "-m", "chat"]
+"""The command; what coverage needs to follow it is in the environment."""
+
+
+def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process: its own home, and little else."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "VIRTUAL_ENV") or name.startswith("COVERAGE_")
+    }
+    return {**kept, "HOME": str(home), "LANG": "C.UTF-8", "TZ": "UTC0", **extra}
+
+
+def place_key(folder: Path, role: str, name: str) -> Path:
+    """Put one of the fixed keys where `--keys folder` finds it, so that none has to be made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{role}_private_key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes((KEYS / f"{name}.pem").read_bytes())
+    return path
+
+
+def await_condition(condition: Callable[[], object]) -> None:
+    """Wait for something that nothing but asking again can tell."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+
+
+def free_port() -> int:
+    """A port on which nobody listens, and which the kernel gives to nobody who connects."""
+    for port in range(20_000 + os.getpid() % 5_000, 30_000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
+
+
+def without_times(text: str) -> str:
+    """What was shown, with "<time>" for every time."""
+    return re.sub(
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} ", "<time> ", text, flags=re.M
+    )
+
+
+class NameServer:
+    """What names mean to the processes that run `chat` as it says here: a file holds it."""
+
+    _MAIN = (
+        "import sys, chat.resolver; chat.resolver._CHILD = sys.argv.pop(1); "
+        "from chat.__main__ import main; sys.exit(main())"
+    )
+    _CHILD = """
+import _signal, marshal, posix, sys
+open({asked!r}, "w").write(str(posix.getpid()))
+hosts = open({hosts!r}).read().split()
+if hosts == ["silence"]:
+    _signal.pause()
+answer = [(2, 1, 6, "", (host, int(sys.argv[2]))) for host in hosts]
+sys.stdout.buffer.write(marshal.dumps(answer))
+"""
+
+    def __init__(self, folder: Path, *hosts: str) -> None:
+        self._hosts = folder / "hosts"
+        self._asked = folder / "asked"
+        child = self._CHILD.format(asked=str(self._asked), hosts=str(self._hosts))
+        self.chat = [sys.executable, "-c", self._MAIN, child]
+        self.answer(*hosts)
+
+    def answer(self, *hosts: str) -> None:
+        """Tell these addresses from now on, or nothing when it is `silence`."""
+        self._hosts.write_text(" ".join(hosts))
+
+    @property
+    def asked_by(self) -> int:
+        """The process that asked last; 0 if none has."""
+        return int(self._asked.read_text() or 0) if self._asked.exists() else 0
+
+
+def zone_file(seconds: int) -> bytes:
+    """A file of the zone database (RFC 8536, version 1): this far ahead of UTC, always."""
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    return b"TZif" + bytes(16) + counts + struct.pack(">lbb", seconds, 0, 0) + b"ZZZ\0"
+
+
+class Result(NamedTuple):
+    """How a process ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def _unread(pipe: IO[bytes]) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+class Piped:
+    """A process with pipes for its standard streams, or with what it is given."""
+
+    def __init__(
+        self,
+        command: list[str],
+        env: Mapping[str, str],
+        stdin: int | IO[bytes] = subprocess.PIPE,
+    ) -> None:
+        self.popen = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=env,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self.popen.stdout is not None
+        assert self.popen.stderr is not None
+        self._shown = {
+            self.popen.stdout.fileno(): bytearray(),
+            self.popen.stderr.fileno(): bytearray(),
+        }
+        self._out, self._err = self._shown.values()
+        self._expected = 0
+        self._selector = selectors.DefaultSelector()
+        for stream in (self.popen.stdout, self.popen.stderr):
+            self._selector.register(stream, selectors.EVENT_READ)
+
+    @property
+    def out(self) -> str:
+        """What was shown so far, as far as it was read."""
+        return self._out.decode()
+
+    def expect(self, *texts: str) -> None:
+        """Wait until these are shown, in this order, behind what was expected before."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        for text in texts:
+            sought = text.encode()
+            while (at := self._out.find(sought, self._expected)) < 0:
+                assert self._selector.get_map(), f"it ended without {text!r}:\n{self}"
+                self._read(deadline)
+            self._expected = at + len(sought)
+
+    def _read(self, deadline: float) -> None:
+        ready = self._selector.select(max(0.0, deadline - time.monotonic()))
+        assert ready, f"nothing more came:\n{self}"
+        for found, _ in ready:
+            data = os.read(found.fd, 1 << 16)
+            if data:
+                self._shown[found.fd] += data
+            else:
+                self._selector.unregister(found.fileobj)
+
+    def type(self, *lines: str) -> None:
+        """Write lines to its standard input."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        self.popen.stdin.flush()
+
+    def end_input(self) -> None:
+        """Close its standard input."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.close()
+
+    def wait(self) -> int:
+        """Wait for its end, reading nothing; its status."""
+        return self.popen.wait(DEADLINE_SECONDS)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.popen.send_signal(number)
+
+    def unread_input(self) -> int:
+        """How many bytes of its standard input it has not read."""
+        assert self.popen.stdin is not None
+        return _unread(self.popen.stdin)
+
+    def unread_output(self) -> int:
+        """How many bytes of its standard output we have not read."""
+        assert self.popen.stdout is not None
+        return _unread(self.popen.stdout)
+
+    def shrink_output(self) -> int:
+        """Read nothing more, and let its standard output hold little; how many bytes that is."""
+        assert self.popen.stdout is not None
+        return fcntl.fcntl(self.popen.stdout, fcntl.F_SETPIPE_SZ, 1)
+
+    def stop_reading(self, number: int = 1) -> None:
+        """Close our end of its standard output, or (2) its standard error."""
+        stream = self.popen.stdout if number == 1 else self.popen.stderr
+        assert stream is not None
+        self._selector.unregister(stream)
+        stream.close()
+
+    def end(self) -> Result:
+        """Wait for its end; how it was."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while self._selector.get_map():
+            self._read(deadline)
+        status = self.popen.wait(max(0.0, deadline - time.monotonic()))
+        return Result(status, self.out, self._err.decode())
+
+    def kill(self) -> None:
+        """End it for certain, and let go of everything."""
+        self.popen.kill()
+        self.popen.wait()
+        self._selector.close()
+        for stream in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def __str__(self) -> str:
+        return f"…{self.out[-1000:]}\n--- standard error\n{self._err.decode(errors='replace')}"
+
+
+def spawn(command: list[str], env: Mapping[str, str]) -> Any:
+    """A process with a pseudo-terminal for its standard streams, as pexpect has it."""
+    return pexpect.spawn(
+        command[0],
+        command[1:],
+        cwd=str(ROOT),
+        env=dict(env),
+        encoding="utf-8",
+        timeout=DEADLINE_SECONDS,
+        dimensions=(24, 200),
+    )
+
+
+class Terminal:
+    """A process at a pseudo-terminal."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str]) -> None:
+        self._seen = io.StringIO()
+        self._child = spawn(command, env)
+        self._child.logfile_read = self._seen
+        # These are pauses otherwise.
+        self._child.delaybeforesend = None
+        self._child.delayafterclose = self._child.delayafterterminate = 0
+        self._child.ptyproc.delayafterclose = self._child.ptyproc.delayafterterminate = 0
+
+    @property
+    def screen(self) -> str:
+        """Everything that was shown, as far as it was read; what was typed, too."""
+        return self._seen.getvalue().replace("\r\n", "\n")
+
+    def expect(self, *texts: str) -> None:
+        """Wait until these are shown, in this order, behind what was expected before."""
+        for text in texts:
+            self._child.expect_exact(text)
+
+    def find(self, pattern: str) -> str:
+        """Wait until something like this is shown; its first group."""
+        self._child.expect(pattern)
+        return str(self._child.match.group(1))
+
+    def type(self, *lines: str) -> None:
+        """Type lines."""
+        for line in lines:
+            self._child.sendline(line)
+
+    def press(self, key: str) -> None:
+        """Press a key together with control."""
+        self._child.sendcontrol(key)
+
+    def end(self) -> int:
+        """Wait for its end; its status, or the negative number of the signal that ended it."""
+        self._child.expect(pexpect.EOF)
+        self._child.wait()
+        status, number = self._child.exitstatus, self._child.signalstatus
+        return int(status) if status is not None else -int(number)
+
+    def kill(self) -> None:
+        """End it for certain; a shell first gets the chance to end its jobs."""
+        if self._child.isalive():
+            self._child.kill(signal.SIGHUP)
+            with contextlib.suppress(pexpect.TIMEOUT):
+                self._child.expect(pexpect.EOF)
+        if self._child.isalive():
+            self._child.kill(signal.SIGKILL)
+            self._child.wait()
+        self._child.close()
+
+
+class Stage:
+    """The processes of one test and the folder they live in; all end when the test does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir()
+        self._kill: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for kill in reversed(self._kill):
+            kill()
+
+    def keys(self, role: str, name: str) -> list[str]:
+        """The option for a folder that has one of the fixed keys for this role."""
+        folder = self.folder / f"{role} {name}"
+        if not folder.exists():
+            place_key(folder, role, name)
+        return ["--keys", str(folder)]
+
+    def start(
+        self,
+        *arguments: str,
+        stdin: int | IO[bytes] = subprocess.PIPE,
+        redirect: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> Piped:
+        """Start `chat` with these arguments; `redirect` is what a shell understands."""
+        return self.run([*CHAT, *arguments], stdin=stdin, redirect=redirect, env=env)
+
+    def run(
+        self,
+        command: list[str],
+        *,
+        stdin: int | IO[bytes] = subprocess.PIPE,
+        redirect: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> Piped:
+        """Start any command."""
+        if redirect:
+            command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *command]
+        process = Piped(command, environment(self.home, env or {}), stdin)
+        self._kill.append(process.kill)
+        return process
+
+    def terminal(self, command: list[str], env: Mapping[str, str] | None = None) -> Terminal:
+        """Start any command at a pseudo-terminal, which is a dumb one unless `env` has it
+        otherwise."""
+        process = Terminal(command, environment(self.home, {"TERM": "dumb", **(env or {})}))
+        self._kill.append(process.kill)
+        return process
+
+    def server(
+        self,
+        *arguments: str,
+        stdin: int | IO[bytes] = subprocess.PIPE,
+        redirect: str = "",
+    ) -> tuple[Piped, int]:
+        """A server on a free port that is ready, and the port."""
+        keys = self.keys("server", "server")
+        command = ["server", "--port", "0", *keys, *arguments]
+        server = self.start(*command, stdin=stdin, redirect=redirect)
+        server.expect("[+] Running on port: ", "[+] Fingerprint: ", "\n")
+        found = re.search("port: ([0-9]+)", server.out)
+        assert found is not None
+        return server, int(found[1])
+
+    def client(
+        self,
+        port: int,
+        name: str,
+        *arguments: str,
+        key: str = "ira",
+        stdin: int | IO[bytes] = subprocess.PIPE,
+        redirect: str = "",
+    ) -> Piped:
+        """A client of the server on this port."""
+        keys = self.keys("client", key)
+        command = ["client", "127.0.0.1", str(port), name, *keys, *arguments]
+        return self.start(*command, stdin=stdin, redirect=redirect)
+
+    def member(self, port: int, name: str, *arguments: str, key: str = "ira") -> Piped:
+        """A client that is in the room."""
+        client = self.client(port, name, *arguments, key=key)
+        client.expect("[+] In the room: ", "\n")
+        return client

@@ -1,0 +1,92 @@
+"""A TCP proxy that does to connections what cables do: `python -m tests.support.proxy PORT`.
+
+It prints its own port, and obeys lines on standard input, each of which it answers with itself:
+`cut` resets every connection, `freeze` passes nothing on until `thaw`, `throttle N` passes on at
+most N bytes at a time.
+"""
+
+import contextlib
+import os
+import selectors
+import socket
+import struct
+import sys
+
+CHUNK_BYTES = 1 << 16
+
+
+class Proxy:
+    """Passes bytes on between its port and another, for as long as its input lasts."""
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._chunk = CHUNK_BYTES
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(sys.stdin, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        print(self._listener.getsockname()[1], flush=True)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif key.fileobj is sys.stdin:
+                    command = os.read(0, 1024).decode().split()
+                    if not command:
+                        return
+                    self._obey(*command)
+                elif key.fileobj in self._peers:
+                    assert isinstance(key.fileobj, socket.socket)
+                    self._pass_on(key.fileobj)
+
+    def _accept(self) -> None:
+        client = self._listener.accept()[0]
+        try:
+            server = socket.create_connection(self._target)
+        except OSError:
+            client.close()
+            return
+        for end, other in ((client, server), (server, client)):
+            self._peers[end] = other
+            self._selector.register(end, selectors.EVENT_READ)
+
+    def _pass_on(self, source: socket.socket) -> None:
+        try:
+            data = source.recv(self._chunk)
+            self._peers[source].sendall(data)
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(source, self._peers[source])
+
+    def _drop(self, *ends: socket.socket) -> None:
+        for end in ends:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(end)
+            self._peers.pop(end, None)
+            end.close()
+
+    def _obey(self, word: str, number: str = "") -> None:
+        match word:
+            case "cut":
+                for end in self._peers:
+                    # Closing now sends a reset, and throws away what is under way.
+                    linger = struct.pack("ii", 1, 0)
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self._drop(*list(self._peers))
+            case "freeze":
+                for end in self._peers:
+                    self._selector.unregister(end)
+            case "thaw":
+                for end in self._peers:
+                    self._selector.register(end, selectors.EVENT_READ)
+            case "throttle":
+                self._chunk = int(number)
+        print(word, flush=True)
+
+
+if __name__ == "__main__":
+    Proxy(int(sys.argv[1])).run()

@@ -1,0 +1,288 @@
+"""What a simulation writes down: every log as its server made it, and each client's own story.
+
+The real classes do the work; these only listen. The laws over all this are in `laws`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chat.cipher import RandomBytes
+from chat.client.client import Client
+from chat.client.events import Happening
+from chat.client.participant import Participant
+from chat.errors import Reason
+from chat.kex import RoomSecret
+from chat.limits import SILENCE_SECONDS
+from chat.messages import (
+    Control,
+    Joined,
+    Left,
+    Rekey,
+    Resume,
+    Resumed,
+    RoomEvent,
+    Speech,
+    Welcome,
+)
+from chat.server.log import RelayLog
+from chat.server.room import Delivery, Member, Room
+from chat.wire import Message, room_headers
+
+Clock = Callable[[], float]
+
+
+# -- at the server -----------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Entry:
+    """One entry of a log: an event, or a message, which is opened with the room's own key."""
+
+    start: int
+    end: int
+    at: float
+    epoch: int
+    event: RoomEvent | None
+    sender: int = 0
+    seq: int = 0
+    frame: bytes = b""
+
+
+@dataclass(slots=True)
+class Membership:
+    """One stay of one member in one room, from its JOINED to its LEFT."""
+
+    id: int
+    name: str
+    fingerprint: bytes
+    joined_at: float
+    joined: int
+    first_epoch: int
+    left: int | None = None
+    left_at: float = float("inf")
+    last_epoch: int = 2**32
+    reason: Reason | None = None
+
+
+class Life:
+    """One life of a server: its room."""
+
+    def __init__(self, room: bytes, number: int) -> None:
+        self.room = room
+        self.number = number
+        self.entries: list[Entry] = []
+        self.boundaries: list[int] = [0]
+        """Where something was appended. What is between two of them is forgotten together."""
+        self.secrets: dict[int, bytes] = {}
+        self.memberships: dict[int, Membership] = {}
+        self.died_at = float("inf")
+        self.terminated = False
+        self.faults: list[str] = []
+        self._speeches: dict[int, Speech] = {}
+
+    def speech(self, entry: Entry) -> Speech:
+        """What a message says."""
+        if entry.start not in self._speeches:
+            frame = Message.from_wire(entry.frame)
+            key = RoomSecret(self.secrets[entry.epoch]).message_key()
+            self._speeches[entry.start] = Speech.decode(key.open(frame.header, frame.sealed))
+        return self._speeches[entry.start]
+
+    def start_of_window(self, window_bytes: int) -> int:
+        """From where on the log must still be there."""
+        oldest = self.boundaries[-1] - window_bytes
+        return self.boundaries[bisect_left(self.boundaries, oldest)]
+
+    def renewed_at(self, epoch: int) -> float:
+        """When the first secret was made that does not follow from that of this epoch."""
+        return next(
+            (
+                entry.at
+                for entry in self.entries
+                if isinstance(entry.event, Left) and entry.epoch >= epoch
+            ),
+            float("inf"),
+        )
+
+    def messages(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.event is None]
+
+    def messages_between(self, start: int, end: int) -> list[Entry]:
+        """Those that lie between two offsets."""
+        return [entry for entry in self.messages() if start <= entry.start < end]
+
+
+class RecordedRoom(Room):
+    """The server's half, writing down its log."""
+
+    def __init__(
+        self,
+        life_of: Callable[[bytes], Life],
+        clock: Clock,
+        log: RelayLog,
+        random_bytes: RandomBytes,
+        grace_seconds: float,
+    ) -> None:
+        super().__init__(log, random_bytes, grace_seconds)
+        self.life = life_of(self.id)
+        self._clock = clock
+        self.life.secrets[self.epoch] = self._secret.secret
+
+    def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
+        super()._begin_epoch(secret, now)
+        self.life.secrets[self.epoch] = secret.secret
+
+    def resume(
+        self, request: Resume, fingerprint: bytes, now: float
+    ) -> tuple[Member, list[Delivery]] | None:
+        start = self.life.start_of_window(self._log.window_bytes)
+        still_there = start <= request.offset <= self._log.end
+        renewed_at = self.life.renewed_at(request.epoch)
+        # No secret need be kept for longer: a server that was awake has put out who was silent so
+        # long.
+        still_there &= now - renewed_at <= self._grace_seconds + SILENCE_SECONDS
+        resumed = super().resume(request, fingerprint, now)
+        if resumed is not None and still_there:
+            first = next(delivery for delivery in resumed[1] if delivery.member is resumed[0])
+            if first.controls[0][0] != Resumed.TYPE:
+                self.life.faults.append(f"{resumed[0].name} lost its place without need")
+        return resumed
+
+    def _append(self, event: RoomEvent) -> None:
+        start, now, life = self._log.end, self._clock(), self.life
+        super()._append(event)
+        life.entries.append(Entry(start, self._log.end, now, self.epoch, event))
+        life.boundaries.append(self._log.end)
+        if isinstance(event, Joined):
+            for entry in event.entries:
+                life.memberships[entry.id] = Membership(
+                    entry.id, entry.name, entry.fingerprint, now, self._log.end, self.epoch + 1
+                )
+        if isinstance(event, Left):
+            for member, reason in event.departures:
+                membership = life.memberships[member]
+                membership.left, membership.left_at = self._log.end, now
+                membership.last_epoch, membership.reason = self.epoch, reason
+
+    def _append_run(self, run: bytes) -> None:
+        base, now = self._log.end, self._clock()
+        super()._append_run(run)
+        self.life.boundaries.append(self._log.end)
+        for header in room_headers(run):
+            frame = run[header.start : header.end]
+            start, end = base + header.start, base + header.end
+            self.life.entries.append(
+                Entry(start, end, now, header.epoch, None, header.sender, header.seq, frame)
+            )
+
+
+# -- at a client -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """A welcome arrived, when this was known: where the client was, whom it knew, and of which
+    epochs it had the keys."""
+
+    at: float
+    welcome: Welcome
+    room_before: bytes
+    offset_before: int
+    known: frozenset[bytes]
+    epochs: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """The connection went on where it was."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message was sealed and is on its way."""
+
+    at: float
+    room: bytes
+    member: int
+    epoch: int
+    seq: int
+    speech: Speech
+
+
+@dataclass(slots=True)
+class Story:
+    """What a client was told, what it told its user, and what it sent."""
+
+    origin: bytes
+    stream: list[Welcomed | Continued | Happening] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    given: set[bytes] = field(default_factory=set)
+
+
+class RecordedParticipant(Participant):
+    """The client's half, writing down what comes and goes."""
+
+    def __init__(self, clock: Clock, random_bytes: RandomBytes, name: str) -> None:
+        super().__init__(random_bytes, name)
+        self._clock = clock
+        self.story = Story(self._outbox._origin)
+
+    def receive_control(self, control: Control, now: float) -> list[Happening]:
+        story = self.story
+        if isinstance(control, Welcome):
+            known = frozenset(self._peers.fingerprints())
+            epochs = frozenset(self._epochs._known)
+            story.stream.append(Welcomed(now, control, self._room, self._offset, known, epochs))
+        if isinstance(control, Resumed):
+            story.stream.append(Continued(now))
+        if isinstance(control, Welcome | Rekey):
+            story.given.add(control.secret)
+        return super().receive_control(control, now)
+
+    def _seal(self, seq: int, speech: Speech) -> bytes:
+        sent = Sent(self._clock(), self._room, self._id, self._epochs.current, seq, speech)
+        self.story.sent.append(sent)
+        return super()._seal(seq, speech)
+
+    # -- where it stands
+
+    @property
+    def offset(self) -> int:
+        return self._offset
+
+    @property
+    def room(self) -> bytes:
+        return self._room
+
+    @property
+    def taken(self) -> int:
+        """How many lines were taken from the person so far."""
+        return self._outbox._number
+
+
+class RecordedClient(Client):
+    """A client that writes down what it shows."""
+
+    @property
+    def recorded(self) -> RecordedParticipant:
+        assert isinstance(self._participant, RecordedParticipant)
+        return self._participant
+
+    @property
+    def story(self) -> Story:
+        return self.recorded.story
+
+    @property
+    def lingers(self) -> bool:
+        """Whether something could be sent, and waits for nothing."""
+        if self._transport is None or self._transport.finishing or self._session is None:
+            return False
+        can_leave = self._transport.cursor.idle and self.recorded.has_data_to_send
+        return can_leave or bool(self._session._out)
+
+    def _show_all(self, happenings: list[Happening]) -> None:
+        self.story.stream += happenings
+        super()._show_all(happenings)

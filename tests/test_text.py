@@ -1,0 +1,409 @@
+"""Names and text: what a name may be, when two are the same, what printable() leaves of a text."""
+
+import contextlib
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chat.errors import UsageError
+from chat.limits import MAX_MARKS, MAX_NAME_CHARS
+from chat.text import (
+    action_of,
+    as_action,
+    cap_marks,
+    caseless,
+    in_line,
+    name_key,
+    normalize_name,
+    printable,
+)
+from tests.support.growth import TEXTS, Grown, growth
+
+thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
+
+C0 = [chr(code) for code in range(0x20) if chr(code) not in "\t\n"]
+DEL_AND_C1 = [chr(code) for code in range(0x7F, 0xA0)]
+BIDI = [*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
+INVISIBLE = [*"\u00ad\u180e\u200b\u2060\u2061\u206a\ufeff\ufff9\U000e0001\U000e0041"]
+SEPARATORS = [*"\u2028\u2029"]
+SURROGATES = ["\ud800", "\udcff", "\udfff"]
+HARMFUL = [*C0, *DEL_AND_C1, *BIDI, *INVISIBLE, *SEPARATORS, *SURROGATES]
+
+ZWNJ, ZWJ = "\u200c\u200d"
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+def code_of(char: str) -> str:
+    return f"U+{ord(char):04X}"
+
+
+# -- what a name may be ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Ira",
+        "I",
+        "sahnawaz",
+        "Zoë",
+        "Владимир",
+        "李小龍",
+        "علي",
+        "नेहा",
+        "\U0001f600",
+        # Joiners where they change what is seen.
+        f"علی{ZWNJ}رضا",
+        f"نمایش{ZWNJ}نامه",
+        f"क्{ZWJ}ष",
+        f"क़्{ZWNJ}ष",
+        f"ශ්{ZWJ}රී",
+        f"അവന്{ZWJ}",
+        FAMILY,
+        "\U0001f468\U0001f3fd\u200d\U0001f4bb Ira",
+        "\u2764\ufe0f\u200d\U0001f525",
+        "\U0001f642\u200d\u2194\ufe0f",
+        "\U0001f3f4\u200d\u2620\ufe0f",
+        "e" + "\u0316" * MAX_MARKS,
+        "J. R. O'Hara-Smith_2",
+        "'; DROP TABLE members",
+        "$(reboot)",
+        "Ira*",
+        "I * ra",
+        "I" * MAX_NAME_CHARS,
+        "\U0001f600" * MAX_NAME_CHARS,
+    ],
+)
+def test_name_that_can_be_read_is_taken_as_it_is(name: str) -> None:
+    assert normalize_name(name) == name
+
+
+def test_name_is_brought_into_composed_form() -> None:
+    assert normalize_name("Zoe\u0308") == "Zoë"
+
+
+def test_length_counts_after_normalisation() -> None:
+    decomposed = "e\u0308" * MAX_NAME_CHARS
+    assert len(decomposed) == 2 * MAX_NAME_CHARS
+    assert normalize_name(decomposed) == "ë" * MAX_NAME_CHARS
+
+
+def test_name_that_grows_beyond_the_limit_when_normalised_is_refused() -> None:
+    # U+0958 is excluded from composition: one character becomes two.
+    name = "\u0958" * MAX_NAME_CHARS
+    with pytest.raises(UsageError, match="at most 32"):
+        normalize_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("", "at least one"),
+        ("I" * (MAX_NAME_CHARS + 1), "at most 32"),
+        ("I" * 100_000, "at most 32"),
+        ("I" + "\u0301\u0316" * 1_000, "at most 32"),
+        ("e" + "\u0316" * (MAX_MARKS + 1), "printable"),
+        (" Ira", "can be seen"),
+        ("Ira ", "can be seen"),
+        (" ", "can be seen"),
+        ("\u0301Ira", "can be seen"),
+        ("\u20dd", "can be seen"),
+        ("\u093eIra", "can be seen"),
+        ("Ira: hello", "no colon"),
+        (":", "no colon"),
+        ("*", "asterisk"),
+        ("* Ira", "asterisk"),
+        ("*Ira", "asterisk"),
+        ("**", "asterisk"),
+        ("[+] The server", "bracket"),
+        ("\uff3b!] Ira", "bracket"),
+        ("I\tra", "printable"),
+        ("I\nra", "printable"),
+        ("Ira\n", "printable"),
+        ("I\u00a0ra", "printable"),
+        ("I\u3000ra", "printable"),
+        ("Ira\u200d", "printable"),
+        ("I\u200cra", "printable"),
+        ("I\u200dra", "printable"),
+        ("\u200dIra", "printable"),
+        (f"علی{ZWNJ}", "printable"),
+        (f"{ZWNJ}علی", "printable"),
+        (f"علی{ZWNJ}{ZWNJ}رضا", "printable"),
+        (f"علی{ZWJ}رضا", "printable"),
+        (f"علی{ZWNJ}Ira", "printable"),
+        (f"Владимир{ZWNJ}ович", "printable"),
+        (f"क{ZWJ}ष", "printable"),
+        (f"क्{ZWJ}{ZWJ}ष", "printable"),
+        (f"क्{ZWJ}ा", "printable"),
+        ("\U0001f468\u200dIra", "printable"),
+        ("Ira\u200d\U0001f468", "printable"),
+        ("\U0001f468\u200c\U0001f469", "printable"),
+        ("\ue000", "printable"),
+        ("\u0378", "printable"),
+        ("\uffff", "printable"),
+    ],
+)
+def test_name_that_could_mislead_is_refused(name: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        normalize_name(name)
+
+
+@pytest.mark.parametrize("char", HARMFUL, ids=code_of)
+def test_harmful_character_has_no_place_in_a_name(char: str) -> None:
+    with pytest.raises(UsageError, match="printable"):
+        normalize_name(f"I{char}ra")
+
+
+@pytest.mark.parametrize("char", "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", ids=code_of)
+def test_character_that_nobody_sees_has_no_place_in_a_name(char: str) -> None:
+    for name in (char, f"Ira{char}", f"{char}Ira", f"I{char}ra"):
+        with pytest.raises(UsageError):
+            normalize_name(name)
+
+
+@pytest.mark.parametrize("char", "\u034f\u180b\ufe00\ufe0f\U000e0100\U000e01ef", ids=code_of)
+def test_name_with_an_invisible_mark_is_refused_or_the_same_name(char: str) -> None:
+    try:
+        other = normalize_name(f"Ira{char}")
+    except UsageError:
+        return
+    assert name_key(other) == name_key("Ira")
+
+
+@thoroughly
+@given(st.text(max_size=MAX_NAME_CHARS + 2))
+@example("e\u0308")
+@example("\u0344")
+def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
+    try:
+        name = normalize_name(text)
+    except UsageError:
+        return
+    assert 1 <= len(name) <= MAX_NAME_CHARS
+    assert normalize_name(name) == name
+    assert unicodedata.is_normalized("NFC", name)
+    assert printable(name) == name
+    assert ":" not in name
+    assert name[0] != "*"
+    assert name == name.strip()
+
+
+# -- when two names are the same ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ira", "IRA"),
+        ("Zoë", "ZOE\u0308"),
+        ("Strauß", "STRAUSS"),
+        ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
+        ("\uff29\uff52\uff41", "Ira"),
+        ("\ufb01n", "FIN"),
+        ("\u2167", "viii"),
+        ("\U0001d408ra", "ira"),
+        ("\u212b", "å"),
+        ("\u0345\u0391", "\u0345\u03b1"),
+        (f"علی{ZWNJ}رضا", "علیرضا"),
+        (f"क्{ZWJ}ष", "क्ष"),
+        (FAMILY, FAMILY.replace("\u200d", "")),
+        ("\u2764\ufe0f", "\u2764"),
+    ],
+)
+def test_names_that_differ_in_case_width_or_form_are_the_same(one: str, other: str) -> None:
+    assert name_key(one) == name_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Ira", "Ira2"), ("Ira", "Irá"), ("a", "b"), ("ab", "a b"), ("\u0131", "l")]
+)
+def test_names_that_differ_in_letters_are_different(one: str, other: str) -> None:
+    assert name_key(one) != name_key(other)
+
+
+@thoroughly
+@given(st.text(max_size=MAX_NAME_CHARS))
+@example("\u0345\u0301")
+@example("\u1fb3\u0301")
+@example("\u1e9e")
+@example("\u03f4")
+def test_key_of_a_name_does_not_depend_on_its_form(name: str) -> None:
+    forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    assert {name_key(form) for form in forms} == {name_key(name)}
+    assert name_key(name_key(name)) == name_key(name)
+
+
+# -- what is done ------------------------------------------------------------------------------
+
+
+def test_action_has_the_form_that_other_programs_know() -> None:
+    assert as_action("waves") == "\x01ACTION waves\x01"
+
+
+@thoroughly
+@given(st.text(st.characters(codec=None)))
+@example("")
+@example(" ")
+@example("ends with the mark\x01")
+@example("\x01ACTION waves\x01")
+def test_what_was_made_an_action_is_the_same_action(text: str) -> None:
+    assert action_of(as_action(text)) == text
+
+
+def test_action_without_the_closing_mark_is_one_nevertheless() -> None:
+    assert action_of("\x01ACTION waves") == "waves"
+    assert action_of("\x01ACTION ") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "waves",
+        "\x01",
+        "\x01\x01",
+        "\x01ACTION",
+        "\x01ACTION\x01",
+        "\x01ACTIONS speak\x01",
+        "\x01action waves\x01",
+        "\x01VERSION\x01",
+        "ACTION waves\x01",
+        " \x01ACTION waves\x01",
+        "/me waves",
+    ],
+)
+def test_anything_else_is_said_and_not_done(text: str) -> None:
+    assert action_of(text) is None
+
+
+def test_action_is_harmless_only_when_it_is_made_so() -> None:
+    done = action_of(as_action("\x1b[2Jwaves\x01"))
+    assert done is not None
+    assert printable(done) == "\\x1b[2Jwaves\\x01"
+
+
+# -- what is shown -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("char", HARMFUL, ids=code_of)
+def test_harmful_character_is_shown_as_an_escape(char: str) -> None:
+    shown = printable(f"a{char}b")
+    assert shown.isprintable()
+    assert shown.isascii()
+    assert (shown[:2], shown[-1]) == ("a\\", "b")
+    assert char not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J\\x1b]0;owned\\x07"),
+        ("\x9b31mred", "\\x9b31mred"),
+        ("over\rwrite", "over\\rwrite"),
+        ("back\b\bspace", "back\\x08\\x08space"),
+        ("one\u2028two", "one\\u2028two"),
+        ("one\x85two\x0bthree\x0cfour", "one\\x85two\\x0bthree\\x0cfour"),
+        ("user\u202egnp.exe", "user\\u202egnp.exe"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\udc9b", "\\udc9b"),
+        ("nul\0", "nul\\x00"),
+    ],
+)
+def test_escape_names_the_character(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Hi",
+        "tab\tand\nline feed",
+        f"family {FAMILY} of three",
+        "می\u200cروند",
+        f"क्{ZWJ}ष",
+        "\u2764\ufe0f",
+        "no\u00a0break, wide\u3000space",
+        "private \ue0b0 use",
+        "not \U0001fbff\U000323b0 assigned yet",
+        "back\\slash and \\x1b[2J as typed",
+        "علي writes עברית",
+    ],
+)
+def test_harmless_text_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+@thoroughly
+@given(st.text(st.characters(codec=None)))
+@example("\ud83d\ude00")
+@example("a\x1b\n\u2066b\u200d")
+def test_printable_text_is_harmless_and_stays_what_it_is(text: str) -> None:
+    shown = printable(text)
+    assert set(shown).isdisjoint(HARMFUL)
+    assert shown.encode().decode() == shown
+    assert printable(shown) == shown
+    assert shown.count("\n") == text.count("\n")
+
+
+@thoroughly
+@given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
+def test_text_is_made_printable_character_by_character(one: str, other: str) -> None:
+    assert printable(f"{one}.{other}") == f"{printable(one)}.{printable(other)}"
+
+
+# -- marks in a row ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("e" + "\u0301" * MAX_MARKS, "e" + "\u0301" * MAX_MARKS),
+        ("e" + "\u0301" * MAX_MARKS + "\u0316x", "e" + "\u0301" * MAX_MARKS + "\\u0316x"),
+        ("\u0301" * (MAX_MARKS + 2), "\u0301" * MAX_MARKS + "\\u0301" * 2),
+        ("a\u200d" * 99, "a\u200d" * 99),
+        ("a" + "\u200d\ufe0f\u034f" * 11, "a" + "\u200d\ufe0f\u034f" * 10 + r"\u200d\ufe0f\u034f"),
+        ("\U0001d165" * 31, "\U0001d165" * 30 + r"\U0001d165"),
+    ],
+)
+def test_marks_beyond_the_thirtieth_are_shown_as_escapes(text: str, shown: str) -> None:
+    assert printable(text) == cap_marks(text, escape=True) == shown
+    assert shown.startswith(cap_marks(text, escape=False).removesuffix("x"))
+
+
+@thoroughly
+@given(st.text(st.sampled_from("e\u0301\u0316\u034f\u200d\ufe0f\n")), st.integers(1, 40))
+def test_no_text_that_is_normalised_has_more_marks_in_a_row(text: str, times: int) -> None:
+    """All that a normal form has to sort (Unicode, 3.11)."""
+    text *= times
+    for safe in (printable(text), cap_marks(text, escape=False), caseless(text), name_key(text)):
+        run = 0
+        for char in safe:
+            run = run + 1 if unicodedata.combining(char) else 0
+            assert run <= MAX_MARKS
+
+
+def test_all_that_a_normal_form_sorts_are_marks() -> None:
+    sorted_ones = [chr(code) for code in range(0x110000) if unicodedata.combining(chr(code))]
+    assert {unicodedata.category(char)[0] for char in sorted_ones} == {"M"}
+
+
+# -- whatever the text is, the work grows with its length and no faster --------------------------
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(TEXTS)
+@example(Grown(("a", "\u0301\u0316"), in_runs=True))
+@example(Grown(("\u0301\u0316\u034f",), in_runs=False))
+def test_what_is_done_with_text_takes_time_with_its_length(grown: Grown) -> None:
+    def work(text: str) -> None:
+        in_line(text)
+        caseless(text)
+        name_key(text)
+        action_of(as_action(text))
+        with contextlib.suppress(UsageError):
+            normalize_name(text)
+
+    assert growth(work, grown, 4000) < 2.5

@@ -1,0 +1,365 @@
+"""What a person types: said, or obeyed, or answered; and what a word is completed to."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from chat.client.events import Said
+from chat.errors import UsageError
+from chat.kex import fingerprint_of
+from chat.ui import transcript
+from chat.ui.commands import Commands
+from tests.support.conversation import LONGEST, PEOPLE, NotedConversation
+
+IRA, SAHNAWAZ, THEA = (fingerprint_of(one.fingerprint) for one in PEOPLE)
+
+
+class Person:
+    """Types, and notes what is shown."""
+
+    def __init__(self) -> None:
+        self.conversation = NotedConversation()
+        self.shown: list[str] = []
+        self.cleared = 0
+        self.folded: dict[str, str] = {}
+        self.commands = Commands(self.conversation, self.shown.extend, self._clear, self._unfold)
+
+    def _clear(self) -> None:
+        self.cleared += 1
+
+    def _unfold(self, number: str) -> bool:
+        self.shown += [self.folded[number]] if number in self.folded else []
+        return number in self.folded
+
+    def type(self, *lines: str) -> None:
+        for line in lines:
+            self.commands.take(line)
+
+    def hear(self, *speakers: str) -> list[bool]:
+        """Whether what each of these says is to be ignored."""
+        return [self.commands.ignores(Said(name, 0, "Hi", own=name == "Ira")) for name in speakers]
+
+    def complete(self, line: str) -> list[str]:
+        return self.commands.completions(line, line.rfind(" ") + 1)
+
+
+@pytest.fixture
+def person() -> Person:
+    return Person()
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC0")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+# -- what is said, and what ends it
+
+
+@pytest.mark.parametrize(
+    ("line", "noted"),
+    [
+        ("Hi", ["say Hi"]),
+        ("  indented ", ["say   indented "]),
+        ("one\n/two", ["say one\n/two"]),
+        ("//help", ["say /help"]),
+        ("//", ["say /"]),
+        ("///", ["say //"]),
+        ("see /etc/hosts", ["say see /etc/hosts"]),
+        ("/etc/hosts and more", ["say /etc/hosts and more"]),
+        ("/etc/", ["say /etc/"]),
+        ("/quit/now", ["say /quit/now"]),
+        ("/etc/hosts\nand more", ["say /etc/hosts\nand more"]),
+        ("//etc/hosts", ["say /etc/hosts"]),
+        ("/* why */", ["say /* why */"]),
+        ("/*", ["say /*"]),
+        ("exit", ["say exit"]),
+        ("EXIT ", ["say EXIT "]),
+        ("", []),
+        (" \t\n", []),
+        ("EXIT", ["leave"]),
+        ("/exit", ["leave"]),
+        ("/quit", ["leave"]),
+        ("/QUIT now", ["leave"]),
+        ("/me waves", ["say \x01ACTION waves\x01"]),
+        ("/me   waves  to all ", ["say \x01ACTION waves  to all\x01"]),
+    ],
+)
+def test_line_is_said_or_obeyed(person: Person, line: str, noted: list[str]) -> None:
+    person.type(line)
+    assert person.conversation.noted == noted
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("Hi", "Hi"),
+        ("// code", "/// code"),
+        ("//", "///"),
+        ("/usr/bin/env x", "/usr/bin/env x"),
+        ("/* x */", "/* x */"),
+        ("/exit", "//exit"),
+        ("/me waves", "//me waves"),
+        ("/ x", "// x"),
+        (" /exit", " /exit"),
+        ("EXIT", ""),
+    ],
+)
+def test_what_was_pasted_is_said_as_it_is_and_called_back_as_if_it_had_been_typed(
+    person: Person, text: str, typed: str
+) -> None:
+    person.commands.take(text, pasted=True)
+    assert person.conversation.noted == [f"say {text}"]
+    assert person.commands.typed(text) == typed
+    if typed:
+        person.type(typed)
+        assert person.conversation.noted == [f"say {text}"] * 2
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_blank_paste_is_not_said(person: Person, text: str) -> None:
+    person.commands.take(text, pasted=True)
+    assert person.conversation.noted == []
+
+
+@pytest.mark.parametrize("line", ["x" * (LONGEST + 1), "/me " + "x" * LONGEST])
+def test_line_that_is_too_long_is_an_error_of_the_person(person: Person, line: str) -> None:
+    with pytest.raises(UsageError):
+        person.type(line)
+
+
+# -- what is answered
+
+
+@pytest.mark.usefixtures("utc")
+def test_who_lists_the_members_with_their_keys(person: Person) -> None:
+    person.type("/who")
+    assert person.shown == [
+        "[+] In the room: 3",
+        f"[+] Ira, since 2023-06-25 04:05:24, {IRA}",
+        f"[+] sahnawaz, since 2023-06-25 04:05:36, {SAHNAWAZ}",
+        f"[+] Thea, since 2023-06-25 04:05:48, {THEA}",
+    ]
+
+
+def test_security_lists_the_fingerprints_of_all_and_of_the_server(person: Person) -> None:
+    person.type("/security")
+    assert person.shown[-4:] == [
+        "[+] SHA256:server the server",
+        f"[+] {IRA} Ira",
+        f"[+] {SAHNAWAZ} sahnawaz",
+        f"[+] {THEA} Thea",
+    ]
+
+
+def test_help_lists_every_command_there_is(person: Person) -> None:
+    person.type("/help")
+    listed = {line.split()[1] for line in person.shown}
+    assert listed == {command.strip() for command in person.complete("/")}
+    assert all(line.startswith("[+] /") for line in person.shown)
+    assert max(map(len, person.shown)) < 80
+
+
+def test_clear_clears_the_screen(person: Person) -> None:
+    person.type("/clear")
+    assert (person.cleared, person.shown, person.conversation.noted) == (1, [], [])
+
+
+def test_me_without_a_text_asks_for_one(person: Person) -> None:
+    person.type("/me", "/me  ")
+    assert person.shown == ["[!] /me needs a text."] * 2
+    assert person.conversation.noted == []
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("/hlep", "[!] Unknown command: /hlep; is it /help?"),
+        ("/WHOO", "[!] Unknown command: /WHOO; is it /who?"),
+        ("/ignor thea", "[!] Unknown command: /ignor; is it /ignore?"),
+        ("/xyzzy", "[!] Unknown command: /xyzzy; /help lists the commands;"),
+        ("/", "[!] Unknown command: /; /help lists the commands;"),
+        ("/\x1b[2J", r"[!] Unknown command: /\x1b[2J; /help lists the commands;"),
+        (
+            "/etcetera\nand/more",
+            r"[!] Unknown command: /etcetera\nand/more; /help lists the commands;",
+        ),
+    ],
+)
+def test_unknown_command_is_answered_with_the_nearest_and_not_said(
+    person: Person, line: str, answer: str
+) -> None:
+    person.type(line)
+    assert person.shown == [f"{answer} // sends a line with a slash."]
+    assert person.conversation.noted == []
+
+
+def test_more_shows_what_was_folded(person: Person) -> None:
+    person.type("/more", "/more 3")
+    person.folded = {"": "the last", "3": "the third"}
+    person.type("/more", "/MORE  3 ", "/more 4", "/more \x1b")
+    assert person.shown == [
+        "[!] Nothing is folded.",
+        "[!] Nothing was folded as 3.",
+        "the last",
+        "the third",
+        "[!] Nothing was folded as 4.",
+        r"[!] Nothing was folded as \x1b.",
+    ]
+
+
+def test_bell_is_on_until_it_is_silenced(person: Person) -> None:
+    rings = [person.commands.bell]
+    for line in ("/bell off", "/bell on", "/BELL off", "/bell", "/bell loud"):
+        person.type(line)
+        rings.append(person.commands.bell)
+    assert rings == [True, False, True, False, False, False]
+    assert person.shown == [
+        transcript.BELL[False],
+        transcript.BELL[True],
+        transcript.BELL[False],
+        transcript.BELL_USAGE,
+        transcript.BELL_USAGE,
+    ]
+
+
+# -- whom one need not hear
+
+
+def test_nobody_is_ignored_at_first(person: Person) -> None:
+    person.type("/ignore")
+    assert person.shown == ["[+] Nobody is ignored."]
+    assert person.hear("Thea", "sahnawaz", "Ira") == [False] * 3
+
+
+@pytest.mark.parametrize("name", ["Thea", "THEA", "  thea "])
+def test_who_is_ignored_is_not_heard_until_it_is_over(person: Person, name: str) -> None:
+    person.type(f"/ignore {name}")
+    assert person.hear("Thea", "sahnawaz", "Ira") == [True, False, False]
+    person.type("/ignore sahnawaz", "/ignore", "/unignore tHEA")
+    assert person.hear("Thea", "sahnawaz", "Ira") == [False, True, False]
+    person.type("/unignore sahnawaz")
+    assert person.hear("Thea", "sahnawaz") == [False, False]
+    assert person.shown == [
+        "[+] Ignored: Thea",
+        "[+] Ignored: sahnawaz",
+        "[+] Ignored: Thea, sahnawaz",
+        "[+] Ignored: sahnawaz",
+        "[+] Nobody is ignored.",
+    ]
+
+
+def test_who_is_ignored_stays_so_after_a_leave_and_can_be_heard_again(person: Person) -> None:
+    person.type("/ignore thea")
+    person.conversation.people = PEOPLE[:2]
+    assert person.hear("Thea") == [True]
+    person.type("/unignore thea")
+    assert person.hear("Thea") == [False]
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("/ignore nobody", "[!] Nobody here is called nobody."),
+        ("/ignore IRA", "[!] That is you."),
+        ("/unignore thea", "[!] thea is not ignored."),
+        ("/unignore", "[!] /unignore needs a name."),
+    ],
+)
+def test_whom_one_cannot_ignore_is_told(person: Person, line: str, answer: str) -> None:
+    person.type(line)
+    assert person.shown == [answer]
+    assert person.hear("Ira", "Thea") == [False, False]
+
+
+def test_own_messages_are_heard_whatever_happens(person: Person) -> None:
+    """Somebody who had the name before may have been ignored."""
+    person.conversation.name = "other"
+    person.type("/ignore ira")
+    person.conversation.name = "Ira"
+    assert person.hear("Ira") == [False]
+
+
+# -- completion
+
+
+def test_all_others_are_offered_in_the_order_of_the_room_at_first(person: Person) -> None:
+    assert person.complete("") == ["sahnawaz: ", "Thea: "]
+
+
+def test_most_recent_speaker_is_offered_first(person: Person) -> None:
+    person.hear("Thea")
+    assert person.complete("") == ["Thea: ", "sahnawaz: "]
+    person.hear("sahnawaz", "Ira")
+    assert person.complete("") == ["sahnawaz: ", "Thea: "]
+    person.hear("Thea", "sahnawaz", "Thea")
+    assert person.complete("hello ") == ["Thea ", "sahnawaz "]
+
+
+def test_who_spoke_longest_ago_is_forgotten(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.ui.commands.MAX_MEMBERS", 2)
+    person.hear("Thea", "one who left")
+    assert person.complete("") == ["Thea: ", "sahnawaz: "]
+    person.hear("another who left")
+    assert person.complete("") == ["sahnawaz: ", "Thea: "]
+
+
+def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> None:
+    person.type("/ignore thea")
+    person.hear("sahnawaz", "Thea")
+    assert person.complete("") == ["Thea: ", "sahnawaz: "]
+    person.conversation.people = PEOPLE[:2]
+    assert person.complete("") == ["sahnawaz: "]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("th", ["Thea: "]),
+        ("TH", ["Thea: "]),
+        ("Thea", ["Thea: "]),
+        ("hello th", ["Thea "]),
+        ("I", []),
+        ("x", []),
+        ("/b", ["/bell "]),
+        ("/me s", ["sahnawaz "]),
+        ("/ignore ", ["sahnawaz", "Thea"]),
+        ("/ignore T", ["Thea"]),
+        ("/IGNORE T", ["Thea"]),
+        ("/unignore ", []),
+        ("hello /b", []),
+        ("/x", []),
+    ],
+)
+def test_word_is_completed(person: Person, line: str, offered: list[str]) -> None:
+    assert person.complete(line) == offered
+
+
+def test_command_is_completed_to_all_that_begin_so(person: Person) -> None:
+    assert person.complete("/") == [
+        "/help ",
+        "/who ",
+        "/me ",
+        "/ignore ",
+        "/unignore ",
+        "/more ",
+        "/bell ",
+        "/security ",
+        "/clear ",
+        "/exit ",
+        "/quit ",
+    ]
+
+
+def test_after_unignore_those_are_offered_who_are_ignored(person: Person) -> None:
+    person.type("/ignore thea")
+    assert person.complete("/unignore ") == ["Thea"]
+    assert person.complete("/unignore T") == ["Thea"]
+    assert person.complete("/unignore s") == []

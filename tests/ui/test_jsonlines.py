@@ -1,0 +1,298 @@
+"""A conversation for programs: an object for whatever happens, and a command in each line."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat.client.events import (
+    Came,
+    Connected,
+    Connecting,
+    Disconnected,
+    Entered,
+    Exchanged,
+    Failed,
+    Full,
+    Happening,
+    Leaving,
+    LookingUp,
+    MakingKey,
+    Noticed,
+    Reconnected,
+    Returned,
+    RoomClosed,
+    Said,
+    ServerMet,
+    Underway,
+    Vanished,
+    Warned,
+    Went,
+)
+from chat.errors import REASONS, Reason
+from chat.reactor import Reactor
+from chat.ui.jsonlines import JsonView, event
+from tests.support.conversation import LONGEST, Seat, lone_reactor, seat_at_pipe, seat_at_terminal
+from tests.support.loopback import until
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    with lone_reactor() as reactor:
+        yield reactor
+
+
+@pytest.fixture
+def program(reactor: Reactor) -> Iterator[Seat]:
+    with seat_at_pipe(reactor, JsonView) as seat:
+        yield seat
+
+
+def events(seat: Seat) -> list[Any]:
+    """What was shown, each line as the object that it is."""
+    return [json.loads(line) for line in seat.shown]
+
+
+# -- events
+
+
+EVENTS: list[tuple[Happening, dict[str, object]]] = [
+    (Connected(), {"event": "connected"}),
+    (
+        ServerMet("SHA256:abc", known=True),
+        {"event": "server", "fingerprint": "SHA256:abc", "known": True},
+    ),
+    (
+        Entered(("Ira", "Thea"), again=True),
+        {"event": "entered", "members": ["Ira", "Thea"], "again": True},
+    ),
+    (
+        Disconnected("the connection was lost"),
+        {"event": "disconnected", "text": "the connection was lost"},
+    ),
+    (
+        Reconnected(3, new_room=True, awaiting=False),
+        {"event": "reconnected", "missed": 3, "new_room": True, "awaiting": False},
+    ),
+    (
+        Said("Thea", 1_687_665_924_500, "Hi\n\x1b", own=False, number=7),
+        {
+            "event": "message",
+            "name": "Thea",
+            "text": "Hi\n\x1b",
+            "action": False,
+            "time": 1_687_665_924.5,
+        },
+    ),
+    (
+        Said("Thea", 0, "\x01ACTION waves\x01", own=False),
+        {"event": "message", "name": "Thea", "text": "waves", "action": True, "time": 0},
+    ),
+    (
+        Said("Ira", 1000, "Hi", own=True, number=7),
+        {
+            "event": "acknowledged",
+            "number": 7,
+            "name": "Ira",
+            "text": "Hi",
+            "action": False,
+            "time": 1,
+        },
+    ),
+    (Came("Thea"), {"event": "joined", "name": "Thea"}),
+    (Vanished("Thea"), {"event": "lost", "name": "Thea"}),
+    (Returned("Thea"), {"event": "back", "name": "Thea"}),
+    (Noticed("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
+    (RoomClosed(), {"event": "closed"}),
+    (Warned("it is odd"), {"event": "warning", "text": "it is odd"}),
+    (
+        Failed("it is over", "try again", 3),
+        {"event": "error", "text": "it is over", "hint": "try again", "exit_status": 3},
+    ),
+]
+EVENTS += [
+    (Went("Thea", reason), {"event": "left", "name": "Thea", "reason": text})
+    for reason, text in REASONS.items()
+]
+
+NOT_TOLD: list[Happening] = [
+    MakingKey(),
+    Leaving(1),
+    LookingUp("localhost"),
+    Connecting("localhost", 9443),
+    Exchanged(),
+    Underway(1, "Hi"),
+    Full(1024),
+]
+
+
+@pytest.mark.parametrize(("happening", "fields"), EVENTS)
+def test_event_has_just_these_fields(
+    program: Seat, happening: Happening, fields: dict[str, object]
+) -> None:
+    program.view.show(happening)
+    assert events(program) == [fields]
+
+
+@pytest.mark.parametrize("happening", NOT_TOLD)
+def test_what_programs_need_not_know_is_no_event(program: Seat, happening: Happening) -> None:
+    program.view.show(happening)
+    assert program.shown == []
+
+
+def test_every_happening_was_thought_of() -> None:
+    tried = {type(happening) for happening, _ in EVENTS} | set(map(type, NOT_TOLD))
+    assert tried == set(Happening.__args__)
+
+
+EVIL = "\x1b[2J\x9b31m\u202e\u2028\r\n\x85\x0b\0\x7f漢"
+
+
+@pytest.mark.parametrize(
+    "happening",
+    [
+        Said("Thea", 0, EVIL, own=False),
+        Said(EVIL, 0, "Hi", own=True),
+        Came(EVIL),
+        Went(EVIL, Reason.LEFT),
+        Noticed(EVIL),
+        Warned(EVIL),
+        Entered((EVIL,)),
+        Failed(EVIL, EVIL, 1),
+    ],
+    ids=lambda happening: type(happening).__name__,
+)
+def test_control_characters_never_come_out_raw(program: Seat, happening: Happening) -> None:
+    program.view.show(happening)
+    (line,) = program.shown
+    assert line.isascii()
+    assert line.isprintable()
+    assert r"\u001b[2J\u009b31m\u202e\u2028\r\n\u0085\u000b\u0000\u007f" in line
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.text(st.characters(codec=None)).filter(lambda text: text[:1] != "\x01"))
+def test_any_text_comes_out_as_it_was(text: str) -> None:
+    fields = event(Said("Thea", 0, text, own=False))
+    line = json.dumps(fields)
+    assert line.isascii()
+    assert json.loads(line)["text"] == text
+
+
+# -- commands
+
+
+@pytest.mark.parametrize(
+    ("line", "noted"),
+    [
+        ('{"say": "Hi"}', ["say Hi"]),
+        ('{ "say" : "one\\ntwo \\u001b \\u6f22" }', ["say one\ntwo \x1b 漢"]),
+        ('{"say": "/help"}', ["say /help"]),
+        ('{"say": "EXIT"}', ["say EXIT"]),
+        ('{"say": "{\\"leave\\": true}"}', ['say {"leave": true}']),
+        ('{"me": "waves"}', ["say \x01ACTION waves\x01"]),
+        ("plain", ["say plain"]),
+        ("/help", ["say /help"]),
+        (' \t{"say": "Hi"}', ["say Hi"]),
+        ('\ufeff{"say": "Hi"}', ["say Hi"]),
+        (" \ufeff plain [1]", ["say  \ufeff plain [1]"]),
+        ("", []),
+    ],
+)
+def test_command_is_obeyed_and_any_other_line_is_said(
+    program: Seat, line: str, noted: list[str]
+) -> None:
+    program.type(line)
+    assert program.conversation.noted == noted
+    assert program.shown == []
+    assert program.view.not_sent == 0
+
+
+def test_who_lists_the_members(program: Seat) -> None:
+    program.type('{"who": true}')
+    assert events(program) == [
+        {
+            "event": "members",
+            "members": [
+                {"name": "Ira", "since": 1_687_665_924, "fingerprint": f"SHA256:{'A' * 43}"},
+                {
+                    "name": "sahnawaz",
+                    "since": 1_687_665_936,
+                    "fingerprint": "SHA256:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE",
+                },
+                {
+                    "name": "Thea",
+                    "since": 1_687_665_948,
+                    "fingerprint": "SHA256:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI",
+                },
+            ],
+        }
+    ]
+
+
+@pytest.mark.parametrize("line", ['{"leave": true}', "EXIT"])
+def test_leave_lets_everything_be_acknowledged_and_nothing_more_be_read(
+    reactor: Reactor, program: Seat, line: str
+) -> None:
+    program.send(f"one\n{line}\nmore\n".encode())
+    until(reactor, lambda: "finish" in program.conversation.noted)
+    program.view.take_input(True)
+    assert program.conversation.noted == ["say one", "finish"]
+
+
+ONE_FIELD = "a command is an object with one field"
+ONE_OF = "a command is one of say, me, who and leave"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("{", "this is not JSON: "),
+        ("{say}", "this is not JSON: "),
+        ('{"say": "Hi"} ok', "this is not JSON: "),
+        ('{"say": "a\tb"}', "this is not JSON: "),
+        ('{"say": ' + "9" * 5000 + "}", "this is not JSON: "),
+        ('{"say": ' + "[" * 10_000, "this is not JSON"),
+        ("{}", ONE_FIELD),
+        ("[1]", ONE_FIELD),
+        (' [{"say": "Hi"}]', ONE_FIELD),
+        ('\xa0{"say": "Hi"', "this is not JSON: "),
+        ('{"say": "Hi", "me": "waves"}', ONE_FIELD),
+        ('{"shout": "Hi"}', ONE_OF),
+        ('{"SAY": "Hi"}', ONE_OF),
+        ('{"say": 1}', ONE_OF),
+        ('{"say": null}', ONE_OF),
+        ('{"say": ["Hi"]}', ONE_OF),
+        ('{"me": true}', ONE_OF),
+        ('{"who": 1}', ONE_OF),
+        ('{"who": false}', ONE_OF),
+        ('{"leave": "now"}', ONE_OF),
+        ('{"leave": false}', ONE_OF),
+        (json.dumps({"say": "x" * (LONGEST + 1)}), "it is too long"),
+        (json.dumps({"me": "x" * LONGEST}), "it is too long"),
+        ("x" * (LONGEST + 1), "it is too long"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_what_is_no_command_or_too_long_is_warned_of_and_counted_as_what_it_is(
+    program: Seat, line: str, text: str
+) -> None:
+    program.type(line)
+    assert program.conversation.noted == []
+    (warning,) = events(program)
+    assert warning["event"] == "warning"
+    assert warning["text"].startswith(text)
+    too_long = text.startswith("it is too long")
+    assert (program.view.not_sent, program.view.not_commands) == (too_long, not too_long)
+
+
+@pytest.mark.parametrize("line", ["/who", "//x", "/nonsense", '{"who": true}'])
+def test_program_at_a_terminal_is_shown_objects_and_nothing_else(
+    reactor: Reactor, line: str
+) -> None:
+    with seat_at_terminal(reactor, JsonView) as seat:
+        seat.type(line)
+        assert all(isinstance(shown, dict) for shown in events(seat))

@@ -1,0 +1,247 @@
+"""A conversation line by line: what a pipe sends as it is, what a terminal obeys, one message."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chat.client.events import Came, Full, Happening, Said, Underway, Warned
+from chat.errors import UsageError
+from chat.reactor import Reactor
+from chat.stdio import LineOutput
+from chat.ui.plain import LineView, SingleView
+from tests.support.conversation import (
+    LONGEST,
+    NotedConversation,
+    Seat,
+    lone_reactor,
+    seat_at_pipe,
+    seat_at_terminal,
+)
+from tests.support.loopback import MOMENT, until
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    with lone_reactor() as reactor:
+        yield reactor
+
+
+@pytest.fixture
+def pipe(reactor: Reactor) -> Iterator[Seat]:
+    with seat_at_pipe(reactor, LineView) as seat:
+        yield seat
+
+
+@pytest.fixture
+def terminal(reactor: Reactor) -> Iterator[Seat]:
+    with seat_at_terminal(reactor, LineView) as seat:
+        yield seat
+
+
+# -- a pipe
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/help",
+        "/exit",
+        "/quit",
+        "/me waves",
+        "//",
+        "//two",
+        "/",
+        " ",
+        "\t",
+        "exit",
+        "EXIT ",
+        '{"say',
+    ],
+)
+def test_line_of_a_pipe_is_said_as_it_is(pipe: Seat, line: str) -> None:
+    pipe.type(line)
+    assert pipe.conversation.noted == [f"say {line}"]
+    assert pipe.shown == []
+
+
+def test_empty_line_of_a_pipe_is_not_said(pipe: Seat) -> None:
+    pipe.type("", "\r", "Hi")
+    assert pipe.conversation.noted == ["say Hi"]
+
+
+def test_pipe_that_says_exit_is_not_read_any_further(reactor: Reactor, pipe: Seat) -> None:
+    pipe.type("Hi")
+    pipe.send(b"EXIT\nand more\n")
+    until(reactor, lambda: "finish" in pipe.conversation.noted)
+    pipe.view.take_input(True)
+    reactor.turn(MOMENT)
+    assert pipe.conversation.noted == ["say Hi", "finish"]
+    assert pipe.view.count_undelivered() == 1
+
+
+def test_pipe_that_ends_lets_everything_be_acknowledged(pipe: Seat) -> None:
+    pipe.end_input()
+    assert pipe.conversation.noted == ["finish"]
+
+
+def test_line_that_is_too_long_is_told_and_counted(pipe: Seat) -> None:
+    pipe.type("x" * (LONGEST + 1), "Hi")
+    assert pipe.conversation.noted == ["say Hi"]
+    assert pipe.view.not_sent == 1
+    assert pipe.shown == ["[!] it is too long."]
+
+
+def test_pipe_waits_while_nothing_is_wanted(reactor: Reactor, pipe: Seat) -> None:
+    pipe.view.take_input(False)
+    pipe.send(b"later\n")
+    reactor.turn(MOMENT)
+    assert pipe.conversation.noted == []
+    pipe.view.take_input(True)
+    until(reactor, lambda: pipe.conversation.noted)
+    assert pipe.conversation.noted == ["say later"]
+
+
+def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe: Seat) -> None:
+    pipe.view.stop()
+    pipe.send(b"one\n\n/two\nEXIT\nnever\n")
+    reactor.turn(MOMENT)
+    assert pipe.conversation.noted == []
+    assert pipe.view.count_undelivered() == 2
+
+
+@pytest.mark.parametrize(
+    ("happening", "lines"),
+    [
+        (Said("Thea", 0, "/help", own=False), ["- Thea: /help"]),
+        (Said("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
+        (Said("Ira", 0, "Hi", own=True), []),
+        (Underway(1, "Hi"), []),
+        (Full(1024), []),
+        (Came("Thea"), ["[+] New person joined the room. Username: Thea"]),
+        (Warned("something is odd"), ["[!] something is odd."]),
+    ],
+)
+def test_pipe_is_shown_what_others_say_and_do(
+    pipe: Seat, happening: Happening, lines: list[str]
+) -> None:
+    assert pipe.show(happening) == lines
+
+
+def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
+    reactor: Reactor, pipe: Seat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("lines", "terminal"):
+        monkeypatch.setattr(f"chat.{module}.CONSOLE_LINE_BYTES", 2 * LONGEST)
+    path = tmp_path / "errors"
+    with path.open("wb", buffering=0) as file:
+        pipe.view._errors = LineOutput(reactor, file.fileno(), "utf-8")
+        pipe.type("one", "x" * (LONGEST + 1), "", "x" * 1000, "two")
+    assert pipe.conversation.noted == ["say one", "say two"]
+    second, fourth = path.read_text().splitlines()
+    assert second == "chat: line 2: it is too long"
+    assert fourth.startswith("chat: line 4: a message of 1000 bytes is too long: ")
+    assert (pipe.view.not_sent, pipe.view.not_commands) == (2, 0)
+
+
+def test_spinning_waits_for_no_reader(
+    reactor: Reactor, pipe: Seat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+
+    def wait(_descriptor: int, seconds: float | None) -> bool:
+        waits.append(seconds)
+        return False
+
+    monkeypatch.setattr("chat.stdio._wait_writable", wait)
+    pipe.view.show(Came("Thea"))
+    for _ in range(100):
+        pipe.view.spin()
+    assert set(waits) == {0}
+    assert len(waits) <= 101
+
+
+# -- a terminal that can do no more
+
+
+def test_terminal_has_commands(terminal: Seat) -> None:
+    terminal.type("//help", "/me waves", "/ignore nobody", "/clear", " ")
+    assert terminal.conversation.noted == ["say /help", "say \x01ACTION waves\x01"]
+    assert terminal.shown == ["[!] Nobody here is called nobody."]
+
+
+def test_terminal_does_not_show_who_is_ignored(terminal: Seat) -> None:
+    terminal.type("/ignore thea")
+    assert terminal.show(Said("Thea", 0, "Hi", own=False)) == []
+    assert len(terminal.show(Said("sahnawaz", 0, "Hi", own=False))) == 1
+
+
+def test_terminal_is_told_when_no_more_can_be_taken(terminal: Seat) -> None:
+    assert terminal.show(Full(1024)) == [
+        "[!] 1024 messages wait for the connection; no more can be taken."
+    ]
+
+
+@pytest.mark.parametrize("line", ["EXIT", "/exit", "\x04"])
+def test_terminal_that_has_enough_leaves(reactor: Reactor, terminal: Seat, line: str) -> None:
+    terminal.send(line.encode() + b"\n" * (line != "\x04"))
+    until(reactor, lambda: terminal.conversation.noted)
+    assert terminal.conversation.noted == ["leave"]
+
+
+def test_interrupt_leaves(pipe: Seat) -> None:
+    pipe.view.interrupt()
+    assert pipe.conversation.noted == ["leave"]
+
+
+# -- one message
+
+
+@pytest.fixture
+def conversation() -> NotedConversation:
+    return NotedConversation()
+
+
+def single(reactor: Reactor, conversation: NotedConversation, text: str) -> SingleView:
+    view = SingleView(reactor, text)
+    view.open(conversation)
+    return view
+
+
+@pytest.mark.parametrize("text", ["Hi", "/help", "EXIT", "one\ntwo", '{"leave": true}'])
+def test_single_message_is_said_as_it_is_once_it_is_wanted(
+    reactor: Reactor, conversation: NotedConversation, text: str
+) -> None:
+    view = single(reactor, conversation, text)
+    view.take_input(False)
+    assert conversation.noted == []
+    assert view.count_undelivered() == 1
+    for _ in range(3):
+        view.take_input(True)
+    assert conversation.noted == [f"say {text}", "finish"]
+    assert (view.count_undelivered(), view.not_sent) == (0, 0)
+
+
+def test_single_message_that_is_too_long_is_an_error(
+    reactor: Reactor, conversation: NotedConversation
+) -> None:
+    view = single(reactor, conversation, "x" * (LONGEST + 1))
+    with pytest.raises(UsageError):
+        view.take_input(True)
+    view.take_input(True)
+    assert conversation.noted == []
+
+
+def test_single_message_shows_nothing_and_can_be_interrupted(
+    reactor: Reactor, conversation: NotedConversation, capfd: pytest.CaptureFixture[str]
+) -> None:
+    view = single(reactor, conversation, "Hi")
+    view.show(Came("Thea"))
+    view.show(Said("Thea", 0, "Hi", own=False))
+    view.spin()
+    view.interrupt()
+    view.stop()
+    view.close()
+    assert conversation.noted == ["leave"]
+    assert view.output.queued_bytes == 0
+    assert capfd.readouterr() == ("", "")

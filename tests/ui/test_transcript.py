@@ -1,0 +1,461 @@
+"""The words that people read: the demo's lines to the letter, and other people's text disarmed."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from chat.client.events import (
+    Came,
+    Connected,
+    Connecting,
+    Disconnected,
+    Entered,
+    Exchanged,
+    Full,
+    Happening,
+    LookingUp,
+    MakingKey,
+    Noticed,
+    Person,
+    Reconnected,
+    Returned,
+    RoomClosed,
+    Said,
+    ServerMet,
+    Underway,
+    Vanished,
+    Warned,
+    Went,
+)
+from chat.errors import REASONS, Reason
+from chat.ui import transcript
+
+thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+def told(happening: Happening) -> str:
+    """The one line for what happened."""
+    (line,) = transcript.happened(happening)
+    return line
+
+
+def said(name: str, time_ms: int, text: str) -> str:
+    """When, who and what, as they stand in the first line."""
+    return " ".join(transcript.said(Said(name, time_ms, text, own=False), transcript.TIME_FORMAT))
+
+
+def came(name: str) -> str:
+    return told(Came(name))
+
+
+def notice(text: str) -> str:
+    return told(Noticed(text))
+
+
+def warning(text: str) -> str:
+    return told(Warned(text))
+
+
+def in_the_room(names: list[str]) -> str:
+    return told(Entered(tuple(names), again=True))
+
+
+def at(text: str) -> float:
+    """Seconds since 1970 for a local time."""
+    return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").timestamp()
+
+
+@pytest.fixture
+def half_past(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be somewhere five and a half hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "IST-5:30")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+# -- the demo's lines --------------------------------------------------------------------------
+
+
+def test_server_starts_as_in_the_demo() -> None:
+    assert transcript.running("127.0.0.1", 9443, "SHA256:abc") == [
+        "[+] Running on host: 127.0.0.1",
+        "[+] Running on port: 9443",
+        "[+] Fingerprint: SHA256:abc",
+    ]
+    assert transcript.invitation("192.0.2.7", 9443, "SHA256:abc") == (
+        "[+] Others join with: python -m chat client 192.0.2.7 9443 NAME --fingerprint SHA256:abc"
+    )
+
+
+def test_client_starts_as_in_the_demo() -> None:
+    start: list[Happening] = [
+        Connecting("127.0.0.1", 9443),
+        Connected(),
+        ServerMet("SHA256:abc", known=False),
+        Exchanged(),
+        Entered(("Ira",)),
+    ]
+    assert [line for happening in start for line in transcript.happened(happening)] == [
+        "[+] Connected successfully.",
+        "[+] Exchanging keys.",
+        "[+] Getting public key from the server",
+        "[+] Fingerprint of the server: SHA256:abc (new)",
+        "[+] Sending public key to server",
+        "[+] Exchange completed!",
+        "[+] Initial set up had been completed!",
+        "[+] Now you can start to exchange messages",
+        "[+] In the room: Ira",
+    ]
+
+
+def test_first_and_second_member_come_as_in_the_demo() -> None:
+    assert transcript.newcomer("sahnawaz", 0) + transcript.newcomer("Ira", 1) == [
+        "[+] New connection. Username: sahnawaz",
+        "[+] Client public key had been received",
+        "[+] Secret key had been sent to the client",
+        "[+] New connection. Username: Ira",
+        "[+] Broadcast message:  New person joined the room. Username: Ira",
+        "[+] Client public key had been received",
+        "[+] Secret key had been sent to the client",
+    ]
+
+
+def test_messages_are_exchanged_as_in_the_demo() -> None:
+    assert said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "Hi") == (
+        "2023-06-25 09:35:24 Ira: Hi"
+    )
+    assert said("sahnawaz", int(at("2023-06-25 09:35:36")) * 1000, "Hello Ira") == (
+        "2023-06-25 09:35:36 sahnawaz: Hello Ira"
+    )
+    assert transcript.exchanged(1, at("2023-06-25 09:35:24")) == (
+        "2023-06-25 09:35:24 Message exchanged"
+    )
+    assert transcript.exchanged(1, at("2023-06-25 09:35:36")) == (
+        "2023-06-25 09:35:36 Message exchanged"
+    )
+
+
+def test_members_leave_and_the_server_ends_as_in_the_demo() -> None:
+    assert [
+        transcript.left("Ira", Reason.LEFT),
+        transcript.left("sahnawaz", Reason.LEFT),
+        transcript.TERMINATED,
+        transcript.SHUT_DOWN,
+    ] == [
+        "[+] Ira left the server.",
+        "[+] sahnawaz left the server.",
+        "[+] All connections had been terminated",
+        "[+] Server is shut down",
+    ]
+
+
+# -- what is new -------------------------------------------------------------------------------
+
+
+def test_further_lines_read_in_the_same_style() -> None:
+    digest = bytes(32)
+    fingerprint = "SHA256:" + "A" * 43
+    since = at("2023-06-25 09:35:24")
+    assert [
+        transcript.MAKING_KEY,
+        came("Ira"),
+        notice("Back in a minute"),
+        in_the_room(["Ira", "sahnawaz"]),
+        transcript.server_fingerprint(fingerprint, known=False),
+        transcript.server_fingerprint(fingerprint, known=True),
+        transcript.member_line("Ira", since, digest),
+        transcript.members_count(0),
+        transcript.members_count(2),
+        transcript.stats(2, 3, 400, 59.7),
+    ] == [
+        "[+] Making a new RSA key, which takes a moment",
+        "[+] New person joined the room. Username: Ira",
+        "[+] The server says: Back in a minute",
+        "[+] In the room: Ira, sahnawaz",
+        f"[+] Fingerprint of the server: {fingerprint} (new)",
+        f"[+] Fingerprint of the server: {fingerprint} (known)",
+        f"[+] Ira, since 2023-06-25 09:35:24, {fingerprint}",
+        "[+] Nobody is here.",
+        "[+] In the room: 2",
+        "[+] 2 members, 3 messages exchanged, 400 bytes relayed, up for 60 s",
+    ]
+
+
+def test_trouble_is_marked_as_trouble() -> None:
+    assert [
+        transcript.refused("127.0.0.1:4000", "the name is taken"),
+        transcript.went_away("[::1]:4000", "the connection was lost"),
+        transcript.many_refused(7, "192.0.2.1", 7),
+        transcript.many_refused(7, "192.0.2.1", 4),
+        transcript.many_refused(1, "192.0.2.1", 1),
+        transcript.faults_again(1),
+        transcript.nobody_named("Ira"),
+        transcript.unknown_command("DANCE"),
+        transcript.needs_argument("KICK", "name"),
+        transcript.lines_dropped(12),
+        warning("Ira: a message arrived twice"),
+        transcript.OUT_OF_DESCRIPTORS,
+        *transcript.happened(RoomClosed()),
+        transcript.vanished("Ira"),
+        transcript.vanished("Ira", "the connection is dead"),
+        told(Disconnected("the connection was lost")),
+        told(Full(1024)),
+    ] == [
+        "[!] 127.0.0.1:4000 was refused: the name is taken.",
+        "[!] [::1]:4000 went away: the connection was lost.",
+        "[!] 7 more connections were refused or went away, all from 192.0.2.1.",
+        "[!] 7 more connections were refused or went away, 4 of them from 192.0.2.1.",
+        "[!] 1 more connection, from 192.0.2.1, was refused or went away.",
+        "[!] Errors in this program that are shown above came again once.",
+        "[!] Nobody here is called Ira.",
+        "[!] Unknown command: DANCE. HELP lists the commands.",
+        "[!] KICK needs a name.",
+        "[!] 12 lines were not shown.",
+        "[!] Ira: a message arrived twice.",
+        "[!] No descriptors are left: new connections have to wait.",
+        "[!] The server has shut down.",
+        "[!] Ira lost the connection.",
+        "[!] Ira lost the connection: the connection is dead.",
+        "[!] The connection was lost; trying to get it back.",
+        "[!] 1024 messages wait for the connection; no more can be taken.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("happening", "lines"),
+    [
+        (Reconnected(0, new_room=False, awaiting=False), ["[+] The connection is back."]),
+        (
+            Reconnected(37, new_room=False, awaiting=False),
+            ["[+] The connection is back.", "[!] 37 messages missed."],
+        ),
+        (
+            Reconnected(1, new_room=True, awaiting=True),
+            [
+                "[+] The connection is back; the server was started anew, and the others are "
+                "awaited.",
+                "[!] 1 message missed.",
+            ],
+        ),
+        (Vanished("Ira"), ["[!] Ira lost the connection."]),
+        (Returned("Ira"), ["[+] Ira is back."]),
+        (Went("Ira", Reason.LEFT), ["[+] Ira left the server."]),
+        (Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
+    ],
+)
+def test_coming_and_going_is_told(happening: Happening, lines: list[str]) -> None:
+    assert transcript.happened(happening) == lines
+
+
+@pytest.mark.parametrize(
+    "happening",
+    [LookingUp("localhost"), Connecting("localhost", 9443), Underway(1, "Hi")],
+)
+def test_what_is_only_shown_while_it_lasts_is_no_line(happening: Happening) -> None:
+    assert transcript.happened(happening) == []
+
+
+@pytest.mark.parametrize(
+    ("happening", "activity"),
+    [
+        (MakingKey(), "Making a new RSA key"),
+        (LookingUp("\x1b[2J"), r"Looking up \x1b[2J"),
+        (Connecting("\x1b[2J", 9443), r"Connecting to \x1b[2J, port 9443"),
+        (Reconnected(0, new_room=False, awaiting=False), "Catching up"),
+        (Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),
+        (Connected(), "Exchanging keys"),
+        (Came("Ira"), ""),
+    ],
+)
+def test_what_may_take_long_has_a_word_for_it(happening: Happening, activity: str) -> None:
+    assert transcript.activity(happening) == activity
+
+
+def test_action_is_told_of_its_sender_without_a_colon() -> None:
+    assert said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "\x01ACTION waves\x01") == (
+        "2023-06-25 09:35:24 * Ira waves"
+    )
+
+
+@pytest.mark.parametrize(
+    ("present", "waiting", "prompt"),
+    [
+        (True, 0, "> "),
+        (True, 3, "> "),
+        (False, 0, "(offline) > "),
+        (False, 3, "(offline, 3 waiting) > "),
+    ],
+)
+def test_prompt_says_when_one_is_offline(present: bool, waiting: int, prompt: str) -> None:
+    assert transcript.prompt(present, waiting) == prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Hi", "... Hi"),
+        ("one\ntwo", r"... one\ntwo"),
+        ("\x1b[2J", r"... \x1b[2J"),
+        ("\x01ACTION waves\x01", "... * waves"),
+    ],
+)
+def test_message_under_way_is_one_harmless_line(text: str, line: str) -> None:
+    assert transcript.pending(text) == line
+
+
+def test_title_counts_what_was_said_to_one() -> None:
+    assert transcript.title("Ira", 2) == "(2) chat: Ira"
+
+
+def test_security_lists_the_fingerprints_to_compare() -> None:
+    lines = transcript.security("SHA256:server", [Person("Ira", 0, bytes(32))])
+    assert lines[-2:] == ["[+] SHA256:server the server", f"[+] SHA256:{'A' * 43} Ira"]
+    assert any(
+        "runs the server sees names and addresses, and could read along" in line for line in lines
+    )
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.LEFT}))
+def test_leaving_in_any_other_way_is_trouble_with_its_reason(reason: Reason) -> None:
+    line = f"[!] Ira left the server: {REASONS[reason]}."
+    assert transcript.left("Ira", reason) == line
+    assert transcript.left("Ira", reason, "a word") == "[!] Ira left the server: a word."
+
+
+def test_several_messages_are_summed_up_in_one_line() -> None:
+    assert transcript.exchanged(250, at("2023-06-25 09:35:24")) == (
+        "2023-06-25 09:35:24 250 messages exchanged"
+    )
+
+
+def test_one_message_is_not_messages() -> None:
+    assert transcript.not_acknowledged(1) == "1 message was not acknowledged"
+    assert transcript.not_acknowledged(2) == "2 messages were not acknowledged"
+
+
+def test_help_lists_each_command_once() -> None:
+    commands = [line.split()[1] for line in transcript.HELP]
+    assert commands == ["TERMINATE", "WHO", "KICK", "SAY", "STATS", "HELP"]
+    assert all(line.startswith("[+] ") for line in transcript.HELP)
+
+
+# -- times -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("half_past")
+def test_time_is_local() -> None:
+    assert transcript.time_of(0) == "1970-01-01 05:30:00"
+    assert said("Ira", 1_687_665_924_999, "Hi") == "2023-06-25 09:35:24 Ira: Hi"
+
+
+@pytest.mark.parametrize("seconds", [1e18, -1e18, float("inf"), float("nan"), 2**64 / 1000])
+def test_time_that_no_calendar_holds_is_unknown(seconds: float) -> None:
+    assert transcript.time_of(seconds) == "????-??-?? ??:??:??"
+
+
+@thoroughly
+@given(st.integers(0, (1 << 64) - 1))
+@example(0)
+@example((1 << 64) - 1)
+@example(253_402_300_799_999)
+@example(253_402_300_800_000 + 86_400_000)
+def test_any_time_that_can_arrive_can_be_shown(time_ms: int) -> None:
+    line = said("Ira", time_ms, "Hi")
+    assert line[19:] == " Ira: Hi"
+    assert line[:19].isascii()
+    assert line[:19].isprintable()
+
+
+# -- other people's text -----------------------------------------------------------------------
+
+EVIL = "\x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\0"
+FORGED = "\n2023-06-25 09:35:24 Ira: I owe you a drink\n[+] Server is shut down"
+
+
+def lines_with(text: str) -> dict[str, str]:
+    """One line each with a piece of somebody else's text in it."""
+    since = at("2023-06-25 09:35:24")
+    return {
+        "newcomer": transcript.newcomer(text, 0)[0],
+        "broadcast": transcript.newcomer(text, 1)[1],
+        "came": came(text),
+        "left": transcript.left(text, Reason.LEFT),
+        "left in trouble": transcript.left(text, Reason.LOST),
+        "left with a word": transcript.left("Ira", Reason.KICKED, text),
+        "speaker": said(text, 0, "Hi"),
+        "refused": transcript.refused("127.0.0.1:4000", text),
+        "member": transcript.member_line(text, since, bytes(32)),
+        "members": in_the_room(["Ira", text]),
+        "nobody": transcript.nobody_named(text),
+        "command": transcript.unknown_command(text),
+        "client's command": transcript.no_such_command(text, ""),
+        "ignored": transcript.ignoring(["Ira", text]),
+        "not ignored": transcript.not_ignored(text),
+        "security": transcript.security("SHA256:server", [Person(text, 0, bytes(32))])[-1],
+        "title": transcript.title(text, 0),
+        "pending": transcript.pending(text),
+        "warning": warning(text),
+    }
+
+
+@pytest.mark.parametrize("line", lines_with(EVIL).values(), ids=lines_with(EVIL))
+def test_line_shows_harmful_text_as_escapes(line: str) -> None:
+    assert r"\x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\x00" in line
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("line", lines_with(FORGED).values(), ids=lines_with(FORGED))
+def test_text_in_a_line_cannot_begin_another_line(line: str) -> None:
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("line", [said("Ira", 0, EVIL), notice(EVIL)])
+def test_message_shows_harmful_text_as_escapes(line: str) -> None:
+    assert line.endswith(r": \x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\x00")
+    assert line.isprintable()
+
+
+def test_further_lines_of_a_notice_are_indented() -> None:
+    assert notice("one\n\ttwo\n\nfour") == ("[+] The server says: one\n    \ttwo\n    \n    four")
+
+
+def test_further_lines_of_a_message_are_left_to_whoever_shows_it() -> None:
+    message = Said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False)
+    assert transcript.said(message, "%H:%M") == ("09:35", "Ira:", "one\n\ttwo")
+
+
+@thoroughly
+@given(st.text(st.characters(codec=None)))
+@example(FORGED)
+@example("\r\n[+] Server is shut down\r[+] Server is shut down")
+@example("\x0b[+]\x0c[+]\x1c[+]\x1d[+]\x1e[+]\x85[+]\u2028[+]\u2029[+]")
+def test_no_line_of_a_notice_can_pass_for_another_line(text: str) -> None:
+    first, *further = notice(text).splitlines()
+    assert first.startswith("[+] The server says: ")
+    assert all(line.startswith("    ") for line in further)
+    assert all(line.replace("\t", "").isprintable() or not line.isascii() for line in further)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "1 s"),
+        (0.2, "1 s"),
+        (5.4, "5 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7_199, "119 min"),
+        (7_200, "2 h"),
+        (172_799, "47 h"),
+        (172_800, "2 days"),
+        (1e9, "11574 days"),
+    ],
+)
+def test_span_is_said_in_a_unit_that_fits(seconds: float, said: str) -> None:
+    assert transcript.span(seconds) == said
