@@ -141,11 +141,12 @@ def _how_to_install() -> str:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    from chat import phrases
     from chat.localtime import look_again
+    from chat.server import words
     from chat.server.console import Console
     from chat.server.server import Server
     from chat.sockets import listen, own_host, reachable_at
-    from chat.ui import transcript
 
     _allow_many_descriptors(options.pending)
     listeners = listen(options.host, options.port)
@@ -155,7 +156,7 @@ def _serve(options: argparse.Namespace) -> None:
         output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
 
         def announce() -> None:
-            output.write(transcript.MAKING_KEY)
+            output.write(phrases.MAKING_KEY)
 
         key = _load_key(options, announce)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
@@ -175,11 +176,11 @@ def _serve(options: argparse.Namespace) -> None:
         hosts = [own_host(listener) for listener in listeners]
         port = listeners[0].getsockname()[1]
         fingerprint = key.public.fingerprint
-        console.show(*transcript.running(", ".join(hosts), port, fingerprint))
+        console.show(*words.running(", ".join(hosts), port, fingerprint))
         outside = reachable_at(hosts)
         if outside is None:
-            console.show(transcript.ONLY_HERE)
-        console.show(transcript.invitation(outside or hosts[0], port, fingerprint))
+            console.show(words.ONLY_HERE)
+        console.show(words.invitation(outside or hosts[0], port, fingerprint))
         console.obey(server)
         server.run()
         console.close()
@@ -213,6 +214,7 @@ def _read_text() -> str:
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     """The conversation as it fits to where it is shown and typed."""
+    from chat import localtime
     from chat.localtime import look_again
     from chat.ui import style, transcript
     from chat.ui.plain import LineView
@@ -220,7 +222,7 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     source = _descriptor_of(sys.stdin)
     output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
     colours = style.choose_colours(options.color, os.environ, output.is_terminal)
-    time_format = transcript.TIME_FORMAT if options.time is None else options.time
+    time_format = localtime.TIME_FORMAT if options.time is None else options.time
     is_dumb = os.environ.get("TERM", "dumb") == "dumb"
     painter = style.Painter(options.name, colours, time_format, _encoding(), is_dumb=is_dumb)
     reactor.on_signals([signal.SIGCONT], look_again)

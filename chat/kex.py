@@ -32,6 +32,7 @@ from chat.limits import (
     SHARE_SKEW_SECONDS,
     X25519_BYTES,
 )
+from chat.text import fingerprint_of
 
 LABEL_SHARE = b"chat/1 server share"
 LABEL_HANDSHAKE_CLIENT = b"chat/1 handshake client to server"
@@ -87,11 +88,6 @@ class PublicKey:
             raise ProtocolError("the public key is not in its canonical encoding")
         check_strength(rsa)
         return rsa
-
-
-def fingerprint_of(digest: bytes) -> str:
-    """The digest of a key as `ssh-keygen` writes it: base64 without padding."""
-    return "SHA256:" + b64encode(digest).decode().rstrip("=")
 
 
 def check_strength(rsa: RSA.RsaKey) -> None:

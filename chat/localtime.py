@@ -36,3 +36,14 @@ def look_again() -> None:
         time.tzset()
         os.environ["TZ"] = zone
     time.tzset()
+
+
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
+    """A time since 1970 as local time; what no calendar holds is shown as question marks."""
+    try:
+        return local(seconds).strftime(time_format)
+    except (OverflowError, OSError, ValueError):
+        return "????-??-?? ??:??:??"

@@ -9,6 +9,7 @@ normal forms do, is quadratic: so nothing of a peer is normalised before `cap_ma
 
 import re
 import unicodedata
+from base64 import b64encode
 
 from chat.errors import UsageError
 from chat.limits import MAX_MARKS, MAX_NAME_CHARS
@@ -186,3 +187,13 @@ def _escaped(text: str) -> str:
 def in_line(text: str) -> str:
     """As `printable`, and line feeds made visible, too: for what must not begin another line."""
     return printable(text).replace("\n", "\\n")
+
+
+def counted(count: int, what: str) -> str:
+    """ "1 message was", "2 messages were"."""
+    return f"1 {what} was" if count == 1 else f"{count} {what}s were"
+
+
+def fingerprint_of(digest: bytes) -> str:
+    """The digest of a key as `ssh-keygen` writes it: base64 without padding."""
+    return "SHA256:" + b64encode(digest).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""One non-blocking socket: reading, sending what a cursor points at, closing.
+"""One non-blocking socket: reading, sending what is to go out, closing.
 
 What the bytes mean is not known here.
 """
@@ -9,7 +9,43 @@ from typing import Protocol
 
 from chat.limits import READ_BYTES, SEND_BYTES
 from chat.reactor import Reactor, Timer
-from chat.server.log import Cursor, RelayLog
+
+
+class Outgoing(Protocol):
+    """The stream of bytes that goes out."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to send."""
+
+    def pending(self, limit: int) -> bytes:
+        """What to send next: at least one byte unless `idle`, and about `limit` at most."""
+
+    def advance(self, size: int) -> None:
+        """The first `size` bytes of `pending` have been sent."""
+
+
+class SendBuffer:
+    """An outgoing stream that is simply what was added to it."""
+
+    __slots__ = ("_unsent",)
+
+    def __init__(self) -> None:
+        self._unsent = b""
+
+    @property
+    def idle(self) -> bool:
+        return not self._unsent
+
+    def add(self, data: bytes) -> None:
+        """Send this, too."""
+        self._unsent += data
+
+    def pending(self, limit: int) -> bytes:
+        return self._unsent[:limit]
+
+    def advance(self, size: int) -> None:
+        self._unsent = self._unsent[size:]
 
 
 class Owner(Protocol):
@@ -26,14 +62,14 @@ class Owner(Protocol):
 
 
 class Transport:
-    """See the module's text. The stream that goes out is the cursor's; `writing` is whether it
+    """See the module's text. The stream that goes out is `outgoing`; `writing` is whether it
     waits for the socket to take more. `patient` is whether reading lets others go first."""
 
     __slots__ = (
         "_finishing",
         "_reactor",
         "_socket",
-        "cursor",
+        "outgoing",
         "owner",
         "patient",
         "read_bytes",
@@ -45,7 +81,7 @@ class Transport:
         self,
         reactor: Reactor,
         connected: socket.socket,
-        log: RelayLog,
+        outgoing: Outgoing,
         owner: Owner,
         patient: bool = False,
     ) -> None:
@@ -60,7 +96,7 @@ class Transport:
         self._finishing: Timer | None = None
         self.writing = False
         self.patient = patient
-        self.cursor = Cursor(log)
+        self.outgoing = outgoing
         self.read_bytes = READ_BYTES
         self.send = connected.send
         self._watch()
@@ -84,14 +120,14 @@ class Transport:
 
     def flush(self) -> None:
         """Send what there is, as far as the kernel takes it; the rest when it takes more."""
-        cursor = self.cursor
+        outgoing = self.outgoing
         blocked = False
-        while not blocked and not cursor.idle:
-            data = cursor.pending(SEND_BYTES)
+        while not blocked and not outgoing.idle:
+            data = outgoing.pending(SEND_BYTES)
             sent = self.try_send(data)
             if sent is None:
                 return
-            cursor.advance(sent)
+            outgoing.advance(sent)
             blocked = sent < len(data)
         if blocked is not self.writing:
             self.writing = blocked

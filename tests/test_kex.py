@@ -32,12 +32,12 @@ from chat.kex import (
     _derive,
     check_offer,
     check_strength,
-    fingerprint_of,
     handshake_keys,
     link_keys,
     wrap,
 )
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
+from chat.text import fingerprint_of
 from tests.support.helpers import WALL_CLOCK, FixedBytes, key, offer
 
 thoroughly = settings(max_examples=150, deadline=None, derandomize=True)

@@ -11,7 +11,7 @@ import pytest
 
 from chat.limits import SEND_BYTES
 from chat.reactor import Reactor
-from chat.server.log import RelayLog
+from chat.server.log import Cursor, RelayLog
 from chat.transport import Transport
 from tests.support.helpers import FakeClock
 from tests.support.loopback import MOMENT, until
@@ -61,11 +61,12 @@ class Line:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         self.socket = ours
         self.peer.setblocking(False)
-        self.transport = Transport(reactor, ours, self.log, self.owner)
+        self.cursor = Cursor(self.log)
+        self.transport = Transport(reactor, ours, self.cursor, self.owner)
 
     def put(self, data: bytes) -> None:
         """Give the transport something to send."""
-        self.transport.cursor.splice(data, 0)
+        self.cursor.splice(data, 0)
 
     def take(self) -> bytes:
         """What the peer can read just now; b"" at the end of the stream, too."""
@@ -181,9 +182,9 @@ def test_nothing_to_send_sends_nothing(line: Line) -> None:
 
 def test_splices_and_log_leave_in_order(reactor: Reactor, line: Line) -> None:
     line.put(b"first ")
-    line.transport.cursor.follow(0)
+    line.cursor.follow(0)
     line.log.append(b"log ")
-    line.transport.cursor.splice(b"splice ", line.log.end)
+    line.cursor.splice(b"splice ", line.log.end)
     line.log.append(b"more")
     line.transport.flush()
     assert line.take_all(21) == b"first log splice more"
@@ -192,16 +193,16 @@ def test_splices_and_log_leave_in_order(reactor: Reactor, line: Line) -> None:
 def test_stream_larger_than_the_kernel_takes_arrives_whole(reactor: Reactor, line: Line) -> None:
     line.put(BIG)
     line.transport.flush()
-    assert line.transport.cursor.unsent, "the kernel took everything: this tests nothing"
+    assert line.cursor.unsent, "the kernel took everything: this tests nothing"
     assert line.take_all(len(BIG)) == BIG
-    assert line.transport.cursor.idle
+    assert line.cursor.idle
 
 
 def test_log_larger_than_the_kernel_takes_arrives_whole(reactor: Reactor, line: Line) -> None:
-    line.transport.cursor.follow(0)
+    line.cursor.follow(0)
     line.log.append(BIG)
     line.transport.flush()
-    line.transport.cursor.splice(b"end", line.log.end)
+    line.cursor.splice(b"end", line.log.end)
     assert len(BIG) > SEND_BYTES
     assert line.take_all(len(BIG) + 3) == BIG + b"end"
 
@@ -245,7 +246,7 @@ def test_partial_sends_lose_and_double_nothing(
 
     line.transport.send = send
     line.put(b"0123456789")
-    line.transport.cursor.follow(0)
+    line.cursor.follow(0)
     line.log.append(b"abcdefghij")
     line.transport.flush()
     assert line.take_all(20) == b"0123456789abcdefghij"

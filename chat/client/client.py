@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from chat.client import endings
 from chat.client.events import (
     Connected,
     Connecting,
@@ -44,7 +45,6 @@ from chat.limits import (
     WELCOME_SECONDS,
 )
 from chat.reactor import Reactor, Timer
-from chat.server.log import RelayLog
 from chat.session import (
     ClientSession,
     Controlled,
@@ -56,8 +56,7 @@ from chat.session import (
 )
 from chat.sockets import Dialer
 from chat.text import in_line
-from chat.transport import Transport
-from chat.ui import transcript
+from chat.transport import SendBuffer, Transport
 
 REFUSALS = (
     Reason.KICKED,
@@ -106,6 +105,7 @@ class Client:
         view.output.on_stuck = self._on_stuck
         self._session: ClientSession | None = None
         self._transport: Transport | None = None
+        self._outgoing = SendBuffer()
         self._timer: Timer | None = None
         self._retry: Timer | None = None
         self._retry_seconds = RETRY_SECONDS
@@ -152,11 +152,11 @@ class Client:
         if self._participant.entered and not self._leaving:
             undelivered = view.count_undelivered()
             if self._room_closed and (undelivered or view.unfinished):
-                missing.append(transcript.closed_before_the_end(undelivered))
+                missing.append(endings.closed_before_the_end(undelivered))
         if messages := self._participant.unacknowledged + undelivered + view.not_sent:
-            missing.append(transcript.not_acknowledged(messages))
+            missing.append(endings.not_acknowledged(messages))
         if view.not_commands:
-            missing.append(transcript.not_commands(view.not_commands))
+            missing.append(endings.not_commands(view.not_commands))
         return missing
 
     # -- what the view can ask
@@ -245,7 +245,8 @@ class Client:
         self._established = False
         first = self._participant.first_control()
         self._session = ClientSession(self._name, self._key, first, os.urandom, now, time.time)
-        self._transport = Transport(self._reactor, connected, RelayLog(0), self)
+        self._outgoing = SendBuffer()
+        self._transport = Transport(self._reactor, connected, self._outgoing, self)
         self._connected_at = now
         self._arm_timer()
 
@@ -444,7 +445,7 @@ class Client:
             self._view.take_input(True)
         self._send()
         transport.flush()
-        while self._participant.has_data_to_send and transport.cursor.idle:
+        while self._participant.has_data_to_send and self._outgoing.idle:
             if transport.finishing:
                 return
             self._send()
@@ -468,11 +469,9 @@ class Client:
 
     def _send(self) -> None:
         assert self._session is not None
-        assert self._transport is not None
-        cursor = self._transport.cursor
         # What waits for the socket is not asked for: it might have to be sent again by then.
-        said = self._participant.data_to_send() if cursor.idle else b""
-        cursor.splice(said + self._session.data_to_send(), 0)
+        said = self._participant.data_to_send() if self._outgoing.idle else b""
+        self._outgoing.add(said + self._session.data_to_send())
 
     def _on_drained(self) -> None:
         if self._muted and self._transport is not None:
@@ -500,7 +499,7 @@ class Client:
 def _failure(end: Ended) -> TransportError:
     """What a session that ends means for the connection."""
     if isinstance(end.error, ClockError):
-        text = transcript.clocks_differ(end.error.not_after, end.error.now)
+        text = endings.clocks_differ(end.error.not_after, end.error.now)
         return TransportError(text, "set this machine's clock right, or ask for the server's")
     return TransportError(in_line(end.text))
 

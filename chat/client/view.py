@@ -4,10 +4,10 @@ The client shows what happens to a `View`, and a view asks things of the `Conver
 knows more of the other than this.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from chat.client.events import Happening, Person
-from chat.stdio import LineOutput
 
 
 class Conversation(Protocol):
@@ -50,11 +50,29 @@ class Conversation(Protocol):
         """Leave when everything is acknowledged, or after a moment; the second time at once."""
 
 
+class Output(Protocol):
+    """Where a view writes, as far as that is the client's business."""
+
+    on_drained: Callable[[], None]
+    """Called when a queue has left."""
+    on_broken: Callable[[], None]
+    """Called when nobody can read any more."""
+    on_stuck: Callable[[str], None]
+    """Called with the reason when nothing can be written for the moment, as on a full disk."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits because nobody reads."""
+
+    def hurry(self) -> None:
+        """Wait for a reader no longer than a moment from now on."""
+
+
 class View(Protocol):
     """Where a conversation is shown and typed."""
 
     @property
-    def output(self) -> LineOutput:
+    def output(self) -> Output:
         """Where what is shown goes."""
 
     @property

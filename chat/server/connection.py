@@ -13,7 +13,7 @@ from chat.kex import Offer
 from chat.limits import FAREWELL_SECONDS, MAX_HANDSHAKE_FRAME_BYTES, READ_BYTES
 from chat.reactor import Reactor, Timer
 from chat.server.budgets import Account
-from chat.server.log import RelayLog, Splice
+from chat.server.log import Cursor, RelayLog, Splice
 from chat.server.room import Member
 from chat.session import Controlled, Ended, Established, Relayed, ServerSession, SessionEvent
 from chat.transport import Transport
@@ -68,6 +68,7 @@ class Connection:
         "_unread",
         "account",
         "address",
+        "cursor",
         "member",
         "session",
         "source",
@@ -90,7 +91,8 @@ class Connection:
         self.spoke = False
         self.member: Member | None = None
         self.session = ServerSession(server.offer(), os.urandom, now)
-        self.transport = Transport(server.reactor, connected, server.log, self, patient=True)
+        self.cursor = Cursor(server.log)
+        self.transport = Transport(server.reactor, connected, self.cursor, self, patient=True)
         # What a guest makes us keep is bounded by this, and there may be many guests.
         self.transport.read_bytes = MAX_HANDSHAKE_FRAME_BYTES
 
@@ -192,7 +194,7 @@ class Connection:
         if self.transport.finishing:
             return
         self._server.part(self, reason, text)
-        cursor = self.transport.cursor
+        cursor = self.cursor
         if reason is not Reason.CLOSING:
             cursor.cut()
         self.session.close(reason, text)
@@ -204,6 +206,6 @@ class Connection:
         if not self.transport.finishing:
             self._server.part(self, Reason.TIMEOUT, CROWDED)
             self.session.close(Reason.TIMEOUT, CROWDED)
-            self.transport.cursor.splice(self.session.data_to_send(), self._server.log.end)
+            self.cursor.splice(self.session.data_to_send(), self._server.log.end)
             self.transport.flush()
         self.transport.close()

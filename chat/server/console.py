@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from chat import phrases
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     FAREWELL_SECONDS,
@@ -17,10 +18,10 @@ from chat.limits import (
     REFUSAL_LINES_PER_SECOND,
 )
 from chat.reactor import Reactor
+from chat.server import words
 from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.room import Member
 from chat.stdio import LineInput, LineOutput
-from chat.ui import transcript
 
 
 class Operated(Protocol):
@@ -124,17 +125,17 @@ class Console:
                 self._dropped += 1
                 continue
             if self._dropped:
-                self._output.write(transcript.lines_dropped(self._dropped))
+                self._output.write(words.lines_dropped(self._dropped))
                 self._dropped = 0
             self._output.write(line)
 
     def exchanged(self, count: int) -> None:
         """So many messages were relayed. Beyond a few lines a second they are summed up."""
         if self._messages.take(count):
-            self.show(*[transcript.exchanged(1, time.time())] * count)
+            self.show(*[words.exchanged(1, time.time())] * count)
 
     def _show_messages(self, count: int) -> None:
-        self.show(transcript.exchanged(count, time.time()))
+        self.show(words.exchanged(count, time.time()))
 
     def refused(self, line: str, source: str) -> None:
         """A connection from there came to nothing, as the line says. Beyond a few lines a second
@@ -147,7 +148,7 @@ class Console:
     def _show_refusals(self, count: int) -> None:
         ((source, from_there),) = self._refused_from.most_common(1)
         self._refused_from.clear()
-        self.show(transcript.many_refused(count, source, from_there))
+        self.show(words.many_refused(count, source, from_there))
 
     def fault(self, fault: Exception, closed: str = "") -> None:
         """There is an error in this program. It is written down once; when it comes again it is
@@ -158,10 +159,10 @@ class Console:
             self._faults.take(1)
             return
         self._known_faults.add(which)
-        self.show(*transcript.fault([(kind_of(one), places_of(one)) for one in chain], closed))
+        self.show(*words.fault([(kind_of(one), places_of(one)) for one in chain], closed))
 
     def _show_faults(self, count: int) -> None:
-        self.show(transcript.faults_again(count))
+        self.show(words.faults_again(count))
 
     def close(self) -> None:
         """Show the last lines."""
@@ -169,9 +170,9 @@ class Console:
         for ration in (self._messages, self._refusals, self._faults):
             ration.sum_up()
         if self._dropped:
-            self._output.write(transcript.lines_dropped(self._dropped))
-        self._output.write(transcript.TERMINATED)
-        self._output.write(transcript.SHUT_DOWN)
+            self._output.write(words.lines_dropped(self._dropped))
+        self._output.write(words.TERMINATED)
+        self._output.write(words.SHUT_DOWN)
         self._output.drain(FAREWELL_SECONDS)
 
     def _on_line(self, line: str) -> None:
@@ -180,7 +181,7 @@ class Console:
             return
         command = self._commands.get(word.upper())
         if command is None:
-            self.show(transcript.unknown_command(word))
+            self.show(words.unknown_command(word))
         else:
             assert self._server is not None
             command(self._server, argument.strip())
@@ -189,28 +190,26 @@ class Console:
         server.terminate()
 
     def _on_help(self, _server: Operated, _argument: str) -> None:
-        self.show(*transcript.HELP)
+        self.show(*words.HELP)
 
     def _on_who(self, server: Operated, _argument: str) -> None:
         members = server.members()
-        self.show(transcript.members_count(len(members)))
+        self.show(phrases.members_count(len(members)))
         for member in members:
-            self.show(transcript.member_line(member.name, member.joined_at, member.fingerprint))
+            self.show(phrases.member_line(member.name, member.joined_at, member.fingerprint))
 
     def _on_kick(self, server: Operated, name: str) -> None:
         if not name:
-            self.show(transcript.needs_argument("KICK", "name"))
+            self.show(phrases.needs_argument("KICK", "name"))
         elif not server.kick(name):
-            self.show(transcript.nobody_named(name))
+            self.show(phrases.nobody_named(name))
 
     def _on_say(self, server: Operated, text: str) -> None:
         if text:
             server.say(text)
         else:
-            self.show(transcript.needs_argument("SAY", "text"))
+            self.show(phrases.needs_argument("SAY", "text"))
 
     def _on_stats(self, server: Operated, _argument: str) -> None:
         uptime = self._reactor.clock() - self._started_at
-        self.show(
-            transcript.stats(len(server.members()), server.relayed, server.relayed_bytes, uptime)
-        )
+        self.show(words.stats(len(server.members()), server.relayed, server.relayed_bytes, uptime))

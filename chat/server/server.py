@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from chat import phrases
 from chat.errors import REASONS, ProtocolError, Reason, RefusedError
 from chat.kex import Offer, PrivateKey
 from chat.limits import (
@@ -33,6 +34,7 @@ from chat.limits import (
 )
 from chat.messages import Resume
 from chat.reactor import Reactor, Timer
+from chat.server import words
 from chat.server.admission import Admission, Turns
 from chat.server.budgets import Budgets
 from chat.server.connection import CROWDED, Connection
@@ -42,7 +44,6 @@ from chat.server.room import Delivery, Member, Room, bytes_again
 from chat.session import Established
 from chat.sockets import address_text, source_of
 from chat.transport import Transport
-from chat.ui import transcript
 from chat.wire import Refused, clip_text
 
 LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
@@ -181,7 +182,7 @@ class Server:
                 self._make_room(idle)
                 return True
             if not self._exhausted:
-                self._console.show(transcript.OUT_OF_DESCRIPTORS)
+                self._console.show(words.OUT_OF_DESCRIPTORS)
             self._exhausted = True
         else:
             self.reactor.contain(self, error)
@@ -194,7 +195,7 @@ class Server:
             connected.setblocking(False)
             connected.send(_REFUSAL)
         connected.close()
-        self._console.refused(transcript.refused(address, CROWDED), source)
+        self._console.refused(words.refused(address, CROWDED), source)
 
     def _make_room(self, idle: Connection) -> None:
         try:
@@ -246,7 +247,7 @@ class Server:
         wait = account.arrive(now)
         if wait > MAX_ARRIVAL_WAIT_SECONDS:
             account.take_back_arrival(now)
-            connection.drop(Reason.LOST, transcript.COMES_TOO_OFTEN)
+            connection.drop(Reason.LOST, words.COMES_TOO_OFTEN)
         elif wait > 0:
             connection.hold(wait)
             self.reactor.call_at(now + wait, partial(connection.enter, client))
@@ -273,7 +274,7 @@ class Server:
             again = bytes_again(member, deliveries)
             connection.account.resend(again, self.reactor.clock())
         self._deliver(deliveries)
-        self._console.show(transcript.returned(member.name))
+        self._console.show(phrases.returned(member.name))
         return True
 
     def _join(self, connection: Connection, name: str, fingerprint: bytes) -> None:
@@ -293,7 +294,7 @@ class Server:
             return
         heard_by = len(self._members)
         self._enter(connection, member)
-        self._console.show(*transcript.newcomer(member.name, heard_by))
+        self._console.show(*words.newcomer(member.name, heard_by))
 
     def _enter(self, connection: Connection, member: Member) -> None:
         connection.member = member
@@ -305,15 +306,15 @@ class Server:
         connection = self._members.pop(member.id, None)
         if connection is not None:
             connection.member = None
-            member.sent = max(member.sent, connection.transport.cursor.offset)
+            member.sent = max(member.sent, connection.cursor.offset)
         return connection
 
     def _who_has_it(self, namesake: Member) -> str:
         """Why a name is taken, and for how long."""
         grace = self._room.grace(namesake, self.reactor.clock())
         if grace is None:
-            return transcript.in_use(time.time() - namesake.joined_at)
-        return transcript.kept(namesake.name, *grace)
+            return words.in_use(time.time() - namesake.joined_at)
+        return words.kept(namesake.name, *grace)
 
     def _take_over(self, member: Member) -> None:
         """A member is here anew: its old connection, dead perhaps without our knowing, goes."""
@@ -342,17 +343,17 @@ class Server:
             self._room.leave(member, Reason.LOST if reason in LOSSES else reason)
         self._exit(member)
         if kept:
-            self._console.show(transcript.vanished(member.name, text or REASONS[reason]))
+            self._console.show(phrases.vanished(member.name, text or REASONS[reason]))
         else:
-            self._console.show(transcript.left(member.name, reason, text))
+            self._console.show(phrases.left(member.name, reason, text))
 
     def _part_guest(self, connection: Connection, reason: Reason, text: str) -> None:
         self._turns.remove(connection, connection.source)
         self._admission.set_idle(connection)
         if reason is not Reason.LOST:
-            line = transcript.refused(connection.address, text or REASONS[reason])
+            line = words.refused(connection.address, text or REASONS[reason])
         elif connection.spoke:
-            line = transcript.went_away(connection.address, text or REASONS[reason])
+            line = words.went_away(connection.address, text or REASONS[reason])
         else:
             # It wanted to see whether somebody listens here, as monitoring does all day long.
             return
@@ -445,7 +446,7 @@ class Server:
 
     def splice(self, connection: Connection, data: Splice, at: int) -> None:
         """Put something into one connection's stream, to be sent at the end of the turn."""
-        cursor = connection.transport.cursor
+        cursor = connection.cursor
         cursor.splice(data, at)
         self._to_flush.add(connection)
         if cursor.splices > MAX_SPLICES:
@@ -457,7 +458,7 @@ class Server:
             if connection is None:
                 continue
             try:
-                cursor = connection.transport.cursor
+                cursor = connection.cursor
                 if not cursor.following:
                     cursor.follow(delivery.at)
                 sealed = partial(connection.session.seal, *delivery.controls)
@@ -485,7 +486,7 @@ class Server:
             return
         try:
             for member in self._room.end_grace(now):
-                self._console.show(transcript.left(member.name, Reason.LOST))
+                self._console.show(phrases.left(member.name, Reason.LOST))
             self._deliver(self._room.tick(now))
         except Exception as fault:
             # What is due stays due: do not try it in every turn, and do not stop the talk for it.
@@ -505,7 +506,7 @@ class Server:
         for connection in list(self._members.values()):
             try:
                 transport = connection.transport
-                cursor = transport.cursor
+                cursor = connection.cursor
                 if cursor.offset == start and cursor.at_log:
                     sent = transport.try_send(data)
                     if sent == size:
@@ -532,7 +533,7 @@ class Server:
     def _trim(self) -> None:
         start = self.log.start_after_trim()
         for connection in list(self._members.values()):
-            cursor = connection.transport.cursor
+            cursor = connection.cursor
             if cursor.following and cursor.offset < start:
                 self._drop(connection, Reason.TOO_SLOW)
         # What was appended since, of those who were cut off, is for the next time.
@@ -592,7 +593,7 @@ class Server:
             self._drop(connection, Reason.KICKED)
         else:
             self._room.leave(member, Reason.KICKED)
-            self._console.show(transcript.left(member.name, Reason.KICKED))
+            self._console.show(phrases.left(member.name, Reason.KICKED))
         return True
 
     def say(self, text: str) -> None:

@@ -1,1 +1,15 @@
-"""ui"""
+"""The views of a client: where a conversation is shown and typed.
+
+    plain.py       line by line: pipes, plain terminals, one single message
+    jsonlines.py   for programs: an object a line
+    screen.py      at a terminal, in front of a person
+    live.py        the last rows of it, which are drawn again and again
+    editor.py      the line that is typed: GNU readline
+    commands.py    what a person can type beside messages
+    transcript.py  events in words
+    style.py       what lines look like: colours, and where they are wrapped
+
+Each view has the methods of `client.view.View`, and asks of the client what `client.view` names.
+May import `client.events`, `client.view`, `files.history`, `text`, `localtime`, `phrases`, `stdio`,
+`reactor`, `errors` and `limits`; never frames, sessions or sockets.
+"""

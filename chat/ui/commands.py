@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
+from chat import phrases
 from chat.client.events import Said
 from chat.client.view import Conversation
 from chat.limits import MAX_MEMBERS
@@ -54,7 +55,7 @@ class Commands:
         self._actions: dict[str, Callable[[str], None]] = {
             "/help": self._on_help,
             "/who": self._on_who,
-            "/me": lambda _: show([transcript.needs_argument("/me", "text")]),
+            "/me": lambda _: show([phrases.needs_argument("/me", "text")]),
             "/ignore": self._on_ignore,
             "/unignore": self._on_unignore,
             "/more": self._on_more,
@@ -120,8 +121,8 @@ class Commands:
 
     def _on_who(self, _argument: str) -> None:
         members = self._conversation.members()
-        lines = [transcript.member_line(one.name, one.since, one.fingerprint) for one in members]
-        self._show([transcript.members_count(len(members)), *lines])
+        lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
+        self._show([phrases.members_count(len(members)), *lines])
 
     def _on_ignore(self, name: str) -> None:
         key = name_key(name)
@@ -129,7 +130,7 @@ class Commands:
         if not name:
             self._show([transcript.ignoring(self._ignored.values())])
         elif key not in names:
-            self._show([transcript.nobody_named(name)])
+            self._show([phrases.nobody_named(name)])
         elif key == name_key(self._conversation.name):
             self._show([transcript.IGNORE_ONESELF])
         else:
@@ -138,7 +139,7 @@ class Commands:
 
     def _on_unignore(self, name: str) -> None:
         if not name:
-            self._show([transcript.needs_argument("/unignore", "name")])
+            self._show([phrases.needs_argument("/unignore", "name")])
         elif self._ignored.pop(name_key(name), None) is None:
             self._show([transcript.not_ignored(name)])
         else:

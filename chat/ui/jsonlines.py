@@ -27,9 +27,8 @@ from chat.client.events import (
 )
 from chat.client.view import Conversation
 from chat.errors import REASONS, CommandError
-from chat.kex import fingerprint_of
 from chat.limits import CONSOLE_LINE_BYTES
-from chat.text import action_of, as_action
+from chat.text import action_of, as_action, fingerprint_of
 from chat.ui.plain import LineView
 
 Fields = dict[str, Any]

@@ -20,6 +20,7 @@ from itertools import accumulate
 from typing import NamedTuple
 from zlib import crc32
 
+from chat import localtime, phrases
 from chat.client.events import Happening, Said
 from chat.limits import (
     CACHED_CHARS,
@@ -62,7 +63,7 @@ class Painter:
         self,
         name: str = "",
         colours: Colours = Colours.NONE,
-        time_format: str = transcript.TIME_FORMAT,
+        time_format: str = localtime.TIME_FORMAT,
         encoding: str = "utf-8",
         *,
         is_dumb: bool = False,
@@ -129,9 +130,9 @@ class Painter:
         painted: list[str] = []
         left = None
         for line in lines:
-            code = RED if line.startswith(transcript.TROUBLE) else DIM
+            code = RED if line.startswith(phrases.TROUBLE) else DIM
             # What has several lines is indented already, and would be once more.
-            line = self._as_written(line).replace("\n" + transcript.INDENT, "\n")
+            line = self._as_written(line).replace("\n" + phrases.INDENT, "\n")
             rows, more = self._lay_out(line, "", columns, limit)
             left = more or left
             painted += [self.colour(code, row) for row in rows]
@@ -163,7 +164,7 @@ class Painter:
         if columns is not None and _width(head, self._measure) > columns:
             # Rare, but a name is text of others, too.
             head_rows, _ = self._lay_out(head, "", columns, None)
-            heads = [*(self.colour(code, row) for row in head_rows), transcript.INDENT + first]
+            heads = [*(self.colour(code, row) for row in head_rows), phrases.INDENT + first]
         return self._held([*heads, *rest], columns), left
 
     def _as_written(self, text: str) -> str:
@@ -175,7 +176,7 @@ class Painter:
     ) -> "tuple[list[str], _Left | None]":
         """The rows of a text that begins behind a head, and what is left if they are too many."""
         if columns is None:
-            return text.replace("\n", "\n" + transcript.INDENT).split("\n"), None
+            return text.replace("\n", "\n" + phrases.INDENT).split("\n"), None
         rows = _Wrapper(columns, self._measure).rows(text, head)
         if limit is None:
             return [row.text for row in rows], None
@@ -278,7 +279,7 @@ class _Wrapper:
     def __init__(self, columns: int, measure: Measure) -> None:
         self._columns = columns
         self._measure = measure
-        self._room = columns - len(transcript.INDENT)
+        self._room = columns - len(phrases.INDENT)
 
     def rows(self, text: str, head: str) -> Iterator[_Row]:
         """The rows of a text, the first without the head behind which it begins, or without the
@@ -289,7 +290,7 @@ class _Wrapper:
             room, may_spill = self._room, True
         for number, line in enumerate(_lines_of(text)):
             yield from self._rows_of_line(number, line, indent, room, may_spill=may_spill)
-            indent, room, may_spill = transcript.INDENT, self._room, True
+            indent, room, may_spill = phrases.INDENT, self._room, True
 
     def _rows_of_line(
         self, number: int, line: str, indent: str, room: int, *, may_spill: bool
@@ -313,7 +314,7 @@ class _Wrapper:
             yield _Row(indent + row, number, at)
             if at == len(line):
                 return
-            indent, room, may_spill, is_first = transcript.INDENT, self._room, True, False
+            indent, room, may_spill, is_first = phrases.INDENT, self._room, True, False
 
     def _last_break(
         self, line: str, at: int, end: int, room: int, *, may_spill: bool

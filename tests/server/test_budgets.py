@@ -31,9 +31,9 @@ from chat.limits import (
     WINDOW_SHARE_OF_SOURCE,
 )
 from chat.messages import Bye, Ready, Resume
+from chat.server import words
 from chat.server.budgets import Account, Budgets, TokenBucket
 from chat.session import Ended, State
-from chat.ui import transcript
 from chat.wire import Message
 from tests.server.test_server import Company
 from tests.support.loopback import Hall, Peer, dial
@@ -411,7 +411,7 @@ def test_who_comes_much_too_often_is_told_so(hall: Hall) -> None:
     let_in = len(crowd) - len(refused) - ARRIVALS_AT_ONCE - MAX_ARRIVAL_WAIT_SECONDS
     assert 0 <= let_in < 5
     for peer in refused:
-        assert peer.ended == Ended(Reason.LOST, transcript.COMES_TOO_OFTEN, by_peer=True)
+        assert peer.ended == Ended(Reason.LOST, words.COMES_TOO_OFTEN, by_peer=True)
     company.talk()
 
 

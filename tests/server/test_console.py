@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chat.stdio
+from chat import localtime
 from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
 from chat.reactor import Reactor
+from chat.server import words
 from chat.server.console import Console
 from chat.server.room import Member
 from chat.stdio import LineOutput
-from chat.ui import transcript
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
 
@@ -59,7 +60,7 @@ class Desk:
     def type(self, text: str) -> list[str]:
         """Type lines; what is shown then."""
         os.write(self._hand, text.encode() + b"\n-\n")
-        mark = transcript.unknown_command("-")
+        mark = words.unknown_command("-")
         until(self.reactor, lambda: self.screen.lines()[-1:] == [mark])
         shown = self.screen.lines()
         self.screen.clear()
@@ -108,7 +109,7 @@ def test_terminate_is_passed_on(desk: Desk, word: str) -> None:
 @pytest.mark.parametrize("word", ["HELP", "help", "hElP", "help me"])
 def test_help_names_every_command(desk: Desk, word: str) -> None:
     shown = desk.type(word)
-    assert shown == transcript.HELP
+    assert shown == words.HELP
     assert [line.split()[1] for line in shown] == [
         "TERMINATE",
         "WHO",
@@ -129,9 +130,8 @@ def test_who_lists_names_times_and_fingerprints(desk: Desk) -> None:
     desk.server.present = [ira(), other]
     assert desk.type("who") == [
         "[+] In the room: 2",
-        f"[+] Ira, since {transcript.time_of(WALL_CLOCK)}, {key('ira').public.fingerprint}",
-        f"[+] Ärger, since {transcript.time_of(WALL_CLOCK + 60)}, "
-        f"{key('other').public.fingerprint}",
+        f"[+] Ira, since {localtime.time_of(WALL_CLOCK)}, {key('ira').public.fingerprint}",
+        f"[+] Ärger, since {localtime.time_of(WALL_CLOCK + 60)}, {key('other').public.fingerprint}",
     ]
 
 
@@ -332,7 +332,7 @@ def test_every_message_is_counted_in_few_lines(steps: list[tuple[float, int]]) -
 
 def test_refusals_are_shown_one_by_one_while_they_are_few(desk: Desk) -> None:
     for number in range(REFUSAL_LINES_PER_SECOND):
-        desk.console.refused(transcript.refused(f"192.0.2.1:{number}", "so"), "192.0.2.1")
+        desk.console.refused(words.refused(f"192.0.2.1:{number}", "so"), "192.0.2.1")
     shown = desk.wait(0)
     assert shown == [
         f"[!] 192.0.2.1:{number} was refused: so." for number in range(REFUSAL_LINES_PER_SECOND)
@@ -443,7 +443,7 @@ def test_close_shows_the_sum_that_is_due(desk: Desk) -> None:
     desk.console.close()
     first, *rest = desk.screen.lines()
     assert messages([first]) == [500]
-    assert rest == [transcript.TERMINATED, transcript.SHUT_DOWN]
+    assert rest == [words.TERMINATED, words.SHUT_DOWN]
 
 
 def test_close_shows_the_last_lines_to_a_reader_that_had_fallen_behind(
@@ -463,7 +463,7 @@ def test_close_shows_the_last_lines_to_a_reader_that_had_fallen_behind(
     pipe.console.close()
     shown.extend(pipe.take_some())
     lines = "".join(shown).split("\n")
-    assert lines[-3:] == [transcript.TERMINATED, transcript.SHUT_DOWN, ""]
+    assert lines[-3:] == [words.TERMINATED, words.SHUT_DOWN, ""]
 
 
 def test_close_reads_no_more_commands(desk: Desk) -> None:

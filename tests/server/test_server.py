@@ -34,11 +34,11 @@ from chat.limits import (
     X25519_BYTES,
 )
 from chat.messages import Bye, Ping, Ready, Rekey, Resend
+from chat.server import words
 from chat.server.admission import Admission
 from chat.server.connection import Connection
 from chat.server.server import Server
 from chat.session import Ended, State
-from chat.ui import transcript
 from chat.wire import (
     PROTOCOL,
     Event,
@@ -1226,7 +1226,7 @@ def test_silent_stranger_makes_room_where_descriptors_run_out(
     listener.failures = [errno.EMFILE]
     hall.join("late")
     hall.until(lambda: stranger.eof)
-    assert not hall.shown(transcript.OUT_OF_DESCRIPTORS)
+    assert not hall.shown(words.OUT_OF_DESCRIPTORS)
 
 
 def test_error_of_accept_that_lasts_does_not_spin(flaky: tuple[Hall, FlakyListener]) -> None:
@@ -1601,7 +1601,7 @@ def test_termination_while_a_member_is_about_to_fall_behind_comes_to_its_end(
     """The log is about to be trimmed in the very turn in which the server is terminated."""
     company = Company(narrow)
     company.sahnawaz.deafen()
-    log, cursor = narrow.server.log, connection_of(narrow, "sahnawaz").transport.cursor
+    log, cursor = narrow.server.log, connection_of(narrow, "sahnawaz").cursor
     narrow.when(
         lambda: log.surplus and cursor.offset < log.start_after_trim(), narrow.server.terminate
     )

@@ -280,7 +280,7 @@ class RecordedClient(Client):
         """Whether something could be sent, and waits for nothing."""
         if self._transport is None or self._transport.finishing or self._session is None:
             return False
-        can_leave = self._transport.cursor.idle and self.recorded.has_data_to_send
+        can_leave = self._outgoing.idle and self.recorded.has_data_to_send
         return can_leave or bool(self._session._out)
 
     def _show_all(self, happenings: list[Happening]) -> None:

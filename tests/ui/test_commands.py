@@ -7,7 +7,7 @@ import pytest
 
 from chat.client.events import Said
 from chat.errors import UsageError
-from chat.kex import fingerprint_of
+from chat.text import fingerprint_of
 from chat.ui import transcript
 from chat.ui.commands import Commands
 from tests.support.conversation import LONGEST, PEOPLE, NotedConversation

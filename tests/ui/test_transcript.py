@@ -8,6 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chat import localtime, phrases
+from chat.client import endings
 from chat.client.events import (
     Came,
     Connected,
@@ -32,6 +34,7 @@ from chat.client.events import (
     Went,
 )
 from chat.errors import REASONS, Reason
+from chat.server import words
 from chat.ui import transcript
 
 thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
@@ -45,7 +48,7 @@ def told(happening: Happening) -> str:
 
 def said(name: str, time_ms: int, text: str) -> str:
     """When, who and what, as they stand in the first line."""
-    return " ".join(transcript.said(Said(name, time_ms, text, own=False), transcript.TIME_FORMAT))
+    return " ".join(transcript.said(Said(name, time_ms, text, own=False), localtime.TIME_FORMAT))
 
 
 def came(name: str) -> str:
@@ -83,12 +86,12 @@ def half_past(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_server_starts_as_in_the_demo() -> None:
-    assert transcript.running("127.0.0.1", 9443, "SHA256:abc") == [
+    assert words.running("127.0.0.1", 9443, "SHA256:abc") == [
         "[+] Running on host: 127.0.0.1",
         "[+] Running on port: 9443",
         "[+] Fingerprint: SHA256:abc",
     ]
-    assert transcript.invitation("192.0.2.7", 9443, "SHA256:abc") == (
+    assert words.invitation("192.0.2.7", 9443, "SHA256:abc") == (
         "[+] Others join with: python -m chat client 192.0.2.7 9443 NAME --fingerprint SHA256:abc"
     )
 
@@ -115,7 +118,7 @@ def test_client_starts_as_in_the_demo() -> None:
 
 
 def test_first_and_second_member_come_as_in_the_demo() -> None:
-    assert transcript.newcomer("sahnawaz", 0) + transcript.newcomer("Ira", 1) == [
+    assert words.newcomer("sahnawaz", 0) + words.newcomer("Ira", 1) == [
         "[+] New connection. Username: sahnawaz",
         "[+] Client public key had been received",
         "[+] Secret key had been sent to the client",
@@ -133,20 +136,20 @@ def test_messages_are_exchanged_as_in_the_demo() -> None:
     assert said("sahnawaz", int(at("2023-06-25 09:35:36")) * 1000, "Hello Ira") == (
         "2023-06-25 09:35:36 sahnawaz: Hello Ira"
     )
-    assert transcript.exchanged(1, at("2023-06-25 09:35:24")) == (
+    assert words.exchanged(1, at("2023-06-25 09:35:24")) == (
         "2023-06-25 09:35:24 Message exchanged"
     )
-    assert transcript.exchanged(1, at("2023-06-25 09:35:36")) == (
+    assert words.exchanged(1, at("2023-06-25 09:35:36")) == (
         "2023-06-25 09:35:36 Message exchanged"
     )
 
 
 def test_members_leave_and_the_server_ends_as_in_the_demo() -> None:
     assert [
-        transcript.left("Ira", Reason.LEFT),
-        transcript.left("sahnawaz", Reason.LEFT),
-        transcript.TERMINATED,
-        transcript.SHUT_DOWN,
+        phrases.left("Ira", Reason.LEFT),
+        phrases.left("sahnawaz", Reason.LEFT),
+        words.TERMINATED,
+        words.SHUT_DOWN,
     ] == [
         "[+] Ira left the server.",
         "[+] sahnawaz left the server.",
@@ -163,16 +166,16 @@ def test_further_lines_read_in_the_same_style() -> None:
     fingerprint = "SHA256:" + "A" * 43
     since = at("2023-06-25 09:35:24")
     assert [
-        transcript.MAKING_KEY,
+        phrases.MAKING_KEY,
         came("Ira"),
         notice("Back in a minute"),
         in_the_room(["Ira", "sahnawaz"]),
         transcript.server_fingerprint(fingerprint, known=False),
         transcript.server_fingerprint(fingerprint, known=True),
-        transcript.member_line("Ira", since, digest),
-        transcript.members_count(0),
-        transcript.members_count(2),
-        transcript.stats(2, 3, 400, 59.7),
+        phrases.member_line("Ira", since, digest),
+        phrases.members_count(0),
+        phrases.members_count(2),
+        words.stats(2, 3, 400, 59.7),
     ] == [
         "[+] Making a new RSA key, which takes a moment",
         "[+] New person joined the room. Username: Ira",
@@ -189,21 +192,21 @@ def test_further_lines_read_in_the_same_style() -> None:
 
 def test_trouble_is_marked_as_trouble() -> None:
     assert [
-        transcript.refused("127.0.0.1:4000", "the name is taken"),
-        transcript.went_away("[::1]:4000", "the connection was lost"),
-        transcript.many_refused(7, "192.0.2.1", 7),
-        transcript.many_refused(7, "192.0.2.1", 4),
-        transcript.many_refused(1, "192.0.2.1", 1),
-        transcript.faults_again(1),
-        transcript.nobody_named("Ira"),
-        transcript.unknown_command("DANCE"),
-        transcript.needs_argument("KICK", "name"),
-        transcript.lines_dropped(12),
+        words.refused("127.0.0.1:4000", "the name is taken"),
+        words.went_away("[::1]:4000", "the connection was lost"),
+        words.many_refused(7, "192.0.2.1", 7),
+        words.many_refused(7, "192.0.2.1", 4),
+        words.many_refused(1, "192.0.2.1", 1),
+        words.faults_again(1),
+        phrases.nobody_named("Ira"),
+        words.unknown_command("DANCE"),
+        phrases.needs_argument("KICK", "name"),
+        words.lines_dropped(12),
         warning("Ira: a message arrived twice"),
-        transcript.OUT_OF_DESCRIPTORS,
+        words.OUT_OF_DESCRIPTORS,
         *transcript.happened(RoomClosed()),
-        transcript.vanished("Ira"),
-        transcript.vanished("Ira", "the connection is dead"),
+        phrases.vanished("Ira"),
+        phrases.vanished("Ira", "the connection is dead"),
         told(Disconnected("the connection was lost")),
         told(Full(1024)),
     ] == [
@@ -324,25 +327,25 @@ def test_security_lists_the_fingerprints_to_compare() -> None:
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.LEFT}))
 def test_leaving_in_any_other_way_is_trouble_with_its_reason(reason: Reason) -> None:
     line = f"[!] Ira left the server: {REASONS[reason]}."
-    assert transcript.left("Ira", reason) == line
-    assert transcript.left("Ira", reason, "a word") == "[!] Ira left the server: a word."
+    assert phrases.left("Ira", reason) == line
+    assert phrases.left("Ira", reason, "a word") == "[!] Ira left the server: a word."
 
 
 def test_several_messages_are_summed_up_in_one_line() -> None:
-    assert transcript.exchanged(250, at("2023-06-25 09:35:24")) == (
+    assert words.exchanged(250, at("2023-06-25 09:35:24")) == (
         "2023-06-25 09:35:24 250 messages exchanged"
     )
 
 
 def test_one_message_is_not_messages() -> None:
-    assert transcript.not_acknowledged(1) == "1 message was not acknowledged"
-    assert transcript.not_acknowledged(2) == "2 messages were not acknowledged"
+    assert endings.not_acknowledged(1) == "1 message was not acknowledged"
+    assert endings.not_acknowledged(2) == "2 messages were not acknowledged"
 
 
 def test_help_lists_each_command_once() -> None:
-    commands = [line.split()[1] for line in transcript.HELP]
+    commands = [line.split()[1] for line in words.HELP]
     assert commands == ["TERMINATE", "WHO", "KICK", "SAY", "STATS", "HELP"]
-    assert all(line.startswith("[+] ") for line in transcript.HELP)
+    assert all(line.startswith("[+] ") for line in words.HELP)
 
 
 # -- times -------------------------------------------------------------------------------------
@@ -350,13 +353,13 @@ def test_help_lists_each_command_once() -> None:
 
 @pytest.mark.usefixtures("half_past")
 def test_time_is_local() -> None:
-    assert transcript.time_of(0) == "1970-01-01 05:30:00"
+    assert localtime.time_of(0) == "1970-01-01 05:30:00"
     assert said("Ira", 1_687_665_924_999, "Hi") == "2023-06-25 09:35:24 Ira: Hi"
 
 
 @pytest.mark.parametrize("seconds", [1e18, -1e18, float("inf"), float("nan"), 2**64 / 1000])
 def test_time_that_no_calendar_holds_is_unknown(seconds: float) -> None:
-    assert transcript.time_of(seconds) == "????-??-?? ??:??:??"
+    assert localtime.time_of(seconds) == "????-??-?? ??:??:??"
 
 
 @thoroughly
@@ -382,18 +385,18 @@ def lines_with(text: str) -> dict[str, str]:
     """One line each with a piece of somebody else's text in it."""
     since = at("2023-06-25 09:35:24")
     return {
-        "newcomer": transcript.newcomer(text, 0)[0],
-        "broadcast": transcript.newcomer(text, 1)[1],
+        "newcomer": words.newcomer(text, 0)[0],
+        "broadcast": words.newcomer(text, 1)[1],
         "came": came(text),
-        "left": transcript.left(text, Reason.LEFT),
-        "left in trouble": transcript.left(text, Reason.LOST),
-        "left with a word": transcript.left("Ira", Reason.KICKED, text),
+        "left": phrases.left(text, Reason.LEFT),
+        "left in trouble": phrases.left(text, Reason.LOST),
+        "left with a word": phrases.left("Ira", Reason.KICKED, text),
         "speaker": said(text, 0, "Hi"),
-        "refused": transcript.refused("127.0.0.1:4000", text),
-        "member": transcript.member_line(text, since, bytes(32)),
+        "refused": words.refused("127.0.0.1:4000", text),
+        "member": phrases.member_line(text, since, bytes(32)),
         "members": in_the_room(["Ira", text]),
-        "nobody": transcript.nobody_named(text),
-        "command": transcript.unknown_command(text),
+        "nobody": phrases.nobody_named(text),
+        "command": words.unknown_command(text),
         "client's command": transcript.no_such_command(text, ""),
         "ignored": transcript.ignoring(["Ira", text]),
         "not ignored": transcript.not_ignored(text),
@@ -458,4 +461,4 @@ def test_no_line_of_a_notice_can_pass_for_another_line(text: str) -> None:
     ],
 )
 def test_span_is_said_in_a_unit_that_fits(seconds: float, said: str) -> None:
-    assert transcript.span(seconds) == said
+    assert words.span(seconds) == said

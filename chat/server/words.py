@@ -1,0 +1,133 @@
+"""The words that the operator reads: one function a line, all of them here.
+
+What both ends say is in `phrases`. Text of other people is made harmless here, right where it
+becomes a line. Where lines go is not known here.
+"""
+
+from collections.abc import Iterable
+
+from chat.localtime import time_of
+from chat.phrases import INDENT, good, trouble
+from chat.text import counted, in_line
+
+TERMINATED = good("All connections had been terminated")
+SHUT_DOWN = good("Server is shut down")
+
+HELP = [
+    good("TERMINATE   end the server"),
+    good("WHO         list the members"),
+    good("KICK name   put somebody out"),
+    good("SAY text    tell everybody something"),
+    good("STATS       count members, messages and bytes"),
+    good("HELP        show this"),
+]
+
+
+def running(host: str, port: int, fingerprint: str) -> list[str]:
+    return [
+        good(f"Running on host: {host}"),
+        good(f"Running on port: {port}"),
+        good(f"Fingerprint: {fingerprint}"),
+    ]
+
+
+ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
+
+
+def invitation(host: str, port: int, fingerprint: str) -> str:
+    """What the others type."""
+    command = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
+    return good(f"Others join with: {command}")
+
+
+def newcomer(name: str, heard_by: int) -> list[str]:
+    """A client is in; `heard_by` others were told."""
+    lines = [good(f"New connection. Username: {in_line(name)}")]
+    if heard_by:
+        lines.append(
+            good(f"Broadcast message:  New person joined the room. Username: {in_line(name)}")
+        )
+    return [
+        *lines,
+        good("Client public key had been received"),
+        good("Secret key had been sent to the client"),
+    ]
+
+
+def exchanged(count: int, seconds: float) -> str:
+    what = "Message exchanged" if count == 1 else f"{count} messages exchanged"
+    return f"{time_of(seconds)} {what}"
+
+
+def refused(address: str, text: str) -> str:
+    return trouble(f"{address} was refused: {in_line(text)}.")
+
+
+def went_away(address: str, text: str) -> str:
+    return trouble(f"{address} went away: {in_line(text)}.")
+
+
+def many_refused(count: int, source: str, from_there: int) -> str:
+    """`source` is where most of them came from."""
+    if count == 1:
+        return trouble(f"1 more connection, from {source}, was refused or went away.")
+    where = f"all from {source}" if from_there == count else f"{from_there} of them from {source}"
+    return trouble(f"{count} more connections were refused or went away, {where}.")
+
+
+def fault(kinds: Iterable[tuple[str, Iterable[str]]], closed: str) -> list[str]:
+    """An error in this program: for each exception its kind and its frames. `closed` is whose
+    connection was closed for it, if anybody's."""
+    lines = [trouble("There is an error in this program; please report it. The server goes on.")]
+    if closed:
+        lines.append(f"{INDENT}The connection of {in_line(closed)} was closed.")
+    for kind, frames in kinds:
+        lines += [f"{INDENT}{in_line(frame)}" for frame in frames]
+        lines.append(f"{INDENT}{in_line(kind)}")
+    return lines
+
+
+def faults_again(count: int) -> str:
+    times = "once" if count == 1 else f"{count} times"
+    return trouble(f"Errors in this program that are shown above came again {times}.")
+
+
+def span(seconds: float) -> str:
+    """How long something takes, for a person."""
+    whole = max(1, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"
+
+
+def in_use(seconds: float) -> str:
+    return f"it has been in use for {span(seconds)}"
+
+
+def kept(name: str, lost_for: float, free_in: float) -> str:
+    return f"{name} lost the connection {span(lost_for)} ago; the name is free in {span(free_in)}"
+
+
+def unknown_command(word: str) -> str:
+    return trouble(f"Unknown command: {in_line(word)}. HELP lists the commands.")
+
+
+def stats(members: int, messages: int, log_bytes: int, uptime: float) -> str:
+    return good(
+        f"{members} member{'' if members == 1 else 's'}, "
+        f"{messages} message{'' if messages == 1 else 's'} exchanged, {log_bytes} bytes relayed, "
+        f"up for {uptime:.0f} s"
+    )
+
+
+def lines_dropped(count: int) -> str:
+    return trouble(f"{counted(count, 'line')} not shown.")
+
+
+COMES_TOO_OFTEN = "joins and reconnects too often; try again in a minute"
+
+OUT_OF_DESCRIPTORS = trouble("No descriptors are left: new connections have to wait.")
