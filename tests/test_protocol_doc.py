@@ -249,17 +249,6 @@ def test_samples_are_one_whole_frame_of_each_type() -> None:
 # -- the README --------------------------------------------------------------------------------
 
 
-def test_module_table_of_the_readme_lists_exactly_the_modules() -> None:
-    named = [
-        name
-        for modules, _ in table(README, "module", "what lives there")
-        for name in re.findall(r"`(\w+\.py)`", modules)
-    ]
-    assert sorted(named) == sorted(
-        path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py"
-    )
-
-
 README_LIMITS = [
     ("after `--grace` seconds ({}) without you", limits.GRACE_SECONDS),
     ("gives up after {} seconds without a connection (`--patience`)", limits.PATIENCE_SECONDS),
