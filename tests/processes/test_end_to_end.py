@@ -617,7 +617,7 @@ def test_console_goes_on_when_the_disk_has_room_again(stage: Stage, tmp_path: Pa
     log = tmp_path / "log"
     keys = stage.keys("server", "server")
     server = stage.start("server", "--port", "0", *keys, redirect=f">{log}")
-    await_condition(lambda: log.exists() and "Fingerprint: " in log.read_text())
+    await_condition(lambda: log.exists() and re.search("Others join .*\n", log.read_text()))
     room = log.stat().st_size + 10
     resource.prlimit(server.popen.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     server.type(*["HELP"] * 3)
