@@ -131,7 +131,7 @@ def test_pipe_is_shown_what_others_say_and_do(
 def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
     reactor: Reactor, pipe: Seat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("lines", "terminal"):
+    for module in ("ui.plain", "stdio"):
         monkeypatch.setattr(f"chat.{module}.CONSOLE_LINE_BYTES", 2 * LONGEST)
     path = tmp_path / "errors"
     with path.open("wb", buffering=0) as file:
