@@ -643,7 +643,8 @@ def test_client_whose_disk_is_full_at_the_end_says_so(stage: Stage, tmp_path: Pa
     zoe.type("Hello Ira")
     status, _, err = client.end()
     error = "what is shown cannot be written: file too large"
-    assert (status, err) == (1, f"chat: error: {error}\n")
+    # What measures coverage meets the same limit at the exit, and complains behind it.
+    assert (status, err.splitlines()[0]) == (1, f"chat: error: {error}")
 
 
 def test_server_obeys_one_writer_after_the_other(stage: Stage, tmp_path: Path) -> None:
