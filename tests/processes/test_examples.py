@@ -1,6 +1,7 @@
 """The examples for programs, and what `docs/BOTS.md` promises of events and commands."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -8,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import fields as fields_of
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from chat.ui import jsonlines
-from tests.support.processes import ROOT, Piped, Stage, place_key
+from tests.support.processes import DEADLINE_SECONDS, ROOT, Piped, Stage, place_key
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
 EXAMPLES = ROOT / "examples"
@@ -119,3 +121,39 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
         "members"
     ]
     assert program.popen.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "shown"),
+    [
+        ("seal", "opened      Hello\nof 768 copies with one bit flipped, 0 opened\n"),
+        (
+            "handshake",
+            "C → S  LINK         99 bytes   server RELAY, client RELAY\nthe link stands\n",
+        ),
+        ("room", "Boris is shown: Noticed(text='The server speaks, too.')\n"),
+    ],
+)
+def test_layer_works_alone(stage: Stage, layer: str, shown: str) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{layer}.py")]
+    status, out, err = stage.run(command, env={"PYTHONPATH": str(ROOT)}).end()
+    assert (status, err) == (0, "")
+    assert shown in out
+
+
+def test_line_is_edited_in_a_loop_of_ones_own() -> None:
+    program = pexpect.spawn(
+        sys.executable,
+        [str(EXAMPLES / "edit.py")],
+        cwd=str(ROOT),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
+        timeout=DEADLINE_SECONDS,
+    )
+    program.expect("> ")
+    program.send("half\x17whole\r")
+    program.expect("you typed 'whole'")
+    program.expect("it is [0-9:]+")
+    program.send("\x04")
+    program.expect(pexpect.EOF)
+    program.close()
+    assert program.exitstatus == 0

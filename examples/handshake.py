@@ -1,0 +1,38 @@
+"""The handshake alone: both ends of a connection, and the frames between them (PROTOCOL 4).
+
+    python examples/handshake.py
+
+A session takes bytes and the time, and gives events and bytes. Nothing else is needed to run it.
+"""
+
+import os
+import time
+
+from chat.kex import Offer, PrivateKey
+from chat.messages import Ready
+from chat.session import ClientSession, ServerSession
+from chat.wire import FRAMES
+
+server_key, client_key = PrivateKey.generate(2048), PrivateKey.generate(2048)
+now = time.monotonic()
+offer = Offer.make(server_key, time.time(), os.urandom)
+server = ServerSession(offer, os.urandom, now)
+client = ClientSession("Ira", client_key, Ready(), os.urandom, now, time.time)
+
+
+def carry(direction: str, data: bytes, states: tuple[object, object]) -> None:
+    name = FRAMES[data[2]].__name__.upper()
+    print(f"{direction}  {name:<10} {len(data):>4} bytes   server {states[0]}, client {states[1]}")
+
+
+while client.state is not client.state.RELAY or server.state is not server.state.RELAY:
+    if data := server.data_to_send():
+        client.receive(data, now)
+        if client.state is client.state.AWAIT_TRUST:
+            print(f"the client compares the fingerprint: {server_key.public.fingerprint}")
+            client.trust()
+        carry("S → C", data, (server.state.name, client.state.name))
+    if data := client.data_to_send():
+        server.receive(data, now)
+        carry("C → S", data, (server.state.name, client.state.name))
+print("the link stands")

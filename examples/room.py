@@ -1,0 +1,43 @@
+"""A room alone, without sockets: a log, a server's half and two members (PROTOCOL 6).
+
+    python examples/room.py
+
+The room appends to the log, and says what is for one member only. A participant takes the bytes of
+the log, and says what happened. Between them there are only bytes.
+"""
+
+import hashlib
+import os
+
+from chat.client.participant import Participant
+from chat.messages import decode_control
+from chat.server.log import RelayLog
+from chat.server.room import Room
+from chat.wire import FrameReader
+
+log = RelayLog(1024 * 1024)
+room = Room(log, os.urandom, grace_seconds=60)
+now = 0.0
+people = {}
+for name in ("Ira", "Boris"):
+    member = room.join(name, hashlib.sha256(name.encode()).digest(), joined_at=now)
+    people[member.id] = (member, Participant(os.urandom))
+
+# Both joins share one step of the key. What is for one member alone comes back from the tick.
+for delivery in room.tick(now):
+    member, participant = people[delivery.member.id]
+    for control in delivery.controls:
+        print(f"to {member.name} alone: {type(decode_control(control)).__name__}")
+        participant.receive_control(decode_control(control), now)
+
+ira, ears = people[1]
+start = log.end
+ears.say("Hello, Boris.", time_ms=0)
+room.submit(ira, ears.data_to_send(), now)
+room.say("The server speaks, too.")
+
+for member, participant in people.values():
+    for frame_type, run in FrameReader(65_535).feed(log.read(start, log.end)):
+        for event in participant.receive_frames(frame_type, run):
+            print(f"{member.name} is shown: {event}")
+print(f"the log has {log.end} bytes")
