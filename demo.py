@@ -45,7 +45,7 @@ class Actor:
     def __init__(self, reactor: Reactor, label: str, arguments: list[str]) -> None:
         self._reactor = reactor
         self._label = label
-        self._shown = ""
+        self._seen = ""
         self._told = 0
         self.process = subprocess.Popen(
             [*CHAT, *arguments],
@@ -74,9 +74,9 @@ class Actor:
 
     def shows(self, text: str) -> str:
         """Wait until it shows `text`, after what was waited for before; the line it stands in."""
-        until(self._reactor, lambda: text in self._shown, f"{self._label} shows {text!r}")
-        before, _, after = self._shown.partition(text)
-        line, _, self._shown = after.partition("\n")
+        until(self._reactor, lambda: text in self._seen, f"{self._label} shows {text!r}")
+        before, _, after = self._seen.partition(text)
+        line, _, self._seen = after.partition("\n")
         return before.rpartition("\n")[2] + text + line
 
     def never_shows(self, text: str) -> None:
@@ -100,7 +100,7 @@ class Actor:
         lines = self._bytes.decode(errors="ignore").split("\n")
         for line in lines[self._told : -1]:
             tell(self._label, line)
-            self._shown += line + "\n"
+            self._seen += line + "\n"
         self._told = len(lines) - 1
 
 

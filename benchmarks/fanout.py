@@ -83,9 +83,9 @@ class Side:
         began, cpu = time.perf_counter(), self.program.cpu_seconds
         load(self)
         cpu = self.program.cpu_seconds - cpu
-        deliveries = messages * len(self.crowd)
-        self.costs.append(cpu / deliveries * 1e6)
-        self.messages_per_read.append(deliveries / self.crowd.reads)
+        unicasts = messages * len(self.crowd)
+        self.costs.append(cpu / unicasts * 1e6)
+        self.messages_per_read.append(unicasts / self.crowd.reads)
         self.busy.append(cpu / (time.perf_counter() - began) * 100)
 
 

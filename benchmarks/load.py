@@ -23,18 +23,18 @@ from typing import Self
 
 from Cryptodome.PublicKey import RSA
 
-from chat.client.events import Came, Entered, Said
+from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import ProtocolError
 from chat.kex import PrivateKey
 from chat.messages import Ping, Ready, Welcome
 from chat.session import (
     ClientSession,
-    Controlled,
+    ControlReceived,
     Ended,
     Established,
     HelloReceived,
-    Relayed,
+    RoomFramesReceived,
     SessionEvent,
 )
 
@@ -325,16 +325,16 @@ class Member:
                 self._session.trust()
             case Established():
                 self.established = True
-            case Controlled(control):
+            case ControlReceived(control):
                 self.welcomed = self.welcomed or isinstance(control, Welcome)
-                for happening in self.participant.receive_control(control, time.monotonic()):
-                    if isinstance(happening, Entered):
-                        self.acquainted.update(happening.members)
-            case Relayed(frame_type, run):
-                for happening in self.participant.receive_frames(frame_type, run):
-                    if isinstance(happening, Came):
-                        self.acquainted.add(happening.name)
-                    self.messages += isinstance(happening, Said)
+                for shown in self.participant.receive_control(control, time.monotonic()):
+                    if isinstance(shown, Entered):
+                        self.acquainted.update(shown.members)
+            case RoomFramesReceived(frame_type, run):
+                for shown in self.participant.receive_frames(frame_type, run):
+                    if isinstance(shown, MemberJoined):
+                        self.acquainted.add(shown.name)
+                    self.messages += isinstance(event, MessageReceived)
             case Ended(_, text, _):
                 raise ProtocolError(f"{self.name} was put out: {text}")
 

@@ -31,7 +31,7 @@ from benchmarks.load import (
     spread,
 )
 from benchmarks.texts import TEXTS
-from chat.client.events import Said
+from chat.client.events import MessageReceived
 from chat.ui.style import Colours, Painter
 
 RUNS = 15
@@ -62,29 +62,29 @@ class Typist:
             env = {**environment(), "HOME": str(home), "TERM": "xterm-256color"}
             os.execve(sys.executable, [sys.executable, *arguments], env)
         os.sched_setaffinity(0, {LOAD_CORE})
-        self._shown = b""
+        self._seen = b""
 
     def type(self, keys: bytes) -> None:
         """Press these keys."""
-        self._shown = b""
+        self._seen = b""
         os.write(self._terminal, keys)
 
     def read(self, seconds: float) -> None:
         """Take in what is shown within this time, if anything is."""
         if select.select([self._terminal], [], [], min(max(0.0, seconds), DEADLINE_SECONDS))[0]:
             with suppress(OSError):
-                self._shown += os.read(self._terminal, 65_536)
+                self._seen += os.read(self._terminal, 65_536)
 
     def shows(self, sought: bytes) -> bool:
         """Whether this has been shown since the last key."""
-        return sought in self._shown
+        return sought in self._seen
 
     def await_text(self, sought: bytes) -> float:
         """Seconds from the start until this is shown."""
         while not self.shows(sought):
             self.read(DEADLINE_SECONDS)
             if time.perf_counter() > self.began + DEADLINE_SECONDS:
-                raise RuntimeError(f"nothing was shown but {self._shown!r}")
+                raise RuntimeError(f"nothing was shown but {self._seen!r}")
         return time.perf_counter() - self.began
 
     def end(self) -> None:
@@ -140,7 +140,7 @@ def _time_painting(text: str) -> list[float]:
     painter = Painter("Ira", Colours.RICH)
     took = []
     for _ in range(RUNS):
-        said = Said("Ola", 0, text, own=False)
+        said = MessageReceived("Ola", 0, text, own=False)
         began = time.process_time()
         rows = painter.paint(said, COLUMNS, fold=True)
         painter.mentions(said)

@@ -19,7 +19,7 @@ from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import ChatError, EditorMissingError, IdentityError
 from chat.files.folders import config_folder, state_folder
 from chat.limits import (
-    FAREWELL_SECONDS,
+    LINGER_SECONDS,
     MAX_MEMBERS,
     PATIENCE_SECONDS,
     READ_BYTES,
@@ -85,7 +85,7 @@ def _report(text: str, hint: str, status: int) -> int:
         # It may be that nobody reads, or that the terminal is gone: the status tells, too.
         errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
         errors.write("\n".join(lines))
-        errors.drain(FAREWELL_SECONDS)
+        errors.drain(LINGER_SECONDS)
     return status
 
 
@@ -303,7 +303,7 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
             with closing(SleepWatch(reactor, client.wake)):
                 client.run()
-        if not client.entered:
+        if not client.has_joined:
             raise ChatError("interrupted")
     except ChatError as error:
         view.show(Failed(str(error), error.hint, error.exit_status))

@@ -148,7 +148,7 @@ def wrap(session_key: bytes, public: PublicKey, random_bytes: RandomBytes) -> by
 # -- the server's share ------------------------------------------------------------------------
 
 
-class OwnShare:
+class KeyShare:
     """One end's X25519 key pair (RFC 7748)."""
 
     __slots__ = ("_private", "public")
@@ -171,19 +171,19 @@ class OwnShare:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class SignedShare:
     """What a server offers to every client for a while: its share, signed once (PROTOCOL 4.2)."""
 
-    share: OwnShare = field(repr=False)
+    share: KeyShare = field(repr=False)
     not_after: int
     signature: bytes
     server_key: PublicKey
 
     @classmethod
-    def make(cls, key: PrivateKey, wall_clock: float, random_bytes: RandomBytes) -> "Offer":
+    def make(cls, key: PrivateKey, wall_clock: float, random_bytes: RandomBytes) -> "SignedShare":
         """Make a share and sign it; `wall_clock` is in seconds since 1970, and nothing before that
         can be written down."""
-        share = OwnShare(random_bytes)
+        share = KeyShare(random_bytes)
         not_after = max(0, int(wall_clock)) + SHARE_SECONDS
         digest = SHA256.new(_signed_part(share.public, not_after))
         signature = pss.new(key.rsa, rand_func=random_bytes).sign(digest)

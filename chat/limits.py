@@ -103,7 +103,7 @@ MAX_ADDRESSES = 16
 SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
 
-FAREWELL_SECONDS = 2
+LINGER_SECONDS = 2
 """How long what is queued for a closing connection may take to leave."""
 
 GRACE_SECONDS = 60
@@ -123,12 +123,12 @@ AWAKE_PONG_SECONDS = 5
 PATIENCE_SECONDS = 120
 """A client without a person at it gives up after this long without a connection (`--patience`)."""
 
-OFFER_AGAIN_SECONDS = 30
-OFFER_AGAIN_BYTES = 8 * 1024 * 1024
+REPLAY_SECONDS = 30
+REPLAY_BYTES = 8 * 1024 * 1024
 """What was acknowledged so recently is sent again into a new room, since a server that died may not
 have passed it on to everybody."""
 
-RETURN_SECONDS = 20
+REGROUP_SECONDS = 20
 """In a new room a client holds back what it has to say until everybody it knew is there again, for
 no longer than this: MAX_RETRY_SECONDS, and time to shake hands."""
 

@@ -22,7 +22,7 @@ from chat.wire import Fields, Record, block, decode_record, encode_reason
 
 
 @dataclass(frozen=True, slots=True)
-class Introduction:
+class ClientIdentity:
     """Sealed in PUBKEY: who the client says it is."""
 
     name: str
@@ -35,10 +35,10 @@ class Introduction:
     def decode(cls, data: bytes) -> Self:
         """Raises ProtocolError."""
         fields = Fields(data)
-        introduction = cls(fields.text(), fields.block())
+        identity = cls(fields.text(), fields.block())
         if fields.left:
             raise ProtocolError("left-over bytes after the introduction")
-        return introduction
+        return identity
 
 
 # -- control messages, sealed on the link ------------------------------------------------------
@@ -285,7 +285,7 @@ def _decode_entries(fields: Fields) -> tuple[RosterEntry, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class MessageContent:
     """Sealed in MESSAGE: what a member says, and when by its own clock (ms since 1970). `origin` is
     random for each run of a client, and `number` counts its messages: by these a message that is
     sent again into another room is known."""
@@ -312,12 +312,12 @@ class Speech:
         speech = cls(
             fields.unsigned(8), fields.take(ORIGIN_BYTES), fields.unsigned(8), fields.rest_text()
         )
-        if len(data) > SPEECH_HEADER_BYTES + MAX_TEXT_BYTES:
+        if len(data) > CONTENT_HEADER_BYTES + MAX_TEXT_BYTES:
             raise ProtocolError("a message is too long")
         return speech
 
 
-SPEECH_HEADER_BYTES = 8 + ORIGIN_BYTES + 8
+CONTENT_HEADER_BYTES = 8 + ORIGIN_BYTES + 8
 
 
 class RoomEvent(Record):

@@ -6,7 +6,7 @@ trouble. Text of other people is made harmless here, right where it becomes a li
 
 from chat.errors import REASONS, Reason
 from chat.localtime import time_of
-from chat.text import fingerprint_of, in_line
+from chat.text import escape_line, fingerprint_of
 
 INDENT = "    "
 """Before the further lines of one message, so that none of them can pass for another's."""
@@ -29,20 +29,22 @@ MAKING_KEY_NOW = "Making a new RSA key"
 
 def left(name: str, reason: Reason, text: str = "") -> str:
     if reason is Reason.LEFT:
-        return good(f"{in_line(name)} left the server.")
-    return trouble(f"{in_line(name)} left the server: {in_line(text or REASONS[reason])}.")
+        return good(f"{escape_line(name)} left the server.")
+    return trouble(f"{escape_line(name)} left the server: {escape_line(text or REASONS[reason])}.")
 
 
-def vanished(name: str, text: str = "") -> str:
-    return trouble(f"{in_line(name)} lost the connection{': ' if text else ''}{in_line(text)}.")
+def lost(name: str, text: str = "") -> str:
+    return trouble(
+        f"{escape_line(name)} lost the connection{': ' if text else ''}{escape_line(text)}."
+    )
 
 
-def returned(name: str) -> str:
-    return good(f"{in_line(name)} is back.")
+def back(name: str) -> str:
+    return good(f"{escape_line(name)} is back.")
 
 
 def member_line(name: str, since: float, key_digest: bytes) -> str:
-    return good(f"{in_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
+    return good(f"{escape_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
 
 
 def members_count(count: int) -> str:
@@ -50,7 +52,7 @@ def members_count(count: int) -> str:
 
 
 def nobody_named(name: str) -> str:
-    return trouble(f"Nobody here is called {in_line(name)}.")
+    return trouble(f"Nobody here is called {escape_line(name)}.")
 
 
 def needs_argument(word: str, argument: str) -> str:

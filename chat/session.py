@@ -24,7 +24,7 @@ from chat.limits import (
     SESSION_KEY_BYTES,
     SILENCE_SECONDS,
 )
-from chat.messages import Bye, Control, Introduction, Ping, Pong, Ready, Resume, decode_control
+from chat.messages import Bye, ClientIdentity, Control, Ping, Pong, Ready, Resume, decode_control
 from chat.text import is_blank
 from chat.wire import (
     FRAMES,
@@ -76,14 +76,14 @@ class Established:
 
 
 @dataclass(frozen=True, slots=True)
-class Controlled:
+class ControlReceived:
     """A control message arrived on the link."""
 
     control: Control
 
 
 @dataclass(frozen=True, slots=True)
-class Relayed:
+class RoomFramesReceived:
     """Room frames arrived: a run of whole MESSAGE frames, or one of EVENT frames."""
 
     frame_type: int
@@ -101,7 +101,7 @@ class Ended:
     error: ProtocolError | None = field(default=None, compare=False)
 
 
-SessionEvent = HelloReceived | Established | Controlled | Relayed | Ended
+SessionEvent = HelloReceived | Established | ControlReceived | RoomFramesReceived | Ended
 
 
 Transitions = Mapping[tuple[State, type[Frame]], tuple[Callable[..., list[SessionEvent]], State]]
@@ -158,7 +158,7 @@ class Session:
     def _on_deadline(self, now: float) -> list[SessionEvent]:
         raise AssertionError
 
-    def hear(self, now: float) -> None:
+    def note_activity(self, now: float) -> None:
         """The peer gives a sign of life; also when it is we who do not listen for a while."""
         self.heard_at = now
         self._answered = True
@@ -167,7 +167,7 @@ class Session:
         """Take bytes of the peer. A breach of the protocol is not raised: it is an `Ended`, and the
         farewell is in `data_to_send`."""
         events: list[SessionEvent] = []
-        self.hear(now)
+        self.note_activity(now)
         try:
             for frame_type, frame in self._reader.feed(data):
                 if self.over:
@@ -257,13 +257,13 @@ class Session:
             self.state = State.CLOSED
             self._controls.clear()
             return [_ended_by_peer(control)]
-        return [Controlled(control)]
+        return [ControlReceived(control)]
 
     def _on_messages(self, run: bytes) -> list[SessionEvent]:
-        return [Relayed(Message.TYPE, run)]
+        return [RoomFramesReceived(Message.TYPE, run)]
 
     def _on_events(self, run: bytes) -> list[SessionEvent]:
-        return [Relayed(Event.TYPE, run)]
+        return [RoomFramesReceived(Event.TYPE, run)]
 
 
 def _ended_by_peer(farewell: Bye | Refused) -> Ended:
@@ -297,9 +297,9 @@ class ServerSession(Session):
 
     __slots__ = ("_first_frame_came", "_handshake", "_offer")
 
-    def __init__(self, offer: kex.Offer, random_bytes: RandomBytes, now: float) -> None:
+    def __init__(self, offer: kex.SignedShare, random_bytes: RandomBytes, now: float) -> None:
         super().__init__(State.AWAIT_PUBKEY, random_bytes, now)
-        self._offer: kex.Offer | None = offer
+        self._offer: kex.SignedShare | None = offer
         self._first_frame_came = False
         self._handshake: _SentSessionKey | None = None
         self._out = _hello_of(offer).to_wire()
@@ -331,14 +331,14 @@ class ServerSession(Session):
         hello = _hello_of(self._offer).to_wire()
         shared = self._offer.share.agree(pubkey.share)
         link = kex.handshake_keys(shared, hello, pubkey.share).for_server()
-        introduction = Introduction.decode(link.open(Pubkey.TYPE, pubkey.sealed))
-        client_key = kex.PublicKey(introduction.public_key)
+        identity = ClientIdentity.decode(link.open(Pubkey.TYPE, pubkey.sealed))
+        client_key = kex.PublicKey(identity.public_key)
         session_key = self._random_bytes(SESSION_KEY_BYTES)
         wrapped = kex.wrap(session_key, client_key, self._random_bytes)
         sealed = link.seal(SessionKey.TYPE, wrapped, self._random_bytes)
         answer = SessionKey(sealed).to_wire()
         keys = kex.link_keys(shared, session_key, hello + pubkey.to_wire() + answer)
-        self._handshake = _SentSessionKey(introduction.name, client_key, keys.for_server())
+        self._handshake = _SentSessionKey(identity.name, client_key, keys.for_server())
         self._offer = None
         self._out += answer
         return []
@@ -365,7 +365,7 @@ class ServerSession(Session):
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
         events = super()._on_control(frame)
-        if events != [Controlled(Ping())]:
+        if events != [ControlReceived(Ping())]:
             return events
         # One answer will do for all that came before it.
         if _PONG not in self._controls:
@@ -380,7 +380,7 @@ class ServerSession(Session):
     }
 
 
-def _hello_of(offer: kex.Offer) -> Hello:
+def _hello_of(offer: kex.SignedShare) -> Hello:
     return Hello(
         PROTOCOL, offer.share.public, offer.not_after, offer.server_key.blob, offer.signature
     )
@@ -464,11 +464,11 @@ class ClientSession(Session):
             return
         assert self.state is State.AWAIT_TRUST and self._hello is not None
         hello = self._hello.to_wire()
-        share = kex.OwnShare(self._random_bytes)
+        share = kex.KeyShare(self._random_bytes)
         shared = share.agree(self._hello.share)
         link = kex.handshake_keys(shared, hello, share.public).for_client()
-        introduction = Introduction(self._name, self._key.public.blob).encode()
-        sealed = link.seal(Pubkey.TYPE, introduction, self._random_bytes)
+        identity = ClientIdentity(self._name, self._key.public.blob).encode()
+        sealed = link.seal(Pubkey.TYPE, identity, self._random_bytes)
         pubkey = Pubkey(share.public, sealed).to_wire()
         self._handshake = _SentPubkey(shared, hello + pubkey, link)
         self._hello = None
@@ -498,7 +498,7 @@ class ClientSession(Session):
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
         events = super()._on_control(frame)
-        return [] if events == [Controlled(Pong())] else events
+        return [] if events == [ControlReceived(Pong())] else events
 
     TRANSITIONS: ClassVar[Transitions] = {
         (State.AWAIT_HELLO, Hello): (_on_hello, State.AWAIT_TRUST),

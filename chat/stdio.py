@@ -18,8 +18,8 @@ from collections.abc import Callable
 from chat.limits import (
     CONSOLE_LINE_BYTES,
     CONSOLE_READ_BYTES,
-    FAREWELL_SECONDS,
     FOREGROUND_SECONDS,
+    LINGER_SECONDS,
     NEXT_WRITER_SECONDS,
     OUTPUT_RETRY_SECONDS,
     UNREAD_BYTES,
@@ -283,7 +283,7 @@ class LineOutput:
     def hurry(self) -> None:
         """From now on `drain` waits no longer than a moment in all."""
         if self._give_up_at is None:
-            self._give_up_at = time.monotonic() + FAREWELL_SECONDS
+            self._give_up_at = time.monotonic() + LINGER_SECONDS
 
     def _flush(self) -> None:
         if self._waiting:

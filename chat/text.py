@@ -102,7 +102,7 @@ def _is_cursive(letter: str) -> bool:
     return bool(letter) and _CURSIVE.match(unicodedata.name(letter, "")) is not None
 
 
-def name_key(name: str) -> str:
+def fold_name(name: str) -> str:
     """What two names have in common when they are the same to a reader: case, width, form and what
     cannot be seen do not count (Unicode, 3.13: NFKC_Casefold)."""
     seen = cap_marks(_IGNORABLE.sub("", name), escape=False)
@@ -112,7 +112,7 @@ def name_key(name: str) -> str:
 
 def caseless(text: str) -> str:
     """A text in the form in which another is looked for in it: case and what cannot be seen do not
-    count. As `name_key`, but cheap enough for a whole message, and letters stay one character."""
+    count. As `fold_name`, but cheap enough for a whole message, and letters stay one character."""
     if text.isascii():
         return text.lower()
     seen = cap_marks(_IGNORABLE.sub("", text), escape=False)
@@ -160,7 +160,7 @@ def _kinds(text: str) -> str:
     return "".join(map(unicodedata.category, text)).replace("Cf", "Mf")[::2]
 
 
-def printable(text: str) -> str:
+def escape(text: str) -> str:
     """`text` with everything that could act on a terminal, or hide, made visible as `\\x1b`.
 
     Control characters (C0, C1, DEL), bidirectional and other invisible formatting, line and
@@ -184,9 +184,9 @@ def _escaped(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii")
 
 
-def in_line(text: str) -> str:
+def escape_line(text: str) -> str:
     """As `printable`, and line feeds made visible, too: for what must not begin another line."""
-    return printable(text).replace("\n", "\\n")
+    return escape(text).replace("\n", "\\n")
 
 
 def counted(count: int, what: str) -> str:

@@ -8,14 +8,14 @@ A session takes bytes and the time, and gives events and bytes. Nothing else is 
 import os
 import time
 
-from chat.kex import Offer, PrivateKey
+from chat.kex import PrivateKey, SignedShare
 from chat.messages import Ready
 from chat.session import ClientSession, ServerSession
 from chat.wire import FRAMES
 
 server_key, client_key = PrivateKey.generate(2048), PrivateKey.generate(2048)
 now = time.monotonic()
-offer = Offer.make(server_key, time.time(), os.urandom)
+offer = SignedShare.make(server_key, time.time(), os.urandom)
 server = ServerSession(offer, os.urandom, now)
 client = ClientSession("Ira", client_key, Ready(), os.urandom, now, time.time)
 

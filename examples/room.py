@@ -11,11 +11,11 @@ import os
 
 from chat.client.participant import Participant
 from chat.messages import decode_control
-from chat.server.log import RelayLog
+from chat.server.log import OrderedLog
 from chat.server.room import Room
 from chat.wire import FrameReader
 
-log = RelayLog(1024 * 1024)
+log = OrderedLog(1024 * 1024)
 room = Room(log, os.urandom, grace_seconds=60)
 now = 0.0
 people = {}
@@ -24,9 +24,9 @@ for name in ("Ira", "Boris"):
     people[member.id] = (member, Participant(os.urandom))
 
 # Both joins share one step of the key. What is for one member alone comes back from the tick.
-for delivery in room.tick(now):
-    member, participant = people[delivery.member.id]
-    for control in delivery.controls:
+for unicast in room.tick(now):
+    member, participant = people[unicast.member.id]
+    for control in unicast.controls:
         print(f"to {member.name} alone: {type(decode_control(control)).__name__}")
         participant.receive_control(decode_control(control), now)
 

@@ -27,7 +27,7 @@ once (under several memberships of its sender). Every line that is typed is unli
 5. Keys. No run is ever given a secret from which that of an epoch follows in which it was not a
    member: one before the epoch of its welcome, or after that of its LEFT.
 6. Death. Of a life that died, look at the messages that were written in its last
-   OFFER_AGAIN_SECONDS, by runs that are alive at the end and in a later life. Each of them that
+   REPLAY_SECONDS, by runs that are alive at the end and in a later life. Each of them that
    stands in no later log has been taken by every run that is alive at the end and to whom that log
    shows it (as in 2). If it does stand in a later log, 2 and 7 say who is shown it there.
 7. Patience. In a new life a run sends nothing until everybody whom it knew in the one before has
@@ -49,20 +49,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from chat.client.events import (
-    Came,
+    ClientEvent,
     Entered,
-    Happening,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageReceived,
+    NoticeReceived,
     Reconnected,
-    Returned,
     RoomClosed,
-    Said,
-    Vanished,
-    Went,
 )
 from chat.errors import Reason
 from chat.kex import RoomSecret
-from chat.limits import OFFER_AGAIN_SECONDS, RETURN_SECONDS
+from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import Back, Closing, Joined, Left, Lost, Notice, RoomEvent
 from tests.support.simulated import ViolationError
 from tests.support.simulated_record import Continued, Entry, Life, Membership, Story, Welcomed
@@ -142,11 +142,11 @@ class Replay:
     def __init__(self, run: Told, rooms: dict[bytes, Life]) -> None:
         self._run = run
         self._rooms = rooms
-        self._shown: dict[tuple[bytes, bytes], int] = {}
+        self._seen: dict[tuple[bytes, bytes], int] = {}
         self._life: Life
         self._membership: Membership
         self._index = 0
-        self._expected: deque[Happening] = deque()
+        self._expected: deque[ClientEvent] = deque()
         self._missed = 0
         self._own_in_gap: list[Entry] = []
         self._new_room = False
@@ -171,7 +171,7 @@ class Replay:
                 case Entered():
                     self._on_entered(item)
                 case _:
-                    self._on_happening(item)
+                    self._on_event(item)
         if self._run.room:
             self._leave(self._run.room, self._run.offset)
 
@@ -225,52 +225,54 @@ class Replay:
         require(item.again == self._entered, text)
         self._entered = True
 
-    def _on_happening(self, happening: Happening) -> None:
+    def _on_event(self, event: ClientEvent) -> None:
         while not self._expected and self._index < len(self._life.entries):
             self._expected += self._take()
         expected = self._expected.popleft() if self._expected else None
-        text = f"{self._run.title} shows {happening} where {expected} is due"
-        require(happening == expected, text)
+        text = f"{self._run.title} shows {event} where {expected} is due"
+        require(event == expected, text)
 
-    def _until(self, offset: int) -> Iterator[Happening]:
+    def _until(self, offset: int) -> Iterator[ClientEvent]:
         entries = self._life.entries
         while self._index < len(entries) and entries[self._index].end <= offset:
             yield from self._take()
 
-    def _take(self) -> Iterable[Happening]:
+    def _take(self) -> Iterable[ClientEvent]:
         entry = self._life.entries[self._index]
         self._index += 1
         if entry.event is not None:
             return self._of_event(entry.event)
         return self._of_message(entry)
 
-    def _of_message(self, entry: Entry) -> Iterable[Happening]:
+    def _of_message(self, entry: Entry) -> Iterable[ClientEvent]:
         if entry.epoch < self._first_epoch and entry.epoch not in self._kept_epochs:
             return
         yield from self._of_speech(entry)
 
-    def _of_speech(self, entry: Entry) -> Iterable[Happening]:
+    def _of_speech(self, entry: Entry) -> Iterable[ClientEvent]:
         speech = self._life.speech(entry)
         sender = self._life.memberships[entry.sender]
-        last = self._shown.get((sender.fingerprint, speech.origin), 0)
+        last = self._seen.get((sender.fingerprint, speech.origin), 0)
         if speech.number > last:
-            self._shown[sender.fingerprint, speech.origin] = speech.number
+            self._seen[sender.fingerprint, speech.origin] = speech.number
             own = sender.id == self._membership.id
-            yield Said(sender.name, speech.time_ms, speech.text, own, speech.number)
+            yield MessageReceived(sender.name, speech.time_ms, speech.text, own, speech.number)
 
-    def _of_event(self, event: RoomEvent) -> Iterable[Happening]:
+    def _of_event(self, event: RoomEvent) -> Iterable[ClientEvent]:
         members = self._life.memberships
         match event:
             case Joined(entries):
-                yield from (Came(entry.name) for entry in entries)
+                yield from (MemberJoined(entry.name) for entry in entries)
             case Left(departures):
-                yield from (Went(members[member].name, reason) for member, reason in departures)
+                yield from (
+                    MemberLeft(members[member].name, reason) for member, reason in departures
+                )
             case Lost(member) if member != self._membership.id:
-                yield Vanished(members[member].name)
+                yield MemberLost(members[member].name)
             case Back(member) if member != self._membership.id:
-                yield Returned(members[member].name)
+                yield MemberBack(members[member].name)
             case Notice(text):
-                yield Noticed(text)
+                yield NoticeReceived(text)
             case Closing():
                 yield RoomClosed()
 
@@ -355,11 +357,11 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
             last[speech.origin, speech.number] = life, entry
     endured = {run.story.origin: run for run in runs if run.endured}
     texts = {
-        origin: {item.text for item in run.story.stream if isinstance(item, Said)}
+        origin: {item.text for item in run.story.stream if isinstance(item, MessageReceived)}
         for origin, run in endured.items()
     }
     for (origin, _), (life, entry) in last.items():
-        recent = entry.at >= life.died_at - OFFER_AGAIN_SECONDS
+        recent = entry.at >= life.died_at - REPLAY_SECONDS
         if not recent or origin not in endured or endured[origin].room == life.room:
             continue
         text = life.speech(entry).text
@@ -385,7 +387,7 @@ def check_patience(run: Told, rooms: dict[bytes, Life]) -> None:
         if not isinstance(item, Welcomed) or item.room_before in (b"", item.welcome.room):
             continue
         life = rooms[item.welcome.room]
-        until = min(item.at + RETURN_SECONDS, run.leaving_at)
+        until = min(item.at + REGROUP_SECONDS, run.leaving_at)
         awaited = set(item.known) - {run.fingerprint}
         for sent in run.story.sent:
             if sent.room != life.room or sent.at >= until:

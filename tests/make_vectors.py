@@ -16,7 +16,7 @@ from Cryptodome.PublicKey import RSA
 
 from chat import kex
 from chat.cipher import SealingKey, sealed_bytes
-from chat.client.events import Happening
+from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.limits import (
@@ -29,12 +29,13 @@ from chat.limits import (
 from chat.messages import (
     Back,
     Bye,
+    ClientIdentity,
     Closing,
     Control,
-    Introduction,
     Joined,
     Left,
     Lost,
+    MessageContent,
     Notice,
     Ping,
     Pong,
@@ -46,12 +47,11 @@ from chat.messages import (
     RoomEvent,
     Roster,
     RosterEntry,
-    Speech,
     Welcome,
     decode_control,
 )
-from chat.server.log import RelayLog
-from chat.server.room import Delivery, Member, Room
+from chat.server.log import OrderedLog
+from chat.server.room import Member, Room, Unicast
 from chat.session import ClientSession, ServerSession
 from chat.wire import (
     PROTOCOL,
@@ -141,7 +141,7 @@ class Ends:
         self.for_offer, self.for_server, self.for_client = (
             Recorded(seed) for seed in ("offer", "server", "client")
         )
-        self.offer = kex.Offer.make(key("server"), WALL_CLOCK, self.for_offer)
+        self.offer = kex.SignedShare.make(key("server"), WALL_CLOCK, self.for_offer)
         self.server = ServerSession(self.offer, self.for_server, 0.0)
         self.client = ClientSession(
             NAME, key("ira"), first, self.for_client, 0.0, lambda: WALL_CLOCK
@@ -193,7 +193,7 @@ def make_handshake() -> Json:
     ends = Ends(Ready())
     hello, pubkey, answer, ready = ends.shake_hands()
     *_, resume = Ends(RESUME).shake_hands()
-    share = kex.OwnShare(lambda _: ends.for_client.taken[0]).public
+    share = kex.KeyShare(lambda _: ends.for_client.taken[0]).public
     shared = ends.offer.share.agree(share)
     session_key = ends.for_server.taken[0]
     first = kex.handshake_keys(shared, hello, share)
@@ -205,7 +205,7 @@ def make_handshake() -> Json:
         "k_s1": second.server,
     }
     wrapped = first.server.open(bound_to(SessionKey.TYPE, 0), answer[3:])
-    introduction = Introduction(NAME, key("ira").public.blob).encode()
+    identity = ClientIdentity(NAME, key("ira").public.blob).encode()
     refused = Refused(Reason.FULL, "").to_wire()
     frames = [
         frame_of("server", "HELLO", hello),
@@ -214,7 +214,7 @@ def make_handshake() -> Json:
             "client",
             "PUBKEY",
             pubkey,
-            sealed=sealed_part("k_c0", bound_to(Pubkey.TYPE, 0), introduction),
+            sealed=sealed_part("k_c0", bound_to(Pubkey.TYPE, 0), identity),
         ),
         frame_of(
             "server",
@@ -320,10 +320,10 @@ def bad_hellos(good: Handshake) -> list[Json]:
     hello = decode_frame(good.hello)
     assert isinstance(hello, Hello)
     random_bytes = FixedBytes("vectors/bad hellos")
-    expired = kex.Offer.make(key("server"), WALL_CLOCK - 2 * SHARE_SECONDS, random_bytes)
-    others = kex.Offer.make(key("other"), WALL_CLOCK, random_bytes)
+    expired = kex.SignedShare.make(key("server"), WALL_CLOCK - 2 * SHARE_SECONDS, random_bytes)
+    others = kex.SignedShare.make(key("other"), WALL_CLOCK, random_bytes)
 
-    def signed_by(offer: kex.Offer) -> bytes:
+    def signed_by(offer: kex.SignedShare) -> bytes:
         fields = (offer.share.public, offer.not_after, hello.server_key, offer.signature)
         return Hello(PROTOCOL, *fields).to_wire()
 
@@ -381,13 +381,13 @@ def bad_pubkeys(good: Handshake) -> list[Json]:
     random_bytes = FixedBytes("vectors/bad pubkeys")
     ira = key("ira").public
 
-    def introducing(introduction: bytes) -> bytes:
-        sealed = good.keys["k_c0"].seal(bound_to(Pubkey.TYPE, 0), introduction, random_bytes)
+    def introducing(identity: bytes) -> bytes:
+        sealed = good.keys["k_c0"].seal(bound_to(Pubkey.TYPE, 0), identity, random_bytes)
         return Pubkey(good.share, sealed).to_wire()
 
-    introduction = Introduction(NAME, ira.blob).encode()
+    identity = ClientIdentity(NAME, ira.blob).encode()
     low_order = kex.handshake_keys(bytes(32), good.hello, bytes(32)).client
-    of_low_order = low_order.seal(bound_to(Pubkey.TYPE, 0), introduction, random_bytes)
+    of_low_order = low_order.seal(bound_to(Pubkey.TYPE, 0), identity, random_bytes)
     exponent_3 = kex.PublicKey.from_rsa(RSA.construct((key("ira").rsa.n, 3)))
     padded_modulus = ira.blob.replace(b"\0\0\x01\x01\0", b"\0\0\x01\x02\0\0", 1)
     weak = block(NAME.encode()) + block(WEAK_BLOB)
@@ -399,14 +399,14 @@ def bad_pubkeys(good: Handshake) -> list[Json]:
         failure("share", "the share is of low order", Pubkey(bytes(32), of_low_order).to_wire()),
         failure("key", "the key has 1024 bits", introducing(weak)),
         failure(
-            "key", "the exponent is 3", introducing(Introduction(NAME, exponent_3.blob).encode())
+            "key", "the exponent is 3", introducing(ClientIdentity(NAME, exponent_3.blob).encode())
         ),
         failure(
             "key",
             "the modulus has a leading zero too many",
-            introducing(Introduction(NAME, padded_modulus).encode()),
+            introducing(ClientIdentity(NAME, padded_modulus).encode()),
         ),
-        failure("content", "a byte is left over", introducing(introduction + b"\0")),
+        failure("content", "a byte is left over", introducing(identity + b"\0")),
         failure("content", "the introduction is empty", introducing(b"")),
         failure("content", "the name is not UTF-8", introducing(block(b"\xff") + block(ira.blob))),
         failure("frame", "there is no whole share", altered("PUBKEY", cut=len(good.pubkey) - 20)),
@@ -496,7 +496,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.room_random = Recorded("room")
-        self.log = RelayLog(WINDOW_BYTES)
+        self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, self.room_random, GRACE_SECONDS)
         self.whole_log = b""
         self.members: dict[int, Member] = {}
@@ -526,12 +526,12 @@ class Scene:
 
     def changed(self, now: float, how: str) -> None:
         """The tick in which a join or a leave takes effect."""
-        deliveries = self.room.tick(now)
+        unicasts = self.room.tick(now)
         last = self.secrets[self.room.epoch - 1][1]
         fresh = [taken for taken in self.room_random.taken if len(taken) == 32][-1]
         secret = last.step() if how == "step" else kex.RoomSecret(fresh)
         self.secrets[self.room.epoch] = (how, secret)
-        self.note("tick", now, deliveries=deliveries)
+        self.note("tick", now, unicasts=unicasts)
 
     def operator_says(self, now: float, text: str) -> None:
         self.room.say(text)
@@ -550,20 +550,18 @@ class Scene:
 
     def submit(self, now: float, member: int, run: bytes) -> None:
         before = self.room.messages
-        deliveries = self.room.submit(self.members[member], run, now)
+        unicasts = self.room.submit(self.members[member], run, now)
         accepted = self.room.messages - before
         whole = self.log.read(len(self.whole_log), self.log.end) == run
         rejected: Json = {} if whole else {"run": run.hex()}
-        self.note(
-            "submit", now, deliveries=deliveries, member=member, accepted=accepted, **rejected
-        )
+        self.note("submit", now, unicasts=unicasts, member=member, accepted=accepted, **rejected)
 
     def read(self, now: float, member: int) -> bytes:
         """The member reads its stream to the end. Returns what it sends because of that."""
         participant = self.participants[member]
         stream = list(self.stream(member))
         shown = [
-            happening(shown)
+            shown_as(shown)
             for item in stream
             for shown in receive(participant, item, self.whole_log, now)
         ]
@@ -583,11 +581,11 @@ class Scene:
         assert isinstance(request, Resume)
         found = self.room.resume(request, self.members[member].fingerprint, now)
         assert found is not None
-        _, deliveries = found
+        _, unicasts = found
         self.streams.pop(member, None)
-        self.offsets[member] = deliveries[0].at
+        self.offsets[member] = unicasts[0].at
         details = {"member": member, "request": request.encode().hex()}
-        self.note("resume", now, deliveries=deliveries, **details)
+        self.note("resume", now, unicasts=unicasts, **details)
 
     def trim(self, now: float, start: int) -> None:
         self.log.window_bytes = self.log.end - start
@@ -608,7 +606,7 @@ class Scene:
         self.offsets[member] = offset
 
     def note(
-        self, what: str, now: float, *, deliveries: list[Delivery] | None = None, **details: object
+        self, what: str, now: float, *, unicasts: list[Unicast] | None = None, **details: object
     ) -> None:
         """Write down a step, with what it has appended and delivered."""
         step: Json = {"do": what, "now": now, **details}
@@ -616,25 +614,25 @@ class Scene:
         if start < self.log.end:
             self.whole_log += self.log.read(start, self.log.end)
             step["log"] = [start, self.log.end]
-        for delivery in deliveries or []:
-            member = delivery.member.id
-            self.offsets.setdefault(member, delivery.at)
+        for unicast in unicasts or []:
+            member = unicast.member.id
+            self.offsets.setdefault(member, unicast.at)
             splices = self.streams.setdefault(member, deque())
-            splices.extend((delivery.at, control) for control in delivery.controls)
-        if deliveries:
-            step["deliveries"] = list(map(delivered, deliveries))
+            splices.extend((unicast.at, control) for control in unicast.controls)
+        if unicasts:
+            step["deliveries"] = list(map(delivered, unicasts))
         self.steps.append(step)
 
 
-def delivered(delivery: Delivery) -> Json:
+def delivered(unicast: Unicast) -> Json:
     return {
-        "member": delivery.member.id,
-        "at": delivery.at,
-        "controls": [control.hex() for control in delivery.controls],
+        "member": unicast.member.id,
+        "at": unicast.at,
+        "controls": [control.hex() for control in unicast.controls],
     }
 
 
-def receive(participant: Participant, item: Json, log: bytes, now: float) -> list[Happening]:
+def receive(participant: Participant, item: Json, log: bytes, now: float) -> list[ClientEvent]:
     """Give a participant one item of its stream."""
     if "control" in item:
         return participant.receive_control(decode_control(bytes.fromhex(item["control"])), now)
@@ -646,7 +644,7 @@ def receive(participant: Participant, item: Json, log: bytes, now: float) -> lis
     ]
 
 
-def happening(shown: Happening) -> Json:
+def shown_as(shown: ClientEvent) -> Json:
     fields = asdict(shown).items()
     return {
         "what": type(shown).__name__,
@@ -827,7 +825,7 @@ def offences_to_participant(scene: Scene) -> list[Json]:
     events = sum(frame_type == Event.TYPE for frame_type, _ in frames_of(scene.whole_log.hex()))
     following = ira.seq + 1
     random_bytes = FixedBytes("vectors/offences")
-    hi = Speech(0, bytes(8), 1, "Hi").encode()
+    hi = MessageContent(0, bytes(8), 1, "Hi").encode()
 
     def seal(
         kind: int, sealing: SealingKey, sender: int, seq: int, content: bytes, of: int = epoch

@@ -32,7 +32,7 @@ import chat.server.server
 import chat.sockets
 import chat.stdio
 import chat.transport
-from chat.client.events import RoomClosed, Said
+from chat.client.events import MessageReceived, RoomClosed
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
 from chat.limits import PATIENCE_SECONDS
 from chat.server.connection import Connection
@@ -355,7 +355,7 @@ class Simulation:
                 yield f"{run.title} does not leave"
             if run.input.unread or run.view.input.waiting:
                 yield f"{run.title} has lines left to read"
-            if not participant.current:
+            if not participant.can_send:
                 yield f"{run.title} is not current"
             elif participant.unacknowledged:
                 yield f"{run.title} has {participant.unacknowledged} messages under way"
@@ -419,7 +419,9 @@ class Simulation:
             truth = f"where {len(lacking)} of {len(taken)} are"
             require(len(lacking) <= count <= len(taken), f"{run.title} ends with {text!r} {truth}")
         shown = [
-            item.text for item in run.client.story.stream if isinstance(item, Said) and not item.own
+            item.text
+            for item in run.client.story.stream
+            if isinstance(item, MessageReceived) and not item.own
         ]
         written = re.findall(r": (<.*>\.*)", run.output.written.decode())
         require(shown == written, f"{run.title} has not written all that it shows")
@@ -444,7 +446,7 @@ class Simulation:
             case TransportError() if "protocol" in str(error) or "out of place" in str(error):
                 fair = False
             case TransportError():
-                fair = not run.client.recorded.entered or has_closed or self._was_patient(run)
+                fair = not run.client.recorded.has_joined or has_closed or self._was_patient(run)
             case _:
                 fair = False
         require(fair, f"{run.title} ends with {error!r}")

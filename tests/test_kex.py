@@ -23,12 +23,12 @@ from chat.cipher import SEALING_KEY_BYTES, SealingKey
 from chat.errors import OpenError, ProtocolError
 from chat.kex import (
     LABEL_SHARE,
+    KeyShare,
     LinkKeys,
-    Offer,
-    OwnShare,
     PrivateKey,
     PublicKey,
     RoomSecret,
+    SignedShare,
     _derive,
     check_offer,
     check_strength,
@@ -103,9 +103,9 @@ def test_derivation_is_that_of_rfc_5869(
 # -- X25519 (RFC 7748) -------------------------------------------------------------------------
 
 
-def own(private: bytes) -> OwnShare:
+def own(private: bytes) -> KeyShare:
     """The share with this private key."""
-    return OwnShare(lambda size: private[:size])
+    return KeyShare(lambda size: private[:size])
 
 
 # RFC 7748, 5.2. The last byte of the second coordinate has a bit that is to be ignored.
@@ -175,20 +175,20 @@ def test_share_of_low_order_is_refused(coordinate: str, top_bit: int) -> None:
     share[-1] |= top_bit
     for seed in ("one", "two"):
         with pytest.raises(ProtocolError, match="X25519 share cannot be used"):
-            OwnShare(FixedBytes(seed)).agree(bytes(share))
+            KeyShare(FixedBytes(seed)).agree(bytes(share))
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 33, 64])
 def test_share_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(ProtocolError, match="X25519 share cannot be used"):
-        OwnShare(FixedBytes("one")).agree(b"\x09" * size)
+        KeyShare(FixedBytes("one")).agree(b"\x09" * size)
 
 
 @thoroughly
 @given(st.binary(max_size=40), st.text(max_size=3))
 def test_any_share_gives_a_secret_or_is_refused(share: bytes, seed: str) -> None:
     try:
-        secret = OwnShare(FixedBytes(seed)).agree(share)
+        secret = KeyShare(FixedBytes(seed)).agree(share)
     except ProtocolError:
         return
     assert len(secret) == len(share) == X25519_BYTES
@@ -543,7 +543,7 @@ def test_offer_with_a_signature_of_another_size_is_refused() -> None:
 def test_offer_signed_by_another_key_is_refused() -> None:
     with signature_is_refused():
         check(server_key=key("other").public)
-    other = Offer.make(key("other"), WALL_CLOCK, FixedBytes("offer"))
+    other = SignedShare.make(key("other"), WALL_CLOCK, FixedBytes("offer"))
     assert other.share.public == offer().share.public
     with signature_is_refused():
         check(signature=other.signature)
@@ -613,12 +613,12 @@ def test_offer_is_fresh_for_half_its_life_by_a_clock_that_goes_forward(
 
 def test_offer_made_within_a_second_is_fresh_at_once() -> None:
     made_at = WALL_CLOCK + 0.999
-    assert Offer.make(key("server"), made_at, FixedBytes("offer")).is_fresh(made_at)
+    assert SignedShare.make(key("server"), made_at, FixedBytes("offer")).is_fresh(made_at)
 
 
 def test_every_offer_has_a_share_of_its_own() -> None:
     random_bytes = FixedBytes("offers")
-    one, other = (Offer.make(key("server"), WALL_CLOCK, random_bytes) for _ in range(2))
+    one, other = (SignedShare.make(key("server"), WALL_CLOCK, random_bytes) for _ in range(2))
     assert one.share.public != other.share.public
     assert one.signature != other.signature
 
@@ -738,7 +738,7 @@ def test_private_values_are_not_shown() -> None:
         [
             private,
             share,
-            Offer(share, 0, b"", private.public),
+            SignedShare(share, 0, b"", private.public),
             RoomSecret(b"PRIVATE"),
             LinkKeys(SealingKey(b"PRIVATE", b"PRIVATE"), SealingKey(b"PRIVATE", b"PRIVATE")),
         ]

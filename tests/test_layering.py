@@ -44,7 +44,7 @@ CORE = {"errors", "limits", "text", "wire", "messages", "cipher", "kex", "sessio
     f"{folder}.{module}"
     for folder, modules in {
         "server": ("room", "log", "admission", "budgets", "faults"),
-        "client": ("participant", "peers", "keyring", "outbox", "shown", "progress", "events"),
+        "client": ("participant", "peers", "keyring", "outbox", "progress", "seen", "events"),
     }.items()
     for module in modules
 }

@@ -29,12 +29,13 @@ from chat.messages import (
     ROOM_EVENTS,
     Back,
     Bye,
+    ClientIdentity,
     Closing,
     Control,
-    Introduction,
     Joined,
     Left,
     Lost,
+    MessageContent,
     Notice,
     Ping,
     Pong,
@@ -46,7 +47,6 @@ from chat.messages import (
     RoomEvent,
     Roster,
     RosterEntry,
-    Speech,
     Welcome,
     decode_control,
     decode_room_event,
@@ -240,8 +240,8 @@ def test_unknown_reason_is_refused(decode: Callable[[bytes], Record], data: byte
         (decode_control, b"\x03" + bytes(12) + block(b"\xc3") + block(b"") + bytes(8)),
         (decode_room_event, b"\x01" + bytes(12) + block(b"\xed\xa0\x80") + block(b"") + bytes(8)),
         (decode_room_event, b"\x03\xf8\x88\x80\x80\x80"),
-        (Introduction.decode, block(b"\xff") + block(b"")),
-        (Speech.decode, bytes(24) + b"\xc0\x80"),
+        (ClientIdentity.decode, block(b"\xff") + block(b"")),
+        (MessageContent.decode, bytes(24) + b"\xc0\x80"),
     ],
 )
 def test_text_that_is_not_utf_8_is_refused(decode: Callable[[bytes], object], data: bytes) -> None:
@@ -304,14 +304,14 @@ def test_sentence_that_is_too_long_is_refused_when_it_arrives() -> None:
 @thoroughly
 @given(st.text(max_size=100), st.binary(max_size=600))
 def test_introduction_that_was_encoded_is_decoded_to_itself(name: str, key: bytes) -> None:
-    introduction = Introduction(name, key)
-    data = introduction.encode()
-    assert Introduction.decode(data) == introduction
+    identity = ClientIdentity(name, key)
+    data = identity.encode()
+    assert ClientIdentity.decode(data) == identity
     for end in {0, 1, len(data) // 2, len(data) - 1}:
         with pytest.raises(ProtocolError):
-            Introduction.decode(data[:end])
+            ClientIdentity.decode(data[:end])
     with pytest.raises(ProtocolError, match="left-over bytes after the introduction"):
-        Introduction.decode(data + b"\0")
+        ClientIdentity.decode(data + b"\0")
 
 
 @thoroughly
@@ -319,31 +319,36 @@ def test_introduction_that_was_encoded_is_decoded_to_itself(name: str, key: byte
 def test_speech_that_was_encoded_is_decoded_to_itself(
     time_ms: int, origin: bytes, number: int, text: str
 ) -> None:
-    speech = Speech(time_ms, origin, number, text)
+    speech = MessageContent(time_ms, origin, number, text)
     head = time_ms.to_bytes(8, "big") + origin + number.to_bytes(8, "big")
     assert speech.encode() == head + text.encode()
-    assert Speech.decode(speech.encode()) == speech
+    assert MessageContent.decode(speech.encode()) == speech
 
 
 @pytest.mark.parametrize("size", range(24))
 def test_speech_without_all_of_its_head_is_refused(size: int) -> None:
     with pytest.raises(ProtocolError, match="too short for its fields"):
-        Speech.decode(bytes(size))
+        MessageContent.decode(bytes(size))
 
 
 def test_speech_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
     text = "x" * MAX_TEXT_BYTES
-    assert Speech.decode(Speech(1, ORIGIN, 1, text).encode()).text == text
+    assert MessageContent.decode(MessageContent(1, ORIGIN, 1, text).encode()).text == text
     with pytest.raises(ProtocolError, match="a message is too long"):
-        Speech.decode(Speech(1, ORIGIN, 1, text + "x").encode())
+        MessageContent.decode(MessageContent(1, ORIGIN, 1, text + "x").encode())
     with pytest.raises(ProtocolError, match="a message is too long"):
-        Speech.decode(Speech(1, ORIGIN, 1, "é" * (MAX_TEXT_BYTES // 2) + "x").encode())
+        MessageContent.decode(
+            MessageContent(1, ORIGIN, 1, "é" * (MAX_TEXT_BYTES // 2) + "x").encode()
+        )
 
 
 @thoroughly
 @given(st.binary(max_size=100))
 def test_garbage_for_speech_or_introduction_is_refused_and_nothing_else(data: bytes) -> None:
-    decoders: list[Callable[[bytes], Speech | Introduction]] = [Speech.decode, Introduction.decode]
+    decoders: list[Callable[[bytes], MessageContent | ClientIdentity]] = [
+        MessageContent.decode,
+        ClientIdentity.decode,
+    ]
     for decode in decoders:
         try:
             assert decode(data).encode() == data
@@ -375,13 +380,13 @@ def test_largest_record_fits_into_a_frame(record: Record) -> None:
 
 
 def test_longest_message_fits_into_a_frame() -> None:
-    speech = Speech(1, ORIGIN, 1, "x" * MAX_TEXT_BYTES)
+    speech = MessageContent(1, ORIGIN, 1, "x" * MAX_TEXT_BYTES)
     assert ROOM_HEADER_BYTES + sealed_bytes(len(speech.encode())) <= MAX_FRAME_BYTES
 
 
 def test_longest_introduction_fits_into_a_handshake_frame() -> None:
-    introduction = Introduction(LONGEST_NAME, bytes(MAX_RSA_BITS // 8 + 32)).encode()
-    pubkey = Pubkey(bytes(X25519_BYTES), bytes(sealed_bytes(len(introduction))))
+    identity = ClientIdentity(LONGEST_NAME, bytes(MAX_RSA_BITS // 8 + 32)).encode()
+    pubkey = Pubkey(bytes(X25519_BYTES), bytes(sealed_bytes(len(identity))))
     assert len(pubkey.to_wire()) <= MAX_HANDSHAKE_FRAME_BYTES
 
 

@@ -18,10 +18,10 @@ from chat.client.participant import Participant
 from chat.errors import OpenError, Reason
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, MAX_FRAME_BYTES, ORIGIN_BYTES
-from chat.messages import Ready, Rekey, Resume, Speech, Welcome, decode_control
-from chat.server.log import RelayLog
-from chat.server.room import Delivery, Member, Room
-from chat.session import ClientSession, Controlled, ServerSession
+from chat.messages import MessageContent, Ready, Rekey, Resume, Welcome, decode_control
+from chat.server.log import OrderedLog
+from chat.server.room import Member, Room, Unicast
+from chat.session import ClientSession, ControlReceived, ServerSession
 from chat.wire import (
     Event,
     Frame,
@@ -60,7 +60,7 @@ class Tap:
     change the operator and everybody who is in say something, so that no epoch is empty."""
 
     def __init__(self) -> None:
-        self.log = RelayLog(2**30)
+        self.log = OrderedLog(2**30)
         self.room = Room(self.log, FixedBytes("room"), GRACE_SECONDS)
         self.random_bytes = FixedBytes("members")
         self.now = 1_000.0
@@ -96,17 +96,17 @@ class Tap:
         resumed = self.room.resume(request, FINGERPRINT, self.now)
         assert resumed is not None
         stay.connected = True
-        for delivery in resumed[1]:
-            self.take(delivery)
+        for unicast in resumed[1]:
+            self.take(unicast)
 
     def turn(self) -> None:
         """Let a join or a leave take effect."""
         before = self.room.epoch
         self.now += 1
-        deliveries = self.room.tick(self.now)
+        unicasts = self.room.tick(self.now)
         assert self.room.epoch <= before + 1
-        for delivery in deliveries:
-            self.take(delivery)
+        for unicast in unicasts:
+            self.take(unicast)
         self.room.say(f"the operator, in epoch {self.room.epoch}")
         for member in self.room.members.values():
             stay = self.stays[member.id]
@@ -114,10 +114,10 @@ class Tap:
             if stay.connected:
                 self.talk(stay, self.room.epoch)
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, unicast: Unicast) -> None:
         """What is for a member without a connection is lost, but for being known to the test."""
-        stay = self.stays[delivery.member.id]
-        for control in map(decode_control, delivery.controls):
+        stay = self.stays[unicast.member.id]
+        for control in map(decode_control, unicast.controls):
             if isinstance(control, Welcome | Rekey):
                 secret = self.secrets.setdefault(control.epoch, RoomSecret(control.secret))
                 assert secret.secret == control.secret
@@ -128,7 +128,7 @@ class Tap:
         """A member says something under the key of the current epoch, or of an earlier one."""
         seq = stay.member.seq + 1
         text = f"{stay.member.name} in epoch {epoch}"
-        content = Speech(0, bytes(ORIGIN_BYTES), seq, text).encode()
+        content = MessageContent(0, bytes(ORIGIN_BYTES), seq, text).encode()
         header = room_header(Message.TYPE, epoch, stay.member.id, seq, sealed_bytes(len(content)))
         sealed = self.secrets[epoch].message_key().seal(header, content, self.random_bytes)
         assert self.room.submit(stay.member, header + sealed, self.now) == []
@@ -389,7 +389,7 @@ class Wire:
         assert isinstance(hello, Hello)
         assert isinstance(pubkey, Pubkey)
         assert isinstance(answer, SessionKey)
-        share = kex.OwnShare(FixedBytes(self.seed))
+        share = kex.KeyShare(FixedBytes(self.seed))
         assert share.public == pubkey.share
         shared = share.agree(hello.share)
         handshake = kex.handshake_keys(shared, self.to_client[0], share.public)
@@ -419,17 +419,17 @@ def place(frame_type: int, counter: int) -> bytes:
 
 def test_keys_of_one_members_link_open_nothing_of_anothers() -> None:
     ira, thea = Wire("Ira", "ira"), Wire("Thea", "other")
-    room = Room(RelayLog(2**20), FixedBytes("room"), GRACE_SECONDS)
+    room = Room(OrderedLog(2**20), FixedBytes("room"), GRACE_SECONDS)
     wires = {
         room.join("Ira", FINGERPRINT, 0.0).id: ira,
         room.join("Thea", FINGERPRINT, 0.0).id: thea,
     }
-    for delivery in room.tick(0.0):
-        wire = wires[delivery.member.id]
-        for control in delivery.controls:
+    for unicast in room.tick(0.0):
+        wire = wires[unicast.member.id]
+        for control in unicast.controls:
             wire.server.send(control)
         events = wire.exchange()
-        assert [type(event) for event in events] == [Controlled, Controlled]
+        assert [type(event) for event in events] == [ControlReceived, ControlReceived]
     # PUBKEY, SESSION_KEY, READY, WELCOME, ROSTER: each opens all of its own.
     assert ira.count_opened(ira.keys()) == thea.count_opened(thea.keys()) == 5
     assert ira.count_opened(thea.keys()) == thea.count_opened(ira.keys()) == 0
@@ -440,7 +440,7 @@ def test_room_secrets_and_tokens_never_travel_in_clear() -> None:
     secret = bytes(range(200, 232))
     ira.server.send(Welcome(bytes(8), 1, TOKEN, 2, secret, 0, 0, 0, 1).encode())
     ira.server.send(Rekey(3, secret[::-1]).encode())
-    assert [type(event) for event in ira.exchange()] == [Controlled, Controlled]
+    assert [type(event) for event in ira.exchange()] == [ControlReceived, ControlReceived]
     seen = b"".join(ira.to_client + ira.to_server)
     for part in range(0, 16, 8):
         assert TOKEN[part : part + 8] not in seen
@@ -473,12 +473,12 @@ def test_rsa_keys_that_leak_later_open_nothing_of_a_recorded_wire(holder: str) -
 
 
 def test_text_and_names_never_appear_in_the_log() -> None:
-    log = RelayLog(2**20)
+    log = OrderedLog(2**20)
     room = Room(log, FixedBytes("room"), GRACE_SECONDS)
     member = room.join("Sahnawaz the Silent", bytes(range(32)), 0.0)
     participant = Participant(FixedBytes("participant"))
-    for delivery in room.tick(0.0):
-        for control in delivery.controls:
+    for unicast in room.tick(0.0):
+        for control in unicast.controls:
             participant.receive_control(decode_control(control), 0.0)
     participant.say("the treasure lies under the old oak", 1_700_000_000_000)
     room.submit(member, participant.data_to_send(), 0.0)

@@ -32,8 +32,8 @@ from chat.limits import (
 )
 from chat.messages import (
     Bye,
+    ClientIdentity,
     Control,
-    Introduction,
     Ping,
     Pong,
     Ready,
@@ -46,11 +46,11 @@ from chat.messages import (
 )
 from chat.session import (
     ClientSession,
-    Controlled,
+    ControlReceived,
     Ended,
     Established,
     HelloReceived,
-    Relayed,
+    RoomFramesReceived,
     ServerSession,
     Session,
     SessionEvent,
@@ -235,20 +235,20 @@ def test_link_carries_control_messages_both_ways_in_order() -> None:
     for control in to_server:
         pair.client.send(control.encode())
     assert pair.server.has_data_to_send
-    assert pair.to_client() == [Controlled(control) for control in to_client]
-    assert pair.to_server() == [Controlled(control) for control in to_server]
+    assert pair.to_client() == [ControlReceived(control) for control in to_client]
+    assert pair.to_server() == [ControlReceived(control) for control in to_server]
     assert not pair.server.has_data_to_send
 
 
 def test_messages_that_follow_each_other_come_as_one_run() -> None:
     pair = Pair().shake_hands()
-    assert take(pair.server, MESSAGE * 3) == [Relayed(Message.TYPE, MESSAGE * 3)]
+    assert take(pair.server, MESSAGE * 3) == [RoomFramesReceived(Message.TYPE, MESSAGE * 3)]
     resend = sealed_by(pair.server, Resend(1))
     assert take(pair.client, MESSAGE + EVENT * 2 + resend + MESSAGE) == [
-        Relayed(Message.TYPE, MESSAGE),
-        Relayed(Event.TYPE, EVENT * 2),
-        Controlled(Resend(1)),
-        Relayed(Message.TYPE, MESSAGE),
+        RoomFramesReceived(Message.TYPE, MESSAGE),
+        RoomFramesReceived(Event.TYPE, EVENT * 2),
+        ControlReceived(Resend(1)),
+        RoomFramesReceived(Message.TYPE, MESSAGE),
     ]
 
 
@@ -343,7 +343,7 @@ def test_longest_frame_passes_right_behind_the_handshake(side: str, state: State
     assert len(longest) == MAX_FRAME_BYTES
     where = scene(side, state)
     events = take(where.session, where.pending + longest)
-    assert events == [IRA_IS_IN, Relayed(Message.TYPE, longest)]
+    assert events == [IRA_IS_IN, RoomFramesReceived(Message.TYPE, longest)]
 
 
 # -- who does not speak the protocol -----------------------------------------------------------
@@ -388,7 +388,7 @@ def test_random_bytes_and_frames_never_do_more_than_end_the_session(
     data = b"".join(parts)
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     events = [event for piece in pieces for event in take(where.session, piece)]
-    assert not [event for event in events if isinstance(event, Established | Controlled)]
+    assert not [event for event in events if isinstance(event, Established | ControlReceived)]
     assert not [event for event in events[:-1] if isinstance(event, Ended)]
     if not events or not isinstance(events[-1], Ended):
         assert where.session.state is place[1]
@@ -432,14 +432,14 @@ class RawClient:
         self.hello = server.data_to_send()
         decoded = decode_frame(self.hello)
         assert isinstance(decoded, Hello)
-        self.share = kex.OwnShare(self.random_bytes)
+        self.share = kex.KeyShare(self.random_bytes)
         self.shared = self.share.agree(decoded.share)
         self.handshake = kex.handshake_keys(self.shared, self.hello, self.share.public).for_client()
         self.pubkey = b""
 
-    def introduce(self, introduction: bytes) -> list[SessionEvent]:
+    def introduce(self, identity: bytes) -> list[SessionEvent]:
         """Send PUBKEY with this in it."""
-        sealed = self.handshake.seal(Pubkey.TYPE, introduction, self.random_bytes)
+        sealed = self.handshake.seal(Pubkey.TYPE, identity, self.random_bytes)
         self.pubkey = Pubkey(self.share.public, sealed).to_wire()
         return take(self.server, self.pubkey)
 
@@ -491,7 +491,7 @@ def frames_of(data: bytes) -> list[Frame]:
     return [decode_frame(frame) for _, frame in FrameReader(MAX_FRAME_BYTES).feed(data)]
 
 
-IRA = Introduction("Ira", key("ira").public.blob).encode()
+IRA = ClientIdentity("Ira", key("ira").public.blob).encode()
 
 
 def test_handshake_by_hand_at_the_client_end_gets_in() -> None:
@@ -539,7 +539,7 @@ def test_hello_that_has_run_out_is_refused_but_not_a_moment_before() -> None:
 
 def test_pubkey_of_another_hello_is_refused() -> None:
     pubkey = scene(SERVER, State.AWAIT_PUBKEY).pending
-    later = kex.Offer.make(key("server"), WALL_CLOCK, FixedBytes("the next hour"))
+    later = kex.SignedShare.make(key("server"), WALL_CLOCK, FixedBytes("the next hour"))
     server = ServerSession(later, FixedBytes("server"), BEGUN)
     assert refusal_of(server, take(server, pubkey)) == OPEN_ERROR
 
@@ -644,11 +644,11 @@ def joined(events: list[SessionEvent]) -> list[SessionEvent]:
     for event in events:
         last = result[-1] if result else None
         if (
-            isinstance(event, Relayed)
-            and isinstance(last, Relayed)
+            isinstance(event, RoomFramesReceived)
+            and isinstance(last, RoomFramesReceived)
             and last.frame_type == event.frame_type
         ):
-            result[-1] = Relayed(event.frame_type, last.run + event.run)
+            result[-1] = RoomFramesReceived(event.frame_type, last.run + event.run)
         else:
             result.append(event)
     return result
@@ -678,9 +678,9 @@ def test_server_takes_the_same_from_data_in_any_pieces() -> None:
     for events in in_all_pieces(SERVER, State.AWAIT_PUBKEY, data):
         assert events == [
             IRA_IS_IN,
-            Relayed(Message.TYPE, MESSAGE * 2),
-            Controlled(Resend(5)),
-            Relayed(Message.TYPE, MESSAGE),
+            RoomFramesReceived(Message.TYPE, MESSAGE * 2),
+            ControlReceived(Resend(5)),
+            RoomFramesReceived(Message.TYPE, MESSAGE),
             Ended(Reason.LEFT, REASONS[Reason.LEFT], by_peer=True),
         ]
 
@@ -695,10 +695,10 @@ def test_client_takes_the_same_from_data_in_any_pieces() -> None:
     for events in in_all_pieces(CLIENT, State.AWAIT_SESSION_KEY, data):
         assert events == [
             IRA_IS_IN,
-            Controlled(WELCOME),
-            Relayed(Event.TYPE, EVENT),
-            Relayed(Message.TYPE, MESSAGE * 2),
-            Controlled(Resend(5)),
+            ControlReceived(WELCOME),
+            RoomFramesReceived(Event.TYPE, EVENT),
+            RoomFramesReceived(Message.TYPE, MESSAGE * 2),
+            ControlReceived(Resend(5)),
             Ended(Reason.CLOSING, REASONS[Reason.CLOSING], by_peer=True),
         ]
 
@@ -707,7 +707,7 @@ def test_client_takes_the_same_from_data_in_any_pieces() -> None:
 @pytest.mark.parametrize("breach", [b"\0\0", b"\0\1\x7f", b"\0\1\x01"])
 def test_what_precedes_a_breach_is_the_same_in_any_pieces(side: str, breach: bytes) -> None:
     whole, *others = in_all_pieces(side, State.RELAY, MESSAGE + breach + MESSAGE)
-    assert [type(event) for event in whole] == [Relayed, Ended]
+    assert [type(event) for event in whole] == [RoomFramesReceived, Ended]
     assert others == [whole, whole]
 
 
@@ -954,7 +954,7 @@ def test_bye_is_the_last_that_is_heard(side: str) -> None:
     where.peer.close(Reason.LEFT, "so long")
     farewell = where.peer.data_to_send()
     assert take(where.session, farewell + MESSAGE + b"\0\0") == [
-        Controlled(Resend(1)),
+        ControlReceived(Resend(1)),
         Ended(Reason.LEFT, "so long", by_peer=True),
     ]
     assert where.session.state is State.CLOSED
@@ -966,7 +966,7 @@ def test_bye_is_the_last_that_is_heard(side: str) -> None:
 def test_what_precedes_a_breach_in_the_same_piece_is_heard(side: str) -> None:
     where = scene(side, State.RELAY)
     events = take(where.session, MESSAGE + sealed_by(where.peer, Resend(1)) + b"\0\0" + MESSAGE)
-    assert events[:2] == [Relayed(Message.TYPE, MESSAGE), Controlled(Resend(1))]
+    assert events[:2] == [RoomFramesReceived(Message.TYPE, MESSAGE), ControlReceived(Resend(1))]
     assert len(events) == 3
     assert_failed(where, State.RELAY, events, "an empty frame")
 
@@ -1006,7 +1006,7 @@ def test_mischief_on_the_link_ends_the_session(side: str, what: str) -> None:
     where = scene(side, State.RELAY)
     frames = [sealed_by(where.peer, Resend(number)) for number in (1, 2, 3)]
     events = take(where.session, MISCHIEF[what](*frames))
-    heard = [event.control for event in events if isinstance(event, Controlled)]
+    heard = [event.control for event in events if isinstance(event, ControlReceived)]
     assert heard == [Resend(1), Resend(2)][: len(heard)]
     assert_failed(where, State.RELAY, events, OPEN_ERROR)
 
@@ -1076,7 +1076,7 @@ def test_repr_of_what_a_session_keeps_and_says_shows_no_secret() -> None:
     shown = "".join(repr(getattr(where.session, slot)) for slot in slots)
     hello = decode_frame(new_server().data_to_send())
     assert isinstance(hello, Hello)
-    shared = kex.OwnShare(FixedBytes("client")).agree(hello.share)
+    shared = kex.KeyShare(FixedBytes("client")).agree(hello.share)
     assert repr(shared) not in shown
     assert str(key("ira").rsa.d) not in shown
     assert repr(TOKEN) not in repr(replace(IRA_IS_IN, resume=RESUME))

@@ -12,16 +12,16 @@ from unittest import mock
 import pytest
 
 from chat import kex
-from chat.client.events import Happening, Reconnected, Said
+from chat.client.events import ClientEvent, MessageReceived, Reconnected
 from chat.client.outbox import Outbox
 from chat.client.participant import Participant
 from chat.client.peers import Peer
-from chat.client.shown import Shown
+from chat.client.seen import SeenMessages
 from chat.errors import OpenError, ProtocolError, Reason
-from chat.kex import Offer, RoomSecret
-from chat.messages import Speech
-from chat.server.log import Cursor, RelayLog
-from chat.server.room import Delivery, Member, Room
+from chat.kex import RoomSecret, SignedShare
+from chat.messages import MessageContent
+from chat.server.log import Cursor, OrderedLog
+from chat.server.room import Member, Room, Unicast
 from tests import simulation
 from tests.simulation import (
     WEIGHTS,
@@ -73,7 +73,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 def skip_an_acknowledgement(patch: pytest.MonkeyPatch) -> None:
     real = Participant._acknowledge
 
-    def acknowledge(self: Participant, seq: int, speech: Speech) -> None:
+    def acknowledge(self: Participant, seq: int, speech: MessageContent) -> None:
         if seq % 10:
             real(self, seq, speech)
 
@@ -91,15 +91,15 @@ def be_off_by_one_in_the_cursor(patch: pytest.MonkeyPatch) -> None:
 
 
 def resend_with_a_new_number(patch: pytest.MonkeyPatch) -> None:
-    real = Outbox.start_over
+    real = Outbox.renumber
 
-    def start_over(self: Outbox, *, offer_again: bool) -> None:
-        real(self, offer_again=offer_again)
+    def renumber(self: Outbox, *, replay: bool) -> None:
+        real(self, replay=replay)
         for place, speech in enumerate(self.messages):
             self._number += 1
             self.messages[place] = replace(speech, number=self._number)
 
-    patch.setattr(Outbox, "start_over", start_over)
+    patch.setattr(Outbox, "renumber", renumber)
 
 
 def forget_a_splice(patch: pytest.MonkeyPatch) -> None:
@@ -113,17 +113,17 @@ def forget_a_splice(patch: pytest.MonkeyPatch) -> None:
 
 
 def trim_too_early(patch: pytest.MonkeyPatch) -> None:
-    real = RelayLog.start_after_trim
+    real = OrderedLog.start_after_trim
 
-    def start_after_trim(self: RelayLog) -> int:
+    def start_after_trim(self: OrderedLog) -> int:
         start = real(self)
         return next((boundary for boundary in self._boundaries if boundary > start), start)
 
-    patch.setattr(RelayLog, "start_after_trim", start_after_trim)
+    patch.setattr(OrderedLog, "start_after_trim", start_after_trim)
 
 
 def show_again_what_was_shown(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Shown, "is_new", lambda *_: True)
+    patch.setattr(SeenMessages, "is_new", lambda *_: True)
 
 
 def acknowledge_by_counting_down(patch: pytest.MonkeyPatch) -> None:
@@ -141,12 +141,12 @@ def say_nothing_of_a_gap(patch: pytest.MonkeyPatch) -> None:
 
 
 def offer_nothing_again(patch: pytest.MonkeyPatch) -> None:
-    real = Outbox.start_over
+    real = Outbox.renumber
 
-    def start_over(self: Outbox, *, offer_again: bool) -> None:
-        real(self, offer_again=False)
+    def renumber(self: Outbox, *, replay: bool) -> None:
+        real(self, replay=False)
 
-    patch.setattr(Outbox, "start_over", start_over)
+    patch.setattr(Outbox, "renumber", renumber)
 
 
 def wait_for_nobody(patch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def wait_for_nobody(patch: pytest.MonkeyPatch) -> None:
 
     def begin(self: Participant, now: float) -> None:
         real(self, now)
-        self.speak_up()
+        self.stop_waiting()
 
     patch.setattr(Participant, "_begin_membership", begin)
 
@@ -169,7 +169,7 @@ def keep_no_place(patch: pytest.MonkeyPatch) -> None:
 def step_the_secret_after_a_leave(patch: pytest.MonkeyPatch) -> None:
     real = Room._renew
 
-    def renew(self: Room, now: float) -> list[Delivery]:
+    def renew(self: Room, now: float) -> list[Unicast]:
         with mock.patch.object(RoomSecret, "fresh", return_value=self._secret.step()):
             return real(self, now)
 
@@ -225,7 +225,7 @@ def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
         simulation.run(OWN_IN_A_GAP)
     stream = simulation.runs[0].client.story.stream
     at = stream.index(Reconnected(60, new_room=False, awaiting=False))
-    said = [item for item in stream[at + 1 : at + 3] if isinstance(item, Said)]
+    said = [item for item in stream[at + 1 : at + 3] if isinstance(item, MessageReceived)]
     assert [(item.name, item.own, item.number) for item in said] == [
         ("p0", True, 1),
         ("p0", True, 2),
@@ -235,8 +235,8 @@ def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
 def show_nothing_of_our_own_in_a_gap(patch: pytest.MonkeyPatch) -> None:
     real = Participant._on_entered
 
-    def on_entered(self: Participant, now: float) -> list[Happening]:
-        return [item for item in real(self, now) if not isinstance(item, Said)]
+    def on_entered(self: Participant, now: float) -> list[ClientEvent]:
+        return [item for item in real(self, now) if not isinstance(item, MessageReceived)]
 
     patch.setattr(Participant, "_on_entered", on_entered)
 
@@ -244,7 +244,7 @@ def show_nothing_of_our_own_in_a_gap(patch: pytest.MonkeyPatch) -> None:
 def count_our_own_in_a_gap_as_missed(patch: pytest.MonkeyPatch) -> None:
     real = Participant._on_entered
 
-    def on_entered(self: Participant, now: float) -> list[Happening]:
+    def on_entered(self: Participant, now: float) -> list[ClientEvent]:
         missed = self._missed
         return [
             replace(item, missed=missed) if isinstance(item, Reconnected) else item
@@ -257,7 +257,9 @@ def count_our_own_in_a_gap_as_missed(patch: pytest.MonkeyPatch) -> None:
 def show_another_number(patch: pytest.MonkeyPatch) -> None:
     real = Participant._show
 
-    def show(self: Participant, peer: Peer, speech: Speech, own: bool) -> list[Said]:
+    def show(
+        self: Participant, peer: Peer, speech: MessageContent, own: bool
+    ) -> list[MessageReceived]:
         return [replace(said, number=said.number + 1) for said in real(self, peer, speech, own)]
 
     patch.setattr(Participant, "_show", show)
@@ -309,7 +311,7 @@ def test_what_can_happen_does_happen() -> None:
                         seen["missed"] += missed > 0
                         seen["new room"] += new_room
                         seen["awaiting"] += awaiting
-                    case Said(own=own):
+                    case MessageReceived(own=own):
                         seen["acknowledged" if own else "shown"] += 1
             numbers = Counter((sent.room, sent.member, sent.seq) for sent in run.client.story.sent)
             seen["sent again"] += sum(count > 1 for count in numbers.values())
@@ -579,13 +581,13 @@ def test_cheap_keys_are_bound_to_their_owners() -> None:
         assert ira.unwrap(wrapped) == b"k" * 32
         with pytest.raises(OpenError):
             other.unwrap(wrapped)
-        offer = Offer.make(ira, START, random_bytes)
+        offer = SignedShare.make(ira, START, random_bytes)
         signed = (offer.share.public, offer.not_after, offer.signature)
         kex.check_offer(*signed, ira.public, START)
         with pytest.raises(ProtocolError):
             kex.check_offer(*signed, other.public, START)
         with pytest.raises(ProtocolError):
             kex.check_offer(*signed, ira.public, START + 10_000)
-        one, two = kex.OwnShare(random_bytes), kex.OwnShare(random_bytes)
+        one, two = kex.KeyShare(random_bytes), kex.KeyShare(random_bytes)
         assert one.agree(two.public) == two.agree(one.public)
     assert ira.public.digest == fingerprint_of("ira")

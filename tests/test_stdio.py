@@ -15,7 +15,7 @@ import chat.stdio
 from chat.limits import (
     CONSOLE_LINE_BYTES,
     CONSOLE_READ_BYTES,
-    FAREWELL_SECONDS,
+    LINGER_SECONDS,
     NEXT_WRITER_SECONDS,
     OUTPUT_RETRY_SECONDS,
 )
@@ -906,7 +906,7 @@ def test_whoever_hurries_waits_for_a_moment_in_all(
     output.lines.hurry()
     for seconds in (None, None, 60, 0):
         output.lines.drain(seconds)
-    assert waits == [FAREWELL_SECONDS]
+    assert waits == [LINGER_SECONDS]
 
 
 def test_interrupt_ends_the_waiting_for_good(

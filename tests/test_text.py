@@ -14,10 +14,10 @@ from chat.text import (
     as_action,
     cap_marks,
     caseless,
-    in_line,
-    name_key,
+    escape,
+    escape_line,
+    fold_name,
     normalize_name,
-    printable,
 )
 from tests.support.growth import TEXTS, Grown, growth
 
@@ -169,7 +169,7 @@ def test_name_with_an_invisible_mark_is_refused_or_the_same_name(char: str) -> N
         other = normalize_name(f"Ira{char}")
     except UsageError:
         return
-    assert name_key(other) == name_key("Ira")
+    assert fold_name(other) == fold_name("Ira")
 
 
 @thoroughly
@@ -184,7 +184,7 @@ def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
     assert 1 <= len(name) <= MAX_NAME_CHARS
     assert normalize_name(name) == name
     assert unicodedata.is_normalized("NFC", name)
-    assert printable(name) == name
+    assert escape(name) == name
     assert ":" not in name
     assert name[0] != "*"
     assert name == name.strip()
@@ -213,14 +213,14 @@ def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
     ],
 )
 def test_names_that_differ_in_case_width_or_form_are_the_same(one: str, other: str) -> None:
-    assert name_key(one) == name_key(other)
+    assert fold_name(one) == fold_name(other)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("Ira", "Ira2"), ("Ira", "Irá"), ("a", "b"), ("ab", "a b"), ("\u0131", "l")]
 )
 def test_names_that_differ_in_letters_are_different(one: str, other: str) -> None:
-    assert name_key(one) != name_key(other)
+    assert fold_name(one) != fold_name(other)
 
 
 @thoroughly
@@ -231,8 +231,8 @@ def test_names_that_differ_in_letters_are_different(one: str, other: str) -> Non
 @example("\u03f4")
 def test_key_of_a_name_does_not_depend_on_its_form(name: str) -> None:
     forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")]
-    assert {name_key(form) for form in forms} == {name_key(name)}
-    assert name_key(name_key(name)) == name_key(name)
+    assert {fold_name(form) for form in forms} == {fold_name(name)}
+    assert fold_name(fold_name(name)) == fold_name(name)
 
 
 # -- what is done ------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_anything_else_is_said_and_not_done(text: str) -> None:
 def test_action_is_harmless_only_when_it_is_made_so() -> None:
     done = action_of(as_action("\x1b[2Jwaves\x01"))
     assert done is not None
-    assert printable(done) == "\\x1b[2Jwaves\\x01"
+    assert escape(done) == "\\x1b[2Jwaves\\x01"
 
 
 # -- what is shown -----------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_action_is_harmless_only_when_it_is_made_so() -> None:
 
 @pytest.mark.parametrize("char", HARMFUL, ids=code_of)
 def test_harmful_character_is_shown_as_an_escape(char: str) -> None:
-    shown = printable(f"a{char}b")
+    shown = escape(f"a{char}b")
     assert shown.isprintable()
     assert shown.isascii()
     assert (shown[:2], shown[-1]) == ("a\\", "b")
@@ -312,7 +312,7 @@ def test_harmful_character_is_shown_as_an_escape(char: str) -> None:
     ],
 )
 def test_escape_names_the_character(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert escape(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_escape_names_the_character(text: str, shown: str) -> None:
     ],
 )
 def test_harmless_text_stays_as_it_is(text: str) -> None:
-    assert printable(text) == text
+    assert escape(text) == text
 
 
 @thoroughly
@@ -341,17 +341,17 @@ def test_harmless_text_stays_as_it_is(text: str) -> None:
 @example("\ud83d\ude00")
 @example("a\x1b\n\u2066b\u200d")
 def test_printable_text_is_harmless_and_stays_what_it_is(text: str) -> None:
-    shown = printable(text)
+    shown = escape(text)
     assert set(shown).isdisjoint(HARMFUL)
     assert shown.encode().decode() == shown
-    assert printable(shown) == shown
+    assert escape(shown) == shown
     assert shown.count("\n") == text.count("\n")
 
 
 @thoroughly
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
 def test_text_is_made_printable_character_by_character(one: str, other: str) -> None:
-    assert printable(f"{one}.{other}") == f"{printable(one)}.{printable(other)}"
+    assert escape(f"{one}.{other}") == f"{escape(one)}.{escape(other)}"
 
 
 # -- marks in a row ----------------------------------------------------------------------------
@@ -369,7 +369,7 @@ def test_text_is_made_printable_character_by_character(one: str, other: str) -> 
     ],
 )
 def test_marks_beyond_the_thirtieth_are_shown_as_escapes(text: str, shown: str) -> None:
-    assert printable(text) == cap_marks(text, escape=True) == shown
+    assert escape(text) == cap_marks(text, escape=True) == shown
     assert shown.startswith(cap_marks(text, escape=False).removesuffix("x"))
 
 
@@ -378,7 +378,7 @@ def test_marks_beyond_the_thirtieth_are_shown_as_escapes(text: str, shown: str) 
 def test_no_text_that_is_normalised_has_more_marks_in_a_row(text: str, times: int) -> None:
     """All that a normal form has to sort (Unicode, 3.11)."""
     text *= times
-    for safe in (printable(text), cap_marks(text, escape=False), caseless(text), name_key(text)):
+    for safe in (escape(text), cap_marks(text, escape=False), caseless(text), fold_name(text)):
         run = 0
         for char in safe:
             run = run + 1 if unicodedata.combining(char) else 0
@@ -399,9 +399,9 @@ def test_all_that_a_normal_form_sorts_are_marks() -> None:
 @example(Grown(("\u0301\u0316\u034f",), in_runs=False))
 def test_what_is_done_with_text_takes_time_with_its_length(grown: Grown) -> None:
     def work(text: str) -> None:
-        in_line(text)
+        escape_line(text)
         caseless(text)
-        name_key(text)
+        fold_name(text)
         action_of(as_action(text))
         with contextlib.suppress(UsageError):
             normalize_name(text)

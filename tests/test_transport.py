@@ -11,7 +11,7 @@ import pytest
 
 from chat.limits import SEND_BYTES
 from chat.reactor import Reactor
-from chat.server.log import Cursor, RelayLog
+from chat.server.log import Cursor, OrderedLog
 from chat.transport import Transport
 from tests.support.helpers import FakeClock
 from tests.support.loopback import MOMENT, until
@@ -51,7 +51,7 @@ class Line:
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
-        self.log = RelayLog(1 << 30)
+        self.log = OrderedLog(1 << 30)
         self.owner = Recorder()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.peer = socket.socket()

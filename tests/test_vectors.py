@@ -18,10 +18,10 @@ from Cryptodome.Hash import SHA256
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
-from chat.client.events import Happening, Said, Warned
+from chat.client.events import ClientEvent, MessageReceived, Warned
 from chat.client.participant import Participant
 from chat.errors import ProtocolError, Reason
-from chat.kex import Offer, PrivateKey
+from chat.kex import PrivateKey, SignedShare
 from chat.limits import GRACE_SECONDS, PING_SECONDS
 from chat.messages import (
     CONTROLS,
@@ -32,11 +32,11 @@ from chat.messages import (
     Welcome,
     decode_control,
 )
-from chat.server.log import RelayLog
-from chat.server.room import Delivery, Member, Room
+from chat.server.log import OrderedLog
+from chat.server.room import Member, Room, Unicast
 from chat.session import (
     ClientSession,
-    Controlled,
+    ControlReceived,
     Ended,
     Established,
     HelloReceived,
@@ -52,8 +52,8 @@ from tests.make_vectors import (
     Json,
     delivered,
     frames_of,
-    happening,
     receive,
+    shown_as,
     text_of,
 )
 
@@ -247,7 +247,7 @@ class Ends:
             for end, pieces in HANDSHAKE["randomness"].items()
         }
         clock = HANDSHAKE["wall_clock"]
-        offer = Offer.make(key("server"), clock, self.sources["offer"])
+        offer = SignedShare.make(key("server"), clock, self.sources["offer"])
         assert offer.not_after == HANDSHAKE["not_after"]
         self.server = ServerSession(offer, self.sources["server"], 0.0)
         control = decode_control(plaintext_of(first))
@@ -295,7 +295,7 @@ def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
             ends.server.send(control)
             assert ends.server.data_to_send().hex() == each["bytes"]
             events = ends.receive("client", bytes.fromhex(each["bytes"]))
-            assert events == [Controlled(decode_control(control))]
+            assert events == [ControlReceived(decode_control(control))]
     assert ends.client.tick(PING_SECONDS) == []
     assert ends.client.data_to_send() == frame("PING")
     assert ends.receive("server", frame("PING")) == []
@@ -400,20 +400,20 @@ class Replayed:
         self.sources = {
             int(member): Replay(pieces) for member, pieces in ROOM["randomness"]["members"].items()
         }
-        self.log = RelayLog(WINDOW_BYTES)
+        self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, self.room_source, GRACE_SECONDS)
         self.members: dict[int, Member] = {}
         self.participants = {member: Participant(source) for member, source in self.sources.items()}
-        self.deliveries: list[Delivery] = []
+        self.unicasts: list[Unicast] = []
 
     def play(self, steps: list[Json]) -> "Replayed":
         for step in steps:
             start = self.log.end
-            self.deliveries = []
+            self.unicasts = []
             getattr(self, "do_" + step["do"])(step)
             assert [start, self.log.end] == step.get("log", [start, start])
             assert self.log.read(start, self.log.end) == LOG[start : self.log.end]
-            assert list(map(delivered, self.deliveries)) == step.get("deliveries", [])
+            assert list(map(delivered, self.unicasts)) == step.get("deliveries", [])
         return self
 
     def do_join(self, step: Json) -> None:
@@ -425,7 +425,7 @@ class Replayed:
         self.room.leave(self.members[step["member"]], Reason(step["reason"]))
 
     def do_tick(self, step: Json) -> None:
-        self.deliveries = self.room.tick(step["now"])
+        self.unicasts = self.room.tick(step["now"])
 
     def do_notice(self, step: Json) -> None:
         self.room.say(step["text"])
@@ -441,13 +441,13 @@ class Replayed:
     def do_submit(self, step: Json) -> None:
         run = bytes.fromhex(step["run"]) if "run" in step else LOG[slice(*step["log"])]
         before = self.room.messages
-        self.deliveries = self.room.submit(self.members[step["member"]], run, step["now"])
+        self.unicasts = self.room.submit(self.members[step["member"]], run, step["now"])
         assert self.room.messages - before == step["accepted"]
 
     def do_read(self, step: Json) -> None:
         participant = self.participants[step["member"]]
         shown = [
-            happening(event)
+            shown_as(event)
             for item in step["stream"]
             for event in receive(participant, item, LOG, step["now"])
         ]
@@ -466,7 +466,7 @@ class Replayed:
         resumed = self.room.resume(request, member.fingerprint, step["now"])
         assert resumed is not None
         assert resumed[0] is member
-        self.deliveries = resumed[1]
+        self.unicasts = resumed[1]
 
     def do_trim(self, step: Json) -> None:
         self.log.window_bytes = self.log.end - step["start"]
@@ -584,7 +584,7 @@ def test_room_does_not_take_what_it_should_not(scenario: Json) -> None:
     member = replayed.members[scenario["member"]]
     run = bytes.fromhex(scenario["run"])
 
-    def submit() -> list[Delivery]:
+    def submit() -> list[Unicast]:
         return replayed.room.submit(member, run, scenario["now"])
 
     if scenario["outcome"] == "breach":
@@ -606,7 +606,7 @@ def test_participant_does_not_take_what_it_should_not(scenario: Json) -> None:
     participant = replayed.participants[scenario["member"]]
     said = PARTICIPANT_CHECKS[scenario["outcome"], scenario["check"]]
 
-    def take(stream: list[Json]) -> list[Happening]:
+    def take(stream: list[Json]) -> list[ClientEvent]:
         return [
             event for item in stream for event in receive(participant, item, LOG, scenario["now"])
         ]
@@ -619,7 +619,7 @@ def test_participant_does_not_take_what_it_should_not(scenario: Json) -> None:
         assert isinstance(warning, Warned)
         assert re.search(said, warning.text)
         (shown,) = take([{"frames": scenario["then"]}])
-        assert isinstance(shown, Said)
+        assert isinstance(shown, MessageReceived)
         assert (shown.name, shown.text) == ("Ira", "Hi")
 
 

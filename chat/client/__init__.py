@@ -5,7 +5,7 @@
     peers.py        who is in, and how far each was heard
     keyring.py      the keys of the epochs
     outbox.py       what was said, until it is acknowledged
-    shown.py        what was shown already, so that nothing is shown twice
+    seen.py         what was shown already, so that nothing is shown twice
     progress.py     whether the server does anything with what was said
     events.py       what a client tells its view, a class for each thing
     view.py         what a client and its view want of each other

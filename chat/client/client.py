@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 from chat.client import endings
 from chat.client.events import (
+    ClientEvent,
     Connected,
     Connecting,
     Disconnected,
     Entered,
-    Exchanged,
-    Full,
-    Happening,
+    KeysExchanged,
     Leaving,
     LookingUp,
+    OutboxFull,
     Person,
     Reconnected,
     ServerMet,
@@ -39,7 +39,7 @@ from chat.errors import (
 from chat.kex import PrivateKey, PublicKey
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
-    FAREWELL_SECONDS,
+    LINGER_SECONDS,
     MAX_RETRY_SECONDS,
     RETRY_SECONDS,
     WELCOME_SECONDS,
@@ -47,15 +47,15 @@ from chat.limits import (
 from chat.reactor import Reactor, Timer
 from chat.session import (
     ClientSession,
-    Controlled,
+    ControlReceived,
     Ended,
     Established,
     HelloReceived,
-    Relayed,
+    RoomFramesReceived,
     SessionEvent,
 )
 from chat.sockets import Dialer
-from chat.text import in_line
+from chat.text import escape_line
 from chat.transport import SendBuffer, Transport
 
 REFUSALS = (
@@ -113,7 +113,7 @@ class Client:
         self._wake_up: Timer | None = None
         self._established = False
         self._connected_at = 0.0
-        self._muted = False
+        self._reading_paused = False
         self._server_fingerprint = ""
         self._leaving = False
         self._asked_to_leave = False
@@ -149,7 +149,7 @@ class Client:
         """What was to be sent, or to come, and was not."""
         view, missing = self._view, []
         undelivered = 0
-        if self._participant.entered and not self._leaving:
+        if self._participant.has_joined and not self._leaving:
             undelivered = view.count_undelivered()
             if self._room_closed and (undelivered or view.unfinished):
                 missing.append(endings.closed_before_the_end(undelivered))
@@ -170,17 +170,17 @@ class Client:
         return self._server_fingerprint
 
     @property
-    def entered(self) -> bool:
+    def has_joined(self) -> bool:
         """Whether we have been in."""
-        return self._participant.entered
+        return self._participant.has_joined
 
     @property
-    def present(self) -> bool:
-        return self._participant.present
+    def in_room(self) -> bool:
+        return self._participant.in_room
 
     @property
-    def current(self) -> bool:
-        return self._participant.current
+    def can_send(self) -> bool:
+        return self._participant.can_send
 
     @property
     def full(self) -> bool:
@@ -195,12 +195,12 @@ class Client:
         self._try_again_now()
         if participant.full:
             self._view.take_input(False)
-            if not participant.present:
-                self._view.show(Full(participant.unacknowledged))
+            if not participant.in_room:
+                self._view.show(OutboxFull(participant.unacknowledged))
 
     def finish(self) -> None:
         self._view.stop()
-        if not self._participant.present and not self._participant.unacknowledged:
+        if not self._participant.in_room and not self._participant.unacknowledged:
             self._end(None)
         else:
             # A script wants to know that everything arrived, however long that takes.
@@ -208,38 +208,38 @@ class Client:
 
     def leave(self) -> None:
         self._asked_to_leave = True
-        if self._over or not self._participant.entered:
+        if self._over or not self._participant.has_joined:
             self._break_off()
             return
         again, self._leaving = self._leaving, True
-        if again or not self._participant.present:
+        if again or not self._participant.in_room:
             self._say_goodbye()
         else:
-            self._participant.speak_up()
+            self._participant.stop_waiting()
             if self._participant.unacknowledged:
                 self._view.show(Leaving(self._participant.unacknowledged))
-            self._reactor.call_at(self._reactor.clock() + FAREWELL_SECONDS, self._say_goodbye)
+            self._reactor.call_at(self._reactor.clock() + LINGER_SECONDS, self._say_goodbye)
 
     # -- the connection
 
     def _dial(self) -> None:
         self._retry = None
-        if not self._participant.entered:
+        if not self._participant.has_joined:
             self._view.show(LookingUp(self._dialer.host))
         self._dialer.dial(self._on_connected, self._on_unreachable)
 
     def _on_found(self) -> None:
-        if not self._participant.entered:
+        if not self._participant.has_joined:
             self._view.show(Connecting(self._dialer.host, self._dialer.port))
 
     def _on_unreachable(self, error: TransportError) -> None:
-        if self._participant.entered:
+        if self._participant.has_joined:
             self._try_again_later(error)
         else:
             self._end(error)
 
     def _on_connected(self, connected: socket.socket) -> None:
-        if not self._participant.entered:
+        if not self._participant.has_joined:
             self._view.show(Connected())
         now = self._reactor.clock()
         self._established = False
@@ -253,7 +253,7 @@ class Client:
     def received(self, data: bytes) -> None:
         assert self._session is not None
         now = self._reactor.clock()
-        self._participant.hear(now)
+        self._participant.note_activity(now)
         self._handle(self._session.receive(data, now))
 
     def receive_eof(self) -> None:
@@ -267,9 +267,9 @@ class Client:
     def _on_timer(self) -> None:
         session, now = self._session, self._reactor.clock()
         assert session is not None
-        if self._muted:
-            session.hear(now)
-        if now >= self._connected_at + WELCOME_SECONDS and not self._participant.present:
+        if self._reading_paused:
+            session.note_activity(now)
+        if now >= self._connected_at + WELCOME_SECONDS and not self._participant.in_room:
             self._handle([Ended(Reason.TIMEOUT, "the server does not let us in", by_peer=False)])
         else:
             self._handle(session.tick(now))
@@ -279,7 +279,7 @@ class Client:
     def _arm_timer(self) -> None:
         assert self._session is not None
         deadline = self._session.deadline
-        if not self._participant.present:
+        if not self._participant.in_room:
             deadline = min(deadline, self._connected_at + WELCOME_SECONDS)
         self._timer = self._reactor.call_at(deadline, self._on_timer)
 
@@ -291,7 +291,7 @@ class Client:
         self._participant.disconnect()
         self._participant.tick(self._reactor.clock())
         transport, self._transport, self._session = self._transport, None, None
-        self._muted = False
+        self._reading_paused = False
         transport.close()
         if self._leaving and not self._participant.unacknowledged:
             self._end(None)
@@ -352,11 +352,11 @@ class Client:
                 self._meet(server_key)
             case Established():
                 self._established = True
-                if not self._participant.entered:
-                    self._view.show(Exchanged())
-            case Controlled(control):
+                if not self._participant.has_joined:
+                    self._view.show(KeysExchanged())
+            case ControlReceived(control):
                 self._show_all(self._participant.receive_control(control, now))
-            case Relayed(frame_type, run):
+            case RoomFramesReceived(frame_type, run):
                 self._show_all(self._participant.receive_frames(frame_type, run))
             case Ended():
                 self._on_ended(event)
@@ -365,22 +365,22 @@ class Client:
         assert self._session is not None
         known = self._trust(server_key)
         self._server_fingerprint = server_key.fingerprint
-        if not self._participant.entered:
+        if not self._participant.has_joined:
             self._view.show(ServerMet(server_key.fingerprint, known))
         self._session.trust()
 
     def _on_ended(self, end: Ended) -> None:
         lost = end.reason in LOSSES or not self._established
-        if self._participant.entered and lost:
+        if self._participant.has_joined and lost:
             # In the handshake nobody vouches for what is said: anybody can forge a refusal.
             self._lose(_failure(end))
-        elif end.by_peer and end.reason is Reason.CLOSING and self._participant.entered:
+        elif end.by_peer and end.reason is Reason.CLOSING and self._participant.has_joined:
             self._room_closed = True
             self._end(None)
         elif end.by_peer and end.reason in REFUSALS:
-            self._end(RefusedError(end.reason, in_line(end.text), _HINTS.get(end.reason, "")))
+            self._end(RefusedError(end.reason, escape_line(end.text), _HINTS.get(end.reason, "")))
         elif end.by_peer:
-            self._end(TransportError(f"the server ended the connection: {in_line(end.text)}"))
+            self._end(TransportError(f"the server ended the connection: {escape_line(end.text)}"))
         else:
             error = _failure(end)
             if not self._established and not error.hint:
@@ -417,16 +417,16 @@ class Client:
             self._reactor.stop()
         else:
             self._send()
-            self._transport.finish(FAREWELL_SECONDS)
+            self._transport.finish(LINGER_SECONDS)
 
     # -- the conversation
 
-    def _show_all(self, happenings: list[Happening]) -> None:
-        for happening in happenings:
-            if isinstance(happening, Reconnected):
+    def _show_all(self, events: list[ClientEvent]) -> None:
+        for event in events:
+            if isinstance(event, Reconnected):
                 self._on_reconnected()
-            self._view.show(happening)
-            if isinstance(happening, Entered):
+            self._view.show(event)
+            if isinstance(event, Entered):
                 self._view.take_input(not self._participant.full)
 
     def _on_reconnected(self) -> None:
@@ -435,13 +435,13 @@ class Client:
 
     def _before_wait(self) -> None:
         now = self._reactor.clock()
-        self._participant.tick(now, listening=not self._muted)
+        self._participant.tick(now, listening=not self._reading_paused)
         if self._participant.overdue(now) and not self._over:
             self._lose(TransportError("the server acknowledges nothing"))
         transport = self._transport
         if transport is None or transport.finishing:
             return
-        if self._participant.entered and not self._participant.full:
+        if self._participant.has_joined and not self._participant.full:
             self._view.take_input(True)
         self._send()
         transport.flush()
@@ -450,10 +450,10 @@ class Client:
                 return
             self._send()
             transport.flush()
-        if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.present:
-            self._muted = True
+        if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.in_room:
+            self._reading_paused = True
             transport.pause_reading()
-        if self._leaving and self._participant.current and not self._participant.unacknowledged:
+        if self._leaving and self._participant.can_send and not self._participant.unacknowledged:
             self._say_goodbye()
         self._set_wake_up()
 
@@ -474,8 +474,8 @@ class Client:
         self._outgoing.add(said + self._session.data_to_send())
 
     def _on_drained(self) -> None:
-        if self._muted and self._transport is not None:
-            self._muted = False
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
             self._transport.resume_reading()
 
     def _on_broken(self) -> None:
@@ -501,7 +501,7 @@ def _failure(end: Ended) -> TransportError:
     if isinstance(end.error, ClockError):
         text = endings.clocks_differ(end.error.not_after, end.error.now)
         return TransportError(text, "set this machine's clock right, or ask for the server's")
-    return TransportError(in_line(end.text))
+    return TransportError(escape_line(end.text))
 
 
 def _wake_up() -> None:

@@ -42,7 +42,7 @@ class ServerMet:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanged:
+class KeysExchanged:
     """Each side has what it needs of the other's keys."""
 
 
@@ -73,15 +73,16 @@ class Reconnected:
 
 
 @dataclass(frozen=True, slots=True)
-class Underway:
-    """We have said something; once it is acknowledged it is `Said`, with the same number."""
+class MessageQueued:
+    """We have said something. Once it is acknowledged, `MessageReceived` follows with the same
+    number."""
 
     number: int
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class OutboxFull:
     """So much is under way that nothing more is taken for the moment."""
 
     messages: int
@@ -95,7 +96,7 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MessageReceived:
     """Somebody said something, as the message of its run with this number. `own`: we did, so it is
     acknowledged."""
 
@@ -107,14 +108,14 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class MemberJoined:
     """Somebody joined."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Went:
+class MemberLeft:
     """Somebody left."""
 
     name: str
@@ -122,21 +123,21 @@ class Went:
 
 
 @dataclass(frozen=True, slots=True)
-class Vanished:
+class MemberLost:
     """Somebody lost the connection, and may come back."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class MemberBack:
     """Somebody is back."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class NoticeReceived:
     """The server's operator says something."""
 
     text: str
@@ -172,25 +173,25 @@ class Person:
     fingerprint: bytes
 
 
-Happening = (
+ClientEvent = (
     MakingKey
     | LookingUp
     | Connecting
     | Connected
     | ServerMet
-    | Exchanged
+    | KeysExchanged
     | Entered
     | Disconnected
     | Reconnected
-    | Underway
-    | Full
+    | MessageQueued
+    | OutboxFull
     | Leaving
-    | Said
-    | Came
-    | Went
-    | Vanished
-    | Returned
-    | Noticed
+    | MessageReceived
+    | MemberJoined
+    | MemberLeft
+    | MemberLost
+    | MemberBack
+    | NoticeReceived
     | RoomClosed
     | Warned
     | Failed

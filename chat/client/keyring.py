@@ -34,7 +34,7 @@ class _Epoch:
         return self._event_key
 
 
-class Epochs:
+class Keyring:
     """Those that we know, at most MAX_EPOCHS. Invariants: `current` is the one that was put in
     last; from `first` on, to which we were welcomed last, none is missing but those that are long
     past."""

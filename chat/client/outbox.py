@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from chat.limits import OFFER_AGAIN_BYTES, OFFER_AGAIN_SECONDS, PING_SECONDS
-from chat.messages import Speech
+from chat.limits import PING_SECONDS, REPLAY_BYTES, REPLAY_SECONDS
+from chat.messages import MessageContent
 
 
 class Outbox:
@@ -23,11 +23,11 @@ class Outbox:
     def __init__(self, origin: bytes) -> None:
         self.first_seq = self.next_seq = 1
         self.sent_seq = 0
-        self.messages: deque[Speech] = deque()
+        self.messages: deque[MessageContent] = deque()
         self.size = 0
         self._origin = origin
         self._number = 0
-        self._recent: deque[tuple[float, Speech]] = deque()
+        self._recent: deque[tuple[float, MessageContent]] = deque()
         self._recent_size = 0
         self._heard_at: float | None = None
         self._heard_seconds = 0.0
@@ -35,11 +35,11 @@ class Outbox:
     def add(self, time_ms: int, text: str) -> int:
         """Put in a message; returns its sequence number."""
         self._number += 1
-        self.messages.append(Speech(time_ms, self._origin, self._number, text))
+        self.messages.append(MessageContent(time_ms, self._origin, self._number, text))
         self.size += len(text.encode())
         return self.end_seq - 1
 
-    def numbered(self, seq: int) -> Iterator[tuple[int, Speech]]:
+    def numbered(self, seq: int) -> Iterator[tuple[int, MessageContent]]:
         """The messages from a sequence number on, each with its number."""
         skipped = min(max(seq - self.first_seq, 0), len(self.messages))
         return enumerate(islice(self.messages, skipped, None), self.first_seq + skipped)
@@ -54,14 +54,14 @@ class Outbox:
         is sent once, however often this is asked for."""
         self.next_seq = min(self.next_seq, max(seq, self.first_seq))
 
-    def take_to_send(self) -> list[tuple[int, Speech]]:
+    def take_to_send(self) -> list[tuple[int, MessageContent]]:
         """What is to be sent, each with its number; from now on it has been."""
         taken = list(self.numbered(self.next_seq))
         self.next_seq = self.end_seq
         self.sent_seq = max(self.sent_seq, self.end_seq - 1)
         return taken
 
-    def hear(self, now: float) -> None:
+    def age(self, now: float) -> None:
         """The server lives, and what it acknowledged grows older. Neither a dead connection nor a
         process that is suspended makes it older: a silence counts as one between PINGs."""
         silence = 0.0 if self._heard_at is None else now - self._heard_at
@@ -81,18 +81,16 @@ class Outbox:
 
     def _forget(self) -> None:
         # The last silence may have counted whole, though the server died at its beginning.
-        oldest = self._heard_seconds - OFFER_AGAIN_SECONDS - PING_SECONDS
-        while self._recent and (
-            self._recent_size > OFFER_AGAIN_BYTES or self._recent[0][0] < oldest
-        ):
+        oldest = self._heard_seconds - REPLAY_SECONDS - PING_SECONDS
+        while self._recent and (self._recent_size > REPLAY_BYTES or self._recent[0][0] < oldest):
             self._recent_size -= len(self._recent.popleft()[1].text.encode())
 
-    def start_over(self, *, offer_again: bool) -> None:
+    def renumber(self, *, replay: bool) -> None:
         """Number anew for a new membership, in a new room beginning with what was acknowledged a
         moment before the old one was lost."""
         self.first_seq = self.next_seq = 1
         self.sent_seq = 0
-        if offer_again:
+        if replay:
             self.messages.extendleft(speech for _, speech in reversed(self._recent))
             self.size += self._recent_size
             self._recent.clear()

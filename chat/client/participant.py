@@ -8,25 +8,25 @@ from enum import Enum, auto
 
 from chat.cipher import RandomBytes, sealed_bytes
 from chat.client.events import (
-    Came,
+    ClientEvent,
     Entered,
-    Happening,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageQueued,
+    MessageReceived,
+    NoticeReceived,
     Person,
     Reconnected,
-    Returned,
     RoomClosed,
-    Said,
-    Underway,
-    Vanished,
     Warned,
-    Went,
 )
-from chat.client.keyring import Epochs
+from chat.client.keyring import Keyring
 from chat.client.outbox import Outbox
 from chat.client.peers import SERVER, Peer, Peers
 from chat.client.progress import Progress
-from chat.client.shown import Shown
+from chat.client.seen import SeenMessages
 from chat.errors import OpenError, ProtocolError, Reason, UsageError
 from chat.kex import RoomSecret
 from chat.limits import (
@@ -37,7 +37,7 @@ from chat.limits import (
     ORIGIN_BYTES,
     OUTBOX_BYTES,
     OUTBOX_MESSAGES,
-    RETURN_SECONDS,
+    REGROUP_SECONDS,
 )
 from chat.messages import (
     Back,
@@ -46,6 +46,7 @@ from chat.messages import (
     Joined,
     Left,
     Lost,
+    MessageContent,
     Notice,
     Ready,
     Rekey,
@@ -54,31 +55,30 @@ from chat.messages import (
     Resumed,
     RoomEvent,
     Roster,
-    Speech,
     Welcome,
     decode_room_event,
 )
 from chat.wire import Event, Message, room_header, room_headers
 
 
-class Standing(Enum):
+class Phase(Enum):
     """How we stand with the server."""
 
     DISCONNECTED = auto()
-    ENTERING = auto()
+    LOADING_ROSTER = auto()
     """Welcomed, but not told all names."""
     CATCHING_UP = auto()
     """Being told what we missed, at the end of which comes RESEND."""
-    AWAITING_OTHERS = auto()
+    REGROUPING = auto()
     """In a new room, where those whom we knew are not yet back to hear us."""
-    CURRENT = auto()
+    LIVE = auto()
 
 
 _NOWHERE = 2**64 - 1
 _MAX_OFFSET = 2**63
 
 
-_PRESENT = (Standing.CATCHING_UP, Standing.AWAITING_OTHERS, Standing.CURRENT)
+_PRESENT = (Phase.CATCHING_UP, Phase.REGROUPING, Phase.LIVE)
 
 
 class Participant:
@@ -91,7 +91,7 @@ class Participant:
         """`name` is the one under which we join; when it is empty, any will do."""
         self._random_bytes = random_bytes
         self._name = name
-        self._standing = Standing.DISCONNECTED
+        self._phase = Phase.DISCONNECTED
         self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
         self._progress = Progress()
         # Of the membership:
@@ -105,32 +105,32 @@ class Participant:
         self._peers = Peers()
         self._peers_to_come = 0
         # Of the epochs:
-        self._epochs = Epochs()
+        self._keyring = Keyring()
         self._awaiting_rekey = False
-        # Of the whole run; `_awaited` are the keys of those to wait for in a new room.
-        self._entered = False
+        # Of the whole run; `_expected_back` are the keys of those to wait for in a new room.
+        self._has_joined = False
         self._is_new = False
         self._changed_room = False
-        self._awaited: set[bytes] = set()
-        self._awaited_until = 0.0
-        self._shown = Shown()
+        self._expected_back: set[bytes] = set()
+        self._expected_until = 0.0
+        self._seen = SeenMessages()
 
     # -- what is typed
 
     @property
-    def entered(self) -> bool:
+    def has_joined(self) -> bool:
         """Whether we have been in."""
-        return self._entered
+        return self._has_joined
 
     @property
-    def present(self) -> bool:
+    def in_room(self) -> bool:
         """Whether we are in the room now, be it to listen."""
-        return self._standing in _PRESENT
+        return self._phase in _PRESENT
 
     @property
-    def current(self) -> bool:
+    def can_send(self) -> bool:
         """Whether what is said now is sent now."""
-        return self._standing is Standing.CURRENT
+        return self._phase is Phase.LIVE
 
     @property
     def unacknowledged(self) -> int:
@@ -146,7 +146,7 @@ class Participant:
         """Who is in the room, as far as we were told, ourselves among them."""
         return self._peers.people()
 
-    def say(self, text: str, time_ms: int) -> Underway:
+    def say(self, text: str, time_ms: int) -> MessageQueued:
         """Send a message, now or when the connection is back. `time_ms` is our clock's, in
         milliseconds since 1970.
 
@@ -163,14 +163,14 @@ class Participant:
                 f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
             )
         self._outbox.add(time_ms, text)
-        return Underway(self._outbox.messages[-1].number, text)
+        return MessageQueued(self._outbox.messages[-1].number, text)
 
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` has something. Between LEFT and its REKEY it has not: under the
         old key who has left could read it."""
         outbox = self._outbox
-        return self.current and not self._awaiting_rekey and outbox.next_seq < outbox.end_seq
+        return self.can_send and not self._awaiting_rekey and outbox.next_seq < outbox.end_seq
 
     def data_to_send(self) -> bytes:
         """The frames that are to be sent since the last call. To be asked for when what it gave
@@ -179,9 +179,9 @@ class Participant:
             return b""
         return b"".join(self._seal(seq, speech) for seq, speech in self._outbox.take_to_send())
 
-    def _seal(self, seq: int, speech: Speech) -> bytes:
+    def _seal(self, seq: int, speech: MessageContent) -> bytes:
         content = speech.encode()
-        epoch, key = self._epochs.current, self._epochs.current_message_key
+        epoch, key = self._keyring.current, self._keyring.current_message_key
         header = room_header(Message.TYPE, epoch, self._id, seq, sealed_bytes(len(content)))
         return header + key.seal(header, content, self._random_bytes)
 
@@ -190,12 +190,12 @@ class Participant:
     @property
     def deadline(self) -> float | None:
         """When there is something to do: `tick`, or, when it is `overdue`, to connect anew."""
-        if self._standing is Standing.AWAITING_OTHERS:
-            return self._awaited_until
+        if self._phase is Phase.REGROUPING:
+            return self._expected_until
         if not self._waits_for_server:
             return None
         deadline = max(self._progress.since, self._progress.began) + ACKNOWLEDGE_SECONDS
-        if self._standing is Standing.CATCHING_UP:
+        if self._phase is Phase.CATCHING_UP:
             return min(deadline, self._progress.began + CATCH_UP_SECONDS)
         return deadline
 
@@ -204,7 +204,7 @@ class Participant:
         """Whether the server owes us something: an acknowledgement, a key, the end of what we
         missed."""
         under_way = self.unacknowledged > 0 or self._awaiting_rekey
-        return self._standing is Standing.CATCHING_UP or (self.current and under_way)
+        return self._phase is Phase.CATCHING_UP or (self.can_send and under_way)
 
     def overdue(self, now: float) -> bool:
         """Whether the server owes us something for so long that the connection is of no use."""
@@ -218,16 +218,16 @@ class Participant:
     def tick(self, now: float, *, listening: bool = True) -> None:
         """Time has passed: enough of it to wait for others no longer, perhaps. To be called in each
         turn; `listening` is whether what arrives was read since the last one."""
-        if self._standing is Standing.AWAITING_OTHERS and now >= self._awaited_until:
-            self.speak_up()
-        waiting = not self.present or self._waits_for_server
-        self._progress.look(now, self._standing, waiting=waiting, listening=listening)
+        if self._phase is Phase.REGROUPING and now >= self._expected_until:
+            self.stop_waiting()
+        waiting = not self.in_room or self._waits_for_server
+        self._progress.look(now, self._phase, waiting=waiting, listening=listening)
 
-    def speak_up(self) -> None:
+    def stop_waiting(self) -> None:
         """Hold back no longer what there is to say."""
-        if self._standing is Standing.AWAITING_OTHERS:
-            self._standing = Standing.CURRENT
-            self._awaited.clear()
+        if self._phase is Phase.REGROUPING:
+            self._phase = Phase.LIVE
+            self._expected_back.clear()
 
     def first_control(self) -> Ready | Resume:
         """What to say first on a new link."""
@@ -235,52 +235,52 @@ class Participant:
             return Ready()
         # Who was not told all names has no place to go on from: asks for a new welcome.
         offset = _NOWHERE if self._peers_to_come else self._offset
-        return Resume(self._id, self._token, offset, self._epochs.current)
+        return Resume(self._id, self._token, offset, self._keyring.current)
 
-    def hear(self, now: float) -> None:
+    def note_activity(self, now: float) -> None:
         """Something arrived on the connection, be it only a PONG."""
-        if self.present:
-            self._outbox.hear(now)
+        if self.in_room:
+            self._outbox.age(now)
 
     def disconnect(self) -> None:
         """The connection is lost; what is said from now on waits for the next one."""
-        self._standing = Standing.DISCONNECTED
+        self._phase = Phase.DISCONNECTED
         self._outbox.rewind()
 
     # -- what arrives on the link
 
-    def receive_control(self, control: Control, now: float) -> list[Happening]:
+    def receive_control(self, control: Control, now: float) -> list[ClientEvent]:
         """Take a control message.
 
         Raises:
             ProtocolError: it makes no sense here.
         """
-        match control, self._standing:
-            case Welcome(), Standing.DISCONNECTED:
+        match control, self._phase:
+            case Welcome(), Phase.DISCONNECTED:
                 return self._on_welcome(control)
-            case Roster(), Standing.ENTERING:
+            case Roster(), Phase.LOADING_ROSTER:
                 return self._on_roster(control, now)
-            case Resumed(), Standing.DISCONNECTED if self._token and not self._peers_to_come:
-                self._standing = Standing.CATCHING_UP
+            case Resumed(), Phase.DISCONNECTED if self._token and not self._peers_to_come:
+                self._phase = Phase.CATCHING_UP
                 return [Reconnected(0, new_room=False, awaiting=False)]
             case Rekey(), _ if self._expects(control):
                 self._awaiting_rekey = False
-                self._epochs.renew(RoomSecret(control.secret))
+                self._keyring.renew(RoomSecret(control.secret))
                 return []
-            case Resend(), Standing.CATCHING_UP | Standing.AWAITING_OTHERS if self._awaited:
-                self._standing = Standing.AWAITING_OTHERS
+            case Resend(), Phase.CATCHING_UP | Phase.REGROUPING if self._expected_back:
+                self._phase = Phase.REGROUPING
                 return []
-            case Resend(), Standing.CATCHING_UP | Standing.CURRENT:
-                self._standing = Standing.CURRENT
+            case Resend(), Phase.CATCHING_UP | Phase.LIVE:
+                self._phase = Phase.LIVE
                 self._outbox.rewind(control.seq)
                 return []
         raise ProtocolError(f"a {type(control).__name__} message is out of place")
 
     def _expects(self, rekey: Rekey) -> bool:
-        is_next = rekey.epoch == self._epochs.current + 1
-        return self._standing in _PRESENT and self._awaiting_rekey and is_next
+        is_next = rekey.epoch == self._keyring.current + 1
+        return self._phase in _PRESENT and self._awaiting_rekey and is_next
 
-    def _on_welcome(self, welcome: Welcome) -> list[Happening]:
+    def _on_welcome(self, welcome: Welcome) -> list[ClientEvent]:
         """A place in the room: our first, a new one, or, when the server no longer has the log from
         where we were, a later point of the one we have."""
         if (
@@ -293,13 +293,13 @@ class Participant:
         if same_room:
             self._missed += max(0, welcome.messages - self._messages)
         if welcome.token != self._token or not same_room:
-            self._outbox.start_over(offer_again=not same_room)
-            if self._entered and not same_room:
+            self._outbox.renumber(replay=not same_room)
+            if self._has_joined and not same_room:
                 self._changed_room = True
                 self._await(self._peers.fingerprints())
             self._is_new = True
-            self._epochs.forget()
-        self._standing = Standing.ENTERING
+            self._keyring.forget()
+        self._phase = Phase.LOADING_ROSTER
         self._room = welcome.room
         self._id = welcome.member
         self._token = welcome.token
@@ -308,16 +308,16 @@ class Participant:
         self._server = Peer("the server", welcome.event_seq)
         self._peers = Peers()
         self._peers_to_come = welcome.members
-        self._epochs.welcome(welcome.epoch, RoomSecret(welcome.secret))
+        self._keyring.welcome(welcome.epoch, RoomSecret(welcome.secret))
         self._awaiting_rekey = False
         return []
 
     def _await(self, known: set[bytes]) -> None:
         """Wait for these, too, but for no more than a room has."""
-        both = self._awaited | known
-        self._awaited = both if len(both) <= MAX_MEMBERS else known
+        both = self._expected_back | known
+        self._expected_back = both if len(both) <= MAX_MEMBERS else known
 
-    def _on_roster(self, roster: Roster, now: float) -> list[Happening]:
+    def _on_roster(self, roster: Roster, now: float) -> list[ClientEvent]:
         if len(roster.entries) > self._peers_to_come:
             raise ProtocolError("more members than the welcome said")
         self._peers_to_come -= len(roster.entries)
@@ -335,7 +335,7 @@ class Participant:
             raise ProtocolError("we are in the list of members under another name")
         return us
 
-    def _on_entered(self, now: float) -> list[Happening]:
+    def _on_entered(self, now: float) -> list[ClientEvent]:
         """All names are known. What the roster says of our own messages acknowledges them: they are
         in a part of the log that we shall not see."""
         us, outbox = self._ourselves(), self._outbox
@@ -345,66 +345,66 @@ class Participant:
         for _ in accepted:
             outbox.acknowledge()
             self._progress.move()
-        self._awaited -= self._peers.fingerprints()
-        reconnected = self._entered
-        self._entered = True
-        happenings: list[Happening] = []
+        self._expected_back -= self._peers.fingerprints()
+        reconnected = self._has_joined
+        self._has_joined = True
+        events: list[ClientEvent] = []
         if self._is_new:
             self._is_new = False
             self._begin_membership(now)
             names = tuple(peer.name for peer in self._peers)
-            happenings.append(Entered(names, again=reconnected))
+            events.append(Entered(names, again=reconnected))
         else:
-            self._standing = Standing.CATCHING_UP
+            self._phase = Phase.CATCHING_UP
         if reconnected:
-            awaiting = self._standing is Standing.AWAITING_OTHERS
+            awaiting = self._phase is Phase.REGROUPING
             missed = max(0, self._missed - len(accepted))
-            happenings.insert(0, Reconnected(missed, self._changed_room, awaiting))
-        happenings += (said for speech in accepted for said in self._show(us, speech, own=True))
+            events.insert(0, Reconnected(missed, self._changed_room, awaiting))
+        events += (said for speech in accepted for said in self._show(us, speech, own=True))
         self._changed_room = False
         self._missed = 0
-        return happenings
+        return events
 
     def _begin_membership(self, now: float) -> None:
-        self._awaited_until = now + RETURN_SECONDS
-        self._standing = Standing.AWAITING_OTHERS
-        if not self._awaited:
-            self.speak_up()
+        self._expected_until = now + REGROUP_SECONDS
+        self._phase = Phase.REGROUPING
+        if not self._expected_back:
+            self.stop_waiting()
 
     # -- what arrives in the room
 
-    def receive_frames(self, frame_type: int, run: bytes) -> list[Happening]:
+    def receive_frames(self, frame_type: int, run: bytes) -> list[ClientEvent]:
         """Take a run of room frames.
 
         Raises:
             ProtocolError: the server breaks the protocol. What a single member could have got wrong
                 is not raised: it is dropped and said once.
         """
-        if self._standing not in _PRESENT:
+        if self._phase not in _PRESENT:
             raise ProtocolError("a room frame before the welcome")
-        happenings: list[Happening] = []
-        if self._standing is Standing.CATCHING_UP:
+        events: list[ClientEvent] = []
+        if self._phase is Phase.CATCHING_UP:
             self._progress.move()
         for header in room_headers(run):
             if self._awaiting_rekey:
                 raise ProtocolError("a room frame where a new key was due")
             frame = run[header.start : header.end]
             if frame_type == Event.TYPE:
-                happenings += self._on_event(Event.from_wire(frame))
+                events += self._on_event(Event.from_wire(frame))
             else:
                 self._messages += 1
-                happenings += self._on_message(Message.from_wire(frame))
+                events += self._on_message(Message.from_wire(frame))
             self._offset += len(frame)
-        return happenings
+        return events
 
-    def _on_message(self, frame: Message) -> list[Happening]:
+    def _on_message(self, frame: Message) -> list[ClientEvent]:
         peer = self._peers.find(frame.sender)
         if peer is None:
             return self._warn(self._server, "a message of somebody who is not here")
         if frame.seq <= peer.seq:
             return self._warn(peer, "a message arrived twice, and was dropped the second time")
-        key = self._epochs.message_key(frame.epoch)
-        if key is None and frame.epoch < self._epochs.first:
+        key = self._keyring.message_key(frame.epoch)
+        if key is None and frame.epoch < self._keyring.first:
             # Sealed before we came, by somebody who had not heard of it: not for us.
             peer.account_for(frame.seq)
             return []
@@ -416,82 +416,82 @@ class Participant:
             # Its number stays free: the one that bears it rightly may be still to come.
             peer.account_for(frame.seq)
             return self._warn(peer, "a message could not be opened, and was dropped")
-        happenings = self._watch_gap(peer, frame.seq)
+        events = self._watch_gap(peer, frame.seq)
         peer.seq = frame.seq
         own = frame.sender == self._id
         try:
-            speech = Speech.decode(content)
+            speech = MessageContent.decode(content)
         except ProtocolError as error:
             if own:
                 raise
-            return [*happenings, *self._warn(peer, f"{error}, and was dropped")]
+            return [*events, *self._warn(peer, f"{error}, and was dropped")]
         if own:
             self._acknowledge(frame.seq, speech)
-        return [*happenings, *self._show(peer, speech, own)]
+        return [*events, *self._show(peer, speech, own)]
 
-    def _acknowledge(self, seq: int, speech: Speech) -> None:
+    def _acknowledge(self, seq: int, speech: MessageContent) -> None:
         outbox = self._outbox
         if not outbox.messages or (outbox.first_seq, outbox.messages[0]) != (seq, speech):
             raise ProtocolError("our own message came back, but not as we sent it")
         outbox.acknowledge()
         self._progress.move()
 
-    def _show(self, peer: Peer, speech: Speech, own: bool) -> list[Said]:
-        if not self._shown.is_new(peer.fingerprint, speech.origin, speech.number):
+    def _show(self, peer: Peer, speech: MessageContent, own: bool) -> list[MessageReceived]:
+        if not self._seen.is_new(peer.fingerprint, speech.origin, speech.number):
             return []
-        return [Said(peer.name, speech.time_ms, speech.text, own, speech.number)]
+        return [MessageReceived(peer.name, speech.time_ms, speech.text, own, speech.number)]
 
-    def _on_event(self, frame: Event) -> list[Happening]:
+    def _on_event(self, frame: Event) -> list[ClientEvent]:
         server = self._server
-        if frame.sender != SERVER or frame.epoch != self._epochs.current:
+        if frame.sender != SERVER or frame.epoch != self._keyring.current:
             raise ProtocolError("an event that does not fit in here")
         if frame.seq <= server.seq:
             return self._warn(server, "an event arrived twice, and was dropped the second time")
         try:
-            content = self._epochs.current_event_key.open(frame.header, frame.sealed)
+            content = self._keyring.current_event_key.open(frame.header, frame.sealed)
         except OpenError:
             server.account_for(frame.seq)
             return self._warn(server, "an event could not be opened, and was dropped")
-        happenings = self._watch_gap(server, frame.seq)
+        events = self._watch_gap(server, frame.seq)
         server.seq = frame.seq
-        return [*happenings, *self._apply(decode_room_event(content))]
+        return [*events, *self._apply(decode_room_event(content))]
 
-    def _apply(self, event: RoomEvent) -> list[Happening]:
+    def _apply(self, event: RoomEvent) -> list[ClientEvent]:
         match event:
             case Joined(entries):
                 for entry in entries:
                     self._peers.add(entry)
-                    self._awaited.discard(entry.fingerprint)
-                self._epochs.step()
-                if not self._awaited:
-                    self.speak_up()
-                return [Came(entry.name) for entry in entries]
+                    self._expected_back.discard(entry.fingerprint)
+                self._keyring.step()
+                if not self._expected_back:
+                    self.stop_waiting()
+                return [MemberJoined(entry.name) for entry in entries]
             case Left(departures):
                 self._awaiting_rekey = True
                 return [self._remove(*departure) for departure in departures]
             case Lost(member):
-                return [Vanished(self._peers.of(member).name)] if member != self._id else []
+                return [MemberLost(self._peers.of(member).name)] if member != self._id else []
             case Back(member):
-                return [Returned(self._peers.of(member).name)] if member != self._id else []
+                return [MemberBack(self._peers.of(member).name)] if member != self._id else []
             case Notice(text):
-                return [Noticed(text)]
+                return [NoticeReceived(text)]
             case Closing():
                 return [RoomClosed()]
         raise AssertionError
 
-    def _remove(self, member: int, reason: Reason) -> Went:
+    def _remove(self, member: int, reason: Reason) -> MemberLeft:
         if member == self._id:
             raise ProtocolError("an event about somebody who is not here")
-        return Went(self._peers.remove(member).name, reason)
+        return MemberLeft(self._peers.remove(member).name, reason)
 
-    def _watch_gap(self, peer: Peer, seq: int) -> list[Happening]:
+    def _watch_gap(self, peer: Peer, seq: int) -> list[ClientEvent]:
         missing = peer.missing_before(seq)
         if not missing:
             return []
         text = f"{missing} of {peer.name}'s messages did not arrive: somebody withheld them"
         return [Warned(text)]
 
-    def _warn(self, peer: Peer, text: str) -> list[Happening]:
+    def _warn(self, peer: Peer, text: str) -> list[ClientEvent]:
         if text in peer.warned:
             return []
         peer.warned.add(text)

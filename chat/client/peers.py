@@ -11,7 +11,7 @@ from chat.client.events import Person
 from chat.errors import ProtocolError, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import RosterEntry
-from chat.text import name_key, normalize_name
+from chat.text import fold_name, normalize_name
 
 SERVER = 0
 """The number that no member has."""
@@ -84,7 +84,7 @@ class Peers:
         """Take out a member. Raises ProtocolError, as `of` does."""
         peer = self.of(member)
         del self._members[member]
-        self._names.discard(name_key(peer.name))
+        self._names.discard(fold_name(peer.name))
         return peer
 
     def find(self, member: int) -> Peer | None:
@@ -123,4 +123,4 @@ def _key_of(name: str) -> str:
         raise ProtocolError("a member has no name that can be used") from exc
     if not usable:
         raise ProtocolError("a member has no name that can be used")
-    return name_key(name)
+    return fold_name(name)

@@ -1,16 +1,16 @@
 """What a client and the one in front of it want of each other: a person, a pipe, or a program.
 
-The client shows what happens to a `View`, and a view asks things of the `Conversation`. Neither
+The client shows what happens to a `View`, and a view asks things of the `ChatClient`. Neither
 knows more of the other than this.
 """
 
 from collections.abc import Callable
 from typing import Protocol
 
-from chat.client.events import Happening, Person
+from chat.client.events import ClientEvent, Person
 
 
-class Conversation(Protocol):
+class ChatClient(Protocol):
     """What can be asked of a client."""
 
     @property
@@ -22,11 +22,11 @@ class Conversation(Protocol):
         """The server's, as it was met last."""
 
     @property
-    def present(self) -> bool:
+    def in_room(self) -> bool:
         """Whether we are in the room now."""
 
     @property
-    def current(self) -> bool:
+    def can_send(self) -> bool:
         """Whether what is said now is sent now."""
 
     @property
@@ -83,10 +83,10 @@ class View(Protocol):
     def not_commands(self) -> int:
         """How many lines came in that were to be commands and are none."""
 
-    def open(self, conversation: Conversation) -> None:
+    def open(self, client: ChatClient) -> None:
         """This is the conversation; called once, before anything else."""
 
-    def show(self, happening: Happening) -> None:
+    def show(self, event: ClientEvent) -> None:
         """Show what happened."""
 
     def spin(self) -> None:

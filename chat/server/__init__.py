@@ -13,7 +13,7 @@
 A frame arrives at a `Connection`, whose session opens it or, if it is a MESSAGE, passes it on as it
 is. The `Server` submits it to the `Room`, which checks its header and appends it to the log. At the
 end of the turn `Server._before_wait` sends every member what its cursor has not had yet. What is
-for one member alone comes back from the room as a `Delivery`, and is spliced into its stream.
+for one member alone comes back from the room as a `Unicast`, and is spliced into its stream.
 
 May import the root, but not `cli`; never `client`, `files` or `ui`.
 """

@@ -9,26 +9,33 @@ import socket
 from typing import Protocol
 
 from chat.errors import Reason
-from chat.kex import Offer
-from chat.limits import FAREWELL_SECONDS, MAX_HANDSHAKE_FRAME_BYTES, READ_BYTES
+from chat.kex import SignedShare
+from chat.limits import LINGER_SECONDS, MAX_HANDSHAKE_FRAME_BYTES, READ_BYTES
 from chat.reactor import Reactor, Timer
 from chat.server.budgets import Account
-from chat.server.log import Cursor, RelayLog, Splice
+from chat.server.log import Cursor, OrderedLog, Splice
 from chat.server.room import Member
-from chat.session import Controlled, Ended, Established, Relayed, ServerSession, SessionEvent
+from chat.session import (
+    ControlReceived,
+    Ended,
+    Established,
+    RoomFramesReceived,
+    ServerSession,
+    SessionEvent,
+)
 from chat.transport import Transport
 
 CROWDED = "too many connections wait to be let in"
 """Why somebody has to make room, or finds none."""
 
 
-class Relay(Protocol):
+class Hub(Protocol):
     """What a connection wants of the server."""
 
     reactor: Reactor
-    log: RelayLog
+    log: OrderedLog
 
-    def offer(self) -> Offer:
+    def offer(self) -> SignedShare:
         """What newcomers are offered."""
 
     def await_turn(self, connection: "Connection") -> None:
@@ -49,10 +56,10 @@ class Relay(Protocol):
     def splice(self, connection: "Connection", data: Splice, at: int) -> None:
         """Put something into the connection's stream, to be sent at the end of the turn."""
 
-    def part(self, connection: "Connection", reason: Reason, text: str) -> None:
+    def connection_lost(self, connection: "Connection", reason: Reason, text: str) -> None:
         """A connection ends."""
 
-    def forget(self, connection: "Connection") -> None:
+    def connection_closed(self, connection: "Connection") -> None:
         """A connection's socket is closed."""
 
 
@@ -76,7 +83,7 @@ class Connection:
         "transport",
     )
 
-    def __init__(self, server: Relay, connected: socket.socket, address: str, source: str) -> None:
+    def __init__(self, server: Hub, connected: socket.socket, address: str, source: str) -> None:
         """`address` is for people, `source` for limits (`sockets.source_of`). Nothing happens
         before `open`."""
         now = server.reactor.clock()
@@ -132,7 +139,7 @@ class Connection:
     def closed(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._server.forget(self)
+        self._server.connection_closed(self)
 
     def _on_timer(self) -> None:
         now = self._server.reactor.clock()
@@ -148,14 +155,14 @@ class Connection:
             if self.transport.finishing:
                 return
             match event:
-                case Relayed(_, run):
+                case RoomFramesReceived(_, run):
                     self._server.relay(self, run)
                 case Established():
                     self.transport.read_bytes = READ_BYTES
                     self.transport.patient = False
                     self.transport.resume_reading()
                     self._server.let_in(self, event)
-                case Controlled(control):
+                case ControlReceived(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
                 case Ended(by_peer=True):
                     self.drop(Reason.LEFT)
@@ -193,18 +200,18 @@ class Connection:
         when that has left. What comes after the first time is ignored."""
         if self.transport.finishing:
             return
-        self._server.part(self, reason, text)
+        self._server.connection_lost(self, reason, text)
         cursor = self.cursor
         if reason is not Reason.CLOSING:
             cursor.cut()
         self.session.close(reason, text)
         cursor.splice(self.session.data_to_send, self._server.log.end)
-        self.transport.finish(FAREWELL_SECONDS)
+        self.transport.finish(LINGER_SECONDS)
 
     def make_room(self) -> None:
         """Close at once, for another connection that needs the place."""
         if not self.transport.finishing:
-            self._server.part(self, Reason.TIMEOUT, CROWDED)
+            self._server.connection_lost(self, Reason.TIMEOUT, CROWDED)
             self.session.close(Reason.TIMEOUT, CROWDED)
             self.cursor.splice(self.session.data_to_send(), self._server.log.end)
             self.transport.flush()

@@ -12,8 +12,8 @@ from typing import Protocol
 from chat import phrases
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
-    FAREWELL_SECONDS,
     FAULT_SUM_SECONDS,
+    LINGER_SECONDS,
     MESSAGE_LINES_PER_SECOND,
     REFUSAL_LINES_PER_SECOND,
 )
@@ -24,7 +24,7 @@ from chat.server.room import Member
 from chat.stdio import LineInput, LineOutput
 
 
-class Operated(Protocol):
+class ServerControl(Protocol):
     """What the operator can ask of a server."""
 
     @property
@@ -95,7 +95,7 @@ class Console:
         self._reactor = reactor
         self._output = output
         self._input = LineInput(reactor, source, self._on_line, lambda: None, endless=True)
-        self._server: Operated | None = None
+        self._server: ServerControl | None = None
         self._started_at = reactor.clock()
         self._dropped = 0
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
@@ -112,7 +112,7 @@ class Console:
             "STATS": self._on_stats,
         }
 
-    def obey(self, server: Operated) -> None:
+    def obey(self, server: ServerControl) -> None:
         """Begin to read commands, for this server."""
         self._server = server
         self._input.start()
@@ -173,7 +173,7 @@ class Console:
             self._output.write(words.lines_dropped(self._dropped))
         self._output.write(words.TERMINATED)
         self._output.write(words.SHUT_DOWN)
-        self._output.drain(FAREWELL_SECONDS)
+        self._output.drain(LINGER_SECONDS)
 
     def _on_line(self, line: str) -> None:
         word, _, argument = line.strip().partition(" ")
@@ -186,30 +186,30 @@ class Console:
             assert self._server is not None
             command(self._server, argument.strip())
 
-    def _on_terminate(self, server: Operated, _argument: str) -> None:
+    def _on_terminate(self, server: ServerControl, _argument: str) -> None:
         server.terminate()
 
-    def _on_help(self, _server: Operated, _argument: str) -> None:
+    def _on_help(self, _server: ServerControl, _argument: str) -> None:
         self.show(*words.HELP)
 
-    def _on_who(self, server: Operated, _argument: str) -> None:
+    def _on_who(self, server: ServerControl, _argument: str) -> None:
         members = server.members()
         self.show(phrases.members_count(len(members)))
         for member in members:
             self.show(phrases.member_line(member.name, member.joined_at, member.fingerprint))
 
-    def _on_kick(self, server: Operated, name: str) -> None:
+    def _on_kick(self, server: ServerControl, name: str) -> None:
         if not name:
             self.show(phrases.needs_argument("KICK", "name"))
         elif not server.kick(name):
             self.show(phrases.nobody_named(name))
 
-    def _on_say(self, server: Operated, text: str) -> None:
+    def _on_say(self, server: ServerControl, text: str) -> None:
         if text:
             server.say(text)
         else:
             self.show(phrases.needs_argument("SAY", "text"))
 
-    def _on_stats(self, server: Operated, _argument: str) -> None:
+    def _on_stats(self, server: ServerControl, _argument: str) -> None:
         uptime = self._reactor.clock() - self._started_at
         self.show(words.stats(len(server.members()), server.relayed, server.relayed_bytes, uptime))

@@ -12,7 +12,7 @@ Splice = bytes | Callable[[], bytes]
 """What is spliced in: bytes, or what makes them when their turn has come."""
 
 
-class RelayLog:
+class OrderedLog:
     """The last `window_bytes` of a sequence of entries.
 
     Invariants: start <= every boundary <= end; `_bytes` holds [start, end); `start` is a boundary.
@@ -73,7 +73,7 @@ class Cursor:
 
     __slots__ = ("_log", "_splices", "following", "offset", "unsent")
 
-    def __init__(self, log: RelayLog) -> None:
+    def __init__(self, log: OrderedLog) -> None:
         self._log = log
         self._splices: deque[tuple[int, Splice]] | None = None
         self.following = False

@@ -1,7 +1,7 @@
 """The server's half of the conversation: members, epochs, and what is appended to the log.
 
 Implements PROTOCOL 6 as the server does it. Whatever happens becomes an entry of the log; what is
-for one member only is returned as a `Delivery` with its place in the order. Sockets, RSA and the
+for one member only is returned as a `Unicast` with its place in the order. Sockets, RSA and the
 text of messages are not known here.
 """
 
@@ -43,26 +43,26 @@ from chat.messages import (
     encode_identity,
     encode_roster,
 )
-from chat.server.log import RelayLog
-from chat.text import name_key, normalize_name
+from chat.server.log import OrderedLog
+from chat.text import fold_name, normalize_name
 from chat.wire import Event, RoomHeader, room_header, room_headers
 
 
 class Member:
     """Somebody in the room. `epoch` is the first one whose key the member has, 0 before that, and
-    `welcomed_at` where in the log it begins; `asked` is whether a RESEND is under way.
+    `welcomed_at` where in the log it begins; `resend_pending` is whether a RESEND is under way.
 
     Two things are the server's to note: `source`, where the member's connection comes from, and
     `sent`, how far into the log the member has been sent it."""
 
     __slots__ = (
-        "asked",
         "epoch",
         "fingerprint",
         "id",
         "identity",
         "joined_at",
         "name",
+        "resend_pending",
         "sent",
         "seq",
         "source",
@@ -81,7 +81,7 @@ class Member:
         self.joined_at = joined_at
         self.epoch = 0
         self.seq = 0
-        self.asked = False
+        self.resend_pending = False
         self.source = ""
         self.welcomed_at = self.sent = 0
 
@@ -93,7 +93,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Unicast:
     """Encoded control messages for one member, to be spliced into its stream at the log's offset
     `at`. They are encoded here, since many members get the same."""
 
@@ -102,11 +102,11 @@ class Delivery:
     controls: tuple[bytes, ...]
 
 
-def bytes_again(member: Member, deliveries: list[Delivery]) -> int:
+def bytes_again(member: Member, unicasts: list[Unicast]) -> int:
     """What a resume costs that has these answers: how much of the log the member is sent a second
     time, and all that is for it alone."""
-    own = [delivery for delivery in deliveries if delivery.member is member]
-    controls = sum(len(control) for delivery in own for control in delivery.controls)
+    own = [unicast for unicast in unicasts if unicast.member is member]
+    controls = sum(len(control) for unicast in own for control in unicast.controls)
     return max(0, member.sent - own[0].at) + controls
 
 
@@ -124,14 +124,14 @@ class Room:
     """One room. `end_grace` and `tick` must be called before what was appended is sent, and at
     `deadline`.
 
-    Invariants: `members` holds who has been announced by JOINED and not yet by LEFT, but for those
-    in `_departed`; `_newcomers` holds who has not been announced yet; `_names` the names of both.
-    `_lost` holds the members without a connection, in the order in which they lost it, and
-    `_lost_of` the same for each key and each source. The epochs in `_ended` are consecutive and end
-    just before `epoch`.
+    Invariants: `members` holds those whom JOINED has announced and LEFT has not, but for those in
+    `_pending_leaves`; `_pending_joins` holds those who are not announced yet; `_names` the names of
+    both. `_lost` holds the members without a connection, in the order in which they lost it, and
+    `_lost_of` the same for each key and each source. The epochs in `_past_epochs` are consecutive
+    and end just before `epoch`.
     """
 
-    def __init__(self, log: RelayLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
+    def __init__(self, log: OrderedLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
         self.id = random_bytes(ROOM_ID_BYTES)
         self.members: dict[int, Member] = {}
         self.epoch = 1
@@ -145,12 +145,12 @@ class Room:
         self._log = log
         self._random_bytes = random_bytes
         self._names: dict[str, Member] = {}
-        self._newcomers: list[Member] = []
-        self._departed: list[tuple[int, Reason]] = []
+        self._pending_joins: list[Member] = []
+        self._pending_leaves: list[tuple[int, Reason]] = []
         self._next_id = 1
         self._event_seq = 0
-        self._ended: deque[tuple[int, float]] = deque()
-        self._next_step = self._next_renewal = float("-inf")
+        self._past_epochs: deque[tuple[int, float]] = deque()
+        self._next_join_at = self._next_leave_at = float("-inf")
         self._secret = RoomSecret.fresh(random_bytes)
         self._event_key = self._secret.event_key()
 
@@ -163,15 +163,15 @@ class Room:
             RefusedError: the name is taken or cannot be used, or the room is full.
         """
         name = self.usable_name(name)
-        if name_key(name) in self._names:
+        if fold_name(name) in self._names:
             raise RefusedError(Reason.NAME_TAKEN, f"the name {name} is taken")
         if len(self._names) >= MAX_MEMBERS:
             raise RefusedError(Reason.FULL, "")
         token = self._random_bytes(RESUME_TOKEN_BYTES)
         member = Member(self._next_id, name, fingerprint, token, joined_at)
         self._next_id += 1
-        self._names[name_key(name)] = member
-        self._newcomers.append(member)
+        self._names[fold_name(name)] = member
+        self._pending_joins.append(member)
         return member
 
     def usable_name(self, name: str) -> str:
@@ -187,13 +187,13 @@ class Room:
 
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out; the others hear of it at the next tick."""
-        del self._names[name_key(member.name)]
+        del self._names[fold_name(member.name)]
         self._end_absence(member)
         if member.id in self.members:
             del self.members[member.id]
-            self._departed.append((member.id, reason))
+            self._pending_leaves.append((member.id, reason))
         else:
-            self._newcomers.remove(member)
+            self._pending_joins.remove(member)
 
     def suspend(self, member: Member, now: float) -> bool:
         """A member has lost the connection: it keeps its place until the grace is over, or until
@@ -234,7 +234,7 @@ class Room:
 
     def resume(
         self, request: Resume, fingerprint: bytes, now: float
-    ) -> tuple[Member, list[Delivery]] | None:
+    ) -> tuple[Member, list[Unicast]] | None:
         """Bring a member back to its place: to where it was in the log, or, if that is no longer
         there, to the end of it with a new welcome. None if this is not a member that may.
 
@@ -251,12 +251,12 @@ class Room:
         if self._end_absence(member):
             self._append(Back(member.id))
         if self._can_continue(member, request):
-            deliveries = self._continue(member, request)
+            unicasts = self._continue(member, request)
         else:
-            deliveries = self._start_over(member, now)
-        member.asked = True
+            unicasts = self._welcome_again(member, now)
+        member.resend_pending = True
         resend = Resend(member.seq + 1).encode()
-        return member, [*deliveries, Delivery(member, self._log.end, (resend,))]
+        return member, [*unicasts, Unicast(member, self._log.end, (resend,))]
 
     def _can_continue(self, member: Member, request: Resume) -> bool:
         """Whether the log from where the member was, and all keys since, are still there. Neither
@@ -270,23 +270,23 @@ class Room:
     def _missed(self, request: Resume) -> list[_Renewal]:
         return [renewal for renewal in self._renewals if renewal.epoch > request.epoch]
 
-    def _continue(self, member: Member, request: Resume) -> list[Delivery]:
+    def _continue(self, member: Member, request: Resume) -> list[Unicast]:
         rekeys = [
-            Delivery(member, renewal.at, (Rekey(renewal.epoch, renewal.secret.secret).encode(),))
+            Unicast(member, renewal.at, (Rekey(renewal.epoch, renewal.secret.secret).encode(),))
             for renewal in self._missed(request)
         ]
-        return [Delivery(member, request.offset, (Resumed().encode(),)), *rekeys]
+        return [Unicast(member, request.offset, (Resumed().encode(),)), *rekeys]
 
-    def _start_over(self, member: Member, now: float) -> list[Delivery]:
+    def _welcome_again(self, member: Member, now: float) -> list[Unicast]:
         # The welcome's roster must not lack anybody of whom it will be said later that he left.
-        announced = self._renew(now) if self._departed else []
+        announced = self._renew(now) if self._pending_leaves else []
         welcome = (self._welcome(member).encode(), *self._roster())
-        others = [delivery for delivery in announced if delivery.member is not member]
-        return [*others, Delivery(member, self._log.end, welcome)]
+        others = [unicast for unicast in announced if unicast.member is not member]
+        return [*others, Unicast(member, self._log.end, welcome)]
 
     def find(self, name: str) -> Member | None:
         """The member of this name, whatever its case."""
-        return self._names.get(name_key(name))
+        return self._names.get(fold_name(name))
 
     def grace(self, member: Member, now: float) -> tuple[float, float] | None:
         """For how many seconds a member has had no connection, and for how many more its place is
@@ -298,25 +298,25 @@ class Room:
     def deadline(self) -> float | None:
         """When `tick` has something to do, if nothing happens before."""
         deadlines = []
-        if self._departed:
-            deadlines.append(self._next_renewal)
-        elif self._newcomers:
-            deadlines.append(self._next_step)
+        if self._pending_leaves:
+            deadlines.append(self._next_leave_at)
+        elif self._pending_joins:
+            deadlines.append(self._next_join_at)
         if self._lost:
             deadlines.append(next(iter(self._lost.values())) + self._grace_seconds)
         return min(deadlines, default=None)
 
-    def tick(self, now: float) -> list[Delivery]:
+    def tick(self, now: float) -> list[Unicast]:
         """Let the joins and leaves that are due take effect. Leaves come first: a newcomer must not
         hear of somebody leaving who is not in its roster."""
-        deliveries: list[Delivery] = []
+        unicasts: list[Unicast] = []
         self._forget_renewals(now)
-        if self._departed and now >= self._next_renewal:
-            deliveries += self._renew(now)
-        if self._newcomers and not self._departed and now >= self._next_step:
-            self._next_step = now + self._interval(JOIN_INTERVAL_SECONDS)
-            deliveries += self._step(now)
-        return deliveries
+        if self._pending_leaves and now >= self._next_leave_at:
+            unicasts += self._renew(now)
+        if self._pending_joins and not self._pending_leaves and now >= self._next_join_at:
+            self._next_join_at = now + self._interval(JOIN_INTERVAL_SECONDS)
+            unicasts += self._step(now)
+        return unicasts
 
     def end_grace(self, now: float) -> list[Member]:
         """Take out who has not come back in time. Returns them, and before them those who had to
@@ -343,20 +343,20 @@ class Room:
     def _interval(self, least: float) -> float:
         return max(least, len(self.members) * INTERVAL_SECONDS_PER_MEMBER)
 
-    def _renew(self, now: float) -> list[Delivery]:
+    def _renew(self, now: float) -> list[Unicast]:
         """Announce who left, and give a fresh secret to who stays."""
-        self._next_renewal = now + self._interval(LEAVE_INTERVAL_SECONDS)
-        self._append(Left(tuple(self._departed)))
-        self._departed.clear()
+        self._next_leave_at = now + self._interval(LEAVE_INTERVAL_SECONDS)
+        self._append(Left(tuple(self._pending_leaves)))
+        self._pending_leaves.clear()
         self._begin_epoch(RoomSecret.fresh(self._random_bytes), now)
         self._renewals.append(_Renewal(self._log.end, self.epoch, self._secret, now))
         rekey = (Rekey(self.epoch, self._secret.secret).encode(),)
-        return [Delivery(member, self._log.end, rekey) for member in self.members.values()]
+        return [Unicast(member, self._log.end, rekey) for member in self.members.values()]
 
-    def _step(self, now: float) -> list[Delivery]:
+    def _step(self, now: float) -> list[Unicast]:
         """Announce who joined, step the secret, and give it to the newcomers."""
-        newcomers = self._newcomers[:JOINS_PER_STEP]
-        del self._newcomers[:JOINS_PER_STEP]
+        newcomers = self._pending_joins[:JOINS_PER_STEP]
+        del self._pending_joins[:JOINS_PER_STEP]
         self._append(Joined(tuple(member.entry() for member in newcomers)))
         self._begin_epoch(self._secret.step(), now)
         for member in newcomers:
@@ -365,7 +365,7 @@ class Room:
             self.members[member.id] = member
         roster = self._roster()
         return [
-            Delivery(member, self._log.end, (self._welcome(member).encode(), *roster))
+            Unicast(member, self._log.end, (self._welcome(member).encode(), *roster))
             for member in newcomers
         ]
 
@@ -393,14 +393,14 @@ class Room:
 
     def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
         self._forget_epochs(now)
-        self._ended.append((self.epoch, now))
+        self._past_epochs.append((self.epoch, now))
         self.epoch += 1
         self._secret = secret
         self._event_key = secret.event_key()
 
     # -- what is said
 
-    def submit(self, member: Member, run: bytes, now: float) -> list[Delivery]:
+    def submit(self, member: Member, run: bytes, now: float) -> list[Unicast]:
         """Append a run of MESSAGE frames of a member, as far as they are in order and sealed under
         an epoch that still counts. Returns what to answer; `messages` counts what was appended.
 
@@ -419,19 +419,19 @@ class Room:
                 next_in_turn = header.seq == member.seq + 1
                 if next_in_turn and header.epoch >= oldest:
                     member.seq = header.seq
-                    member.asked = ask = False
+                    member.resend_pending = ask = False
                     self.messages += 1
                 else:
                     self._append_run(run[start:end])
                     start = header.end
-                    if next_in_turn or (header.seq > member.seq and not member.asked):
-                        member.asked = ask = True
+                    if next_in_turn or (header.seq > member.seq and not member.resend_pending):
+                        member.resend_pending = ask = True
                 end = header.end
         finally:
             self._append_run(run[start:end])
         if not ask:
             return []
-        return [Delivery(member, self._log.end, (Resend(member.seq + 1).encode(),))]
+        return [Unicast(member, self._log.end, (Resend(member.seq + 1).encode(),))]
 
     def say(self, text: str) -> None:
         """A word of the server's operator to everybody."""
@@ -450,11 +450,11 @@ class Room:
     def _oldest_epoch(self, member: Member, now: float) -> int:
         """The oldest epoch under which this member's messages are accepted now."""
         self._forget_epochs(now)
-        return max(self._ended[0][0] if self._ended else self.epoch, member.epoch)
+        return max(self._past_epochs[0][0] if self._past_epochs else self.epoch, member.epoch)
 
     def _forget_epochs(self, now: float) -> None:
-        while self._ended and now - self._ended[0][1] > EPOCH_GRACE_SECONDS:
-            self._ended.popleft()
+        while self._past_epochs and now - self._past_epochs[0][1] > EPOCH_GRACE_SECONDS:
+            self._past_epochs.popleft()
 
     def _append_run(self, run: bytes) -> None:
         if run:

@@ -13,7 +13,7 @@ from functools import partial
 
 from chat import phrases
 from chat.errors import REASONS, ProtocolError, Reason, RefusedError
-from chat.kex import Offer, PrivateKey
+from chat.kex import PrivateKey, SignedShare
 from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     ACCEPT_PER_TURN,
@@ -39,8 +39,8 @@ from chat.server.admission import Admission, Turns
 from chat.server.budgets import Budgets
 from chat.server.connection import CROWDED, Connection
 from chat.server.console import Console
-from chat.server.log import RelayLog, Splice
-from chat.server.room import Delivery, Member, Room, bytes_again
+from chat.server.log import OrderedLog, Splice
+from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.session import Established
 from chat.sockets import address_text, source_of
 from chat.transport import Transport
@@ -85,13 +85,13 @@ class Server:
     ) -> None:
         """`pending`: connections that are not members yet, in all and of one source."""
         self.reactor = reactor
-        self.log = RelayLog(WINDOW_BYTES)
+        self.log = OrderedLog(WINDOW_BYTES)
         self._room = Room(self.log, os.urandom, grace_seconds)
         self._budgets = Budgets(rate, grace_seconds, self.log.window_bytes) if rate else None
         self._listeners = listeners
         self._key = key
         self._console = console
-        self._offer: Offer | None = None
+        self._offer: SignedShare | None = None
         self._connections: set[Connection] = set()
         self._members: dict[int, Connection] = {}
         self._admission: Admission[Connection] = Admission(pending, pending_per_source)
@@ -120,10 +120,10 @@ class Server:
 
     # -- connections come and go
 
-    def offer(self) -> Offer:
+    def offer(self) -> SignedShare:
         """What newcomers are offered; forgotten when it has run out, and made when it is needed."""
         if self._offer is None or not self._offer.is_fresh(time.time()):
-            self._offer = Offer.make(self._key, time.time(), os.urandom)
+            self._offer = SignedShare.make(self._key, time.time(), os.urandom)
             self.reactor.call_at(self.reactor.clock() + SHARE_SECONDS, self._forget_offer)
         return self._offer
 
@@ -267,14 +267,14 @@ class Server:
         resumed = self._room.resume(request, client.public_key.digest, self.reactor.clock())
         if resumed is None:
             return False
-        member, deliveries = resumed
+        member, unicasts = resumed
         self._take_over(member)
         self._enter(connection, member)
         if connection.account is not None:
-            again = bytes_again(member, deliveries)
+            again = bytes_again(member, unicasts)
             connection.account.resend(again, self.reactor.clock())
-        self._deliver(deliveries)
-        self._console.show(phrases.returned(member.name))
+        self._deliver(unicasts)
+        self._console.show(phrases.back(member.name))
         return True
 
     def _join(self, connection: Connection, name: str, fingerprint: bytes) -> None:
@@ -294,7 +294,7 @@ class Server:
             return
         heard_by = len(self._members)
         self._enter(connection, member)
-        self._console.show(*words.newcomer(member.name, heard_by))
+        self._console.show(*words.joined(member.name, heard_by))
 
     def _enter(self, connection: Connection, member: Member) -> None:
         connection.member = member
@@ -329,7 +329,7 @@ class Server:
         except Exception as fault:
             self.reactor.contain(connection, fault)
 
-    def part(self, connection: Connection, reason: Reason, text: str) -> None:
+    def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection ends. Who lost it keeps the membership for a while; for others it ends, too,
         if there was one."""
         member = connection.member
@@ -343,7 +343,7 @@ class Server:
             self._room.leave(member, Reason.LOST if reason in LOSSES else reason)
         self._exit(member)
         if kept:
-            self._console.show(phrases.vanished(member.name, text or REASONS[reason]))
+            self._console.show(phrases.lost(member.name, text or REASONS[reason]))
         else:
             self._console.show(phrases.left(member.name, reason, text))
 
@@ -359,7 +359,7 @@ class Server:
             return
         self._console.refused(line, connection.source)
 
-    def forget(self, connection: Connection) -> None:
+    def connection_closed(self, connection: Connection) -> None:
         """A connection's socket is closed."""
         self._connections.discard(connection)
         self._to_flush.discard(connection)
@@ -392,9 +392,9 @@ class Server:
         """Close a connection of which nothing is certain any more: no step relies on another."""
         member = connection.member
         for step in (
-            partial(self.part, connection, Reason.LOST, "an error in the server"),
+            partial(self.connection_lost, connection, Reason.LOST, "an error in the server"),
             connection.transport.close,
-            partial(self.forget, connection),
+            partial(self.connection_closed, connection),
         ):
             try:
                 step()
@@ -452,17 +452,17 @@ class Server:
         if cursor.splices > MAX_SPLICES:
             connection.drop(Reason.TOO_SLOW)
 
-    def _deliver(self, deliveries: list[Delivery]) -> None:
-        for delivery in deliveries:
-            connection = self._members.get(delivery.member.id)
+    def _deliver(self, unicasts: list[Unicast]) -> None:
+        for unicast in unicasts:
+            connection = self._members.get(unicast.member.id)
             if connection is None:
                 continue
             try:
                 cursor = connection.cursor
                 if not cursor.following:
-                    cursor.follow(delivery.at)
-                sealed = partial(connection.session.seal, *delivery.controls)
-                self.splice(connection, sealed, delivery.at)
+                    cursor.follow(unicast.at)
+                sealed = partial(connection.session.seal, *unicast.controls)
+                self.splice(connection, sealed, unicast.at)
             except Exception as fault:
                 self.reactor.contain(connection, fault)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from chat.localtime import time_of
 from chat.phrases import INDENT, good, trouble
-from chat.text import counted, in_line
+from chat.text import counted, escape_line
 
 TERMINATED = good("All connections had been terminated")
 SHUT_DOWN = good("Server is shut down")
@@ -40,12 +40,12 @@ def invitation(host: str, port: int, fingerprint: str) -> str:
     return good(f"Others join with: {command}")
 
 
-def newcomer(name: str, heard_by: int) -> list[str]:
+def joined(name: str, heard_by: int) -> list[str]:
     """A client is in; `heard_by` others were told."""
-    lines = [good(f"New connection. Username: {in_line(name)}")]
+    lines = [good(f"New connection. Username: {escape_line(name)}")]
     if heard_by:
         lines.append(
-            good(f"Broadcast message:  New person joined the room. Username: {in_line(name)}")
+            good(f"Broadcast message:  New person joined the room. Username: {escape_line(name)}")
         )
     return [
         *lines,
@@ -60,11 +60,11 @@ def exchanged(count: int, seconds: float) -> str:
 
 
 def refused(address: str, text: str) -> str:
-    return trouble(f"{address} was refused: {in_line(text)}.")
+    return trouble(f"{address} was refused: {escape_line(text)}.")
 
 
 def went_away(address: str, text: str) -> str:
-    return trouble(f"{address} went away: {in_line(text)}.")
+    return trouble(f"{address} went away: {escape_line(text)}.")
 
 
 def many_refused(count: int, source: str, from_there: int) -> str:
@@ -80,10 +80,10 @@ def fault(kinds: Iterable[tuple[str, Iterable[str]]], closed: str) -> list[str]:
     connection was closed for it, if anybody's."""
     lines = [trouble("There is an error in this program; please report it. The server goes on.")]
     if closed:
-        lines.append(f"{INDENT}The connection of {in_line(closed)} was closed.")
+        lines.append(f"{INDENT}The connection of {escape_line(closed)} was closed.")
     for kind, frames in kinds:
-        lines += [f"{INDENT}{in_line(frame)}" for frame in frames]
-        lines.append(f"{INDENT}{in_line(kind)}")
+        lines += [f"{INDENT}{escape_line(frame)}" for frame in frames]
+        lines.append(f"{INDENT}{escape_line(kind)}")
     return lines
 
 
@@ -113,7 +113,7 @@ def kept(name: str, lost_for: float, free_in: float) -> str:
 
 
 def unknown_command(word: str) -> str:
-    return trouble(f"Unknown command: {in_line(word)}. HELP lists the commands.")
+    return trouble(f"Unknown command: {escape_line(word)}. HELP lists the commands.")
 
 
 def stats(members: int, messages: int, log_bytes: int, uptime: float) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 from chat import phrases
-from chat.client.events import Said
-from chat.client.view import Conversation
+from chat.client.events import MessageReceived
+from chat.client.view import ChatClient
 from chat.limits import MAX_MEMBERS
-from chat.text import as_action, name_key
+from chat.text import as_action, fold_name
 from chat.ui import transcript
 
 _HELP = {
@@ -38,14 +38,14 @@ class Commands:
 
     def __init__(
         self,
-        conversation: Conversation,
+        client: ChatClient,
         show: Callable[[list[str]], None],
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
     ) -> None:
         """`show` gets lines, `clear` clears the screen; `unfold` shows what was folded under this
         number, or last, and says whether there is such a thing."""
-        self._conversation = conversation
+        self._client = client
         self._show = show
         self._unfold = unfold
         self.bell = True
@@ -62,8 +62,8 @@ class Commands:
             "/bell": self._on_bell,
             "/security": self._on_security,
             "/clear": lambda _: clear(),
-            "/exit": lambda _: conversation.leave(),
-            "/quit": lambda _: conversation.leave(),
+            "/exit": lambda _: client.leave(),
+            "/quit": lambda _: client.leave(),
         }
 
     def message_of(self, line: str, *, pasted: bool = False) -> str | None:
@@ -95,9 +95,9 @@ class Commands:
         """
         message = self.message_of(line, pasted=pasted)
         if message is not None:
-            self._conversation.say(message)
+            self._client.say(message)
         elif line == "EXIT":
-            self._conversation.leave()
+            self._client.leave()
         elif line.startswith("/"):
             self._obey(line)
 
@@ -120,18 +120,18 @@ class Commands:
         self._show(lines)
 
     def _on_who(self, _argument: str) -> None:
-        members = self._conversation.members()
+        members = self._client.members()
         lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
         self._show([phrases.members_count(len(members)), *lines])
 
     def _on_ignore(self, name: str) -> None:
-        key = name_key(name)
-        names = {name_key(present): present for present in self._names()}
+        key = fold_name(name)
+        names = {fold_name(present): present for present in self._names()}
         if not name:
             self._show([transcript.ignoring(self._ignored.values())])
         elif key not in names:
             self._show([phrases.nobody_named(name)])
-        elif key == name_key(self._conversation.name):
+        elif key == fold_name(self._client.name):
             self._show([transcript.IGNORE_ONESELF])
         else:
             self._ignored[key] = names[key]
@@ -140,7 +140,7 @@ class Commands:
     def _on_unignore(self, name: str) -> None:
         if not name:
             self._show([phrases.needs_argument("/unignore", "name")])
-        elif self._ignored.pop(name_key(name), None) is None:
+        elif self._ignored.pop(fold_name(name), None) is None:
             self._show([transcript.not_ignored(name)])
         else:
             self._show([transcript.ignoring(self._ignored.values())])
@@ -157,23 +157,23 @@ class Commands:
             self._show([transcript.BELL_USAGE])
 
     def _on_security(self, _argument: str) -> None:
-        conversation = self._conversation
-        self._show(transcript.security(conversation.server_fingerprint, conversation.members()))
+        client = self._client
+        self._show(transcript.security(client.server_fingerprint, client.members()))
 
     # -- what was said
 
-    def ignores(self, said: Said) -> bool:
+    def ignores(self, said: MessageReceived) -> bool:
         """Whether this is not to be shown; notes who has spoken."""
         if not said.own:
             self._speakers.pop(said.name, None)
             self._speakers[said.name] = None
             if len(self._speakers) > MAX_MEMBERS:
                 del self._speakers[next(iter(self._speakers))]
-        return not said.own and name_key(said.name) in self._ignored
+        return not said.own and fold_name(said.name) in self._ignored
 
     def _names(self) -> list[str]:
         """Everybody who is in, those who spoke last first."""
-        present = {one.name: None for one in self._conversation.members()}
+        present = {one.name: None for one in self._client.members()}
         spoken = [name for name in reversed(self._speakers) if name in present]
         return list(dict.fromkeys([*spoken, *present]))
 
@@ -185,12 +185,12 @@ class Commands:
         command = line.split(" ")[0].lower()
         if command == "/unignore":
             return _matching(self._ignored.values(), word, "")
-        others = [name for name in self._names() if name != self._conversation.name]
+        others = [name for name in self._names() if name != self._client.name]
         if command == "/ignore":
             return _matching(others, word, "")
         return _matching(others, word, ": " if begin == 0 else " ")
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:
-    key = name_key(word)
-    return [name + end for name in names if name_key(name).startswith(key)]
+    key = fold_name(word)
+    return [name + end for name in names if fold_name(name).startswith(key)]

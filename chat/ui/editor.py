@@ -108,7 +108,7 @@ class LineEditor:
         """Whether the person has ended the input (Ctrl-D)."""
         self._is_pasted = False
         self._readline, self._lib = _load()
-        self._picture = _Picture(self._lib)
+        self._picture = _MemoryStream(self._lib)
         self._on_line = _LineHandler(self._ended_by)
         # Readline holds pointers to these, of which Python knows nothing.
         self._commands: list[object] = []
@@ -379,7 +379,7 @@ class _FirstPaste(NamedTuple):
     history_position: int
 
 
-class _Picture:
+class _MemoryStream:
     """A stream of the C library that collects in memory what is written to it."""
 
     def __init__(self, lib: ctypes.CDLL) -> None:

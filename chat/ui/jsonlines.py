@@ -8,24 +8,24 @@ from dataclasses import asdict
 from typing import Any
 
 from chat.client.events import (
-    Came,
+    ClientEvent,
     Connected,
     Disconnected,
     Entered,
     Failed,
-    Happening,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageReceived,
+    NoticeReceived,
     Person,
     Reconnected,
-    Returned,
     RoomClosed,
-    Said,
     ServerMet,
-    Vanished,
     Warned,
-    Went,
 )
-from chat.client.view import Conversation
+from chat.client.view import ChatClient
 from chat.errors import REASONS, CommandError
 from chat.limits import CONSOLE_LINE_BYTES
 from chat.text import action_of, as_action, fingerprint_of
@@ -37,12 +37,12 @@ Fields = dict[str, Any]
 class JsonView(LineView):
     """Events out; commands, or plain lines that are messages, in."""
 
-    def open(self, conversation: Conversation) -> None:
+    def open(self, client: ChatClient) -> None:
         # Nobody sits here, not even at a terminal: no commands that begin with a slash.
-        self.conversation = conversation
+        self.client = client
 
-    def show(self, happening: Happening) -> None:
-        fields = event(happening)
+    def show(self, event: ClientEvent) -> None:
+        fields = fields_of(event)
         if fields is not None:
             self._emit(fields)
 
@@ -58,15 +58,15 @@ class JsonView(LineView):
             raise CommandError(*self._too_long("command"))
         match _parse(command):
             case {"say": str(text)} if text:
-                self.conversation.say(text)
+                self.client.say(text)
             case {"me": str(text)} if text:
-                self.conversation.say(as_action(text))
+                self.client.say(as_action(text))
             case {"who": True}:
-                members = [_person(one) for one in self.conversation.members()]
+                members = [_person(one) for one in self.client.members()]
                 self._emit({"event": "members", "members": members})
             case {"leave": True}:
                 self.input.stop()
-                self.conversation.finish()
+                self.client.finish()
             case _:
                 raise CommandError("a command is one of say, me, who and leave")
 
@@ -112,30 +112,30 @@ EVENTS = {
     Entered: "entered",
     Disconnected: "disconnected",
     Reconnected: "reconnected",
-    Came: "joined",
-    Vanished: "lost",
-    Returned: "back",
-    Noticed: "notice",
+    MemberJoined: "joined",
+    MemberLost: "lost",
+    MemberBack: "back",
+    NoticeReceived: "notice",
     RoomClosed: "closed",
     Warned: "warning",
     Failed: "error",
 }
 
 
-def event(happening: Happening) -> Fields | None:
+def fields_of(event: ClientEvent) -> Fields | None:
     """The object for what happened; None for what programs need not know."""
-    match happening:
-        case Said(own=True):
-            return {"event": "acknowledged", "number": happening.number, **_content(happening)}
-        case Said():
-            return {"event": "message", **_content(happening)}
-        case Went(name, reason):
+    match event:
+        case MessageReceived(own=True):
+            return {"event": "acknowledged", "number": event.number, **_content(event)}
+        case MessageReceived():
+            return {"event": "message", **_content(event)}
+        case MemberLeft(name, reason):
             return {"event": "left", "name": name, "reason": REASONS[reason]}
-    kind = EVENTS.get(type(happening))
-    return None if kind is None else {"event": kind, **asdict(happening)}
+    kind = EVENTS.get(type(event))
+    return None if kind is None else {"event": kind, **asdict(event)}
 
 
-def _content(said: Said) -> Fields:
+def _content(said: MessageReceived) -> Fields:
     action = action_of(said.text)
     return {
         "name": said.name,

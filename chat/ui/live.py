@@ -7,7 +7,7 @@ are erased and drawn again, below what is new; all that comes in one turn of the
 from collections import deque
 from collections.abc import Callable
 
-from chat.client.events import Underway
+from chat.client.events import MessageQueued
 from chat.limits import MAX_MARKS, PENDING_ROWS, SPIN_SECONDS
 from chat.reactor import Reactor, Timer
 from chat.stdio import LineOutput
@@ -35,7 +35,7 @@ class LiveRows:
     ) -> None:
         """`output` is a terminal; `prompt` says what stands before the line now, and `alert` what
         is to be written with the rows of a turn and draws nothing."""
-        self.pending: deque[Underway] = deque()
+        self.pending: deque[MessageQueued] = deque()
         """What we have said and is not acknowledged."""
         self.columns = output.columns or 1
         self._reactor = reactor

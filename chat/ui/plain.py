@@ -5,8 +5,8 @@ Why a line of a pipe is not sent goes to standard error as well, with the number
 A single message, without anything to see, is here as well.
 """
 
-from chat.client.events import Full, Happening, Leaving, Said, Warned
-from chat.client.view import Conversation
+from chat.client.events import ClientEvent, Leaving, MessageReceived, OutboxFull, Warned
+from chat.client.view import ChatClient
 from chat.errors import CommandError, UsageError
 from chat.limits import (
     CONSOLE_LINE_BYTES,
@@ -39,25 +39,25 @@ class LineView:
         self._exited = False
         self.input = LineInput(reactor, source, self._on_line, self._on_end)
         self._painter = painter
-        self.conversation: Conversation
+        self.client: ChatClient
         self._commands: Commands | None = None
 
-    def open(self, conversation: Conversation) -> None:
-        self.conversation = conversation
+    def open(self, client: ChatClient) -> None:
+        self.client = client
         if self.input.is_terminal:
-            self._commands = Commands(conversation, self._tell, lambda: None, self._unfold)
+            self._commands = Commands(client, self._tell, lambda: None, self._unfold)
 
-    def show(self, happening: Happening) -> None:
-        if self._commands is None and isinstance(happening, Full | Leaving):
+    def show(self, event: ClientEvent) -> None:
+        if self._commands is None and isinstance(event, OutboxFull | Leaving):
             return
-        if isinstance(happening, Said) and (happening.own or self._is_ignored(happening)):
+        if isinstance(event, MessageReceived) and (event.own or self._is_ignored(event)):
             return
         # Where a terminal breaks lines, we do, so that no part of one passes for another. Nothing
         # is folded where nobody could ask for the whole.
         fold = self._commands is not None
-        self._write(self._painter.paint(happening, self.output.columns, fold=fold))
+        self._write(self._painter.paint(event, self.output.columns, fold=fold))
 
-    def _is_ignored(self, said: Said) -> bool:
+    def _is_ignored(self, said: MessageReceived) -> bool:
         return self._commands is not None and self._commands.ignores(said)
 
     def _tell(self, lines: list[str]) -> None:
@@ -76,7 +76,7 @@ class LineView:
         self.output.drain(0)
 
     def interrupt(self) -> None:
-        self.conversation.leave()
+        self.client.leave()
 
     def take_input(self, wanted: bool) -> None:
         if not wanted:
@@ -133,7 +133,7 @@ class LineView:
         elif self.input.line_bytes > CONSOLE_LINE_BYTES:
             raise UsageError(*self._too_long("message"))
         elif line:
-            self.conversation.say(line)
+            self.client.say(line)
 
     def _too_long(self, what: str) -> tuple[str, str]:
         """Of a line of which only the beginning was kept: what is wrong, and what helps."""
@@ -152,9 +152,9 @@ class LineView:
 
     def _on_end(self) -> None:
         if self.input.is_terminal:
-            self.conversation.leave()
+            self.client.leave()
         else:
-            self.conversation.finish()
+            self.client.finish()
 
 
 class SingleView:
@@ -166,25 +166,25 @@ class SingleView:
     def __init__(self, reactor: Reactor, text: str) -> None:
         self.output = LineOutput(reactor, None, "utf-8")
         self._text: str | None = text
-        self._conversation: Conversation
+        self._client: ChatClient
 
-    def open(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def open(self, client: ChatClient) -> None:
+        self._client = client
 
-    def show(self, happening: Happening) -> None:
+    def show(self, event: ClientEvent) -> None:
         pass
 
     def spin(self) -> None:
         pass
 
     def interrupt(self) -> None:
-        self._conversation.leave()
+        self._client.leave()
 
     def take_input(self, wanted: bool) -> None:
         if wanted and self._text is not None:
             text, self._text = self._text, None
-            self._conversation.say(text)
-            self._conversation.finish()
+            self._client.say(text)
+            self._client.finish()
 
     def stop(self) -> None:
         pass

@@ -8,25 +8,25 @@ import signal
 from collections.abc import Callable
 
 from chat.client.events import (
+    ClientEvent,
     Disconnected,
-    Full,
-    Happening,
     Leaving,
     MakingKey,
+    MessageQueued,
+    MessageReceived,
+    OutboxFull,
     Reconnected,
-    Said,
-    Underway,
     Warned,
 )
-from chat.client.view import Conversation
+from chat.client.view import ChatClient
 from chat.errors import UsageError
 from chat.files.history import History
 from chat.limits import (
     BELL_SECONDS,
     CONSOLE_READ_BYTES,
-    FAREWELL_SECONDS,
     FOREGROUND_SECONDS,
     INTERRUPT_SECONDS,
+    LINGER_SECONDS,
     PASTE_LINES,
 )
 from chat.localtime import look_again
@@ -109,7 +109,7 @@ class Screen:
         self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
         self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
         self._history = history
-        self._conversation: Conversation | None = None
+        self._client: ChatClient | None = None
         self._commands: Commands | None = None
         self._started = False
         self._stopped = False
@@ -135,10 +135,10 @@ class Screen:
     # -- as a view
 
     @property
-    def conversation(self) -> Conversation:
+    def client(self) -> ChatClient:
         """What is shown and typed here."""
-        assert self._conversation is not None
-        return self._conversation
+        assert self._client is not None
+        return self._client
 
     @property
     def commands(self) -> Commands:
@@ -146,39 +146,39 @@ class Screen:
         assert self._commands is not None
         return self._commands
 
-    def open(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-        self._commands = Commands(conversation, self._tell, self._live.clear, self._unfold)
+    def open(self, client: ChatClient) -> None:
+        self._client = client
+        self._commands = Commands(client, self._tell, self._live.clear, self._unfold)
 
-    def show(self, happening: Happening) -> None:
-        match happening:
-            case Said():
-                self._show_said(happening)
+    def show(self, event: ClientEvent) -> None:
+        match event:
+            case MessageReceived():
+                self._show_said(event)
                 return
-            case Underway():
-                self._live.pending.append(happening)
+            case MessageQueued():
+                self._live.pending.append(event)
             case Reconnected():
-                activity = transcript.activity(happening)
-                self._live.begin(activity, lambda: self.conversation.current)
+                activity = transcript.activity(event)
+                self._live.begin(activity, lambda: self.client.can_send)
             case Disconnected():
                 self._live.end()
             case Leaving():
-                self._live.begin(transcript.activity(happening), lambda: False)
-            case _ if activity := transcript.activity(happening):
+                self._live.begin(transcript.activity(event), lambda: False)
+            case _ if activity := transcript.activity(event):
                 self._live.begin(activity, lambda: self._is_present)
         # These are shown as long as they take, no longer.
-        if not isinstance(happening, MakingKey | Leaving):
-            self._show_above(happening)
+        if not isinstance(event, MakingKey | Leaving):
+            self._show_above(event)
 
-    def _show_above(self, happening: Happening) -> None:
-        self._live.show(self._painter.paint(happening, self._live.columns, fold=True))
+    def _show_above(self, event: ClientEvent) -> None:
+        self._live.show(self._painter.paint(event, self._live.columns, fold=True))
 
     def _unfold(self, number: str) -> bool:
         rows = self._painter.unfold(number, self._live.columns)
         self._live.show(rows)
         return bool(rows)
 
-    def _show_said(self, said: Said) -> None:
+    def _show_said(self, said: MessageReceived) -> None:
         pending = self._live.pending
         if said.own and pending and pending[0].number == said.number:
             pending.popleft()
@@ -190,7 +190,7 @@ class Screen:
 
     @property
     def _is_present(self) -> bool:
-        return self._conversation is not None and self._conversation.present
+        return self._client is not None and self._client.in_room
 
     def _prompt(self) -> str:
         self._editor.remembers = self._paste is None
@@ -246,7 +246,7 @@ class Screen:
         """Give the terminal back and stop (SIGTSTP), until somebody lets us go on."""
         self._forget_mentions()
         self._live.close_line()
-        self.output.drain(FAREWELL_SECONDS)
+        self.output.drain(LINGER_SECONDS)
         handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, handler)
@@ -282,7 +282,7 @@ class Screen:
         now = self._reactor.clock()
         again = now < self._interrupted_at + INTERRUPT_SECONDS
         if again or self._stopped or not self._live.typing:
-            self.conversation.leave()
+            self.client.leave()
             return
         self._interrupted_at = now
         if not self._editor.text and self._paste is None:
@@ -306,7 +306,7 @@ class Screen:
             self._submit(line._replace(text=line.text.rstrip("\n")))
         if self._editor.ended:
             self.stop()
-            self.conversation.leave()
+            self.client.leave()
 
     def _submit(self, line: Line) -> None:
         paste, self._paste = self._paste, None
@@ -325,15 +325,15 @@ class Screen:
 
     def _take(self, line: Line) -> None:
         text, pasted = line
-        if self.conversation.full and self.commands.message_of(text, pasted=pasted) is not None:
-            self._give_back(line, Full(len(self._live.pending)))
+        if self.client.full and self.commands.message_of(text, pasted=pasted) is not None:
+            self._give_back(line, OutboxFull(len(self._live.pending)))
             return
         try:
             self.commands.take(text, pasted=pasted)
         except UsageError as error:
             self._give_back(line, Warned(error.advice))
 
-    def _give_back(self, line: Line, why: Happening) -> None:
+    def _give_back(self, line: Line, why: ClientEvent) -> None:
         self.show(why)
         self._live.erase()
         self._editor.put(line)
@@ -355,7 +355,7 @@ class Screen:
         return self._mentions.tell(self._title, bell=bell)
 
     def _title(self, mentions: int) -> bytes:
-        return self.output.encode(transcript.title(self.conversation.name, mentions))
+        return self.output.encode(transcript.title(self.client.name, mentions))
 
     def _forget_mentions(self) -> None:
         """Whoever types has seen them."""

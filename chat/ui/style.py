@@ -21,7 +21,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from chat import localtime, phrases
-from chat.client.events import Happening, Said
+from chat.client.events import ClientEvent, MessageReceived
 from chat.limits import (
     CACHED_CHARS,
     FOLDED_BEYOND_ROWS,
@@ -29,7 +29,7 @@ from chat.limits import (
     FOLDED_TO_ROWS,
     MAX_LINK_CHARS,
 )
-from chat.text import action_of, caseless, name_key
+from chat.text import action_of, caseless, fold_name
 from chat.ui import transcript
 
 DIM, BOLD, RED = "2", "1", "31"
@@ -78,12 +78,12 @@ class Painter:
         self._encoding = encoding
         self._is_dumb = is_dumb
         self._measure = _at_most_of_dumb if is_dumb else _at_most
-        self._searched: Said | None = None
+        self._searched: MessageReceived | None = None
         self._found = False
-        self._folded: dict[str, Happening] = {}
+        self._folded: dict[str, ClientEvent] = {}
         self._folded_so_far = 0
 
-    def mentions(self, said: Said) -> bool:
+    def mentions(self, said: MessageReceived) -> bool:
         """Whether somebody else's message holds the reader's name, as a word of its own."""
         if said is not self._searched:
             action = action_of(said.text)
@@ -93,28 +93,28 @@ class Painter:
         return self._found
 
     def paint(
-        self, happening: Happening, columns: int | None = None, *, fold: bool = False
+        self, event: ClientEvent, columns: int | None = None, *, fold: bool = False
     ) -> list[str]:
         """The lines for what happened, wrapped at this many columns of a terminal; `fold`: of what
         takes very many rows the first, and how `unfold` shows the whole."""
         limit = FOLDED_BEYOND_ROWS if fold else None
-        if isinstance(happening, Said):
-            rows, left = self._message(happening, columns, limit)
+        if isinstance(event, MessageReceived):
+            rows, left = self._message(event, columns, limit)
         else:
-            rows, left = self._status(transcript.happened(happening), columns, limit)
+            rows, left = self._status(transcript.happened(event), columns, limit)
         if left is not None:
-            rows += self.status([transcript.folded(*left, self._keep_folded(happening))], columns)
+            rows += self.status([transcript.folded(*left, self._keep_folded(event))], columns)
         return rows
 
     def unfold(self, number: str, columns: int | None) -> list[str]:
         """The lines for what was folded under this number, or last; none if nothing was."""
         number = number or str(self._folded_so_far)
-        happening = self._folded.get(number)
-        return [] if happening is None else self.paint(happening, columns)
+        event = self._folded.get(number)
+        return [] if event is None else self.paint(event, columns)
 
-    def _keep_folded(self, happening: Happening) -> int:
+    def _keep_folded(self, event: ClientEvent) -> int:
         self._folded_so_far += 1
-        self._folded[str(self._folded_so_far)] = happening
+        self._folded[str(self._folded_so_far)] = event
         if len(self._folded) > FOLDED_KEPT:
             del self._folded[next(iter(self._folded))]
         return self._folded_so_far
@@ -151,7 +151,7 @@ class Painter:
         return rows if columns is None else [self.hold(row) for row in rows]
 
     def _message(
-        self, said: Said, columns: int | None, limit: int | None
+        self, said: MessageReceived, columns: int | None, limit: int | None
     ) -> "tuple[list[str], _Left | None]":
         time, who, text = map(self._as_written, transcript.said(said, self._time_format))
         head = f"{time} {who} ".lstrip(" ")
@@ -194,7 +194,7 @@ class Painter:
 
     def _colour_of(self, name: str) -> str:
         codes = self._colours.value
-        return codes[crc32(name_key(name).encode()) % len(codes)] if codes else ""
+        return codes[crc32(fold_name(name).encode()) % len(codes)] if codes else ""
 
 
 # -- columns

@@ -8,35 +8,35 @@ and what they look like there, is not known here.
 from collections.abc import Iterable
 
 from chat.client.events import (
-    Came,
+    ClientEvent,
     Connected,
     Connecting,
     Disconnected,
     Entered,
-    Exchanged,
-    Full,
-    Happening,
+    KeysExchanged,
     Leaving,
     LookingUp,
     MakingKey,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageReceived,
+    NoticeReceived,
+    OutboxFull,
     Person,
     Reconnected,
-    Returned,
     RoomClosed,
-    Said,
     ServerMet,
-    Vanished,
     Warned,
-    Went,
 )
 from chat.localtime import time_of
-from chat.phrases import INDENT, MAKING_KEY, MAKING_KEY_NOW, good, left, returned, trouble, vanished
-from chat.text import action_of, fingerprint_of, in_line, printable
+from chat.phrases import INDENT, MAKING_KEY, MAKING_KEY_NOW, back, good, left, lost, trouble
+from chat.text import action_of, escape, escape_line, fingerprint_of
 
 
 def _lines(text: str) -> str:
-    return printable(text).replace("\n", "\n" + INDENT)
+    return escape(text).replace("\n", "\n" + INDENT)
 
 
 CONNECTED = good("Connected successfully.")
@@ -57,32 +57,32 @@ def outbox_full(count: int) -> str:
     return trouble(f"{count} messages wait for the connection; no more can be taken.")
 
 
-def said(message: Said, time_format: str) -> tuple[str, str, str]:
+def said(message: MessageReceived, time_format: str) -> tuple[str, str, str]:
     """When, who, and what, which may have several lines."""
     time = time_of(message.time_ms / 1000, time_format)
     action = action_of(message.text)
     if action is None:
-        return time, f"{in_line(message.name)}:", printable(message.text)
-    return time, f"* {in_line(message.name)}", printable(action)
+        return time, f"{escape_line(message.name)}:", escape(message.text)
+    return time, f"* {escape_line(message.name)}", escape(action)
 
 
-def happened(happening: Happening) -> list[str]:
+def happened(event: ClientEvent) -> list[str]:
     """What happens, but for what is said, in words."""
-    return _happened_to_us(happening) + _happened_to_others(happening)
+    return _happened_to_us(event) + _happened_to_others(event)
 
 
-def _happened_to_us(happening: Happening) -> list[str]:
-    match happening:
+def _happened_to_us(event: ClientEvent) -> list[str]:
+    match event:
         case MakingKey():
             return [MAKING_KEY]
         case Connected():
             return [CONNECTED, *EXCHANGING]
         case ServerMet(fingerprint, known):
             return [server_fingerprint(fingerprint, known), SENDING_KEY]
-        case Exchanged():
+        case KeysExchanged():
             return [EXCHANGED]
         case Entered(members, again):
-            listed = good("In the room: " + ", ".join(map(in_line, members)))
+            listed = good("In the room: " + ", ".join(map(escape_line, members)))
             return [listed] if again else [*SET_UP, listed]
         case Disconnected(text):
             return [trouble(f"{text[:1].upper()}{text[1:]}; trying to get it back.")]
@@ -93,26 +93,26 @@ def _happened_to_us(happening: Happening) -> list[str]:
             if missed:
                 lines.append(trouble(f"{missed} message{'' if missed == 1 else 's'} missed."))
             return lines
-        case Full(messages):
+        case OutboxFull(messages):
             return [outbox_full(messages)]
         case Leaving():
-            return [good(f"{activity(happening)}.")]
+            return [good(f"{activity(event)}.")]
         case Warned(text):
-            return [trouble(f"{in_line(text)}.")]
+            return [trouble(f"{escape_line(text)}.")]
     return []
 
 
-def _happened_to_others(happening: Happening) -> list[str]:
-    match happening:
-        case Came(name):
-            return [good(f"New person joined the room. Username: {in_line(name)}")]
-        case Went(name, reason):
+def _happened_to_others(event: ClientEvent) -> list[str]:
+    match event:
+        case MemberJoined(name):
+            return [good(f"New person joined the room. Username: {escape_line(name)}")]
+        case MemberLeft(name, reason):
             return [left(name, reason)]
-        case Vanished(name):
-            return [vanished(name)]
-        case Returned(name):
-            return [returned(name)]
-        case Noticed(text):
+        case MemberLost(name):
+            return [lost(name)]
+        case MemberBack(name):
+            return [back(name)]
+        case NoticeReceived(text):
             return [good(f"The server says: {_lines(text)}")]
         case RoomClosed():
             return [trouble("The server has shut down.")]
@@ -126,7 +126,7 @@ def folded(lines: int, characters: int, number: int) -> str:
 
 
 def line_not_sent(number: int, why: str) -> str:
-    return f"chat: line {number}: {in_line(why)}"
+    return f"chat: line {number}: {escape_line(why)}"
 
 
 # -- to the person at the client ---------------------------------------------------------------
@@ -156,7 +156,7 @@ def command_line(usage: str, text: str) -> str:
 
 def no_such_command(word: str, nearest: str) -> str:
     hint = f"is it {nearest}?" if nearest else "/help lists the commands;"
-    return trouble(f"Unknown command: {in_line(word)}; {hint} // sends a line with a slash.")
+    return trouble(f"Unknown command: {escape_line(word)}; {hint} // sends a line with a slash.")
 
 
 def security(server: str, members: Iterable[Person]) -> list[str]:
@@ -164,7 +164,7 @@ def security(server: str, members: Iterable[Person]) -> list[str]:
     return [
         *CONVERSATION_PROTECTED,
         good(f"{server} the server"),
-        *(good(f"{fingerprint_of(one.fingerprint)} {in_line(one.name)}") for one in members),
+        *(good(f"{fingerprint_of(one.fingerprint)} {escape_line(one.name)}") for one in members),
     ]
 
 
@@ -172,16 +172,18 @@ IGNORE_ONESELF = trouble("That is you.")
 
 
 def not_ignored(name: str) -> str:
-    return trouble(f"{in_line(name)} is not ignored.")
+    return trouble(f"{escape_line(name)} is not ignored.")
 
 
 def ignoring(names: Iterable[str]) -> str:
-    listed = ", ".join(map(in_line, names))
+    listed = ", ".join(map(escape_line, names))
     return good(f"Ignored: {listed}" if listed else "Nobody is ignored.")
 
 
 def not_folded(number: str) -> str:
-    return trouble(f"Nothing was folded as {in_line(number)}." if number else "Nothing is folded.")
+    return trouble(
+        f"Nothing was folded as {escape_line(number)}." if number else "Nothing is folded."
+    )
 
 
 def confirm_paste(lines: int) -> str:
@@ -206,15 +208,15 @@ CATCHING_UP = "Catching up"
 AWAITING = "Waiting for the others"
 
 
-def activity(happening: Happening) -> str:
+def activity(event: ClientEvent) -> str:
     """What begins with this and may take long; empty if nothing does."""
-    match happening:
+    match event:
         case MakingKey():
             return MAKING_KEY_NOW
         case LookingUp(host):
-            return f"Looking up {in_line(host)}"
+            return f"Looking up {escape_line(host)}"
         case Connecting(host, port):
-            return f"Connecting to {in_line(host)}, port {port}"
+            return f"Connecting to {escape_line(host)}, port {port}"
         case Connected():
             return "Exchanging keys"
         case Leaving(messages):
@@ -236,7 +238,7 @@ def prompt(present: bool, waiting: int) -> str:
 
 def pending(text: str) -> str:
     """A message that is under way, in one line."""
-    return "... " + in_line(text if (action := action_of(text)) is None else f"* {action}")
+    return "... " + escape_line(text if (action := action_of(text)) is None else f"* {action}")
 
 
 def more_pending(count: int) -> str:
@@ -244,4 +246,4 @@ def more_pending(count: int) -> str:
 
 
 def title(name: str, mentions: int) -> str:
-    return f"({mentions}) chat: {in_line(name)}"
+    return f"({mentions}) chat: {escape_line(name)}"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chat.cipher import sealed_bytes
-from chat.client.events import Came, Returned, Vanished, Went
+from chat.client.events import MemberBack, MemberJoined, MemberLeft, MemberLost
 from chat.errors import (
     REASONS,
     ChatError,
@@ -26,14 +26,14 @@ from chat.errors import (
     TransportError,
     UnacknowledgedError,
 )
-from chat.kex import Offer, PublicKey, RoomSecret
+from chat.kex import PublicKey, RoomSecret, SignedShare
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
     AWAKE_PONG_SECONDS,
     CONSOLE_QUEUE_BYTES,
-    FAREWELL_SECONDS,
     GRACE_SECONDS,
     HANDSHAKE_SECONDS,
+    LINGER_SECONDS,
     MAX_RETRY_SECONDS,
     MAX_TEXT_BYTES,
     OUTBOX_MESSAGES,
@@ -46,6 +46,7 @@ from chat.messages import (
     Bye,
     Joined,
     Left,
+    MessageContent,
     Notice,
     Ping,
     Rekey,
@@ -54,10 +55,9 @@ from chat.messages import (
     RoomEvent,
     Roster,
     RosterEntry,
-    Speech,
     Welcome,
 )
-from chat.session import Ended, Established, Relayed, ServerSession
+from chat.session import Ended, Established, RoomFramesReceived, ServerSession
 from chat.stdio import LineOutput
 from chat.wire import Event, Message, Refused, block, room_header
 from tests.support.helpers import key
@@ -80,7 +80,7 @@ def signal_as_before() -> Iterator[None]:
 
 FINGERPRINT = key("server").public.fingerprint
 
-ENTERING = [
+LOADING_ROSTER = [
     "[+] Connected successfully.",
     "[+] Exchanging keys.",
     "[+] Getting public key from the server",
@@ -112,7 +112,7 @@ def test_entering_is_shown_step_by_step(hall: Hall) -> None:
     seat = hall.seat("Ira")
     seat.begin()
     hall.until(lambda: seat.inside)
-    assert seat.screen.lines() == [*ENTERING, "[+] In the room: Ira"]
+    assert seat.screen.lines() == [*LOADING_ROSTER, "[+] In the room: Ira"]
 
 
 def test_members_who_are_there_already_are_listed(hall: Hall) -> None:
@@ -283,7 +283,7 @@ def test_client_without_input_enters_and_leaves(hall: Hall) -> None:
     seat = hall.seat("Ira")
     seat.end_input()
     seat.run()
-    assert seat.screen.lines() == [*ENTERING, "[+] In the room: Ira"]
+    assert seat.screen.lines() == [*LOADING_ROSTER, "[+] In the room: Ira"]
     hall.until(lambda: hall.shown("[+] Ira left the server."))
 
 
@@ -324,12 +324,12 @@ def test_leaving_twice_does_not_wait(hall: Hall) -> None:
 
     hall.when(lambda: seat.inside, leave)
     seat.run()
-    assert hall.reactor.clock() - begun[0] < FAREWELL_SECONDS
+    assert hall.reactor.clock() - begun[0] < LINGER_SECONDS
 
 
 def test_leaving_before_one_is_in_ends_at_once(hall: Hall) -> None:
     seat = hall.seat("Ira")
-    hall.when(lambda: ENTERING[0] in seat.screen.lines(), seat.client.leave)
+    hall.when(lambda: LOADING_ROSTER[0] in seat.screen.lines(), seat.client.leave)
     with pytest.raises(ChatError, match=r"^interrupted$"):
         seat.run()
     assert not seat.inside
@@ -476,7 +476,7 @@ class Distant:
         """The connection is lost, and there is no other for the moment."""
         self.cable.unplug()
         self.hall.until(lambda: LOST in self.lines)
-        self.hall.until(lambda: Vanished("Ira") in self.guest.news)
+        self.hall.until(lambda: MemberLost("Ira") in self.guest.news)
 
 
 @pytest.fixture
@@ -509,7 +509,7 @@ def test_client_that_lost_the_connection_comes_back_and_nothing_is_lost(
         "Ira: offline, too",
         "Ira: after",
     ]
-    assert distant.guest.news == [Came("Ira"), Vanished("Ira"), Returned("Ira")]
+    assert distant.guest.news == [MemberJoined("Ira"), MemberLost("Ira"), MemberBack("Ira")]
     assert distant.lines == [LOST, BACK, "<time> guest: meanwhile"]
     assert hall.shown("[+] Ira is back.")
 
@@ -721,7 +721,7 @@ def test_name_that_somebody_took_meanwhile_is_the_end(hall: Hall) -> None:
         distant.enter()
         distant.unplug()
         hall.wait(GRACE_SECONDS)
-        hall.until(lambda: Went("Ira", Reason.LOST) in distant.guest.news)
+        hall.until(lambda: MemberLeft("Ira", Reason.LOST) in distant.guest.news)
         hall.join("ira", "server")
         distant.cable.plug()
         distant.seat.type("am I still Ira?")
@@ -772,7 +772,7 @@ def test_dead_connection_is_noticed_and_its_place_taken_over(hall: Hall, distant
         BACK,
         "<time> guest: into the void",
     ]
-    assert distant.guest.news == [Came("Ira")]
+    assert distant.guest.news == [MemberJoined("Ira")]
 
 
 def test_connection_that_has_outlived_a_sleep_goes_on(hall: Hall, distant: Distant) -> None:
@@ -847,7 +847,7 @@ def test_idle_connection_is_kept_alive(hall: Hall, distant: Distant) -> None:
         distant.guest.send_control(Ping().encode())
         hall.turns(5)
     assert distant.lines == []
-    assert distant.guest.news == [Came("Ira")]
+    assert distant.guest.news == [MemberJoined("Ira")]
 
 
 def test_gap_that_cannot_be_filled_is_told_honestly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -974,7 +974,7 @@ def test_client_that_is_not_read_takes_no_pause_of_its_own_for_a_dead_connection
         hall.wait(PING_SECONDS)
         guest.send_control(Ping().encode())
         hall.turns(10)
-    assert guest.news == [Came("Ira")]
+    assert guest.news == [MemberJoined("Ira")]
     assert len(piped.seat.dialer.dialled) == 1
 
 
@@ -1015,7 +1015,7 @@ class Host:
         host, port = self.listener.getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
         self.silent = silent
-        self._offer = Offer.make(key("server"), time.time(), os.urandom)
+        self._offer = SignedShare.make(key("server"), time.time(), os.urandom)
         self.session = self._new_session()
         self.wire: Wire | None = None
         self.connections = 0
@@ -1032,7 +1032,7 @@ class Host:
     def let_time_pass(self, seat: Seat) -> None:
         """Skip what a connected client would wait for a server that says too little."""
         self.reactor.when(
-            lambda: ENTERING[0] in seat.screen.lines(),
+            lambda: LOADING_ROSTER[0] in seat.screen.lines(),
             lambda: self.reactor.time.advance(HANDSHAKE_SECONDS - 0.5),
         )
 
@@ -1070,7 +1070,7 @@ class Host:
             match event:
                 case Established():
                     self.established = True
-                case Relayed(_, run):
+                case RoomFramesReceived(_, run):
                     while run:
                         end = 2 + int.from_bytes(run[:2], "big")
                         self.messages.append(Message.from_wire(run[:end]))
@@ -1119,7 +1119,7 @@ class Host:
 
     def message(self, sender: int, seq: int, text: str) -> None:
         """A member says something."""
-        content = Speech(0, bytes(8), seq, text).encode()
+        content = MessageContent(0, bytes(8), seq, text).encode()
         header = room_header(Message.TYPE, 1, sender, seq, sealed_bytes(len(content)))
         self.send(header + self._secret.message_key().seal(header, content, os.urandom))
 
@@ -1158,7 +1158,7 @@ def test_leaving_before_one_is_in_waits_for_nobody(host: Host, silent: bool) -> 
     host.reactor.when(lambda: host.wire if silent else host.established, leave)
     with pytest.raises(ChatError, match=r"^interrupted$"):
         seat.run()
-    assert host.reactor.clock() - begun[0] < FAREWELL_SECONDS / 4
+    assert host.reactor.clock() - begun[0] < LINGER_SECONDS / 4
 
 
 @pytest.fixture
@@ -1186,7 +1186,7 @@ def test_server_that_is_not_trusted_gets_nothing_from_us(
     assert caught.value is error
     until(host.reactor, lambda: host.wire is not None and host.wire.closed)
     assert host.received == b""
-    assert seat.screen.lines() == ENTERING[:3]
+    assert seat.screen.lines() == LOADING_ROSTER[:3]
 
 
 def test_server_whose_signature_is_wrong_gets_nothing_from_us(silent_host: Host) -> None:
@@ -1256,7 +1256,7 @@ def test_server_that_speaks_something_else_is_left_with_a_word(
     with pytest.raises(TransportError) as caught:
         seat.run()
     assert str(caught.value) == text
-    assert seat.screen.lines() == ENTERING[:3]
+    assert seat.screen.lines() == LOADING_ROSTER[:3]
 
 
 @pytest.mark.parametrize(
@@ -1462,7 +1462,7 @@ def test_terminal_waits_only_a_moment_for_the_acknowledgement(host: Host, more: 
     seat.type("one", "EXIT", *more)
     host.reactor.when(lambda: host.established, host.welcome)
     host.reactor.when(lambda: host.messages, lambda: None)
-    host.reactor.when(lambda: True, lambda: host.reactor.time.advance(FAREWELL_SECONDS - 0.1))
+    host.reactor.when(lambda: True, lambda: host.reactor.time.advance(LINGER_SECONDS - 0.1))
     with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
         seat.run()
     assert len(host.messages) == 1

@@ -22,7 +22,7 @@ from chat.limits import (
     CATCH_UP_SECONDS,
     MAX_TEXT_BYTES,
     OUTBOX_BYTES,
-    RETURN_SECONDS,
+    REGROUP_SECONDS,
 )
 from chat.messages import (
     Back,
@@ -95,8 +95,8 @@ def anything(random: Random, desk: Desk) -> Callable[[], object]:
 
     if random.random() < 0.3:
         # Where the server is, so that not everything ends at once.
-        desk.epoch = random.choice((desk.participant._epochs.current, number(32)))
-        known = desk.participant._epochs._known.get(desk.epoch)
+        desk.epoch = random.choice((desk.participant._keyring.current, number(32)))
+        known = desk.participant._keyring._known.get(desk.epoch)
         desk.secret = known.secret if known else desk.secret
     event: RoomEvent = random.choice(
         (
@@ -123,7 +123,7 @@ def anything(random: Random, desk: Desk) -> Callable[[], object]:
             ),
             Roster(members()),
             Rekey(
-                random.choice((desk.participant._epochs.current + 1, 0, EPOCH)) % 2**32, bytes(32)
+                random.choice((desk.participant._keyring.current + 1, 0, EPOCH)) % 2**32, bytes(32)
             ),
             Resend(number(64)),
             Resumed(),
@@ -239,8 +239,8 @@ def test_memory_stays_bounded_whatever_the_server_says(what: str) -> None:
     desk.participant.say("Hi", 9)
     with (
         mock.patch("chat.client.keyring.MAX_EPOCHS", 16),
-        mock.patch("chat.client.shown.MAX_ORIGINS", 16),
-        mock.patch("chat.client.shown.MAX_ORIGINS_OF_ONE", 16),
+        mock.patch("chat.client.seen.MAX_ORIGINS", 16),
+        mock.patch("chat.client.seen.MAX_ORIGINS_OF_ONE", 16),
         mock.patch("chat.client.participant.MAX_MEMBERS", 16),
     ):
         sizes = []
@@ -315,8 +315,8 @@ def test_waiting_for_the_others_is_not_waiting_for_the_server() -> None:
     desk.participant.say("Hi", 9)
     desk.restart()
     desk.control(desk.welcome(members=1), Roster(MEMBERS[:1]))
-    assert desk.participant.deadline == desk.now + RETURN_SECONDS
-    assert not pass_time(desk, RETURN_SECONDS)
+    assert desk.participant.deadline == desk.now + REGROUP_SECONDS
+    assert not pass_time(desk, REGROUP_SECONDS)
     assert not pass_time(desk, ACKNOWLEDGE_SECONDS - 1)
     assert pass_time(desk, 1)
 

@@ -4,8 +4,8 @@ import pytest
 
 from chat.client import outbox as outbox_module
 from chat.client.outbox import Outbox
-from chat.limits import OFFER_AGAIN_SECONDS, PING_SECONDS
-from chat.messages import Speech
+from chat.limits import PING_SECONDS, REPLAY_SECONDS
+from chat.messages import MessageContent
 
 ORIGIN = b"origin.."
 
@@ -25,7 +25,10 @@ def texts(outbox: Outbox, seq: int = 0) -> list[tuple[int, int, str]]:
 def test_messages_are_numbered_by_membership_and_by_run() -> None:
     outbox = Outbox(ORIGIN)
     assert [outbox.add(7, text) for text in ("one", "two")] == [1, 2]
-    assert list(outbox.messages) == [Speech(7, ORIGIN, 1, "one"), Speech(7, ORIGIN, 2, "two")]
+    assert list(outbox.messages) == [
+        MessageContent(7, ORIGIN, 1, "one"),
+        MessageContent(7, ORIGIN, 2, "two"),
+    ]
     outbox.acknowledge()
     assert outbox.add(8, "three") == 3
     assert texts(outbox) == [(2, 2, "two"), (3, 3, "three")]
@@ -49,7 +52,7 @@ def test_size_counts_bytes_and_comes_back_to_nothing() -> None:
         outbox.acknowledge()
         sizes.append(outbox.size)
     assert sizes == [5, 3, 3, 0]
-    outbox.start_over(offer_again=True)
+    outbox.renumber(replay=True)
     assert outbox.size == 5
 
 
@@ -57,11 +60,11 @@ def test_new_room_is_offered_what_was_just_acknowledged_first_and_in_order() -> 
     outbox = outbox_with("one", "two", "three", "four")
     outbox.acknowledge()
     outbox.acknowledge()
-    outbox.start_over(offer_again=True)
+    outbox.renumber(replay=True)
     assert texts(outbox) == [(1, 1, "one"), (2, 2, "two"), (3, 3, "three"), (4, 4, "four")]
     # Acknowledged again, it is offered once more to the room after that; never twice to one.
     outbox.acknowledge()
-    outbox.start_over(offer_again=True)
+    outbox.renumber(replay=True)
     assert [number for _, number, _ in texts(outbox)] == [1, 2, 3, 4]
     assert outbox.add(9, "five") == 5
 
@@ -69,7 +72,7 @@ def test_new_room_is_offered_what_was_just_acknowledged_first_and_in_order() -> 
 def test_new_membership_in_the_same_room_is_offered_only_what_is_not_acknowledged() -> None:
     outbox = outbox_with("one", "two", "three")
     outbox.acknowledge()
-    outbox.start_over(offer_again=False)
+    outbox.renumber(replay=False)
     assert texts(outbox) == [(1, 2, "two"), (2, 3, "three")]
 
 
@@ -77,21 +80,21 @@ def test_new_membership_in_the_same_room_takes_nothing_from_the_next_room() -> N
     """Whoever is put out and comes in again at once, and then the server dies."""
     outbox = outbox_with("one", "two")
     outbox.acknowledge()
-    outbox.start_over(offer_again=False)
+    outbox.renumber(replay=False)
     outbox.acknowledge()
-    outbox.start_over(offer_again=True)
+    outbox.renumber(replay=True)
     assert texts(outbox) == [(1, 1, "one"), (2, 2, "two")]
 
 
 def test_what_was_acknowledged_long_ago_is_not_offered_again() -> None:
     outbox = outbox_with("one", "two")
-    outbox.hear(0.0)
+    outbox.age(0.0)
     outbox.acknowledge()
-    outbox.hear(0.5)
+    outbox.age(0.5)
     outbox.acknowledge()
-    for pong in (PING_SECONDS, 2 * PING_SECONDS, OFFER_AGAIN_SECONDS + PING_SECONDS + 0.25):
-        outbox.hear(pong)
-    outbox.start_over(offer_again=True)
+    for pong in (PING_SECONDS, 2 * PING_SECONDS, REPLAY_SECONDS + PING_SECONDS + 0.25):
+        outbox.age(pong)
+    outbox.renumber(replay=True)
     assert [number for _, number, _ in texts(outbox)] == [2]
 
 
@@ -99,20 +102,20 @@ def test_what_was_acknowledged_before_a_long_silence_is_offered_again() -> None:
     """A process that is suspended, while the server dies, finds its acknowledgements in the socket
     when it wakes."""
     outbox = outbox_with("one", "two")
-    outbox.hear(0.0)
+    outbox.age(0.0)
     outbox.acknowledge()
-    outbox.hear(OFFER_AGAIN_SECONDS)
-    outbox.hear(1000 * OFFER_AGAIN_SECONDS)
+    outbox.age(REPLAY_SECONDS)
+    outbox.age(1000 * REPLAY_SECONDS)
     outbox.acknowledge()
-    outbox.start_over(offer_again=True)
+    outbox.renumber(replay=True)
     assert [number for _, number, _ in texts(outbox)] == [1, 2]
 
 
 def test_more_than_can_be_kept_is_not_offered_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "OFFER_AGAIN_BYTES", 10)
+    monkeypatch.setattr(outbox_module, "REPLAY_BYTES", 10)
     outbox = outbox_with("12345", "678", "90123", "45")
     for _ in range(4):
         outbox.acknowledge()
-    outbox.start_over(offer_again=True)
+    outbox.renumber(replay=True)
     assert [number for _, number, _ in texts(outbox)] == [2, 3, 4]
     assert outbox.size == 10

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from chat.cipher import OVERHEAD_BYTES, sealed_bytes
 from chat.client.events import (
-    Came,
     Entered,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageQueued,
+    MessageReceived,
+    NoticeReceived,
     Person,
-    Returned,
     RoomClosed,
-    Said,
-    Underway,
-    Vanished,
     Warned,
-    Went,
 )
 from chat.errors import OpenError, ProtocolError, Reason, UsageError
 from chat.limits import (
@@ -78,9 +78,9 @@ def test_newcomer_is_shown_who_is_in_and_others_who_came() -> None:
     (ira,) = hall.enter("Ira")
     assert ira.shown == [Entered(("Ira",))]
     sahnawaz, thea = hall.enter("Sahnawaz", "Thea")
-    assert ira.shown[1:] == [Came("Sahnawaz"), Came("Thea")]
+    assert ira.shown[1:] == [MemberJoined("Sahnawaz"), MemberJoined("Thea")]
     assert sahnawaz.shown == thea.shown == [Entered(("Ira", "Sahnawaz", "Thea"))]
-    assert sahnawaz.participant.entered
+    assert sahnawaz.participant.has_joined
 
 
 def test_messages_arrive_in_order_once_at_everybody() -> None:
@@ -113,10 +113,10 @@ def test_own_copy_acknowledges() -> None:
     assert ira.participant.unacknowledged == 2
     ira.read()
     assert ira.participant.unacknowledged == 1
-    assert ira.shown[-1] == Said("Ira", 1_001_000, "Hi", own=True, number=1)
+    assert ira.shown[-1] == MessageReceived("Ira", 1_001_000, "Hi", own=True, number=1)
     hall.settle()
     assert ira.participant.unacknowledged == 0
-    assert sahnawaz.shown[-1] == Said("Ira", 1_001_000, "there", own=False, number=2)
+    assert sahnawaz.shown[-1] == MessageReceived("Ira", 1_001_000, "there", own=False, number=2)
 
 
 def test_stale_messages_are_sent_again_and_nothing_is_lost() -> None:
@@ -192,7 +192,7 @@ def test_newcomer_skips_what_was_sealed_before_it_came() -> None:
     assert sahnawaz.said() == [("Ira", "before, 1"), ("Ira", "before, 2"), ("Ira", "after")]
     assert thea.shown == [
         Entered(("Ira", "Sahnawaz", "Thea")),
-        Said("Ira", 1_002_000, "after", own=False, number=3),
+        MessageReceived("Ira", 1_002_000, "after", own=False, number=3),
     ]
 
 
@@ -205,8 +205,8 @@ def test_earlier_epoch_is_still_read_by_those_who_were_in() -> None:
     ira.carry()
     hall.settle()
     assert sahnawaz.shown[-2:] == [
-        Went("Thea", Reason.LEFT),
-        Said("Ira", 1_001_000, "typed before Thea left", own=False, number=1),
+        MemberLeft("Thea", Reason.LEFT),
+        MessageReceived("Ira", 1_001_000, "typed before Thea left", own=False, number=1),
     ]
     assert epochs_in(hall) == [(1, 1, 2)]
 
@@ -218,7 +218,10 @@ def test_who_left_is_named_with_the_reason() -> None:
     hall.leave(thea, Reason.KICKED)
     hall.pass_time(1)
     hall.settle()
-    assert ira.shown[-2:] == [Went("Sahnawaz", Reason.LOST), Went("Thea", Reason.KICKED)]
+    assert ira.shown[-2:] == [
+        MemberLeft("Sahnawaz", Reason.LOST),
+        MemberLeft("Thea", Reason.KICKED),
+    ]
     (again,) = hall.enter("Sahnawaz")
     ira.say("welcome back")
     hall.settle()
@@ -230,7 +233,7 @@ def test_who_left_is_named_with_the_reason() -> None:
 def test_others_who_are_lost_and_come_back_are_named_and_we_are_not() -> None:
     desk = Desk()
     shown = desk.hear(*(desk.event(event(who)) for event in (Lost, Back) for who in (US, THEM)))
-    assert shown == [Vanished("Sahnawaz"), Returned("Sahnawaz")]
+    assert shown == [MemberLost("Sahnawaz"), MemberBack("Sahnawaz")]
 
 
 def test_notice_and_closing_are_shown_in_their_place() -> None:
@@ -244,9 +247,9 @@ def test_notice_and_closing_are_shown_in_their_place() -> None:
     hall.room.close()
     ira.read()
     assert ira.shown[1:] == [
-        Said("Ira", 1_001_000, "first", own=True, number=1),
-        Noticed("half an hour to go"),
-        Said("Ira", 1_001_000, "second", own=True, number=2),
+        MessageReceived("Ira", 1_001_000, "first", own=True, number=1),
+        NoticeReceived("half an hour to go"),
+        MessageReceived("Ira", 1_001_000, "second", own=True, number=2),
         RoomClosed(),
     ]
 
@@ -255,15 +258,15 @@ def test_number_of_what_is_under_way_is_that_of_what_is_said() -> None:
     hall = Hall()
     ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
     under_way = [ira.participant.say(text, 9) for text in ("one", "two")]
-    assert under_way == [Underway(1, "one"), Underway(2, "two")]
+    assert under_way == [MessageQueued(1, "one"), MessageQueued(2, "two")]
     ira.carry()
     hall.settle()
-    assert ira.participant.say("three", 9) == Underway(3, "three")
+    assert ira.participant.say("three", 9) == MessageQueued(3, "three")
     ira.carry()
     hall.settle()
     for seat, own in ((ira, True), (sahnawaz, False)):
-        assert [event for event in seat.shown if isinstance(event, Said)] == [
-            Said("Ira", 9, text, own, number)
+        assert [event for event in seat.shown if isinstance(event, MessageReceived)] == [
+            MessageReceived("Ira", 9, text, own, number)
             for number, text in enumerate(("one", "two", "three"), 1)
         ]
 
@@ -374,7 +377,7 @@ def test_everybody_is_shown_the_same_order_and_each_message_once(
             inside[name] = hall.join(name)
         elif act == "toggle" and seat is not None:
             hall.leave(inside.pop(name))
-        elif seat is not None and seat.participant.entered:
+        elif seat is not None and seat.participant.has_joined:
             act_in_room(hall, seat, act, number, count)
         hall.pass_time(TURN_SECONDS)
     for seat in inside.values():
@@ -406,7 +409,7 @@ def assert_same_order(hall: Hall, inside: dict[str, Seat]) -> None:
         assert seat.warnings() == []
         assert seat.said() == hall.said(seat)
     for seat in hall.seats.values():
-        assert seat.participant.current
+        assert seat.participant.can_send
         assert seat.offset == hall.log.end
         assert seat.participant.unacknowledged == 0
         assert seat.missed() == hall.gaps(seat)
@@ -424,18 +427,18 @@ CLOSED = Warned("Sahnawaz: a message could not be opened, and was dropped")
 STRANGER = Warned("the server: a message of somebody who is not here")
 
 
-def hi(number: int, name: str = "Sahnawaz") -> Said:
-    return Said(name, 7, "Hi", own=False, number=number)
+def hi(number: int, name: str = "Sahnawaz") -> MessageReceived:
+    return MessageReceived(name, 7, "Hi", own=False, number=number)
 
 
 def test_desk_is_an_honest_server_unless_told_otherwise() -> None:
     desk = Desk()
     assert desk.hear(desk.message(1), desk.message(1, sender=OTHER)) == [hi(1), hi(1, "Thea")]
-    assert desk.hear(desk.event(Joined((entry(4, "Zoë"),)))) == [Came("Zoë")]
+    assert desk.hear(desk.event(Joined((entry(4, "Zoë"),)))) == [MemberJoined("Zoë")]
     assert desk.hear(desk.message(1, sender=4)) == [hi(1, "Zoë")]
-    assert desk.hear(desk.event(Left(((4, Reason.LOST),)))) == [Went("Zoë", Reason.LOST)]
+    assert desk.hear(desk.event(Left(((4, Reason.LOST),)))) == [MemberLeft("Zoë", Reason.LOST)]
     assert desk.control(desk.rekey()) == []
-    assert desk.hear(desk.message(2), desk.event(Notice("?"))) == [hi(2), Noticed("?")]
+    assert desk.hear(desk.message(2), desk.event(Notice("?"))) == [hi(2), NoticeReceived("?")]
     desk.participant.say("Hello", 9)
     assert desk.sent() == [(1, EPOCH + 2, "Hello")]
 
@@ -479,7 +482,7 @@ def test_what_arrived_and_did_not_open_was_not_withheld() -> None:
     shown = desk.hear(event, desk.event(Notice("next")))
     assert shown == [
         Warned("the server: an event could not be opened, and was dropped"),
-        Noticed("next"),
+        NoticeReceived("next"),
     ]
 
 
@@ -498,7 +501,7 @@ def test_withheld_event_is_noticed() -> None:
     desk.event(Notice("withheld"))
     assert desk.hear(desk.event(Notice("shown"))) == [
         Warned("1 of the server's messages did not arrive: somebody withheld them"),
-        Noticed("shown"),
+        NoticeReceived("shown"),
     ]
 
 
@@ -507,10 +510,10 @@ def test_replay_is_dropped_and_said_once() -> None:
     one, two, three = (desk.message(seq, f"{seq}") for seq in (1, 2, 3))
     shown = desk.hear(one, one, two, one, two, three)
     assert shown == [
-        Said("Sahnawaz", 7, "1", own=False, number=1),
+        MessageReceived("Sahnawaz", 7, "1", own=False, number=1),
         TWICE,
-        Said("Sahnawaz", 7, "2", own=False, number=2),
-        Said("Sahnawaz", 7, "3", own=False, number=3),
+        MessageReceived("Sahnawaz", 7, "2", own=False, number=2),
+        MessageReceived("Sahnawaz", 7, "3", own=False, number=3),
     ]
 
 
@@ -533,9 +536,9 @@ def test_replayed_event_is_dropped_and_said_once() -> None:
     notice = desk.event(Notice("mind the gap"))
     shown = desk.hear(notice, notice, notice, desk.event(Notice("next")))
     assert shown == [
-        Noticed("mind the gap"),
+        NoticeReceived("mind the gap"),
         Warned("the server: an event arrived twice, and was dropped the second time"),
-        Noticed("next"),
+        NoticeReceived("next"),
     ]
 
 
@@ -548,7 +551,7 @@ def test_event_forged_without_the_key_is_dropped_and_said_once() -> None:
     shown = desk.hear(*forged, closing, desk.event(Notice("true")))
     assert shown == [
         Warned("the server: an event could not be opened, and was dropped"),
-        Noticed("true"),
+        NoticeReceived("true"),
     ]
 
 
@@ -607,7 +610,7 @@ def test_forged_messages_do_not_disturb_what_follows(forged: list[Message]) -> N
     assert desk.hear(desk.message(1), desk.message(2)) == [hi(1), hi(2)]
     desk.participant.say("Hello", 9)
     assert desk.hear(desk.message(1, "Hello", sender=US, time_ms=9)) == [
-        Said("Ira", 9, "Hello", own=True, number=1)
+        MessageReceived("Ira", 9, "Hello", own=True, number=1)
     ]
 
 
@@ -675,7 +678,7 @@ def test_malformed_content_of_a_hostile_member_is_dropped_and_said_once(
 def test_any_time_and_an_empty_text_are_shown_as_they_are(time_ms: int) -> None:
     desk = Desk()
     assert desk.hear(desk.message(1, "", time_ms=time_ms)) == [
-        Said("Sahnawaz", time_ms, "", own=False, number=1)
+        MessageReceived("Sahnawaz", time_ms, "", own=False, number=1)
     ]
 
 
@@ -806,7 +809,7 @@ def test_text_too_long_is_not_sent_and_uses_up_no_number(text: str) -> None:
     assert str(MAX_TEXT_BYTES) in error.value.hint
     assert desk.participant.data_to_send() == b""
     assert desk.participant.unacknowledged == 0
-    assert desk.participant.say(text[:-1], 9) == Underway(1, text[:-1])
+    assert desk.participant.say(text[:-1], 9) == MessageQueued(1, text[:-1])
     assert desk.sent() == [(1, EPOCH, text[:-1])]
 
 
@@ -973,9 +976,9 @@ def test_roster_in_pieces_is_one_entry() -> None:
     assert desk.control(desk.welcome()) == []
     assert desk.control(Roster(MEMBERS[:1])) == []
     assert desk.control(Roster(())) == []
-    assert not desk.participant.entered
+    assert not desk.participant.has_joined
     assert desk.control(Roster(MEMBERS[1:])) == [Entered(("Ira", "Sahnawaz", "Thea"))]
-    assert desk.participant.entered
+    assert desk.participant.has_joined
 
 
 def test_room_frame_before_the_welcome_is_complete_is_a_breach() -> None:
@@ -1110,7 +1113,7 @@ def test_own_message_coming_back_twice_is_dropped_and_said() -> None:
     desk.participant.say("Hi", 9)
     ours = desk.message(1, "Hi", sender=US, time_ms=9)
     assert desk.hear(ours, ours) == [
-        Said("Ira", 9, "Hi", own=True, number=1),
+        MessageReceived("Ira", 9, "Hi", own=True, number=1),
         Warned("Ira: a message arrived twice, and was dropped the second time"),
     ]
     assert desk.participant.unacknowledged == 0

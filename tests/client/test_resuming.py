@@ -10,31 +10,32 @@ from contextlib import suppress
 import pytest
 
 from chat.cipher import MIN_SEALED_BYTES
-from chat.client import shown as shown_module
+from chat.client import seen as shown_module
 from chat.client.events import (
-    Came,
     Entered,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageQueued,
+    MessageReceived,
+    NoticeReceived,
     Reconnected,
-    Returned,
-    Said,
-    Underway,
-    Vanished,
     Warned,
-    Went,
 )
 from chat.errors import ProtocolError, Reason
 from chat.kex import RoomSecret
 from chat.limits import (
     GRACE_SECONDS,
-    OFFER_AGAIN_SECONDS,
     ORIGIN_BYTES,
     PING_SECONDS,
-    RETURN_SECONDS,
+    REGROUP_SECONDS,
+    REPLAY_SECONDS,
 )
 from chat.messages import (
     Joined,
     Left,
+    MessageContent,
     Notice,
     Ready,
     Rekey,
@@ -43,7 +44,6 @@ from chat.messages import (
     Resumed,
     Roster,
     RosterEntry,
-    Speech,
 )
 from chat.wire import Message
 from tests.support.hall import (
@@ -64,12 +64,12 @@ NOWHERE = 2**64 - 1
 RECONNECTED = Reconnected(0, new_room=False, awaiting=False)
 
 
-def heard(sender: str, text: str, number: int) -> Said:
-    return Said(sender, 7, text, own=False, number=number)
+def heard(sender: str, text: str, number: int) -> MessageReceived:
+    return MessageReceived(sender, 7, text, own=False, number=number)
 
 
-def own(text: str, number: int) -> Said:
-    return Said("Ira", 9, text, own=True, number=number)
+def own(text: str, number: int) -> MessageReceived:
+    return MessageReceived("Ira", 9, text, own=True, number=number)
 
 
 # -- with a real room --------------------------------------------------------------------------
@@ -91,9 +91,9 @@ def test_resume_with_nothing_missed_sends_what_was_not_acknowledged() -> None:
     assert ira.said() == sahnawaz.said() == said
     assert ira.participant.unacknowledged == 0
     assert ira.shown[1] == RECONNECTED
-    assert [event for event in sahnawaz.shown if not isinstance(event, Said)][1:] == [
-        Vanished("Ira"),
-        Returned("Ira"),
+    assert [event for event in sahnawaz.shown if not isinstance(event, MessageReceived)][1:] == [
+        MemberLost("Ira"),
+        MemberBack("Ira"),
     ]
 
 
@@ -116,13 +116,13 @@ def test_resume_is_told_in_order_all_that_happened_meanwhile() -> None:
     hall.come_back(ira)
     ira.say("typed before the end was heard")
     hall.settle()
-    assert [happening for happening in ira.shown if not isinstance(happening, Said)] == [
+    assert [event for event in ira.shown if not isinstance(event, MessageReceived)] == [
         Entered(("Ira", "Sahnawaz", "Thea")),
         RECONNECTED,
-        Went("Thea", Reason.LEFT),
-        Came("Zoë"),
-        Noticed("behave"),
-        Went("Zoë", Reason.KICKED),
+        MemberLeft("Thea", Reason.LEFT),
+        MemberJoined("Zoë"),
+        NoticeReceived("behave"),
+        MemberLeft("Zoë", Reason.KICKED),
     ]
     assert ira.said() == hall.said(ira)
     assert ira.said()[-1] == ("Ira", "typed before the end was heard")
@@ -134,7 +134,7 @@ def test_lost_between_a_leave_and_the_new_key_is_given_the_key() -> None:
     hall.leave(thea)
     hall.pass_time(1)
     ira.read(1)
-    assert ira.shown[-1] == Went("Thea", Reason.LEFT)
+    assert ira.shown[-1] == MemberLeft("Thea", Reason.LEFT)
     hall.lose(ira)
     sahnawaz.say("under the new key")
     hall.settle()
@@ -164,9 +164,9 @@ def test_gap_is_told_and_the_roster_acknowledges_what_is_in_it() -> None:
     hall.settle()
     assert ira.shown[1:] == [
         Reconnected(38, new_room=False, awaiting=False),
-        Said("Ira", 1_001_000, "in the gap", own=True, number=1),
-        Said("Sahnawaz", 1_001_000, "back again", own=False, number=39),
-        Said("Ira", 1_001_000, "not arrived", own=True, number=2),
+        MessageReceived("Ira", 1_001_000, "in the gap", own=True, number=1),
+        MessageReceived("Sahnawaz", 1_001_000, "back again", own=False, number=39),
+        MessageReceived("Ira", 1_001_000, "not arrived", own=True, number=2),
     ]
     assert ira.participant.unacknowledged == 0
     assert ("Ira", "in the gap") in sahnawaz.said()
@@ -276,7 +276,7 @@ def test_who_was_not_told_all_names_asks_for_a_new_welcome() -> None:
     desk.control(desk.welcome(), Roster(MEMBERS[:1]))
     desk.participant.disconnect()
     assert desk.participant.first_control() == Resume(US, TOKEN, NOWHERE, EPOCH)
-    assert not desk.participant.entered
+    assert not desk.participant.has_joined
     desk.participant.say("Hi", 9)
     shown = desk.control(desk.welcome(offset=5_000), Roster(MEMBERS), Resend(1))
     assert shown == [Entered(("Ira", "Sahnawaz", "Thea"))]
@@ -302,17 +302,17 @@ def test_nothing_is_sent_until_the_server_asks_for_it() -> None:
     desk.participant.say("two", 9)
     assert len(desk.sent()) == 2
     desk.participant.disconnect()
-    assert not desk.participant.present
+    assert not desk.participant.in_room
     desk.participant.say("three", 9)
     assert desk.control(Resumed()) == [RECONNECTED]
-    assert desk.participant.present
-    assert not desk.participant.current
+    assert desk.participant.in_room
+    assert not desk.participant.can_send
     # What is met on the way is acknowledged, and the rest goes out under the key of then.
     desk.hear(desk.message(1, "one", sender=US, time_ms=9), desk.event(Joined((entry(4, "Zoë"),))))
     desk.participant.say("four", 9)
     assert desk.sent() == []
     desk.control(Resend(2))
-    assert desk.participant.current
+    assert desk.participant.can_send
     assert [text for _, _, text in desk.sent()] == ["two", "three", "four"]
     desk.participant.say("five", 9)
     assert desk.sent() == [(5, EPOCH + 1, "five")]
@@ -411,7 +411,7 @@ def test_gap_of_nothing_but_our_own_misses_nothing() -> None:
     shown = desk.control(desk.welcome(messages=2), with_own(2), Resend(3))
     assert shown == [RECONNECTED, own("one", 1), own("two", 2)]
     assert desk.participant.unacknowledged == 0
-    assert desk.participant.say("three", 9) == Underway(3, "three")
+    assert desk.participant.say("three", 9) == MessageQueued(3, "three")
 
 
 @pytest.mark.parametrize("messages", [0, 1, 3])
@@ -481,7 +481,7 @@ def test_own_messages_shown_behind_a_gap_are_offered_to_a_new_room_and_not_shown
     desk.participant.disconnect()
     assert own("one", 1) in desk.control(desk.welcome(messages=1), with_own(1), Resend(2))
     in_new_room(desk)
-    assert desk.speeches() == [(1, Speech(9, ORIGIN, 1, "one"))]
+    assert desk.speeches() == [(1, MessageContent(9, ORIGIN, 1, "one"))]
     assert desk.hear(desk.message(1, "one", sender=US, time_ms=9)) == []
     assert desk.participant.unacknowledged == 0
 
@@ -511,7 +511,7 @@ def test_numbers_in_a_gap_are_not_withheld() -> None:
     them = entry(THEM, "Sahnawaz", seq=9)
     desk.control(desk.welcome(messages=9), Roster((MEMBERS[0], them)), Roster(MEMBERS[2:]))
     assert desk.hear(desk.event(Notice("behind it")), desk.message(10)) == [
-        Noticed("behind it"),
+        NoticeReceived("behind it"),
         heard("Sahnawaz", "Hi", 10),
     ]
 
@@ -585,7 +585,9 @@ def test_new_room_is_offered_again_what_it_may_lack() -> None:
         Entered(("Ira", "Sahnawaz", "Thea"), again=True),
     ]
     numbered = list(enumerate(("one", "two", "three", "four"), 1))
-    assert desk.speeches() == [(seq, Speech(9, ORIGIN, seq, text)) for seq, text in numbered]
+    assert desk.speeches() == [
+        (seq, MessageContent(9, ORIGIN, seq, text)) for seq, text in numbered
+    ]
     assert desk.participant.unacknowledged == 4
     # What we had shown of our own is not shown again, yet acknowledged.
     shown = desk.hear(*(desk.message(seq, text, sender=US, time_ms=9) for seq, text in numbered))
@@ -598,7 +600,7 @@ def test_what_was_acknowledged_long_before_the_connection_was_lost_is_not_offere
     desk = acknowledged("long ago")
     for seconds in (PING_SECONDS, PING_SECONDS, 1):
         desk.now += seconds
-        desk.participant.hear(desk.now)
+        desk.participant.note_activity(desk.now)
     desk.restart()
     desk.control(desk.welcome(), Roster(MEMBERS))
     assert desk.sent() == []
@@ -607,7 +609,7 @@ def test_what_was_acknowledged_long_before_the_connection_was_lost_is_not_offere
 def test_what_was_acknowledged_shortly_before_a_long_outage_is_offered_again() -> None:
     desk = acknowledged("just before")
     desk.participant.disconnect()
-    desk.now += 10 * OFFER_AGAIN_SECONDS
+    desk.now += 10 * REPLAY_SECONDS
     desk.restart()
     desk.control(desk.welcome(), Roster(MEMBERS))
     assert desk.sent() == [(1, 2, "just before")]
@@ -616,9 +618,9 @@ def test_what_was_acknowledged_shortly_before_a_long_outage_is_offered_again() -
 def test_numbers_of_the_run_go_on_in_a_new_room() -> None:
     desk = acknowledged("one")
     desk.restart()
-    assert desk.participant.say("typed while offline", 9) == Underway(2, "typed while offline")
+    assert desk.participant.say("typed while offline", 9) == MessageQueued(2, "typed while offline")
     desk.control(desk.welcome(), Roster(MEMBERS))
-    assert desk.participant.say("three", 9) == Underway(3, "three")
+    assert desk.participant.say("three", 9) == MessageQueued(3, "three")
     assert [speech.number for _, speech in desk.speeches()] == [1, 2, 3]
 
 
@@ -638,8 +640,8 @@ def test_numbers_of_the_run_go_on_where_those_of_the_membership_begin_anew() -> 
     desk.restart()
     desk.room = room
     desk.control(desk.welcome(), Roster(MEMBERS))
-    assert desk.participant.say("two", 9) == Underway(2, "two")
-    assert desk.speeches() == [(1, Speech(9, ORIGIN, 2, "two"))]
+    assert desk.participant.say("two", 9) == MessageQueued(2, "two")
+    assert desk.speeches() == [(1, MessageContent(9, ORIGIN, 2, "two"))]
     shown = desk.hear(desk.message(1, "two", sender=US, time_ms=9, number=2))
     assert shown == [own("two", 2)]
 
@@ -653,7 +655,7 @@ def test_new_membership_in_the_same_room_offers_nothing_again() -> None:
     desk.room = room
     shown = desk.control(desk.welcome(messages=5), Roster(MEMBERS))
     assert shown[0] == Reconnected(4, new_room=False, awaiting=False)
-    assert desk.speeches() == [(1, Speech(9, ORIGIN, 2, "two"))]
+    assert desk.speeches() == [(1, MessageContent(9, ORIGIN, 2, "two"))]
 
 
 # -- awaiting the others -----------------------------------------------------------------------
@@ -668,8 +670,8 @@ def awaiting() -> Desk:
     shown = desk.control(desk.welcome(members=1), ALONE)
     assert shown == [Reconnected(0, new_room=True, awaiting=True), Entered(("Ira",), again=True)]
     desk.participant.say("two", 9)
-    assert desk.participant.present
-    assert not desk.participant.current
+    assert desk.participant.in_room
+    assert not desk.participant.can_send
     assert desk.sent() == []
     return desk
 
@@ -702,39 +704,39 @@ def test_others_are_known_by_their_keys_not_by_name_or_number() -> None:
 
 def test_others_are_not_awaited_for_ever() -> None:
     desk = awaiting()
-    assert desk.participant.deadline == desk.now + RETURN_SECONDS
-    desk.participant.tick(desk.now + RETURN_SECONDS - 0.001)
+    assert desk.participant.deadline == desk.now + REGROUP_SECONDS
+    desk.participant.tick(desk.now + REGROUP_SECONDS - 0.001)
     assert desk.sent() == []
-    desk.participant.tick(desk.now + RETURN_SECONDS)
+    desk.participant.tick(desk.now + REGROUP_SECONDS)
     assert [text for _, _, text in desk.sent()] == ["one", "two"]
     # They come after all: nothing is said twice for that.
     desk.hear(desk.event(Joined(MEMBERS[1:])))
-    desk.participant.tick(desk.now + 2 * RETURN_SECONDS)
+    desk.participant.tick(desk.now + 2 * REGROUP_SECONDS)
     assert desk.sent() == []
 
 
 def test_who_is_about_to_leave_does_not_wait() -> None:
     desk = awaiting()
-    desk.participant.speak_up()
+    desk.participant.stop_waiting()
     assert [text for _, _, text in desk.sent()] == ["one", "two"]
-    desk.participant.speak_up()
+    desk.participant.stop_waiting()
     assert desk.sent() == []
 
 
 @pytest.mark.parametrize(
-    "speak_up",
+    "stop_waiting",
     [
-        lambda desk: desk.participant.speak_up(),
-        lambda desk: desk.participant.tick(desk.now + RETURN_SECONDS),
+        lambda desk: desk.participant.stop_waiting(),
+        lambda desk: desk.participant.tick(desk.now + REGROUP_SECONDS),
     ],
     ids=["asked to", "waited enough"],
 )
 def test_speaking_up_between_a_leave_and_the_new_key_waits_for_the_key(
-    speak_up: Callable[[Desk], None],
+    stop_waiting: Callable[[Desk], None],
 ) -> None:
     desk = awaiting()
     desk.hear(desk.event(Joined((entry(9, "Zoë"),))), desk.event(Left(((9, Reason.LEFT),))))
-    speak_up(desk)
+    stop_waiting(desk)
     assert desk.participant.data_to_send() == b""
     desk.control(desk.rekey())
     assert desk.sent() == [(1, 4, "one"), (2, 4, "two")]
@@ -753,7 +755,7 @@ def test_cut_while_awaiting_the_others_does_not_end_the_waiting(
     how: Callable[[Desk], None],
 ) -> None:
     desk = awaiting()
-    until = desk.now + RETURN_SECONDS
+    until = desk.now + REGROUP_SECONDS
     desk.now += 1
     desk.participant.disconnect()
     how(desk)
@@ -795,7 +797,7 @@ def test_server_that_dies_again_is_awaited_by_all_who_were_known_in_either_room(
 
 def test_who_never_came_back_is_not_awaited_again() -> None:
     desk = awaiting()
-    desk.participant.tick(desk.now + RETURN_SECONDS)
+    desk.participant.tick(desk.now + REGROUP_SECONDS)
     desk.sent()
     room = desk.room
     desk.restart()

@@ -17,7 +17,7 @@ import pytest
 from Cryptodome.PublicKey import RSA
 
 from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _how_to_install, main
-from chat.kex import Offer
+from chat.kex import SignedShare
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
 from chat.wire import PROTOCOL, Hello
 from tests.support.helpers import key
@@ -543,7 +543,7 @@ class Impostor:
 
     def receive(self) -> bytes:
         """All that a client sends when it is shown this key."""
-        offer = Offer.make(key("server"), time.time(), os.urandom)
+        offer = SignedShare.make(key("server"), time.time(), os.urandom)
         blob = offer.server_key.blob
         hello = Hello(PROTOCOL, offer.share.public, offer.not_after, blob, offer.signature)
         connected, _ = self.listener.accept()

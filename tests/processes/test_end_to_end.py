@@ -41,7 +41,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 FINGERPRINT = key("server").public.fingerprint
 
-ENTERING = (
+LOADING_ROSTER = (
     "[+] Connected successfully.\n"
     "[+] Exchanging keys.\n"
     "[+] Getting public key from the server\n"
@@ -98,13 +98,13 @@ def test_conversation_through_pipes(stage: Stage) -> None:
     sahnawaz.expect("[+] Žofia 漢 left the server.\n")
     sahnawaz.type("EXIT")
     assert without_times(assert_ends_well(ira)) == (
-        ENTERING + "[+] In the room: sahnawaz, Ira\n"
+        LOADING_ROSTER + "[+] In the room: sahnawaz, Ira\n"
         "[+] New person joined the room. Username: Žofia 漢\n"
         "<time> sahnawaz: Hello Ira\n"
         "<time> Žofia 漢: Grüße aus 北京 👋🏽\n"
     )
     assert without_times(assert_ends_well(sahnawaz)) == (
-        ENTERING + "[+] In the room: sahnawaz\n"
+        LOADING_ROSTER + "[+] In the room: sahnawaz\n"
         "[+] New person joined the room. Username: Ira\n"
         "[+] New person joined the room. Username: Žofia 漢\n"
         "<time> Ira: Hi\n"
@@ -334,7 +334,7 @@ def test_script_ends_with_status_zero_when_everything_is_acknowledged(
     with path.open("rb") as file:
         script = stage.client(port, "script", stdin=file)
         listener.expect(*(f" script: {line}\n" for line in lines))
-        assert without_times(assert_ends_well(script)).startswith(ENTERING)
+        assert without_times(assert_ends_well(script)).startswith(LOADING_ROSTER)
     listener.expect("[+] script left the server.\n")
 
 
@@ -477,7 +477,7 @@ def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> Non
     deaf.end_input()
     assert deaf.end() == (0, "", "")
     mute = stage.client(port, "mute", redirect="<&-")
-    assert without_times(assert_ends_well(mute)) == ENTERING.replace("(new)", "(known)") + (
+    assert without_times(assert_ends_well(mute)) == LOADING_ROSTER.replace("(new)", "(known)") + (
         "[+] In the room: listener, mute\n"
     )
 

@@ -96,9 +96,9 @@ def test_manual_lists_exactly_the_events() -> None:
 
 def test_manual_lists_the_fields_of_each_event() -> None:
     fields = table("event")
-    for happening, kind in jsonlines.EVENTS.items():
+    for event, kind in jsonlines.EVENTS.items():
         listed = re.findall("`([a-z_]+)`", fields[kind])
-        assert listed == [field.name for field in fields_of(happening)]
+        assert listed == [field.name for field in fields_of(event)]
 
 
 def converse(stage: Stage, port: int, *lines: str) -> tuple[Piped, list[dict[str, object]]]:

@@ -300,7 +300,7 @@ class Greedy(Peer):
                 receive_frames=lambda *_: [],
                 data_to_send=lambda: b"",
             ),
-            happenings=[],
+            events=[],
         )
         super().__init__(hall.reactor, dial(hall.address), "eve", twin.key_name, cast(Peer, nobody))
 
@@ -382,7 +382,7 @@ def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
     arrivals = 30
     for number in range(arrivals):
         pest = hall.knock(f"pest {number}", "other")
-        pass_time(hall, 10, partial(getattr, pest.participant, "entered"))
+        pass_time(hall, 10, partial(getattr, pest.participant, "has_joined"))
         end(hall, pest)
     seconds = hall.reactor.clock() - begun
     assert arrivals <= ARRIVALS_AT_ONCE + seconds
@@ -405,7 +405,7 @@ def test_member_that_is_lost_and_back_all_the_time_has_to_wait(hall: Hall) -> No
 def test_who_comes_much_too_often_is_told_so(hall: Hall) -> None:
     company = Company(hall)
     crowd = [hall.knock(f"pest {number}", "other") for number in range(40)]
-    pass_time(hall, 30, lambda: all(peer.ended or peer.participant.entered for peer in crowd))
+    pass_time(hall, 30, lambda: all(peer.ended or peer.participant.has_joined for peer in crowd))
     refused = [peer for peer in crowd if peer.ended]
     # Some tokens come while they knock.
     let_in = len(crowd) - len(refused) - ARRIVALS_AT_ONCE - MAX_ARRIVAL_WAIT_SECONDS

@@ -22,27 +22,27 @@ from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
 
 
-class Operated:
+class ServerControl:
     """A server that notes what it is asked."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.present: list[Member] = []
+        self.resend_pending: list[str] = []
+        self.in_room: list[Member] = []
         self.relayed = 0
         self.relayed_bytes = 0
 
     def members(self) -> list[Member]:
-        return self.present
+        return self.in_room
 
     def terminate(self) -> None:
-        self.asked.append("terminate")
+        self.resend_pending.append("terminate")
 
     def kick(self, name: str) -> bool:
-        self.asked.append(f"kick {name!r}")
-        return name in [member.name for member in self.present]
+        self.resend_pending.append(f"kick {name!r}")
+        return name in [member.name for member in self.in_room]
 
     def say(self, text: str) -> None:
-        self.asked.append(f"say {text!r}")
+        self.resend_pending.append(f"say {text!r}")
 
 
 class Desk:
@@ -52,7 +52,7 @@ class Desk:
         self.clock = FakeClock()
         self.reactor = Reactor(self.clock)
         self.screen = Screen(self.reactor)
-        self.server = Operated()
+        self.server = ServerControl()
         self._source, self._hand = os.pipe()
         self.console = Console(self.reactor, self._source, self.screen.output)
         self.console.obey(self.server)
@@ -103,7 +103,7 @@ def ira() -> Member:
 @pytest.mark.parametrize("word", ["TERMINATE", "terminate", "Terminate", "  terminate  "])
 def test_terminate_is_passed_on(desk: Desk, word: str) -> None:
     assert desk.type(word) == []
-    assert desk.server.asked == ["terminate"]
+    assert desk.server.resend_pending == ["terminate"]
 
 
 @pytest.mark.parametrize("word", ["HELP", "help", "hElP", "help me"])
@@ -127,7 +127,7 @@ def test_who_of_an_empty_room(desk: Desk, word: str) -> None:
 
 def test_who_lists_names_times_and_fingerprints(desk: Desk) -> None:
     other = Member(2, "Ärger", key("other").public.digest, bytes(16), WALL_CLOCK + 60)
-    desk.server.present = [ira(), other]
+    desk.server.in_room = [ira(), other]
     assert desk.type("who") == [
         "[+] In the room: 2",
         f"[+] Ira, since {localtime.time_of(WALL_CLOCK)}, {key('ira').public.fingerprint}",
@@ -137,14 +137,14 @@ def test_who_lists_names_times_and_fingerprints(desk: Desk) -> None:
 
 @pytest.mark.parametrize("line", ["KICK Ira", "kick Ira", "Kick   Ira  "])
 def test_kick_is_passed_on(desk: Desk, line: str) -> None:
-    desk.server.present = [ira()]
+    desk.server.in_room = [ira()]
     assert desk.type(line) == []
-    assert desk.server.asked == ["kick 'Ira'"]
+    assert desk.server.resend_pending == ["kick 'Ira'"]
 
 
 def test_kick_takes_a_name_with_spaces(desk: Desk) -> None:
     desk.type("kick Ira  von der Leine")
-    assert desk.server.asked == ["kick 'Ira  von der Leine'"]
+    assert desk.server.resend_pending == ["kick 'Ira  von der Leine'"]
 
 
 def test_kick_of_nobody_says_so_and_disarms_the_name(desk: Desk) -> None:
@@ -154,7 +154,7 @@ def test_kick_of_nobody_says_so_and_disarms_the_name(desk: Desk) -> None:
 @pytest.mark.parametrize("line", ["SAY hello  all ", "say hello  all", "  Say   hello  all"])
 def test_say_is_passed_on_with_the_spaces_inside(desk: Desk, line: str) -> None:
     assert desk.type(line) == []
-    assert desk.server.asked == ["say 'hello  all'"]
+    assert desk.server.resend_pending == ["say 'hello  all'"]
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ def test_say_is_passed_on_with_the_spaces_inside(desk: Desk, line: str) -> None:
 )
 def test_command_without_its_argument_does_nothing(desk: Desk, line: str, answer: str) -> None:
     assert desk.type(line) == [answer]
-    assert desk.server.asked == []
+    assert desk.server.resend_pending == []
 
 
 @pytest.mark.parametrize("word", ["STATS", "stats"])
 def test_stats_counts_members_messages_bytes_and_seconds(desk: Desk, word: str) -> None:
-    desk.server.present = [ira(), ira()]
+    desk.server.in_room = [ira(), ira()]
     desk.server.relayed, desk.server.relayed_bytes = 12, 3456
     desk.clock.advance(61.4)
     assert desk.type(word) == [
@@ -184,7 +184,7 @@ def test_stats_counts_members_messages_bytes_and_seconds(desk: Desk, word: str) 
 @pytest.mark.parametrize("line", ["", "   ", "\t", "\r"])
 def test_blank_line_does_nothing(desk: Desk, line: str) -> None:
     assert desk.type(line) == []
-    assert desk.server.asked == []
+    assert desk.server.resend_pending == []
 
 
 @pytest.mark.parametrize(
@@ -200,12 +200,12 @@ def test_blank_line_does_nothing(desk: Desk, line: str) -> None:
 )
 def test_unknown_command_is_answered_with_a_hint(desk: Desk, line: str, word: str) -> None:
     assert desk.type(line) == [f"[!] Unknown command: {word}. HELP lists the commands."]
-    assert desk.server.asked == []
+    assert desk.server.resend_pending == []
 
 
 def test_commands_of_one_read_are_all_obeyed_in_order(desk: Desk) -> None:
     desk.type("say one\nsay two\nkick Ira")
-    assert desk.server.asked == ["say 'one'", "say 'two'", "kick 'Ira'"]
+    assert desk.server.resend_pending == ["say 'one'", "say 'two'", "kick 'Ira'"]
 
 
 def test_end_of_input_ends_nothing(desk: Desk) -> None:
@@ -214,7 +214,7 @@ def test_end_of_input_ends_nothing(desk: Desk) -> None:
         desk.reactor.turn(0)
     desk.console.show("still here")
     assert desk.wait(0) == ["still here"]
-    assert desk.server.asked == []
+    assert desk.server.resend_pending == []
 
 
 def test_nothing_is_read_before_there_is_a_server_to_obey_for() -> None:
@@ -227,10 +227,10 @@ def test_nothing_is_read_before_there_is_a_server_to_obey_for() -> None:
         console = Console(reactor, source, screen.output)
         os.write(hand, b"terminate\n")
         reactor.turn(0)
-        server = Operated()
+        server = ServerControl()
         console.obey(server)
-        until(reactor, lambda: server.asked)
-        assert server.asked == ["terminate"]
+        until(reactor, lambda: server.resend_pending)
+        assert server.resend_pending == ["terminate"]
     os.close(source)
     os.close(hand)
 
@@ -470,13 +470,13 @@ def test_close_reads_no_more_commands(desk: Desk) -> None:
     os.write(desk._hand, b"terminate\n")
     desk.console.close()
     desk.reactor.turn(0)
-    assert desk.server.asked == []
+    assert desk.server.resend_pending == []
 
 
 def test_close_does_not_wait_for_ever_for_somebody_to_read(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.server.console.FAREWELL_SECONDS", 0.01)
+    monkeypatch.setattr("chat.server.console.LINGER_SECONDS", 0.01)
     pipe.console.show("x" * (1 << 20))
     pipe.console.close()
     assert pipe.output.queued_bytes > 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chat.client.events import Came
+from chat.client.events import MemberJoined
 from chat.errors import Reason
 from chat.limits import (
     FAULT_FRAMES,
@@ -134,8 +134,8 @@ ENTRIES = {
     "its session is told the time": (ServerSession, "tick", be_silent),
     "it is at its end": (Connection, "receive_eof", break_off),
     "it is closed": (Connection, "closed", break_off),
-    "it is forgotten": (Server, "forget", break_off),
-    "it parts": (Server, "part", break_off),
+    "it is forgotten": (Server, "connection_closed", break_off),
+    "it parts": (Server, "connection_lost", break_off),
     "it is dropped": (Connection, "drop", break_off),
     "it is put out": (Connection, "drop", be_kicked),
     "it is taken over": (Connection, "drop", join_again),
@@ -333,7 +333,7 @@ def test_tick_that_always_fails_neither_spins_nor_stops_the_talk(
     assert faults_in(hall).count(FAULT) == 1
     flaw.times = 0
     hall.wait(FAULT_PAUSE_SECONDS)
-    hall.until(lambda: guest.participant.entered)
+    hall.until(lambda: guest.participant.has_joined)
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_server_that_loses_a_member_by_a_fault_frees_the_place_in_the_end(
     hall.until(lambda: guest.eof)
     hall.wait(GRACE_SECONDS)
     hall.until(lambda: len(hall.server.members()) == 2)
-    assert Came("guest") in company.ira.news
+    assert MemberJoined("guest") in company.ira.news
 
 
 # -- the reactor

@@ -9,21 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from chat.server.log import Cursor, RelayLog
+from chat.server.log import Cursor, OrderedLog
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
 WINDOW = 40
 
 
-def log_of(*entries: bytes, window_bytes: int = WINDOW) -> RelayLog:
-    log = RelayLog(window_bytes)
+def log_of(*entries: bytes, window_bytes: int = WINDOW) -> OrderedLog:
+    log = OrderedLog(window_bytes)
     for entry in entries:
         log.append(entry)
     return log
 
 
-def following(log: RelayLog, offset: int = 0) -> Cursor:
+def following(log: OrderedLog, offset: int = 0) -> Cursor:
     cursor = Cursor(log)
     cursor.follow(offset)
     return cursor
@@ -43,7 +43,7 @@ def drain(cursor: Cursor, limit: int = 1000, size: int = 1000) -> bytes:
 
 
 def test_log_that_was_just_made_is_empty() -> None:
-    log = RelayLog(WINDOW)
+    log = OrderedLog(WINDOW)
     assert (log.start, log.end, log.read(0, 0), log.surplus) == (0, 0, b"", False)
     assert log.entry_end(0) == 0
 
@@ -126,7 +126,7 @@ def test_byte_is_leaving_if_trimming_forgets_it(sizes: list[int], window_bytes: 
 def test_log_keeps_the_latest_entries_that_fit_the_window(
     sizes: list[int], window_bytes: int
 ) -> None:
-    log = RelayLog(window_bytes)
+    log = OrderedLog(window_bytes)
     boundaries = [0, *accumulate(sizes)]
     written = b"".join(bytes((number,)) * size for number, size in enumerate(sizes))
     for start, end in pairwise(boundaries):
@@ -143,7 +143,7 @@ def test_log_keeps_the_latest_entries_that_fit_the_window(
 def test_memory_is_bounded_however_much_goes_through(size: int) -> None:
     window_bytes = 256 * 1024
     entry = bytes(size)
-    log = RelayLog(window_bytes)
+    log = OrderedLog(window_bytes)
     # As many small objects as entries in the window, and room for bytes to grow into.
     bound = 4 * window_bytes + 64 * (window_bytes // size)
     tracemalloc.start()
@@ -348,12 +348,12 @@ class Member:
         self.after: list[bytes] = []
 
 
-class Conversation(RuleBasedStateMachine):
+class ChatClient(RuleBasedStateMachine):
     """Members that come, lag, are spliced to, are cut off, while the log grows and is trimmed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.log = RelayLog(WINDOW)
+        self.log = OrderedLog(WINDOW)
         self.entries: list[bytes] = []
         self.members: list[Member] = []
         self.written = 0
@@ -490,7 +490,7 @@ class Conversation(RuleBasedStateMachine):
             assert member.sent + drain(member.cursor, limit=7, size=5) == self.stream(member)
 
 
-TestConversation = Conversation.TestCase
+TestConversation = ChatClient.TestCase
 TestConversation.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None, derandomize=True
 )

@@ -44,8 +44,8 @@ from chat.messages import (
     decode_room_event,
 )
 from chat.server import room as room_module
-from chat.server.log import RelayLog
-from chat.server.room import Delivery, Member, Room, bytes_again
+from chat.server.log import OrderedLog
+from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.wire import ROOM_HEADER_BYTES, Event, FrameReader, Message, room_headers
 from tests.support.helpers import FixedBytes
 
@@ -78,17 +78,17 @@ class Bench:
     """A room with its log, and what it delivered. Time stands still until `now` is set."""
 
     def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        self.log = RelayLog(2**30)
+        self.log = OrderedLog(2**30)
         self.fresh = FreshSecrets()
         self.room = Room(self.log, self.fresh, grace_seconds)
         self.now = 1_000.0
         self.secrets: dict[int, RoomSecret] = {}
-        self.delivered: list[Delivery] = []
+        self.delivered: list[Unicast] = []
 
-    def tick(self) -> list[Delivery]:
-        deliveries = self.room.tick(self.now)
-        self.delivered += deliveries
-        return deliveries
+    def tick(self) -> list[Unicast]:
+        unicasts = self.room.tick(self.now)
+        self.delivered += unicasts
+        return unicasts
 
     def join(self, name: str) -> Member:
         return self.room.join(name, FINGERPRINT, joined_at=JOINED_AT)
@@ -120,24 +120,24 @@ class Bench:
         resumed = self.room.resume(request, fingerprint, self.now)
         if resumed is None:
             return None
-        member, deliveries = resumed
+        member, unicasts = resumed
         assert member is self.room.members[request.member]
-        self.delivered += deliveries
+        self.delivered += unicasts
         return [
-            (delivery.at, control)
-            for delivery in deliveries
-            if delivery.member is member
-            for control in controls(delivery)
+            (unicast.at, control)
+            for unicast in unicasts
+            if unicast.member is member
+            for control in controls(unicast)
         ]
 
     def submit(self, member: Member, *frames: bytes) -> tuple[int, list[Control]]:
         """Submit one run; what the member is answered, all of it at the end of the log."""
         before = self.room.messages
-        deliveries = self.room.submit(member, b"".join(frames), self.now)
+        unicasts = self.room.submit(member, b"".join(frames), self.now)
         count = self.room.messages - before
-        for delivery in deliveries:
-            assert (delivery.member, delivery.at) == (member, self.log.end)
-        return count, [control for delivery in deliveries for control in controls(delivery)]
+        for unicast in unicasts:
+            assert (unicast.member, unicast.at) == (member, self.log.end)
+        return count, [control for unicast in unicasts for control in controls(unicast)]
 
     def frames(self) -> list[tuple[int, bytes]]:
         """The frames in the log, each by itself."""
@@ -168,7 +168,7 @@ class Bench:
                 epoch += 1
                 self.secrets[epoch] = secret.step() if isinstance(event, Joined) else next(fresh)
         assert epoch == self.room.epoch
-        for control in (control for delivery in self.delivered for control in controls(delivery)):
+        for control in (control for unicast in self.delivered for control in controls(unicast)):
             if isinstance(control, Welcome | Rekey):
                 assert control.secret == self.secrets[control.epoch].secret
         return found
@@ -177,8 +177,8 @@ class Bench:
         return [event for _, event in self.events()]
 
 
-def controls(delivery: Delivery) -> list[Control]:
-    return [decode_control(control) for control in delivery.controls]
+def controls(unicast: Unicast) -> list[Control]:
+    return [decode_control(control) for control in unicast.controls]
 
 
 def entry(member: Member, seq: int = 0) -> RosterEntry:
@@ -192,12 +192,12 @@ def test_join_takes_effect_at_the_tick() -> None:
     bench = Bench()
     ira = bench.join("Ira")
     assert (bench.room.members, bench.log.end, bench.room.epoch) == ({}, 0, 1)
-    (delivery,) = bench.tick()
+    (unicast,) = bench.tick()
     assert bench.room.members == {ira.id: ira}
     assert bench.room.epoch == ira.epoch == 2
     assert bench.events() == [(1, Joined((entry(ira),)))]
-    assert (delivery.member, delivery.at) == (ira, bench.log.end)
-    welcome, roster = controls(delivery)
+    assert (unicast.member, unicast.at) == (ira, bench.log.end)
+    welcome, roster = controls(unicast)
     stepped = bench.secrets[1].step().secret
     assert welcome == Welcome(bench.room.id, ira.id, ira.token, 2, stepped, bench.log.end, 0, 1, 1)
     assert roster == Roster((entry(ira),))
@@ -218,7 +218,7 @@ def test_each_join_steps_the_secret_and_tells_only_the_newcomer() -> None:
     (ira,) = bench.enter("Ira")
     (sahnawaz,) = bench.enter("Sahnawaz")
     assert bench.room.epoch == 3
-    assert [delivery.member for delivery in bench.delivered] == [ira, sahnawaz]
+    assert [unicast.member for unicast in bench.delivered] == [ira, sahnawaz]
     assert bench.happened() == [Joined((entry(ira),)), Joined((entry(sahnawaz),))]
     assert len(bench.fresh.made) == 1
     assert (ira.epoch, sahnawaz.epoch) == (2, 3)
@@ -227,14 +227,12 @@ def test_each_join_steps_the_secret_and_tells_only_the_newcomer() -> None:
 def test_joins_of_one_tick_make_one_step() -> None:
     bench = Bench()
     members = [bench.join(name) for name in ("Ira", "Sahnawaz", "Thea")]
-    deliveries = bench.tick()
+    unicasts = bench.tick()
     assert bench.room.epoch == 2
     assert bench.events() == [(1, Joined(tuple(map(entry, members))))]
-    assert [delivery.member for delivery in deliveries] == members
-    assert {delivery.at for delivery in deliveries} == {bench.log.end}
-    assert {controls(delivery)[1] for delivery in deliveries} == {
-        Roster(tuple(map(entry, members)))
-    }
+    assert [unicast.member for unicast in unicasts] == members
+    assert {unicast.at for unicast in unicasts} == {bench.log.end}
+    assert {controls(unicast)[1] for unicast in unicasts} == {Roster(tuple(map(entry, members)))}
 
 
 def test_joins_that_come_fast_share_the_next_step() -> None:
@@ -248,7 +246,7 @@ def test_joins_that_come_fast_share_the_next_step() -> None:
     bench.join("Thea")
     assert bench.tick() == []
     bench.now = first + JOIN_INTERVAL_SECONDS
-    assert [delivery.member.name for delivery in bench.tick()] == ["Sahnawaz", "Thea"]
+    assert [unicast.member.name for unicast in bench.tick()] == ["Sahnawaz", "Thea"]
     assert bench.room.epoch == 3
 
 
@@ -347,12 +345,12 @@ def test_lone_leave_takes_effect_at_once_with_a_fresh_secret() -> None:
     assert bench.room.members == {ira.id: ira, thea.id: thea}
     assert bench.room.deadline is not None
     assert bench.room.deadline <= bench.now
-    deliveries = bench.tick()
+    unicasts = bench.tick()
     assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LOST),))
     assert bench.room.epoch == 3
-    assert [delivery.member for delivery in deliveries] == [ira, thea]
-    assert {delivery.at for delivery in deliveries} == {bench.log.end}
-    rekeys = [controls(delivery) for delivery in deliveries]
+    assert [unicast.member for unicast in unicasts] == [ira, thea]
+    assert {unicast.at for unicast in unicasts} == {bench.log.end}
+    rekeys = [controls(unicast) for unicast in unicasts]
     assert rekeys[0] == rekeys[1] == [Rekey(3, bench.secrets[3].secret)]
     assert bench.secrets[3] == bench.fresh.made[1]
     assert bench.secrets[3] != bench.secrets[2].step()
@@ -371,7 +369,7 @@ def test_leaves_that_come_fast_make_one_new_secret() -> None:
     bench.room.leave(thea, Reason.KICKED)
     assert bench.tick() == []
     bench.now = first + LEAVE_INTERVAL_SECONDS
-    assert [delivery.member for delivery in bench.tick()] == [zoe]
+    assert [unicast.member for unicast in bench.tick()] == [zoe]
     assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LEFT), (thea.id, Reason.KICKED)))
     assert bench.room.epoch == 4
     assert bench.room.deadline is None
@@ -394,12 +392,12 @@ def test_departures_come_before_newcomers() -> None:
     bench.now += 1
     thea = bench.join("Thea")
     bench.room.leave(ira, Reason.LEFT)
-    deliveries = bench.tick()
+    unicasts = bench.tick()
     assert bench.events()[1:] == [
         (2, Left(((ira.id, Reason.LEFT),))),
         (3, Joined((entry(thea),))),
     ]
-    rekey, welcome = deliveries
+    rekey, welcome = unicasts
     assert (rekey.member, welcome.member) == (sahnawaz, thea)
     assert rekey.at < welcome.at == bench.log.end
     assert controls(welcome)[1] == Roster((entry(sahnawaz), entry(thea)))
@@ -418,7 +416,7 @@ def test_newcomers_wait_for_departures_that_wait() -> None:
     assert bench.tick() == []
     assert bench.room.deadline == renewed + LEAVE_INTERVAL_SECONDS
     bench.now = renewed + LEAVE_INTERVAL_SECONDS
-    assert [type(controls(delivery)[0]) for delivery in bench.tick()] == [Rekey, Welcome]
+    assert [type(controls(unicast)[0]) for unicast in bench.tick()] == [Rekey, Welcome]
     assert bench.happened()[-2:] == [
         Left(((sahnawaz.id, Reason.LEFT),)),
         Joined((entry(zoe),)),
@@ -558,7 +556,7 @@ def test_lost_member_leaves_when_its_grace_is_over() -> None:
     bench.now += 0.001
     assert bench.room.end_grace(bench.now) == [ira]
     assert bench.room.end_grace(bench.now) == []
-    assert [delivery.member for delivery in bench.tick()] == [sahnawaz]
+    assert [unicast.member for unicast in bench.tick()] == [sahnawaz]
     assert bench.happened()[1:] == [Lost(ira.id), Left(((ira.id, Reason.LOST),))]
     assert bench.room.deadline is None
     assert bench.resume(ira, offset, 2) is None
@@ -588,7 +586,7 @@ def test_members_whose_grace_ends_together_leave_together() -> None:
         bench.room.suspend(member, bench.now)
     bench.now += GRACE_SECONDS
     assert bench.room.end_grace(bench.now) == [sahnawaz, ira]
-    assert [delivery.member for delivery in bench.tick()] == [thea]
+    assert [unicast.member for unicast in bench.tick()] == [thea]
     assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LOST), (ira.id, Reason.LOST)))
 
 
@@ -767,7 +765,7 @@ def test_resume_while_a_departure_waits_goes_on_before_it() -> None:
     bench.room.suspend(ira, bench.now)
     bench.room.leave(thea, Reason.LEFT)
     assert bench.resume(ira, offset, 2) == [(offset, Resumed()), (bench.log.end, Resend(1))]
-    assert [delivery.member for delivery in bench.tick()] == [ira, sahnawaz]
+    assert [unicast.member for unicast in bench.tick()] == [ira, sahnawaz]
     assert bench.happened()[1:] == [
         Lost(ira.id),
         Back(ira.id),
@@ -888,7 +886,7 @@ def test_start_over_first_announces_who_has_left() -> None:
     mei = bench.join("Mei")
     bench.delivered.clear()
     assert started_over(bench, ira, NOWHERE, 2).epoch == 4
-    assert [delivery.member for delivery in bench.delivered] == [sahnawaz, ira, ira]
+    assert [unicast.member for unicast in bench.delivered] == [sahnawaz, ira, ira]
     (rekey,) = controls(bench.delivered[0])
     assert (rekey, bench.delivered[0].at) == (
         Rekey(4, bench.fresh.made[-1].secret),
@@ -897,7 +895,7 @@ def test_start_over_first_announces_who_has_left() -> None:
     assert bench.happened()[-2:] == [Back(ira.id), Left(((thea.id, Reason.KICKED),))]
     # Nothing is left over for the tick but the newcomer.
     bench.now += JOIN_INTERVAL_SECONDS
-    assert [delivery.member for delivery in bench.tick()] == [mei]
+    assert [unicast.member for unicast in bench.tick()] == [mei]
 
 
 def test_leave_right_after_a_start_over_that_renewed_waits_as_after_any_renewal() -> None:

@@ -11,15 +11,23 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chat.client.events import Came, Noticed, Reconnected, Returned, RoomClosed, Vanished, Went
+from chat.client.events import (
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    NoticeReceived,
+    Reconnected,
+    RoomClosed,
+)
 from chat.errors import REASONS, Reason
 from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     EPOCH_GRACE_SECONDS,
-    FAREWELL_SECONDS,
     FIRST_FRAME_SECONDS,
     GRACE_SECONDS,
     HANDSHAKE_SECONDS,
+    LINGER_SECONDS,
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_FRAME_BYTES,
     MAX_NAME_CHARS,
@@ -153,7 +161,7 @@ def test_newcomer_is_shown_at_the_console_and_told_to_the_others(hall: Hall) -> 
         "[+] Client public key had been received",
         "[+] Secret key had been sent to the client",
     ]
-    assert ira.news == [Came("sahnawaz")]
+    assert ira.news == [MemberJoined("sahnawaz")]
 
 
 def test_message_reaches_everybody_in_the_same_order_and_its_sender_too(hall: Hall) -> None:
@@ -175,7 +183,7 @@ def test_server_never_shows_what_is_said(hall: Hall, company: Company) -> None:
 
 def test_many_who_come_at_once_are_all_in(hall: Hall) -> None:
     peers = [hall.knock(f"member {number}") for number in range(20)]
-    hall.until(lambda: all(peer.participant.entered for peer in peers))
+    hall.until(lambda: all(peer.participant.has_joined for peer in peers))
     peers[7].say("is everybody here?")
     hall.until(lambda: all(peer.heard for peer in peers))
     assert {member.name for member in hall.server.members()} == {
@@ -203,7 +211,7 @@ def test_member_that_says_goodbye_has_left(hall: Hall, company: Company) -> None
     guest.flush()
     hall.until(lambda: guest.eof)
     assert hall.screen.lines()[-1] == "[+] guest left the server."
-    company.noticed(Came("guest"), Went("guest", Reason.LEFT))
+    company.noticed(MemberJoined("guest"), MemberLeft("guest", Reason.LEFT))
 
 
 @pytest.mark.parametrize("way", [Wire.close, Wire.reset, Wire.shut_down])
@@ -213,7 +221,7 @@ def test_member_that_goes_without_a_word_has_lost_the_connection(
     guest = hall.join("guest", "other")
     way(guest)
     hall.until(lambda: hall.shown("[!] guest lost the connection: the connection was lost."))
-    company.noticed(Came("guest"), Vanished("guest"))
+    company.noticed(MemberJoined("guest"), MemberLost("guest"))
     assert len(hall.server.members()) == 3
 
 
@@ -225,7 +233,7 @@ def test_member_that_goes_in_the_middle_of_a_frame_has_lost_the_connection(
     guest.close()
     line = "[!] guest lost the connection: the connection broke in the middle of a frame."
     hall.until(lambda: hall.shown(line))
-    company.noticed(Came("guest"), Vanished("guest"))
+    company.noticed(MemberJoined("guest"), MemberLost("guest"))
 
 
 # -- losing the connection, and coming back
@@ -245,7 +253,7 @@ def test_lost_member_that_comes_back_has_missed_nothing(hall: Hall, company: Com
     lose(hall, guest)
     company.ira.say("meanwhile")
     hall.join("another", "server").send_control(Bye(Reason.LEFT, "").encode())
-    hall.until(lambda: company.ira.news[-1] == Went("another", Reason.LEFT))
+    hall.until(lambda: company.ira.news[-1] == MemberLeft("another", Reason.LEFT))
     company.sahnawaz.say("under a new key")
     hall.until(lambda: not company.sahnawaz.participant.unacknowledged)
     guest.participant.say("said offline", 0)
@@ -260,16 +268,16 @@ def test_lost_member_that_comes_back_has_missed_nothing(hall: Hall, company: Com
     ]
     assert back.news == [
         Reconnected(0, new_room=False, awaiting=False),
-        Came("another"),
-        Went("another", Reason.LEFT),
+        MemberJoined("another"),
+        MemberLeft("another", Reason.LEFT),
     ]
     hall.until(lambda: company.ira.heard == company.sahnawaz.heard == back.heard)
     assert company.sahnawaz.news == [
-        Came("guest"),
-        Vanished("guest"),
-        Came("another"),
-        Went("another", Reason.LEFT),
-        Returned("guest"),
+        MemberJoined("guest"),
+        MemberLost("guest"),
+        MemberJoined("another"),
+        MemberLeft("another", Reason.LEFT),
+        MemberBack("guest"),
     ]
 
 
@@ -292,24 +300,24 @@ def test_lost_member_leaves_when_the_grace_is_over(hall: Hall, company: Company)
     guest = hall.join("guest", "other")
     lose(hall, guest)
     hall.wait(GRACE_SECONDS - 1)
-    company.noticed(Came("guest"), Vanished("guest"))
+    company.noticed(MemberJoined("guest"), MemberLost("guest"))
     hall.wait(1)
     line = "[!] guest left the server: the connection was lost."
     hall.until(lambda: hall.shown(line))
-    company.noticed(Went("guest", Reason.LOST))
+    company.noticed(MemberLeft("guest", Reason.LOST))
     assert hall.screen.lines().count(line) == 1
     back = hall.come_back(guest)
     missed = len(company.ira.heard)
     assert back.news[-1] == Reconnected(missed, new_room=False, awaiting=False)
     assert back.welcome.member != guest.welcome.member
-    company.noticed(Came("guest"))
+    company.noticed(MemberJoined("guest"))
 
 
 def test_without_a_grace_a_lost_member_leaves_at_once() -> None:
     with contextlib.closing(Hall(grace=0)) as hall:
         company = Company(hall)
         hall.join("guest", "other").close()
-        company.noticed(Came("guest"), Went("guest", Reason.LOST))
+        company.noticed(MemberJoined("guest"), MemberLeft("guest", Reason.LOST))
         assert hall.shown("[!] guest left the server: the connection was lost.")
 
 
@@ -317,7 +325,7 @@ def test_lost_member_can_be_put_out(hall: Hall, company: Company) -> None:
     guest = hall.join("guest", "other")
     lose(hall, guest)
     hall.type("KICK guest")
-    company.noticed(Came("guest"), Vanished("guest"), Went("guest", Reason.KICKED))
+    company.noticed(MemberJoined("guest"), MemberLost("guest"), MemberLeft("guest", Reason.KICKED))
     assert hall.shown("[!] guest left the server: put out by the server's operator.")
 
 
@@ -330,10 +338,10 @@ def test_member_whose_old_connection_seems_alive_takes_it_over(
     assert guest.ended == Ended(Reason.REPLACED, REASONS[Reason.REPLACED], by_peer=True)
     back.say("here I am")
     hall.until(lambda: company.ira.heard == ["guest: here I am"])
-    assert company.ira.news == [*company.news, Came("guest")], "nobody else need know"
+    assert company.ira.news == [*company.news, MemberJoined("guest")], "nobody else need know"
     guest.close()
     hall.turns(5)
-    assert company.ira.news == [*company.news, Came("guest")]
+    assert company.ira.news == [*company.news, MemberJoined("guest")]
 
 
 def test_member_takes_its_name_over_by_its_key_alone(hall: Hall, company: Company) -> None:
@@ -343,7 +351,9 @@ def test_member_takes_its_name_over_by_its_key_alone(hall: Hall, company: Compan
     hall.until(lambda: guest.eof)
     assert guest.ended == Ended(Reason.REPLACED, REASONS[Reason.REPLACED], by_peer=True)
     assert again.welcome.member != guest.welcome.member
-    company.noticed(Came("guest"), Went("guest", Reason.REPLACED), Came("GUEST"))
+    company.noticed(
+        MemberJoined("guest"), MemberLeft("guest", Reason.REPLACED), MemberJoined("GUEST")
+    )
     assert len(hall.server.members()) == 3
 
 
@@ -356,7 +366,7 @@ def test_name_that_reads_the_same_and_cannot_be_used_puts_nobody_out(
     assert again.ended is not None
     assert again.ended.reason is Reason.NAME_INVALID
     assert guest.ended is None
-    company.noticed(Came("guest"))
+    company.noticed(MemberJoined("guest"))
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["present", "lost"])
@@ -372,7 +382,7 @@ def test_another_key_never_takes_a_name_over(hall: Hall, company: Company, lost:
     why = "guest lost the connection 5 s ago; the name is free in 55 s" if lost else TAKEN
     assert re.fullmatch(f"the name guest is taken: {why}", eve.ended.text)
     assert guest.ended is None
-    company.noticed(Came("guest"), *([Vanished("guest")] if lost else []))
+    company.noticed(MemberJoined("guest"), *([MemberLost("guest")] if lost else []))
 
 
 def test_another_name_never_resumes_even_with_key_and_token(hall: Hall, company: Company) -> None:
@@ -382,7 +392,7 @@ def test_another_name_never_resumes_even_with_key_and_token(hall: Hall, company:
     guest.name_in_room = guest.participant._name = "eve"
     eve = hall.come_back(guest)
     assert eve.welcome.member != guest.welcome.member
-    company.noticed(Came("guest"), Vanished("guest"), Came("eve"))
+    company.noticed(MemberJoined("guest"), MemberLost("guest"), MemberJoined("eve"))
 
 
 def test_another_key_never_resumes_even_with_the_token(hall: Hall, company: Company) -> None:
@@ -392,7 +402,7 @@ def test_another_key_never_resumes_even_with_the_token(hall: Hall, company: Comp
     assert eve.ended is not None
     assert eve.ended.reason is Reason.NAME_TAKEN
     assert eve.controls == []
-    company.noticed(Came("guest"), Vanished("guest"))
+    company.noticed(MemberJoined("guest"), MemberLost("guest"))
 
 
 def test_loss_that_sending_shows_is_told_to_the_others_in_the_same_turn(
@@ -407,7 +417,7 @@ def test_loss_that_sending_shows_is_told_to_the_others_in_the_same_turn(
     hall.reactor.before_wait(lambda: unsent.append(hall.server.log.end - hall.server._sent_end))
     company.ira.say("is everybody here?")
     hall.until(lambda: company.sahnawaz.heard)
-    company.news += [Came("guest"), Vanished("guest")]
+    company.news += [MemberJoined("guest"), MemberLost("guest")]
     hall.until(lambda: company.ira.news == company.news)
     assert set(unsent) == {0}
 
@@ -430,7 +440,7 @@ def test_silent_member_has_lost_the_connection(hall: Hall, company: Company) -> 
     hall.until(lambda: guest.eof)
     assert guest.ended == Ended(Reason.TIMEOUT, REASONS[Reason.TIMEOUT], by_peer=True)
     assert hall.shown("[!] guest lost the connection: was silent for too long.")
-    company.noticed(Came("guest"), Vanished("guest"))
+    company.noticed(MemberJoined("guest"), MemberLost("guest"))
 
 
 def test_member_that_says_nothing_but_ping_stays(hall: Hall, company: Company) -> None:
@@ -439,7 +449,7 @@ def test_member_that_says_nothing_but_ping_stays(hall: Hall, company: Company) -
         hall.wait(PING_SECONDS)
         guest.send_control(Ping().encode())
         company.talk()
-    company.noticed(Came("guest"))
+    company.noticed(MemberJoined("guest"))
 
 
 # -- members that are too fast
@@ -674,7 +684,7 @@ def test_stranger_that_refuses_the_farewell_is_closed_all_the_same(
     hall.until(lambda: hall.screen.lines())
     assert stranger.name in hall.screen.lines()[0]
     hall.until(lambda: stranger.eof)
-    hall.wait(FAREWELL_SECONDS)
+    hall.wait(LINGER_SECONDS)
     hall.until(lambda: is_reset(stranger))
     company.assert_undisturbed()
 
@@ -902,12 +912,12 @@ def test_member_that_breaks_the_protocol_is_put_out_with_a_word_and_the_others_a
     hall.until(lambda: eve.eof)
     assert eve.ended == Ended(Reason.PROTOCOL, text, by_peer=True)
     assert hall.screen.lines()[-1] == f"[!] Eve left the server: {text}."
-    company.news += [Came("Eve")]
-    hall.until(lambda: company.ira.news[-1] == Went("Eve", Reason.PROTOCOL))
+    company.news += [MemberJoined("Eve")]
+    hall.until(lambda: company.ira.news[-1] == MemberLeft("Eve", Reason.PROTOCOL))
     company.talk()
     # Sealed with nothing, what Eve said before may at most be something that does not open.
     assert company.ira.ended is None
-    assert Went("Eve", Reason.PROTOCOL) in company.sahnawaz.news
+    assert MemberLeft("Eve", Reason.PROTOCOL) in company.sahnawaz.news
 
 
 @pytest.mark.parametrize("what", ["in another's name", "forged control", "event", "empty frame"])
@@ -915,7 +925,7 @@ def test_others_see_nothing_of_the_offence_itself(hall: Hall, company: Company, 
     make, _ = OFFENCES[what]
     eve = hall.join("Eve", "other")
     eve.send(make(eve))
-    company.noticed(Came("Eve"), Went("Eve", Reason.PROTOCOL))
+    company.noticed(MemberJoined("Eve"), MemberLeft("Eve", Reason.PROTOCOL))
 
 
 @pytest.mark.parametrize("what", ["unknown type", "in another's name"])
@@ -929,7 +939,7 @@ def test_what_follows_an_offence_is_not_relayed(hall: Hall, company: Company, wh
     ping = controlled(Ping().encode())
     eve.send(good + make(eve) + ping(eve) + late)
     hall.until(lambda: "Eve: good" in company.ira.heard)
-    hall.until(lambda: Went("Eve", Reason.PROTOCOL) in company.ira.news)
+    hall.until(lambda: MemberLeft("Eve", Reason.PROTOCOL) in company.ira.news)
     hall.turns(5)
     assert company.ira.heard == company.sahnawaz.heard == ["Eve: good"]
 
@@ -977,7 +987,7 @@ def test_message_out_of_sequence_is_asked_for_once_and_then_said(
     hall.until(lambda: len(company.ira.heard) == 4)
     assert company.ira.heard[-1] == "Eve: four"
     assert eve.resends == [1]
-    assert company.ira.news == [*company.news, Came("Eve")]
+    assert company.ira.news == [*company.news, MemberJoined("Eve")]
 
 
 def test_message_under_a_key_of_long_ago_is_said_again_under_the_new_one(
@@ -991,7 +1001,7 @@ def test_message_under_a_key_of_long_ago_is_said_again_under_the_new_one(
     eve.send(late)
     hall.until(lambda: "Eve: late" in company.sahnawaz.heard)
     assert eve.resends == [1]
-    assert company.ira.news == [*company.news, Came("Eve"), Came("guest")]
+    assert company.ira.news == [*company.news, MemberJoined("Eve"), MemberJoined("guest")]
 
 
 def goodbye(hall: Hall, eve: Peer, reason: Reason, text: str) -> str:
@@ -1010,7 +1020,7 @@ def test_member_that_says_goodbye_for_any_reason_has_left(
     """Why somebody was put out is the server's to say; nor is a place kept for who goes."""
     eve = hall.join("Eve", "other")
     assert goodbye(hall, eve, reason, "put out Ira") == "[+] Eve left the server."
-    company.noticed(Came("Eve"), Went("Eve", Reason.LEFT))
+    company.noticed(MemberJoined("Eve"), MemberLeft("Eve", Reason.LEFT))
 
 
 def flood(hall: Hall, peer: Peer, size: int) -> int:
@@ -1076,7 +1086,7 @@ def test_slow_member_is_cut_off_with_a_word_and_comes_back_with_an_honest_gap(
     assert 0 < heard < said
     assert slow.news == []
     narrow.until(lambda: len(company.sahnawaz.heard) == said)
-    assert company.ira.news == [*company.news, Came("slow"), Vanished("slow")]
+    assert company.ira.news == [*company.news, MemberJoined("slow"), MemberLost("slow")]
     assert company.sahnawaz.news == company.ira.news[1:]
     back = narrow.come_back(slow)
     narrow.until(lambda: company.ira.heard[-1] == "slow: not lost")
@@ -1084,7 +1094,7 @@ def test_slow_member_is_cut_off_with_a_word_and_comes_back_with_an_honest_gap(
     assert back.welcome.member == slow.welcome.member
     company.ira.say("welcome back")
     narrow.until(lambda: back.heard[heard:] == ["slow: not lost", "Ira: welcome back"])
-    assert company.sahnawaz.news == [Came("slow"), Vanished("slow"), Returned("slow")]
+    assert company.sahnawaz.news == [MemberJoined("slow"), MemberLost("slow"), MemberBack("slow")]
 
 
 def test_member_that_falls_behind_within_the_window_misses_nothing(narrow: Hall) -> None:
@@ -1098,7 +1108,7 @@ def test_member_that_falls_behind_within_the_window_misses_nothing(narrow: Hall)
     slow.listen()
     narrow.until(lambda: len(slow.heard) == said + 1)
     assert slow.heard == company.ira.heard
-    assert slow.news == [Came("guest"), Went("guest", Reason.LEFT)]
+    assert slow.news == [MemberJoined("guest"), MemberLeft("guest", Reason.LEFT)]
     slow.say("here I am")
     narrow.until(lambda: company.ira.heard[-1] == "slow: here I am")
 
@@ -1157,7 +1167,7 @@ def test_answer_that_cannot_leave_yet_waits_once_however_much_the_member_says(
     assert slow.ended is None
     slow.listen()
     hall.until(lambda: slow.heard == company.ira.heard)
-    assert company.ira.news == [*company.news, Came("slow")]
+    assert company.ira.news == [*company.news, MemberJoined("slow")]
 
 
 def test_member_that_is_behind_keeps_nobody_waiting(hall: Hall, company: Company) -> None:
@@ -1177,10 +1187,10 @@ class FlakyListener(socket.socket):
     """A listening socket whose `accept` fails with the errors that it is given."""
 
     failures: list[int]
-    asked = 0
+    resend_pending = 0
 
     def accept(self) -> tuple[socket.socket, object]:
-        self.asked += 1
+        self.resend_pending += 1
         if self.failures:
             number = self.failures.pop(0)
             raise OSError(number, os.strerror(number))
@@ -1202,11 +1212,11 @@ def test_server_without_descriptors_says_so_once_pauses_and_goes_on(
     hall, listener = flaky
     company = Company(hall)
     listener.failures = [number] * 2
-    asked = listener.asked
+    resend_pending = listener.resend_pending
     late = hall.connect()
     hall.until(lambda: hall.screen.lines())
     hall.turns(5)
-    assert listener.asked == asked + 1, "it must not ask again and again"
+    assert listener.resend_pending == resend_pending + 1, "it must not ask again and again"
     hall.wait(ACCEPT_PAUSE_SECONDS)
     hall.until(lambda: not listener.failures)
     assert not late.received
@@ -1234,10 +1244,10 @@ def test_error_of_accept_that_lasts_does_not_spin(flaky: tuple[Hall, FlakyListen
     hall.contains_faults = True
     company = Company(hall)
     listener.failures = [errno.EINVAL] * 3
-    asked = listener.asked
+    resend_pending = listener.resend_pending
     late = hall.connect()
     hall.turns(20)
-    assert listener.asked == asked + 1
+    assert listener.resend_pending == resend_pending + 1
     while listener.failures:
         hall.wait(ACCEPT_PAUSE_SECONDS)
     hall.wait(ACCEPT_PAUSE_SECONDS)
@@ -1277,9 +1287,9 @@ def test_storm_of_connections_is_taken_in_parts(
     wires = [hall.connect() for _ in range(10)]
     counts = []
     while not all(wire.received for wire in wires):
-        before = listener.asked
+        before = listener.resend_pending
         hall.turns(1)
-        counts.append(listener.asked - before)
+        counts.append(listener.resend_pending - before)
     assert max(counts) == 3
 
 
@@ -1369,7 +1379,7 @@ def test_newcomer_comes_in_beside_a_crowd_of_another_source_that_is_kept_up() ->
         hall.reactor.before_wait(keep_up)
         hall.turns(50)
         newcomer = hall.knock("newcomer", "other", "127.0.0.2")
-        hall.until(lambda: newcomer.participant.entered)
+        hall.until(lambda: newcomer.participant.has_joined)
         company.talk()
         assert len(hall.server._connections) <= 3 + 16
         crowd.clear()
@@ -1396,7 +1406,7 @@ def test_flood_of_handshakes_delays_a_newcomer_of_another_source_by_one(
         hall.connect().send(STRANGERS["sealed with nothing"][0])
     hall.until(lambda: len(served) == 5)
     newcomer = hall.knock("newcomer", "other", "127.0.0.2")
-    hall.until(lambda: newcomer.participant.entered)
+    hall.until(lambda: newcomer.participant.has_joined)
     assert served.index("127.0.0.2") - served.index("waits") <= 2
     assert served[-1] == "127.0.0.1" or len(served) < 52, "the flood was over: this tests nothing"
 
@@ -1454,7 +1464,7 @@ def test_kicked_member_is_told_and_so_are_the_others(hall: Hall, company: Compan
     hall.until(lambda: eve.eof)
     assert eve.ended == Ended(Reason.KICKED, REASONS[Reason.KICKED], by_peer=True)
     assert hall.screen.lines()[-1] == "[!] Eve left the server: put out by the server's operator."
-    company.noticed(Came("Eve"), Went("Eve", Reason.KICKED))
+    company.noticed(MemberJoined("Eve"), MemberLeft("Eve", Reason.KICKED))
 
 
 def test_kick_of_nobody_kicks_nobody(hall: Hall, company: Company) -> None:
@@ -1468,18 +1478,18 @@ def test_newcomer_can_be_kicked_before_it_is_welcomed(hall: Hall, company: Compa
     hall.when(lambda: hall.server.kick("Eve"), lambda: None)
     hall.until(lambda: eve.eof)
     assert eve.ended == Ended(Reason.KICKED, REASONS[Reason.KICKED], by_peer=True)
-    assert not eve.participant.entered
+    assert not eve.participant.has_joined
     company.assert_undisturbed()
 
 
 def test_operator_speaks_to_everybody(hall: Hall, company: Company) -> None:
     hall.type("SAY Dear  friends")
-    company.noticed(Noticed("Dear  friends"))
+    company.noticed(NoticeReceived("Dear  friends"))
 
 
 def test_operator_cannot_say_too_much(hall: Hall, company: Company) -> None:
     hall.type("say " + "ä" * MAX_TEXT_BYTES)
-    company.noticed(Noticed("ä" * (MAX_TEXT_BYTES // 2)))
+    company.noticed(NoticeReceived("ä" * (MAX_TEXT_BYTES // 2)))
 
 
 def test_operator_that_speaks_to_nobody_harms_nobody(hall: Hall) -> None:
@@ -1568,10 +1578,10 @@ def test_termination_waits_only_so_long_for_the_slow(hall: Hall, company: Compan
     flood(hall, company.ira, WINDOW)
     begun = hall.reactor.clock()
     hall.when(lambda: company.ira.eof, company.ira.close)
-    hall.when(lambda: True, lambda: hall.reactor.time.advance(FAREWELL_SECONDS - 0.2))
+    hall.when(lambda: True, lambda: hall.reactor.time.advance(LINGER_SECONDS - 0.2))
     hall.type("TERMINATE")
     run_to_the_end(hall)
-    assert FAREWELL_SECONDS <= hall.reactor.clock() - begun < FAREWELL_SECONDS + 1
+    assert LINGER_SECONDS <= hall.reactor.clock() - begun < LINGER_SECONDS + 1
 
 
 def test_second_termination_ends_it_at_once(hall: Hall, company: Company) -> None:
@@ -1581,7 +1591,7 @@ def test_second_termination_ends_it_at_once(hall: Hall, company: Company) -> Non
     hall.type("TERMINATE")
     hall.when(lambda: company.ira.eof, lambda: hall.type("TERMINATE"))
     run_to_the_end(hall)
-    assert hall.reactor.clock() - begun < FAREWELL_SECONDS
+    assert hall.reactor.clock() - begun < LINGER_SECONDS
 
 
 def test_terminating_server_takes_nobody_in(hall: Hall, company: Company) -> None:

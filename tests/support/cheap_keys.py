@@ -12,7 +12,7 @@ from Cryptodome.PublicKey import RSA
 from chat import kex
 from chat.cipher import RandomBytes
 from chat.errors import OpenError, ProtocolError
-from chat.kex import Offer, OwnShare, PrivateKey, PublicKey
+from chat.kex import KeyShare, PrivateKey, PublicKey, SignedShare
 from chat.limits import SESSION_KEY_BYTES, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
 
 _PRIME = 2**255 - 19
@@ -56,11 +56,11 @@ def _sign(public: PublicKey, share: bytes, not_after: int) -> bytes:
     return hmac.digest(_seed_of(public), signed, "sha256").ljust(384, b"\0")
 
 
-def _make_offer(key: PrivateKey, wall_clock: float, random_bytes: RandomBytes) -> Offer:
+def _make_offer(key: PrivateKey, wall_clock: float, random_bytes: RandomBytes) -> SignedShare:
     share = CheapShare(random_bytes)
     not_after = int(wall_clock) + SHARE_SECONDS
     signature = _sign(key.public, share.public, not_after)
-    return Offer(cast(OwnShare, share), not_after, signature, key.public)
+    return SignedShare(cast(KeyShare, share), not_after, signature, key.public)
 
 
 def _check_offer(
@@ -99,10 +99,10 @@ def patch_keys(stack: ExitStack) -> None:
     for target, name, stand_in in (
         (kex, "wrap", _wrap),
         (kex, "check_offer", _check_offer),
-        (kex, "OwnShare", CheapShare),
+        (kex, "KeyShare", CheapShare),
         (kex, "_derive", derive),
         (PrivateKey, "unwrap", _unwrap),
-        (Offer, "make", staticmethod(_make_offer)),
+        (SignedShare, "make", staticmethod(_make_offer)),
     ):
         stack.enter_context(mock.patch.object(target, name, stand_in))
 

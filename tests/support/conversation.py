@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 
-from chat.client.events import Happening, Person
+from chat.client.events import ClientEvent, Person
 from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.ui.plain import LineView
@@ -22,12 +22,12 @@ PEOPLE = [
 ]
 
 
-class NotedConversation:
+class NotedClient:
     """Ira's. `noted` has what was asked of it."""
 
     name = "Ira"
     server_fingerprint = "SHA256:server"
-    present = current = True
+    in_room = can_send = True
     full = False
 
     def __init__(self) -> None:
@@ -58,20 +58,20 @@ class Seat:
         self._hand = hand
         self._source = source
         self._screen = Screen(reactor)
-        self.conversation = NotedConversation()
+        self.client = NotedClient()
         self.view = make(reactor, source, self._screen.output, Painter("Ira", time_format="-"))
-        self.view.open(self.conversation)
+        self.view.open(self.client)
         self.view.take_input(True)
 
     @property
     def shown(self) -> list[str]:
         return self._screen.lines()
 
-    def show(self, *happenings: Happening) -> list[str]:
+    def show(self, *events: ClientEvent) -> list[str]:
         """What is shown when this happens."""
         self._screen.clear()
-        for happening in happenings:
-            self.view.show(happening)
+        for event in events:
+            self.view.show(event)
         return self.shown
 
     def send(self, data: bytes) -> None:
@@ -81,13 +81,13 @@ class Seat:
     def type(self, *lines: str) -> None:
         """Type lines, and one more that is sure to be said; wait for that one."""
         self.send("".join(f"{line}\n" for line in (*lines, "last")).encode())
-        until(self._reactor, lambda: "say last" in self.conversation.noted)
-        self.conversation.noted.remove("say last")
+        until(self._reactor, lambda: "say last" in self.client.noted)
+        self.client.noted.remove("say last")
 
     def end_input(self) -> None:
         os.close(self._hand)
         self._hand = -1
-        until(self._reactor, lambda: self.conversation.noted)
+        until(self._reactor, lambda: self.client.noted)
 
     def close(self) -> None:
         self._reactor.unwatch(self._source)

@@ -8,7 +8,7 @@ import hashlib
 from collections import deque
 
 from chat.cipher import SealingKey, sealed_bytes
-from chat.client.events import Entered, Happening, Reconnected, Said, Warned
+from chat.client.events import ClientEvent, Entered, MessageReceived, Reconnected, Warned
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import RoomSecret
@@ -22,17 +22,17 @@ from chat.messages import (
     Control,
     Joined,
     Left,
+    MessageContent,
     Rekey,
     Resume,
     RoomEvent,
     Roster,
     RosterEntry,
-    Speech,
     Welcome,
     decode_control,
 )
-from chat.server.log import RelayLog
-from chat.server.room import Delivery, Member, Room
+from chat.server.log import OrderedLog
+from chat.server.room import Member, Room, Unicast
 from chat.wire import Event, FrameReader, Message, RoomHeader, room_header, room_headers
 from tests.support.helpers import WALL_CLOCK, FixedBytes
 
@@ -49,7 +49,7 @@ def cut(run: bytes) -> list[bytes]:
 # -- a room and its participants, in memory ----------------------------------------------------
 
 
-class Archive(RelayLog):
+class Archive(OrderedLog):
     """A log that forgets like any other, and of which the test remembers everything."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Seat:
         self.told = 0
         """How many of the gaps between these parts it was told of, which is when it is back."""
         self.splices: deque[tuple[int, bytes]] = deque()
-        self.shown: list[Happening] = []
+        self.shown: list[ClientEvent] = []
         self.texts: list[str] = []
         self.under_way: deque[bytes] = deque()
 
@@ -127,7 +127,9 @@ class Seat:
 
     def said(self) -> list[tuple[str, str]]:
         """Who said what, as this member was shown it."""
-        return [(event.name, event.text) for event in self.shown if isinstance(event, Said)]
+        return [
+            (event.name, event.text) for event in self.shown if isinstance(event, MessageReceived)
+        ]
 
     def warnings(self) -> list[str]:
         return [event.text for event in self.shown if isinstance(event, Warned)]
@@ -190,15 +192,15 @@ class Hall:
             del self.seats[member.id]
         self.deliver(self.room.tick(self.now))
 
-    def deliver(self, deliveries: list[Delivery]) -> None:
-        for delivery in deliveries:
-            seat = self.seats[delivery.member.id]
+    def deliver(self, unicasts: list[Unicast]) -> None:
+        for unicast in unicasts:
+            seat = self.seats[unicast.member.id]
             if not seat.connected:
                 continue
             if not seat.following:
                 seat.following = True
-                seat.began = seat.offset = delivery.at
-            seat.splices.extend((delivery.at, control) for control in delivery.controls)
+                seat.began = seat.offset = unicast.at
+            seat.splices.extend((unicast.at, control) for control in unicast.controls)
 
     def trim(self, window_bytes: int) -> None:
         """Forget all but so much of the log; who is still behind that loses its connection."""
@@ -321,16 +323,16 @@ class Desk:
             members,
         )
 
-    def control(self, *controls: Control) -> list[Happening]:
-        shown: list[Happening] = []
+    def control(self, *controls: Control) -> list[ClientEvent]:
+        shown: list[ClientEvent] = []
         for control in controls:
             shown += self.participant.receive_control(decode_control(control.encode()), self.now)
         return shown
 
-    def hear(self, *frames: bytes) -> list[Happening]:
+    def hear(self, *frames: bytes) -> list[ClientEvent]:
         """Let the participant have these frames, each run by itself."""
-        self.participant.hear(self.now)
-        shown: list[Happening] = []
+        self.participant.note_activity(self.now)
+        shown: list[ClientEvent] = []
         for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(b"".join(frames)):
             shown += self.participant.receive_frames(frame_type, run)
         return shown
@@ -355,7 +357,7 @@ class Desk:
         """A message; in our own name, as our participant sends it."""
         if origin is None:
             origin = ORIGIN if sender == US else bytes((sender % 256,)) * ORIGIN_BYTES
-        speech = Speech(time_ms, origin, seq if number is None else number, text)
+        speech = MessageContent(time_ms, origin, seq if number is None else number, text)
         return self.content(seq, speech.encode(), sender)
 
     def event(self, event: RoomEvent) -> bytes:
@@ -388,12 +390,12 @@ class Desk:
         """Number, epoch and text of what the participant sends, all under the current key."""
         return [(seq, self.epoch, speech.text) for seq, speech in self.speeches()]
 
-    def speeches(self) -> list[tuple[int, Speech]]:
+    def speeches(self) -> list[tuple[int, MessageContent]]:
         """Number and content of what the participant sends, all under the current key."""
         found = []
         for data in cut(self.participant.data_to_send()):
             frame = Message.from_wire(data)
             assert (frame.epoch, frame.sender) == (self.epoch, US)
             content = self.secret.message_key().open(frame.header, frame.sealed)
-            found.append((frame.seq, Speech.decode(content)))
+            found.append((frame.seq, MessageContent.decode(content)))
         return found

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from Cryptodome.PublicKey import RSA
 
-from chat.kex import Offer, PrivateKey
+from chat.kex import PrivateKey, SignedShare
 from chat.messages import Ready, Resume
 from chat.session import ClientSession, ServerSession, SessionEvent
 
@@ -54,9 +54,9 @@ class FakeClock:
 
 
 @cache
-def offer() -> Offer:
+def offer() -> SignedShare:
     """What the fixed server offers."""
-    return Offer.make(key("server"), WALL_CLOCK, FixedBytes("offer"))
+    return SignedShare.make(key("server"), WALL_CLOCK, FixedBytes("offer"))
 
 
 class Pair:

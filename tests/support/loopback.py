@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import chat.sockets
 from chat.client.client import Client, Trust
-from chat.client.events import Entered, Happening, Said
+from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import TransportError
 from chat.kex import PublicKey
@@ -25,11 +25,11 @@ from chat.server.console import Console
 from chat.server.server import Server
 from chat.session import (
     ClientSession,
-    Controlled,
+    ControlReceived,
     Ended,
     Established,
     HelloReceived,
-    Relayed,
+    RoomFramesReceived,
     SessionEvent,
 )
 from chat.sockets import Dialer
@@ -251,7 +251,7 @@ class Peer(Wire):
             name, key(key_name), first, os.urandom, reactor.clock(), time.time
         )
         self.controls: list[Control] = []
-        self.happenings: list[Happening] = earlier.happenings if earlier else []
+        self.events: list[ClientEvent] = earlier.events if earlier else []
         self.ended: Ended | None = None
         self.ready = True
         super().__init__(reactor, connected)
@@ -270,11 +270,11 @@ class Peer(Wire):
             case Established():
                 if not self.ready:
                     self.session.data_to_send()
-            case Controlled(control):
+            case ControlReceived(control):
                 self.controls.append(control)
-                self.happenings += self.participant.receive_control(control, now)
-            case Relayed(frame_type, run):
-                self.happenings += self.participant.receive_frames(frame_type, run)
+                self.events += self.participant.receive_control(control, now)
+            case RoomFramesReceived(frame_type, run):
+                self.events += self.participant.receive_frames(frame_type, run)
             case Ended():
                 self.ended = event
 
@@ -307,14 +307,14 @@ class Peer(Wire):
     @property
     def heard(self) -> list[str]:
         """What was said, by ourselves too."""
-        return [f"{said.name}: {said.text}" for said in self.happenings if isinstance(said, Said)]
+        return [
+            f"{said.name}: {said.text}" for said in self.events if isinstance(said, MessageReceived)
+        ]
 
     @property
-    def news(self) -> list[Happening]:
+    def news(self) -> list[ClientEvent]:
         """What happened after we were in, but for what was said."""
-        return [
-            happening for happening in self.happenings if not isinstance(happening, Said | Entered)
-        ]
+        return [event for event in self.events if not isinstance(event, MessageReceived | Entered)]
 
     def frame(
         self, epoch: int = 0, sender: int = 0, seq: int = 1, sealed: bytes = bytes(96)
@@ -401,7 +401,7 @@ class Hall:
     def join(self, name: str, key_name: str = "ira") -> Peer:
         """A member of the room."""
         peer = self.knock(name, key_name)
-        self.until(lambda: peer.participant.entered or peer.ended)
+        self.until(lambda: peer.participant.has_joined or peer.ended)
         assert peer.ended is None
         return peer
 
@@ -417,7 +417,7 @@ class Hall:
             lost,
         )
         self._wires.append(peer)
-        self.until(lambda: peer.participant.current or peer.ended)
+        self.until(lambda: peer.participant.can_send or peer.ended)
         return peer
 
     def seat(
@@ -491,7 +491,7 @@ class Cable:
         self._listener = listen("127.0.0.1", 0)
         host, port = self._listener.getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
-        self._pairs: list[tuple[Relay, Relay]] = []
+        self._pairs: list[tuple[CableEnd, CableEnd]] = []
         self._watch()
 
     def _watch(self) -> None:
@@ -499,8 +499,8 @@ class Cable:
 
     def _on_connection(self) -> None:
         connected, _ = self._listener.accept()
-        near = Relay(self._reactor, connected)
-        far = Relay(self._reactor, dial(self.target))
+        near = CableEnd(self._reactor, connected)
+        far = CableEnd(self._reactor, dial(self.target))
         near.other, far.other = far, near
         self._pairs.append((near, far))
 
@@ -536,10 +536,10 @@ class Cable:
         self.unplug()
 
 
-class Relay(Wire):
+class CableEnd(Wire):
     """One end of what a cable carries."""
 
-    other: "Relay | None" = None
+    other: "CableEnd | None" = None
 
     def take(self, data: bytes) -> None:
         super().take(data)

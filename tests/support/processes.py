@@ -145,11 +145,11 @@ class Piped:
         )
         assert self.popen.stdout is not None
         assert self.popen.stderr is not None
-        self._shown = {
+        self._seen = {
             self.popen.stdout.fileno(): bytearray(),
             self.popen.stderr.fileno(): bytearray(),
         }
-        self._out, self._err = self._shown.values()
+        self._out, self._err = self._seen.values()
         self._expected = 0
         self._selector = selectors.DefaultSelector()
         for stream in (self.popen.stdout, self.popen.stderr):
@@ -176,7 +176,7 @@ class Piped:
         for found, _ in ready:
             data = os.read(found.fd, 1 << 16)
             if data:
-                self._shown[found.fd] += data
+                self._seen[found.fd] += data
             else:
                 self._selector.unregister(found.fileobj)
 

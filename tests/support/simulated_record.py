@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from chat.cipher import RandomBytes
 from chat.client.client import Client
-from chat.client.events import Happening
+from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import RoomSecret
@@ -18,15 +18,15 @@ from chat.messages import (
     Control,
     Joined,
     Left,
+    MessageContent,
     Rekey,
     Resume,
     Resumed,
     RoomEvent,
-    Speech,
     Welcome,
 )
-from chat.server.log import RelayLog
-from chat.server.room import Delivery, Member, Room
+from chat.server.log import OrderedLog
+from chat.server.room import Member, Room, Unicast
 from chat.wire import Message, room_headers
 
 Clock = Callable[[], float]
@@ -79,14 +79,16 @@ class Life:
         self.died_at = float("inf")
         self.terminated = False
         self.faults: list[str] = []
-        self._speeches: dict[int, Speech] = {}
+        self._speeches: dict[int, MessageContent] = {}
 
-    def speech(self, entry: Entry) -> Speech:
+    def speech(self, entry: Entry) -> MessageContent:
         """What a message says."""
         if entry.start not in self._speeches:
             frame = Message.from_wire(entry.frame)
             key = RoomSecret(self.secrets[entry.epoch]).message_key()
-            self._speeches[entry.start] = Speech.decode(key.open(frame.header, frame.sealed))
+            self._speeches[entry.start] = MessageContent.decode(
+                key.open(frame.header, frame.sealed)
+            )
         return self._speeches[entry.start]
 
     def start_of_window(self, window_bytes: int) -> int:
@@ -120,7 +122,7 @@ class RecordedRoom(Room):
         self,
         life_of: Callable[[bytes], Life],
         clock: Clock,
-        log: RelayLog,
+        log: OrderedLog,
         random_bytes: RandomBytes,
         grace_seconds: float,
     ) -> None:
@@ -135,7 +137,7 @@ class RecordedRoom(Room):
 
     def resume(
         self, request: Resume, fingerprint: bytes, now: float
-    ) -> tuple[Member, list[Delivery]] | None:
+    ) -> tuple[Member, list[Unicast]] | None:
         start = self.life.start_of_window(self._log.window_bytes)
         still_there = start <= request.offset <= self._log.end
         renewed_at = self.life.renewed_at(request.epoch)
@@ -144,7 +146,7 @@ class RecordedRoom(Room):
         still_there &= now - renewed_at <= self._grace_seconds + SILENCE_SECONDS
         resumed = super().resume(request, fingerprint, now)
         if resumed is not None and still_there:
-            first = next(delivery for delivery in resumed[1] if delivery.member is resumed[0])
+            first = next(unicast for unicast in resumed[1] if unicast.member is resumed[0])
             if first.controls[0][0] != Resumed.TYPE:
                 self.life.faults.append(f"{resumed[0].name} lost its place without need")
         return resumed
@@ -209,7 +211,7 @@ class Sent:
     member: int
     epoch: int
     seq: int
-    speech: Speech
+    speech: MessageContent
 
 
 @dataclass(slots=True)
@@ -217,7 +219,7 @@ class Story:
     """What a client was told, what it told its user, and what it sent."""
 
     origin: bytes
-    stream: list[Welcomed | Continued | Happening] = field(default_factory=list)
+    stream: list[Welcomed | Continued | ClientEvent] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     given: set[bytes] = field(default_factory=set)
 
@@ -230,11 +232,11 @@ class RecordedParticipant(Participant):
         self._clock = clock
         self.story = Story(self._outbox._origin)
 
-    def receive_control(self, control: Control, now: float) -> list[Happening]:
+    def receive_control(self, control: Control, now: float) -> list[ClientEvent]:
         story = self.story
         if isinstance(control, Welcome):
             known = frozenset(self._peers.fingerprints())
-            epochs = frozenset(self._epochs._known)
+            epochs = frozenset(self._keyring._known)
             story.stream.append(Welcomed(now, control, self._room, self._offset, known, epochs))
         if isinstance(control, Resumed):
             story.stream.append(Continued(now))
@@ -242,8 +244,8 @@ class RecordedParticipant(Participant):
             story.given.add(control.secret)
         return super().receive_control(control, now)
 
-    def _seal(self, seq: int, speech: Speech) -> bytes:
-        sent = Sent(self._clock(), self._room, self._id, self._epochs.current, seq, speech)
+    def _seal(self, seq: int, speech: MessageContent) -> bytes:
+        sent = Sent(self._clock(), self._room, self._id, self._keyring.current, seq, speech)
         self.story.sent.append(sent)
         return super()._seal(seq, speech)
 
@@ -283,6 +285,6 @@ class RecordedClient(Client):
         can_leave = self._outgoing.idle and self.recorded.has_data_to_send
         return can_leave or bool(self._session._out)
 
-    def _show_all(self, happenings: list[Happening]) -> None:
-        self.story.stream += happenings
-        super()._show_all(happenings)
+    def _show_all(self, events: list[ClientEvent]) -> None:
+        self.story.stream += events
+        super()._show_all(events)

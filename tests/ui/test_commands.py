@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from chat.client.events import Said
+from chat.client.events import MessageReceived
 from chat.errors import UsageError
 from chat.text import fingerprint_of
 from chat.ui import transcript
 from chat.ui.commands import Commands
-from tests.support.conversation import LONGEST, PEOPLE, NotedConversation
+from tests.support.conversation import LONGEST, PEOPLE, NotedClient
 
 IRA, SAHNAWAZ, THEA = (fingerprint_of(one.fingerprint) for one in PEOPLE)
 
@@ -19,11 +19,11 @@ class Person:
     """Types, and notes what is shown."""
 
     def __init__(self) -> None:
-        self.conversation = NotedConversation()
+        self.client = NotedClient()
         self.shown: list[str] = []
         self.cleared = 0
         self.folded: dict[str, str] = {}
-        self.commands = Commands(self.conversation, self.shown.extend, self._clear, self._unfold)
+        self.commands = Commands(self.client, self.shown.extend, self._clear, self._unfold)
 
     def _clear(self) -> None:
         self.cleared += 1
@@ -38,7 +38,10 @@ class Person:
 
     def hear(self, *speakers: str) -> list[bool]:
         """Whether what each of these says is to be ignored."""
-        return [self.commands.ignores(Said(name, 0, "Hi", own=name == "Ira")) for name in speakers]
+        return [
+            self.commands.ignores(MessageReceived(name, 0, "Hi", own=name == "Ira"))
+            for name in speakers
+        ]
 
     def complete(self, line: str) -> list[str]:
         return self.commands.completions(line, line.rfind(" ") + 1)
@@ -92,7 +95,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_line_is_said_or_obeyed(person: Person, line: str, noted: list[str]) -> None:
     person.type(line)
-    assert person.conversation.noted == noted
+    assert person.client.noted == noted
 
 
 @pytest.mark.parametrize(
@@ -114,17 +117,17 @@ def test_what_was_pasted_is_said_as_it_is_and_called_back_as_if_it_had_been_type
     person: Person, text: str, typed: str
 ) -> None:
     person.commands.take(text, pasted=True)
-    assert person.conversation.noted == [f"say {text}"]
+    assert person.client.noted == [f"say {text}"]
     assert person.commands.typed(text) == typed
     if typed:
         person.type(typed)
-        assert person.conversation.noted == [f"say {text}"] * 2
+        assert person.client.noted == [f"say {text}"] * 2
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_blank_paste_is_not_said(person: Person, text: str) -> None:
     person.commands.take(text, pasted=True)
-    assert person.conversation.noted == []
+    assert person.client.noted == []
 
 
 @pytest.mark.parametrize("line", ["x" * (LONGEST + 1), "/me " + "x" * LONGEST])
@@ -167,13 +170,13 @@ def test_help_lists_every_command_there_is(person: Person) -> None:
 
 def test_clear_clears_the_screen(person: Person) -> None:
     person.type("/clear")
-    assert (person.cleared, person.shown, person.conversation.noted) == (1, [], [])
+    assert (person.cleared, person.shown, person.client.noted) == (1, [], [])
 
 
 def test_me_without_a_text_asks_for_one(person: Person) -> None:
     person.type("/me", "/me  ")
     assert person.shown == ["[!] /me needs a text."] * 2
-    assert person.conversation.noted == []
+    assert person.client.noted == []
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,7 @@ def test_unknown_command_is_answered_with_the_nearest_and_not_said(
 ) -> None:
     person.type(line)
     assert person.shown == [f"{answer} // sends a line with a slash."]
-    assert person.conversation.noted == []
+    assert person.client.noted == []
 
 
 def test_more_shows_what_was_folded(person: Person) -> None:
@@ -256,7 +259,7 @@ def test_who_is_ignored_is_not_heard_until_it_is_over(person: Person, name: str)
 
 def test_who_is_ignored_stays_so_after_a_leave_and_can_be_heard_again(person: Person) -> None:
     person.type("/ignore thea")
-    person.conversation.people = PEOPLE[:2]
+    person.client.people = PEOPLE[:2]
     assert person.hear("Thea") == [True]
     person.type("/unignore thea")
     assert person.hear("Thea") == [False]
@@ -279,9 +282,9 @@ def test_whom_one_cannot_ignore_is_told(person: Person, line: str, answer: str) 
 
 def test_own_messages_are_heard_whatever_happens(person: Person) -> None:
     """Somebody who had the name before may have been ignored."""
-    person.conversation.name = "other"
+    person.client.name = "other"
     person.type("/ignore ira")
-    person.conversation.name = "Ira"
+    person.client.name = "Ira"
     assert person.hear("Ira") == [False]
 
 
@@ -315,7 +318,7 @@ def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> No
     person.type("/ignore thea")
     person.hear("sahnawaz", "Thea")
     assert person.complete("") == ["Thea: ", "sahnawaz: "]
-    person.conversation.people = PEOPLE[:2]
+    person.client.people = PEOPLE[:2]
     assert person.complete("") == ["sahnawaz: "]
 
 

@@ -9,32 +9,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.client.events import (
-    Came,
+    ClientEvent,
     Connected,
     Connecting,
     Disconnected,
     Entered,
-    Exchanged,
     Failed,
-    Full,
-    Happening,
+    KeysExchanged,
     Leaving,
     LookingUp,
     MakingKey,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageQueued,
+    MessageReceived,
+    NoticeReceived,
+    OutboxFull,
     Reconnected,
-    Returned,
     RoomClosed,
-    Said,
     ServerMet,
-    Underway,
-    Vanished,
     Warned,
-    Went,
 )
 from chat.errors import REASONS, Reason
 from chat.reactor import Reactor
-from chat.ui.jsonlines import JsonView, event
+from chat.ui.jsonlines import JsonView, fields_of
 from tests.support.conversation import LONGEST, Seat, lone_reactor, seat_at_pipe, seat_at_terminal
 from tests.support.loopback import until
 
@@ -59,7 +59,7 @@ def events(seat: Seat) -> list[Any]:
 # -- events
 
 
-EVENTS: list[tuple[Happening, dict[str, object]]] = [
+EVENTS: list[tuple[ClientEvent, dict[str, object]]] = [
     (Connected(), {"event": "connected"}),
     (
         ServerMet("SHA256:abc", known=True),
@@ -78,7 +78,7 @@ EVENTS: list[tuple[Happening, dict[str, object]]] = [
         {"event": "reconnected", "missed": 3, "new_room": True, "awaiting": False},
     ),
     (
-        Said("Thea", 1_687_665_924_500, "Hi\n\x1b", own=False, number=7),
+        MessageReceived("Thea", 1_687_665_924_500, "Hi\n\x1b", own=False, number=7),
         {
             "event": "message",
             "name": "Thea",
@@ -88,11 +88,11 @@ EVENTS: list[tuple[Happening, dict[str, object]]] = [
         },
     ),
     (
-        Said("Thea", 0, "\x01ACTION waves\x01", own=False),
+        MessageReceived("Thea", 0, "\x01ACTION waves\x01", own=False),
         {"event": "message", "name": "Thea", "text": "waves", "action": True, "time": 0},
     ),
     (
-        Said("Ira", 1000, "Hi", own=True, number=7),
+        MessageReceived("Ira", 1000, "Hi", own=True, number=7),
         {
             "event": "acknowledged",
             "number": 7,
@@ -102,10 +102,10 @@ EVENTS: list[tuple[Happening, dict[str, object]]] = [
             "time": 1,
         },
     ),
-    (Came("Thea"), {"event": "joined", "name": "Thea"}),
-    (Vanished("Thea"), {"event": "lost", "name": "Thea"}),
-    (Returned("Thea"), {"event": "back", "name": "Thea"}),
-    (Noticed("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
+    (MemberJoined("Thea"), {"event": "joined", "name": "Thea"}),
+    (MemberLost("Thea"), {"event": "lost", "name": "Thea"}),
+    (MemberBack("Thea"), {"event": "back", "name": "Thea"}),
+    (NoticeReceived("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
     (RoomClosed(), {"event": "closed"}),
     (Warned("it is odd"), {"event": "warning", "text": "it is odd"}),
     (
@@ -114,59 +114,59 @@ EVENTS: list[tuple[Happening, dict[str, object]]] = [
     ),
 ]
 EVENTS += [
-    (Went("Thea", reason), {"event": "left", "name": "Thea", "reason": text})
+    (MemberLeft("Thea", reason), {"event": "left", "name": "Thea", "reason": text})
     for reason, text in REASONS.items()
 ]
 
-NOT_TOLD: list[Happening] = [
+NOT_TOLD: list[ClientEvent] = [
     MakingKey(),
     Leaving(1),
     LookingUp("localhost"),
     Connecting("localhost", 9443),
-    Exchanged(),
-    Underway(1, "Hi"),
-    Full(1024),
+    KeysExchanged(),
+    MessageQueued(1, "Hi"),
+    OutboxFull(1024),
 ]
 
 
-@pytest.mark.parametrize(("happening", "fields"), EVENTS)
+@pytest.mark.parametrize(("event", "fields"), EVENTS)
 def test_event_has_just_these_fields(
-    program: Seat, happening: Happening, fields: dict[str, object]
+    program: Seat, event: ClientEvent, fields: dict[str, object]
 ) -> None:
-    program.view.show(happening)
+    program.view.show(event)
     assert events(program) == [fields]
 
 
-@pytest.mark.parametrize("happening", NOT_TOLD)
-def test_what_programs_need_not_know_is_no_event(program: Seat, happening: Happening) -> None:
-    program.view.show(happening)
+@pytest.mark.parametrize("event", NOT_TOLD)
+def test_what_programs_need_not_know_is_no_event(program: Seat, event: ClientEvent) -> None:
+    program.view.show(event)
     assert program.shown == []
 
 
-def test_every_happening_was_thought_of() -> None:
-    tried = {type(happening) for happening, _ in EVENTS} | set(map(type, NOT_TOLD))
-    assert tried == set(Happening.__args__)
+def test_every_event_was_thought_of() -> None:
+    tried = {type(event) for event, _ in EVENTS} | set(map(type, NOT_TOLD))
+    assert tried == set(ClientEvent.__args__)
 
 
 EVIL = "\x1b[2J\x9b31m\u202e\u2028\r\n\x85\x0b\0\x7f漢"
 
 
 @pytest.mark.parametrize(
-    "happening",
+    "event",
     [
-        Said("Thea", 0, EVIL, own=False),
-        Said(EVIL, 0, "Hi", own=True),
-        Came(EVIL),
-        Went(EVIL, Reason.LEFT),
-        Noticed(EVIL),
+        MessageReceived("Thea", 0, EVIL, own=False),
+        MessageReceived(EVIL, 0, "Hi", own=True),
+        MemberJoined(EVIL),
+        MemberLeft(EVIL, Reason.LEFT),
+        NoticeReceived(EVIL),
         Warned(EVIL),
         Entered((EVIL,)),
         Failed(EVIL, EVIL, 1),
     ],
-    ids=lambda happening: type(happening).__name__,
+    ids=lambda event: type(event).__name__,
 )
-def test_control_characters_never_come_out_raw(program: Seat, happening: Happening) -> None:
-    program.view.show(happening)
+def test_control_characters_never_come_out_raw(program: Seat, event: ClientEvent) -> None:
+    program.view.show(event)
     (line,) = program.shown
     assert line.isascii()
     assert line.isprintable()
@@ -176,7 +176,7 @@ def test_control_characters_never_come_out_raw(program: Seat, happening: Happeni
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.text(st.characters(codec=None)).filter(lambda text: text[:1] != "\x01"))
 def test_any_text_comes_out_as_it_was(text: str) -> None:
-    fields = event(Said("Thea", 0, text, own=False))
+    fields = fields_of(MessageReceived("Thea", 0, text, own=False))
     line = json.dumps(fields)
     assert line.isascii()
     assert json.loads(line)["text"] == text
@@ -206,7 +206,7 @@ def test_command_is_obeyed_and_any_other_line_is_said(
     program: Seat, line: str, noted: list[str]
 ) -> None:
     program.type(line)
-    assert program.conversation.noted == noted
+    assert program.client.noted == noted
     assert program.shown == []
     assert program.view.not_sent == 0
 
@@ -238,9 +238,9 @@ def test_leave_lets_everything_be_acknowledged_and_nothing_more_be_read(
     reactor: Reactor, program: Seat, line: str
 ) -> None:
     program.send(f"one\n{line}\nmore\n".encode())
-    until(reactor, lambda: "finish" in program.conversation.noted)
+    until(reactor, lambda: "finish" in program.client.noted)
     program.view.take_input(True)
-    assert program.conversation.noted == ["say one", "finish"]
+    assert program.client.noted == ["say one", "finish"]
 
 
 ONE_FIELD = "a command is an object with one field"
@@ -281,7 +281,7 @@ def test_what_is_no_command_or_too_long_is_warned_of_and_counted_as_what_it_is(
     program: Seat, line: str, text: str
 ) -> None:
     program.type(line)
-    assert program.conversation.noted == []
+    assert program.client.noted == []
     (warning,) = events(program)
     assert warning["event"] == "warning"
     assert warning["text"].startswith(text)

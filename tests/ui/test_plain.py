@@ -5,14 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from chat.client.events import Came, Full, Happening, Said, Underway, Warned
+from chat.client.events import (
+    ClientEvent,
+    MemberJoined,
+    MessageQueued,
+    MessageReceived,
+    OutboxFull,
+    Warned,
+)
 from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
 from chat.ui.plain import LineView, SingleView
 from tests.support.conversation import (
     LONGEST,
-    NotedConversation,
+    NotedClient,
     Seat,
     lone_reactor,
     seat_at_pipe,
@@ -61,33 +68,33 @@ def terminal(reactor: Reactor) -> Iterator[Seat]:
 )
 def test_line_of_a_pipe_is_said_as_it_is(pipe: Seat, line: str) -> None:
     pipe.type(line)
-    assert pipe.conversation.noted == [f"say {line}"]
+    assert pipe.client.noted == [f"say {line}"]
     assert pipe.shown == []
 
 
 def test_empty_line_of_a_pipe_is_not_said(pipe: Seat) -> None:
     pipe.type("", "\r", "Hi")
-    assert pipe.conversation.noted == ["say Hi"]
+    assert pipe.client.noted == ["say Hi"]
 
 
 def test_pipe_that_says_exit_is_not_read_any_further(reactor: Reactor, pipe: Seat) -> None:
     pipe.type("Hi")
     pipe.send(b"EXIT\nand more\n")
-    until(reactor, lambda: "finish" in pipe.conversation.noted)
+    until(reactor, lambda: "finish" in pipe.client.noted)
     pipe.view.take_input(True)
     reactor.turn(MOMENT)
-    assert pipe.conversation.noted == ["say Hi", "finish"]
+    assert pipe.client.noted == ["say Hi", "finish"]
     assert pipe.view.count_undelivered() == 1
 
 
 def test_pipe_that_ends_lets_everything_be_acknowledged(pipe: Seat) -> None:
     pipe.end_input()
-    assert pipe.conversation.noted == ["finish"]
+    assert pipe.client.noted == ["finish"]
 
 
 def test_line_that_is_too_long_is_told_and_counted(pipe: Seat) -> None:
     pipe.type("x" * (LONGEST + 1), "Hi")
-    assert pipe.conversation.noted == ["say Hi"]
+    assert pipe.client.noted == ["say Hi"]
     assert pipe.view.not_sent == 1
     assert pipe.shown == ["[!] it is too long."]
 
@@ -96,36 +103,36 @@ def test_pipe_waits_while_nothing_is_wanted(reactor: Reactor, pipe: Seat) -> Non
     pipe.view.take_input(False)
     pipe.send(b"later\n")
     reactor.turn(MOMENT)
-    assert pipe.conversation.noted == []
+    assert pipe.client.noted == []
     pipe.view.take_input(True)
-    until(reactor, lambda: pipe.conversation.noted)
-    assert pipe.conversation.noted == ["say later"]
+    until(reactor, lambda: pipe.client.noted)
+    assert pipe.client.noted == ["say later"]
 
 
 def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe: Seat) -> None:
     pipe.view.stop()
     pipe.send(b"one\n\n/two\nEXIT\nnever\n")
     reactor.turn(MOMENT)
-    assert pipe.conversation.noted == []
+    assert pipe.client.noted == []
     assert pipe.view.count_undelivered() == 2
 
 
 @pytest.mark.parametrize(
-    ("happening", "lines"),
+    ("event", "lines"),
     [
-        (Said("Thea", 0, "/help", own=False), ["- Thea: /help"]),
-        (Said("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
-        (Said("Ira", 0, "Hi", own=True), []),
-        (Underway(1, "Hi"), []),
-        (Full(1024), []),
-        (Came("Thea"), ["[+] New person joined the room. Username: Thea"]),
+        (MessageReceived("Thea", 0, "/help", own=False), ["- Thea: /help"]),
+        (MessageReceived("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
+        (MessageReceived("Ira", 0, "Hi", own=True), []),
+        (MessageQueued(1, "Hi"), []),
+        (OutboxFull(1024), []),
+        (MemberJoined("Thea"), ["[+] New person joined the room. Username: Thea"]),
         (Warned("something is odd"), ["[!] something is odd."]),
     ],
 )
 def test_pipe_is_shown_what_others_say_and_do(
-    pipe: Seat, happening: Happening, lines: list[str]
+    pipe: Seat, event: ClientEvent, lines: list[str]
 ) -> None:
-    assert pipe.show(happening) == lines
+    assert pipe.show(event) == lines
 
 
 def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
@@ -137,7 +144,7 @@ def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
     with path.open("wb", buffering=0) as file:
         pipe.view._errors = LineOutput(reactor, file.fileno(), "utf-8")
         pipe.type("one", "x" * (LONGEST + 1), "", "x" * 1000, "two")
-    assert pipe.conversation.noted == ["say one", "say two"]
+    assert pipe.client.noted == ["say one", "say two"]
     second, fourth = path.read_text().splitlines()
     assert second == "chat: line 2: it is too long"
     assert fourth.startswith("chat: line 4: a message of 1000 bytes is too long: ")
@@ -154,7 +161,7 @@ def test_spinning_waits_for_no_reader(
         return False
 
     monkeypatch.setattr("chat.stdio._wait_writable", wait)
-    pipe.view.show(Came("Thea"))
+    pipe.view.show(MemberJoined("Thea"))
     for _ in range(100):
         pipe.view.spin()
     assert set(waits) == {0}
@@ -166,18 +173,18 @@ def test_spinning_waits_for_no_reader(
 
 def test_terminal_has_commands(terminal: Seat) -> None:
     terminal.type("//help", "/me waves", "/ignore nobody", "/clear", " ")
-    assert terminal.conversation.noted == ["say /help", "say \x01ACTION waves\x01"]
+    assert terminal.client.noted == ["say /help", "say \x01ACTION waves\x01"]
     assert terminal.shown == ["[!] Nobody here is called nobody."]
 
 
 def test_terminal_does_not_show_who_is_ignored(terminal: Seat) -> None:
     terminal.type("/ignore thea")
-    assert terminal.show(Said("Thea", 0, "Hi", own=False)) == []
-    assert len(terminal.show(Said("sahnawaz", 0, "Hi", own=False))) == 1
+    assert terminal.show(MessageReceived("Thea", 0, "Hi", own=False)) == []
+    assert len(terminal.show(MessageReceived("sahnawaz", 0, "Hi", own=False))) == 1
 
 
 def test_terminal_is_told_when_no_more_can_be_taken(terminal: Seat) -> None:
-    assert terminal.show(Full(1024)) == [
+    assert terminal.show(OutboxFull(1024)) == [
         "[!] 1024 messages wait for the connection; no more can be taken."
     ]
 
@@ -185,63 +192,61 @@ def test_terminal_is_told_when_no_more_can_be_taken(terminal: Seat) -> None:
 @pytest.mark.parametrize("line", ["EXIT", "/exit", "\x04"])
 def test_terminal_that_has_enough_leaves(reactor: Reactor, terminal: Seat, line: str) -> None:
     terminal.send(line.encode() + b"\n" * (line != "\x04"))
-    until(reactor, lambda: terminal.conversation.noted)
-    assert terminal.conversation.noted == ["leave"]
+    until(reactor, lambda: terminal.client.noted)
+    assert terminal.client.noted == ["leave"]
 
 
 def test_interrupt_leaves(pipe: Seat) -> None:
     pipe.view.interrupt()
-    assert pipe.conversation.noted == ["leave"]
+    assert pipe.client.noted == ["leave"]
 
 
 # -- one message
 
 
 @pytest.fixture
-def conversation() -> NotedConversation:
-    return NotedConversation()
+def client() -> NotedClient:
+    return NotedClient()
 
 
-def single(reactor: Reactor, conversation: NotedConversation, text: str) -> SingleView:
+def single(reactor: Reactor, client: NotedClient, text: str) -> SingleView:
     view = SingleView(reactor, text)
-    view.open(conversation)
+    view.open(client)
     return view
 
 
 @pytest.mark.parametrize("text", ["Hi", "/help", "EXIT", "one\ntwo", '{"leave": true}'])
 def test_single_message_is_said_as_it_is_once_it_is_wanted(
-    reactor: Reactor, conversation: NotedConversation, text: str
+    reactor: Reactor, client: NotedClient, text: str
 ) -> None:
-    view = single(reactor, conversation, text)
+    view = single(reactor, client, text)
     view.take_input(False)
-    assert conversation.noted == []
+    assert client.noted == []
     assert view.count_undelivered() == 1
     for _ in range(3):
         view.take_input(True)
-    assert conversation.noted == [f"say {text}", "finish"]
+    assert client.noted == [f"say {text}", "finish"]
     assert (view.count_undelivered(), view.not_sent) == (0, 0)
 
 
-def test_single_message_that_is_too_long_is_an_error(
-    reactor: Reactor, conversation: NotedConversation
-) -> None:
-    view = single(reactor, conversation, "x" * (LONGEST + 1))
+def test_single_message_that_is_too_long_is_an_error(reactor: Reactor, client: NotedClient) -> None:
+    view = single(reactor, client, "x" * (LONGEST + 1))
     with pytest.raises(UsageError):
         view.take_input(True)
     view.take_input(True)
-    assert conversation.noted == []
+    assert client.noted == []
 
 
 def test_single_message_shows_nothing_and_can_be_interrupted(
-    reactor: Reactor, conversation: NotedConversation, capfd: pytest.CaptureFixture[str]
+    reactor: Reactor, client: NotedClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    view = single(reactor, conversation, "Hi")
-    view.show(Came("Thea"))
-    view.show(Said("Thea", 0, "Hi", own=False))
+    view = single(reactor, client, "Hi")
+    view.show(MemberJoined("Thea"))
+    view.show(MessageReceived("Thea", 0, "Hi", own=False))
     view.spin()
     view.interrupt()
     view.stop()
     view.close()
-    assert conversation.noted == ["leave"]
+    assert client.noted == ["leave"]
     assert view.output.queued_bytes == 0
     assert capfd.readouterr() == ("", "")

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chat.client.events import Came, Entered, Happening, Noticed, Said, Warned, Went
+from chat.client.events import (
+    ClientEvent,
+    Entered,
+    MemberJoined,
+    MemberLeft,
+    MessageReceived,
+    NoticeReceived,
+    Warned,
+)
 from chat.errors import Reason
 from chat.limits import FOLDED_BEYOND_ROWS, FOLDED_KEPT, FOLDED_TO_ROWS
 from chat.ui.style import Colours, Painter, choose_colours, columns_of, cut
@@ -24,8 +32,8 @@ TEXT = st.text(st.one_of(st.sampled_from("ab \n\t漢é\u0301👋"), st.character
 """Text in which there is something to wrap."""
 
 
-def said(text: str, name: str = "Thea", *, own: bool = False) -> Said:
-    return Said(name, 0, text, own)
+def said(text: str, name: str = "Thea", *, own: bool = False) -> MessageReceived:
+    return MessageReceived(name, 0, text, own)
 
 
 def message(text: str, columns: int | None = None) -> list[str]:
@@ -142,26 +150,26 @@ def test_action_is_painted_without_a_colon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("happening", "row"),
+    ("event", "row"),
     [
-        (Came("Thea"), "\x1b[2m[+] New person joined the room. Username: Thea\x1b[m"),
+        (MemberJoined("Thea"), "\x1b[2m[+] New person joined the room. Username: Thea\x1b[m"),
         (
-            Went("Thea", Reason.LOST),
+            MemberLeft("Thea", Reason.LOST),
             "\x1b[31m[!] Thea left the server: the connection was lost.\x1b[m",
         ),
     ],
 )
-def test_good_news_is_dim_and_trouble_is_red(happening: Happening, row: str) -> None:
-    assert Painter("Ira", Colours.BASIC).paint(happening) == [row]
-    assert Painter("Ira").paint(happening) == [without_codes(row)]
+def test_good_news_is_dim_and_trouble_is_red(event: ClientEvent, row: str) -> None:
+    assert Painter("Ira", Colours.BASIC).paint(event) == [row]
+    assert Painter("Ira").paint(event) == [without_codes(row)]
 
 
 @pytest.mark.parametrize("colours", Colours)
 @pytest.mark.parametrize("columns", [None, 20])
 def test_colours_change_nothing_but_the_colour(colours: Colours, columns: int | None) -> None:
-    for happening in (said("Ira, " + "look at this " * 9 + "\nand that"), Entered(("Ira", "Thea"))):
-        painted = Painter("Ira", colours).paint(happening, columns)
-        assert [without_codes(row) for row in painted] == Painter("Ira").paint(happening, columns)
+    for event in (said("Ira, " + "look at this " * 9 + "\nand that"), Entered(("Ira", "Thea"))):
+        painted = Painter("Ira", colours).paint(event, columns)
+        assert [without_codes(row) for row in painted] == Painter("Ira").paint(event, columns)
 
 
 @pytest.mark.parametrize("colours", [Colours.BASIC, Colours.RICH])
@@ -227,7 +235,7 @@ def test_word_that_is_too_long_is_left_whole(text: str, rows: list[str]) -> None
 
 @pytest.mark.parametrize("columns", [None, 80])
 def test_further_lines_of_a_notice_are_indented_once(columns: int | None) -> None:
-    rows = Painter().paint(Noticed("one\ntwo"), columns)
+    rows = Painter().paint(NoticeReceived("one\ntwo"), columns)
     assert rows == ["[+] The server says: one", "    two"]
 
 
@@ -452,8 +460,12 @@ def test_no_row_on_a_dumb_terminal_can_pass_for_a_line_of_its_own(
 def test_name_that_is_longer_than_a_row_begins_none(
     width: Callable[[str], int], columns: int, name: str
 ) -> None:
-    for happening in (said("one two three", name), said("\x01ACTION waves\x01", name), Came(name)):
-        rows = Painter(time_format="").paint(happening, columns)
+    for event in (
+        said("one two three", name),
+        said("\x01ACTION waves\x01", name),
+        MemberJoined(name),
+    ):
+        rows = Painter(time_format="").paint(event, columns)
         shown = rows_on_a_terminal(rows, columns, width)
         assert not any(map(can_pass_for_a_line, shown[1:]))
 
@@ -486,8 +498,8 @@ def test_what_the_terminal_cannot_show_is_broken_as_it_is_written(is_dumb: bool)
         "    " + " ".join([r"\u0434"] * 4) + " [+] kim",
         "    left.",
     ]
-    for happening in (said("Hi", "ж" * 6 + " [+] kim left"), Came("ж" * 6 + " [+] kim left")):
-        rows = painter.paint(happening, 40)
+    for event in (said("Hi", "ж" * 6 + " [+] kim left"), MemberJoined("ж" * 6 + " [+] kim left")):
+        rows = painter.paint(event, 40)
         assert all(map(str.isascii, rows))
         assert not any(map(can_pass_for_a_line, rows_on_a_terminal(rows, 40, columns_of)[1:]))
 
@@ -533,15 +545,15 @@ def test_message_is_folded_only_on_a_terminal_and_beyond_the_limit() -> None:
 
 def test_notice_and_list_of_members_are_folded_too() -> None:
     painter = Painter()
-    for happening in (
-        Noticed("x\n" * 99),
+    for event in (
+        NoticeReceived("x\n" * 99),
         Entered(tuple(map(str, range(5000)))),
         Warned("x " * 9999),
     ):
-        rows = painter.paint(happening, 80, fold=True)
+        rows = painter.paint(event, 80, fold=True)
         assert len(rows) < FOLDED_BEYOND_ROWS
         assert rows[-1].startswith("[+] ")
-        assert painter.unfold("", 80) == painter.paint(happening, 80)
+        assert painter.unfold("", 80) == painter.paint(event, 80)
 
 
 def test_line_that_is_folded_before_others_can_be_had_whole() -> None:
@@ -589,10 +601,10 @@ def test_showing_a_text_takes_time_with_its_length(grown: Grown) -> None:
     painter = Painter("Ira", Colours.RICH)
 
     def show(text: str) -> None:
-        for happening in (said(text), said("Hi", text), Noticed(text), Warned(text)):
+        for event in (said(text), said("Hi", text), NoticeReceived(text), Warned(text)):
             for columns in (80, None):
-                painter.paint(happening, columns, fold=True)
-                painter.paint(happening, columns)
+                painter.paint(event, columns, fold=True)
+                painter.paint(event, columns)
         cut(text, 1000)
 
     assert growth(show, grown) < 2.5

@@ -11,27 +11,27 @@ from hypothesis import strategies as st
 from chat import localtime, phrases
 from chat.client import endings
 from chat.client.events import (
-    Came,
+    ClientEvent,
     Connected,
     Connecting,
     Disconnected,
     Entered,
-    Exchanged,
-    Full,
-    Happening,
+    KeysExchanged,
     LookingUp,
     MakingKey,
-    Noticed,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageQueued,
+    MessageReceived,
+    NoticeReceived,
+    OutboxFull,
     Person,
     Reconnected,
-    Returned,
     RoomClosed,
-    Said,
     ServerMet,
-    Underway,
-    Vanished,
     Warned,
-    Went,
 )
 from chat.errors import REASONS, Reason
 from chat.server import words
@@ -40,23 +40,25 @@ from chat.ui import transcript
 thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
 
 
-def told(happening: Happening) -> str:
+def told(event: ClientEvent) -> str:
     """The one line for what happened."""
-    (line,) = transcript.happened(happening)
+    (line,) = transcript.happened(event)
     return line
 
 
 def said(name: str, time_ms: int, text: str) -> str:
     """When, who and what, as they stand in the first line."""
-    return " ".join(transcript.said(Said(name, time_ms, text, own=False), localtime.TIME_FORMAT))
+    return " ".join(
+        transcript.said(MessageReceived(name, time_ms, text, own=False), localtime.TIME_FORMAT)
+    )
 
 
 def came(name: str) -> str:
-    return told(Came(name))
+    return told(MemberJoined(name))
 
 
 def notice(text: str) -> str:
-    return told(Noticed(text))
+    return told(NoticeReceived(text))
 
 
 def warning(text: str) -> str:
@@ -97,14 +99,14 @@ def test_server_starts_as_in_the_demo() -> None:
 
 
 def test_client_starts_as_in_the_demo() -> None:
-    start: list[Happening] = [
+    start: list[ClientEvent] = [
         Connecting("127.0.0.1", 9443),
         Connected(),
         ServerMet("SHA256:abc", known=False),
-        Exchanged(),
+        KeysExchanged(),
         Entered(("Ira",)),
     ]
-    assert [line for happening in start for line in transcript.happened(happening)] == [
+    assert [line for event in start for line in transcript.happened(event)] == [
         "[+] Connected successfully.",
         "[+] Exchanging keys.",
         "[+] Getting public key from the server",
@@ -118,7 +120,7 @@ def test_client_starts_as_in_the_demo() -> None:
 
 
 def test_first_and_second_member_come_as_in_the_demo() -> None:
-    assert words.newcomer("sahnawaz", 0) + words.newcomer("Ira", 1) == [
+    assert words.joined("sahnawaz", 0) + words.joined("Ira", 1) == [
         "[+] New connection. Username: sahnawaz",
         "[+] Client public key had been received",
         "[+] Secret key had been sent to the client",
@@ -205,10 +207,10 @@ def test_trouble_is_marked_as_trouble() -> None:
         warning("Ira: a message arrived twice"),
         words.OUT_OF_DESCRIPTORS,
         *transcript.happened(RoomClosed()),
-        phrases.vanished("Ira"),
-        phrases.vanished("Ira", "the connection is dead"),
+        phrases.lost("Ira"),
+        phrases.lost("Ira", "the connection is dead"),
         told(Disconnected("the connection was lost")),
-        told(Full(1024)),
+        told(OutboxFull(1024)),
     ] == [
         "[!] 127.0.0.1:4000 was refused: the name is taken.",
         "[!] [::1]:4000 went away: the connection was lost.",
@@ -231,7 +233,7 @@ def test_trouble_is_marked_as_trouble() -> None:
 
 
 @pytest.mark.parametrize(
-    ("happening", "lines"),
+    ("event", "lines"),
     [
         (Reconnected(0, new_room=False, awaiting=False), ["[+] The connection is back."]),
         (
@@ -246,26 +248,26 @@ def test_trouble_is_marked_as_trouble() -> None:
                 "[!] 1 message missed.",
             ],
         ),
-        (Vanished("Ira"), ["[!] Ira lost the connection."]),
-        (Returned("Ira"), ["[+] Ira is back."]),
-        (Went("Ira", Reason.LEFT), ["[+] Ira left the server."]),
+        (MemberLost("Ira"), ["[!] Ira lost the connection."]),
+        (MemberBack("Ira"), ["[+] Ira is back."]),
+        (MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
         (Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
     ],
 )
-def test_coming_and_going_is_told(happening: Happening, lines: list[str]) -> None:
-    assert transcript.happened(happening) == lines
+def test_coming_and_going_is_told(event: ClientEvent, lines: list[str]) -> None:
+    assert transcript.happened(event) == lines
 
 
 @pytest.mark.parametrize(
-    "happening",
-    [LookingUp("localhost"), Connecting("localhost", 9443), Underway(1, "Hi")],
+    "event",
+    [LookingUp("localhost"), Connecting("localhost", 9443), MessageQueued(1, "Hi")],
 )
-def test_what_is_only_shown_while_it_lasts_is_no_line(happening: Happening) -> None:
-    assert transcript.happened(happening) == []
+def test_what_is_only_shown_while_it_lasts_is_no_line(event: ClientEvent) -> None:
+    assert transcript.happened(event) == []
 
 
 @pytest.mark.parametrize(
-    ("happening", "activity"),
+    ("event", "activity"),
     [
         (MakingKey(), "Making a new RSA key"),
         (LookingUp("\x1b[2J"), r"Looking up \x1b[2J"),
@@ -273,11 +275,11 @@ def test_what_is_only_shown_while_it_lasts_is_no_line(happening: Happening) -> N
         (Reconnected(0, new_room=False, awaiting=False), "Catching up"),
         (Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),
         (Connected(), "Exchanging keys"),
-        (Came("Ira"), ""),
+        (MemberJoined("Ira"), ""),
     ],
 )
-def test_what_may_take_long_has_a_word_for_it(happening: Happening, activity: str) -> None:
-    assert transcript.activity(happening) == activity
+def test_what_may_take_long_has_a_word_for_it(event: ClientEvent, activity: str) -> None:
+    assert transcript.activity(event) == activity
 
 
 def test_action_is_told_of_its_sender_without_a_colon() -> None:
@@ -385,8 +387,8 @@ def lines_with(text: str) -> dict[str, str]:
     """One line each with a piece of somebody else's text in it."""
     since = at("2023-06-25 09:35:24")
     return {
-        "newcomer": words.newcomer(text, 0)[0],
-        "broadcast": words.newcomer(text, 1)[1],
+        "newcomer": words.joined(text, 0)[0],
+        "broadcast": words.joined(text, 1)[1],
         "came": came(text),
         "left": phrases.left(text, Reason.LEFT),
         "left in trouble": phrases.left(text, Reason.LOST),
@@ -429,7 +431,7 @@ def test_further_lines_of_a_notice_are_indented() -> None:
 
 
 def test_further_lines_of_a_message_are_left_to_whoever_shows_it() -> None:
-    message = Said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False)
+    message = MessageReceived("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False)
     assert transcript.said(message, "%H:%M") == ("09:35", "Ira:", "one\n\ttwo")
 
 

@@ -7,7 +7,7 @@ in the roster, so that nobody can take away another's messages by his own.
 from chat.limits import MAX_ORIGINS, MAX_ORIGINS_OF_ONE
 
 
-class Shown:
+class SeenMessages:
     """The last number that was shown of each run. Who was heard longest ago is forgotten first."""
 
     def __init__(self) -> None:
