@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from tests.support.processes import CHAT, Stage, environment
 from tests.support.terminals import Look, Window
 
-PICTURES = Path(__file__).parent / "docs/pictures"
+PICTURES = Path(__file__).parents[1] / "docs/pictures"
 
 COLUMNS, ROWS = 58, 21
 CELL_WIDTH, CELL_HEIGHT, BAR_HEIGHT, MARGIN = 8, 18, 30, 12
