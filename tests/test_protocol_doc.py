@@ -161,7 +161,7 @@ LIMITS = [
     ("5.1 Control messages", "sentence `text` (at most {} bytes)", limits.MAX_REASON_BYTES),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
-    ("5.2 Endings", "or after a sleep for {},", limits.AWAKE_PONG_SECONDS),
+    ("5.2 Endings", "or for {} after a sleep.", limits.AWAKE_PONG_SECONDS),
     ("5.2 Endings", "for {} seconds has seen none of them", limits.ACKNOWLEDGE_SECONDS),
     ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
