@@ -3,7 +3,8 @@
     python examples/seal.py "some text"
 
 It seals the text, shows the bytes, opens them again, and then flips each bit in turn: none of the
-changed copies opens. AES in CFB mode alone would decrypt all of them, most with one letter changed.
+changed copies opens. AES in CFB mode alone would decrypt every copy: a flipped bit of the
+ciphertext flips the same bit of the text.
 """
 
 import os
