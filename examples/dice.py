@@ -2,7 +2,7 @@
 
     python examples/dice.py 127.0.0.1 9443
 
-What is given after the port goes to the client as it is (`--fingerprint`, `--keys`, ...).
+Arguments after the port go to the client unchanged (`--fingerprint`, `--keys`, ...).
 """
 
 import json

@@ -2,7 +2,7 @@
 
     python examples/handshake.py
 
-A session takes bytes and the time, and gives events and bytes. Nothing else is needed to run it.
+A session takes bytes and the time, and returns events and bytes. It needs nothing else to run.
 """
 
 import os

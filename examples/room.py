@@ -2,8 +2,9 @@
 
     python examples/room.py
 
-The room appends to the log, and says what is for one member only. A participant takes the bytes of
-the log, and says what happened. Between them there are only bytes.
+The room appends everything that happens to the log, and returns the few messages that are for one
+member only. A participant takes the bytes of the log, and returns events for its user. Between the
+two there are only bytes.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ for name in ("Ira", "Boris"):
     member = room.join(name, hashlib.sha256(name.encode()).digest(), joined_at=now)
     people[member.id] = (member, Participant(os.urandom))
 
-# Both joins share one step of the key. What is for one member alone comes back from the tick.
+# Both joins share one step of the key. The tick returns the messages for one member alone.
 for unicast in room.tick(now):
     member, participant = people[unicast.member.id]
     for control in unicast.controls:

@@ -2,8 +2,9 @@
 
     python examples/seal.py "some text"
 
-Seals the text, shows the bytes, opens them again, and then flips each bit once: none of the changed
-copies opens. AES in CFB mode by itself would open all of them, with one letter changed.
+It seals the text, shows the bytes, opens them again, and then flips each bit in turn: none of the
+changed copies opens. AES in CFB mode alone would decrypt every copy: a flipped bit of the
+ciphertext flips the same bit of the text.
 """
 
 import os
@@ -14,7 +15,7 @@ from chat.errors import OpenError
 
 text = " ".join(sys.argv[1:]) or "Hello"
 key = SealingKey.from_bytes(os.urandom(SEALING_KEY_BYTES))
-header = b"what stands in the clear and must not be changed either"
+header = b"this stands in the clear, and must not be changed either"
 
 sealed = key.seal(header, text.encode(), os.urandom)
 print(f"iv          {sealed[:16].hex()}")

@@ -4,6 +4,7 @@ Read from the source with `ast`, so that imports inside functions and for type c
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -175,3 +176,28 @@ def test_cryptodome_is_the_only_package_needed_and_sealing_has_it_alone(module: 
 
 
 CRYPTOGRAPHIC = {"cipher", "kex", "files.keys"}
+
+
+# -- the README --------------------------------------------------------------------------------
+
+
+def node_of(module: str) -> str:
+    """Where a module stands in the README's diagram of folders."""
+    return "start" if module in ("__main__", "cli") else module.rpartition(".")[0]
+
+
+def test_diagram_of_the_folders_shows_every_import_between_them() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    diagram = readme.partition("```mermaid\nflowchart LR\n")[2].partition("```")[0]
+    drawn = set()
+    for arrow in diagram.splitlines():
+        found = re.fullmatch(r"    (\w+)(?:\[.+\])? -->(?:\|(.+)\|)? (.+)", arrow)
+        assert found, arrow
+        names = found[2].split(", ") if found[2] else [""]
+        drawn |= {(found[1], folder, name) for folder in found[3].split(" & ") for name in names}
+    assert drawn == {
+        (node_of(module), node_of(other), "" if node_of(module) == "start" else other.split(".")[1])
+        for module in MODULES
+        for other in imported_by(module)
+        if node_of(other) in FOLDERS - {node_of(module)}
+    }

@@ -1,4 +1,5 @@
-"""What people read agrees with the code: PROTOCOL's tables, numbers and samples, README's numbers.
+"""What people read agrees with the code: PROTOCOL's tables, numbers and samples, the README's
+numbers and diagrams, and the places that CONTRIBUTING names.
 
 A number is looked for in the words around it, so that the sentence that names a limit cannot go.
 """
@@ -160,7 +161,7 @@ LIMITS = [
     ("5.1 Control messages", "sentence `text` (at most {} bytes)", limits.MAX_REASON_BYTES),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
-    ("5.2 Endings", "or after a sleep for {},", limits.AWAKE_PONG_SECONDS),
+    ("5.2 Endings", "or for {} after a sleep.", limits.AWAKE_PONG_SECONDS),
     ("5.2 Endings", "for {} seconds has seen none of them", limits.ACKNOWLEDGE_SECONDS),
     ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
@@ -251,9 +252,10 @@ def test_samples_are_one_whole_frame_of_each_type() -> None:
 
 README_LIMITS = [
     ("after `--grace` seconds ({}) without you", limits.GRACE_SECONDS),
+    ("acknowledges nothing for {} seconds", limits.ACKNOWLEDGE_SECONDS),
     ("gives up after {} seconds without a connection (`--patience`)", limits.PATIENCE_SECONDS),
     ("sends more than {} messages a second (`--rate`)", limits.RATE),
-    ("than the server keeps ({} MiB)", limits.WINDOW_BYTES / 2**20),
+    ("The server keeps the last {} MiB.", limits.WINDOW_BYTES / 2**20),
     ("| {} times that |", limits.SOURCE_RATE_FACTOR),
     ("or {} minutes if that is less", limits.SHARE_REFILL_SECONDS / 60),
     ("| {} at once, then one a second |", limits.ARRIVALS_AT_ONCE),
@@ -262,7 +264,11 @@ README_LIMITS = [
     ("who lost the connection | {} |", limits.MAX_LOST_OF_KEY),
     ("| {} | A member who sends", limits.MAX_LOST_OF_SOURCE),
     ("A name has 1 to {} characters", limits.MAX_NAME_CHARS),
-    ("127.0.0.1 and port {} unless", limits.DEFAULT_PORT),
+    ("127.0.0.1 and port {},", limits.DEFAULT_PORT),
+    ("at most {} pending connections (`--pending`)", limits.MAX_PENDING),
+    ("at most {} from one IPv4 address", limits.MAX_PENDING_PER_SOURCE),
+    ("A message has at most {} KiB.", limits.MAX_TEXT_BYTES / 2**10),
+    ("the last {} lines, in `$XDG_STATE_HOME", limits.HISTORY_LINES),
 ]
 
 
@@ -271,10 +277,62 @@ def test_limit_in_the_readme_is_the_one_in_the_code(sentence: str, number: float
     assert sentence.format(f"{number:.12g}") in plain(README)
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/PROTOCOL.md"])
-def test_links_to_files_lead_somewhere(path: str) -> None:
-    text = (ROOT / path).read_text(encoding="utf-8")
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", text)
-    assert targets
-    for target in targets:
-        assert ((ROOT / path).parent / target).exists(), target
+@pytest.mark.parametrize(
+    ("side", "session", "decision"),
+    [
+        ("server", ServerSession, set()),
+        ("client", ClientSession, {("AWAIT_TRUST", "trust", "AWAIT_SESSION_KEY")}),
+    ],
+)
+def test_diagram_of_the_states_is_the_one_in_the_code(
+    side: str, session: type[Session], decision: set[tuple[str, str, str]]
+) -> None:
+    _, _, after = README.partition(f"\nAt the {side}, ")
+    diagram = after.partition("```mermaid\nstateDiagram-v2\n")[2].partition("```")[0]
+    direction, start, *arrows = diagram.splitlines()
+    assert direction == "    direction LR"
+    assert start == f"    [*] --> {next(iter(session.TRANSITIONS))[0].name}"
+    drawn = set()
+    for arrow in arrows:
+        found = re.fullmatch(r"    (\w+) --> (\w+): (.+)", arrow)
+        assert found, arrow
+        drawn |= {(found[1], frame, found[2]) for frame in found[3].split(", ")}
+    assert drawn == decision | {
+        (state.name, in_document(frame.__name__), next_state.name)
+        for (state, frame), (_, next_state) in session.TRANSITIONS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name
+)
+def test_links_to_files_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (path.parent / target).exists(), target
+
+
+# -- for those who change the code -------------------------------------------------------------
+
+
+def test_newest_version_in_the_changelog_is_that_of_the_code() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[(\S+)\] - \d{4}-\d{2}-\d{2}$", changelog, re.MULTILINE)
+    assert versions[0] == chat.__version__
+    numbers = [[int(part) for part in version.split(".")] for version in versions]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_recipes_name_files_that_are_there_and_what_is_in_them() -> None:
+    recipes = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    paths = set(re.findall(r"`((?:chat|docs|tests)/[\w/.]+)`", recipes))
+    assert paths
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    named = re.findall(r"`([\w.]+)` in `([\w/]+\.py)`", recipes)
+    assert named
+    for name, path in named:
+        for part in name.split("."):
+            assert re.search(rf"\b{part}\b", (ROOT / path).read_text(encoding="utf-8")), (
+                name,
+                path,
+            )

@@ -50,6 +50,8 @@ from tests.support.simulated import (
 )
 from tests.support.simulated_record import Continued
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 200
 SEEDS_A_TEST = 25
 

@@ -393,6 +393,7 @@ def test_all_that_a_normal_form_sorts_are_marks() -> None:
 # -- whatever the text is, the work grows with its length and no faster --------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(TEXTS)
 @example(Grown(("a", "\u0301\u0316"), in_runs=True))

@@ -941,6 +941,7 @@ def piped(hall: Hall) -> Iterator[Piped]:
         yield piped
 
 
+@pytest.mark.slow
 def test_client_whose_output_is_not_read_stops_reading_and_loses_nothing(
     hall: Hall, piped: Piped
 ) -> None:

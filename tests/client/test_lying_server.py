@@ -233,6 +233,7 @@ def floods() -> dict[str, Callable[[Desk, int], object]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", floods())
 def test_memory_stays_bounded_whatever_the_server_says(what: str) -> None:
     flood, desk = floods()[what], Desk()

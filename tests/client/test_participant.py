@@ -356,6 +356,7 @@ ACTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(ACTS)
 def test_everybody_is_shown_the_same_order_and_each_message_once(

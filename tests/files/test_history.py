@@ -301,6 +301,7 @@ def test_what_was_left_by_a_killed_client_is_cleared(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.text(st.characters(codec="utf-8")).filter(lambda line: line[:1] != " ")))
 @example(["\\n", "\n", "\\\n", "\\\\n", ""])

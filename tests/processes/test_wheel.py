@@ -1,38 +1,81 @@
-"""What is installed is the whole program, and it runs."""
+"""What is published is everything, and what is installed from it runs."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
+
+import pytest
 
 from chat import __version__
 from tests.support.processes import ROOT
 
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
+MADE_BY_SETUPTOOLS = {"PKG-INFO", "setup.cfg"}
+QUICK_TESTS = ("tests/test_wire.py", "tests/test_vectors.py", "tests/test_maps.py")
 
 
-def run(*command: str | Path) -> str:
-    """What a program says that must end well, far from our own sources."""
+def run(*command: str | Path, cwd: Path = Path(os.sep)) -> str:
+    """What a program says that must end well, by default far from our own sources."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=os.sep, env=environ
+        command, check=False, capture_output=True, text=True, cwd=cwd, env=environ
     )
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_wheel_holds_every_module_and_runs_where_nothing_else_is(tmp_path: Path) -> None:
-    source, empty = tmp_path / "source", tmp_path / "empty"
-    shutil.copytree(ROOT / "chat", source / "chat", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    run(sys.executable, *PIP, "wheel", "--no-deps", "--wheel-dir", tmp_path, source)
+def sources() -> set[str]:
+    """Every file that belongs to the project: what git has; in an unpacked source distribution,
+    where there is no git, what its list of files says."""
+    if (ROOT / ".git").exists():
+        listed = run("git", "ls-files", cwd=ROOT).splitlines()
+    else:
+        listed = (ROOT / "chatapp.egg-info/SOURCES.txt").read_text().splitlines()
+    made = {*MADE_BY_SETUPTOOLS, *(name for name in listed if ".egg-info/" in name)}
+    return {name for name in set(listed) - made if (ROOT / name).exists()}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution, made from a copy, and unpacked in `chatapp-…`."""
+    folder = tmp_path_factory.mktemp("published")
+    for name in sources():
+        copy = folder / "copy" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy)
+    run(sys.executable, "-m", "build", "--sdist", "--outdir", folder, folder / "copy")
+    (packed,) = folder.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def test_source_distribution_is_complete_and_passes_its_tests(published: Path) -> None:
+    unpacked = published / f"chatapp-{__version__}"
+    files = {
+        path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()
+    }
+    made = {*MADE_BY_SETUPTOOLS, *(name for name in files if ".egg-info/" in name)}
+    assert files - made == sources()
+    run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *QUICK_TESTS, cwd=unpacked)
+
+
+def test_wheel_holds_every_module_and_runs_where_nothing_else_is(
+    published: Path, tmp_path: Path
+) -> None:
+    (packed,) = published.glob("*.tar.gz")
+    run(sys.executable, *PIP, "wheel", "--no-deps", "--wheel-dir", tmp_path, packed)
     (wheel,) = tmp_path.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
-    assert packed == {path.relative_to(ROOT).as_posix() for path in ROOT.glob("chat/**/*.py")}
-    run(sys.executable, "-m", "venv", empty)
-    run(empty / "bin/python", *PIP, "install", wheel)
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == {name for name in sources() if name.startswith("chat/")}
+    assert "chat/py.typed" in names
+    empty = tmp_path / "empty"
+    run(sys.executable, "-m", "venv", "--without-pip", empty)
+    run(sys.executable, *PIP, "--python", empty / "bin/python", "install", wheel)
     assert run(empty / "bin/chat", "--version") == f"chat {__version__}\n"
     where = run(empty / "bin/python", "-c", "import chat.server.server as it; print(it.__file__)")
     assert where.startswith(str(empty))

@@ -265,6 +265,7 @@ def test_six_names_of_one_key_say_no_more_than_one() -> None:
         assert hall.reactor.clock() - begun < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["the server knows", "it cannot know"])
 def test_member_who_is_offline_misses_nothing_while_one_key_floods(hall: Hall, known: bool) -> None:
     company = Company(hall)
@@ -315,6 +316,7 @@ class Greedy(Peer):
         return bool(self.resends or self.ended)
 
 
+@pytest.mark.slow
 def test_resuming_in_a_loop_is_not_answered_for_long() -> None:
     with contextlib.closing(Hall()) as hall:
         company = Company(hall)
@@ -391,6 +393,7 @@ def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
     company.talk()
 
 
+@pytest.mark.slow
 def test_member_that_is_lost_and_back_all_the_time_has_to_wait(hall: Hall) -> None:
     pest = hall.join("pest", "other")
     begun = hall.reactor.clock()
@@ -433,6 +436,7 @@ def test_who_speaks_while_it_waits_to_be_let_in_breaks_the_protocol(hall: Hall) 
     company.talk()
 
 
+@pytest.mark.slow
 def test_who_waits_to_be_let_in_comes_in_before_it_is_heard_again() -> None:
     with contextlib.closing(Hall(rate=1)) as hall:
         first, *_ = [hall.join(f"pest {number}", "other") for number in range(ARRIVALS_AT_ONCE)]

@@ -1292,6 +1292,7 @@ class Talker:
             self.seal_from(answer.seq)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.lists(
@@ -1377,6 +1378,7 @@ def run_of(
     return run
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(ACTS)
 def test_log_holds_exactly_what_the_model_accepts(

@@ -181,6 +181,7 @@ def test_server_never_shows_what_is_said(hall: Hall, company: Company) -> None:
     assert shown.count("Message exchanged") == 2
 
 
+@pytest.mark.slow
 def test_many_who_come_at_once_are_all_in(hall: Hall) -> None:
     peers = [hall.knock(f"member {number}") for number in range(20)]
     hall.until(lambda: all(peer.participant.has_joined for peer in peers))
@@ -476,6 +477,7 @@ def test_member_that_is_too_fast_is_read_more_slowly_and_loses_nothing() -> None
         company.assert_undisturbed()
 
 
+@pytest.mark.slow
 def test_member_that_is_held_up_for_long_is_not_taken_for_dead() -> None:
     with contextlib.closing(Hall(rate=0.1)) as hall:
         ira = hall.join("Ira")

@@ -27,6 +27,8 @@ from tests.support.processes import (
 )
 from tests.support.terminals import PLAIN, TITLE, Look, Window, client_command
 
+pytestmark = pytest.mark.slow
+
 FINGERPRINTS = {
     name: key(key_name).public.fingerprint
     for name, key_name in (("server", "server"), ("Ira", "ira"), ("Zoe", "other"))

@@ -591,6 +591,7 @@ def test_row_that_the_terminal_makes_many_of_counts_as_many(text: str) -> None:
 # -- whatever the text is, the work grows with its length and no faster
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(TEXTS)
 @example(Grown(("a", "\t"), in_runs=True))

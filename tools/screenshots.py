@@ -16,9 +16,9 @@ from xml.sax.saxutils import escape
 from tests.support.processes import CHAT, Stage, environment
 from tests.support.terminals import Look, Window
 
-PICTURES = Path(__file__).parent / "docs/pictures"
+PICTURES = Path(__file__).parents[1] / "docs/pictures"
 
-COLUMNS, ROWS = 58, 21
+COLUMNS, ROWS = 58, 23
 CELL_WIDTH, CELL_HEIGHT, BAR_HEIGHT, MARGIN = 8, 18, 30, 12
 FONT = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 
@@ -75,6 +75,7 @@ def converse(stage: Stage, ends: ExitStack) -> list[tuple[str, Window]]:
         speaker.enter(text)
         listener.await_screen(text.removeprefix("/me ")[:30])
     server.until(lambda: str(server).count("exchanged") >= 5)
+    other.await_screen("sahnawaz: Nowhere")
     server.signal(signal.SIGSTOP)
     other.enter("Now the server sleeps for a moment")
     other.await_screen("... Now the server sleeps")

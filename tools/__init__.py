@@ -1,0 +1,9 @@
+"""Programs for people who work on chat. None of them is part of what is installed.
+
+    demo.py         an encrypted conversation between real processes, told as it happens
+    screenshots.py  makes the pictures in the README from a real conversation
+    trace.py        follows one message from the key to the screen, call by call
+    hooks/          what git runs before a commit, once `make hooks` has said so
+
+Start one with `make demo`, `make screenshots` or `make trace`.
+"""
