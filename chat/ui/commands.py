@@ -4,7 +4,7 @@ Scripts do not come here: what they send is sent as it is.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 from chat import phrases
@@ -39,7 +39,7 @@ class Commands:
     def __init__(
         self,
         client: ChatClient,
-        show: Callable[[list[str]], None],
+        show: Callable[[Sequence[phrases.StatusLine]], None],
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
     ) -> None:

@@ -13,7 +13,8 @@ from chat.reactor import Reactor, Timer
 from chat.stdio import LineOutput
 from chat.ui import transcript
 from chat.ui.editor import LineEditor
-from chat.ui.style import DIM, Painter, columns_of, cut
+from chat.ui.style import DIM, Painter
+from chat.ui.wrap import columns_of, cut
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"

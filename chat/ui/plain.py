@@ -5,6 +5,8 @@ Why a line of a pipe is not sent goes to standard error as well, with the number
 A single message, without anything to see, is here as well.
 """
 
+from collections.abc import Sequence
+
 from chat.client.events import ClientEvent, Leaving, MessageReceived, OutboxFull, Warned
 from chat.client.view import ChatClient
 from chat.errors import CommandError, UsageError
@@ -13,6 +15,7 @@ from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     MAX_TEXT_BYTES,
 )
+from chat.phrases import StatusLine
 from chat.reactor import Reactor
 from chat.stdio import LineInput, LineOutput
 from chat.ui import transcript
@@ -60,7 +63,7 @@ class LineView:
     def _is_ignored(self, said: MessageReceived) -> bool:
         return self._commands is not None and self._commands.ignores(said)
 
-    def _tell(self, lines: list[str]) -> None:
+    def _tell(self, lines: Sequence[StatusLine]) -> None:
         self._write(self._painter.status(lines, self.output.columns))
 
     def _unfold(self, number: str) -> bool:

@@ -5,7 +5,7 @@ How it is drawn is `live`'s, how a line is edited `editor`'s, what it can say `c
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chat.client.events import (
     ClientEvent,
@@ -30,6 +30,7 @@ from chat.limits import (
     PASTE_LINES,
 )
 from chat.localtime import look_again
+from chat.phrases import StatusLine
 from chat.reactor import Reactor
 from chat.stdio import LineOutput, can_be_read, is_in_background
 from chat.ui import transcript
@@ -198,7 +199,7 @@ class Screen:
             return transcript.confirm_paste(self._paste.text.count("\n") + 1)
         return transcript.prompt(self._is_present, len(self._live.pending))
 
-    def _tell(self, lines: list[str]) -> None:
+    def _tell(self, lines: Sequence[StatusLine]) -> None:
         self._live.show(self._painter.status(lines, self._live.columns))
 
     def spin(self) -> None:
