@@ -52,7 +52,7 @@ PORT_OR_ZERO = "a port is a number from 0 to 65535"
 PORT = "a port is a number from 1 to 65535"
 PRINTABLE = "a name has printable characters only"
 A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
-A_FORMAT = "a format is as for strftime, as in %H:%M"
+A_FORMAT = "a format for strftime is expected, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 letters and digits"
 
 MISUSE = [

@@ -1,6 +1,6 @@
 """What a person can type: messages, and the commands that begin with a slash.
 
-Scripts do not come here: what they send is sent as it is.
+Lines from scripts do not pass here: they are sent as they are.
 """
 
 import re
@@ -16,11 +16,11 @@ from chat.ui import transcript
 
 _HELP = {
     "/help": ("", "show this"),
-    "/who": ("", "who is in, since when, with which fingerprint"),
+    "/who": ("", "list the members, since when, with fingerprints"),
     "/me": ("waves", "tell what you do"),
-    "/ignore": ("name", "do not show what somebody says; without a name, list them"),
-    "/unignore": ("name", "show it again"),
-    "/more": ("number", "show a folded message whole; without a number, the last"),
+    "/ignore": ("name", "hide the messages of somebody; without a name, list them"),
+    "/unignore": ("name", "show them again"),
+    "/more": ("number", "show all of a folded message; without a number, the last"),
     "/bell": ("on|off", "ring when your name is said"),
     "/security": ("", "what protects this conversation, and the fingerprints"),
     "/clear": ("", "clear the screen"),
@@ -30,11 +30,11 @@ _HELP = {
 
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
-"""How a text can begin with a slash and be no command: no command has another one in its word."""
+"""Text that begins with a slash and is no command: those have no other slash in the word."""
 
 
 class Commands:
-    """Obeys one person."""
+    """Carries out what one person types."""
 
     def __init__(
         self,
@@ -43,13 +43,13 @@ class Commands:
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
     ) -> None:
-        """`show` gets lines, `clear` clears the screen; `unfold` shows what was folded under this
-        number, or last, and says whether there is such a thing."""
+        """`show` shows status lines, `clear` clears the screen. `unfold` shows what was folded
+        under a number, or last if that is empty, and returns whether there is such a message."""
         self._client = client
         self._show = show
         self._unfold = unfold
         self.bell = True
-        """Whether it is to ring."""
+        """Whether the bell should ring."""
         self._ignored: dict[str, str] = {}
         self._speakers: dict[str, None] = {}
         self._actions: dict[str, Callable[[str], None]] = {
@@ -67,8 +67,8 @@ class Commands:
         }
 
     def message_of(self, line: str, *, pasted: bool = False) -> str | None:
-        """The message that the line is, or makes; None if it is none. What was pasted is one as it
-        is, whatever it begins with."""
+        """The message that a line sends; None if it sends none. Pasted text is a message as it is,
+        whatever it begins with."""
         word, _, argument = line.partition(" ")
         if not line.strip():
             return None
@@ -81,17 +81,17 @@ class Commands:
         return None if line.startswith("/") or line == "EXIT" else line
 
     def typed(self, text: str) -> str:
-        """The line that says this text when it is typed, or called back; empty if there is none."""
+        """The line that sends this text when it is typed; empty if there is none."""
         for line in (text, "/" + text):
             if self.message_of(line) == text:
                 return line
         return ""
 
     def take(self, line: str, *, pasted: bool = False) -> None:
-        """Send the line, or obey it.
+        """Send the line, or carry out its command.
 
         Raises:
-            UsageError: it is too long to be sent.
+            UsageError: the message is too long.
         """
         message = self.message_of(line, pasted=pasted)
         if message is not None:
@@ -160,10 +160,10 @@ class Commands:
         client = self._client
         self._show(transcript.security(client.server_fingerprint, client.members()))
 
-    # -- what was said
+    # -- messages from others, and completion
 
     def ignores(self, said: MessageReceived) -> bool:
-        """Whether this is not to be shown; notes who has spoken."""
+        """Whether to hide this message. Also notes its sender, for completion."""
         if not said.own:
             self._speakers.pop(said.name, None)
             self._speakers[said.name] = None
@@ -172,13 +172,13 @@ class Commands:
         return not said.own and fold_name(said.name) in self._ignored
 
     def _names(self) -> list[str]:
-        """Everybody who is in, those who spoke last first."""
+        """All members, the most recent speakers first."""
         present = {one.name: None for one in self._client.members()}
         spoken = [name for name in reversed(self._speakers) if name in present]
         return list(dict.fromkeys([*spoken, *present]))
 
     def completions(self, line: str, begin: int) -> list[str]:
-        """What the word that begins there, at the end of the line, can be completed to."""
+        """Completions for the last word of the line, which begins at `begin`."""
         word = line[begin:]
         if begin == 0 and word.startswith("/"):
             return [f"{command} " for command in self._actions if command.startswith(word.lower())]

@@ -235,7 +235,7 @@ def test_line_that_wants_a_certificate_is_refused_unless_the_key_is_known(
 ) -> None:
     line = f"@cert-authority [example]:9443 {kind} AAAA\n"
     known.write_text(line)
-    with pytest.raises(IdentityError, match=f"line 1 of {known} wants a certificate"):
+    with pytest.raises(IdentityError, match=f"line 1 of {known} demands a certificate"):
         check(known)
     assert known.read_text() == line
     known.write_text(line + entry())
