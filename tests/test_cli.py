@@ -22,30 +22,27 @@ from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
 ROLES = ("server", "client", "send", "forget")
+DEFAULTS = {
+    "server": (DEFAULT_PORT, GRACE_SECONDS, RATE, DEFAULT_RSA_BITS),
+    "client": (f"for ever, or {PATIENCE_SECONDS} in a pipe", "%Y-%m-%d %H:%M:%S"),
+}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--version"], *([role, "--version"] for role in ("server", "client", "send", "forget"))],
-)
-def test_version_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        parser().parse_args(arguments)
-    assert caught.value.code == 0
-    assert capsys.readouterr() == (f"chat {__version__}\n", "")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["server", "-h"], ["client", "--help"], ["send", "--help"], ["forget", "-h"]],
-)
-def test_help_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        parser().parse_args(arguments)
-    assert caught.value.code == 0
-    out, err = capsys.readouterr()
-    assert out.startswith("usage: chat ")
-    assert err == ""
+@pytest.mark.parametrize("role", [[], *([role] for role in ROLES)])
+def test_version_and_help_are_shown(role: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {}
+    for option in ("--version", "--help", "-h"):
+        with pytest.raises(SystemExit) as caught:
+            parser().parse_args([*role, option])
+        assert caught.value.code == 0
+        shown[option], err = capsys.readouterr()
+        assert err == ""
+    assert shown["--version"] == f"chat {__version__}\n"
+    assert shown["-h"] == shown["--help"]
+    assert shown["--help"].startswith(" ".join(["usage: chat", *role]))
+    words = " ".join(shown["--help"].split())
+    for default in DEFAULTS.get(role[0] if role else "", ()):
+        assert f"(default: {default})" in words
 
 
 PORT_OR_ZERO = "a port is a number from 0 to 65535"
@@ -58,12 +55,10 @@ A_FINGERPRINT = "a fingerprint is SHA256: and 43 letters and digits"
 MISUSE = [
     ([], "the following arguments are required: server|client|send|forget"),
     (["room"], "invalid choice: 'room'"),
-    (["--nonsense"], "the following arguments are required: server|client|send|forget"),
     (["server", "--nonsense"], "unrecognized arguments: --nonsense"),
     (["server", "extra"], "unrecognized arguments: extra"),
     (["server", "--port"], "expected one argument"),
     (["server", "--port", "70000"], PORT_OR_ZERO),
-    (["server", "--port", "65536"], PORT_OR_ZERO),
     (["server", "--port", "-1"], "argument -p/--port"),
     (["server", "--port", "x"], PORT_OR_ZERO),
     (["server", "--port", ""], PORT_OR_ZERO),
@@ -72,7 +67,6 @@ MISUSE = [
     (["server", "--port", "\u0669\u0664\u0664\u0663"], PORT_OR_ZERO),
     (["server", "--port", "9" * 5000], PORT_OR_ZERO),
     (["server", "--bits", "1024"], "invalid choice: 1024"),
-    (["server", "--bits", "many"], "invalid int value: 'many'"),
     (["server", "--fingerprint", FINGERPRINT], "unrecognized arguments: --fingerprint"),
     (["server", "--grace", "-1"], "argument --grace: "),
     (["server", "--grace", "inf"], A_NUMBER),
@@ -82,13 +76,10 @@ MISUSE = [
     (["server", "--pending-per-source", "1.5"], "argument --pending-per-source: "),
     (["server", "--color", "never"], "unrecognized arguments: --color"),
     (["client"], "the following arguments are required: host, port, name"),
-    (["client", "localhost"], "the following arguments are required: port, name"),
     (["client", "localhost", "9443"], "the following arguments are required: name"),
     (["client", "localhost", "9443", "Ira", "more"], "unrecognized arguments: more"),
     (["client", "localhost", "0", "Ira"], PORT),
     (["client", "localhost", "00000", "Ira"], PORT),
-    (["client", "localhost", "70000", "Ira"], "a port is a number from"),
-    (["client", "localhost", "-5", "Ira"], "a port is a number from"),
     (["client", "localhost", "http", "Ira"], "a port is a number from"),
     (["client", "localhost", "9443", ""], "a name has at least one character"),
     (
@@ -97,9 +88,7 @@ MISUSE = [
     ),
     (["client", "localhost", "9443", "a:b"], "a name has no colon"),
     (["client", "localhost", "9443", " Ira"], "a name begins and ends with"),
-    (["client", "localhost", "9443", "a\nb"], PRINTABLE),
     (["client", "localhost", "9443", "\x1b[31m"], PRINTABLE),
-    (["client", "localhost", "9443", "\u202eari"], PRINTABLE),
     (["client", "localhost", "9443", "\udcff"], PRINTABLE),
     (["client", "localhost", "9443", "Ira", "--fingerprint", ""], A_FINGERPRINT),
     (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT[7:]], A_FINGERPRINT),
@@ -109,16 +98,13 @@ MISUSE = [
     (["client", "localhost", "9443", "Ira", "--fingerprint", "MD5:" + "00:" * 16], A_FINGERPRINT),
     (["client", "localhost", "9443", "Ira", "--patience", "long"], A_NUMBER),
     (["client", "localhost", "9443", "Ira", "--color", "red"], "invalid choice: 'red'"),
-    (["client", "localhost", "9443", "Ira", "--color"], "expected one argument"),
     (["client", "localhost", "9443", "Ira", "--time", "%H\0"], A_FORMAT),
     (["client", "localhost", "9443", "Ira", "--json", "yes"], "unrecognized arguments: yes"),
     (["client", "localhost", "9443", "Ira", "--keys="], "a folder has a name"),
     (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
     (["forget", "localhost"], "the following arguments are required: port"),
     (["forget", "localhost", "0"], PORT),
-    (["forget", "localhost", "9443", "Ira"], "unrecognized arguments: Ira"),
     (["send", "localhost", "9443", "Ira"], "the following arguments are required: text"),
-    (["send", "localhost", "9443", "Ira", "Hi", "there"], "unrecognized arguments: there"),
     (["send", "localhost", "9443", "Ira", ""], "a message has at least one character"),
     (["send", "localhost", "9443", "Ira", "caf\udce9"], "a message is text, and this is not UTF-8"),
     (["send", "localhost", "9443", "caf\udce9", "Hi"], PRINTABLE),
@@ -127,7 +113,6 @@ MISUSE = [
     (["client", "localhost", "9443", "Ira", "--time", "\udce9"], A_FORMAT),
     (["send", "localhost", "9443", "Ira", "--fail"], "arguments are required: text"),
     (["send", "localhost", "0", "Ira", "Hi"], PORT),
-    (["send", "localhost", "9443", "a:b", "Hi"], "a name has no colon"),
     (["send", "localhost", "9443", "Ira", "Hi", "--json"], "unrecognized arguments: --json"),
     (["send", "localhost", "9443", "Ira", "Hi", "--fingerprint", "x"], A_FINGERPRINT),
 ]
@@ -243,15 +228,3 @@ def test_standard_input_becomes_a_message(data: bytes, message: str) -> None:
 def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         message_of(data)
-
-
-def test_help_names_what_holds_when_nothing_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = {}
-    for role in ("server", "client"):
-        with pytest.raises(SystemExit):
-            parser().parse_args([role, "--help"])
-        shown[role] = " ".join(capsys.readouterr().out.split())
-    for value in (DEFAULT_PORT, GRACE_SECONDS, RATE, DEFAULT_RSA_BITS):
-        assert f"(default: {value})" in shown["server"]
-    assert f"(default: for ever, or {PATIENCE_SECONDS} in a pipe)" in shown["client"]
-    assert "(default: %Y-%m-%d %H:%M:%S)" in shown["client"]

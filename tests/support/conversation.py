@@ -87,7 +87,7 @@ class Seat:
     def end_input(self) -> None:
         os.close(self._hand)
         self._hand = -1
-        until(self._reactor, lambda: self.client.noted)
+        until(self._reactor, lambda: "finish" in self.client.noted)
 
     def close(self) -> None:
         self._reactor.unwatch(self._source)
