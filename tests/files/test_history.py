@@ -1,8 +1,6 @@
 """What was typed: found again as it was, by its owner alone, and never more than enough of it."""
 
 import os
-import resource
-import signal
 import stat
 import tempfile
 import time
@@ -181,36 +179,6 @@ def test_file_of_another_user_is_not_used(path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "geteuid", lambda: user + 1)
     with pytest.raises(PermissionError, match="it belongs to another user"):
         History(path).load()
-
-
-def test_full_disk_leaves_no_half_line(path: Path) -> None:
-    append_all(path, ["before"])
-
-    def add() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-        with pytest.raises(OSError, match="File too large"):
-            History(path).append("x" * 200)
-
-    side_by_side(add)
-    assert path.read_text() == "before\n"
-
-
-def test_full_disk_while_it_is_trimmed_leaves_it_as_it_was(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    append_all(path, ["x"] * (HISTORY_LINES + 1))
-    before = path.read_bytes()
-
-    def fail(*_arguments: object) -> None:
-        raise OSError("no space")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", fail)
-        with pytest.raises(OSError, match="no space"):
-            History(path).load()
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]
 
 
 def test_line_that_begins_beyond_what_is_read_is_dropped_whole(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Known servers: remembered, recognised, refused; and the list is never damaged."""
 
-import errno
 import os
 import shutil
 import stat
@@ -333,24 +332,6 @@ def test_list_that_somebody_holds_for_too_long_is_told(
     assert not check(known)
 
 
-@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
-def test_full_disk_leaves_the_list_as_it_was(
-    known: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    known.write_text(entry("elsewhere"))
-
-    def fail(*_arguments: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, step, fail)
-        with pytest.raises(IdentityError, match="no space left on device"):
-            check(known)
-    assert known.read_text() == entry("elsewhere")
-    assert os.listdir(known.parent) == [known.name]
-    assert not check(known)
-
-
 def test_link_stays_one_and_its_target_is_written(known: Path) -> None:
     target = known.parent / "dotfiles" / "servers"
     target.parent.mkdir()
@@ -364,22 +345,14 @@ def test_link_stays_one_and_its_target_is_written(known: Path) -> None:
 # -- who else can change it
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777, 0o666, 0o620])
-def test_what_others_can_write_is_refused(known: Path, mode: int) -> None:
-    is_list = not mode & 0o100
-    if is_list:
-        known.write_text(entry())
-    place, what = known.parent, f"the files in {known.parent}"
-    if is_list:
-        place, what = known, f"the list of known servers {known}"
-    place.chmod(mode)
-    for content in (None, entry()):
-        if content and not is_list:
-            known.write_text(content)
-        with pytest.raises(IdentityError) as caught:
-            check(known)
-        assert str(caught.value) == f"others can change {what}"
-        assert caught.value.hint == f"chmod go-w {place}"
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_list_that_others_can_write_is_refused(known: Path, mode: int) -> None:
+    known.write_text(entry())
+    known.chmod(mode)
+    with pytest.raises(IdentityError) as caught:
+        check(known)
+    assert str(caught.value) == f"others can change the list of known servers {known}"
+    assert caught.value.hint == f"chmod go-w {known}"
 
 
 def make_large(path: Path) -> None:
@@ -440,6 +413,8 @@ def test_read_only_list_that_is_not_there_needs_no_safe_folder(known: Path) -> N
     known.parent.chmod(0o777)
     servers = KnownServers(known, read_only=True)
     assert not servers.check("example", 9443, key("server").public)
+    with pytest.raises(IdentityError, match="others can change the files"):
+        check(known)
     known.write_text(entry())
     with pytest.raises(IdentityError, match="others can change"):
         servers.check("example", 9443, key("server").public)
