@@ -160,24 +160,24 @@ class Screen:
         self._commands = Commands(client, self._tell, self._live.clear, self._unfold)
 
     def show(self, event: ClientEvent) -> None:
-        match event:
-            case MessageReceived():
-                self._show_said(event)
-                return
-            case MessageQueued():
-                self._live.pending.append(event)
-            case Reconnected():
-                activity = transcript.activity(event)
-                self._live.begin(activity, lambda: self.client.can_send)
-            case Disconnected():
-                self._live.end()
-            case Leaving():
-                self._live.begin(transcript.activity(event), lambda: False)
-            case _ if activity := transcript.activity(event):
-                self._live.begin(activity, lambda: self._is_present)
+        if isinstance(event, MessageReceived):
+            self._show_said(event)
+            return
+        if isinstance(event, MessageQueued):
+            self._live.pending.append(event)
+        elif isinstance(event, Disconnected):
+            self._live.end()
+        elif activity := transcript.activity(event):
+            self._live.begin(activity, lambda: self._is_over(event))
         # These two are shown by the spinner alone.
         if not isinstance(event, MakingKey | Leaving):
             self._show_above(event)
+
+    def _is_over(self, event: ClientEvent) -> bool:
+        """Whether the activity that began with this event is over."""
+        if isinstance(event, Reconnected):
+            return self.client.can_send
+        return self._is_present and not isinstance(event, Leaving)
 
     def _show_above(self, event: ClientEvent) -> None:
         self._live.show(self._painter.paint(event, self._live.columns, fold=True))
