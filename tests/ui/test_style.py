@@ -286,34 +286,35 @@ def test_line_that_is_cut_fits_and_begins_as_before(text: str, columns: int) -> 
 # -- mentions
 
 
+# What marks a message as an action is not said by anybody.
+MENTIONED = {
+    "Ira": [
+        *("Ira", "hello IRA!", "ira: look", "one\n(ira)\ntwo", "\x01ACTION waves to Ira\x01"),
+        *("I\u200dra", "mirairaira ira", "Ira" + "\u0316" * 99),
+    ],
+    "C++": ["is C++ here?"],
+    "Žofia": ["Z\u030cofia!"],
+    "Žofia 漢": ["žofia 漢, look"],
+    "action": ["\x01ACTION calls for action\x01"],
+    "Strauß": ["STRAUSS?"],
+    "علی" + ZWNJ + "رضا": ["علیرضا"],
+}
+NOT_MENTIONED = {
+    "Ira": ["Iran", "mirage", "Elmira", "Ira2", "Ira_", ""],
+    "C++": ["C"],
+    ".*": ["anything"],
+    "action": ["\x01ACTION waves\x01"],
+    "": ["anything"],
+}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "mentioned"),
     [
-        ("Ira", "Ira", True),
-        ("Ira", "hello IRA!", True),
-        ("Ira", "ira: look", True),
-        ("Ira", "one\n(ira)\ntwo", True),
-        ("Ira", "\x01ACTION waves to Ira\x01", True),
-        ("Ira", "Iran", False),
-        ("Ira", "mirage", False),
-        ("Ira", "Elmira", False),
-        ("Ira", "Ira2", False),
-        ("Ira", "Ira_", False),
-        ("Ira", "", False),
-        ("C++", "is C++ here?", True),
-        ("C++", "C", False),
-        (".*", "anything", False),
-        ("Žofia", "Z\u030cofia!", True),
-        ("Žofia 漢", "žofia 漢, look", True),
-        # What marks a message as an action is not said by anybody.
-        ("action", "\x01ACTION waves\x01", False),
-        ("action", "\x01ACTION calls for action\x01", True),
-        ("", "anything", False),
-        ("Strauß", "STRAUSS?", True),
-        ("علی" + ZWNJ + "رضا", "علیرضا", True),
-        ("Ira", "I\u200dra", True),
-        ("Ira", "mirairaira ira", True),
-        ("Ira", "Ira" + "\u0316" * 99, True),
+        (name, text, table is MENTIONED)
+        for table in (MENTIONED, NOT_MENTIONED)
+        for name, texts in table.items()
+        for text in texts
     ],
 )
 def test_name_is_mentioned_as_a_whole_word_in_any_case(
@@ -452,31 +453,29 @@ def test_what_the_terminal_cannot_show_is_broken_as_it_is_written(is_dumb: bool)
 
 
 @pytest.mark.parametrize(
-    "text", ["one\n" * 100, "word " * 500, "漢" * 2000, "\tx" * 2000, "e\u0301漢 " * 1000]
+    ("text", "left"),
+    [
+        ("one\n" * 100, "81 more lines"),
+        ("word " * 500, "1,400 more characters"),
+        # The first row has room for 27 of them, the others for 28.
+        ("漢" * 2000, "1,441 more characters"),
+        ("\tx" * 2000, ""),
+        ("e\u0301漢 " * 1000, ""),
+        ("x\n" * 18 + "y " * 2000, "3,888 more characters"),
+    ],
 )
-def test_message_of_very_many_rows_is_folded_and_can_be_had_whole(text: str) -> None:
+def test_message_of_very_many_rows_is_folded_and_can_be_had_whole(text: str, left: str) -> None:
     painter = Painter("Ira", time_format="")
     whole = painter.paint(said(text), 60)
     assert len(whole) > FOLDED_BEYOND_ROWS
     *first, last = painter.paint(said(text), 60, fold=True)
     assert first == whole[:FOLDED_TO_ROWS]
-    assert re.fullmatch(r"\[\+\] [0-9,]+ more (lines|characters) of this; /more 1 .*", last)
+    assert left in last
+    assert re.fullmatch(
+        r"\[\+\] [0-9,]+ more (lines|characters) of this; /more 1 shows the whole.", last
+    )
     assert painter.unfold("1", 60) == painter.unfold("", 60) == whole
     assert painter.unfold("2", 60) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("one\n" * 100, "81 more lines"),
-        # The first row has room for 27 of them, the others for 28.
-        ("漢" * 2000, "1,441 more characters"),
-        ("x\n" * 18 + "y " * 2000, "3,888 more characters"),
-    ],
-)
-def test_what_is_left_of_a_folded_message_is_counted(text: str, left: str) -> None:
-    *_, last = Painter(time_format="").paint(said(text), 60, fold=True)
-    assert last == f"[+] {left} of this; /more 1 shows the whole."
 
 
 def test_message_is_folded_only_on_a_terminal_and_beyond_the_limit() -> None:
@@ -487,23 +486,22 @@ def test_message_is_folded_only_on_a_terminal_and_beyond_the_limit() -> None:
     assert painter.unfold("", 80) == []
 
 
-def test_notice_and_list_of_members_are_folded_too() -> None:
+@pytest.mark.parametrize(
+    ("event", "columns"),
+    [
+        (NoticeReceived("x\n" * 99), 80),
+        (Entered(tuple(map(str, range(5000)))), 80),
+        (Warned("x " * 9999), 80),
+        # A line that is folded is followed by others.
+        (Entered(("Ira",)), 1),
+    ],
+)
+def test_notice_and_list_of_members_are_folded_too(event: ClientEvent, columns: int) -> None:
     painter = Painter()
-    for event in (
-        NoticeReceived("x\n" * 99),
-        Entered(tuple(map(str, range(5000)))),
-        Warned("x " * 9999),
-    ):
-        rows = painter.paint(event, 80, fold=True)
-        assert len(rows) < FOLDED_BEYOND_ROWS
-        assert rows[-1].startswith("[+] ")
-        assert painter.unfold("", 80) == painter.paint(event, 80)
-
-
-def test_line_that_is_folded_before_others_can_be_had_whole() -> None:
-    painter = Painter()
-    painter.paint(Entered(("Ira",)), 1, fold=True)
-    assert painter.unfold("", 80) == painter.paint(Entered(("Ira",)), 80)
+    rows = painter.paint(event, columns, fold=True)
+    assert len(rows) < FOLDED_BEYOND_ROWS
+    assert columns == 1 or rows[-1].startswith("[+] ")
+    assert painter.unfold("", 80) == painter.paint(event, 80)
 
 
 def test_of_folded_messages_the_last_ones_are_kept() -> None:
