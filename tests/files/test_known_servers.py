@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.errors import IdentityError, ServerKeyError
+from chat.errors import ChatError, IdentityError, ServerKeyError
 from chat.files import storage as files
 from chat.files.known_servers import KnownServers, check_fingerprint
 from chat.limits import KNOWN_SERVERS_BYTES
@@ -30,6 +30,15 @@ def known(tmp_path: Path) -> Path:
 
 def check(path: Path, host: str = "example", port: int = 9443, name: str = "server") -> bool:
     return KnownServers(path, read_only=False).check(host, port, key(name).public)
+
+
+def refused(path: Path, kind: type[ChatError] = IdentityError, name: str = "server") -> ChatError:
+    """Why this server is not accepted; the list stays as it is."""
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(kind) as caught:
+        check(path, name=name)
+    assert (path.read_bytes() if path.is_file() else None) == before
+    return caught.value
 
 
 def entry(host: str = "example", port: int = 9443, name: str = "server") -> str:
@@ -72,51 +81,44 @@ def test_ipv6_address_is_remembered(known: Path) -> None:
 def test_changed_key_names_both_fingerprints_the_file_and_the_line(
     known: Path, before: str
 ) -> None:
-    content = before + entry()
-    known.write_text(content)
-    with pytest.raises(ServerKeyError) as caught:
-        check(known, name="other")
-    text = str(caught.value)
+    known.write_text(before + entry())
+    error = refused(known, ServerKeyError, "other")
+    text = str(error)
     assert "[example]:9443 HAS CHANGED" in text
     assert f"known: {key('server').public.fingerprint}\n" in text
     assert f"shown: {key('other').public.fingerprint}\n" in text
     assert "nothing of yours has been sent" in text
     line = before.count("\n") + 1
-    assert caught.value.hint == (
+    assert error.hint == (
         f"if whoever runs the server confirms the new key, remove line {line} of {known}: "
         f"python -m chat forget example 9443 --keys {known.parent}"
     )
-    assert caught.value.exit_status == 4
-    assert known.read_text() == content
+    assert error.exit_status == 4
 
 
 def test_one_of_several_keys_of_a_server_is_enough(known: Path) -> None:
     known.write_text(entry() + entry(name="other"))
     assert check(known)
     assert check(known, name="other")
-    with pytest.raises(ServerKeyError, match=r"known: .*"):
-        check(known, name="ira")
+    refused(known, ServerKeyError, "ira")
+
+
+ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "# [example]:9443 ssh-rsa AAAA",
-        "",
-        "   ",
-        "garbage",
-        "@revoked [example]:9443 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==",
-        "@revoked",
-        "@cert-authority *.org ssh-rsa AAAA",
-        "*,![example]:9443 ssh-rsa AAAA",
-        "|1|!!!!|aGFzaA== ssh-rsa AAAA",
-        "|1|c2FsdA== ssh-rsa AAAA",
-        "[example]:9443 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==",
+        *("# [example]:9443 ssh-rsa AAAA", "", "   ", "garbage", "\x00\x01\x02"),
+        *(
+            "[elsewhere]:9443 ssh-rsa !!!!",
+            "[elsewhere]:9443 ssh-rsa Ärger",
+            "example ssh-rsa AAAA",
+        ),
+        *(f"@revoked [example]:9443 {ED25519}", "@revoked", "@cert-authority *.org ssh-rsa AAAA"),
+        *("*,![example]:9443 ssh-rsa AAAA", f"[example]:9443 {ED25519}"),
+        *("|1|!!!!|aGFzaA== ssh-rsa AAAA", "|1|c2FsdA== ssh-rsa AAAA"),
         "|1|c2FsdA==|aGFzaA== ssh-rsa AAAA",
-        "[elsewhere]:9443 ssh-rsa !!!!",
-        "[elsewhere]:9443 ssh-rsa Ärger",
-        "example ssh-rsa AAAA",
-        "\x00\x01\x02",
     ],
 )
 def test_line_that_is_not_about_this_server_is_skipped_and_kept(known: Path, line: str) -> None:
@@ -130,8 +132,7 @@ def test_line_of_several_hosts_with_a_comment_is_understood(known: Path) -> None
     hosts, _, public = entry().strip().partition(" ")
     known.write_text(f"  [elsewhere]:22,{hosts},10.0.0.1  {public} the comment\r\n")
     assert check(known)
-    with pytest.raises(ServerKeyError):
-        check(known, name="other")
+    refused(known, ServerKeyError, "other")
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -155,10 +156,7 @@ def test_damaged_line_of_this_server_is_neither_trusted_nor_replaced(
 ) -> None:
     content = f"# first\n{marker}[example]:9443 {damaged}\n"
     known.write_text(content)
-    with pytest.raises(IdentityError) as caught:
-        check(known)
-    assert str(caught.value) == f"line 2 of {known} is damaged"
-    assert known.read_text() == content
+    assert str(refused(known)) == f"line 2 of {known} is damaged"
     if not marker:
         # Beside a whole line it does no harm.
         known.write_text(content + entry())
@@ -196,8 +194,7 @@ def test_line_that_is_cut_off_anywhere_is_never_taken_for_a_changed_key(
 def test_address_is_found_by_a_pattern(known: Path, hosts: str) -> None:
     known.write_text(f"{hosts} {key('server').public.openssh}\n")
     assert check(known)
-    with pytest.raises(ServerKeyError, match="HAS CHANGED"):
-        check(known, name="other")
+    assert "HAS CHANGED" in str(refused(known, ServerKeyError, "other"))
 
 
 @pytest.mark.parametrize("hosts", ["[example]:9443", "*", "[other]:1,[EXAMPLE]:9443"])
@@ -227,9 +224,7 @@ def test_line_that_wants_a_certificate_is_refused_unless_the_key_is_known(
 ) -> None:
     line = f"@cert-authority [example]:9443 {kind} AAAA\n"
     known.write_text(line)
-    with pytest.raises(IdentityError, match=f"line 1 of {known} demands a certificate"):
-        check(known)
-    assert known.read_text() == line
+    assert f"line 1 of {known} demands a certificate" in str(refused(known))
     known.write_text(line + entry())
     assert check(known)
 
@@ -349,10 +344,9 @@ def test_link_stays_one_and_its_target_is_written(known: Path) -> None:
 def test_list_that_others_can_write_is_refused(known: Path, mode: int) -> None:
     known.write_text(entry())
     known.chmod(mode)
-    with pytest.raises(IdentityError) as caught:
-        check(known)
-    assert str(caught.value) == f"others can change the list of known servers {known}"
-    assert caught.value.hint == f"chmod go-w {known}"
+    error = refused(known)
+    assert str(error) == f"others can change the list of known servers {known}"
+    assert error.hint == f"chmod go-w {known}"
 
 
 def make_large(path: Path) -> None:
@@ -383,9 +377,7 @@ def test_what_is_no_list_is_refused(
 def test_list_without_room_for_another_line_is_left_as_it_is(known: Path) -> None:
     known.touch()
     os.truncate(known, KNOWN_SERVERS_BYTES)
-    with pytest.raises(IdentityError, match="larger than 4,194,304 bytes"):
-        check(known)
-    assert known.stat().st_size == KNOWN_SERVERS_BYTES
+    assert "larger than 4,194,304 bytes" in str(refused(known))
 
 
 # -- read only
@@ -413,8 +405,7 @@ def test_read_only_list_that_is_not_there_needs_no_safe_folder(known: Path) -> N
     known.parent.chmod(0o777)
     servers = KnownServers(known, read_only=True)
     assert not servers.check("example", 9443, key("server").public)
-    with pytest.raises(IdentityError, match="others can change the files"):
-        check(known)
+    assert "others can change the files" in str(refused(known))
     known.write_text(entry())
     with pytest.raises(IdentityError, match="others can change"):
         servers.check("example", 9443, key("server").public)
