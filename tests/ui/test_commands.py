@@ -64,31 +64,19 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # -- what is said, and what ends it
 
 
+AS_IT_IS = [
+    *("Hi", "  indented ", "one\n/two", "see /etc/hosts", "/etc/hosts and more", "/etc/"),
+    *("/quit/now", "/etc/hosts\nand more", "/* why */", "/*", "exit", "EXIT "),
+]
+
+
 @pytest.mark.parametrize(
     ("line", "noted"),
     [
-        ("Hi", ["say Hi"]),
-        ("  indented ", ["say   indented "]),
-        ("one\n/two", ["say one\n/two"]),
-        ("//help", ["say /help"]),
-        ("//", ["say /"]),
-        ("///", ["say //"]),
-        ("see /etc/hosts", ["say see /etc/hosts"]),
-        ("/etc/hosts and more", ["say /etc/hosts and more"]),
-        ("/etc/", ["say /etc/"]),
-        ("/quit/now", ["say /quit/now"]),
-        ("/etc/hosts\nand more", ["say /etc/hosts\nand more"]),
-        ("//etc/hosts", ["say /etc/hosts"]),
-        ("/* why */", ["say /* why */"]),
-        ("/*", ["say /*"]),
-        ("exit", ["say exit"]),
-        ("EXIT ", ["say EXIT "]),
-        ("", []),
-        (" \t\n", []),
-        ("EXIT", ["leave"]),
-        ("/exit", ["leave"]),
-        ("/quit", ["leave"]),
-        ("/QUIT now", ["leave"]),
+        *((line, [f"say {line}"]) for line in AS_IT_IS),
+        *((line, [f"say {line[1:]}"]) for line in ("//help", "//", "///", "//etc/hosts")),
+        *((line, ["leave"]) for line in ("EXIT", "/exit", "/quit", "/QUIT now")),
+        *((line, []) for line in ("", " \t\n")),
         ("/me waves", ["say \x01ACTION waves\x01"]),
         ("/me   waves  to all ", ["say \x01ACTION waves  to all\x01"]),
     ],
@@ -186,19 +174,8 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
-    commands = [
-        "/help",
-        "/who",
-        "/me",
-        "/ignore",
-        "/unignore",
-        "/more",
-        "/bell",
-        "/security",
-        "/clear",
-        "/exit",
-        "/quit",
-    ]
+    words = "help|who|me|ignore|unignore|more|bell|security|clear|exit|quit"
+    commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
     assert [line.split()[1] for line in person.shown] == commands
     assert person.complete("/") == [f"{command} " for command in commands]

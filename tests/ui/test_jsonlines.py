@@ -226,38 +226,28 @@ def test_leave_lets_everything_be_acknowledged_and_nothing_more_be_read(
     assert program.client.noted == ["say one", "finish"]
 
 
-ONE_FIELD = "a command is an object with one field"
-ONE_OF = "a command is one of say, me, who and leave"
+NO_COMMANDS = {
+    "this is not JSON: ": [
+        *("{", "{say}", '{"say": "Hi"} ok', '{"say": "a\tb"}', '\xa0{"say": "Hi"'),
+        *('{"say": ' + "9" * 5000 + "}", '{"say": ' + "[" * 10_000),
+    ],
+    "a command is an object with one field": [
+        *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}'),
+    ],
+    "a command is one of say, me, who and leave": [
+        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}'),
+        *('{"me": true}', '{"who": 1}', '{"who": false}', '{"leave": "now"}', '{"leave": false}'),
+    ],
+    "it is too long": [
+        *(json.dumps({"say": "x" * (LONGEST + 1)}), json.dumps({"me": "x" * LONGEST})),
+        "x" * (LONGEST + 1),
+    ],
+}
 
 
 @pytest.mark.parametrize(
     ("line", "text"),
-    [
-        ("{", "this is not JSON: "),
-        ("{say}", "this is not JSON: "),
-        ('{"say": "Hi"} ok', "this is not JSON: "),
-        ('{"say": "a\tb"}', "this is not JSON: "),
-        ('{"say": ' + "9" * 5000 + "}", "this is not JSON: "),
-        ('{"say": ' + "[" * 10_000, "this is not JSON"),
-        ("{}", ONE_FIELD),
-        ("[1]", ONE_FIELD),
-        (' [{"say": "Hi"}]', ONE_FIELD),
-        ('\xa0{"say": "Hi"', "this is not JSON: "),
-        ('{"say": "Hi", "me": "waves"}', ONE_FIELD),
-        ('{"shout": "Hi"}', ONE_OF),
-        ('{"SAY": "Hi"}', ONE_OF),
-        ('{"say": 1}', ONE_OF),
-        ('{"say": null}', ONE_OF),
-        ('{"say": ["Hi"]}', ONE_OF),
-        ('{"me": true}', ONE_OF),
-        ('{"who": 1}', ONE_OF),
-        ('{"who": false}', ONE_OF),
-        ('{"leave": "now"}', ONE_OF),
-        ('{"leave": false}', ONE_OF),
-        (json.dumps({"say": "x" * (LONGEST + 1)}), "it is too long"),
-        (json.dumps({"me": "x" * LONGEST}), "it is too long"),
-        ("x" * (LONGEST + 1), "it is too long"),
-    ],
+    [(line, text) for text, lines in NO_COMMANDS.items() for line in lines],
     ids=lambda value: value[:30],
 )
 def test_what_is_no_command_or_too_long_is_warned_of_and_counted_as_what_it_is(
