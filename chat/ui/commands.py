@@ -6,6 +6,7 @@ Lines from scripts do not pass here: they are sent as they are.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from chat import phrases
 from chat.client.events import MessageReceived
@@ -13,21 +14,6 @@ from chat.client.view import ChatClient
 from chat.limits import MAX_MEMBERS
 from chat.text import as_action, fold_name
 from chat.ui import transcript
-
-_HELP = {
-    "/help": ("", "show this"),
-    "/who": ("", "list the members, since when, with fingerprints"),
-    "/me": ("waves", "tell what you do"),
-    "/ignore": ("name", "hide the messages of somebody; without a name, list them"),
-    "/unignore": ("name", "show them again"),
-    "/more": ("number", "show all of a folded message; without a number, the last"),
-    "/bell": ("on|off", "ring when your name is said"),
-    "/security": ("", "what protects this conversation, and the fingerprints"),
-    "/clear": ("", "clear the screen"),
-    "/exit": ("", "leave (also EXIT, Ctrl-D)"),
-    "/quit": ("", "leave"),
-}
-
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
@@ -47,24 +33,12 @@ class Commands:
         under a number, or last if that is empty, and returns whether there is such a message."""
         self._client = client
         self._show = show
+        self._clear = clear
         self._unfold = unfold
         self.bell = True
         """Whether the bell should ring."""
         self._ignored: dict[str, str] = {}
         self._speakers: dict[str, None] = {}
-        self._actions: dict[str, Callable[[str], None]] = {
-            "/help": self._on_help,
-            "/who": self._on_who,
-            "/me": lambda _: show([phrases.needs_argument("/me", "text")]),
-            "/ignore": self._on_ignore,
-            "/unignore": self._on_unignore,
-            "/more": self._on_more,
-            "/bell": self._on_bell,
-            "/security": self._on_security,
-            "/clear": lambda _: clear(),
-            "/exit": lambda _: client.leave(),
-            "/quit": lambda _: client.leave(),
-        }
 
     def message_of(self, line: str, *, pasted: bool = False) -> str | None:
         """The message that a line sends; None if it sends none. Pasted text is a message as it is,
@@ -103,19 +77,19 @@ class Commands:
 
     def _obey(self, line: str) -> None:
         word, _, argument = line.partition(" ")
-        action = self._actions.get(word.lower())
-        if action is None:
-            nearest = get_close_matches(word.lower(), self._actions, 1)
+        command = _COMMANDS.get(word.lower())
+        if command is None:
+            nearest = get_close_matches(word.lower(), _COMMANDS, 1)
             self._show([transcript.no_such_command(word, "".join(nearest))])
         else:
-            action(argument.strip())
+            command.run(self, argument.strip())
 
     # -- the commands
 
     def _on_help(self, _argument: str) -> None:
         lines = [
-            transcript.command_line(f"{word} {argument}", text)
-            for word, (argument, text) in _HELP.items()
+            transcript.command_line(f"{word} {command.argument}", command.help)
+            for word, command in _COMMANDS.items()
         ]
         self._show(lines)
 
@@ -123,6 +97,16 @@ class Commands:
         members = self._client.members()
         lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
         self._show([phrases.members_count(len(members)), *lines])
+
+    def _on_me(self, _argument: str) -> None:
+        # With a text it would be a message.
+        self._show([phrases.needs_argument("/me", "text")])
+
+    def _on_clear(self, _argument: str) -> None:
+        self._clear()
+
+    def _on_leave(self, _argument: str) -> None:
+        self._client.leave()
 
     def _on_ignore(self, name: str) -> None:
         key = fold_name(name)
@@ -181,7 +165,7 @@ class Commands:
         """Completions for the last word of the line, which begins at `begin`."""
         word = line[begin:]
         if begin == 0 and word.startswith("/"):
-            return [f"{command} " for command in self._actions if command.startswith(word.lower())]
+            return [f"{command} " for command in _COMMANDS if command.startswith(word.lower())]
         command = line.split(" ")[0].lower()
         if command == "/unignore":
             return _matching(self._ignored.values(), word, "")
@@ -189,6 +173,36 @@ class Commands:
         if command == "/ignore":
             return _matching(others, word, "")
         return _matching(others, word, ": " if begin == 0 else " ")
+
+
+class _Command(NamedTuple):
+    """What stands in the help for a command, and the method that carries it out."""
+
+    argument: str
+    help: str
+    run: Callable[[Commands, str], None]
+
+
+_COMMANDS = {
+    "/help": _Command("", "show this", Commands._on_help),
+    "/who": _Command("", "list the members, since when, with fingerprints", Commands._on_who),
+    "/me": _Command("waves", "tell what you do", Commands._on_me),
+    "/ignore": _Command(
+        "name", "hide the messages of somebody; without a name, list them", Commands._on_ignore
+    ),
+    "/unignore": _Command("name", "show them again", Commands._on_unignore),
+    "/more": _Command(
+        "number", "show all of a folded message; without a number, the last", Commands._on_more
+    ),
+    "/bell": _Command("on|off", "ring when your name is said", Commands._on_bell),
+    "/security": _Command(
+        "", "what protects this conversation, and the fingerprints", Commands._on_security
+    ),
+    "/clear": _Command("", "clear the screen", Commands._on_clear),
+    "/exit": _Command("", "leave (also EXIT, Ctrl-D)", Commands._on_leave),
+    "/quit": _Command("", "leave", Commands._on_leave),
+}
+"""All commands, in the order of the help."""
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:
