@@ -1,4 +1,4 @@
-"""The command line: what is given and what it becomes, what is refused, and what is left out."""
+"""The command line: arguments and the options they become, defaults, and what is refused."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 @pytest.fixture
 def zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """What TZ names: UTC at first."""
+    """The file that TZ names: UTC at first."""
     path = tmp_path / "zone"
     path.write_bytes(zone_file(0))
     monkeypatch.setenv("TZ", f":{path}")

@@ -16,7 +16,7 @@ from tests.support.helpers import FakeClock
 
 
 class Night:
-    """A machine that sleeps when a test says so, and what is told when it has."""
+    """A machine that sleeps when a test says so, and a count of the times that this was noticed."""
 
     def __init__(self) -> None:
         self.slept = FakeClock(5.0)
@@ -59,7 +59,7 @@ def test_nap_is_not_told(night: Night) -> None:
 
 
 def test_clocks_that_are_read_far_apart_are_no_sleep(night: Night) -> None:
-    """A process that is stopped between the one and the other sees too little, for once."""
+    """A process that is stopped between the two readings sees too little, once."""
     night.slept.advance(-3600)
     night.reactor.turn(0)
     night.slept.advance(3600)
@@ -68,7 +68,7 @@ def test_clocks_that_are_read_far_apart_are_no_sleep(night: Night) -> None:
 
 
 def test_clock_that_is_set_wakes_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which would wait for ever otherwise; and it is no sleep by itself."""
+    """Otherwise the loop would wait for ever. By itself it is no sleep."""
     alarm, hand = os.pipe()
     monkeypatch.setattr(chat.sleep, "_alarm", lambda: alarm)
     with contextlib.closing(Night()) as night:

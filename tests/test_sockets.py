@@ -172,7 +172,7 @@ def test_server_on_all_addresses_is_reached_at_the_one_that_leads_out(
 
 @contextlib.contextmanager
 def listening(host: str, port: int = 0) -> Iterator[list[tuple[Any, ...]]]:
-    """Listen, and the addresses on which that is."""
+    """Listen, and yield the addresses."""
     listeners = listen(host, port)
     try:
         yield [listener.getsockname() for listener in listeners]
@@ -191,7 +191,7 @@ def ipv6() -> None:
 
 @pytest.fixture
 def link_local() -> str:
-    """An address of this machine that holds for one link only."""
+    """A link-local address of this machine."""
     table = Path("/proc/net/if_inet6")
     for line in table.read_text().splitlines() if table.exists() else ():
         digits, _, _, scope, _, name = line.split()
@@ -224,7 +224,7 @@ def test_listener_is_on_all_that_a_name_means_and_this_machine_has(
 
 
 def test_port_is_free_on_all_addresses(names: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first that is tried is taken on the second address."""
+    """The first port that is tried is in use on the second address."""
     tried: list[tuple[Any, ...]] = []
     create = socket.create_server
 
@@ -345,7 +345,7 @@ class Attempt:
         self.dialer.dial(self.connected.append, self.failed.append)
 
     def reach(self, *addresses: tuple[Any, ...]) -> None:
-        """Dial while the name server tells these, and wait how it ends."""
+        """Dial while the name server tells these addresses, and wait for the end."""
         self.dial()
         self.names.answer(*addresses)
         self.finish()
@@ -363,7 +363,7 @@ class Attempt:
 
     @property
     def peers(self) -> list[tuple[Any, ...]]:
-        """With whom it is connected."""
+        """The addresses at the other end."""
         return [connected.getpeername() for connected in self.connected]
 
     @property
@@ -381,7 +381,7 @@ def attempt(reactor: Reactor, clock: FakeClock, names: NameServer) -> Iterator[A
         attempt.names, attempt.clock = names, clock
         yield attempt
         attempt.dialer.close()
-    # Nothing is watched and nothing is due: it has let go of all that it had.
+    # Nothing is watched and nothing is due: everything was released.
     assert not reactor._selector.get_map()
     assert not [timer for timer in reactor._timers if timer.callback]
 
@@ -464,7 +464,7 @@ def test_family_that_this_machine_lacks_is_followed_by_the_next(
 def test_silent_address_has_company_after_a_moment(
     attempt: Attempt, silent: tuple[str, int], server: tuple[str, int]
 ) -> None:
-    """Which comes first the next time."""
+    """The address that answered comes first the next time."""
     attempt.dial()
     attempt.names.answer(silent, server)
     attempt.pass_time(ATTEMPT_SECONDS - 0.001)
@@ -480,7 +480,7 @@ def test_silent_address_has_company_after_a_moment(
 def test_first_address_may_still_answer(
     attempt: Attempt, silent: tuple[str, int], server: tuple[str, int]
 ) -> None:
-    """It is slower than the second, which says nothing at all, and its turn came first."""
+    """It answers after the second attempt has begun, which is to a silent address."""
     attempt.dial()
     attempt.names.answer(server, silent)
     attempt.clock.advance(ATTEMPT_SECONDS)
@@ -541,7 +541,7 @@ def test_answer_is_tried_beside_where_we_were(
     server: tuple[str, int],
     late: bool,
 ) -> None:
-    """Which is a black hole now, and has had its moment already or not."""
+    """The old address is silent now; its moment is over already, or not."""
     attempt.reach(closed)
     attempt.dialer._known = [address_of(silent)]
     attempt.dial()

@@ -102,7 +102,7 @@ class Lines:
             self.input.stop()
 
     def wait_for(self, last: str) -> list[str]:
-        """All that was delivered, once this was."""
+        """Take turns until this was delivered; returns all that was."""
         until(self._reactor, lambda: last in self.got)
         self._reactor.turn(0)
         return self.got
@@ -169,7 +169,7 @@ def test_input_that_is_no_pipe_has_an_end_and_does_not_keep_the_loop_busy(
 def test_line_has_its_number_and_length_and_a_long_one_is_cut(
     reactor: Reactor, tmp_path: Path, size: int, behind: str
 ) -> None:
-    """What is left of it is still too long to pass, and the line after it is whole."""
+    """What is left of it is still too long to be sent, and the line after it is whole."""
     path = tmp_path / "input"
     path.write_text("before\n" + "x" * size + behind)
     with path.open("rb", buffering=0) as file:
@@ -484,7 +484,7 @@ def test_output_that_is_no_pipe_takes_everything_at_once(
 def test_full_output_never_blocks_and_nothing_is_lost_again_and_again(
     reactor: Reactor, pipe: Ends, terminal: Terminal, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its mode stays: the shell has the same open file, and so has whoever else writes there."""
+    """Its mode stays, since the shell and other programs share the open file."""
     write, read = pipe.write, pipe.read
     if kind == "terminal":
         write, read = terminal.program, terminal.screen

@@ -307,7 +307,7 @@ def test_all_that_a_normal_form_sorts_are_marks() -> None:
 # -- whatever the text is, the work grows with its length and no faster --------------------------
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(TEXTS)
 @example(Grown(("a", "\u0301\u0316"), in_runs=True))
 @example(Grown(("\u0301\u0316\u034f",), in_runs=False))

@@ -70,7 +70,7 @@ def _disconnected(event: Disconnected) -> list[StatusLine]:
 
 def _reconnected(event: Reconnected) -> list[StatusLine]:
     anew = "; the server was started anew" if event.new_room else ""
-    waiting = ", and the others are awaited" if event.awaiting else ""
+    waiting = "; waiting for the others" if event.awaiting else ""
     lines = [good(f"The connection is back{anew}{waiting}.")]
     if event.missed:
         lines.append(trouble(f"{event.missed} message{'' if event.missed == 1 else 's'} missed."))

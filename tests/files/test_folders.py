@@ -1,4 +1,4 @@
-"""Where files are: what is configured if it is valid, else in the home, and no home told so."""
+"""Where files are: in the configured folder if it is valid, else in the home, if there is one."""
 
 import os
 import pwd
@@ -52,7 +52,7 @@ def test_user_without_a_home_is_told_so_unless_a_folder_is_configured(
     home: str | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In a container, for one, a user may be a mere number."""
+    """In a container, for instance, a user may have no entry in the list of users."""
 
     def unknown(_number: int) -> None:
         raise KeyError

@@ -1,4 +1,4 @@
-"""What was typed: found again as it was, by its owner alone, and never more than enough of it."""
+"""What was typed: found again as it was, by its owner alone, and never too much of it."""
 
 import os
 import stat
@@ -75,7 +75,7 @@ def append_all(path: Path, lines: list[str]) -> None:
 
 
 def test_file_is_trimmed_to_the_last_lines_at_the_next_run(path: Path) -> None:
-    """And no more is written than there is need for; leftovers of a killed client are removed."""
+    """It is not written again at the run after; leftovers of a killed client are removed."""
     lines = [f"line\n{number}" for number in range(HISTORY_LINES + 5)]
     append_all(path, lines)
     (path.parent / f".{path.name}.0123abcd").touch()
@@ -117,7 +117,7 @@ def test_file_that_cannot_be_used_is_an_error_of_the_system(path: Path, in_the_w
 
 
 def use(path: Path) -> None:
-    """Load and add, each of which must fail alike."""
+    """Load and add, which must both fail."""
     history = History(path)
     for action in (history.load, lambda: history.append("Hi")):
         with pytest.raises(OSError, match=r"not a file|chmod 600|symbolic links") as caught:

@@ -26,12 +26,12 @@ PEM = (KEYS / "server.pem").read_bytes()
 
 
 def never() -> PrivateKey:
-    """In place of what makes a key, where none may be made."""
+    """For `make`, where no key may be made."""
     raise AssertionError("a key is made in vain")
 
 
 def other() -> PrivateKey:
-    """In place of what makes a key."""
+    """For `make`: another key than the server's."""
     return key("other")
 
 
@@ -41,7 +41,7 @@ def load(directory: Path) -> PrivateKey:
 
 
 def refused(directory: Path) -> IdentityError:
-    """Why a server's key cannot be had; none is made, and no file changes."""
+    """The error when a server's key is refused; none is made, and no file changes."""
     before = files(directory)
     with pytest.raises(IdentityError) as caught:
         load(directory)
@@ -175,7 +175,7 @@ def test_folder_that_cannot_be_written_is_refused_before_a_key_is_made(
 def test_folder_that_others_can_write_is_refused_with_the_remedy(
     tmp_path: Path, private: Path, mode: int
 ) -> None:
-    """With a key in it, or before one is made."""
+    """Both with a key in it and before one is made."""
     tmp_path.chmod(mode)
     for _ in range(2):
         error = refused(tmp_path)

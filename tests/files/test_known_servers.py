@@ -24,7 +24,7 @@ def mode_of(path: Path) -> int:
 
 @pytest.fixture
 def known(tmp_path: Path) -> Path:
-    """Where known servers are listed."""
+    """The list of known servers."""
     return tmp_path / "known_servers"
 
 
@@ -33,7 +33,7 @@ def check(path: Path, host: str = "example", port: int = 9443, name: str = "serv
 
 
 def refused(path: Path, kind: type[ChatError] = IdentityError, name: str = "server") -> ChatError:
-    """Why this server is not accepted; the list stays as it is."""
+    """The error when this server is refused; the list stays as it is."""
     before = path.read_bytes() if path.is_file() else None
     with pytest.raises(kind) as caught:
         check(path, name=name)
@@ -175,7 +175,7 @@ def test_line_that_is_cut_off_anywhere_is_never_taken_for_a_changed_key(
             said.add(check(known))
         except IdentityError as error:
             said.add(str(error))
-    # Of what is cut off within the address nobody knows whose it was.
+    # A line that is cut off within the address may be about any server.
     assert said == {False, f"line 2 of {known} is damaged"}
 
 
@@ -401,7 +401,7 @@ def test_read_only_list_remembers_nothing_and_still_tells_friend_from_foe(
 
 
 def test_read_only_list_that_is_not_there_needs_no_safe_folder(known: Path) -> None:
-    """Where nothing can be kept from others, --ephemeral helps."""
+    """So --ephemeral helps where nothing can be kept from other users."""
     known.parent.chmod(0o777)
     servers = KnownServers(known, read_only=True)
     assert not servers.check("example", 9443, key("server").public)

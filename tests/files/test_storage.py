@@ -1,4 +1,4 @@
-"""Files read and replaced with care: what is no file, what fails midway, who comes first."""
+"""Files read and replaced with care: what is no file, failures midway, and many at once."""
 
 import errno
 import itertools
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def refusal(number: int) -> Callable[..., None]:
-    """In place of a call of the system: it fails like this."""
+    """A call of the system that fails with this error."""
 
     def refuse(*_arguments: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -125,8 +125,8 @@ def test_file_that_never_ends_is_not_read_for_ever() -> None:
 
 
 class Faults:
-    """Lets calls that touch the disk through until one shall fail. A write that fails writes half,
-    and the next one nothing."""
+    """Calls that touch the disk work until the one that should fail. If it is a write, half is
+    written, and by the next one nothing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int) -> None:
         self.left = fail_at

@@ -1,4 +1,4 @@
-"""What a person types: said, or obeyed, or answered; and what a word is completed to."""
+"""What a person types: messages, commands and their answers, and completion."""
 
 import time
 from collections.abc import Iterator
@@ -206,7 +206,7 @@ def test_unknown_command_is_answered_with_the_nearest_and_not_said(
     assert person.client.noted == []
 
 
-# -- whom one need not hear
+# -- ignoring
 
 
 @pytest.mark.parametrize("name", ["Thea", "THEA", "  thea "])

@@ -52,7 +52,7 @@ def program(reactor: Reactor) -> Iterator[Seat]:
 
 
 def events(seat: Seat) -> list[Any]:
-    """What was shown, each line as the object that it is."""
+    """The objects in the lines that were shown."""
     return [json.loads(line) for line in seat.shown]
 
 

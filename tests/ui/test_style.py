@@ -1,4 +1,4 @@
-"""What lines look like: colours and who gets which, rows that lose nothing, and one's own name."""
+"""What lines look like: colours, rows that lose nothing, folded messages, and mentions."""
 
 import re
 import unicodedata
@@ -286,7 +286,7 @@ def test_line_that_is_cut_fits_and_begins_as_before(text: str, columns: int) -> 
 # -- mentions
 
 
-# What marks a message as an action is not said by anybody.
+# The mark of an action is not part of the text.
 MENTIONED = {
     "Ira": [
         *("Ira", "hello IRA!", "ira: look", "one\n(ira)\ntwo", "\x01ACTION waves to Ira\x01"),
@@ -351,13 +351,13 @@ TRICKY = st.text(
 
 
 def newer_width(char: str) -> int:
-    """As terminals show it that know Unicode 16, and whatever is not assigned yet wide."""
+    """Its width on terminals that know Unicode 16, and show unassigned characters wide."""
     wide = re.match("[\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001d300-\U0001d376🇦-🇿]", char)
     return 2 if wide or unicodedata.category(char) in ("Cn", "Co") else columns_of(char)
 
 
 def widest_width(char: str) -> int:
-    """As terminals show it that take everything ambiguous for wide, and emoji, too."""
+    """Its width on terminals that show everything ambiguous wide, and emoji, too."""
     narrow = char.isascii() or unicodedata.category(char) in ("Mn", "Me", "Cf")
     return columns_of(char) if narrow and char != "\ufe0f" else 2
 
@@ -366,8 +366,8 @@ WIDTHS = [columns_of, newer_width, widest_width]
 
 
 def rows_on_a_terminal(rows: list[str], columns: int, width: Callable[[str], int]) -> list[str]:
-    """How a terminal shows these lines, for which characters are so wide: it breaks what is left
-    to it, and begins at the very left."""
+    """What a terminal with this measure of width makes of these lines: it wraps where it may, and
+    begins the next row at the very left."""
     terminal = Emulator(columns, 2 + len(rows) + 2 * sum(map(len, rows)) // columns)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pyte.screens, "wcwidth", width)
@@ -526,7 +526,7 @@ def test_row_that_the_terminal_makes_many_of_counts_as_many(text: str) -> None:
 # -- whatever the text is, the work grows with its length and no faster
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(TEXTS)
 @example(Grown(("a", "\t"), in_runs=True))
 @example(Grown(("a", " "), in_runs=True))

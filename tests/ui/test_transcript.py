@@ -72,7 +72,7 @@ def at(text: str) -> float:
 
 @pytest.fixture
 def half_past(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Be somewhere five and a half hours ahead of UTC."""
+    """The local zone is five and a half hours ahead of UTC."""
     monkeypatch.setenv("TZ", "IST-5:30")
     time.tzset()
     yield
@@ -247,8 +247,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         (
             Reconnected(1, new_room=True, awaiting=True),
             [
-                "[+] The connection is back; the server was started anew, and the others are "
-                "awaited.",
+                "[+] The connection is back; the server was started anew; waiting for the others.",
                 "[!] 1 message missed.",
             ],
         ),
