@@ -82,21 +82,24 @@ class LineEditor:
     Methods that change what is on the screen return the bytes to write to the terminal, and these
     must be written in the order of the calls: readline assumes that its picture is shown.
 
-    `visible` and the terminal's mode depend on each other as follows:
+    The states, and the methods that lead from one to another:
 
-                     start                erase, leave_behind
-        not running -------> visible <------------------------> hidden
-             ^                  ^               draw            | pause
-             |                  +-----------  start  -----------+
-             +--- stop, from any state: the terminal is as it was before `start`
+                      start           erase, leave_behind
+        not running --------> visible --------------------> hidden
+                                 ^ ^                         | |
+                                 | +---------- draw ---------+ | pause
+                                 |                             v
+                                 +---------- start --------- paused
 
-    - Not running (`_running` is false): readline is not installed.
-    - Visible: the line stands on the screen. Between `start` and `pause` or `stop` the terminal is
-      in readline's mode (`_settings` holds the mode to return to), and `read` must be called
-      whenever standard input can be read.
-    - Hidden: the line is kept, but not on the screen, so that other rows can be written there.
-      `measure`, `put` and `clear` are allowed only now or when not running: they would move the
-      cursor in a line that readline believes to be visible.
+        and from any of them, `stop` leads back to not running
+
+    - Visible: the line stands on the screen. Hidden: it is kept, but other rows can be written.
+      In both, the terminal is in readline's mode (`_settings` holds the mode to return to), and
+      `read` must be called whenever standard input can be read.
+    - Paused: hidden, and the terminal is in its old mode. `pause` leads here from visible, too.
+      `draw` and `read` must wait for `start`.
+    - `measure`, `put` and `clear` must not be called while the line is visible: they would move
+      the cursor in a line that readline believes to be on the screen.
 
     Two more states change what `read` does with a key:
 
