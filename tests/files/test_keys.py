@@ -204,13 +204,19 @@ def test_what_belongs_to_another_user_is_refused(
     assert "--keys" in error.hint
 
 
+@pytest.mark.parametrize("calls", [("stat", "fstat"), ("fstat",)], ids=["all", "files alone"])
 @pytest.mark.parametrize("there", [True, False], ids=["key there", "no key yet"])
 def test_file_system_without_permissions_is_told_before_a_key_is_made(
-    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path,
+    there: bool,
+    calls: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
+    """It may show modes that only look safe for a folder."""
     if there:
         request.getfixturevalue("private")
-    for call in ("stat", "fstat"):
+    for call in calls:
         monkeypatch.setattr(os, call, open_to_all(getattr(os, call)))
     error = refused(tmp_path)
     assert str(error) == f"{tmp_path} is no place for keys: this file system keeps no permissions"
