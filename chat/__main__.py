@@ -1,6 +1,6 @@
-"""The programs: what the command line asks for, and its exit status.
+"""The programs: they do what the command line asks for, and end with an exit status.
 
-What takes long to load is imported when it is needed, so that `--help` answers at once.
+Slow imports are made where they are needed, so that `--help` answers at once.
 Exit status: 0 done, 1 failed, 2 misused, 3 refused by the server, 4 the server's key changed.
 """
 
@@ -43,15 +43,15 @@ _PACKAGE = "'pycryptodomex>=3.21'"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `chat` with these arguments (default: the process's own) and return the exit status,
-    which is the same where nobody can be told what went wrong."""
+    """Run `chat` with these arguments (default: the process's own) and return the exit status. It
+    does not depend on whether the error could be written."""
     _occupy_standard_descriptors()
     try:
         options = parser().parse_args(arguments)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else MISUSED
     except OSError:
-        # It cannot even be said what is wrong.
+        # argparse could not write its message.
         status = MISUSED
     else:
         status = _run(options)
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if not _is_unix():
-        # Nothing else of this program is sure to work here, not even its own output.
+        # Nothing else of this program is sure to work here, not even `LineOutput`.
         print(f"chat: error: {NO_UNIX}", file=sys.stderr)
         return FAILED
     try:
@@ -82,7 +82,7 @@ def _report(text: str, hint: str, status: int) -> int:
     if hint:
         lines.append(f"chat: hint: {hint}")
     with closing(Reactor()) as reactor:
-        # It may be that nobody reads, or that the terminal is gone: the status tells, too.
+        # If nobody reads, or the terminal is gone, the exit status still tells.
         errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
         errors.write("\n".join(lines))
         errors.drain(LINGER_SECONDS)
@@ -90,8 +90,8 @@ def _report(text: str, hint: str, status: int) -> int:
 
 
 def _give_up(stream: TextIO | None) -> bool:
-    """Write what a standard stream still holds; whether that could be done. What could not be
-    written goes nowhere: the interpreter would try once more, and end with a status of its own."""
+    """Flush a standard stream, and return whether that succeeded. If not, the stream is led to
+    /dev/null: at exit the interpreter would flush again, fail, and change the status."""
     try:
         if stream is not None:
             stream.flush()
@@ -120,20 +120,20 @@ def _require_cryptodome() -> None:
     except ImportError as exc:
         if exc.name in ("ctypes", "_ctypes"):
             text = "this Python has no ctypes, which the package pycryptodomex needs"
-            raise ChatError(text, "take another Python, such as the system's") from exc
+            raise ChatError(text, "use another Python, such as the system's") from exc
         raise ChatError(
             "the package pycryptodomex (3.21 or newer) is not installed", _how_to_install()
         ) from exc
 
 
 def _how_to_install() -> str:
-    """What works for this Python: that of a system is not to be added to (PEP 668)."""
+    """The command that works for this Python: pip must not add to that of a system (PEP 668)."""
     marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
     if sys.prefix != sys.base_prefix or not marker.exists():
         return f"{sys.executable} -m pip install {_PACKAGE}"
     return (
         f"{sys.executable} -m venv .venv && .venv/bin/python -m pip install {_PACKAGE}, "
-        "then .venv/bin/python -m chat; or make demo, which does that and shows it"
+        "then .venv/bin/python -m chat; or make demo, which does both"
     )
 
 
@@ -200,10 +200,10 @@ def _send(options: argparse.Namespace) -> None:
 
 
 def _read_text() -> str:
-    """The message on standard input, before anybody is told that we are there."""
+    """The message on standard input, which is read before we connect."""
     source = _descriptor_of(sys.stdin)
     data = b""
-    # More than this is too long whatever it is, and need not come to an end.
+    # More than this is too long in any case, and may never end.
     while source is not None and len(data) <= MAX_INPUT_BYTES:
         more = os.read(source, READ_BYTES)
         if not more:
@@ -213,7 +213,7 @@ def _read_text() -> str:
 
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
-    """The conversation as it fits to where it is shown and typed."""
+    """The view that fits the standard streams."""
     from chat import localtime
     from chat.localtime import look_again
     from chat.ui import style, transcript
@@ -252,22 +252,17 @@ def _screen(
     from chat.files.history import History
 
     try:
-        from chat.ui.screen import TITLED, Screen
+        from chat.ui.screen import Screen
     except (ImportError, AttributeError, OSError) as error:
-        # Not every Python is built with all of its own modules.
+        # Some Pythons are built without readline or ctypes.
         text = f"this Python lacks something ({error})"
         raise EditorMissingError(text, "one with ctypes and readline can do more") from error
     history = None
-    # Who has no home has no history either.
+    # Without a home folder there is no history.
     with suppress(IdentityError):
         if not options.no_history:
             history = History(state_folder(os.environ) / "history")
-    has_title = term.startswith(TITLED)
-    screen = Screen(reactor, source, output, painter, history, has_title=has_title)
-    reactor.on_signals([signal.SIGWINCH], screen.resize)
-    reactor.on_signals([signal.SIGTSTP], screen.suspend)
-    reactor.on_signals([signal.SIGCONT], screen.go_on)
-    return screen
+    return Screen(reactor, source, output, painter, history, term)
 
 
 def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
@@ -295,7 +290,7 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
     if patience is None and not _is_terminal(_descriptor_of(sys.stdin)):
         patience = PATIENCE_SECONDS
     try:
-        # Looking up goes on by itself while the key is loaded.
+        # The host is looked up while the key is loaded.
         with closing(Dialer(reactor, options.host, options.port)) as dialer:
             key = _load_key(options, announce, view.spin)
             client = Client(reactor, dialer, options.name, key, trust, view, patience)
@@ -332,7 +327,7 @@ def _load_key(
     announce: Callable[[], None],
     spin: Callable[[], None] = lambda: None,
 ) -> "PrivateKey":
-    """The key of this side. Before one is made, `announce` is called; meanwhile, `spin`."""
+    """Our key. If it must be made, `announce` is called before, and `spin` again and again."""
     from chat.files.keys import load_or_make_key
     from chat.kex import PrivateKey
 
@@ -346,7 +341,8 @@ def _load_key(
 
     def make() -> PrivateKey:
         announce()
-        # An exception that a signal raises anywhere may come where it is swallowed.
+        # A KeyboardInterrupt at any point could be swallowed by the library: raise it where we are
+        # asked for random bytes.
         before = signal.getsignal(signal.SIGINT)
         if before is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
@@ -365,13 +361,13 @@ _PROGRAMS = {"server": _serve, "client": _join, "send": _send, "forget": _forget
 
 
 def _descriptor_of(stream: TextIO | None) -> int | None:
-    """The descriptor behind a standard stream; None when it was closed before we started."""
+    """The descriptor of a standard stream; None if it was closed before we started."""
     return None if stream is None else stream.fileno()
 
 
 def _allow_many_descriptors(pending: int) -> None:
-    """Each connection takes one, and the usual limit of 1,024 is a soft one. Some systems refuse
-    more than a number that they do not tell: then it is half of it, or what there is."""
+    """Raise the soft limit, which is usually 1,024: each connection takes a descriptor. If the
+    system refuses so many, half as many are asked for, and so on."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -396,7 +392,7 @@ def _encoding() -> str:
 
 
 def _occupy_standard_descriptors() -> None:
-    """Where a standard stream was closed, put /dev/null, before a socket gets its number."""
+    """Open /dev/null in place of closed standard streams, or a socket would get their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)

@@ -1,6 +1,6 @@
-"""The command line: what can be given, and what it may be.
+"""The command line: its options, and what values they may have.
 
-What becomes of it is `__main__`'s.
+`__main__` does what it asks for.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from chat.limits import (
 from chat.text import normalize_name
 
 STANDARD_INPUT = "-"
-"""The TEXT of `send` that stands for what standard input has."""
+"""The TEXT of `send` that means: read the message from standard input."""
 
 MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
-"""Standard input that is longer than this is no message, be each of its characters a line end."""
+"""Longer input is no message, even if all of it is line ends of two bytes, which become one."""
 
 _TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
 _NO_TEXT = "a message is text, and this is not UTF-8"
@@ -67,21 +67,21 @@ def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         type=_number,
         default=GRACE_SECONDS,
         metavar="SECONDS",
-        help="how long who lost the connection keeps the place (default: %(default)s)",
+        help="how long a member that lost the connection keeps its place (default: %(default)s)",
     )
     server.add_argument(
         "--rate",
         type=_number,
         default=RATE,
         metavar="N",
-        help="messages a second of one key; 0 is no limit (default: %(default)s)",
+        help="messages a second from one key; 0 means no limit (default: %(default)s)",
     )
     server.add_argument(
         "--pending",
         type=_count,
         default=MAX_PENDING,
         metavar="N",
-        help="connections that are not members yet (default: %(default)s)",
+        help="most connections that are not members yet (default: %(default)s)",
     )
     server.add_argument(
         "--pending-per-source",
@@ -113,7 +113,7 @@ def _add_client(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="how times are shown, as for strftime (default: %%Y-%%m-%%d %%H:%%M:%%S)",
     )
     client.add_argument(
-        "--no-history", action="store_true", help="do not keep what you type for the next time"
+        "--no-history", action="store_true", help="do not keep what you type for the next run"
     )
     client.add_argument(
         "--json", action="store_true", help="events and commands as JSON, for programs"
@@ -125,18 +125,18 @@ def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "send",
         help="send one message",
         description="Send one message, and end when it is acknowledged.",
-        epilog="The arguments of a process can be read by everybody on this machine: what they "
-        "should not see is for standard input. A message that begins with a dash stands after --.",
+        epilog="Every user of this machine can read the arguments of a process: a secret should "
+        "come from standard input. Put -- before a message that begins with a dash.",
     )
     _add_destination(send)
-    send.add_argument("text", type=_text, help="the message; - is what standard input has")
+    send.add_argument("text", type=_text, help="the message; - reads it from standard input")
 
 
 def _add_forget(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     forget = roles.add_parser(
         "forget",
         help="forget a server's key",
-        description="Forget the key of a server, so that the next one it shows is taken.",
+        description="Forget the key of a server, so that its next one is accepted.",
     )
     _add_address(forget)
     _add_keys(forget)
@@ -149,7 +149,7 @@ def _add_address(role: argparse.ArgumentParser) -> None:
 
 def _add_destination(role: argparse.ArgumentParser) -> None:
     _add_address(role)
-    role.add_argument("name", type=_name, help="what the others shall call you")
+    role.add_argument("name", type=_name, help="your name in the room")
     role.add_argument(
         "--fingerprint",
         type=_fingerprint,
@@ -160,8 +160,7 @@ def _add_destination(role: argparse.ArgumentParser) -> None:
         "--patience",
         type=_number,
         metavar="SECONDS",
-        help="how long to try again when the connection is lost "
-        f"(default: for ever, or {PATIENCE_SECONDS} in a pipe)",
+        help=f"how long to try to reconnect (default: for ever, or {PATIENCE_SECONDS} in a pipe)",
     )
     _add_key_options(role)
 
@@ -189,7 +188,7 @@ def _add_key_options(role: argparse.ArgumentParser) -> None:
 
 def _folder(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("a folder has a name; . is the current one")
+        raise argparse.ArgumentTypeError("a folder has a name; . is the current folder")
     try:
         return expand(text)
     except IdentityError as error:
@@ -232,10 +231,10 @@ def _text(text: str) -> str:
 
 
 def message_of(data: bytes) -> str:
-    """The message that standard input has, without the end of its last line.
+    """The message in the bytes of standard input, without the last line end.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is empty, too long, or not UTF-8.
     """
     if len(data) > MAX_INPUT_BYTES:
         raise UsageError(_TOO_LONG)
@@ -275,7 +274,9 @@ def _time_format(text: str) -> str:
         text.encode()
         time.strftime(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError("a format is as for strftime, as in %H:%M") from error
+        raise argparse.ArgumentTypeError(
+            "a format for strftime is expected, as in %H:%M"
+        ) from error
     return text
 
 

@@ -1,20 +1,19 @@
 """The error tree, and the reasons for which a connection ends.
 
-    ChatError                  whatever this program says in one line instead of a traceback
-    ├── UsageError             the user asked for something that cannot be
-    │   └── CommandError       a line was to be a command, and is none
+    ChatError                  an error that is told in one line, without a traceback
+    ├── UsageError             the user asked for something impossible
+    │   └── CommandError       a line looks like a command, but is none
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
-    │   ├── OpenError          something sealed does not open; never says more than that
-    │   └── ClockError         what the server signed has run out by our clock
-    ├── RefusedError           the server does not let us in, or puts us out
+    │   ├── OpenError          a sealed frame does not open; never says more than that
+    │   └── ClockError         the server's signature has expired by our clock
+    ├── RefusedError           the server does not let us in, or put us out
     ├── IdentityError          a key file, or the list of known servers, cannot be used
-    ├── ServerKeyError         the server's key is not the one that was expected
+    ├── ServerKeyError         the server's key is not the expected one
     ├── TransportError         the network: unreachable, refused, lost
     ├── EditorMissingError     lines cannot be edited here
-    └── UnacknowledgedError    something that was to be sent may not have arrived
+    └── UnacknowledgedError    some messages may not have arrived
 
-Each has the exit status of the process that it ends. What a person can do about it is the `hint`.
-Nothing else lives here.
+Each has the exit status of the process that it ends, and a `hint` that says what to do about it.
 """
 
 from enum import IntEnum
@@ -52,7 +51,7 @@ REASONS = {
 
 
 class ChatError(Exception):
-    """Something went wrong that a person should read about in one line."""
+    """An error that is told in one line. `hint` says what to do about it, if anything."""
 
     exit_status = 1
 
@@ -61,23 +60,23 @@ class ChatError(Exception):
         self.hint = hint
 
     def add(self, text: str) -> None:
-        """Say this, too."""
+        """Append to the sentence, and leave the hint."""
         self.args = (f"{self}; {text}",)
 
     @property
     def advice(self) -> str:
-        """What is wrong and what can be done about it, in one sentence."""
+        """The sentence and the hint in one."""
         return f"{self}: {self.hint}" if self.hint else str(self)
 
 
 class UsageError(ChatError):
-    """The user asked for something that cannot be."""
+    """The user asked for something impossible."""
 
     exit_status = 2
 
 
 class CommandError(UsageError):
-    """A line was to be a command, and is none."""
+    """A line looks like a command, but is none."""
 
 
 class ProtocolError(ChatError):
@@ -96,7 +95,7 @@ class OpenError(ProtocolError):
 
 
 class ClockError(ProtocolError):
-    """What the server signed was good until `not_after`, and it is `now`; both in seconds since
+    """The server's signature was valid until `not_after`, and it is `now`; both in seconds since
     1970, the first by the server's clock and the second by ours."""
 
     def __init__(self, not_after: int, now: float) -> None:
@@ -106,7 +105,7 @@ class ClockError(ProtocolError):
 
 
 class RefusedError(ChatError):
-    """The server does not let us in, or puts us out."""
+    """The server does not let us in, or put us out."""
 
     exit_status = 3
 
@@ -120,13 +119,13 @@ class IdentityError(ChatError):
 
 
 class ServerKeyError(ChatError):
-    """The server shows another key than the one expected."""
+    """The server's key is not the expected one."""
 
     exit_status = 4
 
 
 class TransportError(ChatError):
-    """The network does not do what we need."""
+    """The network is unreachable, or refused or lost a connection."""
 
 
 class EditorMissingError(ChatError):
@@ -134,4 +133,4 @@ class EditorMissingError(ChatError):
 
 
 class UnacknowledgedError(ChatError):
-    """Some of what was to be sent may not have arrived."""
+    """Some messages may not have arrived."""

@@ -1,7 +1,7 @@
-"""Local time, as the system has it now.
+"""Local time, in the zone that the system has now.
 
-The C library reads the time zone once, and Python does not ask it to look again: who travels, or
-changes the zone of the machine, would see the old one until the program ends.
+The C library reads the time zone once, and Python does not ask it to read it again. Without this
+module, a person who travels would see times of the old zone until the program ends.
 """
 
 import os
@@ -11,14 +11,14 @@ from datetime import datetime
 from chat.limits import ZONE_SECONDS
 
 _looked_at = float("-inf")
-"""By the wall clock, which goes on while the machine sleeps."""
+"""When the zone was read last, by the wall clock, which goes on while the machine sleeps."""
 
 
 def local(seconds: float) -> datetime:
-    """A time since 1970 in the local zone.
+    """The local time for seconds since 1970.
 
     Raises:
-        OverflowError, OSError, ValueError: no calendar holds it.
+        OverflowError, OSError, ValueError: the calendar does not reach that far.
     """
     if abs(time.time() - _looked_at) >= ZONE_SECONDS:
         look_again()
@@ -26,12 +26,12 @@ def local(seconds: float) -> datetime:
 
 
 def look_again() -> None:
-    """See whether the zone is another one."""
+    """Read the zone again."""
     global _looked_at
     _looked_at = time.time()
     zone = os.environ.get("TZ")
     if zone is not None:
-        # A file that TZ names is read again only when TZ has had another value meanwhile.
+        # A file that TZ names is read again only if TZ has had another value in between.
         os.environ["TZ"] = "UTC0"
         time.tzset()
         os.environ["TZ"] = zone
@@ -42,7 +42,7 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
-    """A time since 1970 as local time; what no calendar holds is shown as question marks."""
+    """Seconds since 1970 as local time; question marks if the calendar does not reach that far."""
     try:
         return local(seconds).strftime(time_format)
     except (OverflowError, OSError, ValueError):

@@ -1,7 +1,7 @@
-"""The words that both ends say, the server to its operator and the client to its person.
+"""Sentences that both programs use: the server for its operator, the client for its user.
 
-The status lines are those of the demo that this program grew out of; `[+]` is good news, `[!]` is
-trouble. Text of other people is made harmless here, right where it becomes a line.
+The status lines are those of the demo from which this program grew; `[+]` marks news, `[!]` marks
+trouble. Text from other people is escaped here, where it becomes part of a line.
 """
 
 from chat.errors import REASONS, Reason
@@ -9,51 +9,72 @@ from chat.localtime import time_of
 from chat.text import escape_line, fingerprint_of
 
 INDENT = "    "
-"""Before the further lines of one message, so that none of them can pass for another's."""
+"""Stands before every line of a text but the first, so that none can pass for a line of its own."""
 
 
-def good(text: str) -> str:
-    return f"[+] {text}"
+class StatusLine(str):
+    """A line of the program itself. It is a string, to be written as it is, and its class says what
+    kind of line it is, so that a view can choose a colour without reading the text."""
+
+    __slots__ = ()
 
 
-TROUBLE = "[!]"
+class News(StatusLine):
+    """Something went as it should."""
+
+    __slots__ = ()
 
 
-def trouble(text: str) -> str:
-    return f"{TROUBLE} {text}"
+class Trouble(StatusLine):
+    """Something went wrong."""
+
+    __slots__ = ()
+
+
+def good(text: str) -> StatusLine:
+    """The status line for good news."""
+    return News(f"[+] {text}")
+
+
+def trouble(text: str) -> StatusLine:
+    """The status line for trouble."""
+    return Trouble(f"[!] {text}")
 
 
 MAKING_KEY = good("Making a new RSA key, which takes a moment")
 MAKING_KEY_NOW = "Making a new RSA key"
 
 
-def left(name: str, reason: Reason, text: str = "") -> str:
+def left(name: str, reason: Reason, text: str = "") -> StatusLine:
+    """`text` takes the place of the reason's own sentence."""
     if reason is Reason.LEFT:
         return good(f"{escape_line(name)} left the server.")
     return trouble(f"{escape_line(name)} left the server: {escape_line(text or REASONS[reason])}.")
 
 
-def lost(name: str, text: str = "") -> str:
+def lost(name: str, text: str = "") -> StatusLine:
+    """`text` says why, if that is known."""
     return trouble(
         f"{escape_line(name)} lost the connection{': ' if text else ''}{escape_line(text)}."
     )
 
 
-def back(name: str) -> str:
+def back(name: str) -> StatusLine:
     return good(f"{escape_line(name)} is back.")
 
 
-def member_line(name: str, since: float, key_digest: bytes) -> str:
+def member_line(name: str, since: float, key_digest: bytes) -> StatusLine:
+    """`since`: when the member joined, in seconds since 1970; `key_digest`: SHA-256 of the key."""
     return good(f"{escape_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
 
 
-def members_count(count: int) -> str:
+def members_count(count: int) -> StatusLine:
     return good("Nobody is here." if not count else f"In the room: {count}")
 
 
-def nobody_named(name: str) -> str:
+def nobody_named(name: str) -> StatusLine:
     return trouble(f"Nobody here is called {escape_line(name)}.")
 
 
-def needs_argument(word: str, argument: str) -> str:
+def needs_argument(word: str, argument: str) -> StatusLine:
     return trouble(f"{word} needs a {argument}.")

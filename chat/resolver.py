@@ -1,9 +1,9 @@
-"""Looking a host up, so that nobody waits for it.
+"""Looking up a host without blocking the loop.
 
-`getaddrinfo` cannot be interrupted, and takes half a minute when the name servers are silent. So it
-runs in a child process that does nothing else: the reactor watches the pipe on which the answer
-comes, and a child whose answer is no longer wanted is killed. What is an address already is
-understood at once. What becomes of the addresses is not known here.
+`getaddrinfo` cannot be interrupted, and takes half a minute if the name servers are silent. So it
+runs in a child process that does nothing else. The reactor watches the pipe on which the answer
+comes, and a child whose answer is no longer wanted is killed. A host that is an address already
+needs no child. What the addresses are used for is not known here.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ except _socket.gaierror as error:
     answer = error.errno
 sys.stdout.buffer.write(marshal.dumps(answer))
 """
-"""What the child runs, with host, port and limit of time as its arguments. It imports no more than
-it needs, which would take as long again, and ends by itself should we be killed first."""
+"""The child's program. Its arguments are host, port and the seconds it may take. It imports little,
+since `import socket` would double its time, and ends by itself if we are killed first."""
 
 _READ_BYTES = 65_536
 
@@ -39,16 +39,16 @@ _NO_ANSWER = "the name server does not answer; are you online?"
 
 
 class Address(NamedTuple):
-    """A family, and where in it, as `socket` wants them."""
+    """An address family and an address in it, as `socket` wants them."""
 
     family: int
     where: tuple[Any, ...]
 
 
 class LookUp:
-    """One look-up. When it is `over` there are `addresses`, in the order in which the system wants
-    them tried, or there is an `error`. `on_over` is called then, unless it was over from the start;
-    after `close` no more."""
+    """One look-up. It is `over` when there are `addresses`, in the order in which the system wants
+    them tried, or an `error`. Then `on_over` is called, unless the look-up was over from the start
+    or has been closed."""
 
     def __init__(self, reactor: Reactor, host: str, port: int, on_over: Callable[[], None]) -> None:
         self.addresses: list[Address] = []
@@ -67,7 +67,7 @@ class LookUp:
         if not name:
             self._fail(_SPELLING)
             return
-        # Anything else than an address is not even looked for.
+        # This understands numeric addresses only, and so returns at once.
         with contextlib.suppress(socket.gaierror):
             self._found(_numeric(name, port))
         if not self.addresses:
@@ -75,11 +75,11 @@ class LookUp:
 
     @property
     def over(self) -> bool:
-        """Whether it is known how it came out."""
+        """Whether there is a result."""
         return bool(self.addresses or self.error)
 
     def close(self) -> None:
-        """Want the answer no longer."""
+        """Give up the look-up, if it is not over."""
         if self._pipe is None:
             return
         assert self._timer is not None
@@ -87,7 +87,7 @@ class LookUp:
         self._reactor.unwatch(self._pipe)
         os.close(self._pipe)
         self._pipe = None
-        # Where children reap themselves (SIGCHLD is ignored), it may be gone.
+        # If SIGCHLD is ignored, the system has reaped the child already.
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(self._child, signal.SIGKILL)
             os.waitpid(self._child, 0)
@@ -136,12 +136,12 @@ def _numeric(name: str, port: int) -> list[Any]:
 
 
 def _spawn(arguments: list[str]) -> tuple[int, int]:
-    """Start the child; its number, and the descriptor on which its answer comes.
+    """Start the child. Returns its process id, and the descriptor on which its answer comes.
 
-    It has nothing of ours: not the terminal, whose signals are for us, and no descriptor.
+    The child inherits nothing: no descriptor, and not the terminal, whose signals are for us.
 
     Raises:
-        OSError: the system does not let us.
+        OSError: it cannot be started.
     """
     python = sys.executable
     if not python:
@@ -150,7 +150,7 @@ def _spawn(arguments: list[str]) -> tuple[int, int]:
     try:
         child = os.posix_spawn(
             python,
-            # Neither the environment nor the folder we are in has a say in what it runs.
+            # -I and -S: neither the environment nor the current folder affects what it runs.
             [python, "-I", "-S", "-c", _CHILD, *arguments],
             os.environ,
             file_actions=[

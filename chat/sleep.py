@@ -1,7 +1,7 @@
-"""Notices that the machine has slept, with its lid closed perhaps: timers do not, since the clock
-that they go by stood still meanwhile.
+"""Notices that the machine has slept, for instance with its lid closed. The loop's timers cannot:
+their clock stands still meanwhile.
 
-What is to be done then is not known here.
+What should be done then is not decided here.
 """
 
 import contextlib
@@ -13,20 +13,20 @@ from chat.limits import SLEEP_SECONDS
 from chat.reactor import Reactor
 
 _NEVER = 2**31 - 1
-"""A time far ahead, in seconds since 1970, which fits where a `long` has 32 bits."""
+"""Far ahead, in seconds since 1970, and within a `long` of 32 bits."""
 
 _TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
 """As <linux/timerfd.h> has them."""
 
 _GOES_ON = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""A clock that goes on in sleep: where it has no name of its own (macOS), CLOCK_MONOTONIC does,
-which there is not what `time.monotonic` asks."""
+"""A clock that goes on during sleep. On macOS that is CLOCK_MONOTONIC, which is not the clock of
+`time.monotonic` there."""
 
 
 def seconds_slept() -> float:
-    """For how long this machine has slept since some time in the past."""
-    # In this order: whoever is interrupted in between is told too little, never too much.
+    """How many seconds this machine has slept, counted from some time in the past."""
+    # The order matters: an interruption between the two makes the result too small, not too large.
     goes_on = time.clock_gettime(_GOES_ON)
     return goes_on - time.monotonic()
 
@@ -34,9 +34,9 @@ def seconds_slept() -> float:
 class SleepWatch:
     """Calls `on_woken` when the machine has slept. `close` when done.
 
-    Every turn of the loop compares the clocks. That there is a turn when the machine wakes, a timer
-    of Linux sees to: it never fires, but is cancelled when the wall clock jumps, as it does then
-    (timerfd_create(2)). Elsewhere it shows with the next key, timer or piece of news."""
+    Every turn of the loop compares the clocks. On Linux a timer makes sure that there is a turn
+    when the machine wakes: it never fires, but is cancelled when the wall clock jumps, as it does
+    then (timerfd_create(2)). Elsewhere the next key, timer or frame makes the turn."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class SleepWatch:
             self._alarm = None
 
     def _on_alarm(self) -> None:
-        """The clock was set, or we have slept; looking is up to the turn."""
+        """The wall clock was set, or the machine has slept; `_look` finds out in this turn."""
         assert self._alarm is not None
-        # That the timer is cancelled is told as an error (ECANCELED), once each time.
+        # Reading fails with ECANCELED, once for each time that the timer was cancelled.
         with contextlib.suppress(OSError):
             os.read(self._alarm, 8)
 
@@ -72,12 +72,12 @@ class SleepWatch:
         woken = slept - self._known >= SLEEP_SECONDS
         self._known = max(self._known, slept)
         if woken:
-            # What this leads to is sent before the next wait.
+            # Deferred, so that what it sends leaves before the next wait.
             self._reactor.defer(self._on_woken)
 
 
 def _alarm() -> int | None:
-    """A descriptor that can be read when the wall clock has jumped; None where there is none."""
+    """A descriptor that becomes readable when the wall clock jumps; None if the system has none."""
     try:
         import ctypes
 
@@ -88,7 +88,7 @@ def _alarm() -> int | None:
         return None
     if descriptor < 0:
         return None
-    # A `struct itimerspec`: no interval, and when.
+    # A `struct itimerspec`: the interval, which is none, and the time.
     when = (ctypes.c_long * 4)(0, 0, _NEVER, 0)
     if set_time(descriptor, _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET, when, None):
         os.close(descriptor)

@@ -1,6 +1,6 @@
-"""From an address to a socket: listening, dialling, and what an address says of where it is.
+"""From an address to a socket: listening, dialling, and addresses as people read them.
 
-How a host is looked up is `resolver`'s; what travels over the socket is not known here.
+`resolver` looks hosts up. What travels over a socket is not known here.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ from chat.reactor import Reactor, Timer
 from chat.resolver import Address, LookUp
 
 _SOURCE_PREFIX_BITS = 64
-"""Whoever has one IPv6 address usually has the whole /64 that it is in (RFC 6177)."""
+"""A site with one IPv6 address usually has the whole /64 around it (RFC 6177)."""
 
 
 @lru_cache(maxsize=1024)
 def _address_of(host: str) -> IPv4Address | IPv6Address:
-    """The address that a socket's peer has; an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2)
-    as IPv4."""
+    """The address in a host of `socket`; one that is IPv4 mapped into IPv6 (RFC 4291, 2.5.5.2), as
+    IPv4."""
     address = ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
@@ -44,7 +44,7 @@ def host_text(host: str) -> str:
 
 
 def own_host(listener: socket.socket) -> str:
-    """Where somebody listens, for people; a link-local address with its zone: `fe80::1%eth0`."""
+    """The address of a listener, for people; a link-local one with its zone: `fe80::1%eth0`."""
     numbers = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
     return host_text(socket.getnameinfo(listener.getsockname(), numbers)[0])
 
@@ -57,7 +57,7 @@ def address_text(host: str, port: int) -> str:
 
 @lru_cache(maxsize=1024)
 def source_of(host: str) -> str:
-    """Where a connection comes from, as far as limits go: an IPv4 address, or an IPv6 /64."""
+    """What counts as one source for the limits: an IPv4 address, or an IPv6 /64."""
     address = _address_of(host)
     if isinstance(address, IPv4Address):
         return str(address)
@@ -68,11 +68,11 @@ def source_of(host: str) -> str:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """A listening socket for each address of this machine that the host means; port 0 takes one
-    that is free on all of them. Waits for the host to be looked up, as long as it is a name.
+    """A listening socket for each address that the host has on this machine. Port 0 takes a port
+    that is free on all of them. Blocks while a name is looked up.
 
     Raises:
-        TransportError: the host is unknown, its address in use, or not ours.
+        TransportError: the host is unknown, or its address is in use or not of this machine.
     """
     addresses = _find(host, port)
     tries = FREE_PORT_TRIES if port == 0 else 1
@@ -107,7 +107,7 @@ def _find(host: str, port: int) -> list[Address]:
 
 
 def _listen_on(addresses: list[Address], port: int) -> list[socket.socket]:
-    """All that this machine has of these, which is one at least."""
+    """A listener on each of these addresses that this machine has; raises OSError if on none."""
     listeners: list[socket.socket] = []
     lacking: list[OSError] = []
     try:
@@ -115,7 +115,7 @@ def _listen_on(addresses: list[Address], port: int) -> list[socket.socket]:
             try:
                 listeners.append(_listen_at(address, port))
             except OSError as exc:
-                # `localhost` means ::1 also where there is no IPv6.
+                # `localhost` includes ::1 even without IPv6.
                 if exc.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
                 lacking.append(exc)
@@ -144,11 +144,12 @@ def _listen_at(address: Address, port: int) -> socket.socket:
 
 
 _ELSEWHERE = {4: (socket.AF_INET, "198.51.100.1"), 6: (socket.AF_INET6, "2001:db8::1")}
-"""Where nobody is (RFC 5737, RFC 3849), for asking the way; nothing is sent."""
+"""Addresses of nobody (RFC 5737, RFC 3849), to find out the way there; nothing is sent."""
 
 
 def reachable_at(hosts: Sequence[str]) -> str | None:
-    """By which address other machines reach a server that listens on these; None if by none."""
+    """The address at which other machines reach a server that listens on these; None if they
+    cannot."""
     for host in hosts:
         address = _address_of(host)
         if address.is_unspecified:
@@ -159,7 +160,7 @@ def reachable_at(hosts: Sequence[str]) -> str | None:
 
 
 def _outward_host(versions: Sequence[int]) -> str:
-    """The address with which this machine goes out; its name, when it cannot."""
+    """The source address of this machine's traffic; its name, if there is no way out."""
     for version in versions:
         family, host = _ELSEWHERE[version]
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -172,7 +173,7 @@ def _outward_host(versions: Sequence[int]) -> str:
 
 
 class _Attempt(NamedTuple):
-    """An address that is being tried, and for how long at the most."""
+    """An address that is being tried; `limit` ends it."""
 
     address: Address
     dialing: socket.socket
@@ -184,19 +185,25 @@ def _nothing() -> None:
 
 
 class Dialer:
-    """Connects to a host; again and again, if asked to.
+    """Connects to a host, again and again if asked to. `close` when done.
 
-    Each time the host is looked up, and its addresses are tried side by side (RFC 8305): when one
-    has failed, or has not answered for a moment, the next begins, and the first that answers ends
-    the others. Addresses from before are tried as well when the look-up fails or takes long: the
-    name server may be what is down. `close` when done."""
+    Each `dial` looks the host up and tries its addresses side by side (RFC 8305): when one has
+    failed, or has not answered for a moment, the next attempt begins, and the first that answers
+    ends the others. If the look-up fails or takes long, the addresses of the one before are tried,
+    since it may be the name server that is down.
+
+    While it dials, at least one of these is under way, each of which leads to `_try_next`: the
+    look-up, an attempt (with a limit), or the timer `_next` for the next attempt. When none is left
+    and no address is untried, it has failed. `_tried` and `_errors` belong to one `dial`; `_known`
+    and `_answered`, the address that answered last, outlive it.
+    """
 
     def __init__(self, reactor: Reactor, host: str, port: int) -> None:
-        """Begin to look the host up, which may be over when it is to be dialled."""
+        """Begin the look-up already, so that it may be over when `dial` is called."""
         self.host = host
         self.port = port
         self.on_found: Callable[[], None] = _nothing
-        """Called when the look-up that `dial` waits for has found something."""
+        """Called when the look-up that `dial` waits for has found addresses."""
         self._reactor = reactor
         self._dialling = False
         self._known: list[Address] = []
@@ -215,7 +222,8 @@ class Dialer:
         on_connected: Callable[[socket.socket], None],
         on_failed: Callable[[TransportError], None],
     ) -> None:
-        """Try what the host means, and call one of the two; anew, if that is under way."""
+        """Try the addresses of the host, and call one of the two. If a dial is under way, it begins
+        anew."""
         if self._dialling:
             self.close()
         self._dialling = True
@@ -227,7 +235,7 @@ class Dialer:
             self._try_later()
 
     def close(self) -> None:
-        """Try no longer; nothing is left open, and nothing is called any more."""
+        """Give up. Nothing is left open, and nothing is called any more."""
         self._dialling = False
         if self._look_up is not None:
             self._look_up.close()
@@ -274,7 +282,7 @@ class Dialer:
             self._fail()
 
     def _try(self, address: Address) -> bool:
-        """Begin to connect; whether that may succeed."""
+        """Begin to connect. Returns whether that may succeed."""
         try:
             dialing = socket.socket(address.family, socket.SOCK_STREAM)
         except OSError as exc:
@@ -314,7 +322,7 @@ class Dialer:
         self._try_next()
 
     def _take(self, descriptor: int) -> socket.socket:
-        """This attempt is one no longer."""
+        """End an attempt; the socket is the caller's."""
         attempt = self._attempts.pop(descriptor)
         attempt.limit.cancel()
         self._reactor.unwatch(descriptor)
@@ -333,9 +341,9 @@ class Dialer:
 
 
 def in_order(found: Sequence[Address], answered: Address | None) -> list[Address]:
-    """In which order to try these: the one that answered last time; then each family in turn,
-    beginning with the first one's (RFC 8305, 4), so that a family that leads nowhere costs little.
-    The order within a family stays (RFC 6724)."""
+    """The order in which to try addresses. The one that answered last comes first. Then the
+    families take turns, beginning with that of the first address (RFC 8305, 4), so that a family
+    without a way out costs little. Within a family the order stays (RFC 6724)."""
     first = [address for address in found if address.family == found[0].family]
     others = [address for address in found if address.family != found[0].family]
     turns = chain.from_iterable(zip_longest(first, others))
@@ -345,8 +353,8 @@ def in_order(found: Sequence[Address], answered: Address | None) -> list[Address
 
 
 _VAGUE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""These say that this machine has no such family, or no way there: little, if another address had
-more to say."""
+"""Errors that say only that this machine lacks an address family or a route: another address may
+have failed for a more telling reason."""
 
 
 def _vagueness(error: int) -> int:

@@ -1,8 +1,8 @@
 """Standard input and output as lines, without ever blocking the loop.
 
-The standard streams are shared with the shell that started us, so they are never switched to
-non-blocking mode: a terminal is opened anew, and to a pipe no more is written than is sure to fit.
-What the lines say is not known here.
+Non-blocking mode belongs to the open file, which we share with the shell that started us, so it is
+never set on a standard stream. Instead a terminal is opened anew, and a pipe is written only when
+it is ready and never more than is sure to fit. What the lines mean is not known here.
 """
 
 import contextlib
@@ -31,11 +31,15 @@ _USUAL_COLUMNS = 80
 _BYTE_ORDER_MARK = "\ufeff"
 
 _READER_GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
-"""Errors of a write after which no other can succeed. The rest may pass: a disk that is full."""
+"""Write errors after which no write can succeed. Others may pass, such as that of a full disk."""
 
 
 class LineInput:
-    """Lines from a descriptor. `on_line` gets each without its end, `on_end` is called once."""
+    """Lines from a descriptor. `on_line` gets each without its end; `on_end` is called once.
+
+    Bytes are read into `_rest`; complete lines wait in `_lines`; `_deliver` hands them on unless
+    `paused`. The end is delivered after the last line, and is held back by a pause as lines are.
+    """
 
     def __init__(
         self,
@@ -46,12 +50,12 @@ class LineInput:
         *,
         endless: bool = False,
     ) -> None:
-        """`endless`: the end of what one writer has to say is not the end, where another can come:
-        at a FIFO that has a name, and at a terminal."""
+        """`endless`: where another writer can come (a FIFO with a name, a terminal), the end of
+        file is not the end."""
         self.line_number = 0
-        """Of the line that is delivered, from 1."""
+        """The number of the line that is being delivered, from 1."""
         self.line_bytes = 0
-        """How long it was; of more than CONSOLE_LINE_BYTES only the beginning is delivered."""
+        """Its length. If it is more than CONSOLE_LINE_BYTES, only the beginning is delivered."""
         self._reactor = reactor
         self._descriptor = descriptor
         self._on_line = on_line
@@ -64,22 +68,20 @@ class LineInput:
         """Whether there is nothing more to be read."""
         self._endless = endless
         self._stopped = False
-        self.started = False
         self.is_terminal = descriptor is not None and os.isatty(descriptor)
         if self.is_terminal:
-            # In the background, reading is then an error instead of a stop.
+            # Then reading in the background is an error, and does not stop the process.
             signal.signal(signal.SIGTTIN, signal.SIG_IGN)
 
     def start(self) -> None:
         """Begin reading, or go on after `pause`."""
-        self.started = True
         if not self._stopped:
             self.paused = False
             self._deliver()
             self._watch()
 
     def pause(self) -> None:
-        """Deliver nothing for the moment; what was read already waits."""
+        """Deliver nothing until `start`; lines that were read wait."""
         self.paused = True
         self._watch()
 
@@ -88,14 +90,9 @@ class LineInput:
         self._stopped = self.paused = True
         self._watch()
 
-    @property
-    def waiting(self) -> int:
-        """How many lines were read and not delivered."""
-        return len(self._lines)
-
     def undelivered(self) -> list[str]:
-        """The lines that were not delivered, as far as they are there to be read; for when it is
-        over."""
+        """The lines that were not delivered, including those that can be read without waiting. For
+        the end: they are not delivered afterwards."""
         unread = self._rest
         with contextlib.suppress(OSError):
             while self._may_have_more() and len(unread) < UNREAD_BYTES:
@@ -142,12 +139,12 @@ class LineInput:
         for line in lines:
             self._lines.append((len(line) + self._cut_bytes, line))
             self._cut_bytes = 0
-        # Of a line that is too long, only the beginning and the length are kept.
+        # Of a line that is too long, keep only the beginning and the length.
         self._rest = rest[:CONSOLE_LINE_BYTES]
         self._cut_bytes += len(rest) - len(self._rest)
 
     def _on_no_more(self) -> bool:
-        """Nobody writes any more. Returns whether that is the end."""
+        """Handle the end of file. Returns whether it is the end of the input."""
         if self._rest:
             self._lines.append((len(self._rest) + self._cut_bytes, self._rest))
             self._rest, self._cut_bytes = b"", 0
@@ -184,15 +181,15 @@ def _nothing() -> None:
 
 
 def _can_be_opened_again(descriptor: int) -> bool:
-    """Whether another can begin to write there when all have closed it."""
+    """Whether another program can begin to write there after all have closed it."""
     try:
-        # A terminal that has hung up is none any more.
+        # After a hang-up, isatty says no.
         if os.isatty(descriptor):
             return True
         status = os.fstat(descriptor)
         if not stat.S_ISFIFO(status.st_mode):
             return False
-        # A pipe without a name lies where the system keeps all of them.
+        # Pipes without a name are all on one device, which a new pipe tells.
         ends = os.pipe()
         try:
             return status.st_dev != os.fstat(ends[0]).st_dev
@@ -204,10 +201,16 @@ def _can_be_opened_again(descriptor: int) -> bool:
 
 
 class LineOutput:
-    """Lines to a descriptor, in a queue for when it does not take them at once: because nobody
-    reads, or because the disk is full, and then it is tried again after a while.
+    """Lines to a descriptor. They wait in a queue while nobody reads, or while the disk is full.
 
-    `on_drained` is called when such a queue has left, `on_stuck` with the reason when a write
+    After each write the output is in one of these states, and each has one thing that ends it:
+
+        all written   `_queue` is empty
+        waiting       `_waiting`: nobody reads; the reactor tells when a write is possible
+        stuck         `_stuck` as well: a write failed (a full disk); `_retry` tries again later
+        broken        `_descriptor` is None: nobody will ever read; whatever is written is dropped
+
+    `on_drained` is called when a queue has become empty, `on_stuck` with the reason when a write
     failed and may succeed later, `on_broken` when nobody can read any more.
     """
 
@@ -233,7 +236,7 @@ class LineOutput:
 
     @property
     def columns(self) -> int | None:
-        """How wide the terminal is, as most are if it does not tell; None if this is none."""
+        """The width of the terminal, 80 if it does not tell; None if this is no terminal."""
         if not self.is_terminal:
             return None
         with contextlib.suppress(OSError):
@@ -243,31 +246,30 @@ class LineOutput:
 
     @property
     def queued_bytes(self) -> int:
-        """How much waits because nobody reads."""
+        """How many bytes wait to be written."""
         return len(self._queue)
 
     def write(self, line: str) -> None:
-        """Show a line, now or as soon as it is taken."""
+        """Write a line, now or as soon as there is room."""
         self.write_bytes(self.encode(line + "\n"))
 
     def write_bytes(self, data: bytes) -> None:
-        """Show what is encoded already."""
+        """Write bytes that are encoded already."""
         if self._descriptor is not None:
             self._queue += data
             self._flush()
 
     def encode(self, text: str) -> bytes:
-        """The text as the other side expects it."""
+        """The text in the encoding of the output, with escapes for characters that it lacks."""
         return text.encode(self._encoding, errors="backslashreplace")
 
     def drain(self, seconds: float | None = None) -> None:
-        """Wait until everything is shown; at the most for `seconds`, and not for a disk to have
-        room again."""
+        """Wait until all is written, but no longer than `seconds`, and not for a full disk."""
         ends = [self._give_up_at, None if seconds is None else time.monotonic() + seconds]
         try:
             self._drain(min((end for end in ends if end is not None), default=None))
         except KeyboardInterrupt:
-            # Whoever interrupts the waiting does not want to wait once more.
+            # The person who interrupts does not want to wait again at the next `drain`.
             self._queue.clear()
             raise
 
@@ -281,7 +283,7 @@ class LineOutput:
             self._write_some()
 
     def hurry(self) -> None:
-        """From now on `drain` waits no longer than a moment in all."""
+        """From now on, all calls of `drain` together wait no longer than a moment."""
         if self._give_up_at is None:
             self._give_up_at = time.monotonic() + LINGER_SECONDS
 
@@ -311,13 +313,13 @@ class LineOutput:
         self._on_writable()
 
     def _write_some(self) -> None:
-        """Write what fits now. When the reader is gone, so is everything that is written."""
+        """Write what fits now. If the reader is gone, drop everything."""
         try:
             while self._queue and self._descriptor is not None:
                 if self._nonblocking:
                     written = os.write(self._descriptor, self._queue)
                 elif _wait_writable(self._descriptor, 0):
-                    # A pipe that can be written has room for this much (POSIX, write).
+                    # A pipe that is ready for writing has room for this much (POSIX, write).
                     written = os.write(self._descriptor, self._queue[: select.PIPE_BUF])
                 else:
                     return
@@ -339,7 +341,7 @@ class LineOutput:
         self.on_broken()
 
     def _wait_for_room(self, error: OSError) -> None:
-        """A disk is full, as a rule. Half a line may stand there, so the rest of it comes first."""
+        """Usually the disk is full. Half a line may be written, so keep its rest in front."""
         was_stuck, self._stuck = self._stuck, True
         if self._retry is None:
             again = self._reactor.clock() + OUTPUT_RETRY_SECONDS
@@ -349,7 +351,7 @@ class LineOutput:
 
 
 def _open_for_writing(descriptor: int | None) -> tuple[int | None, bool]:
-    """The descriptor to write to, and whether a write to it returns at once."""
+    """The descriptor to write to, and whether it is non-blocking."""
     if descriptor is not None and os.isatty(descriptor):
         with contextlib.suppress(OSError):
             flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -358,7 +360,7 @@ def _open_for_writing(descriptor: int | None) -> tuple[int | None, bool]:
 
 
 def is_in_background(descriptor: int) -> bool:
-    """Whether this is a terminal that is not ours for the moment."""
+    """Whether this is a terminal, and another job is in its foreground."""
     with contextlib.suppress(OSError):
         return os.getpgrp() != os.tcgetpgrp(descriptor)
     return False

@@ -1,10 +1,9 @@
-"""Rules for names and text that come from people.
+"""Rules for names and text that come from people (PROTOCOL 7).
 
-Here: what a name may be, when two names are the same, and how text is made harmless before it is
-shown. Implements PROTOCOL 7. Knows no terminal codes but for taking them away.
+Here: what a name may be, when two names are the same, and how text is escaped before it is shown.
 
-Whatever the text is, the work is linear in its length. Sorting a run of combining marks, which all
-normal forms do, is quadratic: so nothing of a peer is normalised before `cap_marks`.
+The work is linear in the length of any text. All normal forms sort runs of combining marks, which
+is quadratic, so text from a peer passes `cap_marks` before it is normalised.
 """
 
 import re
@@ -15,27 +14,26 @@ from chat.errors import UsageError
 from chat.limits import MAX_MARKS, MAX_NAME_CHARS
 
 _BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters and symbols that Unicode calls printable and that nobody can see."""
+"""Characters that Unicode calls printable although nobody can see them."""
 
 _ZWNJ, _ZWJ = JOINERS = "\u200c\u200d"
-"""The only invisible characters that stay: Persian, Hindi and family emoji are wrong without
-them."""
+"""Invisible characters that are not escaped, since Persian, Hindi and family emoji need them."""
 
 _IGNORABLE = re.compile(f"[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef{JOINERS}]")
-"""Marks that are printable and change at most the style of the character before them; and the
-joiners, which change at most how their neighbours are written."""
+"""Printable marks that at most change the style of the character before them; and the joiners,
+which at most change how their neighbours are written."""
 
 _CURSIVE = re.compile(
     "ARABIC|SYRIAC|NKO|MONGOLIAN|MANDAIC|MANICHAEAN|PHAGS-PA|PSALTER|SOGDIAN|OLD SOGDIAN|"
     "OLD UYGHUR|ADLAM|HANIFI|CHORASMIAN"
 )
-"""How the names of letters begin that join their neighbours (Unicode, 9.2: Joining_Type)."""
+"""How the names of letters in cursive scripts begin (Unicode, 9.2: Joining_Type)."""
 
 _VIRAMA = 9
-"""The combining class of the marks that take a consonant's vowel away."""
+"""The combining class of marks that remove the vowel of a consonant."""
 
 _MAX_DECOMPOSED = 4
-"""NFC makes one character of no more than this many (of U+1F82's parts, for one)."""
+"""NFC composes at most this many characters to one (U+1F82, for instance)."""
 
 _CTCP = "\x01"
 _ACTION = _CTCP + "ACTION "
@@ -68,7 +66,7 @@ def normalize_name(name: str) -> str:
 
 
 def _is_readable(name: str) -> bool:
-    """Whether each character of a name can be seen, or at least changes what can."""
+    """Whether each character of a name can be seen, or changes one that can."""
     for at, char in enumerate(name):
         if char in JOINERS:
             if not _joins(char, name[:at], name[at + 1 :]):
@@ -79,8 +77,8 @@ def _is_readable(name: str) -> bool:
 
 
 def _joins(joiner: str, before: str, after: str) -> bool:
-    """Whether a joiner does something here: in a cursive script, behind a virama (Unicode, UAX 31,
-    2.3, A1, A2 and B), or in an emoji (UTS 51, ED-16)."""
+    """Whether a joiner has an effect: in a cursive script, after a virama (Unicode, UAX 31, 2.3,
+    A1, A2 and B), or in an emoji (UTS 51, ED-16)."""
     stem = before
     while stem and _category(stem[-1:]) in ("Mn", "Mc", "Me", "Sk"):
         stem = stem[:-1]
@@ -103,16 +101,16 @@ def _is_cursive(letter: str) -> bool:
 
 
 def fold_name(name: str) -> str:
-    """What two names have in common when they are the same to a reader: case, width, form and what
-    cannot be seen do not count (Unicode, 3.13: NFKC_Casefold)."""
+    """A key that is equal for names that a reader takes for the same: case, width, normal form and
+    invisible characters do not count (Unicode, 3.13: NFKC_Casefold)."""
     seen = cap_marks(_IGNORABLE.sub("", name), escape=False)
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", seen).casefold())
     return unicodedata.normalize("NFKD", folded.casefold())
 
 
 def caseless(text: str) -> str:
-    """A text in the form in which another is looked for in it: case and what cannot be seen do not
-    count. As `fold_name`, but cheap enough for a whole message, and letters stay one character."""
+    """A text for searching: case and invisible characters do not count. Like `fold_name`, but cheap
+    enough for a whole message, and a letter with marks stays one character."""
     if text.isascii():
         return text.lower()
     seen = cap_marks(_IGNORABLE.sub("", text), escape=False)
@@ -120,27 +118,27 @@ def caseless(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of a text can be seen."""
+    """Whether a text has no visible character."""
     seen = _IGNORABLE.sub("", text)
     return all(char.isspace() or char in _BLANK for char in seen)
 
 
 def as_action(text: str) -> str:
-    """The text of a message that tells what its sender does (CTCP, ACTION)."""
+    """The text of a message that says what its sender does (CTCP, ACTION)."""
     return f"{_ACTION}{text}{_CTCP}"
 
 
 def action_of(text: str) -> str | None:
-    """What the sender of a message does; None if the message is something said."""
+    """What the sender of a message does; None if it is an ordinary message."""
     if not text.startswith(_ACTION):
         return None
     return text.removeprefix(_ACTION).removesuffix(_CTCP)
 
 
 def cap_marks(text: str, *, escape: bool) -> str:
-    """`text` with no more than 30 marks or joiners in a row (Unicode, UAX 15, 13: Stream-Safe Text
-    Format). What exceeds them is left out, or shown as escapes."""
-    # No longer run lies between the characters that are looked at, and most texts have no marks.
+    """`text` with at most 30 marks or joiners in a row (Unicode, UAX 15, 13: Stream-Safe Text
+    Format). The rest of a run is removed, or escaped."""
+    # Most texts have no marks. A longer run would contain one of the characters sampled here.
     if text.isascii() or "M" not in _kinds(text[:: MAX_MARKS + 1]):
         return text
     kinds = _kinds(text)
@@ -156,16 +154,16 @@ def cap_marks(text: str, *, escape: bool) -> str:
 
 
 def _kinds(text: str) -> str:
-    """The first letters of the categories of characters. That of marks is M; joiners count so."""
+    """The first letter of each character's category: M for marks, and for joiners, too."""
     return "".join(map(unicodedata.category, text)).replace("Cf", "Mf")[::2]
 
 
 def escape(text: str) -> str:
-    """`text` with everything that could act on a terminal, or hide, made visible as `\\x1b`.
+    """`text` with escapes like `\\x1b` for all that could act on a terminal, or hide.
 
-    Control characters (C0, C1, DEL), bidirectional and other invisible formatting, line and
-    paragraph separators, lone surrogates and all but the first marks of a long run are shown as
-    escapes; tabs and line feeds stay.
+    That is control characters (C0, C1, DEL), bidirectional and other invisible formatting, line and
+    paragraph separators, lone surrogates, and all but the first marks of a long run. Tabs and line
+    feeds stay.
     """
     if not text.isprintable():
         escapes = {char: _escaped(char) for char in set(text) if not _is_harmless(char)}
@@ -185,7 +183,7 @@ def _escaped(text: str) -> str:
 
 
 def escape_line(text: str) -> str:
-    """As `printable`, and line feeds made visible, too: for what must not begin another line."""
+    """Like `escape`, with line feeds escaped, too: for text that must stay in one line."""
     return escape(text).replace("\n", "\\n")
 
 

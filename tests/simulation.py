@@ -353,7 +353,7 @@ class Simulation:
             participant = run.client.recorded
             if run.leaving_at < float("inf"):
                 yield f"{run.title} does not leave"
-            if run.input.unread or run.view.input.waiting:
+            if run.input.unread or run.view.input._lines:
                 yield f"{run.title} has lines left to read"
             if not participant.can_send:
                 yield f"{run.title} is not current"

@@ -1,4 +1,4 @@
-"""The command line: what is given and what it becomes, what is refused, and what is left out."""
+"""The command line: arguments and the options they become, defaults, and what is refused."""
 
 from pathlib import Path
 
@@ -22,114 +22,97 @@ from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
 ROLES = ("server", "client", "send", "forget")
+DEFAULTS = {
+    "server": (DEFAULT_PORT, GRACE_SECONDS, RATE, DEFAULT_RSA_BITS),
+    "client": (f"for ever, or {PATIENCE_SECONDS} in a pipe", "%Y-%m-%d %H:%M:%S"),
+}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--version"], *([role, "--version"] for role in ("server", "client", "send", "forget"))],
-)
-def test_version_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        parser().parse_args(arguments)
-    assert caught.value.code == 0
-    assert capsys.readouterr() == (f"chat {__version__}\n", "")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["server", "-h"], ["client", "--help"], ["send", "--help"], ["forget", "-h"]],
-)
-def test_help_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        parser().parse_args(arguments)
-    assert caught.value.code == 0
-    out, err = capsys.readouterr()
-    assert out.startswith("usage: chat ")
-    assert err == ""
+@pytest.mark.parametrize("role", [[], *([role] for role in ROLES)])
+def test_version_and_help_are_shown(role: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {}
+    for option in ("--version", "--help", "-h"):
+        with pytest.raises(SystemExit) as caught:
+            parser().parse_args([*role, option])
+        assert caught.value.code == 0
+        shown[option], err = capsys.readouterr()
+        assert err == ""
+    assert shown["--version"] == f"chat {__version__}\n"
+    assert shown["-h"] == shown["--help"]
+    assert shown["--help"].startswith(" ".join(["usage: chat", *role]))
+    words = " ".join(shown["--help"].split())
+    for default in DEFAULTS.get(role[0] if role else "", ()):
+        assert f"(default: {default})" in words
 
 
 PORT_OR_ZERO = "a port is a number from 0 to 65535"
 PORT = "a port is a number from 1 to 65535"
 PRINTABLE = "a name has printable characters only"
 A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
-A_FORMAT = "a format is as for strftime, as in %H:%M"
+A_FORMAT = "a format for strftime is expected, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 letters and digits"
 
+REQUIRED = "the following arguments are required: "
+UNKNOWN = "unrecognized arguments: "
+NO_UTF8 = "and this is not UTF-8"
+JOIN = ["client", "localhost", "9443", "Ira"]
+SEND = ["send", "localhost", "9443", "Ira"]
+
+BAD_PORTS = ("70000", "x", "", " 1", "9_443", "\u0669\u0664\u0664\u0663", "9" * 5000)
+BAD_FINGERPRINTS = ("", FINGERPRINT[7:], FINGERPRINT[:-1], FINGERPRINT + "=", FINGERPRINT + "\n")
+BAD_NAMES = {
+    "": "a name has at least one character",
+    "x" * (MAX_NAME_CHARS + 1): f"a name has at most {MAX_NAME_CHARS} characters",
+    "a:b": "a name has no colon",
+    " Ira": "a name begins and ends with",
+    "\x1b[31m": PRINTABLE,
+    "\udcff": PRINTABLE,
+}
+
 MISUSE = [
-    ([], "the following arguments are required: server|client|send|forget"),
+    ([], f"{REQUIRED}server|client|send|forget"),
     (["room"], "invalid choice: 'room'"),
-    (["--nonsense"], "the following arguments are required: server|client|send|forget"),
-    (["server", "--nonsense"], "unrecognized arguments: --nonsense"),
-    (["server", "extra"], "unrecognized arguments: extra"),
+    (["server", "--nonsense"], f"{UNKNOWN}--nonsense"),
+    (["server", "extra"], f"{UNKNOWN}extra"),
     (["server", "--port"], "expected one argument"),
-    (["server", "--port", "70000"], PORT_OR_ZERO),
-    (["server", "--port", "65536"], PORT_OR_ZERO),
     (["server", "--port", "-1"], "argument -p/--port"),
-    (["server", "--port", "x"], PORT_OR_ZERO),
-    (["server", "--port", ""], PORT_OR_ZERO),
-    (["server", "--port", " 1"], PORT_OR_ZERO),
-    (["server", "--port", "9_443"], PORT_OR_ZERO),
-    (["server", "--port", "\u0669\u0664\u0664\u0663"], PORT_OR_ZERO),
-    (["server", "--port", "9" * 5000], PORT_OR_ZERO),
+    *((["server", "--port", port], PORT_OR_ZERO) for port in BAD_PORTS),
     (["server", "--bits", "1024"], "invalid choice: 1024"),
-    (["server", "--bits", "many"], "invalid int value: 'many'"),
-    (["server", "--fingerprint", FINGERPRINT], "unrecognized arguments: --fingerprint"),
+    (["server", "--fingerprint", FINGERPRINT], f"{UNKNOWN}--fingerprint"),
     (["server", "--grace", "-1"], "argument --grace: "),
     (["server", "--grace", "inf"], A_NUMBER),
     (["server", "--rate", "1e3"], A_NUMBER),
     (["server", "--rate", ""], A_NUMBER),
     (["server", "--pending", "0"], "a whole number is expected, from 1 to 999999"),
     (["server", "--pending-per-source", "1.5"], "argument --pending-per-source: "),
-    (["server", "--color", "never"], "unrecognized arguments: --color"),
-    (["client"], "the following arguments are required: host, port, name"),
-    (["client", "localhost"], "the following arguments are required: port, name"),
-    (["client", "localhost", "9443"], "the following arguments are required: name"),
-    (["client", "localhost", "9443", "Ira", "more"], "unrecognized arguments: more"),
-    (["client", "localhost", "0", "Ira"], PORT),
-    (["client", "localhost", "00000", "Ira"], PORT),
-    (["client", "localhost", "70000", "Ira"], "a port is a number from"),
-    (["client", "localhost", "-5", "Ira"], "a port is a number from"),
-    (["client", "localhost", "http", "Ira"], "a port is a number from"),
-    (["client", "localhost", "9443", ""], "a name has at least one character"),
-    (
-        ["client", "localhost", "9443", "x" * (MAX_NAME_CHARS + 1)],
-        f"a name has at most {MAX_NAME_CHARS} characters",
-    ),
-    (["client", "localhost", "9443", "a:b"], "a name has no colon"),
-    (["client", "localhost", "9443", " Ira"], "a name begins and ends with"),
-    (["client", "localhost", "9443", "a\nb"], PRINTABLE),
-    (["client", "localhost", "9443", "\x1b[31m"], PRINTABLE),
-    (["client", "localhost", "9443", "\u202eari"], PRINTABLE),
-    (["client", "localhost", "9443", "\udcff"], PRINTABLE),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", ""], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT[7:]], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT[:-1]], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT + "="], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", FINGERPRINT + "\n"], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--fingerprint", "MD5:" + "00:" * 16], A_FINGERPRINT),
-    (["client", "localhost", "9443", "Ira", "--patience", "long"], A_NUMBER),
-    (["client", "localhost", "9443", "Ira", "--color", "red"], "invalid choice: 'red'"),
-    (["client", "localhost", "9443", "Ira", "--color"], "expected one argument"),
-    (["client", "localhost", "9443", "Ira", "--time", "%H\0"], A_FORMAT),
-    (["client", "localhost", "9443", "Ira", "--json", "yes"], "unrecognized arguments: yes"),
-    (["client", "localhost", "9443", "Ira", "--keys="], "a folder has a name"),
+    (["server", "--color", "never"], f"{UNKNOWN}--color"),
     (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
-    (["forget", "localhost"], "the following arguments are required: port"),
+    (["server", "--host", "caf\udce9"], f"a host is text, {NO_UTF8}"),
+    (JOIN[:1], f"{REQUIRED}host, port, name"),
+    (JOIN[:3], f"{REQUIRED}name"),
+    ([*JOIN, "more"], f"{UNKNOWN}more"),
+    *((["client", "localhost", port, "Ira"], PORT) for port in ("0", "00000")),
+    (["client", "localhost", "http", "Ira"], "a port is a number from"),
+    *(([*JOIN[:3], name], said) for name, said in BAD_NAMES.items()),
+    *(([*JOIN, "--fingerprint", bad], A_FINGERPRINT) for bad in BAD_FINGERPRINTS),
+    ([*JOIN, "--fingerprint", "MD5:" + "00:" * 16], A_FINGERPRINT),
+    ([*JOIN, "--patience", "long"], A_NUMBER),
+    ([*JOIN, "--color", "red"], "invalid choice: 'red'"),
+    ([*JOIN, "--time", "%H\0"], A_FORMAT),
+    ([*JOIN, "--time", "\udce9"], A_FORMAT),
+    ([*JOIN, "--json", "yes"], f"{UNKNOWN}yes"),
+    ([*JOIN, "--keys="], "a folder has a name"),
+    (["forget", "localhost"], f"{REQUIRED}port"),
     (["forget", "localhost", "0"], PORT),
-    (["forget", "localhost", "9443", "Ira"], "unrecognized arguments: Ira"),
-    (["send", "localhost", "9443", "Ira"], "the following arguments are required: text"),
-    (["send", "localhost", "9443", "Ira", "Hi", "there"], "unrecognized arguments: there"),
-    (["send", "localhost", "9443", "Ira", ""], "a message has at least one character"),
-    (["send", "localhost", "9443", "Ira", "caf\udce9"], "a message is text, and this is not UTF-8"),
+    (SEND, f"{REQUIRED}text"),
+    ([*SEND, ""], "a message has at least one character"),
+    ([*SEND, "caf\udce9"], f"a message is text, {NO_UTF8}"),
+    ([*SEND, "--fail"], f"{REQUIRED}text"),
+    ([*SEND, "Hi", "--json"], f"{UNKNOWN}--json"),
+    ([*SEND, "Hi", "--fingerprint", "x"], A_FINGERPRINT),
     (["send", "localhost", "9443", "caf\udce9", "Hi"], PRINTABLE),
-    (["send", "caf\udce9", "9443", "Ira", "Hi"], "a host is text, and this is not UTF-8"),
-    (["server", "--host", "caf\udce9"], "a host is text, and this is not UTF-8"),
-    (["client", "localhost", "9443", "Ira", "--time", "\udce9"], A_FORMAT),
-    (["send", "localhost", "9443", "Ira", "--fail"], "arguments are required: text"),
+    (["send", "caf\udce9", "9443", "Ira", "Hi"], f"a host is text, {NO_UTF8}"),
     (["send", "localhost", "0", "Ira", "Hi"], PORT),
-    (["send", "localhost", "9443", "a:b", "Hi"], "a name has no colon"),
-    (["send", "localhost", "9443", "Ira", "Hi", "--json"], "unrecognized arguments: --json"),
-    (["send", "localhost", "9443", "Ira", "Hi", "--fingerprint", "x"], A_FINGERPRINT),
 ]
 
 
@@ -175,9 +158,8 @@ SERVER = {
     "pending_per_source": MAX_PENDING_PER_SOURCE,
     **KEYS,
 }
-SEND = {"role": "send", "text": "Hi", **DESTINATION, **KEYS}
+SENT = {"role": "send", "text": "Hi", **DESTINATION, **KEYS}
 FORGET = ["forget", "localhost", "9443"]
-JOIN = ["client", "localhost", "9443", "Ira"]
 
 
 @pytest.mark.parametrize(
@@ -202,14 +184,11 @@ JOIN = ["client", "localhost", "9443", "Ira"]
         ([*JOIN, "--keys", "a b"], CLIENT | {"keys": Path("a b")}),
         ([*JOIN, "--keys=~/x"], CLIENT | {"keys": Path("/home/ira/x")}),
         ([*JOIN, "--bits", "4096", "--ephemeral"], CLIENT | {"bits": 4096, "ephemeral": True}),
-        (["send", *JOIN[1:], "Hi"], SEND),
+        ([*SEND, "Hi"], SENT),
         (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
-        (["send", *JOIN[1:], "--", "--json"], SEND | {"text": "--json"}),
-        (["send", *JOIN[1:], "-"], SEND | {"text": STANDARD_INPUT}),
-        (
-            ["send", *JOIN[1:], "one\ntwo", "--patience", "5"],
-            SEND | {"text": "one\ntwo", "patience": 5},
-        ),
+        ([*SEND, "--", "--json"], SENT | {"text": "--json"}),
+        ([*SEND, "-"], SENT | {"text": STANDARD_INPUT}),
+        ([*SEND, "one\ntwo", "--patience", "5"], SENT | {"text": "one\ntwo", "patience": 5}),
     ],
 )
 def test_arguments_become_options(
@@ -243,15 +222,3 @@ def test_standard_input_becomes_a_message(data: bytes, message: str) -> None:
 def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         message_of(data)
-
-
-def test_help_names_what_holds_when_nothing_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = {}
-    for role in ("server", "client"):
-        with pytest.raises(SystemExit):
-            parser().parse_args([role, "--help"])
-        shown[role] = " ".join(capsys.readouterr().out.split())
-    for value in (DEFAULT_PORT, GRACE_SECONDS, RATE, DEFAULT_RSA_BITS):
-        assert f"(default: {value})" in shown["server"]
-    assert f"(default: for ever, or {PATIENCE_SECONDS} in a pipe)" in shown["client"]
-    assert "(default: %Y-%m-%d %H:%M:%S)" in shown["client"]

@@ -56,36 +56,22 @@ def test_error_has_its_sentence_and_its_exit_status(error: ChatError, status: in
     assert error.exit_status == status
 
 
-def test_hint_stands_beside_the_sentence() -> None:
-    error = RefusedError(Reason.NAME_TAKEN, "the name is taken", "take another")
-    assert (str(error), error.hint, error.reason) == (
-        "the name is taken",
-        "take another",
-        Reason.NAME_TAKEN,
-    )
-
-
 def test_added_text_follows_the_sentence_and_leaves_the_hint() -> None:
     error = ServerKeyError("the key has changed", "ask")
     error.add("2 messages were not acknowledged")
     error.add("nor was a third")
     assert str(error) == "the key has changed; 2 messages were not acknowledged; nor was a third"
     assert error.hint == "ask"
+    assert error.advice == f"{error}: ask"
 
 
 def test_open_error_is_always_the_same_breach_of_the_protocol() -> None:
     assert str(OpenError()) == str(OpenError())
     assert OpenError().reason is ProtocolError("anything").reason is Reason.PROTOCOL
-
-
-def test_protocol_error_carries_the_reason_it_is_given() -> None:
     assert ProtocolError("too slow", Reason.TIMEOUT).reason is Reason.TIMEOUT
 
 
 def test_every_reason_has_a_sentence_of_its_own() -> None:
     assert set(REASONS) == set(Reason)
     assert len(set(REASONS.values())) == len(Reason)
-
-
-def test_every_reason_fits_the_byte_it_travels_in() -> None:
-    assert all(0 < reason < 256 for reason in Reason)
+    assert all(0 < reason < 256 for reason in Reason), "it travels in a byte"

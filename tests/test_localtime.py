@@ -22,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 @pytest.fixture
 def zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """What TZ names: UTC at first."""
+    """The file that TZ names: UTC at first."""
     path = tmp_path / "zone"
     path.write_bytes(zone_file(0))
     monkeypatch.setenv("TZ", f":{path}")
@@ -43,17 +43,15 @@ def move_to(zone: Path, hours: int) -> None:
 
 
 @pytest.mark.parametrize("wait", [ZONE_SECONDS, -2 * ZONE_SECONDS])
-def test_zone_that_changed_is_seen_after_a_while(zone: Path, clock: FakeClock, wait: float) -> None:
+def test_zone_that_changed_is_seen_after_a_while_or_when_asked(
+    zone: Path, clock: FakeClock, wait: float
+) -> None:
     assert hour() == 0
     move_to(zone, 9)
     clock.advance(ZONE_SECONDS - 1)
     assert hour() == 0
     clock.advance(wait)
     assert hour() == 9
-
-
-def test_zone_that_changed_is_seen_when_it_is_looked_for(zone: Path, clock: FakeClock) -> None:
-    assert hour() == 0
     move_to(zone, 5)
     localtime.look_again()
     assert hour() == 5
@@ -67,3 +65,8 @@ def test_zone_is_not_asked_for_with_each_time(
     for _ in range(100):
         hour()
     assert len(asked) <= 2
+
+
+@pytest.mark.parametrize("seconds", [1e18, -1e18, float("inf"), float("nan"), 2**64 / 1000])
+def test_time_that_no_calendar_holds_is_unknown(seconds: float) -> None:
+    assert localtime.time_of(seconds) == "????-??-?? ??:??:??"

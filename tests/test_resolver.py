@@ -1,4 +1,4 @@
-"""Looking a host up: in a child process, which is ended when its answer is not wanted any more."""
+"""Looking up a host in a child process, which is killed when its answer is no longer wanted."""
 
 import contextlib
 import errno
@@ -45,7 +45,7 @@ class Asked:
 
     @property
     def hint(self) -> str:
-        """What is said of the failure, which is no doubt one."""
+        """The hint of the error; there must be one, and no address."""
         assert self.look_up.addresses == []
         assert str(self.look_up.error) == "the host chat.example is not known"
         assert self.look_up.error is not None
@@ -53,7 +53,7 @@ class Asked:
 
 
 def is_there(child: int) -> bool:
-    """Whether this is still a child of ours, be it a dead one."""
+    """Whether this is still a child of ours, dead or alive."""
     try:
         os.waitpid(child, os.WNOHANG)
     except ChildProcessError:
@@ -157,7 +157,7 @@ def test_child_that_cannot_be_started_is_a_failure(
 
 
 def test_child_has_nothing_of_ours(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither descriptors nor the terminal's signals, and no signal that is ignored."""
+    """It has no descriptors, is in a process group of its own, and ignores no signal."""
     ours = [*os.openpty(), *os.pipe()]
     report = (
         "import _signal, marshal, posix, sys\n"

@@ -27,7 +27,7 @@ def _folder(configured: str, usual: str) -> Path:
 
 
 def expand(text: str) -> Path:
-    """A path as a shell has it: `~` is one's own home folder, `~user` another one's.
+    """A path as a shell expands it: `~` is the own home folder, `~user` that of another user.
 
     Raises:
         IdentityError: there is no such user, or no home folder.
@@ -36,7 +36,7 @@ def expand(text: str) -> Path:
     if first == "~":
         return _home() / rest.lstrip("/")
     if not first.startswith("~"):
-        # Not by `expanduser`, to which ./~ is the same as ~.
+        # `expanduser` would take ./~ for ~.
         return Path(text)
     try:
         return Path(text).expanduser()
@@ -45,7 +45,7 @@ def expand(text: str) -> Path:
 
 
 def _home() -> Path:
-    """$HOME, or what the system has on the user; an empty one is as none."""
+    """$HOME unless it is empty, or the home in the system's list of users."""
     import pwd
 
     with suppress(KeyError):

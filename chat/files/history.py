@@ -1,6 +1,6 @@
-"""What the person has typed, kept for the next run: a line each, the last of them last.
+"""What the person has typed, kept for the next run: one entry a line, the newest last.
 
-A message of several lines is one line of the file, with `\\n` where it goes on.
+A message of several lines is one line of the file, with `\\n` for each line feed.
 """
 
 import errno
@@ -15,14 +15,19 @@ from chat.limits import HISTORY_BYTES, HISTORY_LINES, HISTORY_LOCK_SECONDS
 
 
 class History:
-    """A file that only its owner can read. Several clients may add to it at a time."""
+    """A file that only its owner can read. Several clients may add to it at the same time.
+
+    Entries are appended with O_APPEND, and the file is trimmed by replacing it. Both happen under
+    the folder's lock, or an entry could be appended to the file that is being replaced. An entry
+    is appended even if the lock cannot be had; trimming waits for the next run.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_link = False
 
     def load(self) -> list[str]:
-        """What was typed in former runs; raises OSError if the file cannot be used."""
+        """The entries of earlier runs; raises OSError if the file cannot be used."""
         real = files.real_path(self._path)
         self._is_link, self._path = real != self._path, real
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -33,7 +38,7 @@ class History:
         return [re.sub(r"\\(.)", _unescape, line) for line in lines]
 
     def append(self, line: str) -> None:
-        """Keep a line, unless it begins with a space; raises OSError."""
+        """Keep an entry, unless it begins with a space; raises OSError."""
         if line.startswith(" "):
             return
         escaped = line.replace("\\", "\\\\").replace("\n", "\\n") + "\n"
@@ -51,19 +56,19 @@ class History:
             os.close(descriptor)
 
     def _read(self) -> tuple[list[str], int]:
-        """The last lines, and the size of the whole."""
+        """The last lines, and the size of the whole file."""
         descriptor = self._open()
         with os.fdopen(descriptor, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - HISTORY_BYTES))
             *lines, _ = file.read(HISTORY_BYTES).decode(errors="replace").split("\n")
         if size > HISTORY_BYTES:
-            # The first one is a piece of a line.
+            # The first is only the end of a line.
             del lines[:1]
         return lines, size
 
     def _trim(self, lines: list[str]) -> list[str]:
-        """Keep the last lines only, unless somebody is adding one: the next run will do."""
+        """Keep only the last lines; leave it to the next run if another client holds the lock."""
         with suppress(files.LockedError), files.locked(self._path.parent, HISTORY_LOCK_SECONDS):
             lines = self._read()[0][-HISTORY_LINES:]
             content = "".join(f"{line}\n" for line in lines).encode(errors="replace")
@@ -71,7 +76,7 @@ class History:
         return lines[-HISTORY_LINES:]
 
     def _open(self) -> int:
-        """The file, made if need be; others must not be able to read it."""
+        """A descriptor of the file, which is made if it is missing, and which only we can read."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         descriptor = files.open_regular(self._path, flags)
         try:
@@ -87,7 +92,7 @@ class History:
             raise self._refusal("it belongs to another user")
         if not stat.S_IMODE(status.st_mode) & 0o077:
             return
-        # What a link leads to we have not made, so that its mode is not ours to change.
+        # Change the mode only of a file that we made, not of one that a link leads to.
         if not self._is_link and status.st_nlink == 1:
             os.fchmod(descriptor, 0o600)
             if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:

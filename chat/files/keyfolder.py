@@ -1,7 +1,7 @@
-"""The folder of the keys and of known servers: what is read from it, nobody else can have changed.
+"""The folder of keys and known servers: no other user can have changed what is read from it.
 
-What may be done by whom is decided here, as `ssh` decides it with StrictModes for the folder itself
-and the files in it. What the files hold is known in `identity` and `known_servers`.
+The rules for owners and permissions are those of `ssh` with StrictModes, for the folder itself and
+the files in it. `keys` and `known_servers` know what is in the files.
 """
 
 import os
@@ -15,12 +15,12 @@ KNOWN_SERVERS = "known_servers"
 
 
 def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:
-    """What is in a file of at most `most` bytes that nobody else can change (nor read, if it is
-    private); `what` it is called.
+    """The content of a file of at most `most` bytes that no other user can change (or read, if
+    it is private). `what` names it in errors.
 
     Raises:
         OSError: it cannot be read.
-        IdentityError: others can do what they must not.
+        IdentityError: another user can change or read it.
     """
     content, status = files.read(path, most)
     check(path)
@@ -33,12 +33,12 @@ def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:
 
 
 def check(path: Path) -> None:
-    """Whoever can write a folder can put other files into it, sticky or not: look at the folder of
-    `path`, and at that of what a link leads to.
+    """Check the folder of `path`, and the folder that a link leads to: a user who can write to a
+    folder can put other files into it, even if it is sticky.
 
     Raises:
-        OSError: the folder cannot be looked at.
-        IdentityError: others can write it.
+        OSError: the folder cannot be examined.
+        IdentityError: others can write to it.
     """
     for place in dict.fromkeys((path, files.real_path(path))):
         folder = place.parent
@@ -57,7 +57,7 @@ def _require_own(status: os.stat_result, what: str) -> None:
 
 
 def _loose(path: Path, text: str, hint: str) -> IdentityError:
-    """Others can do too much: there is a remedy, unless the file system knows no permissions."""
+    """The error for permissions that are too wide; the hint helps if the file system has any."""
     with suppress(OSError):
         if not files.keeps_modes(path):
             return permissions_error(path)
@@ -65,7 +65,7 @@ def _loose(path: Path, text: str, hint: str) -> IdentityError:
 
 
 def permissions_error(path: Path) -> IdentityError:
-    """What is to be said where nothing can be kept from others."""
+    """The error for a file system without permissions."""
     return IdentityError(
         f"{path.parent} is no place for keys: this file system keeps no permissions",
         "name a folder elsewhere with --keys, or keep nothing with --ephemeral",
@@ -73,7 +73,7 @@ def permissions_error(path: Path) -> IdentityError:
 
 
 def file_error(exc: OSError, path: Path) -> IdentityError:
-    """What is to be said when the system refuses `path`, or what the error names."""
+    """The error for a call of the system that failed, on the path that it names, or else `path`."""
     where = exc.filename if isinstance(exc.filename, str) else str(path)
     why = exc.strerror or str(exc)
     return IdentityError(

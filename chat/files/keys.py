@@ -1,7 +1,18 @@
-"""Key files: what identifies us.
+"""Key files (PROTOCOL 8): the RSA key pair that identifies this server or client.
 
-They are PEM (PKCS#8 and SPKI), private ones readable by their owner alone, and made atomically.
-Implements PROTOCOL 8. Never asks the user, never opens a socket.
+Two PEM files hold it. The private one (PKCS#8, mode 0600) is the one that counts; the public one
+(SPKI) is for people and other programs, is written anew if it is missing, and must belong to the
+private one. Both are made in one step, and never changed afterwards.
+
+The order in `load_or_make_key` matters:
+
+1. Leftovers of killed programs are removed, since they may hold a private key.
+2. Only if there is no private key, the folder is made and checked: before the seconds that it takes
+   to make a key, the user learns whether the key can be kept.
+3. The key is made and its file created. If another program was faster, its file stays.
+4. The file is read back, whoever made it, with all checks of owner, permissions and content. So
+   two programs that start side by side use the same key.
+5. The public file is made from the private key, or compared with it.
 """
 
 import contextlib
@@ -32,24 +43,26 @@ _OTHER_KINDS = {
     "1.3.101.112": "Ed25519",
     "1.3.101.113": "Ed448",
 }
-"""Algorithms that other programs keep keys of (RFC 3279, 4055, 5480, 8410)."""
+"""Algorithms of keys that other programs make (RFC 3279, 4055, 5480, 8410)."""
 
 _SSH_KINDS = {b"ssh-ed25519": "Ed25519", b"ecdsa-sha2": "EC", b"ssh-dss": "DSA"}
-"""How these are named in the form that OpenSSH keeps private keys in, which begins like this:"""
+"""The names of these algorithms in OpenSSH's own format for private keys."""
+
 _SSH_MAGIC = b"openssh-key-v1\0"
 _SSH_PLAIN = _SSH_MAGIC + b"\0\0\0\x04none"
+"""How that format begins, and how it goes on if there is no passphrase."""
 
 
 # -- key pairs ---------------------------------------------------------------------------------
 
 
 def load_or_make_key(directory: Path, role: str, make: Callable[[], PrivateKey]) -> PrivateKey:
-    """The key pair of `role` ("server" or "client") in `directory`; if there is none, the one that
-    `make` returns, which takes a moment.
+    """The key pair of `role` ("server" or "client") in `directory`. If there is none, `make` is
+    called, which takes seconds, and its key is kept.
 
     Raises:
-        IdentityError: the files cannot be read or written, are damaged, others can read the
-            private one, or others can change them. They are left as they were.
+        IdentityError: the files cannot be read or written, are damaged, or other users can read
+            the private one or change either. They are left as they were.
     """
     private_path = directory / f"{role}_private_key.pem"
     public_path = directory / f"{role}_public_key.pem"
@@ -68,7 +81,7 @@ def load_or_make_key(directory: Path, role: str, make: Callable[[], PrivateKey])
 
 
 def _prepare(path: Path) -> None:
-    """See, before the seconds that it takes to make a key, whether it can be kept."""
+    """Make the folder, and check that a key can be kept there."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not files.keeps_modes(path):
         raise keyfolder.permissions_error(path)
@@ -77,7 +90,7 @@ def _prepare(path: Path) -> None:
 
 def _create(path: Path, pem: bytes, mode: int) -> None:
     with contextlib.suppress(FileExistsError):
-        # Should another process have been faster, its key is the one.
+        # If another program was faster, its file is used.
         files.create(path, pem + b"\n", mode, LOCK_SECONDS)
 
 
@@ -97,7 +110,7 @@ def _read_private_key(path: Path) -> PrivateKey:
 
 
 def _unusable(path: Path, pem: bytes) -> IdentityError:
-    """Why there is no RSA key in a file, and what helps."""
+    """The error for a file without a usable RSA key: what it is, and what helps."""
     what, hint = "damaged", "restore it from a copy, or move it away to have a new one made"
     der, marker = _decoded(pem)
     if b"ENCRYPTED" in pem:
@@ -111,14 +124,14 @@ def _unusable(path: Path, pem: bytes) -> IdentityError:
 
 
 def _decoded(pem: bytes) -> tuple[bytes, str]:
-    """What the file holds, and what it says that it is; nothing if it is damaged."""
+    """The bytes in a PEM file and its label; both empty if it is damaged."""
     with contextlib.suppress(ValueError, IndexError, TypeError):
         return PEM.decode(pem.decode())[:2]
     return b"", ""
 
 
 def _other_kind(der: bytes, marker: str) -> str | None:
-    """What kind of private key this is, if it is one and not an RSA key."""
+    """The algorithm of a private key that is not RSA; None if it is RSA, or no key."""
     with contextlib.suppress(ValueError, IndexError, TypeError):
         if marker == "PRIVATE KEY":
             return _OTHER_KINDS.get(PKCS8.unwrap(der)[0])
@@ -130,10 +143,10 @@ def _other_kind(der: bytes, marker: str) -> str | None:
 
 
 def _import(pem: bytes) -> RSA.RsaKey:
-    """The key in a file; ValueError and others if there is none.
+    """The key in a file; raises ValueError, IndexError or TypeError if there is none.
 
-    One in the form that we write is checked for being whole, but its primes are not tested again
-    for being primes, which would take a good part of the time until the prompt stands.
+    In a file of our own format the numbers must belong together. The primes are not tested again
+    for being prime, which would take a large part of the start-up time.
     """
     der, marker, _ = PEM.decode(pem.decode())
     if marker != "PRIVATE KEY":

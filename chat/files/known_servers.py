@@ -1,9 +1,11 @@
-"""Known servers: whom we have met, and with which key.
+"""Known servers: the key of each server that we have met (PROTOCOL 8).
 
-The list is in the form of OpenSSH's `known_hosts`: `[host]:port ssh-rsa AAAA…`, a line each.
+The list has the format of OpenSSH's `known_hosts`: `[host]:port ssh-rsa AAAA…`, one server a line.
 Several addresses, wildcards, `!`, hashed addresses and `@revoked` mean what they mean to `ssh`.
-Certificates are not supported; a line that wants one is refused. Implements PROTOCOL 8. Never asks
-the user.
+Certificates are not supported, and a line that demands one is refused. Never asks the user.
+
+The list is read without the lock, and judged. Only if it has to change is the lock taken, and then
+the list is read and judged again, since another program may have changed it in between.
 """
 
 import hmac
@@ -26,10 +28,10 @@ _CERTIFICATE = "@cert-authority"
 
 
 def check_fingerprint(expected: str, key: PublicKey) -> None:
-    """Check a server's key against a fingerprint that the user was given.
+    """Compare a server's key with a fingerprint that the user was told.
 
     Raises:
-        ServerKeyError: it is another key's.
+        ServerKeyError: the fingerprint is that of another key.
     """
     if key.fingerprint != expected:
         raise ServerKeyError(
@@ -49,10 +51,10 @@ class KnownServers:
         self._read_only = read_only
 
     def check(self, host: str, port: int, key: PublicKey) -> bool:
-        """Whether this server was met before; if not, it is remembered now.
+        """Whether this server is known. If not, it is remembered.
 
         Raises:
-            ServerKeyError: it had another key then, or this one is revoked.
+            ServerKeyError: it is known with another key, or this key is revoked.
             IdentityError: the file cannot be read or written, or a line about it is damaged.
         """
         address = _address(host, port)
@@ -61,19 +63,19 @@ class KnownServers:
             if not known and not self._read_only:
                 with self._changing():
                     lines = self._lines()
-                    # Perhaps another client was faster.
+                    # Another client may have been faster.
                     known = self._judge(lines, address, key)
                     if not known:
                         self._write([*lines, f"{address} {key.openssh}"])
         return known
 
     def choose(self, host: str, port: int, key: PublicKey) -> bool:
-        """The person has named this key: let it take the place of any other. Whether there was one,
-        and this was not among them.
+        """The user has named this key: replace all others of this server. Returns whether there
+        were others and this key was not known.
 
         Raises:
             ServerKeyError: this key is revoked.
-            IdentityError: the file cannot be read or written, or says what is not understood.
+            IdentityError: the file cannot be read or written, or a line about it is damaged.
         """
         address = _address(host, port)
         with self._errors():
@@ -86,12 +88,12 @@ class KnownServers:
         return others
 
     def forget(self, host: str, port: int) -> list[PublicKey | None]:
-        """Remove what is known of a server; what is revoked stays. Returns the keys that it had,
-        None for a line that was damaged.
+        """Remove the lines about a server, except for revoked keys. Returns the keys that it had,
+        None for a damaged line.
 
         Raises:
-            IdentityError: nothing is known, a line cannot be parted from what it says of other
-                servers, or the file cannot be read or written.
+            IdentityError: there is no such line, one is a pattern that is also about other servers,
+                or the file cannot be read or written.
         """
         address = _address(host, port)
         with self._errors():
@@ -120,7 +122,7 @@ class KnownServers:
     # -- what the lines say
 
     def _judge(self, lines: list[str], address: str, key: PublicKey) -> bool:
-        """Whether the key is known; raises if it must not be taken."""
+        """Whether the key is known; raises if it must not be accepted."""
         entries = self._valid(lines, address, key)
         known = [entry for entry in entries if not entry.marker]
         if any(entry.blob == key.blob for entry in known):
@@ -133,19 +135,19 @@ class KnownServers:
         for entry in entries:
             if entry.marker == _CERTIFICATE:
                 raise IdentityError(
-                    f"line {entry.number} of {self._path} wants a certificate of the server, which "
-                    "is not supported",
+                    f"line {entry.number} of {self._path} demands a certificate of the server, "
+                    "which is not supported",
                     "remove it to have the server known by its key",
                 )
         return False
 
     def _others(self, lines: list[str], address: str, key: PublicKey) -> bool:
-        """Whether other keys are known, and this one is not."""
+        """Whether other keys of the server are known, and this one is not."""
         known = [entry for entry in self._valid(lines, address, key) if not entry.marker]
         return bool(known) and all(entry.blob != key.blob for entry in known)
 
     def _valid(self, lines: list[str], address: str, key: PublicKey) -> "list[_Entry]":
-        """The lines about this server; raises if the key is revoked, or one may say so."""
+        """The lines about this server; raises if one revokes the key, or is damaged and might."""
         entries = list(_entries(lines, address))
         for entry in entries:
             if entry.marker == _REVOKED and entry.blob == key.blob:
@@ -200,7 +202,7 @@ class KnownServers:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Nobody else changes the file meanwhile."""
+        """Hold the lock, in a folder that nobody else can change."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         keyfolder.check(self._path)
         with files.locked(files.real_path(self._path).parent, LOCK_SECONDS):
@@ -253,7 +255,7 @@ def _known(lines: list[str], address: str) -> Iterator[_Entry]:
 
 
 def _entries(lines: list[str], address: str) -> Iterator[_Entry]:
-    """The lines about this address that hold an RSA key, are cut off, or want a certificate."""
+    """The lines about this address that hold an RSA key, are cut off, or demand a certificate."""
     for number, line in enumerate(lines, 1):
         marker, hosts, rest = _split(line)
         if not _matches(hosts, address):
@@ -310,7 +312,7 @@ def _is_hash(pattern: str, address: str) -> bool:
 
 
 def _without(lines: list[str], address: str) -> list[str]:
-    """The lines without this address, where it stands as such and nothing is revoked."""
+    """The lines without this address, but patterns and revoked keys stay."""
     kept = []
     for line in lines:
         marker, hosts, _ = _split(line)

@@ -1,9 +1,10 @@
-"""What keys, known servers and the history share: files that are read and replaced with care.
+"""Files that are read and replaced with care: shared by keys, known servers and the history.
 
-Only regular files are opened, and opening never waits. A file is there as it was or as it is to be,
-whole, whatever fails in between. What takes several steps happens under a lock on the folder, so
-that programs that run side by side lose nothing. Raises OSError; what is in the files, and what a
-person is told, is known elsewhere.
+Only regular files are opened, and opening never blocks. Whatever fails while a file is written, the
+old version or the new one is there, whole: the new content goes to a temporary file beside it,
+which then takes its name in one step. Changes of several steps (read, change, replace) happen under
+a lock on the folder, so that programs that run side by side lose nothing; that lock also protects
+the temporary files, which `clear` removes if nobody holds it. Raises OSError.
 """
 
 import errno
@@ -33,14 +34,14 @@ _NO_HARD_LINKS = {
     errno.EXDEV,
     errno.EMLINK,
 }
-"""How file systems say it: Android, exFAT, FUSE, SMB."""
+"""Errors of file systems without hard links: Android, exFAT, FUSE, SMB."""
 
 _SUFFIX_BYTES = 4
 _PIECE_BYTES = 64 * 1024
 
 
 class LockedError(OSError):
-    """Another program holds the lock for too long."""
+    """Another program has held the lock for too long."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(errno.EBUSY, "another program is changing it", str(folder))
@@ -50,13 +51,13 @@ class LockedError(OSError):
 
 
 def open_regular(path: Path, flags: int, mode: int = 0o600) -> int:
-    """Open a regular file; its descriptor.
+    """Open a regular file, and return its descriptor.
 
-    A look comes first, since opening alone sets some devices going; the second look is for what
-    was put there in between.
+    The path is checked first, since opening a device can start it. The descriptor is checked, too,
+    since something else may have taken the path in between.
 
     Raises:
-        OSError: it cannot be opened, or is something else, which the error says.
+        OSError: it cannot be opened, or is no regular file.
     """
     with suppress(FileNotFoundError):
         _require_regular(os.stat(path), path)
@@ -79,11 +80,11 @@ def _require_regular(status: os.stat_result, path: Path) -> None:
 
 
 def read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
-    """What is in a regular file of at most `most` bytes, and its status; raises OSError."""
+    """The content of a regular file of at most `most` bytes, and its status; raises OSError."""
     descriptor = open_regular(path, os.O_RDONLY)
     try:
         status = os.fstat(descriptor)
-        # What the system makes up (/proc) has no size beforehand.
+        # Files in /proc say that they are empty, so count what comes.
         require_size(status.st_size, most, path)
         content = bytearray()
         while piece := os.read(descriptor, _PIECE_BYTES):
@@ -101,10 +102,10 @@ def require_size(size: int, most: int, path: Path) -> None:
 
 
 def real_path(path: Path) -> Path:
-    """Where a link of one's own leads, so that it stays a link when its target is replaced.
+    """The path that a symbolic link leads to, so that its target is replaced and not the link.
 
     Raises:
-        OSError: it leads in a circle, or somebody else has put it there.
+        OSError: the link leads in a circle, or belongs to another user.
     """
     try:
         status = os.lstat(path)
@@ -121,7 +122,7 @@ def real_path(path: Path) -> Path:
 
 
 def is_own(status: os.stat_result) -> bool:
-    """Whether it belongs to us or to root, who can do everything anyway."""
+    """Whether a file belongs to us, or to root, who can change all files anyway."""
     return status.st_uid in (0, os.geteuid())
 
 
@@ -129,10 +130,10 @@ def is_own(status: os.stat_result) -> bool:
 
 
 def create(path: Path, content: bytes, mode: int, wait_seconds: float) -> None:
-    """Make a file that is there as a whole or not at all.
+    """Make a file, in one step. Waits for the lock as `locked` does.
 
     Raises:
-        FileExistsError: there is one already, perhaps another program's of this moment.
+        FileExistsError: there is one already, or another program has just made one.
         OSError: it cannot be made.
     """
     with (
@@ -144,7 +145,7 @@ def create(path: Path, content: bytes, mode: int, wait_seconds: float) -> None:
 
 
 def _place(temporary: Path, path: Path, alone: bool) -> None:
-    """Give the file its name unless there is one, which a hard link does in one step."""
+    """Give the file its name, unless that is taken; a hard link does both in one step."""
     try:
         os.link(temporary, path)
         return
@@ -156,7 +157,7 @@ def _place(temporary: Path, path: Path, alone: bool) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         temporary.replace(path)
         return
-    # Neither links nor locks: an empty file takes the name first, which only one of us can make.
+    # Neither links nor locks: reserve the name with an empty file, which only one of us can make.
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         temporary.replace(path)
@@ -166,10 +167,9 @@ def _place(temporary: Path, path: Path, alone: bool) -> None:
 
 
 def replace(path: Path, content: bytes, mode: int, *, durably: bool = True) -> None:
-    """Put this in the place of a file, in one step; the folder should be `locked`.
+    """Replace a file, in one step; the folder should be `locked`.
 
-    `durably`: it also holds when the power fails, which takes the disk a moment. Raises OSError;
-    then the file is as it was.
+    `durably`: wait until a power failure cannot undo it. Raises OSError; then nothing has changed.
     """
     with _temporary(path, content, mode, durably=durably) as temporary:
         temporary.replace(path)
@@ -179,7 +179,7 @@ def replace(path: Path, content: bytes, mode: int, *, durably: bool = True) -> N
 
 @contextmanager
 def _temporary(path: Path, content: bytes, mode: int, *, durably: bool) -> Iterator[Path]:
-    """A new file beside `path` with this in it; in the end it is gone or has another name."""
+    """A new file beside `path` with this content. At the end it is removed, unless renamed."""
     temporary, descriptor = _open_temporary(path, mode)
     try:
         try:
@@ -211,22 +211,22 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def append(descriptor: int, content: bytes) -> None:
-    """Add to a file that was opened with O_RDWR and O_APPEND: all of it, as lines of their own, or
-    nothing. Raises OSError."""
+    """Add lines to a file that was opened with O_RDWR and O_APPEND: all of `content` or nothing. If
+    the file ends in half a line, a new one is begun. Raises OSError."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         content = b"\n" + content
     try:
         _write_all(descriptor, content)
     except OSError:
-        # What others have added since (without a lock) is not ours to cut off.
+        # If another program has appended since, without a lock, its lines must not be cut off.
         if size < os.fstat(descriptor).st_size < size + len(content):
             os.ftruncate(descriptor, size)
         raise
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk, too, where that can be asked for."""
+    """Write the names in a folder to the disk, if the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -236,8 +236,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def keeps_modes(path: Path) -> bool:
-    """Whether a file that is made in the place of `path` for its owner alone is so; if not, the
-    file system knows no permissions (WSL's view of a Windows disk, FAT). Raises OSError."""
+    """Whether the file system of `path` has permissions: FAT has none, and neither has a Windows
+    disk under WSL. Makes a file to find out. Raises OSError."""
     temporary, descriptor = _open_temporary(path, 0o600)
     try:
         return not os.fstat(descriptor).st_mode & 0o077
@@ -251,10 +251,12 @@ def keeps_modes(path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path, wait_seconds: float) -> Iterator[bool]:
-    """Hold the lock of a folder; False where locks are not to be had (NFS, SMB).
+    """Hold the lock of a folder; yields False where there are no locks (NFS, SMB).
 
-    Waits as long as others get something done, and for `wait_seconds` in which nothing is; then
-    raises LockedError.
+    Waits while other programs change the folder, and then for `wait_seconds` in which none does.
+
+    Raises:
+        LockedError: another program still holds it.
     """
     descriptor = _lock(folder, wait_seconds)
     try:
@@ -288,8 +290,8 @@ def _lock(folder: Path, wait_seconds: float) -> int | None:
 
 
 def clear(folder: Path, names: Collection[str]) -> None:
-    """Remove what was left of these files by programs that were killed while they wrote; never what
-    somebody is writing now, which happens under the lock. Raises nothing: it can wait."""
+    """Remove temporary files that programs left when they were killed, but none that is being
+    written now, which happens under the lock. Raises nothing, since it can be done later."""
     with suppress(OSError):
         left = [name for name in os.listdir(folder) if _is_temporary(name, names)]
         if left:

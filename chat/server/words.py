@@ -78,7 +78,9 @@ def many_refused(count: int, source: str, from_there: int) -> str:
 def fault(kinds: Iterable[tuple[str, Iterable[str]]], closed: str) -> list[str]:
     """An error in this program: for each exception its kind and its frames. `closed` is whose
     connection was closed for it, if anybody's."""
-    lines = [trouble("There is an error in this program; please report it. The server goes on.")]
+    lines: list[str] = [
+        trouble("There is an error in this program; please report it. The server goes on.")
+    ]
     if closed:
         lines.append(f"{INDENT}The connection of {escape_line(closed)} was closed.")
     for kind, frames in kinds:

@@ -7,7 +7,8 @@
     editor.py      the line that is typed: GNU readline
     commands.py    what a person can type beside messages
     transcript.py  events in words
-    style.py       what lines look like: colours, and where they are wrapped
+    style.py       what lines look like: colours, and what is folded
+    wrap.py        where lines are broken, so that no row can be forged
 
 Each view has the methods of `client.view.View`, and asks of the client what `client.view` names.
 May import `client.events`, `client.view`, `files.history`, `text`, `localtime`, `phrases`, `stdio`,

@@ -1,11 +1,12 @@
 """What a person can type: messages, and the commands that begin with a slash.
 
-Scripts do not come here: what they send is sent as it is.
+Lines from scripts do not pass here: they are sent as they are.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from chat import phrases
 from chat.client.events import MessageReceived
@@ -14,61 +15,34 @@ from chat.limits import MAX_MEMBERS
 from chat.text import as_action, fold_name
 from chat.ui import transcript
 
-_HELP = {
-    "/help": ("", "show this"),
-    "/who": ("", "who is in, since when, with which fingerprint"),
-    "/me": ("waves", "tell what you do"),
-    "/ignore": ("name", "do not show what somebody says; without a name, list them"),
-    "/unignore": ("name", "show it again"),
-    "/more": ("number", "show a folded message whole; without a number, the last"),
-    "/bell": ("on|off", "ring when your name is said"),
-    "/security": ("", "what protects this conversation, and the fingerprints"),
-    "/clear": ("", "clear the screen"),
-    "/exit": ("", "leave (also EXIT, Ctrl-D)"),
-    "/quit": ("", "leave"),
-}
-
-
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
-"""How a text can begin with a slash and be no command: no command has another one in its word."""
+"""Text that begins with a slash and is no command: those have no other slash in the word."""
 
 
 class Commands:
-    """Obeys one person."""
+    """Carries out what one person types."""
 
     def __init__(
         self,
         client: ChatClient,
-        show: Callable[[list[str]], None],
+        show: Callable[[Sequence[phrases.StatusLine]], None],
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
     ) -> None:
-        """`show` gets lines, `clear` clears the screen; `unfold` shows what was folded under this
-        number, or last, and says whether there is such a thing."""
+        """`show` shows status lines, `clear` clears the screen. `unfold` shows what was folded
+        under a number, or last if that is empty, and returns whether there is such a message."""
         self._client = client
         self._show = show
+        self._clear = clear
         self._unfold = unfold
         self.bell = True
-        """Whether it is to ring."""
+        """Whether the bell should ring."""
         self._ignored: dict[str, str] = {}
         self._speakers: dict[str, None] = {}
-        self._actions: dict[str, Callable[[str], None]] = {
-            "/help": self._on_help,
-            "/who": self._on_who,
-            "/me": lambda _: show([phrases.needs_argument("/me", "text")]),
-            "/ignore": self._on_ignore,
-            "/unignore": self._on_unignore,
-            "/more": self._on_more,
-            "/bell": self._on_bell,
-            "/security": self._on_security,
-            "/clear": lambda _: clear(),
-            "/exit": lambda _: client.leave(),
-            "/quit": lambda _: client.leave(),
-        }
 
     def message_of(self, line: str, *, pasted: bool = False) -> str | None:
-        """The message that the line is, or makes; None if it is none. What was pasted is one as it
-        is, whatever it begins with."""
+        """The message that a line sends; None if it sends none. Pasted text is a message as it is,
+        whatever it begins with."""
         word, _, argument = line.partition(" ")
         if not line.strip():
             return None
@@ -81,17 +55,17 @@ class Commands:
         return None if line.startswith("/") or line == "EXIT" else line
 
     def typed(self, text: str) -> str:
-        """The line that says this text when it is typed, or called back; empty if there is none."""
+        """The line that sends this text when it is typed; empty if there is none."""
         for line in (text, "/" + text):
             if self.message_of(line) == text:
                 return line
         return ""
 
     def take(self, line: str, *, pasted: bool = False) -> None:
-        """Send the line, or obey it.
+        """Send the line, or carry out its command.
 
         Raises:
-            UsageError: it is too long to be sent.
+            UsageError: the message is too long.
         """
         message = self.message_of(line, pasted=pasted)
         if message is not None:
@@ -103,19 +77,19 @@ class Commands:
 
     def _obey(self, line: str) -> None:
         word, _, argument = line.partition(" ")
-        action = self._actions.get(word.lower())
-        if action is None:
-            nearest = get_close_matches(word.lower(), self._actions, 1)
+        command = _COMMANDS.get(word.lower())
+        if command is None:
+            nearest = get_close_matches(word.lower(), _COMMANDS, 1)
             self._show([transcript.no_such_command(word, "".join(nearest))])
         else:
-            action(argument.strip())
+            command.run(self, argument.strip())
 
     # -- the commands
 
     def _on_help(self, _argument: str) -> None:
         lines = [
-            transcript.command_line(f"{word} {argument}", text)
-            for word, (argument, text) in _HELP.items()
+            transcript.command_line(f"{word} {command.argument}", command.help)
+            for word, command in _COMMANDS.items()
         ]
         self._show(lines)
 
@@ -123,6 +97,16 @@ class Commands:
         members = self._client.members()
         lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
         self._show([phrases.members_count(len(members)), *lines])
+
+    def _on_me(self, _argument: str) -> None:
+        # With a text it would be a message.
+        self._show([phrases.needs_argument("/me", "text")])
+
+    def _on_clear(self, _argument: str) -> None:
+        self._clear()
+
+    def _on_leave(self, _argument: str) -> None:
+        self._client.leave()
 
     def _on_ignore(self, name: str) -> None:
         key = fold_name(name)
@@ -160,10 +144,10 @@ class Commands:
         client = self._client
         self._show(transcript.security(client.server_fingerprint, client.members()))
 
-    # -- what was said
+    # -- messages from others, and completion
 
     def ignores(self, said: MessageReceived) -> bool:
-        """Whether this is not to be shown; notes who has spoken."""
+        """Whether to hide this message. Also notes its sender, for completion."""
         if not said.own:
             self._speakers.pop(said.name, None)
             self._speakers[said.name] = None
@@ -172,16 +156,16 @@ class Commands:
         return not said.own and fold_name(said.name) in self._ignored
 
     def _names(self) -> list[str]:
-        """Everybody who is in, those who spoke last first."""
+        """All members, the most recent speakers first."""
         present = {one.name: None for one in self._client.members()}
         spoken = [name for name in reversed(self._speakers) if name in present]
         return list(dict.fromkeys([*spoken, *present]))
 
     def completions(self, line: str, begin: int) -> list[str]:
-        """What the word that begins there, at the end of the line, can be completed to."""
+        """Completions for the last word of the line, which begins at `begin`."""
         word = line[begin:]
         if begin == 0 and word.startswith("/"):
-            return [f"{command} " for command in self._actions if command.startswith(word.lower())]
+            return [f"{command} " for command in _COMMANDS if command.startswith(word.lower())]
         command = line.split(" ")[0].lower()
         if command == "/unignore":
             return _matching(self._ignored.values(), word, "")
@@ -189,6 +173,36 @@ class Commands:
         if command == "/ignore":
             return _matching(others, word, "")
         return _matching(others, word, ": " if begin == 0 else " ")
+
+
+class _Command(NamedTuple):
+    """What stands in the help for a command, and the method that carries it out."""
+
+    argument: str
+    help: str
+    run: Callable[[Commands, str], None]
+
+
+_COMMANDS = {
+    "/help": _Command("", "show this", Commands._on_help),
+    "/who": _Command("", "list the members, since when, with fingerprints", Commands._on_who),
+    "/me": _Command("waves", "tell what you do", Commands._on_me),
+    "/ignore": _Command(
+        "name", "hide the messages of somebody; without a name, list them", Commands._on_ignore
+    ),
+    "/unignore": _Command("name", "show them again", Commands._on_unignore),
+    "/more": _Command(
+        "number", "show all of a folded message; without a number, the last", Commands._on_more
+    ),
+    "/bell": _Command("on|off", "ring when your name is said", Commands._on_bell),
+    "/security": _Command(
+        "", "what protects this conversation, and the fingerprints", Commands._on_security
+    ),
+    "/clear": _Command("", "clear the screen", Commands._on_clear),
+    "/exit": _Command("", "leave (also EXIT, Ctrl-D)", Commands._on_leave),
+    "/quit": _Command("", "leave", Commands._on_leave),
+}
+"""All commands, in the order of the help."""
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:

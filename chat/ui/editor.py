@@ -1,10 +1,10 @@
-"""One line of input that a person edits: GNU readline, through its callback interface.
+"""One line of input that a person edits, with GNU readline and its callback interface.
 
-Python's `readline` module brings the library with it, or the package `gnureadline` does, and
-`ctypes` reaches the functions that are made for programs with an event loop of their own (The GNU
-Readline Library, 2.4.12, Alternate Interface). What readline draws goes into memory, so that the
-loop never waits for the terminal, and so that it can be drawn over and again. What the lines mean
-is not known here.
+Python's `readline` module, or the package `gnureadline`, brings the library. Through `ctypes` we
+call the functions that it has for programs with an event loop of their own (The GNU Readline
+Library, 2.4.12, Alternate Interface). Readline draws into memory, so that the loop never waits for
+the terminal, and so that the line can be erased and drawn again. What a line means is not decided
+here.
 """
 
 import ctypes
@@ -30,16 +30,16 @@ _LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
 
 _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
-"""The commands that end a line."""
+"""Readline's commands that end a line."""
 
 _PASTE_BEGINS, _PASTE_ENDS = b"\\e[200~", b"\x1b[201~"
 
 _KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
 
 _SETTINGS = {
-    # A paste is one piece of text, however many lines it has.
+    # A paste arrives between two marks, and stays one text however many lines it has.
     b"enable-bracketed-paste": b"on",
-    # To ask whether to go on, or to show a page more, readline would wait for a key.
+    # Otherwise readline would block until a key answers its question or asks for the next page.
     b"page-completions": b"off",
     b"completion-query-items": b"0",
     b"horizontal-scroll-mode": b"off",
@@ -47,10 +47,10 @@ _SETTINGS = {
 
 
 _MODULES = ("readline", "gnureadline")
-"""Where the library is, if it is GNU's. The second is a package for those whose Python lacks it."""
+"""Where the library is, if it is GNU's. The second is a package, for Pythons that lack it."""
 
 _TERMINFO_DIRS = ":/etc/terminfo:/lib/terminfo:/usr/share/terminfo"
-"""Where systems describe their terminals: that package brings a library which knows one place."""
+"""Where systems describe their terminals; the library of that package looks in one place only."""
 
 _HINT = "pip install gnureadline brings one"
 
@@ -65,11 +65,11 @@ _VARIABLES = (
 )
 
 _ASKING = 0x80 | 0x100 | 0x400
-"""States of readline in which the prompt is its own (RL_STATE_ISEARCH, _NSEARCH, _NUMERICARG)."""
+"""States in which readline shows a prompt of its own (RL_STATE_ISEARCH, _NSEARCH, _NUMERICARG)."""
 
 
 class Line(NamedTuple):
-    """A line that was ended."""
+    """A line that the person has finished."""
 
     text: str
     pasted: bool = False
@@ -79,14 +79,40 @@ class Line(NamedTuple):
 class LineEditor:
     """The line that is being typed.
 
-    `start` shows it and `stop` takes it away; between the two `read` must be called when standard
-    input can be read. Methods that change the picture return what is to be written to the terminal.
+    Methods that change what is on the screen return the bytes to write to the terminal, and these
+    must be written in the order of the calls: readline assumes that its picture is shown.
+
+    The states, and the methods that lead from one to another:
+
+                      start           erase, leave_behind
+        not running --------> visible --------------------> hidden
+                                 ^ ^                         | |
+                                 | +---------- draw ---------+ | pause
+                                 |                             v
+                                 +---------- start --------- paused
+
+        and from any of them, `stop` leads back to not running
+
+    - Visible: the line stands on the screen. Hidden: it is kept, but other rows can be written.
+      In both, the terminal is in readline's mode (`_settings` holds the mode to return to), and
+      `read` must be called whenever standard input can be read.
+    - Paused: hidden, and the terminal is in its old mode. `pause` leads here from visible, too.
+      `draw` and `read` must wait for `start`.
+    - `measure`, `put` and `clear` must not be called while the line is visible: they would move
+      the cursor in a line that readline believes to be on the screen.
+
+    Two more states change what `read` does with a key:
+
+    - Pasting (`_pasted` holds the text so far): bytes are collected up to the mark that ends the
+      paste, and then inserted at once. `_first_paste` notes a paste at the beginning of the line.
+    - Asking (`_ASKING`): readline shows a prompt of its own, for a search or a count. A prompt that
+      is set meanwhile waits for it to end (`_has_prompt` is false until then).
     """
 
     def __init__(
         self, completer: Completer, typed: Callable[[str], str] = lambda pasted: pasted
     ) -> None:
-        """`typed`: what to call back, as if it had been typed, of a line that was pasted.
+        """`typed`: maps a pasted line to what should be called back as if it had been typed.
 
         Raises:
             EditorMissingError: this Python has no GNU readline, or an old one.
@@ -98,19 +124,20 @@ class LineEditor:
         self._hidden = False
         self._prompt = b""
         self._has_prompt = True
+        """Whether readline has been told the prompt."""
         self._settings: list[Any] | None = None
         self._submitted: list[Line] = []
         self._pasted: bytearray | None = None
         self._first_paste: _FirstPaste | None = None
         self.remembers = True
-        """Whether lines that are ended can be called back."""
+        """Whether finished lines can be called back."""
         self.ended = False
         """Whether the person has ended the input (Ctrl-D)."""
         self._is_pasted = False
         self._readline, self._lib = _load()
         self._picture = _MemoryStream(self._lib)
         self._on_line = _LineHandler(self._ended_by)
-        # Readline holds pointers to these, of which Python knows nothing.
+        # Readline holds pointers to these, which Python cannot see: keep them alive.
         self._commands: list[object] = []
         self._configure()
 
@@ -118,11 +145,11 @@ class LineEditor:
         lib = self._lib
         ctypes.c_void_p.in_dll(lib, "rl_outstream").value = self._picture.stream
         readline = self._readline
-        # Python has bound the key to "insert"; the person's own file has the last word.
+        # Python has bound Tab to "insert"; the person's own init file has the last word.
         readline.parse_and_bind("tab: menu-complete")
         with suppress(OSError):
             readline.read_init_file()
-        # The loop handles signals.
+        # The loop handles signals, and the completer chooses the order.
         for variable in ("rl_catch_signals", "rl_catch_sigwinch", "rl_sort_completion_matches"):
             self._number(variable).value = 0
         for name, value in _SETTINGS.items():
@@ -149,7 +176,7 @@ class LineEditor:
         return ctypes.c_int.in_dll(self._lib, name)
 
     def _rebind(self, keymap: int, old: int, new: int | None) -> None:
-        """Let all keys that call one function call another one."""
+        """Bind all keys of one function to another one."""
         sequences = self._lib.rl_invoking_keyseqs_in_map(old, keymap)
         for at in count():
             if not sequences or sequences[at] is None:
@@ -167,8 +194,8 @@ class LineEditor:
         """Take the terminal, and show the line."""
         if self._settings is None:
             self._settings = termios.tcgetattr(sys.stdin)
-        # With a signal the terminal throws away what it has been given: a key that we have been
-        # told of would be gone, and readline would wait for the next one.
+        # A signal key makes the terminal discard its input. A key that was reported to the loop
+        # would be gone, and readline would block until the next one.
         kept = [*self._settings]
         kept[3] |= termios.NOFLSH
         termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
@@ -180,8 +207,8 @@ class LineEditor:
         return self._picture.take()
 
     def pause(self) -> bytes:
-        """Take the line away and give the terminal back, which must be ours; `start` goes on where
-        it was."""
+        """Erase the line and give the terminal back, which must be ours; `start` continues with
+        the same line."""
         data = self.erase()
         if self._running:
             self._lib.rl_deprep_terminal()
@@ -189,7 +216,7 @@ class LineEditor:
         return data + self._picture.take()
 
     def stop(self) -> bytes:
-        """Take the line away and give the terminal back for good."""
+        """Erase the line and give the terminal back for good."""
         data = self.erase()
         if self._running:
             self._running = False
@@ -198,23 +225,23 @@ class LineEditor:
         return data + self._picture.take()
 
     def discard_typed_ahead(self) -> None:
-        """Forget what was typed and not read."""
+        """Discard what was typed and not read."""
         with suppress(termios.error):
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
     def _give_back(self) -> None:
         if self._settings is not None:
-            # When the terminal is gone there is nothing to give back.
+            # If the terminal is gone there is nothing to give back.
             with suppress(termios.error):
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
             self._settings = None
 
     def leave_behind(self) -> None:
-        """The line is no longer where it was drawn: somebody else has used the terminal."""
+        """Another program has used the terminal: do not erase the line where it was drawn."""
         self._hidden = True
 
     def erase(self) -> bytes:
-        """Take the line from the screen; the cursor is then at the left, where it began."""
+        """Take the line from the screen. The cursor is then where the line began, at the left."""
         if not self.visible:
             return b""
         self._hidden = True
@@ -234,13 +261,15 @@ class LineEditor:
         return self._picture.take()
 
     def measure(self) -> None:
-        """The size of the terminal has changed. The line must not be visible."""
+        """Learn the new size of the terminal. The line must be hidden."""
+        assert not self.visible
         self._lib.rl_reset_screen_size()
 
     def prompt(self, text: str) -> None:
         """What stands before the line from the next `draw` on."""
-        self._prompt = text.encode()
-        self._has_prompt = not self._running
+        if (prompt := text.encode()) != self._prompt:
+            self._prompt = prompt
+            self._has_prompt = not self._running
 
     # -- what is typed
 
@@ -251,7 +280,7 @@ class LineEditor:
 
     @property
     def before_cursor(self) -> str:
-        """What stands in the rows of the line before the cursor, the prompt included."""
+        """The prompt, and the line up to the cursor."""
         point = self._number("rl_point").value
         return self._prompt.decode() + _decoded(self._buffer[:point])
 
@@ -260,8 +289,8 @@ class LineEditor:
         return os.fsencode(self._readline.get_line_buffer())
 
     def read(self) -> tuple[bytes, list[Line]]:
-        """Take a key from standard input. Returns also the line, if that was its end; a key can
-        stand for several."""
+        """Take a key from standard input, or as much as there is of a paste. Returns also the lines
+        that were finished by it; one key can stand for several."""
         if self._pasted is None:
             self._lib.rl_callback_read_char()
         else:
@@ -276,7 +305,7 @@ class LineEditor:
         return 0
 
     def _read_paste(self, pasted: bytearray) -> None:
-        """Take what there is of a paste. Readline would wait for its end, and the loop with it."""
+        """Take what there is of a paste. Readline would block until its end."""
         while self._pasted is not None and can_be_read(sys.stdin.fileno()):
             byte = os.read(sys.stdin.fileno(), 1)
             pasted += byte
@@ -297,8 +326,8 @@ class LineEditor:
         self._first_paste = _FirstPaste(first_word[0], self._lib.where_history())
 
     def _begins_with_paste(self, line: str) -> bool:
-        """Whether the line that is ended begins with what was pasted, and not with what was put in
-        its place since."""
+        """Whether a finished line still begins with what was pasted. The first word may have been
+        edited since, or the line replaced by one from the history."""
         paste = self._first_paste
         return (
             paste is not None
@@ -307,7 +336,8 @@ class LineEditor:
         )
 
     def put(self, line: Line) -> None:
-        """Replace the line, which must not be visible."""
+        """Replace the line, which must be hidden."""
+        assert not self.visible
         self._lib.rl_replace_line(_encoded(line.text), 1)
         self._number("rl_point").value = self._number("rl_end").value
         self._first_paste = None
@@ -315,14 +345,14 @@ class LineEditor:
             self._note_paste(line.text)
 
     def clear(self) -> None:
-        """Give up the line, and a search or whatever else was going on; it must not be visible."""
+        """Empty the line, and end a search or whatever else was going on; it must be hidden."""
         self._pasted = None
         self._lib.rl_free_line_state()
         self._lib.rl_callback_sigcleanup()
         self.put(Line(""))
         self._lib.using_history()
         self._has_prompt = False
-        # It has moved the cursor within a line that is not there.
+        # Readline has moved the cursor within a line that is not on the screen: discard that.
         self._picture.take()
 
     def remember(self, line: str) -> None:
@@ -330,12 +360,13 @@ class LineEditor:
         self._lib.add_history(_encoded(line))
 
     def _on_ending(self, ending: Callable[[int, int], int], times: int, key: int) -> int:
-        """In place of a command that ends the line: it is taken from the screen, not left there."""
+        """Runs in place of a command that ends the line, and erases the line, which readline would
+        leave on the screen."""
         self._is_pasted = self._begins_with_paste(self.text)
         self._lib.rl_clear_visible_line()
         erased = self._picture.take()
         status = ending(times, key)
-        # It has moved the cursor below the line.
+        # Readline has moved the cursor below the line: discard that.
         self._picture.take()
         self._picture.put(erased)
         return status
@@ -343,7 +374,7 @@ class LineEditor:
     def _ended_by(self, line: int | None) -> None:
         if line is None:
             self.ended = True
-            # At the end readline goes to another row.
+            # At the end of input readline begins a new row: stay in this one.
             self._picture.put(self._picture.take().replace(b"\n", b""))
         else:
             text = _decoded(ctypes.string_at(line))
@@ -352,7 +383,7 @@ class LineEditor:
             remembered = self._typed(text) if self._is_pasted else text
             self._is_pasted, self._first_paste = False, None
             if remembered and self.remembers:
-                # Here and not later: operate-and-get-next goes on from it.
+                # Now and not later: operate-and-get-next continues from it.
                 self.remember(remembered)
 
     def _complete(self, word: str, state: int) -> str | None:
@@ -363,24 +394,28 @@ class LineEditor:
 
 
 def _encoded(line: str) -> bytes:
-    """As the terminal would give it to readline, with question marks where it could not."""
+    """As the terminal would send it, with question marks for characters that it lacks."""
     return line.encode(sys.getfilesystemencoding(), errors="replace")
 
 
 def _decoded(line: bytes) -> str:
-    """What the person has typed, without what is no character."""
+    """What the person has typed, with U+FFFD for bytes that are no character."""
     return line.decode(sys.getfilesystemencoding(), errors="replace")
 
 
 class _FirstPaste(NamedTuple):
-    """A paste that was put at the beginning of the line."""
+    """A paste at the beginning of the line: how to recognise that it is still there."""
 
     first_word: str
     history_position: int
 
 
 class _MemoryStream:
-    """A stream of the C library that collects in memory what is written to it."""
+    """A stream of the C library that collects in memory what is written to it.
+
+    The library allocates the memory, and moves it when it grows; `_start` and `_size` are right
+    only after `fflush`. `rewind` sets the size back, so that the memory is used again.
+    """
 
     def __init__(self, lib: ctypes.CDLL) -> None:
         self._lib = lib
@@ -400,7 +435,7 @@ class _MemoryStream:
         return data
 
     def put(self, data: bytes) -> None:
-        """Give back, to be taken before what is written next."""
+        """Put bytes back, to be taken before what is written next."""
         self._put += data
 
 
@@ -425,7 +460,7 @@ def _load() -> tuple[ModuleType, ctypes.CDLL]:
 
 
 def _library(path: str) -> ctypes.CDLL:
-    """Raises OSError, AttributeError, ValueError: it cannot be loaded, or has not all we need."""
+    """Raises OSError, AttributeError or ValueError if it cannot be loaded or lacks something."""
     lib = ctypes.CDLL(path)
     pointer, number, string = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
     signatures: dict[str, tuple[object, list[object]]] = {

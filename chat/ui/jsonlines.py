@@ -1,6 +1,6 @@
-"""A conversation for programs: an object a line (https://jsonlines.org), both ways.
+"""A conversation for programs: one JSON object a line (https://jsonlines.org), both ways.
 
-The fields are described in `docs/BOTS.md`, and stay.
+`docs/BOTS.md` describes the fields, which do not change.
 """
 
 import json
@@ -38,7 +38,7 @@ class JsonView(LineView):
     """Events out; commands, or plain lines that are messages, in."""
 
     def open(self, client: ChatClient) -> None:
-        # Nobody sits here, not even at a terminal: no commands that begin with a slash.
+        # This is for programs, even at a terminal: no commands that begin with a slash.
         self.client = client
 
     def show(self, event: ClientEvent) -> None:
@@ -83,13 +83,13 @@ class JsonView(LineView):
 
 
 def _command_in(line: str) -> str:
-    """The line, if it can only be meant as a command: nothing that begins so is ever said."""
+    """The line, if it begins as JSON does, and so can only be meant as a command; else empty."""
     line = line.strip().removeprefix("\ufeff").lstrip()
     return line if line.startswith(("{", "[")) else ""
 
 
 def _parsed(line: str) -> object:
-    """The command in a line; None if there is none."""
+    """The command in a line; None if it has none."""
     try:
         return _parse(_command_in(line))
     except CommandError:
@@ -123,7 +123,7 @@ EVENTS = {
 
 
 def fields_of(event: ClientEvent) -> Fields | None:
-    """The object for what happened; None for what programs need not know."""
+    """The object for an event; None if programs need not know of it."""
     match event:
         case MessageReceived(own=True):
             return {"event": "acknowledged", "number": event.number, **_content(event)}

@@ -1,7 +1,7 @@
-"""The last rows on a terminal: what is going on, what is under way, and the line that is typed.
+"""The last rows on a terminal: spinner, messages not acknowledged yet, and the line being typed.
 
-What stands above them was written once and stays, in the terminal's own scrollback. The live rows
-are erased and drawn again, below what is new; all that comes in one turn of the loop, at once.
+Rows above them are written once and stay, in the terminal's own scrollback. The live rows are
+erased and drawn again below whatever is new. What arrives in one turn of the loop is drawn at once.
 """
 
 from collections import deque
@@ -13,7 +13,8 @@ from chat.reactor import Reactor, Timer
 from chat.stdio import LineOutput
 from chat.ui import transcript
 from chat.ui.editor import LineEditor
-from chat.ui.style import DIM, Painter, columns_of, cut
+from chat.ui.style import DIM, Painter
+from chat.ui.wrap import columns_of, cut
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
@@ -21,8 +22,14 @@ _CLEAR = b"\x1b[H\x1b[2J"
 
 
 class LiveRows:
-    """Invariant: `_rows` rows, and below them the editor's if it is visible, are on the screen, and
-    the cursor is in the line, or at the left below them."""
+    """Draws the live rows, and what is to stand above them.
+
+    Invariant: the last rows on the screen are `_rows` rows of ours, and below them the editor's
+    line if it is visible. The cursor is in that line, or else at the left below our rows. So
+    `_erased`, with its two steps (the line first, then up by `_rows`), finds its way back to where
+    the live rows begin. Whatever is written in between goes through `draw`, which erases first; if
+    another program may have written (`forget`), nothing is erased: the cursor may be anywhere.
+    """
 
     def __init__(
         self,
@@ -33,10 +40,10 @@ class LiveRows:
         prompt: Callable[[], str],
         alert: Callable[[], bytes],
     ) -> None:
-        """`output` is a terminal; `prompt` says what stands before the line now, and `alert` what
-        is to be written with the rows of a turn and draws nothing."""
+        """`output` is a terminal. `prompt` returns what should stand before the line now, `alert`
+        codes to write once a turn that draw nothing (a bell, a title)."""
         self.pending: deque[MessageQueued] = deque()
-        """What we have said and is not acknowledged."""
+        """Our messages that are not acknowledged yet."""
         self.columns = output.columns or 1
         self._reactor = reactor
         self._output = output
@@ -44,9 +51,8 @@ class LiveRows:
         self._editor = editor
         self._prompt = prompt
         self._alert = alert
-        self._prompt_shown = ""
         self.typing = False
-        """Whether the line is open, which takes the terminal."""
+        """Whether the line is open: then the terminal is in readline's mode."""
         self._above: list[str] = []
         self._drawing = False
         self._rows = 0
@@ -59,7 +65,7 @@ class LiveRows:
     # -- drawing
 
     def write(self, data: bytes) -> None:
-        """What draws nothing, or comes from the editor."""
+        """Write what comes from the editor, or codes that draw nothing."""
         self._output.write_bytes(data)
 
     def show(self, lines: list[str]) -> None:
@@ -83,17 +89,17 @@ class LiveRows:
         rows = [*self._above, *live]
         self._rows = len(live)
         self._above.clear()
-        self._set_prompt()
+        self._editor.prompt(self._prompt())
         line = self._editor.draw() if self.typing else b""
         above = self._output.encode("".join(f"{row}\n" for row in rows))
         self.write(self._alert() + erased + above + line)
 
     def erase(self) -> None:
-        """Take the live rows away, until they are drawn again."""
+        """Erase the live rows until they are drawn again."""
         self.write(self._erased())
 
     def forget(self) -> None:
-        """The live rows are not where they were drawn: somebody else has used the terminal."""
+        """Another program has used the terminal: the live rows are not where they were drawn."""
         self._editor.leave_behind()
         self._rows = 0
 
@@ -106,8 +112,8 @@ class LiveRows:
         """The terminal may have another size."""
         columns = self._output.columns or 1
         if self._editor.visible:
-            # Some terminals wrap the rows anew, others do not. What is left behind is ugly, but a
-            # message that is erased is lost.
+            # Some terminals wrap the old rows anew, others do not. So erase no more rows than the
+            # line has in either case: a leftover is ugly, but an erased message is lost.
             self._rows += min(self._rows_before_cursor(size) for size in (self.columns, columns))
             self._editor.leave_behind()
             self.write(b"\r\x1b[J")
@@ -125,7 +131,7 @@ class LiveRows:
         erased = self._editor.erase()
         if rows:
             erased += b"\r\x1b[%dA" % rows
-        # A line that is taller than the screen has more rows than readline takes away.
+        # Of a line that is taller than the screen, readline does not erase all rows.
         return erased + b"\x1b[J" if erased else b""
 
     def _live_rows(self) -> list[str]:
@@ -133,7 +139,7 @@ class LiveRows:
         if self._activity and self._frame:
             frames = _SPINNER if self._output.is_unicode else _PLAIN_SPINNER
             rows.append(f"{frames[self._frame % len(frames)]} {self._activity}")
-        # No more can be seen of it: a character takes a column, or is a mark of one that does.
+        # More cannot be seen: each character takes a column, or is a mark on one that does.
         most = self.columns * (1 + MAX_MARKS)
         for underway, _ in zip(self.pending, range(PENDING_ROWS), strict=False):
             rows.append(transcript.pending(underway.text[:most]))
@@ -142,29 +148,23 @@ class LiveRows:
         fitting = (cut(row.expandtabs(), self.columns - 1) for row in rows)
         return [self._painter.hold(self._painter.colour(DIM, row)) for row in fitting]
 
-    def _set_prompt(self) -> None:
-        prompt = self._prompt()
-        if prompt != self._prompt_shown:
-            self._prompt_shown = prompt
-            self._editor.prompt(prompt)
-
     # -- the line
 
     def open_line(self) -> None:
-        """Take the terminal, and let the line be typed."""
-        self._set_prompt()
+        """Take the terminal and show the line."""
+        self._editor.prompt(self._prompt())
         self.write(self._erased() + self._editor.start())
         self.typing = True
         self.resize()
 
     def close_line(self) -> None:
-        """Take everything away and give the terminal back, until the line is opened again."""
+        """Erase the live rows and give the terminal back, until the line is opened again."""
         self.typing = False
         self.write(self._erased() + self._editor.pause())
 
     def finish(self, *, offline: bool) -> None:
-        """Show what is still to be shown above, and give the terminal back for good. What is under
-        way stays on the screen, since it is nowhere else."""
+        """Show what is left to be shown, and give the terminal back for good. Messages that were
+        not acknowledged stay on the screen, since they are nowhere else."""
         self.end()
         for underway in self.pending:
             line = transcript.pending_at_the_end(underway.text, offline)
@@ -173,14 +173,14 @@ class LiveRows:
         self.draw()
         self.write(self._erased() + self._editor.stop())
 
-    # -- what takes its time
+    # -- the spinner
 
     def end(self) -> None:
-        """It goes on no longer."""
+        """The activity is over."""
         self._activity = ""
 
     def begin(self, activity: str, is_over: Callable[[], bool]) -> None:
-        """Something begins that is shown if it takes long."""
+        """An activity begins. It is shown after a while, until `is_over` says so or `end`."""
         self._activity, self._is_over = activity, is_over
         self._frame = 0
         self._spin_later()
@@ -192,7 +192,7 @@ class LiveRows:
         self._spinner = self._reactor.call_at(self._spin_at, self.spin)
 
     def spin(self) -> None:
-        """Show that it goes on, but not too often."""
+        """Turn the spinner, but not too often."""
         if self._activity and self._reactor.clock() >= self._spin_at:
             self._frame += 1
             self._spin_later()

@@ -1,9 +1,11 @@
 """A conversation line by line: for pipes, for scripts, and for terminals that can do no more.
 
-From a pipe every line is a message, and only `EXIT` is not; at a terminal there are commands, too.
-Why a line of a pipe is not sent goes to standard error as well, with the number of the line.
-A single message, without anything to see, is here as well.
+From a pipe, every line but `EXIT` is a message; at a terminal there are commands, too. If a line of
+a pipe is not sent, the reason also goes to standard error, with the number of the line.
+`SingleView` sends one message and shows nothing.
 """
+
+from collections.abc import Sequence
 
 from chat.client.events import ClientEvent, Leaving, MessageReceived, OutboxFull, Warned
 from chat.client.view import ChatClient
@@ -13,6 +15,7 @@ from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     MAX_TEXT_BYTES,
 )
+from chat.phrases import StatusLine
 from chat.reactor import Reactor
 from chat.stdio import LineInput, LineOutput
 from chat.ui import transcript
@@ -21,7 +24,7 @@ from chat.ui.style import Painter
 
 
 class LineView:
-    """Lines in and lines out. What we say ourselves is not shown: it stands where it was typed."""
+    """Lines in and lines out. Our own messages are not shown: they stand where they were typed."""
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class LineView:
         painter: Painter,
         errors: LineOutput | None = None,
     ) -> None:
-        """`errors`: where it says why a line of a pipe is not sent."""
+        """`errors`: where to say why a line of a pipe was not sent."""
         self.output = output
         self.not_sent = 0
         self.not_commands = 0
@@ -52,15 +55,15 @@ class LineView:
             return
         if isinstance(event, MessageReceived) and (event.own or self._is_ignored(event)):
             return
-        # Where a terminal breaks lines, we do, so that no part of one passes for another. Nothing
-        # is folded where nobody could ask for the whole.
+        # On a terminal lines are wrapped here, so that no part of one passes for another. Nothing
+        # is folded where there is no /more to see the whole.
         fold = self._commands is not None
         self._write(self._painter.paint(event, self.output.columns, fold=fold))
 
     def _is_ignored(self, said: MessageReceived) -> bool:
         return self._commands is not None and self._commands.ignores(said)
 
-    def _tell(self, lines: list[str]) -> None:
+    def _tell(self, lines: Sequence[StatusLine]) -> None:
         self._write(self._painter.status(lines, self.output.columns))
 
     def _unfold(self, number: str) -> bool:
@@ -88,7 +91,7 @@ class LineView:
         self.input.stop()
 
     def count_undelivered(self) -> int:
-        # Nobody waits for what is no message.
+        # Only messages count: nobody waits for a command.
         count = 0
         for line in self.input.undelivered():
             if self._leaves(line):
@@ -136,13 +139,13 @@ class LineView:
             self.client.say(line)
 
     def _too_long(self, what: str) -> tuple[str, str]:
-        """Of a line of which only the beginning was kept: what is wrong, and what helps."""
+        """Text and hint for a line so long that only its beginning was kept."""
         return (
             f"a {what} of {self.input.line_bytes} bytes is too long",
             f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
         )
 
-    # What a line is that was not taken any more.
+    # What an undelivered line would have done.
 
     def _is_message(self, line: str) -> bool:
         return bool(line)

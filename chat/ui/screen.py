@@ -1,11 +1,12 @@
-"""A conversation on a terminal, in front of a person: what is typed, and what it does.
+"""A conversation on a terminal, in front of a person.
 
-How it is drawn is `live`'s, how a line is edited `editor`'s, what it can say `commands`'.
+`live` draws, `editor` edits the line, and `commands` says what a line means; here they meet the
+client, the terminal's signals and the history.
 """
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chat.client.events import (
     ClientEvent,
@@ -30,6 +31,7 @@ from chat.limits import (
     PASTE_LINES,
 )
 from chat.localtime import look_again
+from chat.phrases import StatusLine
 from chat.reactor import Reactor
 from chat.stdio import LineOutput, can_be_read, is_in_background
 from chat.ui import transcript
@@ -38,15 +40,15 @@ from chat.ui.editor import Line, LineEditor
 from chat.ui.live import LiveRows
 from chat.ui.style import Painter
 
-TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
-"""How TERM begins where a terminal has a title."""
+_TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
+"""How TERM begins for terminals that have a title."""
 
 _SAVE_TITLE, _RESTORE_TITLE = b"\x1b[22;2t", b"\x1b[23;2t"
 _BELL = b"\a"
 
 
 class Mentions:
-    """How often one was spoken to since one typed last: a bell, and a number in the title."""
+    """Counts mentions of the person since the last key, for the bell and for the title."""
 
     def __init__(self, clock: Callable[[], float], *, has_title: bool) -> None:
         self._clock = clock
@@ -60,8 +62,8 @@ class Mentions:
         self._count += 1
 
     def tell(self, title: Callable[[int], bytes], *, bell: bool) -> bytes:
-        """What is to be written once a turn: however many came, one title and at most one bell, and
-        no bell that comes too soon after the last."""
+        """The codes to write once a turn: however many mentions came, one title and at most one
+        bell, and none too soon after the last."""
         if self._count == self._told:
             return b""
         data = b""
@@ -75,14 +77,19 @@ class Mentions:
         return data
 
     def forget(self) -> bytes:
-        """They have been seen. What gives the title back."""
+        """The person has seen them. Returns the codes that restore the title."""
         restore = _RESTORE_TITLE if self._told and self._has_title else b""
         self._count = self._told = 0
         return restore
 
 
 class Screen:
-    """Shows a conversation to one person, and takes what is typed."""
+    """Shows a conversation to one person, and takes what is typed.
+
+    The terminal is ours from `_come_forward` on, which waits while another job is in its
+    foreground, until `_suspend` or `close` gives it back. Only in between are keys read.
+    `_paste` is a pasted text that waits for a yes or a no; the next line is the answer.
+    """
 
     not_sent = not_commands = 0
     unfinished = False
@@ -94,10 +101,9 @@ class Screen:
         output: LineOutput,
         painter: Painter,
         history: History | None,
-        *,
-        has_title: bool,
+        term: str,
     ) -> None:
-        """`source` is standard input, a terminal; `has_title`: it can show one.
+        """`source` is standard input, a terminal of the kind `term`.
 
         Raises:
             EditorMissingError: lines cannot be edited here.
@@ -117,8 +123,11 @@ class Screen:
         self._closed = False
         self._paste: Line | None = None
         self._interrupted_at = float("-inf")
-        self._mentions = Mentions(reactor.clock, has_title=has_title)
+        self._mentions = Mentions(reactor.clock, has_title=term.startswith(_TITLED))
         self._load_history()
+        reactor.on_signals([signal.SIGWINCH], self._live.resize)
+        reactor.on_signals([signal.SIGTSTP], self._suspend)
+        reactor.on_signals([signal.SIGCONT], self._go_on)
 
     def _load_history(self) -> None:
         try:
@@ -136,13 +145,13 @@ class Screen:
 
     @property
     def client(self) -> ChatClient:
-        """What is shown and typed here."""
+        """The client whose conversation this is."""
         assert self._client is not None
         return self._client
 
     @property
     def commands(self) -> Commands:
-        """What the person can do."""
+        """The person's commands."""
         assert self._commands is not None
         return self._commands
 
@@ -151,24 +160,24 @@ class Screen:
         self._commands = Commands(client, self._tell, self._live.clear, self._unfold)
 
     def show(self, event: ClientEvent) -> None:
-        match event:
-            case MessageReceived():
-                self._show_said(event)
-                return
-            case MessageQueued():
-                self._live.pending.append(event)
-            case Reconnected():
-                activity = transcript.activity(event)
-                self._live.begin(activity, lambda: self.client.can_send)
-            case Disconnected():
-                self._live.end()
-            case Leaving():
-                self._live.begin(transcript.activity(event), lambda: False)
-            case _ if activity := transcript.activity(event):
-                self._live.begin(activity, lambda: self._is_present)
-        # These are shown as long as they take, no longer.
+        if isinstance(event, MessageReceived):
+            self._show_said(event)
+            return
+        if isinstance(event, MessageQueued):
+            self._live.pending.append(event)
+        elif isinstance(event, Disconnected):
+            self._live.end()
+        elif activity := transcript.activity(event):
+            self._live.begin(activity, lambda: self._is_over(event))
+        # These two are shown by the spinner alone.
         if not isinstance(event, MakingKey | Leaving):
             self._show_above(event)
+
+    def _is_over(self, event: ClientEvent) -> bool:
+        """Whether the activity that began with this event is over."""
+        if isinstance(event, Reconnected):
+            return self.client.can_send
+        return self._is_present and not isinstance(event, Leaving)
 
     def _show_above(self, event: ClientEvent) -> None:
         self._live.show(self._painter.paint(event, self._live.columns, fold=True))
@@ -198,14 +207,14 @@ class Screen:
             return transcript.confirm_paste(self._paste.text.count("\n") + 1)
         return transcript.prompt(self._is_present, len(self._live.pending))
 
-    def _tell(self, lines: list[str]) -> None:
+    def _tell(self, lines: Sequence[StatusLine]) -> None:
         self._live.show(self._painter.status(lines, self._live.columns))
 
     def spin(self) -> None:
         self._live.spin()
 
     def take_input(self, wanted: bool) -> None:
-        # Whether more can be taken is seen when a line is submitted: commands always can.
+        # Reading never stops, since commands can always be typed; `_take` refuses what is too much.
         if wanted and not self._started:
             self._started = True
             self._come_forward()
@@ -222,7 +231,7 @@ class Screen:
             self._closed = True
             self.stop()
             if draft := self._editor.text.strip("\n"):
-                # Whoever was in the middle of a line has not asked for the end.
+                # The person was in the middle of a line: keep it for the next run.
                 self._remember(draft)
                 self._editor.discard_typed_ahead()
             self._live.finish(offline=not self._is_present)
@@ -232,7 +241,7 @@ class Screen:
     # -- the terminal comes and goes
 
     def _come_forward(self) -> None:
-        """Take the terminal as soon as it is ours."""
+        """Take the terminal, as soon as we are in its foreground."""
         if self._stopped or not self._started:
             return
         if is_in_background(self._source):
@@ -242,8 +251,8 @@ class Screen:
         self._live.open_line()
         self._reactor.watch_read(self._source, self._on_readable)
 
-    def suspend(self) -> None:
-        """Give the terminal back and stop (SIGTSTP), until somebody lets us go on."""
+    def _suspend(self) -> None:
+        """Give the terminal back and stop (SIGTSTP) until SIGCONT comes."""
         self._forget_mentions()
         self._live.close_line()
         self.output.drain(LINGER_SECONDS)
@@ -253,28 +262,25 @@ class Screen:
         self._suspended = True
         self._come_forward()
 
-    def go_on(self) -> None:
-        """Somebody lets us go on after a stop (SIGCONT), perhaps one that we did not see coming:
-        then the shell has used the terminal meanwhile, and the time zone may be another one."""
+    def _go_on(self) -> None:
+        """Continue after a stop (SIGCONT). If it was a SIGSTOP, which we cannot notice, the shell
+        has used the terminal meanwhile. The time zone may have changed."""
         look_again()
         if self._live.typing and not self._suspended:
             if is_in_background(self._source):
-                # What is not ours cannot be given back.
-                self._reactor.call_at(self._reactor.clock() + FOREGROUND_SECONDS, self.go_on)
+                # A terminal that is not ours cannot be given back: wait.
+                self._reactor.call_at(self._reactor.clock() + FOREGROUND_SECONDS, self._go_on)
                 return
             self._live.forget()
             self._live.close_line()
             self._come_forward()
         self._suspended = False
 
-    def resize(self) -> None:
-        """The terminal may have another size (SIGWINCH)."""
-        self._live.resize()
-
     # -- what is typed
 
     def interrupt(self) -> None:
-        # The first clears the line, with what was typed before it; the second leaves.
+        # The first Ctrl-C clears the line, and first reads what was typed before it; a second one
+        # soon after leaves.
         for _ in range(CONSOLE_READ_BYTES):
             if self._stopped or not self._live.typing or not can_be_read(self._source):
                 break
@@ -358,5 +364,5 @@ class Screen:
         return self.output.encode(transcript.title(self.client.name, mentions))
 
     def _forget_mentions(self) -> None:
-        """Whoever types has seen them."""
+        """The person types, and so has seen the mentions."""
         self._live.write(self._mentions.forget())

@@ -1,4 +1,4 @@
-"""Files read and replaced with care: what is no file, what fails midway, who comes first."""
+"""Files read and replaced with care: what is no file, failures midway, and many at once."""
 
 import errno
 import itertools
@@ -24,6 +24,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "file"
 
 
+def refusal(number: int) -> Callable[..., None]:
+    """A call of the system that fails with this error."""
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
 def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
 
@@ -36,17 +45,16 @@ def make_socket(path: Path) -> None:
         listener.bind(str(path))
 
 
-def make_link_to_itself(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
 NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (Path.mkdir, "Is a directory"),
     "FIFO": (os.mkfifo, "a FIFO, not a file"),
     "socket": (make_socket, "a socket, not a file"),
     "endless device": (lambda path: path.symlink_to("/dev/zero"), "a device, not a file"),
     "terminal": (lambda path: path.symlink_to("/dev/ptmx"), "a device, not a file"),
-    "link to itself": (make_link_to_itself, "Too many levels of symbolic links"),
+    "link to itself": (
+        lambda path: path.symlink_to(path.name),
+        "Too many levels of symbolic links",
+    ),
     "link to nothing": (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
 }
 
@@ -99,12 +107,10 @@ def test_link_that_somebody_else_has_made_is_not_followed(
 
 def test_file_that_is_too_large_is_not_read(path: Path) -> None:
     path.touch()
-    os.truncate(path, 1 << 40)
-    with pytest.raises(OSError, match=r"larger than 1,000 bytes"):
-        files.read(path, 1000)
-    os.truncate(path, 1001)
-    with pytest.raises(OSError, match=r"larger than 1,000 bytes"):
-        files.read(path, 1000)
+    for size in (1 << 40, 1001):
+        os.truncate(path, size)
+        with pytest.raises(OSError, match=r"larger than 1,000 bytes"):
+            files.read(path, 1000)
     os.truncate(path, 1000)
     assert files.read(path, 1000)[0] == bytes(1000)
 
@@ -119,8 +125,8 @@ def test_file_that_never_ends_is_not_read_for_ever() -> None:
 
 
 class Faults:
-    """Lets calls that touch the disk through until one shall fail. A write that fails writes half,
-    and the next one nothing."""
+    """Calls that touch the disk work until the one that should fail. If it is a write, half is
+    written, and by the next one nothing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int) -> None:
         self.left = fail_at
@@ -141,17 +147,15 @@ class Faults:
         return call
 
 
-def create(path: Path) -> None:
-    files.create(path, NEW, 0o600, 0)
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "create": lambda path: files.create(path, NEW, 0o600, 0),
+    "replace": lambda path: files.replace(path, NEW, 0o400),
+}
 
 
-def replace(path: Path) -> None:
-    files.replace(path, NEW, 0o600)
-
-
-@pytest.mark.parametrize(("change", "before"), [(create, None), (replace, OLD)])
+@pytest.mark.parametrize(("change", "before"), [("create", None), ("replace", OLD)])
 def test_file_is_the_old_or_the_new_one_wherever_the_disk_fails(
-    path: Path, change: Callable[[Path], None], before: bytes | None
+    path: Path, change: str, before: bytes | None
 ) -> None:
     failures = 0
     for fail_at in itertools.count():
@@ -161,7 +165,7 @@ def test_file_is_the_old_or_the_new_one_wherever_the_disk_fails(
         with pytest.MonkeyPatch.context() as monkeypatch:
             faults = Faults(monkeypatch, fail_at)
             try:
-                change(path)
+                CHANGES[change](path)
             except OSError:
                 failures += 1
         content = path.read_bytes() if path.exists() else None
@@ -170,6 +174,7 @@ def test_file_is_the_old_or_the_new_one_wherever_the_disk_fails(
         if faults.left >= 0:
             break
     assert failures >= 5
+    assert stat.S_IMODE(path.stat().st_mode) == (0o600 if change == "create" else 0o400)
 
 
 def test_half_a_line_is_taken_back_when_the_disk_is_full(
@@ -185,25 +190,18 @@ def test_half_a_line_is_taken_back_when_the_disk_is_full(
     assert path.read_bytes() == OLD
 
 
-def test_line_behind_half_a_line_begins_a_new_one(path: Path) -> None:
-    path.write_bytes(b"half a li")
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-    files.append(descriptor, b"whole\n")
-    os.close(descriptor)
-    assert path.read_bytes() == b"half a li\nwhole\n"
-
-
 @pytest.mark.parametrize("room", [0, 100, 1500])
 def test_file_that_the_kernel_cuts_off_is_as_it_was(path: Path, room: int) -> None:
     """The limit of a file's size cuts a write off as a full disk does, for every user."""
     path.write_bytes(OLD)
+    another = path.with_name("another")
 
     def write() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-        for change in (replace, lambda path: create(path.with_name("another")), add):
+        for change, at in ((CHANGES["replace"], path), (CHANGES["create"], another), (add, path)):
             with pytest.raises(OSError, match="File too large"):
-                change(path)
+                change(at)
 
     def add(path: Path) -> None:
         files.append(os.open(path, os.O_RDWR | os.O_APPEND), NEW)
@@ -211,15 +209,6 @@ def test_file_that_the_kernel_cuts_off_is_as_it_was(path: Path, room: int) -> No
     side_by_side(write)
     assert path.read_bytes() == OLD
     assert names(path.parent) == [path.name]
-
-
-def test_file_that_is_replaced_keeps_nothing_of_the_old_one(path: Path) -> None:
-    path.write_bytes(OLD)
-    with path.open("rb") as reader:
-        files.replace(path, NEW, 0o400)
-        assert reader.read() == OLD
-    assert path.read_bytes() == NEW
-    assert stat.S_IMODE(path.stat().st_mode) == 0o400
 
 
 # -- file systems that lack something
@@ -230,22 +219,13 @@ def test_file_that_is_replaced_keeps_nothing_of_the_old_one(path: Path) -> None:
 )
 def linkless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system without hard links, as it says so."""
-    number = getattr(errno, request.param)
-
-    def refuse(*_arguments: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", refusal(getattr(errno, request.param)))
 
 
 @pytest.fixture
 def lockless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system without locks on folders."""
-
-    def refuse(*_arguments: object) -> None:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refusal(errno.EBADF))
 
 
 @pytest.fixture(params=["locks", "no locks"])
@@ -279,10 +259,7 @@ def test_what_is_there_is_not_replaced(path: Path, there: str) -> None:
 def test_without_links_and_locks_a_failure_leaves_no_empty_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_arguments: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "replace", refusal(errno.EIO))
     with pytest.raises(OSError, match="Input/output"):
         files.create(path, NEW, 0o600, 0)
     assert names(path.parent) == []
@@ -293,7 +270,7 @@ def test_of_many_that_make_the_same_file_one_does(
     path: Path, has_links: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_links:
-        monkeypatch.setattr(os, "link", refuse_to_link)
+        monkeypatch.setattr(os, "link", refusal(errno.EPERM))
 
     def make(number: int) -> Callable[[], None]:
         def run() -> None:
@@ -312,22 +289,15 @@ def test_of_many_that_make_the_same_file_one_does(
     assert made == [f"made {content}"]
 
 
-def refuse_to_link(*_arguments: object) -> None:
-    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-
 def test_file_system_that_keeps_no_permissions_is_noticed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert files.keeps_modes(path)
-    real = os.fstat
-    monkeypatch.setattr(os, "fstat", lambda descriptor: open_to_all(real(descriptor)))
+    found = os.stat(path.parent)
+    of_all = os.stat_result((found.st_mode | 0o777, *found[1:]))
+    monkeypatch.setattr(os, "fstat", lambda _descriptor: of_all)
     assert not files.keeps_modes(path)
     assert names(path.parent) == []
-
-
-def open_to_all(status: os.stat_result) -> os.stat_result:
-    return os.stat_result((status.st_mode | 0o777, *status[1:]))
 
 
 # -- side by side
@@ -343,6 +313,8 @@ def test_lock_is_for_one_at_a_time_and_not_waited_for_in_vain(tmp_path: Path) ->
             pass
     with files.locked(tmp_path, 0) as alone:
         assert alone
+    with files.locked(tmp_path / "nowhere", 0) as alone:
+        assert not alone
 
 
 def test_lock_is_waited_for_while_others_get_something_done(
@@ -363,17 +335,6 @@ def test_lock_is_waited_for_while_others_get_something_done(
     assert now[0] == 1043.0
 
 
-@pytest.mark.usefixtures("lockless")
-def test_where_there_are_no_locks_it_goes_on(tmp_path: Path) -> None:
-    with files.locked(tmp_path, 0) as alone:
-        assert not alone
-
-
-def test_lock_of_a_folder_that_is_not_there_is_none(tmp_path: Path) -> None:
-    with files.locked(tmp_path / "nowhere", 0) as alone:
-        assert not alone
-
-
 LEFT = ".file.0123abcd"
 
 
@@ -384,25 +345,22 @@ def left(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_was_left_is_cleared_and_nothing_else(left: Path) -> None:
-    before = names(left)
-    files.clear(left, {"file"})
-    assert names(left) == [name for name in before if name != LEFT]
-
-
-def test_what_somebody_is_writing_is_not_cleared(left: Path) -> None:
+def test_what_was_left_is_cleared_and_nothing_else_nor_what_somebody_is_writing(
+    left: Path,
+) -> None:
     before = names(left)
     with files.locked(left, 0):
         files.clear(left, {"file"})
     assert names(left) == before
+    files.clear(left / "nowhere", {"file"})
+    files.clear(left, {"file"})
+    assert names(left) == [name for name in before if name != LEFT]
 
 
 @pytest.mark.usefixtures("lockless")
-def test_where_it_cannot_be_known_who_writes_nothing_is_cleared(left: Path) -> None:
+def test_without_locks_it_goes_on_and_nothing_is_cleared(left: Path) -> None:
     before = names(left)
+    with files.locked(left, 0) as alone:
+        assert not alone
     files.clear(left, {"file"})
     assert names(left) == before
-
-
-def test_clearing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
-    files.clear(tmp_path / "nowhere", {"file"})

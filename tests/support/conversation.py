@@ -1,4 +1,4 @@
-"""A conversation that only takes notes, for the tests of those who show one."""
+"""A client that only takes notes, for the tests of views."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ PEOPLE = [
 
 
 class NotedClient:
-    """Ira's. `noted` has what was asked of it."""
+    """Ira's client. `noted` lists what was asked of it."""
 
     name = "Ira"
     server_fingerprint = "SHA256:server"
@@ -50,8 +50,8 @@ class NotedClient:
 
 
 class Seat:
-    """Somebody or something that types into a view of lines, and what it shows. What is said has a
-    dash for its time."""
+    """A view of lines, the hand that types into it, and what it shows. Messages have a dash for
+    their time."""
 
     def __init__(self, reactor: Reactor, make: type[LineView], hand: int, source: int) -> None:
         self._reactor = reactor
@@ -79,7 +79,7 @@ class Seat:
         os.write(self._hand, data)
 
     def type(self, *lines: str) -> None:
-        """Type lines, and one more that is sure to be said; wait for that one."""
+        """Type lines, and one more that is sure to be sent; wait for that one."""
         self.send("".join(f"{line}\n" for line in (*lines, "last")).encode())
         until(self._reactor, lambda: "say last" in self.client.noted)
         self.client.noted.remove("say last")
@@ -87,7 +87,7 @@ class Seat:
     def end_input(self) -> None:
         os.close(self._hand)
         self._hand = -1
-        until(self._reactor, lambda: self.client.noted)
+        until(self._reactor, lambda: "finish" in self.client.noted)
 
     def close(self) -> None:
         self._reactor.unwatch(self._source)
@@ -99,7 +99,7 @@ class Seat:
 
 @contextlib.contextmanager
 def lone_reactor() -> Iterator[Reactor]:
-    """A reactor; the signal that a terminal has to do with is as before at the end."""
+    """A reactor; the handler of SIGTTIN, which a terminal changes, is restored at the end."""
     handler = signal.getsignal(signal.SIGTTIN)
     with contextlib.closing(Reactor(FakeClock())) as reactor:
         yield reactor

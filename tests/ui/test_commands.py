@@ -1,4 +1,4 @@
-"""What a person types: said, or obeyed, or answered; and what a word is completed to."""
+"""What a person types: messages, commands and their answers, and completion."""
 
 import time
 from collections.abc import Iterator
@@ -64,31 +64,19 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # -- what is said, and what ends it
 
 
+AS_IT_IS = [
+    *("Hi", "  indented ", "one\n/two", "see /etc/hosts", "/etc/hosts and more", "/etc/"),
+    *("/quit/now", "/etc/hosts\nand more", "/* why */", "/*", "exit", "EXIT "),
+]
+
+
 @pytest.mark.parametrize(
     ("line", "noted"),
     [
-        ("Hi", ["say Hi"]),
-        ("  indented ", ["say   indented "]),
-        ("one\n/two", ["say one\n/two"]),
-        ("//help", ["say /help"]),
-        ("//", ["say /"]),
-        ("///", ["say //"]),
-        ("see /etc/hosts", ["say see /etc/hosts"]),
-        ("/etc/hosts and more", ["say /etc/hosts and more"]),
-        ("/etc/", ["say /etc/"]),
-        ("/quit/now", ["say /quit/now"]),
-        ("/etc/hosts\nand more", ["say /etc/hosts\nand more"]),
-        ("//etc/hosts", ["say /etc/hosts"]),
-        ("/* why */", ["say /* why */"]),
-        ("/*", ["say /*"]),
-        ("exit", ["say exit"]),
-        ("EXIT ", ["say EXIT "]),
-        ("", []),
-        (" \t\n", []),
-        ("EXIT", ["leave"]),
-        ("/exit", ["leave"]),
-        ("/quit", ["leave"]),
-        ("/QUIT now", ["leave"]),
+        *((line, [f"say {line}"]) for line in AS_IT_IS),
+        *((line, [f"say {line[1:]}"]) for line in ("//help", "//", "///", "//etc/hosts")),
+        *((line, ["leave"]) for line in ("EXIT", "/exit", "/quit", "/QUIT now")),
+        *((line, []) for line in ("", " \t\n")),
         ("/me waves", ["say \x01ACTION waves\x01"]),
         ("/me   waves  to all ", ["say \x01ACTION waves  to all\x01"]),
     ],
@@ -119,15 +107,10 @@ def test_what_was_pasted_is_said_as_it_is_and_called_back_as_if_it_had_been_type
     person.commands.take(text, pasted=True)
     assert person.client.noted == [f"say {text}"]
     assert person.commands.typed(text) == typed
+    person.commands.take(" \n\t", pasted=True)
     if typed:
         person.type(typed)
         assert person.client.noted == [f"say {text}"] * 2
-
-
-@pytest.mark.parametrize("text", ["", " \n\t"])
-def test_blank_paste_is_not_said(person: Person, text: str) -> None:
-    person.commands.take(text, pasted=True)
-    assert person.client.noted == []
 
 
 @pytest.mark.parametrize("line", ["x" * (LONGEST + 1), "/me " + "x" * LONGEST])
@@ -140,43 +123,64 @@ def test_line_that_is_too_long_is_an_error_of_the_person(person: Person, line: s
 
 
 @pytest.mark.usefixtures("utc")
-def test_who_lists_the_members_with_their_keys(person: Person) -> None:
-    person.type("/who")
-    assert person.shown == [
+def test_who_and_security_list_the_members_with_their_keys(person: Person) -> None:
+    person.type("/who", "/security")
+    assert [*person.shown[:4], *person.shown[-4:]] == [
         "[+] In the room: 3",
         f"[+] Ira, since 2023-06-25 04:05:24, {IRA}",
         f"[+] sahnawaz, since 2023-06-25 04:05:36, {SAHNAWAZ}",
         f"[+] Thea, since 2023-06-25 04:05:48, {THEA}",
-    ]
-
-
-def test_security_lists_the_fingerprints_of_all_and_of_the_server(person: Person) -> None:
-    person.type("/security")
-    assert person.shown[-4:] == [
         "[+] SHA256:server the server",
         f"[+] {IRA} Ira",
         f"[+] {SAHNAWAZ} sahnawaz",
         f"[+] {THEA} Thea",
     ]
+    assert any("could read along" in line for line in person.shown)
 
 
-def test_help_lists_every_command_there_is(person: Person) -> None:
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("/me", "[!] /me needs a text."),
+        ("/me  ", "[!] /me needs a text."),
+        ("/ignore", "[+] Nobody is ignored."),
+        ("/ignore nobody", "[!] Nobody here is called nobody."),
+        ("/ignore IRA", "[!] That is you."),
+        ("/unignore thea", "[!] thea is not ignored."),
+        ("/unignore", "[!] /unignore needs a name."),
+        ("/more", "[!] Nothing is folded."),
+        ("/more 4", "[!] Nothing was folded as 4."),
+        ("/more \x1b", r"[!] Nothing was folded as \x1b."),
+        ("/MORE  3 ", "the third"),
+        ("/bell", transcript.BELL_USAGE),
+        ("/bell loud", transcript.BELL_USAGE),
+    ],
+)
+def test_command_is_answered(person: Person, line: str, answer: str) -> None:
+    person.folded = {"3": "the third"}
+    person.type(line)
+    assert person.shown == [answer]
+    assert person.client.noted == []
+    assert person.hear("Thea", "sahnawaz", "Ira") == [False] * 3
+    assert person.commands.bell
+
+
+def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
+    person.type("/clear", "/BELL off")
+    assert (person.cleared, person.shown) == (1, [transcript.BELL[False]])
+    assert not person.commands.bell
+    person.type("/bell on")
+    assert person.commands.bell
+
+
+def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
+    words = "help|who|me|ignore|unignore|more|bell|security|clear|exit|quit"
+    commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
-    listed = {line.split()[1] for line in person.shown}
-    assert listed == {command.strip() for command in person.complete("/")}
+    assert [line.split()[1] for line in person.shown] == commands
+    assert person.complete("/") == [f"{command} " for command in commands]
     assert all(line.startswith("[+] /") for line in person.shown)
     assert max(map(len, person.shown)) < 80
-
-
-def test_clear_clears_the_screen(person: Person) -> None:
-    person.type("/clear")
-    assert (person.cleared, person.shown, person.client.noted) == (1, [], [])
-
-
-def test_me_without_a_text_asks_for_one(person: Person) -> None:
-    person.type("/me", "/me  ")
-    assert person.shown == ["[!] /me needs a text."] * 2
-    assert person.client.noted == []
 
 
 @pytest.mark.parametrize(
@@ -202,48 +206,14 @@ def test_unknown_command_is_answered_with_the_nearest_and_not_said(
     assert person.client.noted == []
 
 
-def test_more_shows_what_was_folded(person: Person) -> None:
-    person.type("/more", "/more 3")
-    person.folded = {"": "the last", "3": "the third"}
-    person.type("/more", "/MORE  3 ", "/more 4", "/more \x1b")
-    assert person.shown == [
-        "[!] Nothing is folded.",
-        "[!] Nothing was folded as 3.",
-        "the last",
-        "the third",
-        "[!] Nothing was folded as 4.",
-        r"[!] Nothing was folded as \x1b.",
-    ]
-
-
-def test_bell_is_on_until_it_is_silenced(person: Person) -> None:
-    rings = [person.commands.bell]
-    for line in ("/bell off", "/bell on", "/BELL off", "/bell", "/bell loud"):
-        person.type(line)
-        rings.append(person.commands.bell)
-    assert rings == [True, False, True, False, False, False]
-    assert person.shown == [
-        transcript.BELL[False],
-        transcript.BELL[True],
-        transcript.BELL[False],
-        transcript.BELL_USAGE,
-        transcript.BELL_USAGE,
-    ]
-
-
-# -- whom one need not hear
-
-
-def test_nobody_is_ignored_at_first(person: Person) -> None:
-    person.type("/ignore")
-    assert person.shown == ["[+] Nobody is ignored."]
-    assert person.hear("Thea", "sahnawaz", "Ira") == [False] * 3
+# -- ignoring
 
 
 @pytest.mark.parametrize("name", ["Thea", "THEA", "  thea "])
 def test_who_is_ignored_is_not_heard_until_it_is_over(person: Person, name: str) -> None:
     person.type(f"/ignore {name}")
-    assert person.hear("Thea", "sahnawaz", "Ira") == [True, False, False]
+    person.client.people = PEOPLE[:2]
+    assert person.hear("Thea", "sahnawaz", "Ira") == [True, False, False], "even after a leave"
     person.type("/ignore sahnawaz", "/ignore", "/unignore tHEA")
     assert person.hear("Thea", "sahnawaz", "Ira") == [False, True, False]
     person.type("/unignore sahnawaz")
@@ -257,29 +227,6 @@ def test_who_is_ignored_is_not_heard_until_it_is_over(person: Person, name: str)
     ]
 
 
-def test_who_is_ignored_stays_so_after_a_leave_and_can_be_heard_again(person: Person) -> None:
-    person.type("/ignore thea")
-    person.client.people = PEOPLE[:2]
-    assert person.hear("Thea") == [True]
-    person.type("/unignore thea")
-    assert person.hear("Thea") == [False]
-
-
-@pytest.mark.parametrize(
-    ("line", "answer"),
-    [
-        ("/ignore nobody", "[!] Nobody here is called nobody."),
-        ("/ignore IRA", "[!] That is you."),
-        ("/unignore thea", "[!] thea is not ignored."),
-        ("/unignore", "[!] /unignore needs a name."),
-    ],
-)
-def test_whom_one_cannot_ignore_is_told(person: Person, line: str, answer: str) -> None:
-    person.type(line)
-    assert person.shown == [answer]
-    assert person.hear("Ira", "Thea") == [False, False]
-
-
 def test_own_messages_are_heard_whatever_happens(person: Person) -> None:
     """Somebody who had the name before may have been ignored."""
     person.client.name = "other"
@@ -291,11 +238,8 @@ def test_own_messages_are_heard_whatever_happens(person: Person) -> None:
 # -- completion
 
 
-def test_all_others_are_offered_in_the_order_of_the_room_at_first(person: Person) -> None:
-    assert person.complete("") == ["sahnawaz: ", "Thea: "]
-
-
 def test_most_recent_speaker_is_offered_first(person: Person) -> None:
+    assert person.complete("") == ["sahnawaz: ", "Thea: "], "as in the room, at first"
     person.hear("Thea")
     assert person.complete("") == ["Thea: ", "sahnawaz: "]
     person.hear("sahnawaz", "Ira")
@@ -318,6 +262,8 @@ def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> No
     person.type("/ignore thea")
     person.hear("sahnawaz", "Thea")
     assert person.complete("") == ["Thea: ", "sahnawaz: "]
+    assert person.complete("/unignore ") == person.complete("/unignore T") == ["Thea"]
+    assert person.complete("/unignore s") == []
     person.client.people = PEOPLE[:2]
     assert person.complete("") == ["sahnawaz: "]
 
@@ -343,26 +289,3 @@ def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> No
 )
 def test_word_is_completed(person: Person, line: str, offered: list[str]) -> None:
     assert person.complete(line) == offered
-
-
-def test_command_is_completed_to_all_that_begin_so(person: Person) -> None:
-    assert person.complete("/") == [
-        "/help ",
-        "/who ",
-        "/me ",
-        "/ignore ",
-        "/unignore ",
-        "/more ",
-        "/bell ",
-        "/security ",
-        "/clear ",
-        "/exit ",
-        "/quit ",
-    ]
-
-
-def test_after_unignore_those_are_offered_who_are_ignored(person: Person) -> None:
-    person.type("/ignore thea")
-    assert person.complete("/unignore ") == ["Thea"]
-    assert person.complete("/unignore T") == ["Thea"]
-    assert person.complete("/unignore s") == []

@@ -362,6 +362,7 @@ def test_paste_is_called_back_as_if_it_had_been_typed(child: Child) -> None:
 def test_paste_that_is_put_back_is_still_a_paste(child: Child) -> None:
     child.show("start()")
     child.type(paste("/exit") + "\r")
+    child.show("erase()")
     child.ask("editor.put(Line('/exit', True))")
     assert child.end("\r") == [("/exit", True)]
 

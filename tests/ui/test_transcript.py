@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from chat import localtime, phrases
-from chat.client import endings
 from chat.client.events import (
     ClientEvent,
     Connected,
@@ -17,6 +14,7 @@ from chat.client.events import (
     Disconnected,
     Entered,
     KeysExchanged,
+    Leaving,
     LookingUp,
     MakingKey,
     MemberBack,
@@ -36,8 +34,6 @@ from chat.client.events import (
 from chat.errors import REASONS, Reason
 from chat.server import words
 from chat.ui import transcript
-
-thoroughly = settings(max_examples=200, deadline=None, derandomize=True)
 
 
 def told(event: ClientEvent) -> str:
@@ -76,7 +72,7 @@ def at(text: str) -> float:
 
 @pytest.fixture
 def half_past(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Be somewhere five and a half hours ahead of UTC."""
+    """The local zone is five and a half hours ahead of UTC."""
     monkeypatch.setenv("TZ", "IST-5:30")
     time.tzset()
     yield
@@ -132,18 +128,20 @@ def test_first_and_second_member_come_as_in_the_demo() -> None:
 
 
 def test_messages_are_exchanged_as_in_the_demo() -> None:
-    assert said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "Hi") == (
-        "2023-06-25 09:35:24 Ira: Hi"
-    )
-    assert said("sahnawaz", int(at("2023-06-25 09:35:36")) * 1000, "Hello Ira") == (
-        "2023-06-25 09:35:36 sahnawaz: Hello Ira"
-    )
-    assert words.exchanged(1, at("2023-06-25 09:35:24")) == (
-        "2023-06-25 09:35:24 Message exchanged"
-    )
-    assert words.exchanged(1, at("2023-06-25 09:35:36")) == (
-        "2023-06-25 09:35:36 Message exchanged"
-    )
+    first, second = at("2023-06-25 09:35:24"), at("2023-06-25 09:35:36")
+    assert [
+        said("Ira", int(first) * 1000, "Hi"),
+        said("sahnawaz", int(second) * 1000, "Hello Ira"),
+        said("Ira", int(first) * 1000, "\x01ACTION waves\x01"),
+        words.exchanged(1, first),
+        words.exchanged(250, second),
+    ] == [
+        "2023-06-25 09:35:24 Ira: Hi",
+        "2023-06-25 09:35:36 sahnawaz: Hello Ira",
+        "2023-06-25 09:35:24 * Ira waves",
+        "2023-06-25 09:35:24 Message exchanged",
+        "2023-06-25 09:35:36 250 messages exchanged",
+    ]
 
 
 def test_members_leave_and_the_server_ends_as_in_the_demo() -> None:
@@ -178,6 +176,8 @@ def test_further_lines_read_in_the_same_style() -> None:
         phrases.members_count(0),
         phrases.members_count(2),
         words.stats(2, 3, 400, 59.7),
+        transcript.title("Ira", 2),
+        *transcript.happened(Leaving(1)),
     ] == [
         "[+] Making a new RSA key, which takes a moment",
         "[+] New person joined the room. Username: Ira",
@@ -189,6 +189,8 @@ def test_further_lines_read_in_the_same_style() -> None:
         "[+] Nobody is here.",
         "[+] In the room: 2",
         "[+] 2 members, 3 messages exchanged, 400 bytes relayed, up for 60 s",
+        "(2) chat: Ira",
+        "[+] Waiting for 1 message to be acknowledged; Ctrl-C leaves at once.",
     ]
 
 
@@ -203,6 +205,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         phrases.nobody_named("Ira"),
         words.unknown_command("DANCE"),
         phrases.needs_argument("KICK", "name"),
+        words.lines_dropped(1),
         words.lines_dropped(12),
         warning("Ira: a message arrived twice"),
         words.OUT_OF_DESCRIPTORS,
@@ -221,6 +224,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         "[!] Nobody here is called Ira.",
         "[!] Unknown command: DANCE. HELP lists the commands.",
         "[!] KICK needs a name.",
+        "[!] 1 line was not shown.",
         "[!] 12 lines were not shown.",
         "[!] Ira: a message arrived twice.",
         "[!] No descriptors are left: new connections have to wait.",
@@ -243,8 +247,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         (
             Reconnected(1, new_room=True, awaiting=True),
             [
-                "[+] The connection is back; the server was started anew, and the others are "
-                "awaited.",
+                "[+] The connection is back; the server was started anew; waiting for the others.",
                 "[!] 1 message missed.",
             ],
         ),
@@ -252,18 +255,14 @@ def test_trouble_is_marked_as_trouble() -> None:
         (MemberBack("Ira"), ["[+] Ira is back."]),
         (MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
         (Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
+        # These are only shown while they last.
+        (LookingUp("localhost"), []),
+        (Connecting("localhost", 9443), []),
+        (MessageQueued(1, "Hi"), []),
     ],
 )
-def test_coming_and_going_is_told(event: ClientEvent, lines: list[str]) -> None:
+def test_event_has_its_lines(event: ClientEvent, lines: list[str]) -> None:
     assert transcript.happened(event) == lines
-
-
-@pytest.mark.parametrize(
-    "event",
-    [LookingUp("localhost"), Connecting("localhost", 9443), MessageQueued(1, "Hi")],
-)
-def test_what_is_only_shown_while_it_lasts_is_no_line(event: ClientEvent) -> None:
-    assert transcript.happened(event) == []
 
 
 @pytest.mark.parametrize(
@@ -280,12 +279,6 @@ def test_what_is_only_shown_while_it_lasts_is_no_line(event: ClientEvent) -> Non
 )
 def test_what_may_take_long_has_a_word_for_it(event: ClientEvent, activity: str) -> None:
     assert transcript.activity(event) == activity
-
-
-def test_action_is_told_of_its_sender_without_a_colon() -> None:
-    assert said("Ira", int(at("2023-06-25 09:35:24")) * 1000, "\x01ACTION waves\x01") == (
-        "2023-06-25 09:35:24 * Ira waves"
-    )
 
 
 @pytest.mark.parametrize(
@@ -314,34 +307,11 @@ def test_message_under_way_is_one_harmless_line(text: str, line: str) -> None:
     assert transcript.pending(text) == line
 
 
-def test_title_counts_what_was_said_to_one() -> None:
-    assert transcript.title("Ira", 2) == "(2) chat: Ira"
-
-
-def test_security_lists_the_fingerprints_to_compare() -> None:
-    lines = transcript.security("SHA256:server", [Person("Ira", 0, bytes(32))])
-    assert lines[-2:] == ["[+] SHA256:server the server", f"[+] SHA256:{'A' * 43} Ira"]
-    assert any(
-        "runs the server sees names and addresses, and could read along" in line for line in lines
-    )
-
-
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.LEFT}))
 def test_leaving_in_any_other_way_is_trouble_with_its_reason(reason: Reason) -> None:
     line = f"[!] Ira left the server: {REASONS[reason]}."
     assert phrases.left("Ira", reason) == line
     assert phrases.left("Ira", reason, "a word") == "[!] Ira left the server: a word."
-
-
-def test_several_messages_are_summed_up_in_one_line() -> None:
-    assert words.exchanged(250, at("2023-06-25 09:35:24")) == (
-        "2023-06-25 09:35:24 250 messages exchanged"
-    )
-
-
-def test_one_message_is_not_messages() -> None:
-    assert endings.not_acknowledged(1) == "1 message was not acknowledged"
-    assert endings.not_acknowledged(2) == "2 messages were not acknowledged"
 
 
 def test_help_lists_each_command_once() -> None:
@@ -359,28 +329,9 @@ def test_time_is_local() -> None:
     assert said("Ira", 1_687_665_924_999, "Hi") == "2023-06-25 09:35:24 Ira: Hi"
 
 
-@pytest.mark.parametrize("seconds", [1e18, -1e18, float("inf"), float("nan"), 2**64 / 1000])
-def test_time_that_no_calendar_holds_is_unknown(seconds: float) -> None:
-    assert localtime.time_of(seconds) == "????-??-?? ??:??:??"
-
-
-@thoroughly
-@given(st.integers(0, (1 << 64) - 1))
-@example(0)
-@example((1 << 64) - 1)
-@example(253_402_300_799_999)
-@example(253_402_300_800_000 + 86_400_000)
-def test_any_time_that_can_arrive_can_be_shown(time_ms: int) -> None:
-    line = said("Ira", time_ms, "Hi")
-    assert line[19:] == " Ira: Hi"
-    assert line[:19].isascii()
-    assert line[:19].isprintable()
-
-
 # -- other people's text -----------------------------------------------------------------------
 
 EVIL = "\x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\0"
-FORGED = "\n2023-06-25 09:35:24 Ira: I owe you a drink\n[+] Server is shut down"
 
 
 def lines_with(text: str) -> dict[str, str]:
@@ -409,15 +360,12 @@ def lines_with(text: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("line", lines_with(EVIL).values(), ids=lines_with(EVIL))
-def test_line_shows_harmful_text_as_escapes(line: str) -> None:
+@pytest.mark.parametrize("kind", lines_with(""))
+def test_line_shows_harmful_text_as_escapes_and_stays_one_line(kind: str) -> None:
+    line = lines_with(EVIL)[kind]
     assert r"\x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\x00" in line
     assert line.isprintable()
-
-
-@pytest.mark.parametrize("line", lines_with(FORGED).values(), ids=lines_with(FORGED))
-def test_text_in_a_line_cannot_begin_another_line(line: str) -> None:
-    assert "\n" not in line
+    assert "\n" not in lines_with("\n[+] Server is shut down")[kind]
 
 
 @pytest.mark.parametrize("line", [said("Ira", 0, EVIL), notice(EVIL)])
@@ -426,25 +374,9 @@ def test_message_shows_harmful_text_as_escapes(line: str) -> None:
     assert line.isprintable()
 
 
-def test_further_lines_of_a_notice_are_indented() -> None:
-    assert notice("one\n\ttwo\n\nfour") == ("[+] The server says: one\n    \ttwo\n    \n    four")
-
-
 def test_further_lines_of_a_message_are_left_to_whoever_shows_it() -> None:
     message = MessageReceived("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False)
     assert transcript.said(message, "%H:%M") == ("09:35", "Ira:", "one\n\ttwo")
-
-
-@thoroughly
-@given(st.text(st.characters(codec=None)))
-@example(FORGED)
-@example("\r\n[+] Server is shut down\r[+] Server is shut down")
-@example("\x0b[+]\x0c[+]\x1c[+]\x1d[+]\x1e[+]\x85[+]\u2028[+]\u2029[+]")
-def test_no_line_of_a_notice_can_pass_for_another_line(text: str) -> None:
-    first, *further = notice(text).splitlines()
-    assert first.startswith("[+] The server says: ")
-    assert all(line.startswith("    ") for line in further)
-    assert all(line.replace("\t", "").isprintable() or not line.isascii() for line in further)
 
 
 @pytest.mark.parametrize(
