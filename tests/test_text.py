@@ -308,7 +308,8 @@ def test_all_that_a_normal_form_sorts_are_marks() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=10@given(TEXTS)
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(TEXTS)
 @example(Grown(("a", "\u0301\u0316"), in_runs=True))
 @example(Grown(("\u0301\u0316\u034f",), in_runs=False))
 def test_what_is_done_with_text_takes_time_with_its_length(grown: Grown) -> None:

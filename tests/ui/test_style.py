@@ -527,7 +527,8 @@ def test_row_that_the_terminal_makes_many_of_counts_as_many(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=6@given(TEXTS)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(TEXTS)
 @example(Grown(("a", "\t"), in_runs=True))
 @example(Grown(("a", " "), in_runs=True))
 @example(Grown(("a", "\u0301\u0316"), in_runs=True))
