@@ -2,10 +2,10 @@
 
     client.py       one stay in the room: connects, connects again, leaves
     participant.py  the room as a member sees it
+    membership.py   one place in one room: where we are in the log, and the roster
     peers.py        who is in, and how far each was heard
     keyring.py      the keys of the epochs
-    outbox.py       what was said, until it is acknowledged
-    seen.py         what was shown already, so that nothing is shown twice
+    outbox.py       what was said, until it is acknowledged; and how it survives a new room
     progress.py     whether the server does anything with what was said
     events.py       what a client tells its view, a class for each thing
     view.py         what a client and its view want of each other

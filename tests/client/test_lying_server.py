@@ -132,7 +132,9 @@ def anything(random: Random, desk: Desk) -> Callable[[], object]:
         )
     )
     desk.epoch %= 2**32
-    desk.event_seq = random.choice((desk.participant._server.seq, number(64) - 1)) % (2**64 - 1)
+    membership = desk.participant._membership
+    assert membership is not None
+    desk.event_seq = random.choice((membership.server.seq, number(64) - 1)) % (2**64 - 1)
     sender, seq = number(32), number(64)
     return random.choice(
         (
@@ -239,9 +241,10 @@ def test_memory_stays_bounded_whatever_the_server_says(what: str) -> None:
     desk.participant.say("Hi", 9)
     with (
         mock.patch("chat.client.keyring.MAX_EPOCHS", 16),
-        mock.patch("chat.client.seen.MAX_ORIGINS", 16),
-        mock.patch("chat.client.seen.MAX_ORIGINS_OF_ONE", 16),
-        mock.patch("chat.client.participant.MAX_MEMBERS", 16),
+        mock.patch("chat.client.outbox.MAX_ORIGINS", 16),
+        mock.patch("chat.client.outbox.MAX_ORIGINS_OF_ONE", 16),
+        mock.patch("chat.client.membership.MAX_MEMBERS", 16),
+        mock.patch("chat.client.outbox.MAX_MEMBERS", 16),
     ):
         sizes = []
         for number in range(2_000):
