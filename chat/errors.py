@@ -2,7 +2,8 @@
 
     ChatError                  whatever this program says in one line instead of a traceback
     ├── UsageError             the user asked for something that cannot be
-    │   └── CommandError       a line was to be a command, and is none
+    │   ├── CommandError       a line was to be a command, and is none
+    │   └── OutboxFullError    too much is unacknowledged to say more for the moment
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
     │   ├── OpenError          something sealed does not open; never says more than that
     │   └── ClockError         what the server signed has run out by our clock
@@ -78,6 +79,10 @@ class UsageError(ChatError):
 
 class CommandError(UsageError):
     """A line was to be a command, and is none."""
+
+
+class OutboxFullError(UsageError):
+    """So much is unacknowledged that nothing more is taken for the moment."""
 
 
 class ProtocolError(ChatError):

@@ -282,11 +282,12 @@ class RecordedClient(Client):
     @property
     def lingers(self) -> bool:
         """Whether something could be sent, and waits for nothing."""
-        if self._transport is None or self._transport.finishing or self._session is None:
+        connection = self._connection
+        if connection is None or connection.over:
             return False
-        can_leave = self._outgoing.idle and self.recorded.has_data_to_send
-        return can_leave or bool(self._session._out)
+        can_leave = connection._outgoing.idle and self.recorded.has_data_to_send
+        return can_leave or bool(connection._session._out)
 
-    def _show_all(self, events: list[ClientEvent]) -> None:
+    def show_all(self, events: list[ClientEvent]) -> None:
         self.story.stream += events
-        super()._show_all(events)
+        super().show_all(events)

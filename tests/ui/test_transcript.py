@@ -23,7 +23,6 @@ from chat.client.events import (
     MemberJoined,
     MemberLeft,
     MemberLost,
-    MessageQueued,
     MessageReceived,
     NoticeReceived,
     OutboxFull,
@@ -260,7 +259,7 @@ def test_coming_and_going_is_told(event: ClientEvent, lines: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [LookingUp("localhost"), Connecting("localhost", 9443), MessageQueued(1, "Hi")],
+    [LookingUp("localhost"), Connecting("localhost", 9443)],
 )
 def test_what_is_only_shown_while_it_lasts_is_no_line(event: ClientEvent) -> None:
     assert transcript.happened(event) == []
