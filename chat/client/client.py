@@ -39,7 +39,6 @@ from chat.client.events import (
     Connected,
     Connecting,
     Disconnected,
-    Entered,
     KeysExchanged,
     Leaving,
     LookingUp,
@@ -191,9 +190,10 @@ class Client:
             # Somebody is at it: do not let them wait for the next try.
             self._retry.cancel()
             self._dial()
-        self._set_input()
-        if participant.full and not participant.in_room:
-            self._view.show(OutboxFull(participant.unacknowledged))
+        if participant.full:
+            self._set_input()
+            if not participant.in_room:
+                self._view.show(OutboxFull(participant.unacknowledged))
         return queued
 
     def finish(self) -> None:
@@ -355,8 +355,9 @@ class Client:
             if isinstance(event, Reconnected):
                 self._on_reconnected()
             self._view.show(event)
-            if isinstance(event, Entered):
-                self._set_input()
+        # Now we may be in for the first time, or have room for more: some were acknowledged.
+        if not self._over:
+            self._set_input()
 
     def _on_reconnected(self) -> None:
         self._lost = False
@@ -371,17 +372,15 @@ class Client:
 
     def _before_wait(self) -> None:
         """The end of each turn. The order matters: time first, since it can end the connection;
-        then input, since acknowledgements have made room for it; then sending, so that what was
-        taken in leaves in the same turn; then everything that depends on what is left to send."""
+        then sending, so that what was said in this turn leaves in it; then whatever depends on what
+        is left to be written, acknowledged and waited for."""
         now = self._reactor.clock()
         listening = self._connection is None or not self._connection.reading_paused
-        self._participant.tick(now, listening=listening)
-        if self._participant.overdue(now) and not self._over:
+        if self._participant.tick(now, listening=listening) and not self._over:
             self._lose(TransportError("the server acknowledges nothing"))
         connection = self._connection
         if connection is None or connection.over:
             return
-        self._set_input()
         connection.send()
         if connection.over:
             return

@@ -98,16 +98,15 @@ class Connection:
 
     def send(self) -> None:
         """Send what there is to say, as far as the kernel takes it."""
-        if not self._outgoing.idle:
+        idle = self._outgoing.idle
+        if not idle:
             self._transport.flush()
-        if self._queue():
-            self._transport.flush()
-
-    def _queue(self) -> bool:
-        data = self._participant.data_to_send() if self._outgoing.idle else b""
+            idle = self._outgoing.idle
+        data = self._participant.data_to_send() if idle else b""
         data += self._session.data_to_send()
-        self._outgoing.add(data)
-        return bool(data)
+        if data:
+            self._outgoing.add(data)
+            self._transport.flush()
 
     # -- what arrives
 
@@ -192,7 +191,7 @@ class Connection:
         self._end()
         if reason is not None:
             self._session.close(reason, text)
-        self._queue()
+        self.send()
         self._transport.finish(LINGER_SECONDS)
 
     def close(self) -> None:

@@ -208,22 +208,21 @@ class Participant:
         owed = bool(self._outbox.messages) or self._keyring.awaits_rekey
         return self._phase is Phase.CATCHING_UP or (self._phase is Phase.LIVE and owed)
 
-    def overdue(self, now: float) -> bool:
-        """Whether the server has owed us something for so long that the connection is useless."""
-        return self._waits_for_server and self.deadline is not None and now >= self.deadline
-
     @property
     def stuck_since(self) -> float:
         """Since when nothing we wait for has come, not even the connection."""
         return self._progress.since
 
-    def tick(self, now: float, *, listening: bool = True) -> None:
+    def tick(self, now: float, *, listening: bool = True) -> bool:
         """Time has passed. Call this in each turn; `listening` is whether we read what arrived
-        since the last call."""
+        since the last call. Returns whether the server has owed us something for so long that the
+        connection is useless."""
         if self._phase is Phase.REGROUPING and now >= self._regroup.until:
             self.stop_waiting()
-        waiting = self._phase not in _PRESENT or self._waits_for_server
+        owed = self._waits_for_server
+        waiting = owed or self._phase not in _PRESENT
         self._progress.look(now, self._phase, waiting=waiting, listening=listening)
+        return owed and self.deadline is not None and now >= self.deadline
 
     def stop_waiting(self) -> None:
         """In a new room: send what there is to say, whoever is still missing."""

@@ -6,7 +6,7 @@ It is told the time once a turn. What the client waits for is not known here.
 from chat.limits import PING_SECONDS, PONG_SECONDS
 
 _ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
-"""A running client is told the time more often. A longer gap means that it slept."""
+"""A running client is told the time more often. After a longer gap it has slept."""
 
 
 class Progress:
@@ -25,8 +25,8 @@ class Progress:
         self._moved = True
 
     def look(self, now: float, phase: object, *, waiting: bool, listening: bool) -> None:
-        """Take note of how things stand. While we did not listen, or slept, nothing could come: that
-        time does not count."""
+        """Take note of how things stand. The time in which we did not listen, or slept, does not
+        count: nothing could come."""
         deaf = not listening or now - self._looked_at > _ASLEEP_SECONDS
         if deaf or self._moved or not waiting or not self._waiting:
             self.since = now

@@ -147,7 +147,7 @@ def anything(random: Random, desk: Desk) -> Callable[[], object]:
             desk.participant.data_to_send,
             desk.participant.disconnect,
             lambda: desk.participant.tick(desk.now + number(10)),
-            lambda: (desk.participant.deadline, desk.participant.overdue(desk.now)),
+            lambda: desk.participant.deadline,
             lambda: desk.participant.first_control().encode(),
             desk.participant.members,
         )
@@ -263,8 +263,8 @@ def pass_time(desk: Desk, seconds: float, *, listening: bool = True) -> bool:
     until = desk.now + seconds
     while desk.now < until:
         desk.now = min(until, desk.now + 1)
-        desk.participant.tick(desk.now, listening=listening)
-    return desk.participant.overdue(desk.now)
+        overdue = desk.participant.tick(desk.now, listening=listening)
+    return overdue
 
 
 def test_connection_is_given_up_when_nothing_is_acknowledged_for_long() -> None:
