@@ -131,7 +131,7 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
             "handshake",
             "C → S  LINK         99 bytes   server RELAY, client RELAY\nthe link stands\n",
         ),
-        ("room", "Boris is shown: Noticed(text='The server speaks, too.')\n"),
+        ("room", "Boris is shown: NoticeReceived(text='The server speaks, too.')\n"),
     ],
 )
 def test_layer_works_alone(stage: Stage, layer: str, shown: str) -> None:
