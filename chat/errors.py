@@ -2,7 +2,8 @@
 
     ChatError                  an error that is told in one line, without a traceback
     ├── UsageError             the user asked for something impossible
-    │   └── CommandError       a line looks like a command, but is none
+    │   ├── CommandError       a line looks like a command, but is none
+    │   └── OutboxFullError    too much is unacknowledged to send more at the moment
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
     │   ├── OpenError          a sealed frame does not open; never says more than that
     │   └── ClockError         the server's signature has expired by our clock
@@ -77,6 +78,10 @@ class UsageError(ChatError):
 
 class CommandError(UsageError):
     """A line looks like a command, but is none."""
+
+
+class OutboxFullError(UsageError):
+    """So much is unacknowledged that no message is taken at the moment."""
 
 
 class ProtocolError(ChatError):

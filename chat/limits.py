@@ -125,17 +125,19 @@ PATIENCE_SECONDS = 120
 
 REPLAY_SECONDS = 30
 REPLAY_BYTES = 8 * 1024 * 1024
-"""What was acknowledged so recently is sent again into a new room, since a server that died may not
-have passed it on to everybody."""
+"""Replay: what was acknowledged this recently, and no more than this much of it, is sent again into
+a new room. A server that died may not have passed it on to everybody. `client/outbox.py` explains
+the new room."""
 
 REGROUP_SECONDS = 20
-"""In a new room a client holds back what it has to say until everybody it knew is there again, for
-no longer than this: MAX_RETRY_SECONDS, and time to shake hands."""
+"""Regroup: in a new room a client waits with the replay until everybody it knew is there again, for
+no longer than this. It is MAX_RETRY_SECONDS, and time to shake hands."""
 
 MAX_ORIGINS = 16_384
 MAX_ORIGINS_OF_ONE = 64
-"""Senders of which a participant remembers what it has shown, and runs of each; those that were
-silent for longest are forgotten. The second, so that nobody can make it forget others."""
+"""Seen messages: of so many senders, and so many runs of each, a participant remembers what it has
+shown. The sender or run that was silent for longest is dropped. The second limit keeps one sender
+from crowding out the others."""
 
 RATE = 500.0
 RATED_READ_BYTES = 4_096

@@ -45,7 +45,7 @@ CORE = {"errors", "limits", "text", "wire", "messages", "cipher", "kex", "sessio
     f"{folder}.{module}"
     for folder, modules in {
         "server": ("room", "log", "admission", "budgets", "faults"),
-        "client": ("participant", "peers", "keyring", "outbox", "progress", "seen", "events"),
+        "client": ("participant", "membership", "peers", "keyring", "outbox", "progress", "events"),
     }.items()
     for module in modules
 }

@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import cast
 from unittest import mock
 
 import pytest
 
 from chat import kex
 from chat.client.events import ClientEvent, MessageReceived, Reconnected
-from chat.client.outbox import Outbox
-from chat.client.participant import Participant
+from chat.client.membership import Membership
+from chat.client.outbox import Outbox, SeenMessages
+from chat.client.participant import Participant, Phase
 from chat.client.peers import Peer
-from chat.client.seen import SeenMessages
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare
 from chat.messages import MessageContent
@@ -133,13 +132,13 @@ def acknowledge_by_counting_down(patch: pytest.MonkeyPatch) -> None:
 
 
 def say_nothing_of_a_gap(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._on_entered
+    real = Participant._enter
 
-    def on_entered(self: Participant, now: float) -> list[object]:
-        self._missed = 0
-        return cast(list[object], real(self, now))
+    def enter(self: Participant, membership: Membership, now: float) -> list[ClientEvent]:
+        membership.missed = 0
+        return real(self, membership, now)
 
-    patch.setattr(Participant, "_on_entered", on_entered)
+    patch.setattr(Participant, "_enter", enter)
 
 
 def offer_nothing_again(patch: pytest.MonkeyPatch) -> None:
@@ -152,13 +151,13 @@ def offer_nothing_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for_nobody(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._begin_membership
+    real = Participant._phase_on_entering
 
-    def begin(self: Participant, now: float) -> None:
-        real(self, now)
-        self.stop_waiting()
+    def phase(self: Participant, membership: Membership, now: float) -> Phase:
+        self._regroup.stop()
+        return real(self, membership, now)
 
-    patch.setattr(Participant, "_begin_membership", begin)
+    patch.setattr(Participant, "_phase_on_entering", phase)
 
 
 def keep_no_place(patch: pytest.MonkeyPatch) -> None:
@@ -235,25 +234,25 @@ def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
 
 
 def show_nothing_of_our_own_in_a_gap(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._on_entered
+    real = Participant._enter
 
-    def on_entered(self: Participant, now: float) -> list[ClientEvent]:
-        return [item for item in real(self, now) if not isinstance(item, MessageReceived)]
+    def enter(self: Participant, membership: Membership, now: float) -> list[ClientEvent]:
+        events = real(self, membership, now)
+        return [item for item in events if not isinstance(item, MessageReceived)]
 
-    patch.setattr(Participant, "_on_entered", on_entered)
+    patch.setattr(Participant, "_enter", enter)
 
 
 def count_our_own_in_a_gap_as_missed(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._on_entered
+    real = Participant._enter
 
-    def on_entered(self: Participant, now: float) -> list[ClientEvent]:
-        missed = self._missed
+    def enter(self: Participant, membership: Membership, now: float) -> list[ClientEvent]:
         return [
-            replace(item, missed=missed) if isinstance(item, Reconnected) else item
-            for item in real(self, now)
+            replace(item, missed=membership.missed) if isinstance(item, Reconnected) else item
+            for item in real(self, membership, now)
         ]
 
-    patch.setattr(Participant, "_on_entered", on_entered)
+    patch.setattr(Participant, "_enter", enter)
 
 
 def show_another_number(patch: pytest.MonkeyPatch) -> None:

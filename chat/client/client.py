@@ -1,7 +1,28 @@
-"""The client: joins the reactor, the socket, the session, the participant and the terminal.
+"""The client: one stay in the room, over one connection after the other.
 
-Nothing is decided here that the core could decide; this connects, and connects again when the
-connection is lost. It ends with an exception that says how, or without one when all is done.
+Theory of operation
+-------------------
+
+A stay begins with `run`, which dials. It then goes round in a circle until it is over:
+
+    dial -> Connection -> handshake -> WELCOME or RESUMED -> in the room -> lost -> wait -> dial
+
+`_connection` is None from the loss to the next connection, and `_retry` is the timer of the wait.
+The `Participant` stays the same all the time: it knows our place in the log and holds what was said
+meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay.
+What each end of a connection means is a table, `endings.outcome_of`.
+
+A stay ends in one place, `_end`, which works once and in this order: nothing more is typed, nothing
+more is dialled, the peer is told why, what is queued leaves, the socket closes, the loop stops, and
+`run` says how it ended. Four ways lead there:
+
+    leave      a person has enough: wait LINGER_SECONDS for acknowledgements; the second time, none
+    finish     the input of a script is over: wait until everything is acknowledged
+    on_ended   the server ends it, or there is nothing to come back to
+    a failure  the server breaks the protocol, nobody reads, patience is over
+
+Everything that leaves does so in `_before_wait`, at the end of each turn. So whatever is said in
+one turn goes out together.
 """
 
 import os
@@ -11,15 +32,17 @@ import time
 from collections.abc import Callable
 
 from chat.client import endings
+from chat.client.connection import Connection
+from chat.client.endings import Outcome
 from chat.client.events import (
     ClientEvent,
     Connected,
     Connecting,
     Disconnected,
-    Entered,
     KeysExchanged,
     Leaving,
     LookingUp,
+    MessageQueued,
     OutboxFull,
     Person,
     Reconnected,
@@ -29,7 +52,6 @@ from chat.client.participant import Participant
 from chat.client.view import View
 from chat.errors import (
     ChatError,
-    ClockError,
     ProtocolError,
     Reason,
     RefusedError,
@@ -42,41 +64,18 @@ from chat.limits import (
     LINGER_SECONDS,
     MAX_RETRY_SECONDS,
     RETRY_SECONDS,
-    WELCOME_SECONDS,
 )
 from chat.reactor import Reactor, Timer
-from chat.session import (
-    ClientSession,
-    ControlReceived,
-    Ended,
-    Established,
-    HelloReceived,
-    RoomFramesReceived,
-    SessionEvent,
-)
+from chat.session import ClientSession, Ended
 from chat.sockets import Dialer
 from chat.text import escape_line
-from chat.transport import SendBuffer, Transport
-
-REFUSALS = (
-    Reason.KICKED,
-    Reason.REPLACED,
-    Reason.NAME_TAKEN,
-    Reason.NAME_INVALID,
-    Reason.FULL,
-)
-LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
-
-_HINTS = {
-    Reason.REPLACED: "you joined with this name and key once more; take another name, or --keys",
-}
 
 Trust = Callable[[PublicKey], bool]
-"""Told the server's key; says whether it was known, or raises ServerKeyError."""
+"""Takes the server's key. Returns whether it was known, or raises ServerKeyError."""
 
 
 class Client:
-    """One stay in the room. `run` returns when it is over, or raises what went wrong."""
+    """One stay in the room; the text above says how it turns."""
 
     def __init__(
         self,
@@ -88,8 +87,8 @@ class Client:
         view: View,
         patience: float | None = None,
     ) -> None:
-        """`patience`: give up after so many seconds without a connection, or with one over which
-        nothing is acknowledged; None: never."""
+        """`patience`: give up after this many seconds without a connection, or with a connection
+        over which nothing is acknowledged; None: never."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
@@ -103,17 +102,12 @@ class Client:
         view.output.on_drained = self._on_drained
         view.output.on_broken = self._on_broken
         view.output.on_stuck = self._on_stuck
-        self._session: ClientSession | None = None
-        self._transport: Transport | None = None
-        self._outgoing = SendBuffer()
-        self._timer: Timer | None = None
+        self._takes_input = False
+        self._connection: Connection | None = None
         self._retry: Timer | None = None
         self._retry_seconds = RETRY_SECONDS
         self._lost = False
         self._wake_up: Timer | None = None
-        self._established = False
-        self._connected_at = 0.0
-        self._reading_paused = False
         self._server_fingerprint = ""
         self._leaving = False
         self._asked_to_leave = False
@@ -126,12 +120,12 @@ class Client:
         """Connect, stay, leave.
 
         Raises:
-            ChatError: it ended otherwise than by leaving, or not everything is acknowledged.
+            ChatError: it did not end by leaving, or not everything is acknowledged.
         """
         self._dial()
         if not self._over:
             self._reactor.run()
-        # Should nobody read what is left to show, a signal still ends us: this one, or the next.
+        # If nobody reads what is left to show, the next signal still ends the program.
         self._reactor.give_back_signals()
         if self._asked_to_leave:
             self._view.output.hurry()
@@ -146,7 +140,7 @@ class Client:
             raise self._error
 
     def _what_is_missing(self) -> list[str]:
-        """What was to be sent, or to come, and was not."""
+        """What was to be sent, and was not: a sentence for each kind."""
         view, missing = self._view, []
         undelivered = 0
         if self._participant.has_joined and not self._leaving:
@@ -171,7 +165,7 @@ class Client:
 
     @property
     def has_joined(self) -> bool:
-        """Whether we have been in."""
+        """Whether we have been in the room at least once."""
         return self._participant.has_joined
 
     @property
@@ -189,21 +183,25 @@ class Client:
     def members(self) -> list[Person]:
         return self._participant.members()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str) -> MessageQueued:
         participant = self._participant
-        self._view.show(participant.say(text, max(0, int(time.time() * 1000))))
-        self._try_again_now()
+        queued = participant.say(text, max(0, int(time.time() * 1000)))
+        if self._retry is not None:
+            # Somebody is at it: do not let them wait for the next try.
+            self._retry.cancel()
+            self._dial()
         if participant.full:
-            self._view.take_input(False)
+            self._set_input()
             if not participant.in_room:
                 self._view.show(OutboxFull(participant.unacknowledged))
+        return queued
 
     def finish(self) -> None:
         self._view.stop()
         if not self._participant.in_room and not self._participant.unacknowledged:
             self._end(None)
         else:
-            # A script wants to know that everything arrived, however long that takes.
+            # A script wants to be sure that everything arrived, however long that takes.
             self._leaving = True
 
     def leave(self) -> None:
@@ -241,58 +239,53 @@ class Client:
     def _on_connected(self, connected: socket.socket) -> None:
         if not self._participant.has_joined:
             self._view.show(Connected())
-        now = self._reactor.clock()
-        self._established = False
-        first = self._participant.first_control()
-        self._session = ClientSession(self._name, self._key, first, os.urandom, now, time.time)
-        self._outgoing = SendBuffer()
-        self._transport = Transport(self._reactor, connected, self._outgoing, self)
-        self._connected_at = now
-        self._arm_timer()
+        now, first = self._reactor.clock(), self._participant.first_control()
+        session = ClientSession(self._name, self._key, first, os.urandom, now, time.time)
+        self._connection = Connection(self, self._reactor, connected, session, self._participant)
 
-    def received(self, data: bytes) -> None:
-        assert self._session is not None
-        now = self._reactor.clock()
-        self._participant.note_activity(now)
-        self._handle(self._session.receive(data, now))
+    def meet(self, server_key: PublicKey) -> None:
+        known = self._trust(server_key)
+        self._server_fingerprint = server_key.fingerprint
+        if not self._participant.has_joined:
+            self._view.show(ServerMet(server_key.fingerprint, known))
 
-    def receive_eof(self) -> None:
-        assert self._session is not None
-        self._handle(self._session.receive_eof())
+    def on_established(self) -> None:
+        if not self._participant.has_joined:
+            self._view.show(KeysExchanged())
 
-    def closed(self) -> None:
+    def on_ended(self, end: Ended) -> None:
+        assert self._connection is not None
+        established = self._connection.established
+        match endings.outcome_of(end.reason, established, self._participant.has_joined):
+            case Outcome.LOSE:
+                self._lose(endings.loss_of(end))
+            case Outcome.END_WELL:
+                self._room_closed = True
+                self._end(None)
+            case Outcome.REFUSE:
+                hint = endings.HINTS.get(end.reason, "")
+                self._end(RefusedError(end.reason, escape_line(end.text), hint))
+            case Outcome.FAIL:
+                self._end(endings.failure_of(end, established))
+
+    def on_failed(self, error: ChatError) -> None:
+        if isinstance(error, ProtocolError):
+            text = f"the server does not follow the protocol: {error}"
+            self._end(TransportError(text), error.reason, str(error))
+        else:
+            self._end(error)
+
+    def on_closed(self) -> None:
         if self._over:
             self._reactor.stop()
 
-    def _on_timer(self) -> None:
-        session, now = self._session, self._reactor.clock()
-        assert session is not None
-        if self._reading_paused:
-            session.note_activity(now)
-        if now >= self._connected_at + WELCOME_SECONDS and not self._participant.in_room:
-            self._handle([Ended(Reason.TIMEOUT, "the server does not let us in", by_peer=False)])
-        else:
-            self._handle(session.tick(now))
-        if session is self._session and not session.over and not self._over:
-            self._arm_timer()
-
-    def _arm_timer(self) -> None:
-        assert self._session is not None
-        deadline = self._session.deadline
-        if not self._participant.in_room:
-            deadline = min(deadline, self._connected_at + WELCOME_SECONDS)
-        self._timer = self._reactor.call_at(deadline, self._on_timer)
-
     def _lose(self, error: TransportError) -> None:
         """The connection is lost: say so once, and try to get it back."""
-        assert self._transport is not None
-        if self._timer is not None:
-            self._timer.cancel()
+        connection, self._connection = self._connection, None
+        assert connection is not None
         self._participant.disconnect()
         self._participant.tick(self._reactor.clock())
-        transport, self._transport, self._session = self._transport, None, None
-        self._reading_paused = False
-        transport.close()
+        connection.close()
         if self._leaving and not self._participant.unacknowledged:
             self._end(None)
             return
@@ -308,157 +301,97 @@ class Client:
         if self._patience is not None and now - self._participant.stuck_since >= self._patience:
             self._end(error)
             return
-        # Not all who lost the connection at the same moment come back at the same moment.
+        # Clients that lost the connection together must not come back together.
         delay = self._retry_seconds * random.uniform(0.5, 1.0)
         self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
         self._retry = self._reactor.call_at(now + delay, self._dial)
 
-    def _try_again_now(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._dial()
-
     def wake(self) -> None:
-        """The machine has slept: nobody can tell whether what was open still is."""
+        """The machine has slept, so an open connection may be dead."""
         if self._over:
             return
         self._retry_seconds = RETRY_SECONDS
-        if self._session is None:
-            if self._retry is not None:
-                self._retry.cancel()
-            self._dial()
-        else:
-            assert self._timer is not None
-            self._session.wake(self._reactor.clock())
-            self._timer.cancel()
-            self._arm_timer()
+        if self._connection is not None:
+            self._connection.wake()
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+        self._dial()
 
-    def _handle(self, events: list[SessionEvent]) -> None:
-        try:
-            for event in events:
-                if not self._over:
-                    self._handle_one(event)
-        except ProtocolError as error:
-            assert self._session is not None
-            self._session.close(error.reason, str(error))
-            self._end(TransportError(f"the server does not follow the protocol: {error}"))
-        except ChatError as error:
-            self._end(error)
-
-    def _handle_one(self, event: SessionEvent) -> None:
-        now = self._reactor.clock()
-        match event:
-            case HelloReceived(server_key):
-                self._meet(server_key)
-            case Established():
-                self._established = True
-                if not self._participant.has_joined:
-                    self._view.show(KeysExchanged())
-            case ControlReceived(control):
-                self._show_all(self._participant.receive_control(control, now))
-            case RoomFramesReceived(frame_type, run):
-                self._show_all(self._participant.receive_frames(frame_type, run))
-            case Ended():
-                self._on_ended(event)
-
-    def _meet(self, server_key: PublicKey) -> None:
-        assert self._session is not None
-        known = self._trust(server_key)
-        self._server_fingerprint = server_key.fingerprint
-        if not self._participant.has_joined:
-            self._view.show(ServerMet(server_key.fingerprint, known))
-        self._session.trust()
-
-    def _on_ended(self, end: Ended) -> None:
-        lost = end.reason in LOSSES or not self._established
-        if self._participant.has_joined and lost:
-            # In the handshake nobody vouches for what is said: anybody can forge a refusal.
-            self._lose(_failure(end))
-        elif end.by_peer and end.reason is Reason.CLOSING and self._participant.has_joined:
-            self._room_closed = True
-            self._end(None)
-        elif end.by_peer and end.reason in REFUSALS:
-            self._end(RefusedError(end.reason, escape_line(end.text), _HINTS.get(end.reason, "")))
-        elif end.by_peer:
-            self._end(TransportError(f"the server ended the connection: {escape_line(end.text)}"))
-        else:
-            error = _failure(end)
-            if not self._established and not error.hint:
-                error.hint = "is it a chat server that listens there?"
-            self._end(error)
+    # -- the end
 
     def _break_off(self) -> None:
-        """End at once: before one is in, or when it is over already and the rest is slow to leave.
-        Only a server that may have let us in is told, since it would keep our place otherwise."""
-        waits = self._established and not self._over
-        if waits and self._session is not None:
-            self._session.close(Reason.LEFT)
-        self._end(ChatError("interrupted"))
-        if self._transport is not None and not waits:
-            self._transport.close()
+        """End at once: we are not in yet, or the stay is over and the rest is slow to leave. Only a
+        server that may have let us in is told, since it would keep our place otherwise."""
+        connection = self._connection
+        tells = connection is not None and connection.established and not self._over
+        self._end(ChatError("interrupted"), Reason.LEFT)
+        if connection is not None and not tells:
+            connection.close()
 
     def _say_goodbye(self) -> None:
-        if self._session is not None:
-            self._session.close(Reason.LEFT)
-        self._end(None)
+        self._end(None, Reason.LEFT)
 
-    def _end(self, error: ChatError | None) -> None:
-        """It is over: with an error, or (None) as it should be. What is queued still leaves."""
+    def _end(self, error: ChatError | None, reason: Reason | None = None, text: str = "") -> None:
+        """The stay is over: with an error, or (None) well. The server is told `reason` and `text`,
+        unless `reason` is None."""
         if self._over:
             return
         self._over = True
         self._error = error
         self._view.stop()
         self._dialer.close()
-        for timer in (self._timer, self._retry):
-            if timer is not None:
-                timer.cancel()
-        if self._transport is None:
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._connection is None:
             self._reactor.stop()
         else:
-            self._send()
-            self._transport.finish(LINGER_SECONDS)
+            self._connection.drop(reason, text)
 
     # -- the conversation
 
-    def _show_all(self, events: list[ClientEvent]) -> None:
+    def show_all(self, events: list[ClientEvent]) -> None:
         for event in events:
             if isinstance(event, Reconnected):
                 self._on_reconnected()
             self._view.show(event)
-            if isinstance(event, Entered):
-                self._view.take_input(not self._participant.full)
+        # Now we may be in for the first time, or have room for more: some were acknowledged.
+        if not self._over:
+            self._set_input()
 
     def _on_reconnected(self) -> None:
         self._lost = False
         self._retry_seconds = RETRY_SECONDS
 
+    def _set_input(self) -> None:
+        """Let the view take input, or stop it, when that changes."""
+        wanted = self._participant.has_joined and not self._participant.full
+        if wanted is not self._takes_input:
+            self._takes_input = wanted
+            self._view.take_input(wanted)
+
     def _before_wait(self) -> None:
+        """The end of each turn. The order matters: time first, since it can end the connection;
+        then sending, so that what was said in this turn leaves in it; then whatever depends on what
+        is left to be written, acknowledged and waited for."""
         now = self._reactor.clock()
-        self._participant.tick(now, listening=not self._reading_paused)
-        if self._participant.overdue(now) and not self._over:
+        listening = self._connection is None or not self._connection.reading_paused
+        if self._participant.tick(now, listening=listening) and not self._over:
             self._lose(TransportError("the server acknowledges nothing"))
-        transport = self._transport
-        if transport is None or transport.finishing:
+        connection = self._connection
+        if connection is None or connection.over:
             return
-        if self._participant.has_joined and not self._participant.full:
-            self._view.take_input(True)
-        self._send()
-        transport.flush()
-        while self._participant.has_data_to_send and self._outgoing.idle:
-            if transport.finishing:
-                return
-            self._send()
-            transport.flush()
+        connection.send()
+        if connection.over:
+            return
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.in_room:
-            self._reading_paused = True
-            transport.pause_reading()
+            connection.pause_reading()
         if self._leaving and self._participant.can_send and not self._participant.unacknowledged:
             self._say_goodbye()
         self._set_wake_up()
 
     def _set_wake_up(self) -> None:
-        """What is due belongs to every turn; this only makes sure that there is one."""
+        """Wake the loop when the participant has something to do; `_before_wait` does it."""
         deadline = self._participant.deadline
         timer = self._wake_up
         if timer is not None:
@@ -467,41 +400,24 @@ class Client:
             timer.cancel()
         self._wake_up = None if deadline is None else self._reactor.call_at(deadline, _wake_up)
 
-    def _send(self) -> None:
-        assert self._session is not None
-        # What waits for the socket is not asked for: it might have to be sent again by then.
-        said = self._participant.data_to_send() if self._outgoing.idle else b""
-        self._outgoing.add(said + self._session.data_to_send())
-
     def _on_drained(self) -> None:
-        if self._reading_paused and self._transport is not None:
-            self._reading_paused = False
-            self._transport.resume_reading()
+        if self._connection is not None:
+            self._connection.resume_reading()
 
     def _on_broken(self) -> None:
         self._end_unread("nobody reads what is shown")
 
     def _on_stuck(self, reason: str) -> None:
-        # Text must not be lost, and whoever waits for room on a disk loses the place in the room.
+        # Text must not be lost, and waiting for a full disk would cost the place in the room.
         self._end_unread(f"what is shown cannot be written: {reason}")
 
     def _end_unread(self, why: str) -> None:
         error = TransportError(why)
         if self._over:
-            # What is shown last is lost as well.
+            # The last lines are lost, which is an error too.
             self._error = self._error or error
-            return
-        if self._session is not None:
-            self._session.close(Reason.LEFT)
-        self._end(error)
-
-
-def _failure(end: Ended) -> TransportError:
-    """What a session that ends means for the connection."""
-    if isinstance(end.error, ClockError):
-        text = endings.clocks_differ(end.error.not_after, end.error.now)
-        return TransportError(text, "set this machine's clock right, or ask for the server's")
-    return TransportError(escape_line(end.text))
+        else:
+            self._end(error, Reason.LEFT)
 
 
 def _wake_up() -> None:

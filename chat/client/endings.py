@@ -1,12 +1,89 @@
-"""Sentences for how a stay in the room ends otherwise than it should."""
+"""How a connection's end ends the stay, or does not; and the sentences for a stay that ends badly.
 
+`outcome_of` is a table of stages and reasons. A stage is how far the connection had come, and
+whether we had been in the room before. Two rules are behind it. Nobody vouches for what is said in
+the handshake, so anybody could forge a refusal: a member who comes back takes it for a loss. And a
+client that has never been in the room has nothing to come back to, so for it each end is final.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from chat.errors import ClockError, Reason, TransportError
 from chat.localtime import time_of
-from chat.text import counted
+from chat.session import Ended
+from chat.text import counted, escape_line
+
+
+class Outcome(Enum):
+    """What the end of a connection does to the stay."""
+
+    LOSE = auto()
+    """The connection is lost. Get it back."""
+    END_WELL = auto()
+    """The stay is over, and nothing is wrong."""
+    REFUSE = auto()
+    """The stay is over: the server does not want us."""
+    FAIL = auto()
+    """The stay is over: something is wrong."""
+
+
+_FINAL: Mapping[Reason, Outcome] = {
+    **dict.fromkeys(Reason, Outcome.FAIL),
+    Reason.KICKED: Outcome.REFUSE,
+    Reason.REPLACED: Outcome.REFUSE,
+    Reason.NAME_TAKEN: Outcome.REFUSE,
+    Reason.NAME_INVALID: Outcome.REFUSE,
+    Reason.FULL: Outcome.REFUSE,
+}
+
+_OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
+    # Has joined before, is established:
+    (False, False): _FINAL,
+    (False, True): _FINAL,
+    (True, False): dict.fromkeys(Reason, Outcome.LOSE),
+    (True, True): {
+        **_FINAL,
+        Reason.LOST: Outcome.LOSE,
+        Reason.TIMEOUT: Outcome.LOSE,
+        Reason.TOO_SLOW: Outcome.LOSE,
+        Reason.CLOSING: Outcome.END_WELL,
+    },
+}
+
+
+def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
+    """What the end of a connection does to the stay. `established`: the handshake was completed;
+    `has_joined`: we have been in the room before."""
+    return _OUTCOMES[has_joined, established][reason]
+
+
+HINTS = {
+    Reason.REPLACED: "you joined with this name and key once more; take another name, or --keys",
+}
+"""What can be done about a refusal."""
+
+
+def loss_of(end: Ended) -> TransportError:
+    """Why the connection was lost."""
+    if isinstance(end.error, ClockError):
+        text = clocks_differ(end.error.not_after, end.error.now)
+        return TransportError(text, "set this machine's clock right, or ask for the server's")
+    return TransportError(escape_line(end.text))
+
+
+def failure_of(end: Ended, established: bool) -> TransportError:
+    """Why the stay cannot go on."""
+    if end.by_peer:
+        return TransportError(f"the server ended the connection: {escape_line(end.text)}")
+    error = loss_of(end)
+    if not established and not error.hint:
+        error.hint = "is it a chat server that listens there?"
+    return error
 
 
 def clocks_differ(not_after: float, now: float) -> str:
-    """Both in seconds since 1970: until when what the server signed was good, and what time it is
-    here."""
+    """Until when the server's signature was good, and the time here; both in seconds since 1970."""
     return (
         f"one of the two clocks is wrong: what the server signed was good until "
         f"{time_of(not_after)}, and here it is {time_of(now)}"

@@ -1,6 +1,7 @@
-"""What a participant tells its user: one class for each thing that can happen.
+"""What a client tells its view: one class for each thing that can happen.
 
-Nothing else lives here; the words for them are in `transcript`.
+Nothing else lives here. The words for a person are in `ui/transcript.py`, the fields for a program
+in `ui/jsonlines.py`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from chat.errors import Reason
 
 @dataclass(frozen=True, slots=True)
 class MakingKey:
-    """A key is being made, which takes a moment."""
+    """A key is being made, which may take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,12 @@ class Connecting:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The connection stands; now keys are exchanged."""
+    """The connection stands. Next, keys are exchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerMet:
-    """The server has shown its key, which was `known` before or is new."""
+    """The server has shown its key. `known`: it was known before."""
 
     fingerprint: str
     known: bool
@@ -43,12 +44,12 @@ class ServerMet:
 
 @dataclass(frozen=True, slots=True)
 class KeysExchanged:
-    """Each side has what it needs of the other's keys."""
+    """The handshake is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """We are in, `again` if we have been before; these are the members, ourselves among them."""
+    """We are in the room. The members include ourselves; `again`: we were in before."""
 
     members: tuple[str, ...]
     again: bool = False
@@ -56,16 +57,16 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection is lost; it is tried to get it back."""
+    """The connection was lost; reconnecting."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnected:
-    """The connection is back. `missed` messages were said meanwhile that nobody can give us any
-    more; `new_room`: the server has been started anew; `awaiting`: what we have to say waits a
-    moment, until the others are back, too."""
+    """The connection is back. `missed`: so many messages were said meanwhile that the server no
+    longer has. `new_room`: the server was started anew. `awaiting`: we regroup, so what we have to
+    say waits until the others are back, too."""
 
     missed: int
     new_room: bool
@@ -74,8 +75,8 @@ class Reconnected:
 
 @dataclass(frozen=True, slots=True)
 class MessageQueued:
-    """We have said something. Once it is acknowledged, `MessageReceived` follows with the same
-    number."""
+    """What saying something returns. Once the message is acknowledged, `MessageReceived` follows
+    with the same number."""
 
     number: int
     text: str
@@ -83,22 +84,22 @@ class MessageQueued:
 
 @dataclass(frozen=True, slots=True)
 class OutboxFull:
-    """So much is under way that nothing more is taken for the moment."""
+    """So many messages are unacknowledged that no more are taken for the moment."""
 
     messages: int
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """We leave when so many messages are acknowledged."""
+    """We leave as soon as this many messages are acknowledged."""
 
     messages: int
 
 
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
-    """Somebody said something, as the message of its run with this number. `own`: we did, so it is
-    acknowledged."""
+    """Somebody said something. `time_ms` is by the sender's clock, in milliseconds since 1970;
+    `number` counts the messages of the sender's run. `own`: we said it, so it is acknowledged."""
 
     name: str
     time_ms: int
@@ -109,14 +110,14 @@ class MessageReceived:
 
 @dataclass(frozen=True, slots=True)
 class MemberJoined:
-    """Somebody joined."""
+    """A member joined."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberLeft:
-    """Somebody left."""
+    """A member left."""
 
     name: str
     reason: Reason
@@ -124,14 +125,14 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class MemberLost:
-    """Somebody lost the connection, and may come back."""
+    """A member lost its connection, and may come back."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberBack:
-    """Somebody is back."""
+    """A member that was lost is back."""
 
     name: str
 
@@ -145,19 +146,19 @@ class NoticeReceived:
 
 @dataclass(frozen=True, slots=True)
 class RoomClosed:
-    """The room has come to its end."""
+    """The server is shutting down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something is not as it should be; said once for each sender and kind."""
+    """Something is wrong. Said once for each sender and kind."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It is over, and not as it should be."""
+    """The stay is over, and something went wrong."""
 
     text: str
     hint: str
@@ -166,7 +167,8 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A member of the room: since when it is in, in seconds since 1970, and its key's digest."""
+    """A member of the room. `since`: when it joined, in seconds since 1970; `fingerprint`: the
+    SHA-256 of its key."""
 
     name: str
     since: int
@@ -183,7 +185,6 @@ ClientEvent = (
     | Entered
     | Disconnected
     | Reconnected
-    | MessageQueued
     | OutboxFull
     | Leaving
     | MessageReceived

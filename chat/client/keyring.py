@@ -1,4 +1,4 @@
-"""The keys of a room as one of its members has them: an epoch after the other.
+"""The keys of a room as one of its members has them, one epoch after the other.
 
 Implements PROTOCOL 6.1 and 6.4 for a client.
 """
@@ -12,7 +12,7 @@ _MAX_EPOCH = 2**32 - 1
 
 
 class _Epoch:
-    """An epoch's secret and its keys, derived when they are first needed."""
+    """An epoch's secret and its two keys, each derived when it is first needed."""
 
     __slots__ = ("_event_key", "_message_key", "secret")
 
@@ -35,33 +35,54 @@ class _Epoch:
 
 
 class Keyring:
-    """Those that we know, at most MAX_EPOCHS. Invariants: `current` is the one that was put in
-    last; from `first` on, to which we were welcomed last, none is missing but those that are long
-    past."""
+    """The epochs whose keys we know, at most MAX_EPOCHS.
+
+    An epoch ends in one of two ways. A JOINED ends it at once: the next secret follows from the
+    current one (`step`). A LEFT ends it, and only the REKEY behind it brings the next secret
+    (`await_rekey`, `renew`). In between nothing may be sealed, since the member who left still
+    knows the current key, and no room frame can arrive.
+
+    Invariant: `current` is the epoch that began last. From `first` on, the epoch of the last
+    welcome, no epoch is missing except those dropped as the oldest.
+    """
 
     def __init__(self) -> None:
         self.first = 0
         self.current = 0
+        self.awaits_rekey = False
+        """Whether the current epoch has ended and REKEY has not come."""
         self._known: dict[int, _Epoch] = {}
 
     def welcome(self, epoch: int, secret: RoomSecret) -> None:
-        """We are given this one; what came between it and those that we know, we are not."""
+        """WELCOME brings this epoch. The epochs between it and those we know stay unknown."""
         self.first = epoch
         self._begin(epoch, secret)
 
     def forget(self) -> None:
-        """We are a member anew, and the keys of before are of no use."""
+        """We are a new member, and the keys from before are of no use."""
         self._known.clear()
 
     def step(self) -> None:
-        """Somebody joined: the next secret follows from the current one."""
+        """Somebody joined: the next secret follows from the current one.
+
+        Raises:
+            ProtocolError: there is no next epoch number.
+        """
         self.renew(self._known[self.current].secret.step())
+
+    def await_rekey(self) -> None:
+        """Somebody left: the next secret comes in REKEY."""
+        self.awaits_rekey = True
+
+    def expects(self, epoch: int) -> bool:
+        """Whether a REKEY for this epoch is due."""
+        return self.awaits_rekey and epoch == self.current + 1
 
     def renew(self, secret: RoomSecret) -> None:
         """The next epoch begins, with this secret.
 
         Raises:
-            ProtocolError: there is no next number.
+            ProtocolError: there is no next epoch number.
         """
         if self.current >= _MAX_EPOCH:
             raise ProtocolError("the epochs have run out")
@@ -69,14 +90,15 @@ class Keyring:
 
     def _begin(self, epoch: int, secret: RoomSecret) -> None:
         self.current = epoch
-        # A server that lies may come back to one that we know.
+        self.awaits_rekey = False
+        # A lying server may come back to an epoch that we know.
         self._known.pop(epoch, None)
         self._known[epoch] = _Epoch(secret)
         if len(self._known) > MAX_EPOCHS:
             del self._known[next(iter(self._known))]
 
     def message_key(self, epoch: int) -> SealingKey | None:
-        """The key of messages in an epoch; None if we do not know it."""
+        """The key of the messages of an epoch; None if we do not know it."""
         known = self._known.get(epoch)
         return None if known is None else known.message_key
 

@@ -1,7 +1,7 @@
-"""Who is in the room, as one of its members was told, and how far each was heard.
+"""The members of the room as one of them was told, and how far each was heard.
 
 Implements PROTOCOL 5.1 and 6.4 for a client: what an honest server never says of a member is
-refused here. Keys and what is said are not known.
+refused here. Keys and messages are not known here.
 """
 
 import unicodedata
@@ -18,7 +18,12 @@ SERVER = 0
 
 
 class Peer:
-    """Another member (or ourselves, or the server). `seq` is the number that was heard last."""
+    """A member, ourselves included, or the server.
+
+    `seq` is the number of the last frame that was heard, which is one that opened. A frame that
+    claims the number behind it and does not open is accounted for: it is not missing, but it does
+    not take the number, since the frame that rightly bears it may still come.
+    """
 
     __slots__ = ("_accounted", "fingerprint", "name", "seq", "since", "warned")
 
@@ -28,28 +33,26 @@ class Peer:
         self.fingerprint = fingerprint
         self.since = since
         self.warned: set[str] = set()
+        """The warnings about this peer that were shown."""
         self._accounted = seq
 
     def account_for(self, seq: int) -> None:
-        """A frame that claims this number arrived and was not heard: it is not missing, but takes
-        no other's place. Only what is next in turn counts, so that a number that somebody has made
-        up explains no gap before it."""
-        if seq == self._last + 1:
+        """A frame that claims this number arrived and did not open. Only the number that is next
+        counts: an invented one must not explain a gap before it."""
+        if seq == max(self.seq, self._accounted) + 1:
             self._accounted = seq
 
-    def missing_before(self, seq: int) -> int:
-        """How many numbers before this one never arrived."""
-        return max(0, seq - self._last - 1)
-
-    @property
-    def _last(self) -> int:
-        return max(self.seq, self._accounted)
+    def hear(self, seq: int) -> int:
+        """A frame with this number opened. Returns how many numbers before it never arrived."""
+        missing = max(0, seq - max(self.seq, self._accounted) - 1)
+        self.seq = seq
+        return missing
 
 
 class Peers:
     """The members by their numbers.
 
-    Invariant: no two names are the same to a reader, and there are at most MAX_MEMBERS.
+    Invariant: no two names look the same to a reader, and there are at most MAX_MEMBERS.
     """
 
     def __init__(self) -> None:
@@ -66,7 +69,7 @@ class Peers:
         """Put in a member.
 
         Raises:
-            ProtocolError: an honest server would not have let it in, or names it twice.
+            ProtocolError: an honest server would not have let it in, or it is in already.
         """
         name = _key_of(entry.name)
         if entry.id == SERVER or entry.id in self._members or name in self._names:
@@ -112,7 +115,7 @@ class Peers:
 
 
 def _key_of(name: str) -> str:
-    """What the name has in common with those that are the same to a reader."""
+    """What all names have in common that look the same to a reader."""
     if len(name) > MAX_NAME_CHARS:
         raise ProtocolError("a member has no name that can be used")
     # The server may know a newer Unicode than we do, and so letters that are none to us.

@@ -1,17 +1,17 @@
-"""Since when nothing has gone on between a client and its server.
+"""Since when a client has waited for its server in vain.
 
-Pure: it is told the time once a turn. What is waited for is not known here.
+It is told the time once a turn. What the client waits for is not known here.
 """
 
 from chat.limits import PING_SECONDS, PONG_SECONDS
 
 _ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
-"""A client that runs is told the time more often than this."""
+"""A running client is told the time more often. After a longer gap it has slept."""
 
 
 class Progress:
-    """`since` is when something that was waited for came last, or the waiting began; `began` is
-    when the present phase did."""
+    """`since`: when something we waited for came last, or when the waiting began. `began`: when the
+    present phase began. Both in seconds of the monotonic clock."""
 
     def __init__(self) -> None:
         self.since = self.began = 0.0
@@ -21,11 +21,12 @@ class Progress:
         self._looked_at = 0.0
 
     def move(self) -> None:
-        """Something that was waited for has come, since the last look."""
+        """Something that we wait for came after the last look."""
         self._moved = True
 
     def look(self, now: float, phase: object, *, waiting: bool, listening: bool) -> None:
-        """It is so now. What cannot have come, since we did not listen or slept, is not late."""
+        """Take note of how things stand. The time in which we did not listen, or slept, does not
+        count: nothing could come."""
         deaf = not listening or now - self._looked_at > _ASLEEP_SECONDS
         if deaf or self._moved or not waiting or not self._waiting:
             self.since = now

@@ -1,4 +1,4 @@
-"""What a client and the one in front of it want of each other: a person, a pipe, or a program.
+"""What a client and its view want of each other. Behind a view is a person, a pipe, or a program.
 
 The client shows what happens to a `View`, and a view asks things of the `ChatClient`. Neither
 knows more of the other than this.
@@ -7,7 +7,7 @@ knows more of the other than this.
 from collections.abc import Callable
 from typing import Protocol
 
-from chat.client.events import ClientEvent, Person
+from chat.client.events import ClientEvent, MessageQueued, Person
 
 
 class ChatClient(Protocol):
@@ -15,11 +15,11 @@ class ChatClient(Protocol):
 
     @property
     def name(self) -> str:
-        """What we are called."""
+        """Our name in the room."""
 
     @property
     def server_fingerprint(self) -> str:
-        """The server's, as it was met last."""
+        """The fingerprint of the server's key, as it was shown last."""
 
     @property
     def in_room(self) -> bool:
@@ -31,41 +31,43 @@ class ChatClient(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether so much is under way that nothing more should be said for the moment."""
+        """Whether so much is unacknowledged that nothing more should be said for the moment."""
 
     def members(self) -> list[Person]:
-        """Who is in the room, ourselves among them."""
+        """The members of the room, ourselves among them."""
 
-    def say(self, text: str) -> None:
-        """Send a message, now or when the connection is back.
+    def say(self, text: str) -> MessageQueued:
+        """Send a message, now or when the connection is back. Returns its number, which comes back
+        with its acknowledgement.
 
         Raises:
-            UsageError: the text is longer than a message may be, or no text.
+            UsageError: the text is longer than a message may be, or is no text.
         """
 
     def finish(self) -> None:
         """Leave when everything is acknowledged, however long that takes."""
 
     def leave(self) -> None:
-        """Leave when everything is acknowledged, or after a moment; the second time at once."""
+        """Leave when everything is acknowledged, after LINGER_SECONDS at the latest. Called again,
+        leave at once."""
 
 
 class Output(Protocol):
-    """Where a view writes, as far as that is the client's business."""
+    """What the client has to know of the place where a view writes."""
 
     on_drained: Callable[[], None]
-    """Called when a queue has left."""
+    """Called when everything that was queued has been written."""
     on_broken: Callable[[], None]
     """Called when nobody can read any more."""
     on_stuck: Callable[[str], None]
-    """Called with the reason when nothing can be written for the moment, as on a full disk."""
+    """Called with the reason when nothing can be written for now, as on a full disk."""
 
     @property
     def queued_bytes(self) -> int:
-        """How much waits because nobody reads."""
+        """How many bytes wait because nobody reads."""
 
     def hurry(self) -> None:
-        """Wait for a reader no longer than a moment from now on."""
+        """From now on, wait for a reader for LINGER_SECONDS at most."""
 
 
 class View(Protocol):
@@ -77,36 +79,36 @@ class View(Protocol):
 
     @property
     def not_sent(self) -> int:
-        """How many messages came in that could not be sent."""
+        """How many messages were taken in and could not be sent."""
 
     @property
     def not_commands(self) -> int:
-        """How many lines came in that were to be commands and are none."""
+        """How many lines were meant as commands and are none."""
 
     def open(self, client: ChatClient) -> None:
-        """This is the conversation; called once, before anything else."""
+        """Show this client's conversation. Called once, before anything else."""
 
     def show(self, event: ClientEvent) -> None:
         """Show what happened."""
 
     def spin(self) -> None:
-        """Said again and again while something takes long and keeps the loop from turning."""
+        """Called repeatedly while a blocking step (making a key) runs."""
 
     def interrupt(self) -> None:
         """Somebody pressed Ctrl-C."""
 
     def take_input(self, wanted: bool) -> None:
-        """Take in what is to be sent, or wait with it; said again and again."""
+        """Take in what is to be sent, or stop taking it in. Called when that changes."""
 
     def stop(self) -> None:
         """Take in nothing more."""
 
     def count_undelivered(self) -> int:
-        """How many messages came in that were not taken; for when it is over."""
+        """How many messages are waiting that were never taken in. Called when it is over."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether more was to come from a pipe; for when it is over, after `count_undelivered`."""
+        """Whether more was to come from a pipe. Asked at the end, after `count_undelivered`."""
 
     def close(self) -> None:
-        """Show what is still to be shown, and leave everything as it was found."""
+        """Show what is still to be shown, and leave the terminal as it was found."""

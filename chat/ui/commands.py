@@ -9,8 +9,9 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from chat import phrases
-from chat.client.events import MessageReceived
+from chat.client.events import MessageQueued, MessageReceived
 from chat.client.view import ChatClient
+from chat.errors import OutboxFullError
 from chat.limits import MAX_MEMBERS
 from chat.text import as_action, fold_name
 from chat.ui import transcript
@@ -61,19 +62,23 @@ class Commands:
                 return line
         return ""
 
-    def take(self, line: str, *, pasted: bool = False) -> None:
-        """Send the line, or carry out its command.
+    def take(self, line: str, *, pasted: bool = False) -> MessageQueued | None:
+        """Send the line, or carry out its command. Returns the message, if it was one.
 
         Raises:
+            OutboxFullError: no message can be taken at the moment; commands always can.
             UsageError: the message is too long.
         """
         message = self.message_of(line, pasted=pasted)
         if message is not None:
-            self._client.say(message)
-        elif line == "EXIT":
+            if self._client.full:
+                raise OutboxFullError("no more messages can be taken for the moment")
+            return self._client.say(message)
+        if line == "EXIT":
             self._client.leave()
         elif line.startswith("/"):
             self._obey(line)
+        return None
 
     def _obey(self, line: str) -> None:
         word, _, argument = line.partition(" ")

@@ -13,14 +13,13 @@ from chat.client.events import (
     Disconnected,
     Leaving,
     MakingKey,
-    MessageQueued,
     MessageReceived,
     OutboxFull,
     Reconnected,
     Warned,
 )
 from chat.client.view import ChatClient
-from chat.errors import UsageError
+from chat.errors import OutboxFullError, UsageError
 from chat.files.history import History
 from chat.limits import (
     BELL_SECONDS,
@@ -163,9 +162,7 @@ class Screen:
         if isinstance(event, MessageReceived):
             self._show_said(event)
             return
-        if isinstance(event, MessageQueued):
-            self._live.pending.append(event)
-        elif isinstance(event, Disconnected):
+        if isinstance(event, Disconnected):
             self._live.end()
         elif activity := transcript.activity(event):
             self._live.begin(activity, lambda: self._is_over(event))
@@ -331,11 +328,12 @@ class Screen:
 
     def _take(self, line: Line) -> None:
         text, pasted = line
-        if self.client.full and self.commands.message_of(text, pasted=pasted) is not None:
-            self._give_back(line, OutboxFull(len(self._live.pending)))
-            return
         try:
-            self.commands.take(text, pasted=pasted)
+            queued = self.commands.take(text, pasted=pasted)
+            if queued is not None:
+                self._live.pending.append(queued)
+        except OutboxFullError:
+            self._give_back(line, OutboxFull(len(self._live.pending)))
         except UsageError as error:
             self._give_back(line, Warned(error.advice))
 

@@ -132,7 +132,9 @@ def anything(random: Random, desk: Desk) -> Callable[[], object]:
         )
     )
     desk.epoch %= 2**32
-    desk.event_seq = random.choice((desk.participant._server.seq, number(64) - 1)) % (2**64 - 1)
+    membership = desk.participant._membership
+    assert membership is not None
+    desk.event_seq = random.choice((membership.server.seq, number(64) - 1)) % (2**64 - 1)
     sender, seq = number(32), number(64)
     return random.choice(
         (
@@ -145,7 +147,7 @@ def anything(random: Random, desk: Desk) -> Callable[[], object]:
             desk.participant.data_to_send,
             desk.participant.disconnect,
             lambda: desk.participant.tick(desk.now + number(10)),
-            lambda: (desk.participant.deadline, desk.participant.overdue(desk.now)),
+            lambda: desk.participant.deadline,
             lambda: desk.participant.first_control().encode(),
             desk.participant.members,
         )
@@ -240,9 +242,10 @@ def test_memory_stays_bounded_whatever_the_server_says(what: str) -> None:
     desk.participant.say("Hi", 9)
     with (
         mock.patch("chat.client.keyring.MAX_EPOCHS", 16),
-        mock.patch("chat.client.seen.MAX_ORIGINS", 16),
-        mock.patch("chat.client.seen.MAX_ORIGINS_OF_ONE", 16),
-        mock.patch("chat.client.participant.MAX_MEMBERS", 16),
+        mock.patch("chat.client.outbox.MAX_ORIGINS", 16),
+        mock.patch("chat.client.outbox.MAX_ORIGINS_OF_ONE", 16),
+        mock.patch("chat.client.membership.MAX_MEMBERS", 16),
+        mock.patch("chat.client.outbox.MAX_MEMBERS", 16),
     ):
         sizes = []
         for number in range(2_000):
@@ -261,8 +264,8 @@ def pass_time(desk: Desk, seconds: float, *, listening: bool = True) -> bool:
     until = desk.now + seconds
     while desk.now < until:
         desk.now = min(until, desk.now + 1)
-        desk.participant.tick(desk.now, listening=listening)
-    return desk.participant.overdue(desk.now)
+        overdue = desk.participant.tick(desk.now, listening=listening)
+    return overdue
 
 
 def test_connection_is_given_up_when_nothing_is_acknowledged_for_long() -> None:

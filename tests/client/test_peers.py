@@ -86,4 +86,4 @@ def test_missing_is_what_never_arrived(arrived: list[int], next_one: int, missin
     peer = Peer("Ira", 10)
     for seq in arrived:
         peer.account_for(seq)
-    assert peer.missing_before(next_one) == missing
+    assert peer.hear(next_one) == missing

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from chat.cipher import MIN_SEALED_BYTES
-from chat.client import seen as shown_module
+from chat.client import outbox as outbox_module
 from chat.client.events import (
     Entered,
     MemberBack,
@@ -866,7 +866,7 @@ def test_number_of_a_message_that_does_not_open_suppresses_nothing() -> None:
 def test_runs_that_are_remembered_are_bounded_and_the_oldest_goes_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shown_module, "MAX_ORIGINS_OF_ONE", 2)
+    monkeypatch.setattr(outbox_module, "MAX_ORIGINS_OF_ONE", 2)
     desk = Desk()
     runs = [bytes((number,)) * ORIGIN_BYTES for number in (1, 2, 3)]
     first, second, third = runs

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 
-from chat.client.events import ClientEvent, Person
+from chat.client.events import ClientEvent, MessageQueued, Person
 from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.ui.plain import LineView
@@ -37,10 +37,11 @@ class NotedClient:
     def members(self) -> list[Person]:
         return self.people
 
-    def say(self, text: str) -> None:
+    def say(self, text: str) -> MessageQueued:
         if len(text) > LONGEST:
             raise UsageError("it is too long")
         self.noted.append(f"say {text}")
+        return MessageQueued(len(self.noted), text)
 
     def finish(self) -> None:
         self.noted.append("finish")

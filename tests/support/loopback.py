@@ -628,8 +628,8 @@ class Seat:
     def close(self) -> None:
         self.end_input()
         self.client._end(None)
-        if self.client._transport is not None:
-            self.client._transport.close()
+        if self.client._connection is not None:
+            self.client._connection.close()
         self._reactor.unwatch(self._source)
         os.close(self._source)
         self.screen.close()

@@ -235,9 +235,9 @@ class RecordedParticipant(Participant):
     def receive_control(self, control: Control, now: float) -> list[ClientEvent]:
         story = self.story
         if isinstance(control, Welcome):
-            known = frozenset(self._peers.fingerprints())
+            members = frozenset(one.fingerprint for one in self.members())
             epochs = frozenset(self._keyring._known)
-            story.stream.append(Welcomed(now, control, self._room, self._offset, known, epochs))
+            story.stream.append(Welcomed(now, control, self.room, self.offset, members, epochs))
         if isinstance(control, Resumed):
             story.stream.append(Continued(now))
         if isinstance(control, Welcome | Rekey):
@@ -245,7 +245,9 @@ class RecordedParticipant(Participant):
         return super().receive_control(control, now)
 
     def _seal(self, seq: int, speech: MessageContent) -> bytes:
-        sent = Sent(self._clock(), self._room, self._id, self._keyring.current, seq, speech)
+        here = self._membership
+        assert here is not None
+        sent = Sent(self._clock(), here.room, here.id, self._keyring.current, seq, speech)
         self.story.sent.append(sent)
         return super()._seal(seq, speech)
 
@@ -253,11 +255,11 @@ class RecordedParticipant(Participant):
 
     @property
     def offset(self) -> int:
-        return self._offset
+        return 0 if self._membership is None else self._membership.offset
 
     @property
     def room(self) -> bytes:
-        return self._room
+        return b"" if self._membership is None else self._membership.room
 
     @property
     def taken(self) -> int:
@@ -280,11 +282,12 @@ class RecordedClient(Client):
     @property
     def lingers(self) -> bool:
         """Whether something could be sent, and waits for nothing."""
-        if self._transport is None or self._transport.finishing or self._session is None:
+        connection = self._connection
+        if connection is None or connection.over:
             return False
-        can_leave = self._outgoing.idle and self.recorded.has_data_to_send
-        return can_leave or bool(self._session._out)
+        can_leave = connection._outgoing.idle and self.recorded.has_data_to_send
+        return can_leave or bool(connection._session._out)
 
-    def _show_all(self, events: list[ClientEvent]) -> None:
+    def show_all(self, events: list[ClientEvent]) -> None:
         self.story.stream += events
-        super()._show_all(events)
+        super().show_all(events)

@@ -23,7 +23,6 @@ from chat.client.events import (
     MemberJoined,
     MemberLeft,
     MemberLost,
-    MessageQueued,
     MessageReceived,
     NoticeReceived,
     OutboxFull,
@@ -124,7 +123,6 @@ NOT_TOLD: list[ClientEvent] = [
     LookingUp("localhost"),
     Connecting("localhost", 9443),
     KeysExchanged(),
-    MessageQueued(1, "Hi"),
     OutboxFull(1024),
 ]
 

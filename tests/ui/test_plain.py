@@ -8,7 +8,6 @@ import pytest
 from chat.client.events import (
     ClientEvent,
     MemberJoined,
-    MessageQueued,
     MessageReceived,
     OutboxFull,
     Warned,
@@ -96,7 +95,6 @@ def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe:
         (MessageReceived("Thea", 0, "/help", own=False), ["- Thea: /help"]),
         (MessageReceived("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
         (MessageReceived("Ira", 0, "Hi", own=True), []),
-        (MessageQueued(1, "Hi"), []),
         (OutboxFull(1024), []),
         (MemberJoined("Thea"), ["[+] New person joined the room. Username: Thea"]),
         (Warned("something is odd"), ["[!] something is odd."]),

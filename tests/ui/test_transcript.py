@@ -21,7 +21,6 @@ from chat.client.events import (
     MemberJoined,
     MemberLeft,
     MemberLost,
-    MessageQueued,
     MessageReceived,
     NoticeReceived,
     OutboxFull,
@@ -258,7 +257,6 @@ def test_trouble_is_marked_as_trouble() -> None:
         # These are only shown while they last.
         (LookingUp("localhost"), []),
         (Connecting("localhost", 9443), []),
-        (MessageQueued(1, "Hi"), []),
     ],
 )
 def test_event_has_its_lines(event: ClientEvent, lines: list[str]) -> None:

@@ -1,0 +1,119 @@
+"""One place in one room, from its WELCOME on.
+
+Theory of operation
+-------------------
+
+A WELCOME begins a `Membership`, which replaces the one before it whole: nothing of the old place is
+reset by hand, so nothing of it can be left over. A WELCOME can mean three things, and which one is
+found by comparing it with the membership before:
+
+- the same room and token: we keep our place, but the log no longer goes back to where we were. We
+  go on from a later point, and have missed what lies between;
+- the same room and another token: we were put out, and are a new member of the same room;
+- another room: the server was started anew.
+
+A membership is `entered` when the roster is complete. If the connection breaks before that, the
+next WELCOME replaces a membership that was never entered. What that one would have told the user is
+still untold, so the next one takes it over.
+"""
+
+from chat.client.peers import SERVER, Peer, Peers
+from chat.errors import ProtocolError
+from chat.limits import MAX_MEMBERS
+from chat.messages import Resume, RosterEntry, Welcome
+
+_UNKNOWN_OFFSET = 2**64 - 1
+"""What RESUME asks for when it cannot go on from anywhere: a new WELCOME (PROTOCOL 6.5)."""
+
+_MAX_OFFSET = 2**63
+
+
+class Membership:
+    """What belongs to one place in one room.
+
+    Invariant: `offset` and `messages` count what we have taken of the log, in bytes and in MESSAGE
+    frames.
+    """
+
+    def __init__(self, welcome: Welcome, before: "Membership | None") -> None:
+        """`before` is the membership that this one replaces; None for the first.
+
+        Raises:
+            ProtocolError: an honest server says no such WELCOME.
+        """
+        if (
+            welcome.member == SERVER
+            or not 0 < welcome.members <= MAX_MEMBERS
+            or welcome.offset > _MAX_OFFSET
+        ):
+            raise ProtocolError("a welcome that makes no sense")
+        self.room = welcome.room
+        self.id = welcome.member
+        self.offset = welcome.offset
+        self.messages = welcome.messages
+        self.server = Peer("the server", welcome.event_seq)
+        self.peers = Peers()
+        self.entered = False
+        self._token = welcome.token
+        self._size = welcome.members
+        self.same_room = self.same_place = False
+        """Whether this is the room, and the place in it, of the membership before."""
+        self.is_new = True
+        """Whether this is another place than the one that was entered last."""
+        self.changed_room = False
+        """Whether this is another room than the one that was entered last."""
+        self.missed = 0
+        """How many messages the log no longer had when we came back for them."""
+        self.was_in = False
+        """Whether a membership has been entered, this one or one before."""
+        if before is not None:
+            self._follow(before)
+
+    def _follow(self, before: "Membership") -> None:
+        self.same_room = self.room == before.room
+        self.same_place = self.same_room and self._token == before._token
+        self.is_new = not self.same_place
+        self.changed_room = before.was_in and not self.same_room
+        self.was_in = before.was_in
+        if self.same_room:
+            self.missed = max(0, self.messages - before.messages)
+        if not before.entered:
+            # The user was not told of the change that it brought.
+            self.is_new |= before.is_new
+            self.changed_room |= before.changed_room
+            self.missed += before.missed
+
+    def enter(self) -> None:
+        """The roster is complete: we are in."""
+        self.entered = self.was_in = True
+
+    def take(self, entries: tuple[RosterEntry, ...]) -> bool:
+        """Take the next part of the roster. Returns whether it is complete.
+
+        Raises:
+            ProtocolError: there are more members than WELCOME said, or one that cannot be.
+        """
+        if len(self.peers) + len(entries) > self._size:
+            raise ProtocolError("more members than the welcome said")
+        for entry in entries:
+            self.peers.add(entry)
+        return len(self.peers) == self._size
+
+    def ourselves(self, name: str) -> Peer:
+        """Our own entry in the complete roster; an empty `name` matches any.
+
+        Raises:
+            ProtocolError: there is none, or it has another name.
+        """
+        us = self.peers.find(self.id)
+        if us is None:
+            raise ProtocolError("we are not in the list of members")
+        if name and us.name != name:
+            raise ProtocolError("we are in the list of members under another name")
+        return us
+
+    def resume(self, epoch: int) -> Resume:
+        """What asks to go on from here; `epoch` is the last one whose key has arrived."""
+        # Without the whole roster there is no place to go on from.
+        offset = self.offset if self.entered else _UNKNOWN_OFFSET
+        return Resume(self.id, self._token, offset, epoch)
