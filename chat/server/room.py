@@ -37,11 +37,11 @@ from chat.messages import (
     Resume,
     Resumed,
     RoomEvent,
+    Roster,
     RosterEntry,
     Welcome,
     encode_entry,
     encode_identity,
-    encode_roster,
 )
 from chat.server.log import OrderedLog
 from chat.text import fold_name, normalize_name
@@ -387,7 +387,7 @@ class Room:
             encode_entry(member.id, member.seq, member.identity) for member in self.members.values()
         ]
         return [
-            encode_roster(entries[start : start + JOINS_PER_STEP])
+            Roster.encode_all(entries[start : start + JOINS_PER_STEP])
             for start in range(0, len(entries), JOINS_PER_STEP)
         ]
 
