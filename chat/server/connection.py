@@ -162,6 +162,8 @@ class Connection:
         self._handle(self.session.receive_eof())
 
     def _on_timer(self) -> None:
+        if self.transport.finishing:
+            return
         now = self._hub.reactor.clock()
         # While we do not read we cannot know whether the client is silent.
         if now >= self._read_again_at:
@@ -297,8 +299,9 @@ class Connection:
            up, and needs `member` and `cursor` for that as they are now.
         2. The cursor is cut at the end of the frame that is half sent. When the server is closing,
            it is not: then every member is sent the rest of the log before the farewell.
-        3. The session says goodbye: BYE on the link, or REFUSED where there is none yet. It comes
-           after the cut, which would throw it away.
+        3. The farewell is spliced in at the very end: BYE on the link, or REFUSED where there is no
+           link yet. The session says it only when its turn has come. Otherwise an answer to PING
+           that still waits amid the log would take the farewell with it.
         4. The transport sends what is left, and closes: when the client has closed, too, or after
            LINGER_SECONDS. From here on `transport.finishing` is true, and nothing that arrives
            reaches this object.
@@ -309,8 +312,12 @@ class Connection:
         self._hub.connection_lost(self, reason, text)
         if reason is not Reason.CLOSING:
             self.cursor.cut()
-        self.session.close(reason, text)
-        self.cursor.splice(Sealed(self._session_data), self._hub.log.end)
+
+        def farewell() -> bytes:
+            self.session.close(reason, text)
+            return self.session.data_to_send()
+
+        self.cursor.splice(Sealed(farewell), self._hub.log.end)
         self.transport.finish(LINGER_SECONDS)
 
     def closed(self) -> None:

@@ -1573,6 +1573,26 @@ def test_termination_sends_the_rest_to_everybody(hall: Hall, company: Company) -
     assert company.sahnawaz.ended.reason is Reason.CLOSING
 
 
+def test_farewell_of_a_terminated_server_comes_after_all_that_was_said(
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that waits amid the log does not take the farewell with it."""
+    monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
+    company.sahnawaz.deafen()
+    flood(hall, company.ira, WINDOW)
+    company.sahnawaz.send_control(Ping().encode())
+    hall.turns(5)
+    assert connection_of(hall, "sahnawaz").cursor.splices == 1
+    company.ira.say("last words")
+    hall.until(lambda: company.ira.heard[-1] == "Ira: last words")
+    hall.type("TERMINATE")
+    hall.until(lambda: company.ira.eof)
+    company.sahnawaz.listen()
+    hall.until(lambda: company.sahnawaz.eof)
+    assert company.sahnawaz.heard == company.ira.heard
+    assert company.sahnawaz.news == [RoomClosed()]
+
+
 def test_termination_waits_only_so_long_for_the_slow(hall: Hall, company: Company) -> None:
     company.sahnawaz.deafen()
     flood(hall, company.ira, WINDOW)
