@@ -160,7 +160,7 @@ class Session:
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do. Moves whenever something is received."""
+        """When `tick` has something to do. It may move with whatever is received."""
         raise AssertionError
 
     def tick(self, now: float) -> list[SessionEvent]:
@@ -295,16 +295,20 @@ class Offer:
     """What a server shows to every client for a while: its signed share, and the HELLO made of it,
     encoded once."""
 
-    share: kex.SignedShare
+    signed: kex.SignedShare
     hello: bytes
 
     @classmethod
-    def of(cls, share: kex.SignedShare) -> "Offer":
+    def of(cls, signed: kex.SignedShare) -> "Offer":
         """The offer of this share."""
         hello = Hello(
-            PROTOCOL, share.share.public, share.not_after, share.server_key.blob, share.signature
+            PROTOCOL,
+            signed.share.public,
+            signed.not_after,
+            signed.server_key.blob,
+            signed.signature,
         )
-        return cls(share, hello.to_wire())
+        return cls(signed, hello.to_wire())
 
 
 class ServerSession(Session):
@@ -349,7 +353,7 @@ class ServerSession(Session):
     def _on_pubkey(self, pubkey: Pubkey) -> list[SessionEvent]:
         assert self._offer is not None
         hello = self._offer.hello
-        shared = self._offer.share.share.agree(pubkey.share)
+        shared = self._offer.signed.share.agree(pubkey.share)
         link = kex.handshake_keys(shared, hello, pubkey.share).for_server()
         identity = ClientIdentity.decode(link.open(Pubkey.TYPE, pubkey.sealed))
         client_key = kex.PublicKey(identity.public_key)

@@ -7,13 +7,14 @@ A connection lives through these stages, and may end in each of them (`Connectio
     waiting     The first frame is there. To look into it costs a millisecond or two of RSA, so the
                 connection waits for its turn, and is not read meanwhile.
     proving     PUBKEY was good, SESSION_KEY is out. READY or RESUME proves the client's key.
-    arriving    The key is proved. A key or a source that comes too often waits a little longer.
-    a member    The server has admitted it: `member` is set, and the cursor follows the log.
-    finishing   Dropped: the farewell leaves, and nothing that arrives counts any more.
+    arriving    The key is proved. If the key or the source comes too often, there is a wait.
+    a member    The server has admitted it: `member` is set. When the member is welcomed, the cursor
+                begins to follow the log.
+    finishing   Dropped. The farewell leaves, and what arrives is thrown away.
 
-A connection throttles itself. What a client sends is charged to its account, and when that is
-overdrawn the socket is read again only later. So a client that sends too much is slowed down by
-TCP, loses nothing, and keeps nobody waiting.
+A connection throttles itself. What a client sends is charged to its account, and while that is
+overdrawn the socket is not read. So TCP slows down a client that sends too much; nothing that it
+says is lost, and nobody else waits for it.
 """
 
 import os
@@ -66,7 +67,7 @@ class Hub(Protocol):
         """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
         client is sent a second time."""
 
-    def relay(self, connection: "Connection", run: bytes) -> int:
+    def relay(self, connection: "Connection", run: bytes, now: float) -> int:
         """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
 
         Raises:
@@ -81,12 +82,12 @@ class Hub(Protocol):
 
 
 AwaitTurn = Callable[["Connection"], None]
-"""Asks for `Connection.take_turn` to be called when it is this connection's turn."""
+"""Sees to it that `Connection.take_turn` is called when it is this connection's turn."""
 
 
 class Connection:
-    """See the module's text. `address` is for people, `source` is what limits go by; `spoke` is
-    whether anything has ever arrived."""
+    """See the module's text. `address` is for people, and limits go by `source`
+    (`sockets.source_of`). `spoke`: something has arrived."""
 
     __slots__ = (
         "_account",
@@ -147,8 +148,9 @@ class Connection:
             self._unread = data
             self._await_turn(self)
         else:
-            self._handle(self.session.receive(data, self._hub.reactor.clock()))
-            self._throttle()
+            now = self._hub.reactor.clock()
+            self._handle(self.session.receive(data, now), now)
+            self._throttle(now)
 
     def take_turn(self) -> None:
         """Look into the first frame."""
@@ -156,10 +158,11 @@ class Connection:
             return
         data, self._unread = self._unread, b""
         self.transport.resume_reading()
-        self._handle(self.session.receive(data, self._hub.reactor.clock()))
+        now = self._hub.reactor.clock()
+        self._handle(self.session.receive(data, now), now)
 
     def receive_eof(self) -> None:
-        self._handle(self.session.receive_eof())
+        self._handle(self.session.receive_eof(), self._hub.reactor.clock())
 
     def _on_timer(self) -> None:
         if self.transport.finishing:
@@ -167,23 +170,23 @@ class Connection:
         now = self._hub.reactor.clock()
         # While we do not read we cannot know whether the client is silent.
         if now >= self._read_again_at:
-            self._handle(self.session.tick(now))
+            self._handle(self.session.tick(now), now)
         if not self.transport.finishing:
             again = max(self.session.deadline, self._read_again_at)
             self._timer = self._hub.reactor.call_at(again, self._on_timer)
 
-    def _handle(self, events: list[SessionEvent]) -> None:
+    def _handle(self, events: list[SessionEvent], now: float) -> None:
         """Do what the session says. An event may end the connection; the others are void then."""
         for event in events:
             if self.transport.finishing:
                 return
             match event:
                 case RoomFramesReceived(_, run):
-                    self._relay(run)
+                    self._relay(run, now)
                 case Established():
-                    self._arrive(event)
+                    self._arrive(event, now)
                 case ControlReceived(Ping()):
-                    self._charge(1, 0)
+                    self._charge(1, 0, now)
                 case ControlReceived(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
                 case Ended(by_peer=True):
@@ -192,24 +195,22 @@ class Connection:
                     self.drop(reason, text)
         self.send_session_data()
 
-    def _arrive(self, client: Established) -> None:
+    def _arrive(self, client: Established, now: float) -> None:
         """Come in: at once or, if the key or the source comes too often, after a wait."""
         transport, budgets = self.transport, self._hub.budgets
-        transport.read_bytes = READ_BYTES
+        transport.read_bytes = READ_BYTES if budgets is None else RATED_READ_BYTES
         transport.patient = False
         transport.resume_reading()
         if budgets is None:
             self._enter(client)
             return
-        now = self._hub.reactor.clock()
-        transport.read_bytes = RATED_READ_BYTES
         account = self._account = budgets.open(client.public_key.digest, self.source, now)
         wait = account.arrive(now)
         if wait > MAX_ARRIVAL_WAIT_SECONDS:
             account.take_back_arrival(now)
             self.drop(Reason.LOST, words.COMES_TOO_OFTEN)
         elif wait > 0:
-            self._hold(wait)
+            self._hold(wait, now)
             self._hub.reactor.call_at(now + wait, partial(self._enter, client))
         else:
             self._enter(client)
@@ -221,36 +222,32 @@ class Connection:
         if self._account is not None:
             self._account.resend(sent_again, self._hub.reactor.clock())
 
-    def _relay(self, run: bytes) -> None:
-        log = self._hub.log
-        end = log.end
+    def _relay(self, run: bytes, now: float) -> None:
+        hub, end = self._hub, self._hub.log.end
         try:
-            count = self._hub.relay(self, run)
+            count = hub.relay(self, run, now)
         except ProtocolError as error:
             self.drop(error.reason, str(error))
             return
-        self._charge(count, len(run), log.end - end)
+        self._charge(count, len(run), now)
+        if self._account is not None and hub.window_guarded:
+            self._account.fill_window(hub.log.end - end, now)
 
     # -- how fast
 
-    def _charge(self, frames: int, size: int, appended: int = 0) -> None:
-        """The client has sent so many frames, of `size` bytes, by which the log has grown by
-        `appended` bytes."""
+    def _charge(self, frames: int, size: int, now: float) -> None:
+        """The client has sent so many frames, of `size` bytes together."""
         if self._account is not None:
-            now = self._hub.reactor.clock()
             self._account.say(frames, size, now)
-            if appended and self._hub.window_guarded:
-                self._account.fill_window(appended, now)
 
-    def _throttle(self) -> None:
+    def _throttle(self, now: float) -> None:
         """Read no further until the account is repaid."""
         if self._account is not None and not self.transport.finishing:
-            now, guarded = self._hub.reactor.clock(), self._hub.window_guarded
-            self._hold(self._account.hold_seconds(now, window_guarded=guarded))
+            guarded = self._hub.window_guarded
+            self._hold(self._account.hold_seconds(now, window_guarded=guarded), now)
 
-    def _hold(self, seconds: float) -> None:
+    def _hold(self, seconds: float, now: float) -> None:
         """Read no further for so long."""
-        now = self._hub.reactor.clock()
         if seconds > 0 and now + seconds > self._read_again_at:
             self._read_again_at = now + seconds
             self.transport.pause_reading()

@@ -3,13 +3,13 @@
 Everything before membership is here. A connection is a guest from `accept` until it becomes a
 member or is closed:
 
-1. `accept`. All who want to come in wait in the kernel's one queue, members that were lost as well
-   as whoever attacks. So the queue is emptied faster than it can be filled, whatever becomes of
-   those that are taken from it.
-2. A place. Guests are counted, in all and by source (`Admission`). Where no place is left, a guest
-   that has said nothing yet makes room. If there is none, or too many had to go in this turn
-   already, the newcomer is told so in one `send`, and closed.
-3. HELLO goes out (`Connection.open`), with a share that is the same for all and signed once.
+1. `accept`. All newcomers wait in the one queue of the kernel: members that come back, and those
+   that attack. So the queue must be emptied faster than it fills, even if most of the connections
+   that are taken from it have to be refused.
+2. A place. Guests are counted, in all and by source (`Admission`). If no place is left, the oldest
+   guest that has said nothing makes room. If there is none, or too many had to go in this turn, the
+   newcomer is refused: one `send`, and closed.
+3. HELLO goes out (`Connection.open`). Its share is the same for all, and was signed once.
 4. The first frame arrives. From here on the guest makes room for nobody, and waits for its turn:
    one handshake in one turn of the loop, and one source after the other (`Turns`). So a storm of
    newcomers delays what members say by one handshake a turn.
@@ -77,12 +77,12 @@ class Doorman:
         console: Console,
         admission: Admission[Connection],
     ) -> None:
-        """`connections` is where every connection is added that is taken in."""
+        """Every connection that is taken in is added to `connections`."""
         self.admission = admission
+        self.listeners = listeners
         self._hub = hub
         self._reactor = hub.reactor
         self._connections = connections
-        self._listeners = listeners
         self._key = key
         self._console = console
         self._turns: Turns[Connection] = Turns()
@@ -95,20 +95,20 @@ class Doorman:
 
     def open(self) -> None:
         """Accept from now on."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             self._reactor.watch_read(listener.fileno(), partial(self._accept, listener))
 
     def close(self) -> None:
         """Accept nobody any more. The listening sockets stay open."""
         self._stop_pause()
-        for listener in self._listeners:
+        for listener in self.listeners:
             self._reactor.unwatch(listener.fileno())
 
     # -- accepting
 
     def _accept(self, listener: socket.socket) -> None:
-        """Take some from the queue. If the last turn left some there, fewer of them displace a
-        guest and more are refused, which is cheaper."""
+        """Take some newcomers from the queue. If the last turn left some there, more come than can
+        be taken in; then fewer displace a guest, and more are refused, which is cheaper."""
         may_make_room = MAKE_ROOM_PER_TURN if self._some_left else ACCEPT_PER_TURN
         self._some_left = True
         for _ in range(ACCEPT_PER_TURN):
@@ -155,13 +155,13 @@ class Doorman:
         self._console.refused(words.refused(address, _CROWDED), source)
 
     def _put_out(self, idle: Connection) -> None:
-        """Drop a guest, and close it at once: its descriptor is needed now."""
+        """Drop a guest and close it at once, since its descriptor is needed now."""
         self._reactor.call(partial(idle.drop, Reason.TIMEOUT, _CROWDED))
         self._reactor.call(idle.transport.close)
 
     def _survives(self, error: OSError) -> bool:
-        """Deal with an error of `accept` that may last. Returns whether to go on at once; otherwise
-        there is a pause."""
+        """Deal with an error of `accept` that may last. Returns whether to go on; if not, there is
+        a pause."""
         if error.errno not in _EXHAUSTED:
             self._reactor.contain(self, error)
         elif (idle := self.admission.oldest_idle()) is not None:
@@ -178,7 +178,7 @@ class Doorman:
         return False
 
     def end_pause(self) -> None:
-        """Accept again, if there is a pause: a descriptor may be free now."""
+        """Accept again if there is a pause. A descriptor may be free now."""
         if self._stop_pause():
             self.open()
 
@@ -193,14 +193,14 @@ class Doorman:
 
     def _current_offer(self) -> Offer:
         """The share that newcomers are shown. It is made when it is needed, and forgotten when it
-        has run out: with it, recorded handshakes could be opened."""
-        if self._offer is None or not self._offer.share.is_fresh(time.time()):
+        has run out, since recorded handshakes could be opened with it."""
+        if self._offer is None or not self._offer.signed.is_fresh(time.time()):
             self._offer = Offer.of(SignedShare.make(self._key, time.time(), os.urandom))
             self._reactor.call_at(self._reactor.clock() + SHARE_SECONDS, self._forget_offer)
         return self._offer
 
     def _forget_offer(self) -> None:
-        if self._offer is not None and not self._offer.share.is_fresh(time.time()):
+        if self._offer is not None and not self._offer.signed.is_fresh(time.time()):
             self._offer = None
 
     def _await_turn(self, connection: Connection) -> None:
@@ -223,7 +223,7 @@ class Doorman:
         elif connection.spoke:
             line = words.went_away(connection.address, text or REASONS[reason])
         else:
-            # It wanted to see whether somebody listens here, as monitoring does all day long.
+            # It only looked whether somebody listens here, as monitoring does all day long.
             return
         self._console.refused(line, connection.source)
 

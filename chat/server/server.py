@@ -1,7 +1,7 @@
 """The server: joins the reactor, the connections, the room and the console.
 
-The room decides what happens to members, and the doorman who may come in. The server carries what
-they decide to the connections, and what connections say to the room.
+The room decides what happens to members, the doorman decides which connections get a place. The
+server carries what the room decides to the connections, and what these say to the room.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from chat.wire import clip_text
 
 
 class Server:
-    """One room, and all who are connected to it. `run` returns when it has been terminated.
+    """One room and all connections to it. `run` returns when the server has been terminated.
 
     How it turns. Within a turn of the loop, callbacks only gather: what happens in the room is
     appended to the log, and what is for one member alone is spliced into its cursor. Nothing is
@@ -86,7 +86,6 @@ class Server:
         self.to_flush: set[Connection] = set()
         self._room = Room(self.log, os.urandom, grace_seconds)
         self._console = console
-        self._listeners = listeners
         admission: Admission[Connection] = Admission(pending, pending_per_source)
         self.doorman = Doorman(self, self.connections, listeners, key, console, admission)
         self._members: dict[int, Connection] = {}
@@ -103,7 +102,7 @@ class Server:
         """Serve until terminated."""
         self.doorman.open()
         self.reactor.run()
-        for listener in self._listeners:
+        for listener in self.doorman.listeners:
             listener.close()
 
     # -- members come and go
@@ -210,7 +209,7 @@ class Server:
 
     # -- what is said
 
-    def relay(self, connection: Connection, run: bytes) -> int:
+    def relay(self, connection: Connection, run: bytes, now: float) -> int:
         """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
 
         Raises:
@@ -220,7 +219,7 @@ class Server:
             raise ProtocolError("a message before the welcome")
         before = self._room.messages
         try:
-            self._deliver(self._room.submit(connection.member, run, self.reactor.clock()))
+            self._deliver(self._room.submit(connection.member, run, now))
         finally:
             count = self._room.messages - before
             self._console.exchanged(count)
@@ -258,16 +257,13 @@ class Server:
         now = self.reactor.clock()
         if now < self._no_tick_before:
             return
-        pause = self.reactor.call(self._tick_room)
-        if pause:
+        try:
+            for member in self._room.end_grace(now):
+                self._console.show(phrases.left(member.name, Reason.LOST))
+            self._deliver(self._room.tick(now))
+        except Exception as fault:
             # What is due stays due. Do not try it in every turn, and do not stop the talk for it.
-            self._no_tick_before = now + pause
-
-    def _tick_room(self) -> None:
-        now = self.reactor.clock()
-        for member in self._room.end_grace(now):
-            self._console.show(phrases.left(member.name, Reason.LOST))
-        self._deliver(self._room.tick(now))
+            self._no_tick_before = now + self.reactor.contain(self, fault)
 
     def _fan_out(self) -> None:
         start, self._sent_end = self._sent_end, self.log.end

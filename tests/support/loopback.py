@@ -475,7 +475,7 @@ class Hall:
         # The server's end of each of them notices.
         until(self.reactor, lambda: not self.server.connections)
         self.reactor.close()
-        for listener in self.server._listeners:
+        for listener in self.server.doorman.listeners:
             listener.close()
         self.screen.close()
         os.close(self._source)
