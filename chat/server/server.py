@@ -45,8 +45,9 @@ class Server:
     """One room and all connections to it. `run` returns when the server has been terminated.
 
     How it turns. Within a turn of the loop, callbacks only gather: what happens in the room is
-    appended to the log, and what is for one member alone is spliced into its cursor. Nothing is
-    sent. At the end of the turn the hook `_before_wait` does the following, in this order:
+    appended to the log, and what is for one member alone is spliced into its cursor. Only farewells
+    leave at once, and what a full socket takes again. At the end of the turn the hook
+    `_before_wait` does the following, in this order:
 
     1. `_tick`: memberships end whose grace is over, and joins and leaves that are due take effect.
        This appends, so it comes before what is appended is sent.
@@ -63,8 +64,9 @@ class Server:
     for its socket*. Otherwise something would stay unsent until the loop wakes up by chance.
 
     What belongs together: `connections` are all that have a socket. `_members` are those of them
-    whose `member` is set, by that member's id; the room has more members, those that are lost. A
-    connection is in `_members` or a guest of the doorman or finishing, never two of these.
+    whose `member` is set, by that member's id, and none of them is a guest of the doorman. The room
+    has more members than these: those that are lost. `_sent_end` is how far the log has been sent
+    to all that are up to date, and `_behind` since when the others have been far behind.
     """
 
     def __init__(
