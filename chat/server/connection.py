@@ -186,7 +186,8 @@ class Connection:
                 case Established():
                     self._arrive(event, now)
                 case ControlReceived(Ping()):
-                    self._charge(1, 0, now)
+                    if self._account is not None:
+                        self._account.say(1, 0, now)
                 case ControlReceived(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
                 case Ended(by_peer=True):
@@ -229,16 +230,13 @@ class Connection:
         except ProtocolError as error:
             self.drop(error.reason, str(error))
             return
-        self._charge(count, len(run), now)
-        if self._account is not None and hub.window_guarded:
-            self._account.fill_window(hub.log.end - end, now)
+        account = self._account
+        if account is not None:
+            account.say(count, len(run), now)
+            if hub.window_guarded:
+                account.fill_window(hub.log.end - end, now)
 
     # -- how fast
-
-    def _charge(self, frames: int, size: int, now: float) -> None:
-        """The client has sent so many frames, of `size` bytes together."""
-        if self._account is not None:
-            self._account.say(frames, size, now)
 
     def _throttle(self, now: float) -> None:
         """Read no further until the account is repaid."""

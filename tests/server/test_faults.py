@@ -125,7 +125,7 @@ ENTRIES = {
     "its session receives": (ServerSession, "receive", say),
     "it says something": (Server, "relay", say),
     "the room takes what it says": (Room, "submit", say),
-    "it is charged": (Connection, "_charge", say),
+    "it is throttled": (Connection, "_throttle", say),
     "it gives a sign of life": (Connection, "send_session_data", ping),
     "something is sent to it": (Transport, "try_send", listen_to_others),
     "it is given a key": (Connection, "deliver", be_given_a_key),
