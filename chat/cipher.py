@@ -1,8 +1,8 @@
 """Sealing: AES-256 in CFB mode, then HMAC-SHA-256; and the two directions of a link.
 
-One construction for everything that is sealed (PROTOCOL 3): encrypt-then-MAC, a fresh IV each time,
-padded plaintext, and one failure for whatever goes wrong. What the sealed bytes mean, and where
-keys come from, is not known here.
+There is one construction for everything that is sealed (PROTOCOL 3): encrypt-then-MAC, a fresh IV
+each time, padded plaintext, and the same error whatever is wrong. This module does not know what
+the sealed bytes mean, nor where keys come from.
 """
 
 import hmac
@@ -52,7 +52,7 @@ class SealingKey:
         """The plaintext that was sealed with the same key and `associated`.
 
         Raises:
-            OpenError: it was not, whatever the cause.
+            OpenError: it was sealed with something else, or changed since.
         """
         if len(sealed) < MIN_SEALED_BYTES:
             raise OpenError
@@ -71,7 +71,7 @@ class SealingKey:
 
 
 def padded_bytes(size: int) -> int:
-    """To how many bytes `size` bytes are padded: at least 64, above that PADMÉ (Nikitin et al.,
+    """The size to which `size` bytes are padded: at least 64, and above that PADMÉ (Nikitin et al.,
     PETS 2019, algorithm 1), which leaks O(log log size) bits and adds at most 12 %."""
     size = max(size, MIN_PADDED_BYTES)
     exponent = size.bit_length() - 1
@@ -81,7 +81,7 @@ def padded_bytes(size: int) -> int:
 
 
 def sealed_bytes(size: int) -> int:
-    """How many bytes a plaintext of `size` bytes has when it is sealed."""
+    """The size in bytes of a sealed plaintext of `size` bytes."""
     return OVERHEAD_BYTES + padded_bytes(size + 1)
 
 
@@ -91,10 +91,10 @@ def pad(plaintext: bytes) -> bytes:
 
 
 def unpad(padded: bytes) -> bytes:
-    """What `pad` was given.
+    """The plaintext that was given to `pad`.
 
     Raises:
-        OpenError: this does not come from `pad`.
+        OpenError: `pad` does not make these bytes.
     """
     plaintext = padded.rstrip(b"\0")
     if not plaintext.endswith(_PAD_MARK) or len(padded) != padded_bytes(len(plaintext)):
@@ -105,8 +105,9 @@ def unpad(padded: bytes) -> bytes:
 class LinkCipher:
     """The two sealed directions between one client and its server.
 
-    What is sealed is bound to the type of its frame and to a counter that both ends keep and that
-    never travels, so that a frame which is replayed, left out or out of order does not open.
+    Each seal covers the type of the frame and a counter. Both ends keep the counter, and it never
+    travels. So a frame that was replayed, left out or put out of order does not open, and neither
+    does any frame after one that was sealed and never sent.
     """
 
     __slots__ = ("_receive_key", "_received", "_send_key", "_sent")
@@ -127,7 +128,7 @@ class LinkCipher:
         """Open the next frame of the peer's direction.
 
         Raises:
-            OpenError: it is not that frame.
+            OpenError: this is not the frame that the peer sealed next.
         """
         plaintext = self._receive_key.open(_bound_to(frame_type, self._received), sealed)
         self._received += 1

@@ -50,6 +50,10 @@ REASONS = {
     Reason.FULL: "the room is full",
 }
 
+LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
+"""Endings that the member did not want. It may come back: the server keeps its place for a while,
+and the client tries again."""
+
 
 class ChatError(Exception):
     """An error that is told in one line. `hint` says what to do about it, if anything."""

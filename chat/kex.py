@@ -1,7 +1,7 @@
 """Key exchange: RSA identities, the server's signed X25519 share, and the key schedule.
 
-Implements PROTOCOL 4 (the handshake's cryptography) and 6.1 (the keys of a room's epochs). Knows
-neither files nor how frames are laid out: a transcript arrives as bytes.
+Implements PROTOCOL 4 (the handshake's cryptography) and 6.1 (the keys of a room's epochs). This
+module knows neither files nor the layout of frames: a transcript arrives as bytes.
 """
 
 import hashlib
@@ -75,10 +75,11 @@ class PublicKey:
         return fingerprint_of(self.digest)
 
     def rsa(self) -> RSA.RsaKey:
-        """The key to calculate with.
+        """The key as the library computes with it.
 
         Raises:
-            ProtocolError: not an RSA key, not in its one encoding, or of a size we do not take.
+            ProtocolError: it is not an RSA key, is not in its one encoding, or has a size that we
+                do not take.
         """
         try:
             rsa = RSA.import_key(_SSH_KEY_TYPE + b" " + b64encode(self.blob))
@@ -89,9 +90,19 @@ class PublicKey:
         check_strength(rsa)
         return rsa
 
+    def wrap(self, session_key: bytes, random_bytes: RandomBytes) -> bytes:
+        """The session key, for the owner of this key alone: RSAES-OAEP with SHA-256 and an empty
+        label (RFC 8017, 7.1).
+
+        Raises:
+            ProtocolError: the key cannot be used.
+        """
+        oaep = PKCS1_OAEP.new(self.rsa(), hashAlgo=SHA256, randfunc=random_bytes)
+        return oaep.encrypt(session_key)
+
 
 def check_strength(rsa: RSA.RsaKey) -> None:
-    """Refuse keys that are too small to be safe or too large to be worth it.
+    """Refuse a key that is too small to be safe, or so large that it only costs time.
 
     Raises:
         ProtocolError: the modulus is not of 2,048 to 4,096 bits, or the exponent not 65,537.
@@ -105,14 +116,14 @@ def check_strength(rsa: RSA.RsaKey) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """An RSA key pair. A client's only ever unwraps; a server's only ever signs."""
+    """An RSA key pair. A client uses its own only to unwrap, a server only to sign."""
 
     rsa: RSA.RsaKey = field(repr=False)
     public: PublicKey
 
     @classmethod
     def generate(cls, bits: int, random_bytes: RandomBytes | None = None) -> "PrivateKey":
-        """A new pair; takes seconds, in which `random_bytes` is called again and again."""
+        """A new pair. Takes seconds; `random_bytes` is called many times meanwhile."""
         return cls.from_rsa(RSA.generate(bits, randfunc=random_bytes, e=RSA_EXPONENT))
 
     @classmethod
@@ -122,7 +133,7 @@ class PrivateKey:
         return cls(rsa, PublicKey.from_rsa(rsa))
 
     def unwrap(self, wrapped: bytes) -> bytes:
-        """The session key that `wrap` was given.
+        """The session key that was given to `PublicKey.wrap`.
 
         Raises:
             OpenError: it was not wrapped for this key.
@@ -134,15 +145,6 @@ class PrivateKey:
         if len(session_key) != SESSION_KEY_BYTES:
             raise OpenError
         return session_key
-
-
-def wrap(session_key: bytes, public: PublicKey, random_bytes: RandomBytes) -> bytes:
-    """RSAES-OAEP with SHA-256 and an empty label (RFC 8017, 7.1).
-
-    Raises:
-        ProtocolError: the public key cannot be used.
-    """
-    return PKCS1_OAEP.new(public.rsa(), hashAlgo=SHA256, randfunc=random_bytes).encrypt(session_key)
 
 
 # -- the server's share ------------------------------------------------------------------------
@@ -161,7 +163,7 @@ class KeyShare:
         """The shared secret with the peer's public share.
 
         Raises:
-            ProtocolError: the peer's share is not one, or of low order (RFC 7748, 6.1).
+            ProtocolError: the peer's share is not 32 bytes, or is of low order (RFC 7748, 6.1).
         """
         try:
             public = import_x25519_public_key(peer)
@@ -172,7 +174,7 @@ class KeyShare:
 
 @dataclass(frozen=True, slots=True)
 class SignedShare:
-    """What a server offers to every client for a while: its share, signed once (PROTOCOL 4.2)."""
+    """The share that a server offers to all clients for a while, signed once (PROTOCOL 4.2)."""
 
     share: KeyShare = field(repr=False)
     not_after: int
@@ -181,8 +183,8 @@ class SignedShare:
 
     @classmethod
     def make(cls, key: PrivateKey, wall_clock: float, random_bytes: RandomBytes) -> "SignedShare":
-        """Make a share and sign it; `wall_clock` is in seconds since 1970, and nothing before that
-        can be written down."""
+        """Make a share and sign it. `wall_clock` is in seconds since 1970; an earlier time cannot
+        be encoded, and counts as 1970."""
         share = KeyShare(random_bytes)
         not_after = max(0, int(wall_clock)) + SHARE_SECONDS
         digest = SHA256.new(_signed_part(share.public, not_after))
@@ -190,7 +192,7 @@ class SignedShare:
         return cls(share, not_after, signature, key.public)
 
     def is_fresh(self, wall_clock: float) -> bool:
-        """Whether to go on offering it. A clock that was set back ends it as well."""
+        """Whether to offer it still. A clock that was set back ends it as well."""
         left = self.not_after - max(0.0, wall_clock)
         return SHARE_SECONDS - SHARE_RENEW_SECONDS < left <= SHARE_SECONDS
 
@@ -198,10 +200,11 @@ class SignedShare:
 def check_offer(
     share: bytes, not_after: int, signature: bytes, server_key: PublicKey, wall_clock: float
 ) -> None:
-    """Check that `server_key` signed this share and that it has not run out.
+    """Check that `server_key` signed this share, and that the share is still valid.
 
     Raises:
-        ProtocolError: it did not, or it has (ClockError).
+        ClockError: it has run out by our clock.
+        ProtocolError: the signature is not the key's.
     """
     try:
         digest = SHA256.new(_signed_part(share, not_after))
@@ -264,7 +267,7 @@ class RoomSecret:
         return cls(random_bytes(ROOM_SECRET_BYTES))
 
     def step(self) -> "RoomSecret":
-        """For the epoch after a join: who has the new one cannot find the old one."""
+        """For the epoch after a join. A member that has the new secret cannot compute this one."""
         return RoomSecret(_derive(self.secret, b"", LABEL_ROOM_STEP, ROOM_SECRET_BYTES))
 
     def message_key(self) -> SealingKey:

@@ -1,6 +1,6 @@
-"""What is sealed inside the frames: the introduction, control messages, speech, and room events.
+"""What is sealed inside the frames: identities, control messages, message contents, room events.
 
-Implements PROTOCOL 5 and 6. How these are sealed, and by whom, is not known here.
+Implements PROTOCOL 5 and 6. This module does not know how these are sealed, nor by whom.
 """
 
 import struct
@@ -16,14 +16,14 @@ from chat.limits import (
     ROOM_ID_BYTES,
     ROOM_SECRET_BYTES,
 )
-from chat.wire import Fields, Record, block, decode_record, encode_reason
+from chat.wire import Farewell, Fields, Record, block, decode_record
 
 # -- what is sealed in the handshake -----------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """Sealed in PUBKEY: who the client says it is."""
+    """Sealed in PUBKEY: the name and the key that the client claims. READY proves the key."""
 
     name: str
     public_key: bytes
@@ -48,8 +48,8 @@ class Control(Record):
     """One control message (PROTOCOL 5)."""
 
 
-class _Empty(Control):
-    """A control message that says everything by its type."""
+class _Empty(Record):
+    """A record that says everything by its type."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ class _Empty(Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready(_Empty):
+class Ready(_Empty, Control):
     """Client to server, first on the link: the session key was unwrapped."""
 
     TYPE = 0x01
@@ -70,8 +70,8 @@ class Ready(_Empty):
 
 @dataclass(frozen=True, slots=True)
 class Resume(Control):
-    """Client to server, instead of READY: go on where the connection was lost. `offset` is how far
-    the log has been read, `epoch` the last one whose key has arrived."""
+    """Client to server, instead of READY: continue where the connection was lost. `offset` is how
+    far the client has read the log, `epoch` the last one whose key it has."""
 
     TYPE = 0x07
     member: int
@@ -97,21 +97,21 @@ class Resume(Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed(_Empty):
-    """Server to client: what follows is the log from the offset that was asked for."""
+class Resumed(_Empty, Control):
+    """Server to client: the log follows, from the offset in RESUME."""
 
     TYPE = 0x08
 
 
 @dataclass(frozen=True, slots=True)
-class Ping(_Empty):
+class Ping(_Empty, Control):
     """Client to server: are you there?"""
 
     TYPE = 0x09
 
 
 @dataclass(frozen=True, slots=True)
-class Pong(_Empty):
+class Pong(_Empty, Control):
     """Server to client: I am."""
 
     TYPE = 0x0A
@@ -119,8 +119,8 @@ class Pong(_Empty):
 
 @dataclass(frozen=True, slots=True)
 class RosterEntry:
-    """A member as others know it: `seq` is the number of its last message so far, `since` when it
-    joined, in seconds since 1970 by the server's clock."""
+    """A member as others know it. `seq` is the number of its last message so far; `since` is when
+    it joined, in seconds since 1970 by the server's clock."""
 
     id: int
     seq: int
@@ -144,18 +144,40 @@ class RosterEntry:
 
 
 def encode_identity(name: str, fingerprint: bytes, since: int) -> bytes:
-    """The part of a roster entry that stays the same."""
+    """The part of a roster entry that never changes."""
     return block(name.encode()) + block(fingerprint) + since.to_bytes(8, "big")
 
 
 def encode_entry(member_id: int, seq: int, identity: bytes) -> bytes:
-    """A roster entry whose identity is encoded already: a roster may have thousands of them."""
+    """A roster entry. `identity` is encoded already, since a roster may have thousands of them."""
     return struct.pack(">IQ", member_id, seq) + identity
 
 
 @dataclass(frozen=True, slots=True)
+class _Entries(Record):
+    """A record that lists members."""
+
+    entries: tuple[RosterEntry, ...]
+
+    def encode_body(self) -> bytes:
+        return b"".join(entry.encode() for entry in self.entries)
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        entries = []
+        while fields.left:
+            entries.append(RosterEntry.decode(fields))
+        return cls(tuple(entries))
+
+    @classmethod
+    def encode_all(cls, entries: Iterable[bytes]) -> bytes:
+        """The record of these entries (`encode_entry`), its type byte included."""
+        return bytes((cls.TYPE,)) + b"".join(entries)
+
+
+@dataclass(frozen=True, slots=True)
 class Welcome(Control):
-    """Server to client: the place in the room. Everything in the log from here on can be opened.
+    """Server to client: its place in the room, and the secret that opens the log from `offset` on.
     `messages` MESSAGE frames came before; `members` members follow in ROSTER messages."""
 
     TYPE = 0x02
@@ -196,24 +218,11 @@ class Welcome(Control):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Roster(Control):
+class Roster(_Entries, Control):
     """Server to client, right behind WELCOME: some of the members."""
 
     TYPE = 0x03
-    entries: tuple[RosterEntry, ...]
-
-    def encode_body(self) -> bytes:
-        return b"".join(entry.encode() for entry in self.entries)
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(_decode_entries(fields))
-
-
-def encode_roster(entries: Iterable[bytes]) -> bytes:
-    """A ROSTER of entries that are encoded already."""
-    return bytes((Roster.TYPE,)) + b"".join(entries)
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,20 +256,11 @@ class Resend(Control):
         return cls(fields.unsigned(8))
 
 
-@dataclass(frozen=True, slots=True)
-class Bye(Control):
+class Bye(Farewell, Control):
     """Either way, last: why the connection ends."""
 
     TYPE = 0x06
-    reason: Reason
-    text: str
-
-    def encode_body(self) -> bytes:
-        return encode_reason(self.reason, self.text)
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.reason(), fields.sentence())
+    __slots__ = ()
 
 
 CONTROLS: dict[int, type[Control]] = {
@@ -274,21 +274,14 @@ def decode_control(data: bytes) -> Control:
     return decode_record(CONTROLS, "control message", data)
 
 
-def _decode_entries(fields: Fields) -> tuple[RosterEntry, ...]:
-    entries = []
-    while fields.left:
-        entries.append(RosterEntry.decode(fields))
-    return tuple(entries)
-
-
 # -- what is sealed in MESSAGE and EVENT -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class MessageContent:
-    """Sealed in MESSAGE: what a member says, and when by its own clock (ms since 1970). `origin` is
-    random for each run of a client, and `number` counts its messages: by these a message that is
-    sent again into another room is known."""
+    """Sealed in MESSAGE: a text, and the time by the sender's clock (ms since 1970). `origin` is
+    random for each run of a client, and `number` counts the messages of the run. By these two a
+    receiver knows a message again that is sent a second time into another room."""
 
     time_ms: int
     origin: bytes
@@ -309,12 +302,12 @@ class MessageContent:
     def decode(cls, data: bytes) -> Self:
         """Raises ProtocolError."""
         fields = Fields(data)
-        speech = cls(
+        content = cls(
             fields.unsigned(8), fields.take(ORIGIN_BYTES), fields.unsigned(8), fields.rest_text()
         )
         if len(data) > CONTENT_HEADER_BYTES + MAX_TEXT_BYTES:
             raise ProtocolError("a message is too long")
-        return speech
+        return content
 
 
 CONTENT_HEADER_BYTES = 8 + ORIGIN_BYTES + 8
@@ -324,19 +317,11 @@ class RoomEvent(Record):
     """Sealed in EVENT: something that happened in the room (PROTOCOL 6.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joined(RoomEvent):
+class Joined(_Entries, RoomEvent):
     """These members are in; the next epoch's secret is the step of this one's."""
 
     TYPE = 0x01
-    entries: tuple[RosterEntry, ...]
-
-    def encode_body(self) -> bytes:
-        return b"".join(entry.encode() for entry in self.entries)
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(_decode_entries(fields))
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,17 +358,10 @@ class Notice(RoomEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Closing(RoomEvent):
+class Closing(_Empty, RoomEvent):
     """The room ends here."""
 
     TYPE = 0x04
-
-    def encode_body(self) -> bytes:
-        return b""
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls()
 
 
 @dataclass(frozen=True, slots=True)

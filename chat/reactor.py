@@ -1,16 +1,28 @@
 """The event loop: descriptors, timers, signals and deferred work on a single thread.
 
-It knows descriptors and callbacks, and nothing of chat. One turn is, in this order:
+It knows descriptors and callbacks, and nothing of chat. One turn (`Reactor.turn`) is, in order:
 
-    1. the hooks: what the last turn gathered is done at once
-    2. the wait, until something is ready or the next timer is due
-    3. the callbacks of the descriptors that are ready, each only if it is still watched: the one
-       before may have unwatched it; last those that can wait, a few of them in turn
-    4. the timers that are due
-    5. one piece of deferred work
+    1. The hooks. What the callbacks of the last turn gathered is done here, all at once.
+    2. The wait, until a descriptor is ready or the next timer is due. It is the only place where
+       the program blocks. There is no wait while deferred work is left, or after `stop`.
+    3. The callbacks of the ready descriptors: first those of members, say, then a few of the
+       patient ones (`watch_read`).
+    4. The timers that are due.
+    5. One piece of deferred work.
 
-An exception that a callback lets out ends the loop, unless `on_fault` is there to deal with it. It
-is told which object answers: the one that the callback is a method of.
+Why in this order: a hook must come directly before the wait, or what it would do waits as long.
+Descriptors come before timers, so that a peer whose answer has arrived is not taken for dead.
+Deferred work is one piece a turn, so that it delays everything else by one piece and no more.
+
+What must hold:
+
+- A callback may watch and unwatch any descriptor, its own as well. So the list of ready descriptors
+  holds `_Watch` objects, `unwatch` empties the one it finds, and `_serve` looks into it before each
+  call. If a closed number is opened again in the same turn, it gets a fresh `_Watch`.
+- A descriptor is in one of three places: in the selector, in `_always_ready` (the selector refuses
+  regular files), or in `_resting` (its callback has failed, and is left alone for a while).
+- An exception that a callback lets out goes to `on_fault`, together with the object that the
+  callback is a method of. Without `on_fault` it ends the loop.
 """
 
 import heapq
@@ -22,17 +34,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from chat.limits import PATIENT_PER_TURN
-
 Callback = Callable[[], None]
 
 OnFault = Callable[[object, Exception], float]
-"""Told which object answers for a fault (None: nobody knows), and the fault. Says for how many
-seconds a descriptor whose callback failed is left alone."""
+"""Given the object that answers for a fault (None if that is unknown) and the fault. Returns for
+how many seconds a descriptor whose callback failed is left alone."""
 
 
 class Timer:
-    """A callback at a time of the monotonic clock; `cancel` may come at any time."""
+    """A callback at a time of the monotonic clock. `cancel` may be called at any time."""
 
     __slots__ = ("callback", "deadline")
 
@@ -48,8 +58,8 @@ class Timer:
 
 
 class _Watch:
-    """What is called when a descriptor can be read, and when it can be written. `patient`: others
-    come first."""
+    """The callbacks of one descriptor: for when it can be read, and for when it can be written.
+    `patient`: others come first."""
 
     __slots__ = ("patient", "read", "write")
 
@@ -65,12 +75,20 @@ class _Watch:
         )
 
 
+_Ready = tuple[int, _Watch, int]
+"""A descriptor, its watch, and the events for which it is ready."""
+
+
 class Reactor:
-    """See the module's text. `close` when done: it gives the signals back."""
+    """The loop; the module's text says how it turns. `close` it in the end: signals are given back.
+
+    `patient_per_turn` is how many of the patient descriptors are served in one turn; None: all.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.on_fault: OnFault | None = None
+        self.patient_per_turn: int | None = None
         self._selector = selectors.DefaultSelector()
         self._always_ready: dict[int, _Watch] = {}
         self._resting: dict[int, _Watch] = {}
@@ -88,23 +106,23 @@ class Reactor:
     # -- descriptors
 
     def watch_read(self, descriptor: int, callback: Callback | None, patient: bool = False) -> None:
-        """Call when the descriptor can be read, or no longer (None). `patient`: those that are not
-        are served in every turn, and of those that are, a few."""
+        """Call when the descriptor can be read; None: not any more. A `patient` descriptor is
+        served after those that are not, and not in every turn (`patient_per_turn`)."""
         watch = self._watch_of(descriptor)
         watch.read = callback
         watch.patient = patient
         self._apply(descriptor, watch)
 
     def watch_write(self, descriptor: int, callback: Callback | None) -> None:
-        """Call when the descriptor can be written, or no longer (None)."""
+        """Call when the descriptor can be written; None: not any more."""
         watch = self._watch_of(descriptor)
         watch.write = callback
         self._apply(descriptor, watch)
 
     def unwatch(self, descriptor: int) -> None:
-        """Forget the descriptor; must come before it is closed. Harmless when it is not watched."""
+        """Forget the descriptor. Must come before it is closed; harmless if it is not watched."""
         watch = self._watch_of(descriptor)
-        # This turn may still hold it in its hand.
+        # The current turn may still have a ready event for it.
         watch.read = watch.write = None
         self._apply(descriptor, watch)
 
@@ -130,12 +148,12 @@ class Reactor:
             try:
                 self._selector.register(descriptor, watch.events, watch)
             except PermissionError:
-                # epoll does not take regular files and /dev/null, which are always ready.
+                # epoll refuses regular files and /dev/null, which are always ready.
                 self._always_ready[descriptor] = watch
 
     def _rest(self, descriptor: int, watch: _Watch, seconds: float) -> None:
-        """A callback of this descriptor has failed. It may well fail again, and the descriptor stay
-        ready, so leave both alone for a while instead of calling it over and over."""
+        """Leave a descriptor alone whose callback has failed: it stays ready, and the callback
+        would fail again in every turn."""
         if not watch.events or descriptor in self._resting:
             return
         if self._always_ready.pop(descriptor, None) is None:
@@ -157,16 +175,16 @@ class Reactor:
         return timer
 
     def defer(self, callback: Callback) -> None:
-        """Call when its turn comes: one piece of deferred work a turn, in order."""
+        """Call in one of the next turns: one piece of deferred work a turn, in order."""
         self._deferred.append(callback)
 
     def before_wait(self, hook: Callback) -> None:
-        """Call in every turn, before the wait."""
+        """Call in every turn, directly before the wait."""
         self._hooks.append(hook)
 
     def on_signals(self, signals: Iterable[int], callback: Callback) -> None:
-        """Call, as part of a turn, when one of these signals has arrived. One that we were started
-        to ignore (`nohup`, a shell's background job) stays ignored."""
+        """Call, as part of a turn, when one of these signals has arrived. A signal that the program
+        was started to ignore (`nohup`, a shell's background job) stays ignored."""
         if self._wakeup is None:
             self._wakeup = socket.socketpair()
             for end in self._wakeup:
@@ -186,7 +204,7 @@ class Reactor:
         assert self._wakeup is not None
         for signum in dict.fromkeys(self._wakeup[0].recv(4096)):
             if signum in self._signals:
-                self._call(self._signals[signum])
+                self.call(self._signals[signum])
 
     # -- running
 
@@ -197,45 +215,51 @@ class Reactor:
             self.turn()
 
     def stop(self) -> None:
-        """Let `run` return at the end of this turn, which does not wait any more."""
+        """Let `run` return at the end of this turn, which no longer waits."""
         self._running, self._stopping = False, True
 
     def turn(self, timeout: float | None = None) -> None:
-        """One turn. `timeout` bounds the wait, in seconds."""
+        """One turn, as the module's text says. `timeout` bounds the wait, in seconds."""
         for hook in self._hooks:
-            self._call(hook)
+            self.call(hook)
         patient = []
         for ready in self._wait(timeout):
             if ready[1].patient:
                 patient.append(ready)
             else:
                 self._serve(*ready)
-        if patient:
-            # What is left over is ready in the next turn as well, in the same order perhaps.
-            start = self._patient_served % len(patient)
-            served = (patient[start:] + patient[:start])[:PATIENT_PER_TURN]
-            self._patient_served += len(served)
-            for ready in served:
-                self._serve(*ready)
+        for ready in self._some_of(patient):
+            self._serve(*ready)
         now = self.clock()
         while self._timers and self._timers[0].deadline <= now:
             callback = heapq.heappop(self._timers).callback
             if callback:
-                self._call(callback)
+                self.call(callback)
         if self._deferred:
-            self._call(self._deferred.popleft())
+            self.call(self._deferred.popleft())
+
+    def _some_of(self, patient: list[_Ready]) -> list[_Ready]:
+        """Those of the patient descriptors whose turn it is. The others are ready in the next turn
+        as well, perhaps in the same order, so each turn begins where the last one stopped."""
+        if not patient or self.patient_per_turn is None:
+            return patient
+        start = self._patient_served % len(patient)
+        served = (patient[start:] + patient[:start])[: self.patient_per_turn]
+        self._patient_served += len(served)
+        return served
 
     def _serve(self, descriptor: int, watch: _Watch, events: int) -> None:
         pause = 0.0
         if events & selectors.EVENT_READ and watch.read:
-            pause = self._call(watch.read)
+            pause = self.call(watch.read)
         if events & selectors.EVENT_WRITE and watch.write and not pause:
-            pause = self._call(watch.write)
+            pause = self.call(watch.write)
         if pause:
             self._rest(descriptor, watch, pause)
 
-    def _call(self, callback: Callback) -> float:
-        """For how many seconds it should not be called again; 0 unless it failed."""
+    def call(self, callback: Callback) -> float:
+        """Call now, and keep an exception from whoever calls: it goes to `on_fault`. Returns for
+        how many seconds to leave the callback alone, which is 0 unless it failed."""
         try:
             callback()
         except Exception as fault:
@@ -243,13 +267,12 @@ class Reactor:
         return 0.0
 
     def contain(self, answering: object, fault: Exception) -> float:
-        """For an exception that nobody foresaw, caught where it does not harm others: let
-        `on_fault` deal with it, or raise it if there is none."""
+        """Give an exception that nobody foresaw to `on_fault`, or raise it if there is none."""
         if self.on_fault is None:
             raise fault
         return self.on_fault(answering, fault)
 
-    def _wait(self, timeout: float | None) -> list[tuple[int, _Watch, int]]:
+    def _wait(self, timeout: float | None) -> list[_Ready]:
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
         if self._always_ready or self._deferred or self._stopping:
@@ -285,4 +308,24 @@ def _answering_for(callback: Callback) -> object:
 
 
 def _noted(_signum: int, _frame: object) -> None:
-    """The wake-up socket carries the news; this only keeps the default action from happening."""
+    """Only keeps the default action from happening. The wake-up socket tells the loop."""
+
+
+class WakeUp:
+    """Ends the wait at a time that may be moved. A hook does what is due then."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._timer: Timer | None = None
+
+    def set(self, deadline: float | None) -> None:
+        """Wake up at `deadline`, and not at the one before; None: not at all."""
+        if self._timer is not None:
+            if self._timer.deadline == deadline:
+                return
+            self._timer.cancel()
+        self._timer = None if deadline is None else self._reactor.call_at(deadline, _do_nothing)
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,12 +1,25 @@
 """One connection, seen from either end: the handshake, then the sealed link.
 
-A session is a state machine (PROTOCOL 4.1): bytes in, events out, bytes out. `TRANSITIONS` holds
-every legal move; a pair that is not there is the protocol error. The room, sockets and the clock
-are not known here.
+A session is a state machine (PROTOCOL 4.1). Bytes go in (`receive`), and come out as events; what
+the session itself has to say waits in `data_to_send`. It knows no room, no socket and no clock.
+
+How it turns:
+
+- `TRANSITIONS` is the whole machine: from a state and a frame to a handler and the next state. A
+  pair that is missing there is an error of the peer. `_step` is the only place that looks it up.
+- A handler raises ProtocolError for whatever is wrong inside the frame. `receive` turns it into the
+  farewell and an `Ended`, so a caller has one kind of ending to deal with.
+- A handler may itself end the session (BYE, REFUSED). Then `_step` leaves the state alone. CLOSED
+  and FAILED absorb: whatever else arrives yields no event.
+- `_link` is None until the keys of the link exist, and from then on the farewell is a BYE on the
+  link. The server has them from SESSION_KEY on, one state before RELAY.
+- The link counts frames, so they must leave in the order in which they were sealed. Therefore
+  `send` only queues a control message, and `data_to_send` seals what is queued. Call it when its
+  bytes are the next to leave, and not before.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import ClassVar
 
@@ -30,6 +43,7 @@ from chat.wire import (
     FRAMES,
     PROTOCOL,
     Event,
+    Farewell,
     Frame,
     FrameReader,
     Hello,
@@ -44,7 +58,7 @@ from chat.wire import (
 
 
 class State(Enum):
-    """Where a session is. The last two absorb: nothing comes out of them again."""
+    """Where a session is: three states at the server, four at the client, and two endings."""
 
     AWAIT_PUBKEY = auto()
     SEND_SESSION_KEY = auto()
@@ -61,14 +75,15 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HelloReceived:
-    """At the client: this key signed the share. Nothing has been sent; `trust` goes on."""
+    """At the client: this key signed the share. Nothing has been sent yet; `trust` continues."""
 
     server_key: kex.PublicKey
 
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """The link stands. At the server: with whom, as READY or RESUME has proved, and which."""
+    """The link stands. At the server `name` and `public_key` are the client's, which READY or
+    RESUME has just proved; `resume` is the RESUME, if it was one."""
 
     name: str
     public_key: kex.PublicKey
@@ -77,7 +92,8 @@ class Established:
 
 @dataclass(frozen=True, slots=True)
 class ControlReceived:
-    """A control message arrived on the link."""
+    """A control message arrived on the link. A PING is among them, although it is answered already:
+    it costs the server work. A PONG is not."""
 
     control: Control
 
@@ -92,8 +108,8 @@ class RoomFramesReceived:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The session is over; the last event. `by_peer`: the peer said so itself; otherwise, `error`
-    may say more."""
+    """The session is over. This is its last event. `by_peer`: the peer said goodbye. Otherwise
+    `error` is what the peer did wrong, if that is why."""
 
     reason: Reason
     text: str
@@ -105,14 +121,14 @@ SessionEvent = HelloReceived | Established | ControlReceived | RoomFramesReceive
 
 
 Transitions = Mapping[tuple[State, type[Frame]], tuple[Callable[..., list[SessionEvent]], State]]
-"""From a state and a frame to the handler, and the state in which it leaves the session."""
+"""From a state and a frame to the handler, and the state after it."""
 
 
 # -- the machine -------------------------------------------------------------------------------
 
 
 class Session:
-    """What both ends have in common; `ServerSession` and `ClientSession` bring their handshakes."""
+    """What both ends have in common. `ServerSession` and `ClientSession` add their handshakes."""
 
     TRANSITIONS: ClassVar[Transitions] = {}
     __slots__ = (
@@ -123,7 +139,6 @@ class Session:
         "_random_bytes",
         "_reader",
         "_started_at",
-        "controls_received",
         "heard_at",
         "state",
     )
@@ -137,20 +152,19 @@ class Session:
         self._answered = True
         self._out = b""
         self._controls: list[bytes] = []
-        self.controls_received = 0
 
     @property
     def over(self) -> bool:
-        """Whether nothing will come out any more."""
+        """Whether the session has ended."""
         return self.state in (State.CLOSED, State.FAILED)
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do, unless something is heard before."""
+        """When `tick` has something to do. It may move with whatever is received."""
         raise AssertionError
 
     def tick(self, now: float) -> list[SessionEvent]:
-        """Time has passed."""
+        """Do what is due at `now`."""
         if self.over or now < self.deadline:
             return []
         return self._on_deadline(now)
@@ -159,13 +173,13 @@ class Session:
         raise AssertionError
 
     def note_activity(self, now: float) -> None:
-        """The peer gives a sign of life; also when it is we who do not listen for a while."""
+        """The peer is alive. Called, too, while we do not read and so cannot know."""
         self.heard_at = now
         self._answered = True
 
     def receive(self, data: bytes, now: float) -> list[SessionEvent]:
-        """Take bytes of the peer. A breach of the protocol is not raised: it is an `Ended`, and the
-        farewell is in `data_to_send`."""
+        """Take bytes of the peer. A breach of the protocol is not raised: it is an `Ended`, and
+        `data_to_send` has the farewell."""
         events: list[SessionEvent] = []
         self.note_activity(now)
         try:
@@ -187,13 +201,13 @@ class Session:
         return [Ended(Reason.LOST, text, by_peer=False)]
 
     def send(self, control: bytes) -> None:
-        """Send an encoded control message; the link must stand. Nothing happens when it is over."""
+        """Queue an encoded control message. The link must stand. Does nothing after the end."""
         if not self.over:
             self._controls.append(control)
 
     def seal(self, *controls: bytes) -> bytes:
-        """The LINK frames for these control messages. They must be sent in the order in which they
-        are sealed, which the link counts."""
+        """The LINK frames of these control messages. They must leave in the order in which they
+        were sealed, since the link counts them."""
         assert self._link is not None
         seal, random_bytes = self._link.seal, self._random_bytes
         return b"".join(
@@ -201,23 +215,23 @@ class Session:
         )
 
     def close(self, reason: Reason, text: str = "") -> None:
-        """Say why, as well as the state allows, and take nothing more."""
+        """End the session: tell the peer why, if the state allows it, and take nothing more."""
         self._say_goodbye(reason, text)
         self.state = State.CLOSED
 
     def data_to_send(self) -> bytes:
-        """The bytes that are to be sent since the last call."""
+        """What is to be sent since the last call. It is sealed now, so it must be sent next."""
         out, self._out = self._out, b""
         controls, self._controls = self._controls, []
         return out + self.seal(*controls) if controls else out
 
     @property
     def has_data_to_send(self) -> bool:
-        """Whether `data_to_send` has something."""
+        """Whether `data_to_send` would return anything."""
         return bool(self._out or self._controls)
 
     def _step(self, frame_type: int, data: bytes) -> list[SessionEvent]:
-        """The one place where a frame moves the state."""
+        """Take one frame (or a run of room frames), and move to the next state."""
         frame_class = FRAMES.get(frame_type)
         if frame_class is None:
             raise ProtocolError(f"unknown frame type 0x{frame_type:02x}")
@@ -226,7 +240,7 @@ class Session:
         except KeyError:
             name = frame_class.__name__
             raise ProtocolError(f"a {name} frame is out of place in {self.state.name}") from None
-        # Room frames are relayed as they came; the others are few, and have fields.
+        # Room frames are passed on as they came. The others are few, and have fields.
         events = handler(self, data if issubclass(frame_class, RoomFrame) else decode_frame(data))
         if not self.over:
             self.state = next_state
@@ -242,22 +256,29 @@ class Session:
         return [Ended(reason, text, by_peer=False, error=error)]
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
-        if self.state is State.RELAY:
+        if self._link is not None:
             self.send(Bye(reason, text).encode())
 
-    def _enter_relay(self, link: LinkCipher) -> None:
-        self._link = link
-        self._reader.limit = MAX_FRAME_BYTES
+    def _open(self, frame: Link) -> Control:
+        assert self._link is not None
+        return decode_control(self._link.open(Link.TYPE, frame.sealed))
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
-        assert self._link is not None
-        control = _open_control(self._link, frame)
-        self.controls_received += 1
+        control = self._open(frame)
         if isinstance(control, Bye):
-            self.state = State.CLOSED
+            # Whoever has said goodbye does not read our answers any more.
             self._controls.clear()
-            return [_ended_by_peer(control)]
-        return [ControlReceived(control)]
+            return self._end_by_peer(control)
+        return self._take_control(control)
+
+    def _take_control(self, control: Control) -> list[SessionEvent]:
+        raise AssertionError
+
+    def _end_by_peer(self, farewell: Farewell) -> list[SessionEvent]:
+        """The peer has said why it ends. A text that cannot be seen is replaced by the reason's."""
+        self.state = State.CLOSED
+        text = REASONS[farewell.reason] if is_blank(farewell.text) else farewell.text
+        return [Ended(farewell.reason, text, by_peer=True)]
 
     def _on_messages(self, run: bytes) -> list[SessionEvent]:
         return [RoomFramesReceived(Message.TYPE, run)]
@@ -266,48 +287,51 @@ class Session:
         return [RoomFramesReceived(Event.TYPE, run)]
 
 
-def _ended_by_peer(farewell: Bye | Refused) -> Ended:
-    """What the peer says, or, where nothing of that can be seen, what its reason says."""
-    text = REASONS[farewell.reason] if is_blank(farewell.text) else farewell.text
-    return Ended(farewell.reason, text, by_peer=True)
-
-
 _PONG = Pong().encode()
 
 
-def _open_control(link: LinkCipher, frame: Link) -> Control:
-    return decode_control(link.open(Link.TYPE, frame.sealed))
-
-
 @dataclass(frozen=True, slots=True)
-class _SentSessionKey:
-    """What the server keeps between SESSION_KEY and READY."""
+class Offer:
+    """What a server shows to every client for a while: its signed share, and the HELLO made of it,
+    encoded once."""
 
-    name: str
-    client_key: kex.PublicKey
-    link: LinkCipher
+    signed: kex.SignedShare
+    hello: bytes
+
+    @classmethod
+    def of(cls, signed: kex.SignedShare) -> "Offer":
+        """The offer of this share."""
+        hello = Hello(
+            PROTOCOL,
+            signed.share.public,
+            signed.not_after,
+            signed.server_key.blob,
+            signed.signature,
+        )
+        return cls(signed, hello.to_wire())
 
 
 class ServerSession(Session):
-    """A session at the server: HELLO goes out at once; AWAIT_PUBKEY, SEND_SESSION_KEY, RELAY.
+    """A session at the server: AWAIT_PUBKEY, SEND_SESSION_KEY, RELAY. HELLO goes out at once.
 
-    Looking into PUBKEY costs a millisecond or two. Who wants to choose the moment asks
-    `completes_first_frame` before `receive`; from then on the client has done its part in time.
+    To receive PUBKEY costs a millisecond or two of RSA. A caller that wants to choose the moment
+    asks `completes_first_frame` before it calls `receive`. If the answer is yes, the client has met
+    its deadline, however long the caller then waits.
     """
 
-    __slots__ = ("_first_frame_came", "_handshake", "_offer")
+    __slots__ = ("_client", "_first_frame_came", "_offer")
 
-    def __init__(self, offer: kex.SignedShare, random_bytes: RandomBytes, now: float) -> None:
+    def __init__(self, offer: Offer, random_bytes: RandomBytes, now: float) -> None:
         super().__init__(State.AWAIT_PUBKEY, random_bytes, now)
-        self._offer: kex.SignedShare | None = offer
+        self._offer: Offer | None = offer
         self._first_frame_came = False
-        self._handshake: _SentSessionKey | None = None
-        self._out = _hello_of(offer).to_wire()
+        # The client as PUBKEY claims it to be, until READY proves it.
+        self._client: Established | None = None
+        self._out = offer.hello
 
     @property
     def deadline(self) -> float:
-        """The end of our patience: with a client that says nothing, with the handshake, and then
-        with a silent member."""
+        """When we give up: on a client that says nothing, on the handshake, on a silent member."""
         if self.state is State.RELAY:
             return self.heard_at + SILENCE_SECONDS
         if self.state is State.AWAIT_PUBKEY and not self._first_frame_came:
@@ -315,7 +339,7 @@ class ServerSession(Session):
         return self._started_at + HANDSHAKE_SECONDS
 
     def completes_first_frame(self, data: bytes) -> bool:
-        """Whether with these bytes the client's first frame is there, to be received soon."""
+        """Whether `data` completes the client's first frame, which `receive` has not had yet."""
         if self.state is not State.AWAIT_PUBKEY:
             return False
         self._first_frame_came = self._first_frame_came or self._reader.would_yield(data)
@@ -328,62 +352,49 @@ class ServerSession(Session):
 
     def _on_pubkey(self, pubkey: Pubkey) -> list[SessionEvent]:
         assert self._offer is not None
-        hello = _hello_of(self._offer).to_wire()
-        shared = self._offer.share.agree(pubkey.share)
+        hello = self._offer.hello
+        shared = self._offer.signed.share.agree(pubkey.share)
         link = kex.handshake_keys(shared, hello, pubkey.share).for_server()
         identity = ClientIdentity.decode(link.open(Pubkey.TYPE, pubkey.sealed))
         client_key = kex.PublicKey(identity.public_key)
         session_key = self._random_bytes(SESSION_KEY_BYTES)
-        wrapped = kex.wrap(session_key, client_key, self._random_bytes)
+        wrapped = client_key.wrap(session_key, self._random_bytes)
         sealed = link.seal(SessionKey.TYPE, wrapped, self._random_bytes)
         answer = SessionKey(sealed).to_wire()
         keys = kex.link_keys(shared, session_key, hello + pubkey.to_wire() + answer)
-        self._handshake = _SentSessionKey(identity.name, client_key, keys.for_server())
+        self._link = keys.for_server()
+        self._client = Established(identity.name, client_key, None)
         self._offer = None
         self._out += answer
         return []
 
     def _on_ready(self, frame: Link) -> list[SessionEvent]:
-        assert self._handshake is not None
-        control = _open_control(self._handshake.link, frame)
+        assert self._client is not None
+        control = self._open(frame)
         if not isinstance(control, Ready | Resume):
             raise ProtocolError("the first control message is neither READY nor RESUME")
-        resume = control if isinstance(control, Resume) else None
-        client = Established(self._handshake.name, self._handshake.client_key, resume)
-        self._enter_relay(self._handshake.link)
-        self._handshake = None
-        return [client]
+        self._reader.limit = MAX_FRAME_BYTES
+        client, self._client = self._client, None
+        return [replace(client, resume=control) if isinstance(control, Resume) else client]
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
-        super()._say_goodbye(reason, text)
         if self.state is State.AWAIT_PUBKEY:
             self._out += Refused(reason, text).to_wire()
-        elif self.state is State.SEND_SESSION_KEY:
-            assert self._handshake is not None
-            self._link = self._handshake.link
-            self.send(Bye(reason, text).encode())
+        else:
+            super()._say_goodbye(reason, text)
 
-    def _on_control(self, frame: Link) -> list[SessionEvent]:
-        events = super()._on_control(frame)
-        if events != [ControlReceived(Ping())]:
-            return events
-        # One answer will do for all that came before it.
-        if _PONG not in self._controls:
+    def _take_control(self, control: Control) -> list[SessionEvent]:
+        # One answer is enough for all PINGs that came before it.
+        if isinstance(control, Ping) and _PONG not in self._controls:
             self.send(_PONG)
-        return []
+        return [ControlReceived(control)]
 
     TRANSITIONS: ClassVar[Transitions] = {
         (State.AWAIT_PUBKEY, Pubkey): (_on_pubkey, State.SEND_SESSION_KEY),
         (State.SEND_SESSION_KEY, Link): (_on_ready, State.RELAY),
-        (State.RELAY, Link): (_on_control, State.RELAY),
+        (State.RELAY, Link): (Session._on_control, State.RELAY),
         (State.RELAY, Message): (Session._on_messages, State.RELAY),
     }
-
-
-def _hello_of(offer: kex.SignedShare) -> Hello:
-    return Hello(
-        PROTOCOL, offer.share.public, offer.not_after, offer.server_key.blob, offer.signature
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,8 +407,12 @@ class _SentPubkey:
 
 
 class ClientSession(Session):
-    """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY. The first thing
-    it says on the link is `first`."""
+    """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY. `first` is the
+    first message on the link.
+
+    In AWAIT_TRUST nothing has been sent yet. The caller compares the server's key with the one it
+    expects, and calls `trust` or closes. This is the only state that no frame leaves but REFUSED.
+    """
 
     __slots__ = (
         "_clock",
@@ -431,8 +446,8 @@ class ClientSession(Session):
 
     @property
     def deadline(self) -> float:
-        """The end of the handshake; afterwards the time of the next PING, or of giving up on the
-        answer to the last one."""
+        """When to give up on the handshake; in RELAY, when to send the next PING, or to give up on
+        the answer to the last one."""
         if self.state is not State.RELAY:
             return self._started_at + HANDSHAKE_SECONDS
         if not self._answered:
@@ -448,7 +463,7 @@ class ClientSession(Session):
         return []
 
     def wake(self, now: float) -> None:
-        """We have slept: ask at once whether the server is still there, and wait less long."""
+        """This machine has slept: ask at once whether the server is there, and wait less long."""
         if self.state is State.RELAY:
             self._ping(now, AWAKE_PONG_SECONDS)
 
@@ -459,7 +474,7 @@ class ClientSession(Session):
         self.send(Ping().encode())
 
     def trust(self) -> None:
-        """The server's key is the right one: introduce ourselves, unless it is over already."""
+        """The server's key is the right one: send PUBKEY, unless the session is over already."""
         if self.over:
             return
         assert self.state is State.AWAIT_TRUST and self._hello is not None
@@ -486,19 +501,18 @@ class ClientSession(Session):
         session_key = self._key.unwrap(self._handshake.link.open(SessionKey.TYPE, answer.sealed))
         transcript = self._handshake.transcript + answer.to_wire()
         keys = kex.link_keys(self._handshake.shared, session_key, transcript)
-        self._enter_relay(keys.for_client())
+        self._link = keys.for_client()
+        self._reader.limit = MAX_FRAME_BYTES
         self._handshake = None
         self._pinged_at = self.heard_at
         self.send(self._first.encode())
         return [Established(self._name, self._key.public, None)]
 
     def _on_refused(self, refused: Refused) -> list[SessionEvent]:
-        self.state = State.CLOSED
-        return [_ended_by_peer(refused)]
+        return self._end_by_peer(refused)
 
-    def _on_control(self, frame: Link) -> list[SessionEvent]:
-        events = super()._on_control(frame)
-        return [] if events == [ControlReceived(Pong())] else events
+    def _take_control(self, control: Control) -> list[SessionEvent]:
+        return [] if isinstance(control, Pong) else [ControlReceived(control)]
 
     TRANSITIONS: ClassVar[Transitions] = {
         (State.AWAIT_HELLO, Hello): (_on_hello, State.AWAIT_TRUST),
@@ -506,7 +520,7 @@ class ClientSession(Session):
         (State.AWAIT_TRUST, Refused): (_on_refused, State.CLOSED),
         (State.AWAIT_SESSION_KEY, SessionKey): (_on_session_key, State.RELAY),
         (State.AWAIT_SESSION_KEY, Refused): (_on_refused, State.CLOSED),
-        (State.RELAY, Link): (_on_control, State.RELAY),
+        (State.RELAY, Link): (Session._on_control, State.RELAY),
         (State.RELAY, Message): (Session._on_messages, State.RELAY),
         (State.RELAY, Event): (Session._on_events, State.RELAY),
     }

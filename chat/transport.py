@@ -1,6 +1,22 @@
-"""One non-blocking socket: reading, sending what is to go out, closing.
+"""One non-blocking socket: reading, sending, closing. It does not know what the bytes mean.
 
-What the bytes mean is not known here.
+A transport has an `Outgoing` stream, which says what to send, and an `Owner`, which is told what
+arrives. It goes through three phases:
+
+- Open. What arrives goes to `owner.received`. `flush` sends what the stream has, as far as the
+  kernel takes it; if that is not all, the transport waits until the socket is writable (`writing`)
+  and flushes again. A reader that pauses lets the peer's bytes wait in the kernel, so the peer
+  slows down.
+- Finishing, from `finish` on. The rest of the stream leaves, then our end is shut down (FIN), and
+  the socket stays until the peer has closed, too, or the time is up. What arrives is read and
+  thrown away. To close with bytes unread would send a RST, and the peer would lose the farewell.
+- Closed. The descriptor is unwatched, then closed, then `owner.closed` is called: the last call,
+  and the only one that is certain to come.
+
+A connection that breaks can show at any read and at any send. Both come to `_lose`, which tells the
+owner once (`receive_eof`) and closes. The owner may call `finish` within `receive_eof`; that does
+no harm, since its own attempt to send comes back to `_lose`, which only closes by then. So `flush`
+and `try_send` may close the transport under their caller, and say so by None.
 """
 
 import contextlib
@@ -12,21 +28,21 @@ from chat.reactor import Reactor, Timer
 
 
 class Outgoing(Protocol):
-    """The stream of bytes that goes out."""
+    """The stream of bytes that a transport sends."""
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to send."""
 
     def pending(self, limit: int) -> bytes:
-        """What to send next: at least one byte unless `idle`, and about `limit` at most."""
+        """What to send next: at least one byte unless `idle`, and about `limit` bytes at most."""
 
     def advance(self, size: int) -> None:
         """The first `size` bytes of `pending` have been sent."""
 
 
 class SendBuffer:
-    """An outgoing stream that is simply what was added to it."""
+    """An outgoing stream of whatever was added to it."""
 
     __slots__ = ("_unsent",)
 
@@ -38,7 +54,7 @@ class SendBuffer:
         return not self._unsent
 
     def add(self, data: bytes) -> None:
-        """Send this, too."""
+        """Send this after the rest."""
         self._unsent += data
 
     def pending(self, limit: int) -> bytes:
@@ -49,21 +65,21 @@ class SendBuffer:
 
 
 class Owner(Protocol):
-    """Whom a transport tells what happens."""
+    """The object that a transport tells what happens."""
 
     def received(self, data: bytes) -> None:
         """These bytes arrived."""
 
     def receive_eof(self) -> None:
-        """The peer sends no more, or the connection broke. Told at most once."""
+        """The peer sends no more, or the connection broke. Called at most once."""
 
     def closed(self) -> None:
-        """The socket is closed. Told exactly once, last."""
+        """The socket is closed. Called exactly once, last."""
 
 
 class Transport:
-    """See the module's text. The stream that goes out is `outgoing`; `writing` is whether it
-    waits for the socket to take more. `patient` is whether reading lets others go first."""
+    """See the module's text. `writing`: it waits for the socket to take more. `patient`: reading
+    lets other descriptors go first."""
 
     __slots__ = (
         "_finishing",
@@ -86,7 +102,7 @@ class Transport:
         patient: bool = False,
     ) -> None:
         connected.setblocking(False)
-        # Some systems refuse where the peer is gone already, which shows soon enough.
+        # Some systems refuse this when the peer is gone already. That shows soon enough.
         with contextlib.suppress(OSError):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -103,11 +119,11 @@ class Transport:
 
     @property
     def finishing(self) -> bool:
-        """Whether nothing but the rest of the stream is going out any more, or not even that."""
+        """Whether the transport is finishing or closed."""
         return self._finishing is not None or self._socket.fileno() < 0
 
     def pause_reading(self) -> None:
-        """Let what arrives wait in the kernel, so that the peer slows down."""
+        """Let what arrives wait in the kernel."""
         if not self.finishing:
             self._reactor.watch_read(self._socket.fileno(), None)
 
@@ -119,7 +135,7 @@ class Transport:
         self._reactor.watch_read(self._socket.fileno(), self._on_readable, self.patient)
 
     def flush(self) -> None:
-        """Send what there is, as far as the kernel takes it; the rest when it takes more."""
+        """Send what there is, as far as the kernel takes it, and the rest when it takes more."""
         outgoing = self.outgoing
         blocked = False
         while not blocked and not outgoing.idle:
@@ -136,7 +152,8 @@ class Transport:
             self._shut_down()
 
     def try_send(self, data: bytes) -> int | None:
-        """How many bytes the kernel took; None when the connection is broken and now closed."""
+        """Send, and return how many bytes the kernel took; None: the connection was broken, and is
+        closed now."""
         try:
             return self.send(data)
         except BlockingIOError:
@@ -146,8 +163,7 @@ class Transport:
             return None
 
     def finish(self, seconds: float) -> None:
-        """Send the rest, then close; at the latest after `seconds`. What still arrives is thrown
-        away: closing with bytes unread would take back what the peer has not read yet."""
+        """Send the rest, then close; at the latest after `seconds`."""
         if self.finishing:
             return
         self._finishing = self._reactor.call_at(self._reactor.clock() + seconds, self.close)

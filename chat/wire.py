@@ -1,7 +1,7 @@
-"""Every frame, control message and room event as bytes, and the reader that finds frames.
+"""Frames as bytes, and the reader that cuts a stream into frames.
 
-Implements PROTOCOL 2 (frames), 5 (control messages) and 6 (what is sealed in MESSAGE and EVENT).
-Bytes are sliced here and nowhere else. Keys and states are not known here: what is sealed is a
+Implements PROTOCOL 2. Holds what frames, control messages and room events have in common, too: a
+type byte and fields (`Record`). This module knows neither keys nor states: what is sealed is a
 field like any other.
 """
 
@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from chat.errors import REASONS, ProtocolError, Reason
-from chat.limits import (
-    MAX_REASON_BYTES,
-    X25519_BYTES,
-)
+from chat.limits import MAX_REASON_BYTES, X25519_BYTES
 
 PROTOCOL = "chat/1"
 
@@ -27,7 +24,8 @@ ROOM_HEADER_BYTES = _ROOM_HEADER.size
 
 
 class Fields:
-    """Takes a body apart, field by field; whatever is missing or too long is a ProtocolError."""
+    """Takes a body apart, field by field, in the order of the document. Every method raises
+    ProtocolError if its field is not there or is not what it should be."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -91,7 +89,7 @@ def clip_text(text: str, limit: int) -> str:
 
 
 class Record:
-    """A type byte and a body: a frame, a control message, a room event."""
+    """A type byte and a body: a frame, a control message or a room event."""
 
     TYPE: ClassVar[int]
 
@@ -113,6 +111,11 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 def decode_record(family: dict[int, type[RecordT]], what: str, data: bytes) -> RecordT:
+    """The record of this family that `data` is; `what` is the family's name, for the error.
+
+    Raises:
+        ProtocolError: the type is unknown, or the body is not exactly its fields.
+    """
     fields = Fields(data)
     number = fields.unsigned(1)
     if number not in family:
@@ -123,9 +126,21 @@ def decode_record(family: dict[int, type[RecordT]], what: str, data: bytes) -> R
     return record
 
 
-def encode_reason(reason: Reason, text: str) -> bytes:
-    sentence = clip_text(text or REASONS[reason], MAX_REASON_BYTES)
-    return bytes((reason,)) + block(sentence.encode())
+@dataclass(frozen=True, slots=True)
+class Farewell(Record):
+    """The last word of one end: why the connection ends (PROTOCOL 5.3). Without a link it travels
+    in the clear (`Refused`), on the link it is sealed (`messages.Bye`)."""
+
+    reason: Reason
+    text: str
+
+    def encode_body(self) -> bytes:
+        sentence = clip_text(self.text or REASONS[self.reason], MAX_REASON_BYTES)
+        return bytes((self.reason,)) + block(sentence.encode())
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.reason(), fields.sentence())
 
 
 # -- frames ------------------------------------------------------------------------------------
@@ -189,54 +204,43 @@ class Pubkey(Frame):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionKey(Frame):
+class _SealedFrame(Frame):
+    """A frame that holds nothing but something sealed."""
+
+    sealed: bytes
+
+    def encode_body(self) -> bytes:
+        return self.sealed
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.rest())
+
+
+class SessionKey(_SealedFrame):
     """Server to client: sealed, the session key wrapped for the client's key (PROTOCOL 4.4)."""
 
     TYPE = 0x03
-    sealed: bytes
-
-    def encode_body(self) -> bytes:
-        return self.sealed
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.rest())
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refused(Frame):
+class Refused(Farewell, Frame):
     """Server to client while there is no link yet: why there will be none (PROTOCOL 4.6)."""
 
     TYPE = 0x04
-    reason: Reason
-    text: str
-
-    def encode_body(self) -> bytes:
-        return encode_reason(self.reason, self.text)
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.reason(), fields.sentence())
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Link(Frame):
+class Link(_SealedFrame):
     """Either way, once the link stands: one sealed control message (PROTOCOL 5)."""
 
     TYPE = 0x10
-    sealed: bytes
-
-    def encode_body(self) -> bytes:
-        return self.sealed
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.rest())
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RoomFrame(Frame):
-    """What the log consists of: a header that the server checks, and sealed content."""
+    """An entry of the log: a header that the server checks, and sealed content."""
 
     epoch: int
     sender: int
@@ -244,7 +248,7 @@ class RoomFrame(Frame):
     sealed: bytes
 
     def encode_body(self) -> bytes:
-        return struct.pack(">IIQ", self.epoch, self.sender, self.seq) + self.sealed
+        return self.header[_LENGTH_BYTES + 1 :] + self.sealed
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
@@ -252,14 +256,14 @@ class RoomFrame(Frame):
 
     @classmethod
     def from_wire(cls, data: bytes) -> Self:
-        """The frame of this type that `data` is, type and length having been looked at."""
+        """The frame of this type that `data` is. Its type and length have been checked already."""
         fields = Fields(data)
         fields.take(_LENGTH_BYTES + 1)
         return cls.decode_body(fields)
 
     @property
     def header(self) -> bytes:
-        """The bytes before `sealed`, which are bound to it."""
+        """The bytes before `sealed`. The seal covers them, too."""
         return room_header(self.TYPE, self.epoch, self.sender, self.seq, len(self.sealed))
 
 
@@ -363,7 +367,11 @@ class FrameReader:
 
 
 class RoomHeader(NamedTuple):
-    """Where a frame lies in a run, and what its header says."""
+    """Where a frame lies in a run of room frames, and what its header says.
+
+    The frame is `run[start:end]`. Its first ROOM_HEADER_BYTES are the header, which the seal
+    covers; the rest is sealed. So two slices open it: nothing is parsed or encoded a second time.
+    """
 
     start: int
     end: int

@@ -10,13 +10,13 @@ import time
 
 from chat.kex import PrivateKey, SignedShare
 from chat.messages import Ready
-from chat.session import ClientSession, ServerSession
+from chat.session import ClientSession, Offer, ServerSession
 from chat.wire import FRAMES
 
 server_key, client_key = PrivateKey.generate(2048), PrivateKey.generate(2048)
 now = time.monotonic()
 offer = SignedShare.make(server_key, time.time(), os.urandom)
-server = ServerSession(offer, os.urandom, now)
+server = ServerSession(Offer.of(offer), os.urandom, now)
 client = ClientSession("Ira", client_key, Ready(), os.urandom, now, time.time)
 
 

@@ -52,7 +52,7 @@ from chat.messages import (
 )
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
-from chat.session import ClientSession, ServerSession
+from chat.session import ClientSession, Offer, ServerSession
 from chat.wire import (
     PROTOCOL,
     Event,
@@ -142,7 +142,7 @@ class Ends:
             Recorded(seed) for seed in ("offer", "server", "client")
         )
         self.offer = kex.SignedShare.make(key("server"), WALL_CLOCK, self.for_offer)
-        self.server = ServerSession(self.offer, self.for_server, 0.0)
+        self.server = ServerSession(Offer.of(self.offer), self.for_server, 0.0)
         self.client = ClientSession(
             NAME, key("ira"), first, self.for_client, 0.0, lambda: WALL_CLOCK
         )
@@ -359,7 +359,7 @@ def bad_session_keys(good: Handshake) -> list[Json]:
         return SessionKey(good.keys[name].seal(associated, wrapped, random_bytes)).to_wire()
 
     def wrapping(session_key: bytes, public: kex.PublicKey = ira) -> bytes:
-        return kex.wrap(session_key, public, random_bytes)
+        return public.wrap(session_key, random_bytes)
 
     shortest = len(good.answer) - 3 - 32
     return [

@@ -34,7 +34,6 @@ from chat.kex import (
     check_strength,
     handshake_keys,
     link_keys,
-    wrap,
 )
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
 from chat.text import fingerprint_of
@@ -340,7 +339,7 @@ def test_key_that_was_tampered_with_is_another_key_or_refused(
 @given(st.binary(max_size=600))
 def test_wrapping_for_garbage_is_refused_and_nothing_else(blob: bytes) -> None:
     with pytest.raises(ProtocolError):
-        wrap(bytes(32), PublicKey(blob), FixedBytes("wrap"))
+        PublicKey(blob).wrap(bytes(32), FixedBytes("wrap"))
 
 
 @needs_ssh_keygen
@@ -417,7 +416,7 @@ def test_weak_key_is_refused_in_every_role(n: int, e: int, complaint: str) -> No
     with pytest.raises(ProtocolError, match=complaint):
         PrivateKey.from_rsa(weak)
     with pytest.raises(ProtocolError, match=complaint):
-        wrap(bytes(32), PublicKey.from_rsa(weak), FixedBytes("wrap"))
+        PublicKey.from_rsa(weak).wrap(bytes(32), FixedBytes("wrap"))
     with pytest.raises(ProtocolError, match=complaint):
         check_offer(bytes(32), int(WALL_CLOCK), bytes(256), PublicKey.from_rsa(weak), WALL_CLOCK)
 
@@ -428,7 +427,7 @@ SESSION_KEY = bytes(range(32))
 
 
 def wrapped_for(name: str, session_key: bytes = SESSION_KEY) -> bytes:
-    return wrap(session_key, key(name).public, FixedBytes("wrap"))
+    return key(name).public.wrap(session_key, FixedBytes("wrap"))
 
 
 def test_wrapped_session_key_is_unwrapped_by_its_owner() -> None:
@@ -437,7 +436,7 @@ def test_wrapped_session_key_is_unwrapped_by_its_owner() -> None:
 
 def test_wrapping_takes_its_randomness_from_where_it_is_told() -> None:
     assert wrapped_for("ira") == wrapped_for("ira")
-    assert wrap(SESSION_KEY, key("ira").public, FixedBytes("other")) != wrapped_for("ira")
+    assert key("ira").public.wrap(SESSION_KEY, FixedBytes("other")) != wrapped_for("ira")
 
 
 def test_nobody_else_unwraps_a_session_key() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from chat.limits import PATIENT_PER_TURN
 from chat.reactor import Callback, Reactor
 from tests.support.helpers import FakeClock
 
@@ -556,7 +555,8 @@ def test_those_who_can_wait_come_last_and_each_has_its_turn(
     reactor: Reactor, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """However many of them are always ready, and in whichever order the system tells them."""
-    call, count = Calls(), 3 * PATIENT_PER_TURN + 1
+    reactor.patient_per_turn = 10
+    call, count = Calls(), 3 * reactor.patient_per_turn + 1
     with contextlib.ExitStack() as stack:
         for number in range(count):
             ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
@@ -568,7 +568,7 @@ def test_those_who_can_wait_come_last_and_each_has_its_turn(
             reactor.turn(0)
             made = call.made[before:]
             assert made[0] == "urgent"
-            assert len(made) == 1 + PATIENT_PER_TURN
+            assert len(made) == 1 + reactor.patient_per_turn
     assert len(set(call.made)) == 1 + count
 
 

@@ -21,7 +21,7 @@ from chat.limits import GRACE_SECONDS, MAX_FRAME_BYTES, ORIGIN_BYTES
 from chat.messages import MessageContent, Ready, Rekey, Resume, Welcome, decode_control
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
-from chat.session import ClientSession, ControlReceived, ServerSession
+from chat.session import ClientSession, ControlReceived, Offer, ServerSession
 from chat.wire import (
     Event,
     Frame,
@@ -354,7 +354,7 @@ class Wire:
         self.to_client: list[bytes] = []
         self.private = key(client_key)
         self.seed = f"client of {name}"
-        self.server = ServerSession(offer(), FixedBytes(f"server of {name}"), 0.0)
+        self.server = ServerSession(Offer.of(offer()), FixedBytes(f"server of {name}"), 0.0)
         self.client = ClientSession(
             name, self.private, Ready(), FixedBytes(self.seed), 0.0, lambda: WALL_CLOCK
         )

@@ -50,6 +50,7 @@ from chat.session import (
     Ended,
     Established,
     HelloReceived,
+    Offer,
     RoomFramesReceived,
     ServerSession,
     Session,
@@ -257,7 +258,7 @@ OPEN_ERROR = "a sealed frame does not open"
 
 def test_two_handshakes_under_one_offer_have_nothing_in_common() -> None:
     first, second = Pair().shake_hands(), Pair("Sahnawaz", "sahnawaz")
-    second.server = ServerSession(offer(), FixedBytes("another server"), BEGUN)
+    second.server = ServerSession(Offer.of(offer()), FixedBytes("another server"), BEGUN)
     second.client = new_client(seed="another client")
     second.shake_hands()
     for receiver, sender in ((second.server, first.client), (second.client, first.server)):
@@ -459,7 +460,7 @@ class RawClient:
 
 
 def new_server() -> ServerSession:
-    return ServerSession(offer(), FixedBytes("server"), BEGUN)
+    return ServerSession(Offer.of(offer()), FixedBytes("server"), BEGUN)
 
 
 def new_client(wall_clock: float = WALL_CLOCK, seed: str = "client") -> ClientSession:
@@ -540,7 +541,7 @@ def test_hello_that_has_run_out_is_refused_but_not_a_moment_before() -> None:
 def test_pubkey_of_another_hello_is_refused() -> None:
     pubkey = scene(SERVER, State.AWAIT_PUBKEY).pending
     later = kex.SignedShare.make(key("server"), WALL_CLOCK, FixedBytes("the next hour"))
-    server = ServerSession(later, FixedBytes("server"), BEGUN)
+    server = ServerSession(Offer.of(later), FixedBytes("server"), BEGUN)
     assert refusal_of(server, take(server, pubkey)) == OPEN_ERROR
 
 
@@ -629,7 +630,7 @@ def test_first_control_without_the_session_key_is_refused(first: Ready | Resume)
 def test_recorded_handshake_does_not_get_in_again() -> None:
     pubkey = scene(SERVER, State.AWAIT_PUBKEY).pending
     ready = scene(SERVER, State.SEND_SESSION_KEY).pending
-    again = ServerSession(offer(), FixedBytes("another session"), BEGUN)
+    again = ServerSession(Offer.of(offer()), FixedBytes("another session"), BEGUN)
     assert take(again, pubkey) == []
     assert refusal_of(again, take(again, ready)) == OPEN_ERROR
 
@@ -680,6 +681,7 @@ def test_server_takes_the_same_from_data_in_any_pieces() -> None:
             IRA_IS_IN,
             RoomFramesReceived(Message.TYPE, MESSAGE * 2),
             ControlReceived(Resend(5)),
+            ControlReceived(Ping()),
             RoomFramesReceived(Message.TYPE, MESSAGE),
             Ended(Reason.LEFT, REASONS[Reason.LEFT], by_peer=True),
         ]
@@ -805,7 +807,7 @@ def test_client_says_ping_again_and_again_and_the_server_answers() -> None:
         assert session.data_to_send() == b""
         now = session.deadline
         assert session.tick(now) == []
-        assert where.peer.receive(session.data_to_send(), now) == []
+        assert where.peer.receive(session.data_to_send(), now) == [ControlReceived(Ping())]
         assert session.deadline == now + PONG_SECONDS
         assert where.peer.deadline == now + SILENCE_SECONDS
         pong = where.peer.data_to_send()
@@ -885,7 +887,7 @@ def test_flood_of_pings_is_not_answered_one_by_one() -> None:
     """Who never reads could fill the server's memory with answers otherwise."""
     where = scene(SERVER, State.RELAY)
     pings = b"".join(sealed_by(where.peer, Ping()) for _ in range(200))
-    take(where.session, pings)
+    assert take(where.session, pings) == [ControlReceived(Ping())] * 200
     assert len(where.session.data_to_send()) < len(pings) / 10
 
 

@@ -19,7 +19,7 @@ from chat.client.peers import Peer
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare
 from chat.messages import MessageContent
-from chat.server.log import Cursor, OrderedLog
+from chat.server.log import Cursor, OrderedLog, Sealed
 from chat.server.room import Member, Room, Unicast
 from tests import simulation
 from tests.simulation import (
@@ -106,9 +106,9 @@ def resend_with_a_new_number(patch: pytest.MonkeyPatch) -> None:
 def forget_a_splice(patch: pytest.MonkeyPatch) -> None:
     real = Cursor.splice
 
-    def splice(self: Cursor, data: bytes, at: int) -> None:
+    def splice(self: Cursor, sealed: Sealed, at: int) -> None:
         if not self.splices:
-            real(self, data, at)
+            real(self, sealed, at)
 
     patch.setattr(Cursor, "splice", splice)
 
@@ -578,7 +578,7 @@ def test_cheap_keys_are_bound_to_their_owners() -> None:
     random_bytes = FixedBytes("cheap")
     with ExitStack() as stack:
         patch_keys(stack)
-        wrapped = kex.wrap(b"k" * 32, ira.public, random_bytes)
+        wrapped = ira.public.wrap(b"k" * 32, random_bytes)
         assert ira.unwrap(wrapped) == b"k" * 32
         with pytest.raises(OpenError):
             other.unwrap(wrapped)

@@ -270,7 +270,7 @@ def test_server_takes_whoever_comes_to_any_of_its_addresses() -> None:
         sahnawaz.say("Hi")
         hall.until(lambda: sahnawaz.heard)
         hall.server.terminate()
-        hall.until(lambda: not hall.server._connections)
+        hall.until(lambda: not hall.server.connections)
 
 
 def test_port_in_use_on_one_of_several_addresses_is_refused(names: NameServer) -> None:

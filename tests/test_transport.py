@@ -13,7 +13,7 @@ from chat.limits import SEND_BYTES
 from chat.reactor import Reactor
 from chat.server.log import Cursor, OrderedLog
 from chat.transport import Transport
-from tests.support.helpers import FakeClock
+from tests.support.helpers import FakeClock, plain
 from tests.support.loopback import MOMENT, until
 
 
@@ -66,7 +66,7 @@ class Line:
 
     def put(self, data: bytes) -> None:
         """Give the transport something to send."""
-        self.cursor.splice(data, 0)
+        self.cursor.splice(plain(data), 0)
 
     def take(self) -> bytes:
         """What the peer can read just now; b"" at the end of the stream, too."""
@@ -184,7 +184,7 @@ def test_splices_and_log_leave_in_order(reactor: Reactor, line: Line) -> None:
     line.put(b"first ")
     line.cursor.follow(0)
     line.log.append(b"log ")
-    line.cursor.splice(b"splice ", line.log.end)
+    line.cursor.splice(plain(b"splice "), line.log.end)
     line.log.append(b"more")
     line.transport.flush()
     assert line.take_all(21) == b"first log splice more"
@@ -202,7 +202,7 @@ def test_log_larger_than_the_kernel_takes_arrives_whole(reactor: Reactor, line: 
     line.cursor.follow(0)
     line.log.append(BIG)
     line.transport.flush()
-    line.cursor.splice(b"end", line.log.end)
+    line.cursor.splice(plain(b"end"), line.log.end)
     assert len(BIG) > SEND_BYTES
     assert line.take_all(len(BIG) + 3) == BIG + b"end"
 

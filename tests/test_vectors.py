@@ -27,6 +27,7 @@ from chat.messages import (
     CONTROLS,
     ROOM_EVENTS,
     Bye,
+    Ping,
     Ready,
     Resume,
     Welcome,
@@ -40,6 +41,7 @@ from chat.session import (
     Ended,
     Established,
     HelloReceived,
+    Offer,
     ServerSession,
     Session,
     SessionEvent,
@@ -249,7 +251,7 @@ class Ends:
         clock = HANDSHAKE["wall_clock"]
         offer = SignedShare.make(key("server"), clock, self.sources["offer"])
         assert offer.not_after == HANDSHAKE["not_after"]
-        self.server = ServerSession(offer, self.sources["server"], 0.0)
+        self.server = ServerSession(Offer.of(offer), self.sources["server"], 0.0)
         control = decode_control(plaintext_of(first))
         assert isinstance(control, Ready | Resume)
         self.client = ClientSession(
@@ -298,7 +300,7 @@ def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
             assert events == [ControlReceived(decode_control(control))]
     assert ends.client.tick(PING_SECONDS) == []
     assert ends.client.data_to_send() == frame("PING")
-    assert ends.receive("server", frame("PING")) == []
+    assert ends.receive("server", frame("PING")) == [ControlReceived(Ping())]
     assert ends.server.data_to_send() == frame("PONG")
     assert ends.receive("client", frame("PONG")) == []
     ends.client.close(Reason.LEFT, "so long")

@@ -1,7 +1,8 @@
 """The server: what it consists of, and how it turns.
 
-    server.py      accepts, admits, relays, ends: joins what is below to the sockets
-    connection.py  one client's end: its session, its socket, its timer
+    server.py      admits, relays, ends: carries what the room decides to the connections
+    doorman.py     listens, takes in or refuses, lets newcomers shake hands in turn
+    connection.py  one client's end: its session, its socket, its timer, its account
     room.py        members and epochs; what happens becomes an entry of the log
     log.py         the ordered log, and the cursors of those who read it
     admission.py   which pending connection makes room, and whose handshake is next
@@ -10,10 +11,12 @@
     words.py       the sentences for it
     faults.py      what may be written down of an error in the program
 
-A frame arrives at a `Connection`, whose session opens it or, if it is a MESSAGE, passes it on as it
-is. The `Server` submits it to the `Room`, which checks its header and appends it to the log. At the
-end of the turn `Server._before_wait` sends every member what its cursor has not had yet. What is
-for one member alone comes back from the room as a `Unicast`, and is spliced into its stream.
+A newcomer is the `Doorman`'s guest until the `Server` admits it. Then its frames go this way: they
+arrive at a `Connection`, whose session opens them or, if they are MESSAGEs, passes them on as they
+are. The `Server` submits them to the `Room`, which checks their headers and appends them to the
+log. At the end of the turn `Server._before_wait` sends every member what its cursor has not had
+yet. What is for one member alone comes back from the room as a `Unicast`, and is spliced into the
+member's stream.
 
 May import the root, but not `cli`; never `client`, `files` or `ui`.
 """

@@ -1,9 +1,10 @@
-"""Who may stand at the door: connections that are not members yet, and who of them is next.
+"""Guests: connections that are not members yet, how many there may be, and which is next.
 
-`Admission` counts them, in all and for each source, and says who makes room when a place is needed.
-`Turns` says who is next for work that costs time. Neither knows sockets, sessions or the time.
+`Admission` counts them, in all and for each source, and says which of them makes room when a place
+is needed. `Turns` says which is next for work that costs time. Neither knows sockets, sessions or
+the time.
 
-A source is what limits go by: an address, or a network that belongs to one customer.
+Limits go by source: an address, or a network that belongs to one customer (`sockets.source_of`).
 """
 
 from collections import OrderedDict
@@ -14,7 +15,7 @@ Guest = TypeVar("Guest", bound=Hashable)
 
 
 class _Source(Generic[Guest]):
-    """The guests of one source: how many, and which of them are idle, the oldest first."""
+    """The guests of one source: how many there are, and which are idle, the oldest first."""
 
     __slots__ = ("count", "idle")
 
@@ -24,11 +25,11 @@ class _Source(Generic[Guest]):
 
 
 class Admission(Generic[Guest]):
-    """The guests that have been accepted and are not members.
+    """The connections that have been accepted and are not members.
 
     A guest is idle while it has said nothing that is worth a place: before its first frame, and
-    again when it has been refused and only reads the farewell. An idle guest makes room for
-    another; one that is busy joining never does.
+    again when it was dropped and only reads the farewell. An idle guest makes room for another one.
+    A guest that is busy joining never does.
 
     Invariants: `_idle` holds the idle guests in the order in which they became idle, and each
     source's `idle` those of the source; a source without guests is forgotten.
@@ -46,7 +47,7 @@ class Admission(Generic[Guest]):
         return len(self._guests)
 
     def is_full(self, source: str) -> bool:
-        """Whether somebody has to make room before a guest from this source can be added."""
+        """Whether a guest must make room before one from this source can be added."""
         return len(self._guests) >= self._limit or self._has_its_share(source)
 
     def _has_its_share(self, source: str) -> bool:
@@ -54,32 +55,32 @@ class Admission(Generic[Guest]):
         return found is not None and found.count >= self._limit_per_source
 
     def oldest_idle(self, source: str | None = None) -> Guest | None:
-        """Who makes room for a guest from this source: one of the same source, if that has its
-        share, otherwise (and for None) anyone. None if nobody is idle."""
+        """The guest that makes room for one from this source: one of the same source if that has
+        its share of places, otherwise (and for None) any. None if no such guest is idle."""
         if source is not None and self._has_its_share(source):
             return next(iter(self._sources[source].idle), None)
         return next(iter(self._idle), None)
 
     def add(self, guest: Guest, source: str) -> None:
-        """A guest came in, and is idle."""
+        """A guest came in. It is idle."""
         self._guests[guest] = source
         self._sources.setdefault(source, _Source()).count += 1
         self.set_idle(guest)
 
     def set_idle(self, guest: Guest) -> None:
-        """From now on this guest makes room for others. Harmless if it is none."""
+        """From now on this guest makes room for others. Harmless if it is no guest."""
         if guest in self._guests:
             self._idle[guest] = None
             self._sources[self._guests[guest]].idle[guest] = None
 
     def set_busy(self, guest: Guest) -> None:
-        """From now on this guest does not make room. Harmless if it is none."""
+        """From now on this guest does not make room. Harmless if it is no guest."""
         if guest in self._guests:
             self._idle.pop(guest, None)
             self._sources[self._guests[guest]].idle.pop(guest, None)
 
     def remove(self, guest: Guest) -> None:
-        """This guest became a member, or is gone. Harmless if it is none."""
+        """This guest became a member, or is gone. Harmless if it is no guest."""
         self.set_busy(guest)
         source = self._guests.pop(guest, None)
         if source is not None:
@@ -89,11 +90,11 @@ class Admission(Generic[Guest]):
 
 
 class Turns(Generic[Guest]):
-    """Who waits for work that costs time: one source after the other, so that many guests of one
-    source keep those of another waiting for one piece of work at the most.
+    """The guests that wait for work that costs time. One source comes after the other, so many
+    guests of one source keep a guest of another waiting for one piece of work at most.
 
-    Of one source the newest guest comes first. Where more come than can be served, whoever waits
-    for long is given up anyway, and serving the oldest would make everybody wait for that long.
+    Of one source the newest guest comes first. If more come than can be served, those that have
+    waited for long are dropped anyway; to serve the oldest first would make all wait that long.
     """
 
     def __init__(self) -> None:
@@ -107,7 +108,7 @@ class Turns(Generic[Guest]):
         self._waiting.setdefault(source, {})[guest] = None
 
     def take(self) -> Guest:
-        """Who is next; there must be somebody. Does not wait any more."""
+        """The next guest, which no longer waits then. There must be one."""
         source, guests = next(iter(self._waiting.items()))
         guest, _ = guests.popitem()
         if guests:
@@ -117,7 +118,7 @@ class Turns(Generic[Guest]):
         return guest
 
     def remove(self, guest: Guest, source: str) -> None:
-        """This guest does not wait any more; harmless if it did not."""
+        """This guest no longer waits. Harmless if it did not."""
         guests = self._waiting.get(source)
         if guests is not None:
             guests.pop(guest, None)

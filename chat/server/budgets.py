@@ -1,16 +1,16 @@
 """Budgets: how much one key, and how much all keys of one source together, may ask of the server.
 
-A connection is cheap and a name is free, so neither of them has a budget of its own: all
-connections of a key draw on the key's, whatever they are called, and those of a source (an IPv4
-address, an IPv6 /64) on the source's, too, since keys are free as well. A budget outlives its
-connections until it is full again. Three things are counted, each by a token bucket:
+A connection is cheap and a name is free, so neither has a budget of its own. All connections of a
+key draw on the key's budget, whatever names they use. Keys are free as well, so the connections of
+a source (an IPv4 address, an IPv6 /64) also draw on the source's. A budget outlives its connections
+until it is full again. Three things are counted, each by a token bucket:
 
-    messages   what is said, and every other frame
-    arrivals   joins and resumes, and what a resume has sent a second time
-    share      bytes of the log's window, as long as somebody may still come back and ask for it
+    messages   messages, and every other frame
+    arrivals   joins and resumes, and what is sent a second time because of a resume
+    share      bytes of the log's window, while some member may come back and still need it
 
-Pure: the time comes in. What becomes of who is over budget is the server's business: it reads and
-admits later, and drops nothing of what was said.
+This module is told the time. What happens to a connection that is over budget is decided by
+`Connection`: it reads later and comes in later, and nothing that was said is dropped.
 """
 
 from collections.abc import Hashable
@@ -36,10 +36,10 @@ from chat.limits import (
 
 
 class TokenBucket:
-    """Fills with `rate` tokens a second up to `burst`; an overdraft takes time to repay.
+    """Fills with `rate` tokens a second, up to `burst`. It may be overdrawn, and is repaid then.
 
-    All that it keeps is when it would be empty, neither more nor less: `repaid_at`. The bucket is
-    full when that is `burst / rate` seconds ago, and overdrawn until it has come.
+    All of its state is one time: at `repaid_at` it holds no token and owes none. Before that it is
+    overdrawn, and `burst / rate` seconds after it the bucket is full.
     """
 
     __slots__ = ("_burst_seconds", "_rate", "repaid_at")
@@ -50,18 +50,18 @@ class TokenBucket:
         self.repaid_at = now - self._burst_seconds
 
     def spend(self, cost: float, now: float) -> float:
-        """Take `cost` tokens; returns for how many seconds nothing more should be taken."""
+        """Take `cost` tokens. Returns for how many seconds the bucket is overdrawn now."""
         self.repaid_at = max(self.repaid_at, now - self._burst_seconds) + cost / self._rate
         return max(0.0, self.repaid_at - now)
 
     def is_full(self, now: float) -> bool:
-        """Whether it is as good as new."""
+        """Whether it is as it was when it was made."""
         return self.repaid_at <= now - self._burst_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a budget grants: of each thing so many a second, and so many at once."""
+    """What a budget grants: of each thing how many a second, and how many at once."""
 
     messages: float
     messages_at_once: float
@@ -72,7 +72,7 @@ class Allowance:
 
 
 class Budget:
-    """What one owner, a key or a source, has left. `connections` draw on it."""
+    """What one owner, a key or a source, has left. So many `connections` draw on it."""
 
     __slots__ = ("arrivals", "connections", "messages", "next_read", "owner", "share")
 
@@ -85,12 +85,12 @@ class Budget:
         self.next_read = now
 
     def is_full(self, now: float) -> bool:
-        """Whether nothing would be lost by forgetting it."""
+        """Whether a new budget would be the same."""
         return all(bucket.is_full(now) for bucket in (self.messages, self.arrivals, self.share))
 
 
 class Account:
-    """Where one connection's doings are charged: to its key's budget and to its source's."""
+    """One connection's account: what it does is charged to its key's budget and its source's."""
 
     __slots__ = ("_key", "_source")
 
@@ -103,36 +103,36 @@ class Account:
         return self._key, self._source
 
     def arrive(self, now: float) -> float:
-        """Charge a join or a resume; returns for how many seconds it must wait."""
+        """Charge a join or a resume. Returns for how many seconds it must wait."""
         return max(budget.arrivals.spend(1, now) for budget in self.budgets)
 
     def take_back_arrival(self, now: float) -> None:
-        """The arrival does not take place: it would have to wait too long."""
+        """The arrival does not take place, since it would have to wait too long."""
         for budget in self.budgets:
             budget.arrivals.spend(-1, now)
 
     def resend(self, size: int, now: float) -> None:
-        """Charge bytes that a resume has sent a second time: later arrivals wait for it."""
+        """Charge bytes that a member is sent a second time. Later arrivals wait for that."""
         for budget in self.budgets:
             budget.arrivals.spend(size / RESENT_BYTES_PER_ARRIVAL, now)
 
     def say(self, frames: int, size: int, now: float) -> None:
-        """Charge so many frames, or bytes if that is more."""
+        """Charge so many frames, or `size` bytes if that costs more."""
         cost = max(frames, size / RATE_UNIT_BYTES)
         self._key.messages.spend(cost, now)
         self._source.messages.spend(cost, now)
 
     def fill_window(self, size: int, now: float) -> None:
-        """Charge bytes of the log that push out what somebody may still come back for."""
+        """Charge bytes of the log that push out what a member may still come back for."""
         self._key.share.spend(size, now)
         self._source.share.spend(size, now)
 
     def hold_seconds(self, now: float, *, window_guarded: bool) -> float:
-        """For how long nothing more should be read of this connection; `window_guarded` is whether
-        its part of the window counts now.
+        """For how long nothing more should be read from this connection. `window_guarded`: its part
+        of the window counts now.
 
-        A pause is short enough for PINGs to be answered, even where it does not pay the debt.
-        Then a key's connections take turns, so that many of them get no further than a few.
+        A pause must be short enough for PINGs to be answered, so it is sometimes shorter than the
+        debt. Then a key's connections take turns, and many of them get no further than a few.
         """
         key, source = self._key, self._source
         repaid_at = max(now, key.messages.repaid_at, source.messages.repaid_at)
@@ -148,13 +148,14 @@ class Account:
 class Budgets:
     """The budgets of all keys and sources.
 
-    Invariant: `_unused` holds those of `_budgets` that no connection draws on, longest first.
+    Invariant: `_unused` holds those of `_budgets` on which no connection draws, and first the one
+    that has been unused for longest.
     """
 
     def __init__(self, rate: float, grace_seconds: float, window_bytes: int) -> None:
-        """`rate`: messages a second of one key. Nobody may come back after `grace_seconds` to a
-        window of `window_bytes`."""
-        # What is at once in the bucket, and what flows in during one refill, make up the share.
+        """`rate`: messages a second of one key. A member may come back to the window, which has
+        `window_bytes`, for `grace_seconds`."""
+        # A full bucket, and what flows in during one refill, together make up the share.
         refill = min(max(grace_seconds, 1.0), SHARE_REFILL_SECONDS)
         of_key = window_bytes * WINDOW_SHARE_OF_KEY / 2
         of_source = window_bytes * WINDOW_SHARE_OF_SOURCE / 2
@@ -182,13 +183,13 @@ class Budgets:
         return len(self._budgets)
 
     def open(self, key: bytes, source: str, now: float) -> Account:
-        """An account for a connection of this key from this source, to be closed with it."""
+        """An account for a connection of this key from this source; `close` it with that."""
         return Account(
             self._draw_on(key, self._of_key, now), self._draw_on(source, self._of_source, now)
         )
 
     def close(self, account: Account, now: float) -> None:
-        """The connection is gone. What it owes is kept until it is repaid."""
+        """The connection is gone. Its budgets are kept until they are repaid."""
         for budget in account.budgets:
             budget.connections -= 1
             if not budget.connections:
@@ -204,8 +205,8 @@ class Budgets:
         return budget
 
     def _forget_some(self, now: float) -> None:
-        """Look at the two that have been unused for longest. One is added at a time, so they do
-        not become more than have something to repay."""
+        """Forget those of the two longest unused budgets that are full. Since only one is added at
+        a time, the others are all that have something to repay."""
         for owner in list(islice(self._unused, 2)):
             budget = self._unused.pop(owner)
             if budget.is_full(now) or len(self._unused) >= MAX_UNUSED_BUDGETS:

@@ -1,79 +1,102 @@
-"""The server's end of one connection: its socket, its session, its timer, its pace.
+"""The server's end of one connection: its socket, its session, its timer, its account.
 
-What becomes of what arrives is the server's business. A connection ends in one place,
-`Connection.drop`.
+A connection lives through these stages, and may end in each of them (`Connection.drop`):
+
+    silent      HELLO is out. Until the client's first frame is whole, the connection makes room for
+                others when a place is needed (`Doorman`).
+    waiting     The first frame is there. To look into it costs a millisecond or two of RSA, so the
+                connection waits for its turn, and is not read meanwhile.
+    proving     PUBKEY was good, SESSION_KEY is out. READY or RESUME proves the client's key.
+    arriving    The key is proved. If the key or the source comes too often, there is a wait.
+    a member    The server has admitted it: `member` is set. When the member is welcomed, the cursor
+                begins to follow the log.
+    finishing   Dropped. The farewell leaves, and what arrives is thrown away.
+
+A connection throttles itself. What a client sends is charged to its account, and while that is
+overdrawn the socket is not read. So TCP slows down a client that sends too much; nothing that it
+says is lost, and nobody else waits for it.
 """
 
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from chat.errors import Reason
-from chat.kex import SignedShare
-from chat.limits import LINGER_SECONDS, MAX_HANDSHAKE_FRAME_BYTES, READ_BYTES
+from chat.errors import ProtocolError, Reason
+from chat.limits import (
+    LINGER_SECONDS,
+    MAX_ARRIVAL_WAIT_SECONDS,
+    MAX_HANDSHAKE_FRAME_BYTES,
+    MAX_SPLICES,
+    RATED_READ_BYTES,
+    READ_BYTES,
+)
+from chat.messages import Ping
 from chat.reactor import Reactor, Timer
-from chat.server.budgets import Account
-from chat.server.log import Cursor, OrderedLog, Splice
-from chat.server.room import Member
+from chat.server import words
+from chat.server.budgets import Account, Budgets
+from chat.server.log import Cursor, OrderedLog, Sealed
+from chat.server.room import Member, Unicast
 from chat.session import (
     ControlReceived,
     Ended,
     Established,
+    Offer,
     RoomFramesReceived,
     ServerSession,
     SessionEvent,
 )
 from chat.transport import Transport
 
-CROWDED = "too many connections wait to be let in"
-"""Why somebody has to make room, or finds none."""
-
 
 class Hub(Protocol):
-    """What a connection wants of the server."""
+    """What a connection needs of the server."""
 
     reactor: Reactor
     log: OrderedLog
+    budgets: Budgets | None
+    to_flush: set["Connection"]
+    """Connections that have something to send at the end of the turn."""
 
-    def offer(self) -> SignedShare:
-        """What newcomers are offered."""
+    @property
+    def window_guarded(self) -> bool:
+        """Whether some member may still need what falls out of the log's window next."""
 
-    def await_turn(self, connection: "Connection") -> None:
-        """Call `take_turn` when it is this connection's turn to shake hands."""
+    def admit(self, connection: "Connection", client: Established) -> int:
+        """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
+        client is sent a second time."""
 
-    def let_in(self, connection: "Connection", client: Established) -> None:
-        """A client has proved who it is."""
+    def relay(self, connection: "Connection", run: bytes, now: float) -> int:
+        """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
 
-    def admit(self, connection: "Connection", client: Established) -> None:
-        """It need not wait any longer."""
-
-    def relay(self, connection: "Connection", run: bytes) -> None:
-        """A member has sent messages."""
-
-    def charge(self, connection: "Connection", controls: int) -> None:
-        """A client has sent so many control messages, and perhaps more; it may be too much."""
-
-    def splice(self, connection: "Connection", data: Splice, at: int) -> None:
-        """Put something into the connection's stream, to be sent at the end of the turn."""
+        Raises:
+            ProtocolError: the client may not send one of these. Those before it were appended.
+        """
 
     def connection_lost(self, connection: "Connection", reason: Reason, text: str) -> None:
-        """A connection ends."""
+        """A connection ends: do what that means for the room."""
 
     def connection_closed(self, connection: "Connection") -> None:
-        """A connection's socket is closed."""
+        """A connection's socket is closed: forget the connection."""
+
+
+AwaitTurn = Callable[["Connection"], None]
+"""Sees to it that `Connection.take_turn` is called when it is this connection's turn."""
 
 
 class Connection:
-    """One client: its socket, its session and, once it is in, its membership. `account` is where
-    what it does is charged, if anything is."""
+    """See the module's text. `address` is for people, and limits go by `source`
+    (`sockets.source_of`). `spoke`: something has arrived."""
 
     __slots__ = (
-        "_held_until",
-        "_server",
+        "_account",
+        "_await_turn",
+        "_hub",
+        "_read_again_at",
         "_spliced",
         "_timer",
         "_unread",
-        "account",
         "address",
         "cursor",
         "member",
@@ -83,42 +106,51 @@ class Connection:
         "transport",
     )
 
-    def __init__(self, server: Hub, connected: socket.socket, address: str, source: str) -> None:
-        """`address` is for people, `source` for limits (`sockets.source_of`). Nothing happens
-        before `open`."""
-        now = server.reactor.clock()
-        self._server = server
-        self._held_until = now
+    def __init__(
+        self,
+        hub: Hub,
+        await_turn: AwaitTurn,
+        offer: Offer,
+        connected: socket.socket,
+        address: str,
+        source: str,
+    ) -> None:
+        """Nothing happens before `open`."""
+        now = hub.reactor.clock()
+        self._hub = hub
+        self._await_turn = await_turn
+        self._read_again_at = now
         self._spliced = False
         self._timer: Timer | None = None
         self._unread = b""
-        self.account: Account | None = None
+        self._account: Account | None = None
         self.address = address
         self.source = source
         self.spoke = False
         self.member: Member | None = None
-        self.session = ServerSession(server.offer(), os.urandom, now)
-        self.cursor = Cursor(server.log)
-        self.transport = Transport(server.reactor, connected, self.cursor, self, patient=True)
-        # What a guest makes us keep is bounded by this, and there may be many guests.
+        self.session = ServerSession(offer, os.urandom, now)
+        self.cursor = Cursor(hub.log)
+        self.transport = Transport(hub.reactor, connected, self.cursor, self, patient=True)
+        # This bounds what a guest makes us keep, and there may be many guests.
         self.transport.read_bytes = MAX_HANDSHAKE_FRAME_BYTES
 
     def open(self) -> None:
         """Say HELLO, and wait for what comes."""
-        self._timer = self._server.reactor.call_at(self.session.deadline, self._on_timer)
+        self._timer = self._hub.reactor.call_at(self.session.deadline, self._on_timer)
         self.send_session_data()
+
+    # -- what arrives
 
     def received(self, data: bytes) -> None:
         self.spoke = True
         if self.session.completes_first_frame(data):
-            # This costs a millisecond or two: one at a time, between messages.
             self.transport.pause_reading()
             self._unread = data
-            self._server.await_turn(self)
+            self._await_turn(self)
         else:
-            before = self.session.controls_received
-            self.handle(self.session.receive(data, self._server.reactor.clock()))
-            self._server.charge(self, self.session.controls_received - before)
+            now = self._hub.reactor.clock()
+            self._handle(self.session.receive(data, now), now)
+            self._throttle(now)
 
     def take_turn(self) -> None:
         """Look into the first frame."""
@@ -126,42 +158,36 @@ class Connection:
             return
         data, self._unread = self._unread, b""
         self.transport.resume_reading()
-        self.handle(self.session.receive(data, self._server.reactor.clock()))
-
-    def enter(self, client: Established) -> None:
-        """Come in, after a wait."""
-        if not self.transport.finishing:
-            self._server.admit(self, client)
+        now = self._hub.reactor.clock()
+        self._handle(self.session.receive(data, now), now)
 
     def receive_eof(self) -> None:
-        self.handle(self.session.receive_eof())
-
-    def closed(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._server.connection_closed(self)
+        self._handle(self.session.receive_eof(), self._hub.reactor.clock())
 
     def _on_timer(self) -> None:
-        now = self._server.reactor.clock()
-        if now >= self._held_until:
-            self.handle(self.session.tick(now))
+        if self.transport.finishing:
+            return
+        now = self._hub.reactor.clock()
+        # While we do not read we cannot know whether the client is silent.
+        if now >= self._read_again_at:
+            self._handle(self.session.tick(now), now)
         if not self.transport.finishing:
-            again = max(self.session.deadline, self._held_until)
-            self._timer = self._server.reactor.call_at(again, self._on_timer)
+            again = max(self.session.deadline, self._read_again_at)
+            self._timer = self._hub.reactor.call_at(again, self._on_timer)
 
-    def handle(self, events: list[SessionEvent]) -> None:
-        """Do what the session says."""
+    def _handle(self, events: list[SessionEvent], now: float) -> None:
+        """Do what the session says. An event may end the connection; the others are void then."""
         for event in events:
             if self.transport.finishing:
                 return
             match event:
                 case RoomFramesReceived(_, run):
-                    self._server.relay(self, run)
+                    self._relay(run, now)
                 case Established():
-                    self.transport.read_bytes = READ_BYTES
-                    self.transport.patient = False
-                    self.transport.resume_reading()
-                    self._server.let_in(self, event)
+                    self._arrive(event, now)
+                case ControlReceived(Ping()):
+                    if self._account is not None:
+                        self._account.say(1, 0, now)
                 case ControlReceived(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
                 case Ended(by_peer=True):
@@ -170,49 +196,129 @@ class Connection:
                     self.drop(reason, text)
         self.send_session_data()
 
+    def _arrive(self, client: Established, now: float) -> None:
+        """Come in: at once or, if the key or the source comes too often, after a wait."""
+        transport, budgets = self.transport, self._hub.budgets
+        transport.read_bytes = READ_BYTES if budgets is None else RATED_READ_BYTES
+        transport.patient = False
+        transport.resume_reading()
+        if budgets is None:
+            self._enter(client)
+            return
+        account = self._account = budgets.open(client.public_key.digest, self.source, now)
+        wait = account.arrive(now)
+        if wait > MAX_ARRIVAL_WAIT_SECONDS:
+            account.take_back_arrival(now)
+            self.drop(Reason.LOST, words.COMES_TOO_OFTEN)
+        elif wait > 0:
+            self._hold(wait, now)
+            self._hub.reactor.call_at(now + wait, partial(self._enter, client))
+        else:
+            self._enter(client)
+
+    def _enter(self, client: Established) -> None:
+        if self.transport.finishing:
+            return
+        sent_again = self._hub.admit(self, client)
+        if self._account is not None:
+            self._account.resend(sent_again, self._hub.reactor.clock())
+
+    def _relay(self, run: bytes, now: float) -> None:
+        hub, end = self._hub, self._hub.log.end
+        try:
+            count = hub.relay(self, run, now)
+        except ProtocolError as error:
+            self.drop(error.reason, str(error))
+            return
+        account = self._account
+        if account is not None:
+            account.say(count, len(run), now)
+            if hub.window_guarded:
+                account.fill_window(hub.log.end - end, now)
+
+    # -- how fast
+
+    def _throttle(self, now: float) -> None:
+        """Read no further until the account is repaid."""
+        if self._account is not None and not self.transport.finishing:
+            guarded = self._hub.window_guarded
+            self._hold(self._account.hold_seconds(now, window_guarded=guarded), now)
+
+    def _hold(self, seconds: float, now: float) -> None:
+        """Read no further for so long."""
+        if seconds > 0 and now + seconds > self._read_again_at:
+            self._read_again_at = now + seconds
+            self.transport.pause_reading()
+            self._hub.reactor.call_at(self._read_again_at, self._read_again)
+
+    def _read_again(self) -> None:
+        # The pause may have become longer since.
+        if self._hub.reactor.clock() >= self._read_again_at:
+            self.transport.resume_reading()
+
+    # -- what is sent
+
+    def deliver(self, unicast: Unicast) -> None:
+        """Send the member what is for it alone. The first that it is sent is a WELCOME or RESUMED:
+        that is where its stream begins to follow the log."""
+        if not self.cursor.following:
+            self.cursor.follow(unicast.at)
+        self._splice(Sealed(self.session.seal, *unicast.controls), unicast.at)
+
+    def _splice(self, sealed: Sealed, at: int) -> None:
+        """Put something into this connection's stream, to be sent at the end of the turn. A client
+        that has not taken too many of these is dropped."""
+        self.cursor.splice(sealed, at)
+        self._hub.to_flush.add(self)
+        if self.cursor.splices > MAX_SPLICES:
+            self.drop(Reason.TOO_SLOW)
+
     def send_session_data(self) -> None:
-        """Send what the session has to say, at the end of all there is. Nothing is sealed before
-        its turn has come: what is sealed and not sent would be missed on the link."""
+        """Send what the session has to say, behind all that is in the log by now."""
         if self.session.has_data_to_send and not self._spliced:
             self._spliced = True
-            self._server.splice(self, self._session_data, self._server.log.end)
+            self._splice(Sealed(self._session_data), self._hub.log.end)
 
     def _session_data(self) -> bytes:
-        """What the session has to say by now: one splice is enough for all of it."""
+        # One splice takes all that the session has to say by the time at which it leaves.
         self._spliced = False
         return self.session.data_to_send()
 
-    def hold(self, seconds: float) -> None:
-        """Read no further for so long."""
-        now = self._server.reactor.clock()
-        if seconds > 0 and now + seconds > self._held_until:
-            self._held_until = now + seconds
-            self.transport.pause_reading()
-            self._server.reactor.call_at(self._held_until, self._go_on_reading)
-
-    def _go_on_reading(self) -> None:
-        # It may have been held for longer since.
-        if self._server.reactor.clock() >= self._held_until:
-            self.transport.resume_reading()
+    # -- the end
 
     def drop(self, reason: Reason, text: str = "") -> None:
-        """End this connection: the room hears of it once, the peer is told why, the socket closes
-        when that has left. What comes after the first time is ignored."""
+        """End this connection, in whatever stage it is. All endings come here; what comes after the
+        first does nothing. `text` says more than the reason alone.
+
+        1. The server hears of it (`connection_lost`). The room keeps the member's place or gives it
+           up, and needs `member` and `cursor` for that as they are now.
+        2. The cursor is cut at the end of the frame that is half sent. When the server is closing,
+           it is not: then every member is sent the rest of the log before the farewell.
+        3. The farewell is spliced in at the very end: BYE on the link, or REFUSED where there is no
+           link yet. The session says it only when its turn has come. Otherwise an answer to PING
+           that still waits amid the log would take the farewell with it.
+        4. The transport sends what is left, and closes: when the client has closed, too, or after
+           LINGER_SECONDS. From here on `transport.finishing` is true, and nothing that arrives
+           reaches this object.
+        5. `closed`, perhaps at once: the timer, the account and the server forget the connection.
+        """
         if self.transport.finishing:
             return
-        self._server.connection_lost(self, reason, text)
-        cursor = self.cursor
+        self._hub.connection_lost(self, reason, text)
         if reason is not Reason.CLOSING:
-            cursor.cut()
-        self.session.close(reason, text)
-        cursor.splice(self.session.data_to_send, self._server.log.end)
+            self.cursor.cut()
+
+        def farewell() -> bytes:
+            self.session.close(reason, text)
+            return self.session.data_to_send()
+
+        self.cursor.splice(Sealed(farewell), self._hub.log.end)
         self.transport.finish(LINGER_SECONDS)
 
-    def make_room(self) -> None:
-        """Close at once, for another connection that needs the place."""
-        if not self.transport.finishing:
-            self._server.connection_lost(self, Reason.TIMEOUT, CROWDED)
-            self.session.close(Reason.TIMEOUT, CROWDED)
-            self.cursor.splice(self.session.data_to_send(), self._server.log.end)
-            self.transport.flush()
-        self.transport.close()
+    def closed(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._account is not None and self._hub.budgets is not None:
+            account, self._account = self._account, None
+            self._hub.budgets.close(account, self._hub.reactor.clock())
+        self._hub.connection_closed(self)

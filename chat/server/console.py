@@ -1,7 +1,7 @@
 """The server's console: what the operator sees and can do.
 
-Commands come in as lines, what happens goes out as lines. Neither sockets nor sessions are known
-here; what a command does is the server's business.
+Commands come in as lines, and what happens goes out as lines. The console knows neither sockets nor
+sessions; the server does what a command asks for.
 """
 
 import time
@@ -36,7 +36,7 @@ class ServerControl(Protocol):
         """Bytes of the room's log so far."""
 
     def members(self) -> list[Member]:
-        """Who is in the room."""
+        """The members of the room."""
 
     def terminate(self) -> None:
         """Tell everybody, send what is queued, and stop. The second time: stop at once."""
@@ -49,13 +49,16 @@ class ServerControl(Protocol):
 
 
 class Ration:
-    """Lets a few lines through in a while; what exceeds them is counted, and summed up in one line
-    when the while is over."""
+    """Lets a few lines through in a period. The others are counted, and summed up in one line when
+    the period is over.
+
+    The first line after a quiet time begins a period. While there is a sum to show, no single line
+    is let through, so the sum never names lines that came before a single one."""
 
     def __init__(
         self, reactor: Reactor, lines: int, seconds: float, show_sum: Callable[[int], None]
     ) -> None:
-        """`lines` in `seconds`; `show_sum` is given the count of the others."""
+        """`lines` in a period of `seconds`. `show_sum` is given the count of the others."""
         self._reactor = reactor
         self._lines = lines
         self._seconds = seconds
@@ -65,7 +68,7 @@ class Ration:
         self._summed = 0
 
     def take(self, count: int) -> bool:
-        """Whether so many lines may be shown one by one; otherwise they are part of the sum."""
+        """Whether so many lines may be shown one by one. If not, they are added to the sum."""
         now = self._reactor.clock()
         if now - self._begun >= self._seconds and not self._summed:
             self._begun = now
@@ -89,7 +92,7 @@ class Ration:
 
 
 class Console:
-    """The operator's lines: what happens is shown, and commands are obeyed."""
+    """The operator's lines: shows what happens, and obeys commands."""
 
     def __init__(self, reactor: Reactor, source: int | None, output: LineOutput) -> None:
         self._reactor = reactor
@@ -113,13 +116,13 @@ class Console:
         }
 
     def obey(self, server: ServerControl) -> None:
-        """Begin to read commands, for this server."""
+        """Begin to read commands for this server."""
         self._server = server
         self._input.start()
 
     def show(self, *lines: str) -> None:
-        """Show lines, unless so many wait already that nobody can be reading, or the disk is full
-        on which they are kept."""
+        """Show lines. If too many wait already, nobody reads them, or the disk is full to which
+        they are written. Then they are only counted."""
         for line in lines:
             if self._output.queued_bytes > CONSOLE_QUEUE_BYTES:
                 self._dropped += 1
@@ -138,8 +141,8 @@ class Console:
         self.show(words.exchanged(count, time.time()))
 
     def refused(self, line: str, source: str) -> None:
-        """A connection from there came to nothing, as the line says. Beyond a few lines a second
-        they are summed up."""
+        """A connection from this source came to nothing, as the line says. Beyond a few lines a
+        second they are summed up."""
         if self._refusals.take(1):
             self.show(line)
         else:
@@ -151,8 +154,8 @@ class Console:
         self.show(words.many_refused(count, source, from_there))
 
     def fault(self, fault: Exception, closed: str = "") -> None:
-        """There is an error in this program. It is written down once; when it comes again it is
-        only counted. `closed` is whose connection was closed for it, if anybody's."""
+        """There is an error in this program. It is shown once; when it comes again it is only
+        counted. `closed` is the member or the address whose connection was closed for it."""
         chain = list(chain_of(fault))
         which = tuple(part for one in chain for part in (kind_of(one), *places_of(one)[-1:]))
         if which in self._known_faults:

@@ -1,7 +1,7 @@
 """What may be said of an exception that nobody foresaw.
 
-Its text may hold a peer's bytes or a key, and so may the values in its frames. So only this is
-taken: the exception's type, the name of the system's error, and the places in the code.
+The text of an exception may hold a peer's bytes or a key, and so may the values in its frames. So
+only this is taken: the exception's type, the name of the system's error, and places in the code.
 """
 
 import errno
@@ -12,14 +12,14 @@ from chat.limits import FAULT_FRAMES
 
 
 def kind_of(fault: BaseException) -> str:
-    """The exception's type, and which error of the system it stands for, if any."""
+    """The exception's type, and the error of the system that it stands for, if any."""
     kind = type(fault).__name__
     code = errno.errorcode.get(fault.errno or 0) if isinstance(fault, OSError) else None
     return f"{kind} ({code})" if code else kind
 
 
 def places_of(fault: BaseException) -> list[str]:
-    """The innermost frames, the last one being where it was raised: `server.py:12 in _accept`."""
+    """The innermost frames, such as `doorman.py:12 in _accept`; the last one raised it."""
     walked = traceback.walk_tb(fault.__traceback__)
     return [
         f"{frame.f_code.co_filename.rpartition('/')[2]}:{line} in {frame.f_code.co_name}"
@@ -28,7 +28,7 @@ def places_of(fault: BaseException) -> list[str]:
 
 
 def chain_of(fault: BaseException) -> Iterator[BaseException]:
-    """The exception, and one after the other those during which, or from which, it was raised."""
+    """The exception, then the one from which (or during which) it was raised, and so on."""
     found: BaseException | None = fault
     while found is not None:
         yield found

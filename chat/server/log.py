@@ -1,21 +1,56 @@
 """The ordered log of the room: a window of bytes with absolute offsets, and cursors into it.
 
 Whatever happens in the room is appended once. Each member reads the log through a cursor of its
-own; nobody has a queue. What is meant for one member alone is spliced into that member's stream at
-an exact offset. What the bytes mean is not known here.
+own, so nobody has a queue. What is meant for one member alone is spliced into that member's stream
+at an exact offset. This module does not know what the bytes mean.
 """
 
 from collections import deque
 from collections.abc import Callable
 
-Splice = bytes | Callable[[], bytes]
-"""What is spliced in: bytes, or what makes them when their turn has come."""
+
+class Sealed:
+    """Something for one member alone, which is sealed when its turn to leave has come.
+
+    A member's link counts the frames of each direction, and the seal of a frame covers its number
+    (PROTOCOL 3.3). The member opens them in that order only, and none may be missing. So a control
+    message must not be sealed before it is certain that its frame is the next to leave. When it is
+    spliced, that is not certain:
+
+    - The splice may never leave. It has a place in the log, and the member may be megabytes before
+      it. If the member is dropped meanwhile, `Cursor.cut` throws away the splices that it has not
+      reached. Had they been sealed, the farewell behind them would have a number that the member
+      does not expect, and it could not be opened.
+    - It may have to say something else by then. A PONG answers all PINGs that came before it left;
+      sealed at the first of them, it would need a second one behind it for the others, and a peer
+      that asks and never reads could fill our memory with answers.
+
+    Therefore a splice is not bytes. It is this object, and the cursor calls `to_wire` once, when
+    all before it has been handed over. From then on it is bytes, and no longer changes: the cursor
+    keeps what the socket has not taken, and even `cut` lets it leave.
+    """
+
+    __slots__ = ("_controls", "_seal")
+
+    def __init__(self, seal: Callable[..., bytes], *controls: bytes) -> None:
+        """`seal` makes frames of these control messages (`Session.seal`)."""
+        self._seal = seal
+        self._controls = controls
+
+    def to_wire(self) -> bytes:
+        """The frames, sealed now."""
+        return self._seal(*self._controls)
 
 
 class OrderedLog:
     """The last `window_bytes` of a sequence of entries.
 
-    Invariants: start <= every boundary <= end; `_bytes` holds [start, end); `start` is a boundary.
+    Offsets count from the beginning of the room and never change. Entries are appended one or
+    several at a time, and a boundary is where an append ended.
+
+    Invariants: `start` <= every boundary <= `end`; `start` is a boundary; `_bytes` holds the bytes
+    from `start` to `end`. So the log is `surplus` until its owner calls `trim`, and nobody's cursor
+    may be before the new start then: first drop those cursors' owners, then trim.
     """
 
     def __init__(self, window_bytes: int) -> None:
@@ -32,7 +67,7 @@ class OrderedLog:
         self._boundaries.append(self.end)
 
     def trim(self, start: int) -> None:
-        """Forget what comes before `start`, which is a boundary."""
+        """Forget what is before `start`, which must be a boundary."""
         while self._boundaries[0] < start:
             self._boundaries.popleft()
         del self._bytes[: start - self.start]
@@ -40,12 +75,11 @@ class OrderedLog:
 
     @property
     def surplus(self) -> bool:
-        """Whether more is kept than the window, so that `trim` is due."""
+        """Whether more is kept than the window: `trim` is due."""
         return self.end - self.start > self.window_bytes
 
     def start_after_trim(self) -> int:
-        """The first boundary within the window: where `trim` should begin, once who is still before
-        it is cut off."""
+        """The first boundary within the window, to which `trim` should go."""
         oldest = self.end - self.window_bytes
         return next(boundary for boundary in self._boundaries if boundary >= oldest)
 
@@ -56,26 +90,37 @@ class OrderedLog:
             return bytes(window[start - self.start : end - self.start])
 
     def entry_end(self, offset: int) -> int:
-        """The end of the entry (or of the entries appended with it) that `offset` lies in, or
-        `offset` itself if it lies between two."""
-        # Who asks is about to fall out of the window, so what is looked for is near the front.
+        """The end of the entry that `offset` lies in (or of the entries appended with it). A
+        boundary is its own end."""
+        # Linear, but near the front: only members that are about to be cut off ask for it.
         return next(boundary for boundary in self._boundaries if boundary >= offset)
 
 
 class Cursor:
-    """One member's place in its outgoing stream: the log, with splices in between.
+    """One member's place in its outgoing stream. It is what a `Transport` sends.
 
-    Until `follow` and after `cut` the stream consists of splices alone.
+    A stream has three parts. Before `follow` it consists of splices alone: HELLO, the handshake.
+    From `follow` on it is the log from an offset on, with splices in between. After `cut` it is
+    what had begun to leave, and then splices alone again: the farewell.
 
-    Invariants: what `unsent` holds comes before anything else; splices are in the order of their
-    offsets, none of which lies before `offset`; there are none while the log is not followed.
+    What leaves next is decided in this order:
+
+    1. `unsent`, which is what was begun. It is bytes: nothing changes them any more.
+    2. The log up to the next splice, then the splice, which is sealed now (`Sealed`). Both become
+       `unsent`, together with whatever follows within the limit, so that it takes one `send`.
+    3. If no splice is left, the log from `offset` to its end. The bytes are not copied to `unsent`:
+       that would be a queue for each member.
+
+    Invariants: splices are in the order of their offsets, and none is before `offset`. There are
+    none while the log is not followed: a splice is sealed at once then, since what is appended to
+    `unsent` certainly leaves, and leaves next.
     """
 
     __slots__ = ("_log", "_splices", "following", "offset", "unsent")
 
     def __init__(self, log: OrderedLog) -> None:
         self._log = log
-        self._splices: deque[tuple[int, Splice]] | None = None
+        self._splices: deque[tuple[int, Sealed]] | None = None
         self.following = False
         self.offset = log.end
         self.unsent = b""
@@ -89,39 +134,39 @@ class Cursor:
 
     @property
     def splices(self) -> int:
-        """How many splices have not been begun."""
+        """How many splices are not sealed yet."""
         return len(self._splices) if self._splices else 0
 
     @property
     def at_log(self) -> bool:
-        """Whether what comes next is the log from `offset` to its end, and nothing else."""
+        """Whether the log from `offset` to its end comes next, and nothing else."""
         return self.following and not self.unsent and not self._splices
 
     def follow(self, offset: int) -> None:
-        """From now on the log from `offset` on belongs to the stream."""
+        """From here on the stream is the log, from `offset` on."""
         self.offset = offset
         self.following = True
 
-    def splice(self, data: Splice, at: int) -> None:
-        """Put `data` into the stream at the log's offset `at`; while the log is not followed, at
-        the end."""
+    def splice(self, sealed: Sealed, at: int) -> None:
+        """Put this into the stream at the log's offset `at`; while the log is not followed, at the
+        end of the stream."""
         if not self.following:
-            self.unsent += _bytes_of(data)
+            self.unsent += sealed.to_wire()
             return
         if self._splices is None:
             self._splices = deque()
-        self._splices.append((at, data))
+        self._splices.append((at, sealed))
 
     def cut(self) -> None:
-        """Stop following the log, at the end of the entry that is half sent. Splices that have not
-        begun are dropped; what is spliced from now on is the last that the member reads."""
+        """Stop following the log, at the end of the entry that is half sent. Splices that are not
+        sealed yet are thrown away."""
         if self.following:
             self.unsent += self._log.read(self.offset, self._log.entry_end(self.offset))
             self._splices = None
             self.following = False
 
     def pending(self, limit: int) -> bytes:
-        """What to send next: at least one byte unless `idle`; of the log, at most `limit`."""
+        """What to send next: at least one byte unless `idle`, and at most `limit` of the log."""
         if self._splices and not self.unsent:
             self.unsent = self._merge(self._splices, limit)
             self._splices = self._splices or None
@@ -136,8 +181,8 @@ class Cursor:
         else:
             self.offset += size
 
-    def _merge(self, splices: deque[tuple[int, Splice]], limit: int) -> bytes:
-        """Take the log and the splices up to the last splice that comes within `limit`."""
+    def _merge(self, splices: deque[tuple[int, Sealed]], limit: int) -> bytes:
+        """Take the log, and the splices in it, until `limit` of the log or no splice is left."""
         parts: list[bytes] = []
         until = self.offset + limit
         while splices and self.offset < until:
@@ -145,9 +190,5 @@ class Cursor:
             parts.append(self._log.read(self.offset, at))
             self.offset = at
             if at == splices[0][0]:
-                parts.append(_bytes_of(splices.popleft()[1]))
+                parts.append(splices.popleft()[1].to_wire())
         return b"".join(parts)
-
-
-def _bytes_of(data: Splice) -> bytes:
-    return data if isinstance(data, bytes) else data()

@@ -1,8 +1,8 @@
 """The server's half of the conversation: members, epochs, and what is appended to the log.
 
-Implements PROTOCOL 6 as the server does it. Whatever happens becomes an entry of the log; what is
-for one member only is returned as a `Unicast` with its place in the order. Sockets, RSA and the
-text of messages are not known here.
+Implements PROTOCOL 6 as the server does it. Whatever happens becomes an entry of the log. What is
+for one member only is returned as a `Unicast`, with its place in the log. This module knows no
+socket, no RSA and no text of a message.
 """
 
 from collections import OrderedDict, deque
@@ -37,11 +37,11 @@ from chat.messages import (
     Resume,
     Resumed,
     RoomEvent,
+    Roster,
     RosterEntry,
     Welcome,
     encode_entry,
     encode_identity,
-    encode_roster,
 )
 from chat.server.log import OrderedLog
 from chat.text import fold_name, normalize_name
@@ -49,17 +49,22 @@ from chat.wire import Event, RoomHeader, room_header, room_headers
 
 
 class Member:
-    """Somebody in the room. `epoch` is the first one whose key the member has, 0 before that, and
-    `welcomed_at` where in the log it begins; `resend_pending` is whether a RESEND is under way.
+    """Somebody in the room.
 
-    Two things are the server's to note: `source`, where the member's connection comes from, and
-    `sent`, how far into the log the member has been sent it."""
+    `joined_at` is in seconds since 1970, by our clock. `seq` is the number of the last message that
+    was accepted. `epoch` is the first epoch whose key the member has, 0 before its welcome, and
+    `welcomed_at` is where in the log that epoch begins. `resend_pending`: a RESEND was sent, and
+    what it asks for has not come.
+
+    The server notes two things here: `source`, from where the member is connected, and `sent`, the
+    offset up to which the log has been sent to it.
+    """
 
     __slots__ = (
+        "_identity",
         "epoch",
         "fingerprint",
         "id",
-        "identity",
         "joined_at",
         "name",
         "resend_pending",
@@ -77,8 +82,8 @@ class Member:
         self.token = token
         self.name = name
         self.fingerprint = fingerprint
-        self.identity = encode_identity(name, fingerprint, max(0, int(joined_at)))
-        self.joined_at = joined_at
+        self.joined_at = max(0, int(joined_at))
+        self._identity = encode_identity(name, fingerprint, self.joined_at)
         self.epoch = 0
         self.seq = 0
         self.resend_pending = False
@@ -86,16 +91,18 @@ class Member:
         self.welcomed_at = self.sent = 0
 
     def entry(self) -> RosterEntry:
-        """What others are told of this member."""
-        return RosterEntry(
-            self.id, self.seq, self.name, self.fingerprint, max(0, int(self.joined_at))
-        )
+        """The member as others are told of it."""
+        return RosterEntry(self.id, self.seq, self.name, self.fingerprint, self.joined_at)
+
+    def encoded_entry(self) -> bytes:
+        """The same, encoded. Only two numbers are new, and a roster may have thousands of these."""
+        return encode_entry(self.id, self.seq, self._identity)
 
 
 @dataclass(frozen=True, slots=True)
 class Unicast:
-    """Encoded control messages for one member, to be spliced into its stream at the log's offset
-    `at`. They are encoded here, since many members get the same."""
+    """Control messages for one member, to be spliced into its stream at the log's offset `at`.
+    They are encoded here, since many members are sent the same."""
 
     member: Member
     at: int
@@ -103,8 +110,8 @@ class Unicast:
 
 
 def bytes_again(member: Member, unicasts: list[Unicast]) -> int:
-    """What a resume costs that has these answers: how much of the log the member is sent a second
-    time, and all that is for it alone."""
+    """How many bytes a member is sent a second time when it resumes with these answers: a part of
+    the log, and all that is for it alone."""
     own = [unicast for unicast in unicasts if unicast.member is member]
     controls = sum(len(control) for unicast in own for control in unicast.controls)
     return max(0, member.sent - own[0].at) + controls
@@ -112,7 +119,8 @@ def bytes_again(member: Member, unicasts: list[Unicast]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Renewal:
-    """A fresh secret that was given out at the log's offset `at`, for who has to be told again."""
+    """A fresh secret, which was given out at the log's offset `at`. It is kept for members that
+    resume from before that."""
 
     at: int
     epoch: int
@@ -121,14 +129,39 @@ class _Renewal:
 
 
 class Room:
-    """One room. `end_grace` and `tick` must be called before what was appended is sent, and at
-    `deadline`.
+    """One room. Its owner must call `end_grace` and `tick` before it sends what was appended, and
+    at `deadline`.
 
-    Invariants: `members` holds those whom JOINED has announced and LEFT has not, but for those in
-    `_pending_leaves`; `_pending_joins` holds those who are not announced yet; `_names` the names of
-    both. `_lost` holds the members without a connection, in the order in which they lost it, and
-    `_lost_of` the same for each key and each source. The epochs in `_past_epochs` are consecutive
-    and end just before `epoch`.
+    **Membership.** A member goes through these states:
+
+        pending     `join` has given it a name and a number. Nobody else has heard of it, and it may
+                    not speak. It is in `_pending_joins`.
+        in          JOINED has told the others, and WELCOME has told itself. It is in `members`.
+        lost        In, but without a connection (`suspend`). LOST has told the others. It is in
+                    `members` and in `_lost`, and comes back by `resume`.
+        out         `leave` has taken it out of `members`. It is in `_pending_leaves` until LEFT
+                    tells the others.
+
+    `_names` holds those that are pending, in or lost: whoever goes frees the name at once. `_lost`
+    is in the order in which the members lost their connections, so the next grace to end is the
+    first; `_lost_of` holds the same members by key and by source.
+
+    **Epochs.** All members share a secret, and each version of it is an epoch. `_begin_epoch` is
+    called directly behind the event that makes it necessary, so this event is the last frame of its
+    epoch, and the log itself says which key opens which frame:
+
+        joins   The secret *steps*: everybody derives the next one. Newcomers are given it with
+                their WELCOME, spliced in behind JOINED, and cannot derive the one before.
+        leaves  The secret is *renewed*: a fresh one is given to each member that stays by REKEY,
+                spliced in behind LEFT. `_renewals` keeps it for members that resume later.
+
+    Joins that come close together share one step, leaves one renewal (`deadline` says when the next
+    may be), since each costs a frame for many members. Leaves come first where both are due: the
+    roster in a WELCOME does not list those that are out, so a LEFT behind it would name strangers.
+
+    A message that was sealed just before an epoch ended is still accepted for a while. So
+    `_past_epochs` holds the epochs that ended lately; they are consecutive and end with
+    `epoch` - 1.
     """
 
     def __init__(self, log: OrderedLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
@@ -157,10 +190,10 @@ class Room:
     # -- membership
 
     def join(self, name: str, fingerprint: bytes, joined_at: float) -> Member:
-        """Let somebody in, as of the next tick. `joined_at` is for people: seconds since 1970.
+        """Let somebody in, as of the next `tick`. `joined_at` is in seconds since 1970.
 
         Raises:
-            RefusedError: the name is taken or cannot be used, or the room is full.
+            RefusedError: the name is taken, or it cannot be used, or the room is full.
         """
         name = self.usable_name(name)
         if fold_name(name) in self._names:
@@ -175,7 +208,7 @@ class Room:
         return member
 
     def usable_name(self, name: str) -> str:
-        """The name as it will stand in the room, if nobody has it.
+        """The name as it would stand in the room. Whether it is taken is not asked.
 
         Raises:
             RefusedError: it cannot be used.
@@ -186,7 +219,7 @@ class Room:
             raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
 
     def leave(self, member: Member, reason: Reason) -> None:
-        """Take somebody out; the others hear of it at the next tick."""
+        """Take somebody out. The others hear of it at the next `tick`, and `reason` with it."""
         del self._names[fold_name(member.name)]
         self._end_absence(member)
         if member.id in self.members:
@@ -196,9 +229,9 @@ class Room:
             self._pending_joins.remove(member)
 
     def suspend(self, member: Member, now: float) -> bool:
-        """A member has lost the connection: it keeps its place until the grace is over, or until
-        too many of its key, or of its source, are lost. False if there is nothing to keep, so that
-        it must leave."""
+        """A member has lost the connection. It keeps its place until the grace is over, or until
+        too many members of its key, or of its source, are lost. Returns False if there is no place
+        to keep; then the member must leave."""
         if member.id not in self.members or self._grace_seconds <= 0:
             return False
         if member.id not in self._lost:
@@ -210,7 +243,7 @@ class Room:
 
     @property
     def anybody_lost(self) -> bool:
-        """Whether somebody may come back to a place in the log."""
+        """Whether some member may come back to its place in the log."""
         return bool(self._lost)
 
     def _begin_absence(self, owner: bytes | str, member: Member, limit: int) -> None:
@@ -222,7 +255,7 @@ class Room:
             self._crowded_out.append(oldest)
 
     def _end_absence(self, member: Member) -> bool:
-        """Whether there was one."""
+        """Returns whether the member was lost."""
         if self._lost.pop(member.id, None) is None:
             return False
         for owner in (member.fingerprint, member.source):
@@ -235,11 +268,12 @@ class Room:
     def resume(
         self, request: Resume, fingerprint: bytes, now: float
     ) -> tuple[Member, list[Unicast]] | None:
-        """Bring a member back to its place: to where it was in the log, or, if that is no longer
-        there, to the end of it with a new welcome. None if this is not a member that may.
+        """Bring a member back to its place in the log or, if that is no longer there, to the end of
+        the log with a new welcome. Returns the member and what it is to be sent first; None if it
+        is not this client's place.
 
-        RESEND is asked for at the end, so that the member, having heard everything, sends again
-        what it does not see acknowledged.
+        RESEND comes at the end. By then the member has heard everything, and sends again what it
+        has not seen acknowledged.
         """
         member = self.members.get(request.member)
         if (
@@ -259,8 +293,8 @@ class Room:
         return member, [*unicasts, Unicast(member, self._log.end, (resend,))]
 
     def _can_continue(self, member: Member, request: Resume) -> bool:
-        """Whether the log from where the member was, and all keys since, are still there. Neither
-        the log nor the keys from before the member's own welcome are for it, whatever it asks."""
+        """Whether the log from the member's offset on is still there, and so are all keys since. A
+        member may ask for neither log nor keys from before its own welcome."""
         return (
             max(member.welcomed_at, self._log.start) <= request.offset <= self._log.end
             and max(member.epoch, self._forgotten_epoch) <= request.epoch <= self.epoch
@@ -278,7 +312,8 @@ class Room:
         return [Unicast(member, request.offset, (Resumed().encode(),)), *rekeys]
 
     def _welcome_again(self, member: Member, now: float) -> list[Unicast]:
-        # The welcome's roster must not lack anybody of whom it will be said later that he left.
+        # Announce pending leaves first: the roster in WELCOME no longer lists those members, so a
+        # later LEFT would name strangers.
         announced = self._renew(now) if self._pending_leaves else []
         welcome = (self._welcome(member).encode(), *self._roster())
         others = [unicast for unicast in announced if unicast.member is not member]
@@ -289,14 +324,14 @@ class Room:
         return self._names.get(fold_name(name))
 
     def grace(self, member: Member, now: float) -> tuple[float, float] | None:
-        """For how many seconds a member has had no connection, and for how many more its place is
-        kept; None if it has one."""
+        """For how many seconds a member has been lost, and for how many more its place is kept;
+        None if it is connected."""
         lost_at = self._lost.get(member.id)
         return None if lost_at is None else (now - lost_at, lost_at + self._grace_seconds - now)
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` has something to do, if nothing happens before."""
+        """When `end_grace` or `tick` has something to do, if nothing happens before."""
         deadlines = []
         if self._pending_leaves:
             deadlines.append(self._next_leave_at)
@@ -307,8 +342,7 @@ class Room:
         return min(deadlines, default=None)
 
     def tick(self, now: float) -> list[Unicast]:
-        """Let the joins and leaves that are due take effect. Leaves come first: a newcomer must not
-        hear of somebody leaving who is not in its roster."""
+        """Let the leaves and the joins that are due take effect."""
         unicasts: list[Unicast] = []
         self._forget_renewals(now)
         if self._pending_leaves and now >= self._next_leave_at:
@@ -319,7 +353,7 @@ class Room:
         return unicasts
 
     def end_grace(self, now: float) -> list[Member]:
-        """Take out who has not come back in time. Returns them, and before them those who had to
+        """Take out the members whose grace is over. Returns them, and before them those that had to
         leave since the last call because too many of their key or source were lost."""
         ended, self._crowded_out = self._crowded_out, []
         while self._lost:
@@ -332,8 +366,8 @@ class Room:
         return ended
 
     def _forget_renewals(self, now: float) -> None:
-        """Forget the secrets that nobody needs who may resume and was up to date when it was heard
-        last."""
+        """Drop secrets too old to be missed by any member that may still resume. A member was heard
+        at most SILENCE_SECONDS before it was lost, and had the keys of that time."""
         oldest = now - self._grace_seconds - SILENCE_SECONDS
         while self._renewals and (
             self._renewals[0].made_at < oldest or self._renewals[0].at < self._log.start
@@ -344,7 +378,7 @@ class Room:
         return max(least, len(self.members) * INTERVAL_SECONDS_PER_MEMBER)
 
     def _renew(self, now: float) -> list[Unicast]:
-        """Announce who left, and give a fresh secret to who stays."""
+        """Announce the leaves, and give a fresh secret to the members that stay."""
         self._next_leave_at = now + self._interval(LEAVE_INTERVAL_SECONDS)
         self._append(Left(tuple(self._pending_leaves)))
         self._pending_leaves.clear()
@@ -354,7 +388,7 @@ class Room:
         return [Unicast(member, self._log.end, rekey) for member in self.members.values()]
 
     def _step(self, now: float) -> list[Unicast]:
-        """Announce who joined, step the secret, and give it to the newcomers."""
+        """Announce the joins, step the secret, and give it to the newcomers."""
         newcomers = self._pending_joins[:JOINS_PER_STEP]
         del self._pending_joins[:JOINS_PER_STEP]
         self._append(Joined(tuple(member.entry() for member in newcomers)))
@@ -383,11 +417,9 @@ class Room:
         )
 
     def _roster(self) -> list[bytes]:
-        entries = [
-            encode_entry(member.id, member.seq, member.identity) for member in self.members.values()
-        ]
+        entries = [member.encoded_entry() for member in self.members.values()]
         return [
-            encode_roster(entries[start : start + JOINS_PER_STEP])
+            Roster.encode_all(entries[start : start + JOINS_PER_STEP])
             for start in range(0, len(entries), JOINS_PER_STEP)
         ]
 
@@ -401,12 +433,23 @@ class Room:
     # -- what is said
 
     def submit(self, member: Member, run: bytes, now: float) -> list[Unicast]:
-        """Append a run of MESSAGE frames of a member, as far as they are in order and sealed under
-        an epoch that still counts. Returns what to answer; `messages` counts what was appended.
+        """Append the frames of a run of MESSAGEs that the room accepts. Returns what to answer;
+        `messages` counts the appended ones. The rules (PROTOCOL 6.2), in the order in which they
+        are looked at, where `last` is the member's `seq`:
+
+            sender and epoch    not the member's           ProtocolError
+            seq = last + 1      epoch current or recent    appended; last goes up by 1
+            seq = last + 1      epoch ended too long ago   dropped; RESEND(last + 1)
+            seq > last + 1      any                        dropped; RESEND, unless one is pending
+            seq <= last         any                        a repeat: dropped in silence
+
+        At most one RESEND answers a run, and none if an accepted message came after the dropped
+        one: the gap is closed then. Frames that are accepted one behind the other, run[start:end],
+        are appended together, which is what makes a flood cheap.
 
         Raises:
-            ProtocolError: a frame names another sender or an epoch that is not the member's. What
-                came before it in the run has been appended.
+            ProtocolError: a frame names another sender, or an epoch that is not the member's. The
+                frames before it have been appended.
         """
         if member.id not in self.members:
             raise ProtocolError("a message before the welcome")
@@ -434,11 +477,11 @@ class Room:
         return [Unicast(member, self._log.end, (Resend(member.seq + 1).encode(),))]
 
     def say(self, text: str) -> None:
-        """A word of the server's operator to everybody."""
+        """The server's operator tells everybody something."""
         self._append(Notice(text))
 
     def close(self) -> None:
-        """Tell everybody that the room ends here."""
+        """Tell everybody that the room ends. Nothing may be appended after this."""
         self._append(Closing())
 
     def _check(self, member: Member, header: RoomHeader) -> None:
@@ -461,7 +504,8 @@ class Room:
             self._log.append(run)
 
     def _append(self, event: RoomEvent) -> None:
-        """Seal an event under the current epoch. One that changes who is in is its epoch's last."""
+        """Seal an event under the current epoch. If it changes who is in, it must be the last of
+        its epoch: `_begin_epoch` comes next."""
         self._event_seq += 1
         content = event.encode()
         header = room_header(Event.TYPE, self.epoch, 0, self._event_seq, sealed_bytes(len(content)))

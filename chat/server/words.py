@@ -1,7 +1,7 @@
-"""The words that the operator reads: one function a line, all of them here.
+"""The sentences that the operator reads: one function for each line.
 
-What both ends say is in `phrases`. Text of other people is made harmless here, right where it
-becomes a line. Where lines go is not known here.
+Those that clients show as well are in `phrases`. Text of other people is made harmless here, right
+where it becomes part of a line. This module does not know where lines go.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ def invitation(host: str, port: int, fingerprint: str) -> str:
 
 
 def joined(name: str, heard_by: int) -> list[str]:
-    """A client is in; `heard_by` others were told."""
+    """A client is in. So many others are told of it (`heard_by`)."""
     lines = [good(f"New connection. Username: {escape_line(name)}")]
     if heard_by:
         lines.append(
@@ -76,8 +76,8 @@ def many_refused(count: int, source: str, from_there: int) -> str:
 
 
 def fault(kinds: Iterable[tuple[str, Iterable[str]]], closed: str) -> list[str]:
-    """An error in this program: for each exception its kind and its frames. `closed` is whose
-    connection was closed for it, if anybody's."""
+    """An error in this program: for each exception its kind and its frames. `closed` is the member
+    or the address whose connection was closed for it."""
     lines: list[str] = [
         trouble("There is an error in this program; please report it. The server goes on.")
     ]
@@ -95,7 +95,7 @@ def faults_again(count: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """How long something takes, for a person."""
+    """A length of time, in words for a person."""
     whole = max(1, round(seconds))
     if whole < 120:
         return f"{whole} s"

@@ -57,7 +57,7 @@ from chat.messages import (
     RosterEntry,
     Welcome,
 )
-from chat.session import Ended, Established, RoomFramesReceived, ServerSession
+from chat.session import Ended, Established, Offer, RoomFramesReceived, ServerSession
 from chat.stdio import LineOutput
 from chat.wire import Event, Message, Refused, block, room_header
 from tests.support.helpers import key
@@ -1044,7 +1044,7 @@ class Host:
         return seat
 
     def _new_session(self) -> ServerSession:
-        return ServerSession(self._offer, os.urandom, self.reactor.clock())
+        return ServerSession(Offer.of(self._offer), os.urandom, self.reactor.clock())
 
     def _on_connection(self) -> None:
         connected, _ = self.listener.accept()

@@ -22,6 +22,7 @@ from chat.messages import Bye, Ping
 from chat.reactor import Reactor
 from chat.server.connection import Connection
 from chat.server.console import Console
+from chat.server.doorman import Doorman
 from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.room import Room
 from chat.server.server import Server
@@ -124,10 +125,10 @@ ENTRIES = {
     "its session receives": (ServerSession, "receive", say),
     "it says something": (Server, "relay", say),
     "the room takes what it says": (Room, "submit", say),
-    "it is charged": (Server, "charge", say),
+    "it is throttled": (Connection, "_throttle", say),
     "it gives a sign of life": (Connection, "send_session_data", ping),
     "something is sent to it": (Transport, "try_send", listen_to_others),
-    "it is given a key": (Server, "splice", be_given_a_key),
+    "it is given a key": (Connection, "deliver", be_given_a_key),
     "a key is sent to it": (Transport, "flush", be_given_a_key),
     "its socket can be written again": (Transport, "flush", be_slow),
     "its time is up": (Connection, "_on_timer", be_silent),
@@ -161,7 +162,7 @@ def test_fault_at_any_entry_ends_one_connection_and_is_written_down_once(
         flaw.times = 0
         monkeypatch.setattr(Peer, "listen", _then(Peer.listen, lambda: setattr(flaw, "times", 1)))
     provoke(hall, guest, company)
-    hall.until(lambda: flaw.raised and connection not in hall.server._connections)
+    hall.until(lambda: flaw.raised and connection not in hall.server.connections)
     hall.until(lambda: guest.eof)
     shown = faults_in(hall)
     assert shown.count(FAULT) == 1
@@ -172,7 +173,7 @@ def test_fault_at_any_entry_ends_one_connection_and_is_written_down_once(
     assert company.ira.ended is None
     assert company.sahnawaz.ended is None
     assert connection not in hall.server._members.values()
-    assert connection not in hall.server._to_flush
+    assert connection not in hall.server.to_flush
     assert faults_in(hall) == shown
 
 
@@ -207,13 +208,13 @@ def test_member_whose_connection_ended_by_a_fault_comes_back_to_its_place(
 # -- a guest's, from accept on
 
 DOORS = {
-    "its source is found": ("chat.server.server", "source_of"),
+    "its source is found": ("chat.server.doorman", "source_of"),
     "it is made": (Connection, "__init__"),
     "it is opened": (Connection, "open"),
     "its socket is watched": (Reactor, "watch_read"),
     "it has its turn": (Connection, "take_turn"),
-    "it waits for its turn": (Server, "await_turn"),
-    "it is let in": (Server, "let_in"),
+    "it waits for its turn": (Doorman, "_await_turn"),
+    "it is let in": (Server, "admit"),
     "it joins": (Room, "join"),
 }
 
@@ -234,7 +235,7 @@ def test_fault_while_somebody_comes_in_ends_that_connection_alone(
     hall.until(lambda: guest.eof)
     assert flaw.raised == 1
     assert faults_in(hall).count(FAULT) == 1
-    assert len(hall.server._connections) == 3
+    assert len(hall.server.connections) == 3
     assert not ours.eof
     company.assert_undisturbed()
     hall.join("next", "other")
@@ -271,8 +272,8 @@ def test_guest_that_cannot_make_room_is_closed_all_the_same(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     company = Company(hall)
-    hall.server._admission._limit_per_source = 1
-    flaw = Flaw(monkeypatch, Connection, "make_room")
+    hall.server.doorman.admission._limit_per_source = 1
+    flaw = Flaw(monkeypatch, Connection, "drop")
     flaw.concerned = lambda *_: True
     silent = hall.connect()
     hall.until(lambda: silent.received)
@@ -308,7 +309,7 @@ def test_fault_of_the_turn_itself_stops_nobody_for_long(
     company = Company(hall)
     if method == "_before_wait":
         # The hook is a bound method already.
-        where, method = Server, "_set_room_timer"
+        where, method = Server, "_set_wake_up"
     flaw = Flaw(monkeypatch, where, method)
     flaw.concerned = lambda *_: True
     company.talk()
@@ -393,7 +394,7 @@ def test_fault_in_what_a_signal_asks_for_is_no_end(
 
 
 @pytest.mark.parametrize(
-    ("where", "method"), [(Room, "close"), (Server, "_fan_out"), (Connection, "drop")]
+    ("where", "method"), [(Room, "close"), (Transport, "finish"), (Connection, "drop")]
 )
 def test_fault_at_the_end_does_not_prevent_it(
     hall: Hall, monkeypatch: pytest.MonkeyPatch, where: type, method: str
@@ -405,7 +406,7 @@ def test_fault_at_the_end_does_not_prevent_it(
     hall.until(lambda: company.ira.eof and company.sahnawaz.eof)
     company.ira.close()
     company.sahnawaz.close()
-    hall.until(lambda: not hall.server._connections)
+    hall.until(lambda: not hall.server.connections)
     assert flaw.raised == 1
 
 

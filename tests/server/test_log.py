@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chat.server.log import Cursor, OrderedLog
+from tests.support.helpers import plain
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -173,8 +174,8 @@ def test_cursor_that_does_not_follow_sends_nothing_of_the_log() -> None:
 def test_splices_before_following_come_first_and_in_order() -> None:
     log = log_of(b"before")
     cursor = Cursor(log)
-    cursor.splice(b"hello ", 6)
-    cursor.splice(b"again ", 0)
+    cursor.splice(plain(b"hello "), 6)
+    cursor.splice(plain(b"again "), 0)
     log.append(b"after")
     cursor.follow(6)
     assert (cursor.idle, cursor.at_log, cursor.splices) == (False, False, 0)
@@ -212,10 +213,10 @@ def test_log_is_sent_in_pieces_of_at_most_the_limit() -> None:
 def test_splice_comes_exactly_at_its_offset() -> None:
     log = log_of(b"one", b"two", b"three")
     cursor = following(log)
-    cursor.splice(b"[1]", 3)
-    cursor.splice(b"[2]", 6)
-    cursor.splice(b"[3]", 6)
-    cursor.splice(b"[4]", 11)
+    cursor.splice(plain(b"[1]"), 3)
+    cursor.splice(plain(b"[2]"), 6)
+    cursor.splice(plain(b"[3]"), 6)
+    cursor.splice(plain(b"[4]"), 11)
     assert cursor.splices == 4
     log.append(b"four")
     assert drain(cursor) == b"one[1]two[2][3]three[4]four"
@@ -227,7 +228,7 @@ def test_splice_at_the_place_where_the_cursor_is_comes_next() -> None:
     cursor = following(log)
     cursor.pending(3)
     cursor.advance(3)
-    cursor.splice(b"[1]", 3)
+    cursor.splice(plain(b"[1]"), 3)
     assert not cursor.at_log
     assert drain(cursor) == b"[1]two"
 
@@ -235,7 +236,7 @@ def test_splice_at_the_place_where_the_cursor_is_comes_next() -> None:
 def test_splice_at_the_end_of_an_idle_cursor_makes_it_busy() -> None:
     cursor = following(log_of(b"one"))
     drain(cursor)
-    cursor.splice(b"[1]", 3)
+    cursor.splice(plain(b"[1]"), 3)
     assert (cursor.idle, cursor.at_log) == (False, False)
     assert drain(cursor) == b"[1]"
     assert cursor.at_log
@@ -246,16 +247,16 @@ def test_stream_is_the_same_in_whatever_pieces_it_leaves(limit: int) -> None:
     for size in range(1, 20):
         log = log_of(b"one", b"two", b"three")
         cursor = following(log)
-        cursor.splice(b"[first]", 0)
-        cursor.splice(b"[second]", 3)
-        cursor.splice(b"[third]", 11)
+        cursor.splice(plain(b"[first]"), 0)
+        cursor.splice(plain(b"[second]"), 3)
+        cursor.splice(plain(b"[third]"), 11)
         assert drain(cursor, limit, size) == b"[first]one[second]twothree[third]"
 
 
 def test_what_was_taken_from_the_log_survives_its_trimming() -> None:
     log = log_of(b"one", b"two", window_bytes=8)
     cursor = following(log)
-    cursor.splice(b"[1]", 3)
+    cursor.splice(plain(b"[1]"), 3)
     assert cursor.pending(100) == b"one[1]"
     cursor.advance(1)
     log.append(b"three")
@@ -275,7 +276,7 @@ def test_cut_cursor_ends_with_the_entry_that_is_half_sent(sent: int, rest: bytes
     cursor = following(log)
     cursor.advance(sent)
     cursor.cut()
-    cursor.splice(b"[farewell]", log.end)
+    cursor.splice(plain(b"[farewell]"), log.end)
     log.append(b"five")
     assert (cursor.following, cursor.at_log) == (False, False)
     assert drain(cursor) == rest + b"[farewell]"
@@ -284,8 +285,8 @@ def test_cut_cursor_ends_with_the_entry_that_is_half_sent(sent: int, rest: bytes
 def test_cut_cursor_drops_splices_that_have_not_begun() -> None:
     log = log_of(b"one", b"two", b"three")
     cursor = following(log)
-    cursor.splice(b"[1]", 3)
-    cursor.splice(b"[2]", 6)
+    cursor.splice(plain(b"[1]"), 3)
+    cursor.splice(plain(b"[2]"), 6)
     assert cursor.pending(4) == b"one[1]t"
     cursor.advance(2)
     cursor.cut()
@@ -296,7 +297,7 @@ def test_cut_cursor_drops_splices_that_have_not_begun() -> None:
 def test_cut_cursor_ends_at_once_between_two_entries() -> None:
     log = log_of(b"one", b"two")
     cursor = following(log, 3)
-    cursor.splice(b"[1]", 3)
+    cursor.splice(plain(b"[1]"), 3)
     cursor.cut()
     assert cursor.idle
     assert drain(cursor) == b""
@@ -304,10 +305,10 @@ def test_cut_cursor_ends_at_once_between_two_entries() -> None:
 
 def test_cutting_a_cursor_that_does_not_follow_keeps_what_it_has() -> None:
     cursor = Cursor(log_of(b"one"))
-    cursor.splice(b"[1]", 3)
+    cursor.splice(plain(b"[1]"), 3)
     cursor.cut()
     cursor.cut()
-    cursor.splice(b"[2]", 3)
+    cursor.splice(plain(b"[2]"), 3)
     assert drain(cursor) == b"[1][2]"
 
 
@@ -428,7 +429,7 @@ class ChatClient(RuleBasedStateMachine):
             offsets = [offset for offset in self.boundaries if offset >= earliest]
             at = data.draw(st.sampled_from(offsets), label="at")
             member.splices.append((at, spliced))
-        member.cursor.splice(spliced, at)
+        member.cursor.splice(plain(spliced), at)
 
     @rule(data=st.data(), limit=st.integers(1, 50), wanted=st.integers(0, 60))
     def send(self, data: st.DataObject, limit: int, wanted: int) -> None:

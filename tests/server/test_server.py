@@ -45,7 +45,7 @@ from chat.messages import Bye, Ping, Ready, Rekey, Resend
 from chat.server import words
 from chat.server.admission import Admission
 from chat.server.connection import Connection
-from chat.server.server import Server
+from chat.server.doorman import Doorman
 from chat.session import Ended, State
 from chat.wire import (
     PROTOCOL,
@@ -136,7 +136,7 @@ def connection_of(hall: Hall, name: str) -> Connection:
     """The server's end of a member's connection."""
     (connection,) = (
         connection
-        for connection in hall.server._connections
+        for connection in hall.server.connections
         if connection.member is not None and connection.member.name == name
     )
     return connection
@@ -697,8 +697,8 @@ def test_stranger_that_says_nothing_and_goes_is_not_worth_a_line(
 ) -> None:
     """Monitoring looks all day long whether somebody listens."""
     way(hall.connect())
-    hall.until(lambda: len(hall.server._connections) == 3)
-    hall.until(lambda: len(hall.server._connections) == 2)
+    hall.until(lambda: len(hall.server.connections) == 3)
+    hall.until(lambda: len(hall.server.connections) == 2)
     hall.wait(2)
     assert hall.screen.lines() == []
     company.assert_undisturbed()
@@ -1138,7 +1138,7 @@ def test_farewell_opens_for_a_slow_member_although_a_new_key_never_reached_it(
 def test_member_that_takes_none_of_its_new_keys_is_cut_off(
     hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.server.server.MAX_SPLICES", 3)
+    monkeypatch.setattr("chat.server.connection.MAX_SPLICES", 3)
     monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
     slow = hall.join("slow", "other")
     slow.deafen()
@@ -1155,7 +1155,7 @@ def test_member_that_takes_none_of_its_new_keys_is_cut_off(
 def test_answer_that_cannot_leave_yet_waits_once_however_much_the_member_says(
     hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.server.server.MAX_SPLICES", 3)
+    monkeypatch.setattr("chat.server.connection.MAX_SPLICES", 3)
     monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
     slow = hall.join("slow", "other")
     slow.deafen()
@@ -1285,7 +1285,7 @@ def test_storm_of_connections_is_taken_in_parts(
     flaky: tuple[Hall, FlakyListener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hall, listener = flaky
-    monkeypatch.setattr("chat.server.server.ACCEPT_PER_TURN", 3)
+    monkeypatch.setattr("chat.server.doorman.ACCEPT_PER_TURN", 3)
     wires = [hall.connect() for _ in range(10)]
     counts = []
     while not all(wire.received for wire in wires):
@@ -1299,17 +1299,17 @@ def test_storm_that_is_more_than_can_be_taken_in_is_closed_for_the_most_part(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is left in the listening queue, where others wait, too."""
-    monkeypatch.setattr("chat.server.server.ACCEPT_PER_TURN", 4)
-    monkeypatch.setattr("chat.server.server.MAKE_ROOM_PER_TURN", 1)
-    hall.server._admission = Admission(10, 2)
+    monkeypatch.setattr("chat.server.doorman.ACCEPT_PER_TURN", 4)
+    monkeypatch.setattr("chat.server.doorman.MAKE_ROOM_PER_TURN", 1)
+    hall.server.doorman.admission = Admission(10, 2)
     made_room: list[Connection] = []
-    make_room = Connection.make_room
+    put_out = Doorman._put_out
 
-    def note(connection: Connection) -> None:
-        made_room.append(connection)
-        make_room(connection)
+    def note(doorman: Doorman, idle: Connection) -> None:
+        made_room.append(idle)
+        put_out(doorman, idle)
 
-    monkeypatch.setattr(Connection, "make_room", note)
+    monkeypatch.setattr(Doorman, "_put_out", note)
     wires = [hall.connect() for _ in range(40)]
     counts = []
     for _ in range(10):
@@ -1325,7 +1325,7 @@ def test_storm_that_is_more_than_can_be_taken_in_is_closed_for_the_most_part(
 def test_silent_stranger_makes_room_for_the_next_one_of_its_source_and_members_notice_nothing(
     hall: Hall, company: Company
 ) -> None:
-    hall.server._admission = Admission(10, 2)
+    hall.server.doorman.admission = Admission(10, 2)
     silent = [hall.connect() for _ in range(2)]
     hall.until(lambda: all(stranger.received for stranger in silent))
     late = hall.connect()
@@ -1340,7 +1340,7 @@ def test_silent_stranger_makes_room_for_the_next_one_of_its_source_and_members_n
 def test_where_nobody_is_silent_the_next_one_is_refused_and_may_come_again(
     hall: Hall, company: Company
 ) -> None:
-    hall.server._admission = Admission(10, 1)
+    hall.server.doorman.admission = Admission(10, 1)
     eve = hall.knock("Eve", "other")
     eve.ready = False
     hall.until(lambda: eve.session.state is State.RELAY)
@@ -1349,13 +1349,13 @@ def test_where_nobody_is_silent_the_next_one_is_refused_and_may_come_again(
     refused = decode_frame(bytes(late.received))
     assert refused == Refused(Reason.TIMEOUT, "too many connections wait to be let in")
     eve.close()
-    hall.until(lambda: len(hall.server._connections) == 2)
+    hall.until(lambda: len(hall.server.connections) == 2)
     hall.join("next", "other")
     assert refusals(hall) == 2
 
 
 def test_members_and_those_who_are_refused_take_nobodys_place(hall: Hall, company: Company) -> None:
-    hall.server._admission = Admission(1, 1)
+    hall.server.doorman.admission = Admission(1, 1)
     stranger = hall.connect()
     stranger.send(bytes(2))
     hall.until(lambda: stranger.eof)
@@ -1368,7 +1368,7 @@ def test_members_and_those_who_are_refused_take_nobodys_place(hall: Hall, compan
 def test_newcomer_comes_in_beside_a_crowd_of_another_source_that_is_kept_up() -> None:
     """The crowd has ten times the places, and comes back whenever it is closed."""
     with contextlib.closing(Hall()) as hall:
-        hall.server._admission = Admission(64, 16)
+        hall.server.doorman.admission = Admission(64, 16)
         company = Company(hall)
         crowd = [hall.connect() for _ in range(160)]
 
@@ -1383,7 +1383,7 @@ def test_newcomer_comes_in_beside_a_crowd_of_another_source_that_is_kept_up() ->
         newcomer = hall.knock("newcomer", "other", "127.0.0.2")
         hall.until(lambda: newcomer.participant.has_joined)
         company.talk()
-        assert len(hall.server._connections) <= 3 + 16
+        assert len(hall.server.connections) <= 3 + 16
         crowd.clear()
 
 
@@ -1391,19 +1391,19 @@ def test_flood_of_handshakes_delays_a_newcomer_of_another_source_by_one(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[str] = []
-    take_turn, await_turn = Connection.take_turn, Server.await_turn
+    take_turn, await_turn = Connection.take_turn, Doorman._await_turn
 
     def note(connection: Connection) -> None:
         served.append(connection.source)
         take_turn(connection)
 
-    def note_when(server: Server, connection: Connection) -> None:
+    def note_when(doorman: Doorman, connection: Connection) -> None:
         if connection.source != "127.0.0.1":
             served.append("waits")
-        await_turn(server, connection)
+        await_turn(doorman, connection)
 
     monkeypatch.setattr(Connection, "take_turn", note)
-    monkeypatch.setattr(Server, "await_turn", note_when)
+    monkeypatch.setattr(Doorman, "_await_turn", note_when)
     for _ in range(50):
         hall.connect().send(STRANGERS["sealed with nothing"][0])
     hall.until(lambda: len(served) == 5)
@@ -1451,10 +1451,10 @@ def test_share_is_forgotten_when_it_has_run_out(
     hall.until(lambda: wire.received)
     wire.close()
     hall.turns(2)
-    assert hall.server._offer is not None
+    assert hall.server.doorman._offer is not None
     now += SHARE_SECONDS
     hall.wait(SHARE_SECONDS)
-    assert hall.server._offer is None
+    assert hall.server.doorman._offer is None
 
 
 # -- the operator
@@ -1573,6 +1573,26 @@ def test_termination_sends_the_rest_to_everybody(hall: Hall, company: Company) -
     assert company.sahnawaz.news == [RoomClosed()]
     assert company.sahnawaz.ended is not None
     assert company.sahnawaz.ended.reason is Reason.CLOSING
+
+
+def test_farewell_of_a_terminated_server_comes_after_all_that_was_said(
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that waits amid the log does not take the farewell with it."""
+    monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
+    company.sahnawaz.deafen()
+    flood(hall, company.ira, WINDOW)
+    company.sahnawaz.send_control(Ping().encode())
+    hall.turns(5)
+    assert connection_of(hall, "sahnawaz").cursor.splices == 1
+    company.ira.say("last words")
+    hall.until(lambda: company.ira.heard[-1] == "Ira: last words")
+    hall.type("TERMINATE")
+    hall.until(lambda: company.ira.eof)
+    company.sahnawaz.listen()
+    hall.until(lambda: company.sahnawaz.eof)
+    assert company.sahnawaz.heard == company.ira.heard
+    assert company.sahnawaz.news == [RoomClosed()]
 
 
 def test_termination_waits_only_so_long_for_the_slow(hall: Hall, company: Company) -> None:

@@ -15,7 +15,8 @@ from Cryptodome.PublicKey import RSA
 
 from chat.kex import PrivateKey, SignedShare
 from chat.messages import Ready, Resume
-from chat.session import ClientSession, ServerSession, SessionEvent
+from chat.server.log import Sealed
+from chat.session import ClientSession, Offer, ServerSession, SessionEvent
 
 KEYS = Path(__file__).parents[1] / "keys"
 WALL_CLOCK = 1_700_000_000.0
@@ -53,6 +54,11 @@ class FakeClock:
         self.now += seconds
 
 
+def plain(data: bytes) -> Sealed:
+    """A splice that is only these bytes."""
+    return Sealed(lambda: data)
+
+
 @cache
 def offer() -> SignedShare:
     """What the fixed server offers."""
@@ -66,7 +72,7 @@ class Pair:
         self, name: str = "Ira", client_key: str = "ira", first: Ready | Resume = FIRST
     ) -> None:
         self.now = 0.0
-        self.server = ServerSession(offer(), FixedBytes("server"), self.now)
+        self.server = ServerSession(Offer.of(offer()), FixedBytes("server"), self.now)
         self.client = ClientSession(
             name, key(client_key), first, FixedBytes("client"), self.now, lambda: WALL_CLOCK
         )

@@ -452,10 +452,10 @@ class Hall:
         server = self.server
         self.reactor.unwatch(self.listener.fileno())
         self.listener.close()
-        for connection in server._connections:
+        for connection in server.connections:
             self.reactor.unwatch(connection.transport._socket.fileno())
             connection.transport._socket.close()
-        server._connections.clear()
+        server.connections.clear()
         server._members.clear()
 
     def restart(self) -> None:
@@ -473,9 +473,9 @@ class Hall:
         for cable in self._cables:
             cable.close()
         # The server's end of each of them notices.
-        until(self.reactor, lambda: not self.server._connections)
+        until(self.reactor, lambda: not self.server.connections)
         self.reactor.close()
-        for listener in self.server._listeners:
+        for listener in self.server.doorman.listeners:
             listener.close()
         self.screen.close()
         os.close(self._source)
