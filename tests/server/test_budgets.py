@@ -362,11 +362,6 @@ def test_ghosts_of_one_key_hold_few_places(hall: Hall) -> None:
     company.talk()
 
 
-def leave(hall: Hall, peer: Peer) -> None:
-    peer.send_control(Bye(Reason.LEFT, "").encode())
-    hall.until(lambda: peer.eof)
-
-
 def go(hall: Hall, peer: Peer) -> None:
     """Leave as one should."""
     peer.send_control(Bye(Reason.LEFT, "").encode())
