@@ -6,23 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat import limits
 from chat.cipher import sealed_bytes
 from chat.errors import REASONS, ProtocolError, Reason
-from chat.limits import (
-    JOINS_PER_STEP,
-    MAX_FRAME_BYTES,
-    MAX_HANDSHAKE_FRAME_BYTES,
-    MAX_MEMBERS,
-    MAX_NAME_CHARS,
-    MAX_REASON_BYTES,
-    MAX_RSA_BITS,
-    MAX_TEXT_BYTES,
-    ORIGIN_BYTES,
-    RESUME_TOKEN_BYTES,
-    ROOM_ID_BYTES,
-    ROOM_SECRET_BYTES,
-    X25519_BYTES,
-)
 from chat.messages import (
     CONTROLS,
     ROOM_EVENTS,
@@ -56,15 +42,15 @@ thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
 u32 = st.integers(0, (1 << 32) - 1)
 u64 = st.integers(0, (1 << 64) - 1)
-secrets = st.binary(min_size=ROOM_SECRET_BYTES, max_size=ROOM_SECRET_BYTES)
-rooms = st.binary(min_size=ROOM_ID_BYTES, max_size=ROOM_ID_BYTES)
-tokens = st.binary(min_size=RESUME_TOKEN_BYTES, max_size=RESUME_TOKEN_BYTES)
-origins = st.binary(min_size=ORIGIN_BYTES, max_size=ORIGIN_BYTES)
+secrets = st.binary(min_size=limits.ROOM_SECRET_BYTES, max_size=limits.ROOM_SECRET_BYTES)
+rooms = st.binary(min_size=limits.ROOM_ID_BYTES, max_size=limits.ROOM_ID_BYTES)
+tokens = st.binary(min_size=limits.RESUME_TOKEN_BYTES, max_size=limits.RESUME_TOKEN_BYTES)
+origins = st.binary(min_size=limits.ORIGIN_BYTES, max_size=limits.ORIGIN_BYTES)
 reasons = st.sampled_from(Reason)
-names = st.text(max_size=MAX_NAME_CHARS)
+names = st.text(max_size=limits.MAX_NAME_CHARS)
 roster_entries = st.builds(RosterEntry, u32, u64, names, st.binary(max_size=64), u64)
 entries = st.lists(roster_entries, max_size=5).map(tuple)
-sentences = st.text(min_size=1, max_size=MAX_REASON_BYTES // 4)
+sentences = st.text(min_size=1, max_size=limits.MAX_REASON_BYTES // 4)
 
 CONTROL_STRATEGIES: dict[type[Control], st.SearchStrategy[Control]] = {
     Ready: st.builds(Ready),
@@ -90,7 +76,7 @@ records = st.one_of(*CONTROL_STRATEGIES.values(), *EVENT_STRATEGIES.values())
 
 SECRET = bytes(range(32))
 ROOM = b"the room"
-TOKEN = b"TOKEN".ljust(RESUME_TOKEN_BYTES)
+TOKEN = b"TOKEN".ljust(limits.RESUME_TOKEN_BYTES)
 ORIGIN = b"a client"
 ENTRY = RosterEntry(7, 9, "Ira", b"print", 1_700_000_000)
 ENTRY_HEX = "00000007 0000000000000009 0003497261 00057072696e74 000000006553f100"
@@ -262,10 +248,10 @@ def test_sentence_of_a_farewell_is_the_usual_one_if_there_is_none_and_cut_to_the
 ) -> None:
     """What arrives and is too long is refused, as in REFUSED."""
     assert decode_control(Bye(reason, "").encode()) == Bye(reason, REASONS[reason])
-    decoded = decode_control(Bye(reason, "é" * MAX_REASON_BYTES).encode())
-    assert decoded == Bye(reason, "é" * (MAX_REASON_BYTES // 2))
+    decoded = decode_control(Bye(reason, "é" * limits.MAX_REASON_BYTES).encode())
+    assert decoded == Bye(reason, "é" * (limits.MAX_REASON_BYTES // 2))
     with pytest.raises(ProtocolError):
-        decode_control(bytes((Bye.TYPE, reason)) + block(b"x" * (MAX_REASON_BYTES + 1)))
+        decode_control(bytes((Bye.TYPE, reason)) + block(b"x" * (limits.MAX_REASON_BYTES + 1)))
 
 
 # -- introductions and speech ------------------------------------------------------------------
@@ -296,17 +282,17 @@ def test_speech_that_was_encoded_is_decoded_to_itself(
 
 
 def test_speech_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
-    text = "x" * MAX_TEXT_BYTES
+    text = "x" * limits.MAX_TEXT_BYTES
     assert MessageContent.decode(MessageContent(1, ORIGIN, 1, text).encode()).text == text
-    for longer in (text + "x", "é" * (MAX_TEXT_BYTES // 2) + "x"):
+    for longer in (text + "x", "é" * (limits.MAX_TEXT_BYTES // 2) + "x"):
         with pytest.raises(ProtocolError, match="a message is too long"):
             MessageContent.decode(MessageContent(1, ORIGIN, 1, longer).encode())
 
 
 # -- what must fit into a frame ----------------------------------------------------------------
 
-LONGEST_NAME = "\U0001f600" * MAX_NAME_CHARS
-ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32), 1),) * JOINS_PER_STEP
+LONGEST_NAME = "\U0001f600" * limits.MAX_NAME_CHARS
+ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32), 1),) * limits.JOINS_PER_STEP
 LINK_FRAME_BYTES = len(Link(b"").to_wire())
 
 
@@ -315,29 +301,29 @@ LINK_FRAME_BYTES = len(Link(b"").to_wire())
     [
         Roster(ENTRIES),
         Joined(ENTRIES),
-        Left(((1, Reason.LOST),) * MAX_MEMBERS),
-        Notice("x" * MAX_TEXT_BYTES),
-        Bye(Reason.PROTOCOL, "x" * MAX_REASON_BYTES),
-        MessageContent(1, ORIGIN, 1, "x" * MAX_TEXT_BYTES),
+        Left(((1, Reason.LOST),) * limits.MAX_MEMBERS),
+        Notice("x" * limits.MAX_TEXT_BYTES),
+        Bye(Reason.PROTOCOL, "x" * limits.MAX_REASON_BYTES),
+        MessageContent(1, ORIGIN, 1, "x" * limits.MAX_TEXT_BYTES),
     ],
     ids=name_of,
 )
 def test_largest_of_its_kind_fits_into_a_frame(record: Record | MessageContent) -> None:
     size = sealed_bytes(len(record.encode()))
-    assert max(LINK_FRAME_BYTES, ROOM_HEADER_BYTES) + size <= MAX_FRAME_BYTES
+    assert max(LINK_FRAME_BYTES, ROOM_HEADER_BYTES) + size <= limits.MAX_FRAME_BYTES
 
 
 def test_longest_introduction_fits_into_a_handshake_frame() -> None:
-    identity = ClientIdentity(LONGEST_NAME, bytes(MAX_RSA_BITS // 8 + 32)).encode()
-    pubkey = Pubkey(bytes(X25519_BYTES), bytes(sealed_bytes(len(identity))))
-    assert len(pubkey.to_wire()) <= MAX_HANDSHAKE_FRAME_BYTES
+    identity = ClientIdentity(LONGEST_NAME, bytes(limits.MAX_RSA_BITS // 8 + 32)).encode()
+    pubkey = Pubkey(bytes(limits.X25519_BYTES), bytes(sealed_bytes(len(identity))))
+    assert len(pubkey.to_wire()) <= limits.MAX_HANDSHAKE_FRAME_BYTES
 
 
 # -- secrets are not shown ---------------------------------------------------------------------
 
 
 def test_secrets_of_the_room_are_not_shown() -> None:
-    secret = b"PRIVATE".ljust(ROOM_SECRET_BYTES)
+    secret = b"PRIVATE".ljust(limits.ROOM_SECRET_BYTES)
     welcome = Welcome(ROOM, 1, TOKEN, 2, secret, 3, 4, 5, 6)
     shown = repr([welcome, Rekey(2, secret), Resume(1, TOKEN, 2, 3)])
     assert "PRIVATE" not in shown

@@ -323,7 +323,7 @@ def test_resuming_in_a_loop_is_not_answered_for_long() -> None:
         hall.until(lambda: len(eve.heard) == 32)
         received = 0
         begun = hall.reactor.clock()
-        for _ in range(30):
+        for _ in range(ARRIVALS_AT_ONCE + 6):
             greedy = Greedy(hall, eve)
             pass_time(hall, 10, partial(getattr, greedy, "answered"))
             hall.until(partial(getattr, greedy, "done"))
@@ -374,7 +374,7 @@ def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
 ) -> None:
     company = Company(hall)
     begun = hall.reactor.clock()
-    arrivals = 30
+    arrivals = ARRIVALS_AT_ONCE + 6
     for number in range(arrivals):
         pest = hall.knock(f"pest {number}", "other")
         pass_time(hall, 10, partial(getattr, pest.participant, "has_joined"))
@@ -389,7 +389,7 @@ def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
 def test_member_that_is_lost_and_back_all_the_time_has_to_wait(hall: Hall) -> None:
     pest = hall.join("pest", "other")
     begun = hall.reactor.clock()
-    arrivals = 20
+    arrivals = ARRIVALS_AT_ONCE + 4
     for _ in range(arrivals):
         lose(hall, pest)
         hall.screen.clear()
