@@ -292,7 +292,7 @@ def test_any_bytes_are_the_one_encoding_of_a_key_or_refused(blob: bytes) -> None
         rsa = PublicKey(blob).rsa()
     except ProtocolError:
         with pytest.raises(ProtocolError):
-            wrap(bytes(32), PublicKey(blob), FixedBytes("wrap"))
+            wrapped_for(PublicKey(blob))
     else:
         assert blob_of(int(rsa.n), int(rsa.e)) == blob
 
@@ -341,7 +341,7 @@ def test_weak_key_is_refused_in_every_role(n: int, e: int, complaint: str) -> No
     with pytest.raises(ProtocolError, match=complaint):
         PrivateKey.from_rsa(weak)
     with pytest.raises(ProtocolError, match=complaint):
-        wrap(bytes(32), PublicKey.from_rsa(weak), FixedBytes("wrap"))
+        wrapped_for(PublicKey.from_rsa(weak))
     with pytest.raises(ProtocolError, match=complaint):
         check_offer(bytes(32), int(WALL_CLOCK), bytes(256), PublicKey.from_rsa(weak), WALL_CLOCK)
 
@@ -349,32 +349,32 @@ def test_weak_key_is_refused_in_every_role(n: int, e: int, complaint: str) -> No
 # -- the wrapped session key -------------------------------------------------------------------
 
 SESSION_KEY = bytes(range(32))
+IRA = key("ira").public
 
 
-def wrapped_for(name: str, session_key: bytes = SESSION_KEY) -> bytes:
-    return wrap(session_key, key(name).public, FixedBytes("wrap"))
+def wrapped_for(public: PublicKey, session_key: bytes = SESSION_KEY) -> bytes:
+    return wrap(session_key, public, FixedBytes("wrap"))
 
 
 def test_wrapped_session_key_is_unwrapped_by_its_owner_alone() -> None:
-    assert key("ira").unwrap(wrapped_for("ira")) == SESSION_KEY
+    assert key("ira").unwrap(wrapped_for(IRA)) == SESSION_KEY
     with pytest.raises(OpenError):
-        key("sahnawaz").unwrap(wrapped_for("ira"))
+        key("sahnawaz").unwrap(wrapped_for(IRA))
 
 
-WRAPPED = wrapped_for("ira")
-IRA = key("ira").rsa.public_key()
+WRAPPED = wrapped_for(IRA)
 NOT_WRAPPED = {
     **{f"bit {bit} flipped": flip(WRAPPED, bit) for bit in (0, 1, 7, 8, 1000, 2040, 2047)},
-    **{f"key of {size} bytes": wrapped_for("ira", bytes(size)) for size in (0, 16, 31, 33, 64)},
+    **{f"key of {size} bytes": wrapped_for(IRA, bytes(size)) for size in (0, 16, 31, 33, 64)},
     "nothing": b"",
     "a byte less": WRAPPED[:-1],
     "a byte more": WRAPPED + b"\0",
     "a byte before": b"\0" + WRAPPED,
     "zeros": bytes(len(WRAPPED)),
     "the modulus": RAW_N[1:],
-    "with SHA-1": PKCS1_OAEP.new(IRA, hashAlgo=SHA1).encrypt(SESSION_KEY),
-    "with a label": PKCS1_OAEP.new(IRA, hashAlgo=SHA256, label=b"x").encrypt(SESSION_KEY),
-    "PKCS 1 of old": PKCS1_v1_5.new(IRA).encrypt(SESSION_KEY),
+    "with SHA-1": PKCS1_OAEP.new(IRA.rsa(), hashAlgo=SHA1).encrypt(SESSION_KEY),
+    "with a label": PKCS1_OAEP.new(IRA.rsa(), hashAlgo=SHA256, label=b"x").encrypt(SESSION_KEY),
+    "PKCS 1 of old": PKCS1_v1_5.new(IRA.rsa()).encrypt(SESSION_KEY),
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from chat.server.log import Cursor, OrderedLog
+from chat.server.log import Cursor, OrderedLog, Splice
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -22,6 +22,11 @@ def log_of(*entries: bytes, window_bytes: int = WINDOW) -> OrderedLog:
     for entry in entries:
         log.append(entry)
     return log
+
+
+def plain(data: bytes) -> Splice:
+    """A splice that is only these bytes."""
+    return lambda: data
 
 
 def following(log: OrderedLog, offset: int = 0) -> Cursor:
@@ -111,8 +116,8 @@ def test_splices_before_following_come_first_and_in_order() -> None:
     log = log_of(b"before")
     cursor = Cursor(log)
     assert (cursor.idle, cursor.at_log, cursor.pending(100)) == (True, False, b"")
-    cursor.splice(b"hello ", 6)
-    cursor.splice(b"again ", 0)
+    cursor.splice(plain(b"hello "), 6)
+    cursor.splice(plain(b"again "), 0)
     log.append(b"after")
     cursor.follow(6)
     assert (cursor.idle, cursor.at_log, cursor.splices) == (False, False, 0)
@@ -143,16 +148,16 @@ def test_stream_is_the_same_in_whatever_pieces_it_leaves(limit: int) -> None:
     for size in range(1, 20):
         log = log_of(b"one", b"two", b"three")
         cursor = following(log)
-        cursor.splice(b"[first]", 0)
-        cursor.splice(b"[second]", 3)
-        cursor.splice(b"[third]", 11)
+        cursor.splice(plain(b"[first]"), 0)
+        cursor.splice(plain(b"[second]"), 3)
+        cursor.splice(plain(b"[third]"), 11)
         assert drain(cursor, limit, size) == b"[first]one[second]twothree[third]"
 
 
 def test_what_was_taken_from_the_log_survives_its_trimming() -> None:
     log = log_of(b"one", b"two", window_bytes=8)
     cursor = following(log)
-    cursor.splice(b"[1]", 3)
+    cursor.splice(plain(b"[1]"), 3)
     assert cursor.pending(100) == b"one[1]"
     cursor.advance(1)
     log.append(b"three")
@@ -172,7 +177,7 @@ def test_cut_cursor_ends_with_the_entry_that_is_half_sent(sent: int, rest: bytes
     cursor = following(log)
     cursor.advance(sent)
     cursor.cut()
-    cursor.splice(b"[farewell]", log.end)
+    cursor.splice(plain(b"[farewell]"), log.end)
     log.append(b"five")
     assert (cursor.following, cursor.at_log) == (False, False)
     assert drain(cursor) == rest + b"[farewell]"
@@ -181,8 +186,8 @@ def test_cut_cursor_ends_with_the_entry_that_is_half_sent(sent: int, rest: bytes
 def test_cut_cursor_drops_splices_that_have_not_begun() -> None:
     log = log_of(b"one", b"two", b"three")
     cursor = following(log)
-    cursor.splice(b"[1]", 3)
-    cursor.splice(b"[2]", 6)
+    cursor.splice(plain(b"[1]"), 3)
+    cursor.splice(plain(b"[2]"), 6)
     assert cursor.pending(4) == b"one[1]t"
     cursor.advance(2)
     cursor.cut()
@@ -194,11 +199,11 @@ def test_cut_cursor_keeps_what_it_has_and_does_not_need_the_log_any_more() -> No
     log = log_of(b"one", b"two", window_bytes=3)
     cursor, other = following(log), Cursor(log)
     cursor.advance(1)
-    other.splice(b"[1]", 3)
+    other.splice(plain(b"[1]"), 3)
     for _ in range(2):
         cursor.cut()
         other.cut()
-    other.splice(b"[2]", 3)
+    other.splice(plain(b"[2]"), 3)
     log.append(b"three")
     log.trim(log.start_after_trim())
     assert log.start == log.end
@@ -302,7 +307,7 @@ class Conversation(RuleBasedStateMachine):
             offsets = [offset for offset in self.boundaries if offset >= earliest]
             at = data.draw(st.sampled_from(offsets), label="at")
             member.splices.append((at, spliced))
-        member.cursor.splice(spliced, at)
+        member.cursor.splice(plain(spliced), at)
 
     @rule(data=st.data(), limit=st.integers(1, 50), wanted=st.integers(0, 60))
     def send(self, data: st.DataObject, limit: int, wanted: int) -> None:
