@@ -165,8 +165,12 @@ looks_like_padding = st.lists(st.sampled_from([b"\x80", b"\0"]), max_size=130).m
 def test_sealed_plaintext_opens_again(associated: bytes, plaintext: bytes, seed: str) -> None:
     sealed = KEY.seal(associated, plaintext, FixedBytes(seed))
     assert KEY.open(associated, sealed) == plaintext == unpad(pad(plaintext))
-    assert len(sealed) == sealed_bytes(len(plaintext)) >= MIN_SEALED_BYTES
-    assert (len(sealed) == MIN_SEALED_BYTES) is (len(plaintext) < MIN_PADDED_BYTES)
+
+
+def test_sealed_size_is_known_before_sealing_and_the_same_for_all_that_is_short() -> None:
+    sizes = [len(KEY.seal(b"", bytes(size), FixedBytes("iv"))) for size in range(300)]
+    assert sizes == [sealed_bytes(size) for size in range(300)]
+    assert sizes.count(MIN_SEALED_BYTES) == MIN_PADDED_BYTES == sizes.index(sizes[64])
 
 
 def test_each_sealing_takes_an_iv_and_nothing_else_at_random() -> None:

@@ -303,7 +303,10 @@ def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
     assert ends.receive("client", frame("PONG")) == []
     ends.client.close(Reason.LEFT, "so long")
     assert ends.client.data_to_send() == frame("BYE")
+    # Whoever has said farewell is told nothing more, not even what was to be sent anyway.
+    ends.server.send(plaintext_of("PONG"))
     assert ends.receive("server", frame("BYE")) == [Ended(Reason.LEFT, "so long", by_peer=True)]
+    assert (ends.server.has_data_to_send, ends.server.data_to_send()) == (False, b"")
     for source in ends.sources.values():
         source.assert_used_up()
 

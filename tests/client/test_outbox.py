@@ -127,8 +127,18 @@ def test_rewind_skips_nothing_and_goes_no_further_than_there_is(seq: int, next_s
     outbox.take_to_send()
     outbox.acknowledge()
     outbox.rewind(seq)
-    assert outbox.next_seq == next_seq
+    assert (outbox.next_seq, outbox.sent_seq) == (next_seq, 3)
     # What has not been sent at all stays to be sent.
     unsent = outbox_with("one", "two")
     unsent.rewind(seq)
     assert [at for at, _ in unsent.take_to_send()] == [1, 2]
+
+
+def test_what_is_acknowledged_meanwhile_is_not_sent_again() -> None:
+    outbox = outbox_with("one", "two", "three")
+    outbox.take_to_send()
+    outbox.rewind()
+    for next_seq in (2, 3, 4):
+        outbox.acknowledge()
+        assert (outbox.next_seq, outbox.sent_seq) == (next_seq, 3)
+    assert outbox.take_to_send() == []

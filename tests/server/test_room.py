@@ -202,39 +202,6 @@ def test_join_takes_effect_at_the_tick() -> None:
     assert roster == Roster((entry(ira),))
 
 
-def test_joins_of_one_tick_make_one_step_and_tell_only_the_newcomers() -> None:
-    bench = Bench()
-    (ira,) = bench.enter("Ira")
-    end = bench.log.end
-    bench.now += 100
-    assert (bench.tick(), bench.log.end, bench.room.epoch) == ([], end, 2)
-    others = [bench.join(name) for name in ("Sahnawaz", "Thea")]
-    unicasts = bench.tick()
-    assert (bench.room.epoch, len(bench.fresh.made)) == (3, 1)
-    assert bench.events()[1:] == [(2, Joined(tuple(map(entry, others))))]
-    assert [(unicast.member, unicast.at) for unicast in unicasts] == [
-        (member, bench.log.end) for member in others
-    ]
-    everybody = Roster(tuple(map(entry, [ira, *others])))
-    assert {controls(unicast)[1] for unicast in unicasts} == {everybody}
-    assert [member.epoch for member in (ira, *others)] == [2, 3, 3]
-
-
-def test_joins_that_come_fast_share_the_next_step() -> None:
-    bench = Bench()
-    bench.enter("Ira")
-    first = bench.now
-    bench.join("Sahnawaz")
-    assert bench.room.deadline == first + JOIN_INTERVAL_SECONDS
-    bench.now = first + JOIN_INTERVAL_SECONDS * 0.9
-    assert bench.tick() == []
-    bench.join("Thea")
-    assert bench.tick() == []
-    bench.now = first + JOIN_INTERVAL_SECONDS
-    assert [unicast.member.name for unicast in bench.tick()] == ["Sahnawaz", "Thea"]
-    assert bench.room.epoch == 3
-
-
 def test_storm_of_joins_is_spread_over_steps_that_fit_into_frames() -> None:
     bench = Bench()
     members = [
@@ -302,92 +269,99 @@ def test_number_of_a_member_is_never_given_again() -> None:
     assert len({ira.id, thea.id, again.id, 0}) == 4
 
 
-# -- leaves ------------------------------------------------------------------------------------
+# -- joins and leaves in time ------------------------------------------------------------------
+
+Moment = tuple[float, str, str, float | None]
+"""Seconds, who comes (+) and goes (-) then, what is announced, and when there is more to do."""
+
+TIMELINES: dict[str, list[Moment]] = {
+    "joins of one tick make one step": [(0, "+A +B +C", "+A +B +C", None), (100, "", "", None)],
+    "joins that come fast share the next step": [
+        (0, "+A", "+A", None),
+        (0, "+B", "", JOIN_INTERVAL_SECONDS),
+        (JOIN_INTERVAL_SECONDS * 0.9, "+C", "", JOIN_INTERVAL_SECONDS),
+        (JOIN_INTERVAL_SECONDS, "", "+B +C", None),
+    ],
+    "leaves that come fast make one new secret": [
+        (0, "+A +B +C +D", "+A +B +C +D", None),
+        (1, "-A", "-A", None),
+        (1, "-B", "", 1 + LEAVE_INTERVAL_SECONDS),
+        (1 + LEAVE_INTERVAL_SECONDS * 0.9, "-C", "", 1 + LEAVE_INTERVAL_SECONDS),
+        (1 + LEAVE_INTERVAL_SECONDS, "", "-B -C", None),
+    ],
+    "departures come before newcomers": [(0, "+A +B", "+A +B", None), (1, "+C -A", "-A/+C", None)],
+    "newcomers wait for departures that wait": [
+        (0, "+A +B +C", "+A +B +C", None),
+        (1, "-A", "-A", None),
+        (1, "-B +D", "", 1 + LEAVE_INTERVAL_SECONDS),
+        (1 + LEAVE_INTERVAL_SECONDS * 0.9, "", "", 1 + LEAVE_INTERVAL_SECONDS),
+        (1 + LEAVE_INTERVAL_SECONDS, "", "-B/+D", None),
+    ],
+    "the last one out leaves a room that can be entered": [
+        (0, "+A", "+A", None),
+        (1, "-A", "-A", None),
+        (2, "+A", "+A", None),
+    ],
+    "a name is free again before its leave is announced": [
+        (0, "+A", "+A", None),
+        (1, "-A +A", "-A/+A", None),
+    ],
+    "a newcomer who goes before the tick was never there": [
+        (0, "+A -A", "", None),
+        (0, "+A", "+A", None),
+    ],
+}
 
 
-def test_lone_leave_takes_effect_at_once_with_a_fresh_secret() -> None:
-    bench = Bench()
-    ira, sahnawaz, thea = bench.enter("Ira", "Sahnawaz", "Thea")
-    bench.room.leave(sahnawaz, Reason.LOST)
-    assert bench.room.members == {ira.id: ira, thea.id: thea}
-    assert bench.room.deadline is not None
-    assert bench.room.deadline <= bench.now
-    unicasts = bench.tick()
-    assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LOST),))
-    assert bench.room.epoch == 3
-    assert [unicast.member for unicast in unicasts] == [ira, thea]
-    assert {unicast.at for unicast in unicasts} == {bench.log.end}
-    rekeys = [controls(unicast) for unicast in unicasts]
-    assert rekeys[0] == rekeys[1] == [Rekey(3, bench.secrets[3].secret)]
-    assert bench.secrets[3] == bench.fresh.made[1]
-    assert bench.secrets[3] != bench.secrets[2].step()
-
-
-def test_leaves_that_come_fast_make_one_new_secret() -> None:
-    bench = Bench()
-    ira, sahnawaz, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
-    bench.room.leave(ira, Reason.LEFT)
-    bench.tick()
-    first = bench.now
-    bench.room.leave(sahnawaz, Reason.LEFT)
-    assert bench.room.deadline == first + LEAVE_INTERVAL_SECONDS
-    bench.now = first + LEAVE_INTERVAL_SECONDS * 0.9
-    assert bench.tick() == []
-    bench.room.leave(thea, Reason.KICKED)
-    assert bench.tick() == []
-    bench.now = first + LEAVE_INTERVAL_SECONDS
-    assert [unicast.member for unicast in bench.tick()] == [zoe]
-    assert bench.happened()[-1] == Left(((sahnawaz.id, Reason.LEFT), (thea.id, Reason.KICKED)))
-    assert bench.room.epoch == 4
-    assert bench.room.deadline is None
-
-
-def test_last_one_out_leaves_a_room_that_can_be_entered_again() -> None:
-    bench = Bench()
-    (ira,) = bench.enter("Ira")
-    bench.room.leave(ira, Reason.LEFT)
-    assert bench.tick() == []
-    assert bench.room.epoch == 3
-    (again,) = bench.enter("Ira")
-    assert bench.room.members == {again.id: again}
-    assert again.epoch == 4
-
-
-def test_departures_come_before_newcomers() -> None:
-    bench = Bench()
-    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
-    bench.now += 1
-    thea = bench.join("Thea")
-    bench.room.leave(ira, Reason.LEFT)
-    unicasts = bench.tick()
-    assert bench.events()[1:] == [
-        (2, Left(((ira.id, Reason.LEFT),))),
-        (3, Joined((entry(thea),))),
-    ]
-    rekey, welcome = unicasts
-    assert (rekey.member, welcome.member) == (sahnawaz, thea)
-    assert rekey.at < welcome.at == bench.log.end
-    assert controls(welcome)[1] == Roster((entry(sahnawaz), entry(thea)))
-    assert (thea.epoch, bench.room.epoch) == (4, 4)
-
-
-def test_newcomers_wait_for_departures_that_wait() -> None:
-    bench = Bench()
-    ira, sahnawaz, _ = bench.enter("Ira", "Sahnawaz", "Thea")
-    bench.room.leave(ira, Reason.LEFT)
-    bench.tick()
-    renewed = bench.now
-    bench.room.leave(sahnawaz, Reason.LEFT)
-    zoe = bench.join("Zoë")
-    bench.now = renewed + LEAVE_INTERVAL_SECONDS * 0.9
-    assert bench.tick() == []
-    assert bench.room.deadline == renewed + LEAVE_INTERVAL_SECONDS
-    bench.now = renewed + LEAVE_INTERVAL_SECONDS
-    assert [type(controls(unicast)[0]) for unicast in bench.tick()] == [Rekey, Welcome]
-    assert bench.happened()[-2:] == [
-        Left(((sahnawaz.id, Reason.LEFT),)),
-        Joined((entry(zoe),)),
-    ]
+@pytest.mark.parametrize("moments", TIMELINES.values(), ids=TIMELINES)
+def test_joins_and_leaves_are_announced_in_order_and_not_too_often(moments: list[Moment]) -> None:
+    """Each join steps the secret and welcomes the newcomers alone; each leave begins a fresh one,
+    which goes to all who stay."""
+    bench, here = Bench(), dict[str, Member]()
+    expected: list[RoomEvent] = []
+    inside: list[Member] = []
+    start = bench.now
+    for seconds, acts, announced, deadline in moments:
+        bench.now = start + seconds
+        for act in acts.split():
+            if act[0] == "+":
+                here[act[1]] = bench.join(act[1])
+            else:
+                here[act] = here.pop(act[1])
+                bench.room.leave(here[act], Reason.LEFT)
+                inside = [member for member in inside if member is not here[act]]
+        due = bench.room.deadline
+        assert bool(announced) is (due is not None and due <= bench.now)
+        unicasts = bench.tick()
+        places = [unicast.at for unicast in unicasts]
+        assert places == sorted(places)
+        assert places[-1:] == [bench.log.end] * bool(places)
+        for part in announced.split("/") if announced else []:
+            if part[0] == "+":
+                told = [here[each[1]] for each in part.split()]
+                expected.append(Joined(tuple(map(entry, told))))
+                inside += told
+            else:
+                gone = [here[each] for each in part.split()]
+                expected.append(Left(tuple((member.id, Reason.LEFT) for member in gone)))
+                told = inside
+            answers, unicasts = unicasts[: len(told)], unicasts[len(told) :]
+            assert [unicast.member for unicast in answers] == told
+            assert len({unicast.at for unicast in answers}) <= 1
+            for unicast in answers:
+                first, *rosters = controls(unicast)
+                if part[0] == "+":
+                    assert isinstance(first, Welcome)
+                    assert rosters == [Roster(tuple(map(entry, inside)))]
+                    assert unicast.member.epoch == first.epoch == 1 + len(expected)
+                else:
+                    assert controls(unicast) == [
+                        Rekey(1 + len(expected), bench.fresh.made[-1].secret)
+                    ]
+        assert unicasts == []
+        assert bench.happened() == expected
+        assert list(bench.room.members.values()) == inside
+        assert bench.room.deadline == (None if deadline is None else start + deadline)
 
 
 def test_steady_departures_do_not_keep_newcomers_out() -> None:
@@ -402,17 +376,6 @@ def test_steady_departures_do_not_keep_newcomers_out() -> None:
             break
     assert zoe.id in bench.room.members
     assert len(bench.room.members) > 20
-
-
-@pytest.mark.parametrize("lost", [False, True])
-def test_newcomer_who_goes_before_the_tick_was_never_there(lost: bool) -> None:
-    bench = Bench()
-    thea = bench.join("Thea")
-    assert not (lost and bench.room.suspend(thea, bench.now))
-    bench.room.leave(thea, Reason.LOST)
-    assert (bench.room.deadline, bench.tick()) == (None, [])
-    assert (bench.log.end, bench.room.epoch) == (0, 1)
-    bench.join("Thea")
 
 
 # -- names -------------------------------------------------------------------------------------
@@ -445,17 +408,6 @@ def test_name_that_cannot_be_used_is_refused(name: str) -> None:
     assert refusal.value.reason is Reason.NAME_INVALID
     assert str(refusal.value).isprintable()
     assert bench.room.deadline is None
-
-
-def test_name_is_free_again_after_a_leave() -> None:
-    bench = Bench()
-    (ira,) = bench.enter("Ira")
-    bench.room.leave(ira, Reason.LEFT)
-    assert bench.room.find("ira") is None
-    # Not even the tick has to pass: the leave is announced before the join.
-    (again,) = bench.enter("IRA")
-    assert bench.room.find("ira") is again
-    assert bench.happened()[1:] == [Left(((ira.id, Reason.LEFT),)), Joined((entry(again),))]
 
 
 def test_full_room_refuses_until_somebody_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -587,11 +539,16 @@ def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
     assert costs == [costs[0]] * len(members)
 
 
-def test_without_a_grace_there_is_no_place_to_keep() -> None:
-    bench = Bench(grace_seconds=0)
-    ira, _ = bench.enter("Ira", "Sahnawaz")
+@pytest.mark.parametrize(("grace_seconds", "entered"), [(0, True), (GRACE_SECONDS, False)])
+def test_without_a_grace_or_an_announcement_there_is_no_place_to_keep(
+    grace_seconds: float, entered: bool
+) -> None:
+    bench = Bench(grace_seconds)
+    ira = bench.join("Ira")
+    if entered:
+        bench.tick()
     assert not bench.room.suspend(ira, bench.now)
-    assert bench.happened()[1:] == []
+    assert len(bench.happened()) == entered
 
 
 # -- coming back -------------------------------------------------------------------------------
@@ -852,7 +809,7 @@ def test_start_over_first_announces_who_has_left() -> None:
         ("kicked while lost", "kicked while lost", FINGERPRINT),
     ],
 )
-def test_who_is_not_that_member_does_not_resume(
+def test_request_of_somebody_else_is_not_a_resume(
     member: str, token: str, fingerprint: bytes
 ) -> None:
     bench = Bench()
