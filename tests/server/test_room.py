@@ -45,7 +45,7 @@ from chat.messages import (
 from chat.server import room as room_module
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
-from chat.wire import Event, FrameReader, Message, block, room_headers
+from chat.wire import ROOM_HEADER_BYTES, Event, FrameReader, Message, block, room_headers
 from tests.support.helpers import FixedBytes
 
 FINGERPRINT = bytes(range(32))
@@ -554,18 +554,6 @@ def test_without_a_grace_or_an_announcement_there_is_no_place_to_keep(
 # -- coming back -------------------------------------------------------------------------------
 
 
-def test_resume_from_before_the_welcome_gets_a_new_one() -> None:
-    bench = Bench()
-    bench.enter("Ira")
-    before = bench.log.end
-    (sahnawaz,) = bench.enter("Sahnawaz")
-    welcomed = bench.log.end
-    answers = bench.resume(sahnawaz, before, 3)
-    assert answers is not None
-    assert [type(control) for _, control in answers] == [Welcome, Roster, Resend]
-    assert bench.resume(sahnawaz, welcomed, 3) == [(welcomed, Resumed()), (welcomed, Resend(1))]
-
-
 def test_resume_costs_what_is_sent_again() -> None:
     bench = Bench()
     ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
@@ -609,42 +597,6 @@ def test_takeover_of_a_connection_that_is_not_known_to_be_dead_is_not_announced(
     assert bench.log.end == end
 
 
-def test_missed_renewals_are_spliced_in_their_places() -> None:
-    bench = Bench()
-    ira, sahnawaz, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
-    before = bench.log.end
-    bench.room.suspend(ira, bench.now)
-    bench.submit(sahnawaz, message(sahnawaz, 1, 2))
-    third = bench.depart(thea)
-    bench.enter("Mei")
-    bench.submit(sahnawaz, message(sahnawaz, 2, 4))
-    fifth = bench.depart(zoe)
-    bench.room.say("welcome back")
-    received = bench.resume(ira, before, 2)
-    end = bench.log.end
-    bench.events()
-    rekeys = {epoch: Rekey(epoch, bench.secrets[epoch].secret) for epoch in (3, 5)}
-    assert received == [
-        (before, Resumed()),
-        (third, rekeys[3]),
-        (fifth, rekeys[5]),
-        (end, Resend(1)),
-    ]
-    # Lost between LEFT and REKEY; with the first of them; with all.
-    for offset, epoch, missed in (
-        (third, 2, [(third, rekeys[3]), (fifth, rekeys[5])]),
-        (third, 3, [(fifth, rekeys[5])]),
-        (third, 4, [(fifth, rekeys[5])]),
-        (fifth, 4, [(fifth, rekeys[5])]),
-        (fifth, 5, []),
-    ):
-        assert bench.resume(ira, offset, epoch) == [
-            (offset, Resumed()),
-            *missed,
-            (end, Resend(1)),
-        ]
-
-
 def test_resume_while_a_departure_waits_goes_on_before_it() -> None:
     bench = Bench()
     ira, sahnawaz, thea = bench.enter("Ira", "Sahnawaz", "Thea")
@@ -680,44 +632,74 @@ def started_over(bench: Bench, member: Member, offset: int, epoch: int) -> Welco
     return welcome
 
 
-@pytest.mark.parametrize(
-    ("offset", "epoch"),
-    [
-        ("end + 1", 5),
-        ("nowhere", 5),
-        ("place", 6),
-        ("place", 2**32 - 1),
-        ("place", 2),
-        ("place", 0),
-        ("renewal + 1", 4),
-        ("end", 3),
-    ],
-)
-def test_place_that_cannot_be_gone_on_from_starts_over(offset: str, epoch: int) -> None:
-    """Behind the log's end; under an epoch to come, or from before the member came; behind a
-    renewal of which it has no key."""
+STARTS_OVER = None
+BACK_BYTES = ROOM_HEADER_BYTES + sealed_bytes(len(Back(1).encode()))
+
+PLACES: list[tuple[str, int, list[int] | None]] = [
+    # From any place between its own welcome and the end of the log, Ira is told the keys that were
+    # renewed since the epoch whose key she has.
+    ("welcome", 3, [4, 6]),
+    ("place", 3, [4, 6]),
+    # Lost between LEFT and REKEY; with the first of them; with all.
+    ("renewal of 4", 3, [4, 6]),
+    ("renewal of 4", 4, [6]),
+    ("renewal of 4", 5, [6]),
+    ("renewal of 6", 5, [6]),
+    ("renewal of 6", 6, []),
+    ("end", 6, []),
+    ("place", 6, []),
+    # There is no such place; what lies before her welcome is not hers.
+    ("end + 1", 6, STARTS_OVER),
+    ("nowhere", 6, STARTS_OVER),
+    ("before", 3, STARTS_OVER),
+    ("start", 3, STARTS_OVER),
+    # An epoch to come, and one from before she came.
+    ("place", 7, STARTS_OVER),
+    ("place", 2**32 - 1, STARTS_OVER),
+    ("place", 2, STARTS_OVER),
+    ("place", 0, STARTS_OVER),
+    # Behind a renewal of which she has no key.
+    ("renewal of 4 + 1", 3, STARTS_OVER),
+    ("end", 5, STARTS_OVER),
+]
+
+
+@pytest.mark.parametrize(("where", "epoch", "renewed"), PLACES)
+def test_resume_continues_in_the_log_or_starts_over(
+    where: str, epoch: int, renewed: list[int] | None
+) -> None:
     bench = Bench()
-    _, sahnawaz, zoe = bench.enter("Ira", "Sahnawaz", "Zoë")
-    (ira,) = bench.enter("Ira 2")
-    place = bench.log.end
+    sahnawaz, thea, zoe = bench.enter("Sahnawaz", "Thea", "Zoë")
+    before = bench.log.end
+    (ira,) = bench.enter("Ira")
+    places = {"start": 0, "before": before, "welcome": bench.log.end}
     bench.submit(sahnawaz, message(sahnawaz, 1, 3))
-    bench.depart(bench.room.members[1])
-    renewal = bench.depart(zoe)
+    places["place"] = bench.log.end
     bench.room.suspend(ira, bench.now)
-    assert (ira.epoch, bench.room.epoch) == (3, 5)
-    offsets = {
-        "place": place,
-        "renewal + 1": renewal + 1,
-        "end": bench.log.end,
-        "end + 1": bench.log.end + len(bench.log.read(renewal, bench.log.end)) + 1,
-        "nowhere": NOWHERE,
-    }
-    started_over(bench, ira, offsets[offset], epoch)
-    assert bench.happened()[-2:] == [Lost(ira.id), Back(ira.id)]
-    # The same place with the truth about the epoch is gone on from.
-    received = bench.resume(ira, place, 3)
-    assert received is not None
-    assert received[0] == (place, Resumed())
+    bench.submit(sahnawaz, message(sahnawaz, 2, 3))
+    places["renewal of 4"] = bench.depart(thea)
+    bench.enter("Mei")
+    bench.submit(sahnawaz, message(sahnawaz, 3, 5))
+    places["renewal of 6"] = bench.depart(zoe)
+    bench.room.say("welcome back")
+    places["renewal of 4 + 1"] = places["renewal of 4"] + 1
+    # That she is back is announced behind the place that she asks for.
+    places["end"] = bench.log.end
+    places |= {"end + 1": bench.log.end + BACK_BYTES + 1, "nowhere": NOWHERE}
+    if renewed is STARTS_OVER:
+        started_over(bench, ira, places[where], epoch)
+    else:
+        received = bench.resume(ira, places[where], epoch)
+        bench.events()
+        assert received == [
+            (places[where], Resumed()),
+            *(
+                (places[f"renewal of {number}"], Rekey(number, bench.secrets[number].secret))
+                for number in renewed
+            ),
+            (bench.log.end, Resend(1)),
+        ]
+    assert bench.happened()[-1] == Back(ira.id)
 
 
 def test_place_behind_the_window_starts_over_and_is_told_how_much_was_said() -> None:
