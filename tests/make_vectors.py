@@ -94,6 +94,10 @@ class Recorded:
         ]
 
 
+Sources = Callable[[str], Recorded]
+"""From what it is for to a source of random bytes: the fixed ones, or what was recorded of them."""
+
+
 # -- the handshake -----------------------------------------------------------------------------
 
 ABOUT_HANDSHAKE = [
@@ -138,9 +142,9 @@ class Handshake:
 class Ends:
     """Both sessions, with recorded randomness."""
 
-    def __init__(self, first: Ready | Resume) -> None:
-        self.for_offer, self.for_server, self.for_client = (
-            Recorded(seed) for seed in ("offer", "server", "client")
+    def __init__(self, first: Ready | Resume, sources: Sources = Recorded) -> None:
+        self.for_offer, self.for_server, self.for_client = map(
+            sources, ("offer", "server", "client")
         )
         self.offer = kex.SignedShare.make(key("server"), WALL_CLOCK, self.for_offer)
         self.server = ServerSession(self.offer, self.for_server, 0.0)
@@ -487,8 +491,9 @@ ABOUT_ROOM = [
 class Scene:
     """Plays a room and its members, and writes down what happens."""
 
-    def __init__(self) -> None:
-        self.room_random = Recorded("room")
+    def __init__(self, sources: Sources = Recorded) -> None:
+        self.sources = sources
+        self.room_random = sources("room")
         self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, self.room_random, GRACE_SECONDS)
         self.whole_log = b""
@@ -506,7 +511,7 @@ class Scene:
         fingerprint = hashlib.sha256(name.encode()).digest()
         member = self.room.join(name, fingerprint, now)
         self.members[member.id] = member
-        self.member_random[member.id] = Recorded(f"member {member.id}")
+        self.member_random[member.id] = self.sources(f"member {member.id}")
         self.participants[member.id] = Participant(self.member_random[member.id])
         self.note("join", now, name=name, fingerprint=fingerprint.hex(), member=member.id)
         self.changed(now, "step")
