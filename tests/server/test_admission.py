@@ -18,12 +18,6 @@ def knock(admission: Admission[str], guest: str, source: str) -> str | None:
     return going
 
 
-def test_guests_below_the_limits_disturb_nobody() -> None:
-    admission: Admission[str] = Admission(4, 2)
-    assert [knock(admission, guest, guest[0]) for guest in ("a1", "a2", "b1", "b2")] == [None] * 4
-    assert len(admission) == 4
-
-
 def test_source_with_its_share_makes_room_for_its_own_alone() -> None:
     admission: Admission[str] = Admission(10, 2)
     for guest in ("b1", "a1", "a2"):
@@ -40,33 +34,12 @@ def test_when_all_places_are_taken_the_oldest_idle_of_all_makes_room() -> None:
     assert knock(admission, "c1", "c") == "a2"
 
 
-def test_busy_guest_makes_room_only_when_it_is_idle_again() -> None:
-    admission: Admission[str] = Admission(10, 2)
-    for guest in ("a1", "a2"):
-        knock(admission, guest, "a")
-        admission.set_busy(guest)
-    assert knock(admission, "a3", "a") == "a3", "closed, since nobody makes room"
-    admission.set_idle("a2")
-    assert knock(admission, "a3", "a") == "a2"
-
-
-def test_member_and_whoever_is_gone_do_not_count() -> None:
-    admission: Admission[str] = Admission(10, 1)
-    knock(admission, "a1", "a")
-    for _ in range(2):
-        admission.remove("a1")
-    admission.set_idle("a1")
-    assert len(admission) == 0
-    assert admission.oldest_idle() is None
-    assert knock(admission, "a2", "a") is None
-
-
 ACTS = st.tuples(
     st.sampled_from(["knock", "busy", "idle", "remove"]), st.integers(0, 40), st.sampled_from("abc")
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(ACTS, max_size=150))
 def test_counts_are_right_whatever_happens(acts: list[tuple[str, int, str]]) -> None:
     admission: Admission[str] = Admission(6, 3)
@@ -97,6 +70,7 @@ def test_counts_are_right_whatever_happens(acts: list[tuple[str, int, str]]) -> 
             admission.remove(guest)
             guests.pop(guest, None)
         assert len(admission) == len(guests)
+        assert admission.oldest_idle() == next((name for name in guests if guests[name]), None)
     assert set(admission._sources) == {name[0] for name in guests}, "no source is left behind"
 
 

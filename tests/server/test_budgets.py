@@ -235,11 +235,13 @@ def hall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hall]:
         yield hall
 
 
-def pass_time(hall: Hall, seconds: float, over: Callable[[], object] = lambda: False) -> None:
-    """Let so much time pass, in small steps, unless it is over before."""
+def pass_time(
+    hall: Hall, seconds: float, over: Callable[[], object] = lambda: False, step: float = 0.05
+) -> None:
+    """Let so much time pass, step by step, unless it is over before."""
     end = hall.reactor.clock() + seconds
     while hall.reactor.clock() < end and not over():
-        hall.wait(0.05)
+        hall.wait(step)
 
 
 def lose(hall: Hall, peer: Peer) -> None:
@@ -283,7 +285,7 @@ def test_member_who_is_offline_misses_nothing_while_one_key_floods(hall: Hall, k
     assert Reconnected(0, new_room=False, awaiting=False) in back.news
     # Nothing of the flood is lost either: the rest of it comes when nobody is offline any more.
     assert any(peer.participant.unacknowledged for peer in names)
-    pass_time(hall, 100, lambda: not any(peer.participant.unacknowledged for peer in names))
+    pass_time(hall, 100, lambda: not any(peer.participant.unacknowledged for peer in names), 0.25)
     assert hall.server.log.end > 6 * 200 * 1000 > 8 * WINDOW
 
 
