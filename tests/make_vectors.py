@@ -77,7 +77,7 @@ Json = dict[str, Any]
 
 
 class Recorded:
-    """The fixed source, with a record of what was taken from it and what for."""
+    """The fixed source, with a record of all bytes that were taken from it."""
 
     def __init__(self, seed: str) -> None:
         self._source = FixedBytes(f"vectors/{seed}")
@@ -88,14 +88,14 @@ class Recorded:
         return self.taken[-1]
 
     def labelled(self, *uses: str) -> list[Json]:
-        """What was taken, each with its use."""
+        """The bytes that were taken, each time with their use."""
         return [
             {"for": use, "bytes": taken.hex()} for use, taken in zip(uses, self.taken, strict=True)
         ]
 
 
 Sources = Callable[[str], Recorded]
-"""From what it is for to a source of random bytes: the fixed ones, or what was recorded of them."""
+"""Makes the source of random bytes of this name: a fixed one, or one that replays a record."""
 
 
 # -- the handshake -----------------------------------------------------------------------------
@@ -128,7 +128,7 @@ WEAK_BLOB = kex.PublicKey.from_rsa(RSA.construct((WEAK_MODULUS, 65_537))).blob
 
 @dataclass(frozen=True)
 class Handshake:
-    """What comes out of the good handshake."""
+    """The frames, secrets and keys of the good handshake."""
 
     hello: bytes
     pubkey: bytes
@@ -313,7 +313,7 @@ def failures(to: str, stage: str, *given: str) -> Failure:
 
 
 def altered(frame: str, **how: object) -> Json:
-    """One of the good frames, and what is done to it."""
+    """One of the good frames, and how it is changed."""
     return {"frame": frame, **how}
 
 
@@ -928,7 +928,7 @@ FIELD_SIZES = {
     "MESSAGE": (("epoch", 4), ("sender", 4), ("seq", 8)),
     "EVENT": (("epoch", 4), ("sender", 4), ("seq", 8)),
 }
-"""How many bytes each field of the samples has; what is left over is sealed."""
+"""The size in bytes of each field of the samples. The rest of a frame is sealed."""
 
 
 def samples() -> str:

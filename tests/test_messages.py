@@ -1,4 +1,4 @@
-"""What is sealed inside the frames: round trips, everything that is refused, and what must fit."""
+"""The contents of sealed frames: round trips, refusals, and the largest ones that must fit."""
 
 from collections.abc import Callable, Mapping
 
@@ -161,7 +161,7 @@ def test_record_that_was_cut_is_refused_but_between_the_items_of_a_list(
 
 @pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
 def test_left_over_byte_behind_a_record_is_refused(record: Record, encoded: str) -> None:
-    # A list takes it for the beginning of an item; in a notice only what is no text is too much.
+    # A list takes it for the beginning of an item, and a notice for text that is not UTF-8.
     refusal = (
         "too short|not UTF-8" if is_list(record) else f"^left-over bytes after {name_of(record)}$"
     )

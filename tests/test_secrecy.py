@@ -1,4 +1,4 @@
-"""What a recorded wire gives away to a newcomer, to somebody who left, and to somebody outside.
+"""What a recorded wire gives away to a newcomer, to a former member, and to an outsider.
 
 Each of them is given every byte that ever travelled, and tries every key that it ever held, and
 every key that follows from those, on every frame.
@@ -115,7 +115,7 @@ class Tap:
                 self.talk(stay, self.room.epoch)
 
     def take(self, unicast: Unicast) -> None:
-        """What is for a member without a connection is lost, but for being known to the test."""
+        """Give a member its controls. Without a connection it does not get them; the test does."""
         stay = self.stays[unicast.member.id]
         for control in map(decode_control, unicast.controls):
             if isinstance(control, Welcome | Rekey):
@@ -220,7 +220,7 @@ def test_leavers_cannot_open_what_comes_after_on_a_recorded_wire() -> None:
 
 @pytest.mark.parametrize("newcomer", ["Thea", "Zoë"])
 def test_leaver_and_newcomer_together_cannot_open_what_lies_between(newcomer: str) -> None:
-    """Nor can a leaver who is the newcomer."""
+    """Nor can one person that leaves and comes again."""
     tap = Tap()
     ira, thea = tap.join("Ira", "Thea")
     tap.leave(thea)
@@ -257,7 +257,7 @@ def test_member_who_comes_back_in_the_window_opens_all_of_its_stay() -> None:
 
 @pytest.mark.parametrize("epoch", range(7))
 def test_member_who_claims_to_be_older_than_it_is_is_given_no_earlier_key(epoch: int) -> None:
-    """Every epoch but the last began with a fresh secret, so what is given counts."""
+    """Every epoch but the last began with a fresh secret, so no key follows from an earlier one."""
     tap = Tap()
     guests = tap.join("Ira", "Sahnawaz", "Thea")
     tap.leave(guests[0])
@@ -431,7 +431,7 @@ def test_rsa_keys_that_leak_later_open_nothing_of_a_recorded_wire(holder: str) -
         for start in range(len(data) - 255):
             with pytest.raises(OpenError):
                 leaked.unwrap(data[start : start + 256])
-    # What is wrapped does open with the key; it is the seal around it that keeps it.
+    # The key does open the wrapped bytes: the seal around them keeps them safe.
     answer = decode_frame(wire.to_client[1])
     assert isinstance(answer, SessionKey)
     of_the_server = wire.keys()[1]

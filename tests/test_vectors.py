@@ -297,7 +297,7 @@ def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
     assert ends.receive("client", frame("PONG")) == []
     ends.client.close(Reason.LEFT, "so long")
     assert ends.client.data_to_send() == frame("BYE")
-    # Whoever has said farewell is told nothing more, not even what was to be sent anyway.
+    # After a farewell nothing is sent, not even controls that were queued before it.
     ends.server.send(plaintext_of("PONG"))
     assert ends.receive("server", frame("BYE")) == [Ended(Reason.LEFT, "so long", by_peer=True)]
     assert (ends.server.has_data_to_send, ends.server.data_to_send()) == (False, b"")
@@ -436,7 +436,7 @@ def test_recorded_randomness_makes_exactly_the_recorded_room() -> None:
 
 
 @pytest.mark.parametrize("member", [*map(int, ROOM["randomness"]["members"])])
-def test_what_a_member_reads_is_the_log_and_what_was_delivered_to_it(member: int) -> None:
+def test_stream_of_a_member_is_the_log_and_its_own_controls(member: int) -> None:
     """Written anew from PROTOCOL 5.1 and 6.5: a queue, an offset, and a connection that is there
     or not."""
     queue: list[tuple[int, str]] = []

@@ -444,5 +444,5 @@ def test_garbage_in_a_stream_is_refused_and_nothing_else(pieces: list[bytes]) ->
                 taken += len(data)
     except ProtocolError:
         return
-    # What was not found yet is less than a frame.
+    # The rest is less than a frame.
     assert reader.inside_frame is (taken < sum(map(len, pieces)) < taken + 40)

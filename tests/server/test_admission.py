@@ -1,4 +1,4 @@
-"""Who makes room, and who is next: limits for each source, the oldest idle, turns by source."""
+"""Admission of guests: limits for each source, the oldest idle one makes room, turns by source."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from chat.server.admission import Admission, Turns
 
 
 def knock(admission: Admission[str], guest: str, source: str) -> str | None:
-    """A guest comes; who had to make room for it, or the guest itself if nobody could."""
+    """A guest comes. Returns the guest that had to make room for it, or itself if none could."""
     going = None
     if admission.is_full(source):
         going = admission.oldest_idle(source)
@@ -44,7 +44,7 @@ ACTS = st.tuples(
 def test_counts_are_right_whatever_happens(acts: list[tuple[str, int, str]]) -> None:
     admission: Admission[str] = Admission(6, 3)
     guests: dict[str, bool] = {}
-    """Who is there, in order, and whether it is idle; a model without any cleverness."""
+    """The guests in order, each with whether it is idle: a model without any cleverness."""
     for act, number, source in acts:
         guest = f"{source}{number}"
         if act == "knock" and guest not in guests:
@@ -52,7 +52,7 @@ def test_counts_are_right_whatever_happens(acts: list[tuple[str, int, str]]) -> 
             idle = [name for name in (own if len(own) == 3 else guests) if guests[name]]
             full = len(own) == 3 or len(guests) == 6
             expected = (idle[0] if idle else guest) if full else None
-            # Who is idle again counts as new.
+            # A guest that is idle again counts as new.
             assert knock(admission, guest, source) == expected
             if expected != guest:
                 guests.pop(expected or "", None)
@@ -96,7 +96,7 @@ def test_newest_of_a_source_comes_first_and_everybody_comes_once() -> None:
     assert taken == ["a3", "b1", "a2", "a1"]
 
 
-def test_whoever_is_gone_has_no_turn_and_leaves_nothing_behind() -> None:
+def test_guest_that_is_gone_has_no_turn_and_leaves_nothing_behind() -> None:
     turns: Turns[str] = Turns()
     turns.add("a1", "a")
     turns.add("b1", "b")

@@ -63,7 +63,7 @@ def test_steady_sender_below_the_rate_is_never_held_up() -> None:
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 50)), min_size=1, max_size=50))
-def test_who_waits_as_told_sends_no_faster_than_the_rate(acts: list[tuple[int, int]]) -> None:
+def test_sender_that_waits_as_told_is_no_faster_than_the_rate(acts: list[tuple[int, int]]) -> None:
     """Sixteenths of a second and a rate of 16, so that nothing is rounded."""
     bucket = TokenBucket(rate=16.0, burst=32.0, now=0.0)
     now = spent = 0.0
@@ -135,7 +135,7 @@ def test_key_fills_no_more_than_its_share_of_the_window_in_a_grace(
     of_all = budgets(grace=grace)
     accounts = [of_all.open(b"key", f"source {number}", 0) for number in range(names)]
     said = most_that_is_said(accounts, min(grace, SHARE_REFILL_SECONDS))
-    # What is read at first has not been paid for.
+    # The first read of each connection has not been paid for.
     assert said <= WINDOW_BYTES * WINDOW_SHARE_OF_KEY + (names + 1) * RATED_READ_BYTES
     assert grace < 60 or said > WINDOW_BYTES * WINDOW_SHARE_OF_KEY / 2
 
@@ -188,13 +188,13 @@ def test_large_room_behind_one_address_may_come_back_at_once() -> None:
     assert of_all.open(b"one more", "elsewhere", 0).arrive(0) == 0
 
 
-def test_what_is_sent_again_is_paid_for_with_arrivals() -> None:
+def test_bytes_that_are_sent_again_are_paid_for_with_arrivals() -> None:
     account = budgets().open(b"key", "source", 0)
     account.resend((ARRIVALS_AT_ONCE - 1) * RESENT_BYTES_PER_ARRIVAL, 0)
     assert [account.arrive(0), account.arrive(0)] == [0, 1]
 
 
-# -- what is kept
+# -- budgets that are kept
 
 
 def test_budget_is_forgotten_when_nobody_draws_on_it_and_nothing_is_owed() -> None:
@@ -290,7 +290,7 @@ def test_member_who_is_offline_misses_nothing_while_one_key_floods(hall: Hall, k
 
 
 class Greedy(Peer):
-    """Somebody who resumes as another peer, from its welcome on, and only counts what comes."""
+    """A connection that resumes as another peer, from its welcome on, and only counts bytes."""
 
     def __init__(self, hall: Hall, twin: Peer) -> None:
         welcome = twin.welcome
@@ -399,7 +399,7 @@ def test_member_that_is_lost_and_back_all_the_time_has_to_wait(hall: Hall) -> No
     assert arrivals <= ARRIVALS_AT_ONCE + hall.reactor.clock() - begun
 
 
-def test_who_comes_much_too_often_is_told_so(hall: Hall) -> None:
+def test_key_that_comes_much_too_often_is_told_so(hall: Hall) -> None:
     company = Company(hall)
     crowd = [hall.knock(f"pest {number}", "other") for number in range(40)]
     pass_time(hall, 30, lambda: all(peer.ended or peer.participant.has_joined for peer in crowd))
@@ -412,7 +412,7 @@ def test_who_comes_much_too_often_is_told_so(hall: Hall) -> None:
     company.talk()
 
 
-def test_who_speaks_while_it_waits_to_be_let_in_breaks_the_protocol(hall: Hall) -> None:
+def test_message_before_the_wait_is_over_breaks_the_protocol(hall: Hall) -> None:
     company = Company(hall)
     for number in range(ARRIVALS_AT_ONCE):
         hall.join(f"pest {number}", "other")
@@ -430,7 +430,7 @@ def test_who_speaks_while_it_waits_to_be_let_in_breaks_the_protocol(hall: Hall) 
     company.talk()
 
 
-def test_who_waits_to_be_let_in_comes_in_before_it_is_heard_again() -> None:
+def test_newcomer_that_waits_comes_in_before_it_is_read_again() -> None:
     with contextlib.closing(Hall(rate=1)) as hall:
         first, *_ = [hall.join(f"pest {number}", "other") for number in range(ARRIVALS_AT_ONCE)]
         first.say(*["x"] * 20)

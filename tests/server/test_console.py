@@ -1,4 +1,4 @@
-"""The server's console: every command in every case, and what is shown under load."""
+"""The server's console: every command in every case, and its lines under load."""
 
 import contextlib
 import fcntl
@@ -59,7 +59,7 @@ class Desk:
         self.console.obey(self.server)
 
     def type(self, text: str) -> list[str]:
-        """Type lines; what is shown then."""
+        """Type lines. Returns the lines that are shown then."""
         os.write(self._hand, text.encode() + b"\n-\n")
         mark = words.unknown_command("-")
         until(self.reactor, lambda: self.screen.lines()[-1:] == [mark])
@@ -68,7 +68,7 @@ class Desk:
         return shown[:-1]
 
     def wait(self, seconds: float) -> list[str]:
-        """Let time pass; what is shown then."""
+        """Let time pass. Returns the lines that are shown then."""
         self.clock.advance(seconds)
         self.reactor.turn(0)
         self.reactor.turn(0)
@@ -311,7 +311,7 @@ class Pipe:
         os.set_blocking(self._read, False)
 
     def take_some(self) -> list[str]:
-        """What is in the pipe just now."""
+        """The bytes that are in the pipe just now."""
         with contextlib.suppress(BlockingIOError):
             return [os.read(self._read, 1 << 20).decode()]
         return []

@@ -154,7 +154,7 @@ def test_stream_is_the_same_in_whatever_pieces_it_leaves(limit: int) -> None:
         assert drain(cursor, limit, size) == b"[first]one[second]twothree[third]"
 
 
-def test_what_was_taken_from_the_log_survives_its_trimming() -> None:
+def test_pending_bytes_survive_the_trimming_of_the_log() -> None:
     log = log_of(b"one", b"two", window_bytes=8)
     cursor = following(log)
     cursor.splice(plain(b"[1]"), 3)

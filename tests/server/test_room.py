@@ -1,4 +1,4 @@
-"""The room at the server: who is in, epochs and their keys, and what is appended to the log."""
+"""The room at the server: members, epochs and their keys, and the entries of the log."""
 
 import sys
 import unicodedata
@@ -55,7 +55,7 @@ NOWHERE = 2**64 - 1
 
 
 def message(member: Member, seq: int, epoch: int, content: bytes = b"sealed") -> bytes:
-    """A MESSAGE frame. The room never opens what is sealed in it."""
+    """A MESSAGE frame. The room never opens its content."""
     return Message(epoch, member.id, seq, content).to_wire()
 
 
@@ -272,7 +272,7 @@ def test_number_of_a_member_is_never_given_again() -> None:
 # -- joins and leaves in time ------------------------------------------------------------------
 
 Moment = tuple[float, str, str, float | None]
-"""Seconds, who comes (+) and goes (-) then, what is announced, and when there is more to do."""
+"""A time in seconds, joins (+) and leaves (-) at it, what is announced, and the next deadline."""
 
 TIMELINES: dict[str, list[Moment]] = {
     "joins of one tick make one step": [(0, "+A +B +C", "+A +B +C", None), (100, "", "", None)],
@@ -467,7 +467,7 @@ def test_each_lost_member_has_a_grace_of_its_own() -> None:
     start = bench.now
     for seconds, member in ((0, ira), (10, sahnawaz), (20, thea)):
         bench.room.suspend(member, start + seconds)
-    # Who comes back and is lost again has all of it again; who leaves needs none.
+    # A member that comes back and is lost again has a whole grace; one that leaves needs none.
     assert bench.resume(ira, bench.log.end, 2) is not None
     bench.room.suspend(ira, start + 30)
     bench.room.leave(sahnawaz, Reason.REPLACED)
@@ -493,7 +493,7 @@ def test_when_too_many_of_one_key_or_source_are_lost_the_first_of_them_leaves(
     for member in (ira, *ghosts[:2]):
         bench.room.suspend(member, bench.now)
     assert bench.room.end_grace(bench.now) == []
-    # Who is back makes room for another one.
+    # A member that comes back makes room for another one.
     assert bench.resume(ghosts[0], bench.log.end, 2) is not None
     bench.room.suspend(ghosts[2], bench.now)
     assert bench.room.end_grace(bench.now) == []
@@ -617,7 +617,7 @@ def test_resume_while_a_departure_waits_goes_on_before_it() -> None:
 
 
 def started_over(bench: Bench, member: Member, offset: int, epoch: int) -> Welcome:
-    """Resume; what comes is a welcome, the roster and RESEND, all at the end of the log, and no key
+    """Resume. The answer is a welcome, the roster and RESEND at the end of the log, with no key
     but the current one."""
     received = bench.resume(member, offset, epoch)
     assert received is not None
@@ -739,14 +739,14 @@ def test_renewal_is_forgotten_when_nobody_can_need_it() -> None:
     bench.now += 0.001
     bench.depart(zoe)
     started_over(bench, ira, place, 2)
-    # Whoever has that key can still go on.
+    # A member that has that key can still continue.
     received = bench.resume(ira, place, 3)
     assert received is not None
     assert [type(control) for _, control in received] == [Resumed, Rekey, Resend]
 
 
 def test_start_over_first_announces_who_has_left() -> None:
-    """It would be told later that somebody left who was not in its roster."""
+    """Otherwise LEFT would name a member that is not in the new roster."""
     bench = Bench()
     ira, sahnawaz, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
     bench.room.leave(zoe, Reason.LEFT)
@@ -828,7 +828,7 @@ def test_request_of_somebody_else_is_not_a_resume(
     st.integers(0, 10) | st.just(2**32 - 1),
     st.booleans(),
 )
-def test_whatever_a_member_claims_it_is_served_in_order_and_given_no_key_before_its_own(
+def test_any_claim_is_served_in_order_and_without_a_key_from_before_the_welcome(
     offset: int, epoch: int, trimmed: bool
 ) -> None:
     bench = Bench()
@@ -859,12 +859,12 @@ def test_whatever_a_member_claims_it_is_served_in_order_and_given_no_key_before_
         assert keys[0].epoch == bench.room.epoch
 
 
-# -- what is said ------------------------------------------------------------------------------
+# -- messages ----------------------------------------------------------------------------------
 
 
 Turn = tuple[str, str, int]
-"""What happens, what is taken of it, and from which number on is asked for again. What happens is a
-run of messages (number, or number@epoch), or `join`, or seconds that pass."""
+"""An act, the messages of it that are appended, and the number in the RESEND that follows, or 0. An
+act is a run of messages (number, or number@epoch), or `join`, or seconds that pass."""
 
 DIALOGUES: dict[str, list[Turn]] = {
     "a repeat is dropped silently": [
