@@ -863,18 +863,19 @@ def test_any_claim_is_served_in_order_and_without_a_key_from_before_the_welcome(
 
 
 Turn = tuple[str, str, int]
-"""An act, the messages of it that are appended, and the number in the RESEND that follows, or 0. An
-act is a run of messages (number, or number@epoch), or `join`, or seconds that pass."""
+"""Acts, the messages that are appended then, and the number in the RESEND that follows, or 0.
 
+An act is a `join`, a wait in seconds (`8s`), or a message (number, or number@epoch). All messages
+of a turn are one run."""
+
+LATE = f"{EPOCH_GRACE_SECONDS + 0.001}s"
 DIALOGUES: dict[str, list[Turn]] = {
     "a repeat is dropped silently": [
         ("1 1", "1", 0),
         ("1 2 1 2 3 1", "2 3", 0),
         ("2", "", 0),
         ("0", "", 0),
-        ("join", "", 0),
-        (f"{EPOCH_GRACE_SECONDS + 1} s", "", 0),
-        ("1", "", 0),
+        (f"join {LATE} 1", "", 0),
     ],
     "a gap is asked for once": [
         ("1 3 4", "1", 2),
@@ -887,35 +888,23 @@ DIALOGUES: dict[str, list[Turn]] = {
     ],
     "what lies around a dropped message is appended": [("1 1 2 8 3 2 4 4 5", "1 2 3 4 5", 0)],
     "an earlier epoch counts for the time of grace": [
-        ("join", "", 0),
-        ("1@3 2@2 3@3", "1@3 2@2 3@3", 0),
-        (f"{EPOCH_GRACE_SECONDS} s", "", 0),
-        ("4@2", "4@2", 0),
+        ("join 1@3 2@2 3@3", "1@3 2@2 3@3", 0),
+        (f"{EPOCH_GRACE_SECONDS}s 4@2", "4@2", 0),
     ],
     "a stale one is asked for again with all behind it": [
-        ("join", "", 0),
-        (f"{EPOCH_GRACE_SECONDS + 0.001} s", "", 0),
-        ("1@2 2@3", "", 1),
+        (f"join {LATE} 1@2 2@3", "", 1),
         ("3@3", "", 0),
         ("1@3 2@3 3@3", "1@3 2@3 3@3", 0),
     ],
     # Otherwise the sender would wait for ever: it answers one question once.
     "what is stale again is asked for again": [
-        ("join", "", 0),
-        (f"{EPOCH_GRACE_SECONDS + 1} s", "", 0),
-        ("1@2 2@2", "", 1),
-        ("join", "", 0),
-        (f"{EPOCH_GRACE_SECONDS + 1} s", "", 0),
-        ("1@3 2@3", "", 1),
+        (f"join {LATE} 1@2 2@2", "", 1),
+        (f"join {LATE} 1@3 2@3", "", 1),
         ("1@4 2@4", "1@4 2@4", 0),
     ],
+    # Epoch 2 ended 13 s ago, epoch 3 four.
     "each epoch has a grace of its own": [
-        ("join", "", 0),
-        ("8 s", "", 0),
-        ("join", "", 0),
-        # Epoch 2 ended 13 s ago, epoch 3 four.
-        ("4 s", "", 0),
-        ("1@2", "", 1),
+        ("join 8s join 4s 1@2", "", 1),
         ("1@3 2@4", "1@3 2@4", 0),
     ],
 }
@@ -926,18 +915,17 @@ def test_messages_are_taken_in_order_and_byte_for_byte(dialogue: list[Turn]) -> 
     bench = Bench()
     ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
     accepted = []
-    for number, (what, taken, resend) in enumerate(dialogue):
-        if what == "join":
-            bench.enter(f"newcomer {number}")
-            continue
-        if what.endswith(" s"):
-            bench.now += float(what.removesuffix(" s"))
-            continue
+    for number, (acts, taken, resend) in enumerate(dialogue):
         run = []
-        for place, each in enumerate(what.split()):
-            seq, _, epoch = each.partition("@")
-            content = bytes((number, place)) * 20
-            run.append((each, message(ira, int(seq), int(epoch or 2), content)))
+        for place, act in enumerate(acts.split()):
+            if act == "join":
+                bench.enter(f"newcomer {number}.{place}")
+            elif act.endswith("s"):
+                bench.now += float(act.removesuffix("s"))
+            else:
+                seq, _, epoch = act.partition("@")
+                content = bytes((number, place)) * 20
+                run.append((act, message(ira, int(seq), int(epoch or 2), content)))
         first = dict(reversed(run))
         accepted += [first[each] for each in taken.split()]
         answer = [Resend(resend)] if resend else []
