@@ -77,7 +77,7 @@ Json = dict[str, Any]
 
 
 class Recorded:
-    """The fixed source, with a record of what was taken from it and what for."""
+    """The fixed source, with a record of all bytes that were taken from it."""
 
     def __init__(self, seed: str) -> None:
         self._source = FixedBytes(f"vectors/{seed}")
@@ -88,10 +88,14 @@ class Recorded:
         return self.taken[-1]
 
     def labelled(self, *uses: str) -> list[Json]:
-        """What was taken, each with its use."""
+        """The bytes that were taken, each time with their use."""
         return [
             {"for": use, "bytes": taken.hex()} for use, taken in zip(uses, self.taken, strict=True)
         ]
+
+
+Sources = Callable[[str], Recorded]
+"""Makes the source of random bytes of this name: a fixed one, or one that replays a record."""
 
 
 # -- the handshake -----------------------------------------------------------------------------
@@ -115,6 +119,7 @@ TOKEN = bytes(range(64, 80))
 WELCOME = Welcome(bytes(range(80, 88)), 1, TOKEN, 2, bytes(range(32)), 215, 0, 1, 1)
 ROSTER = Roster((RosterEntry(1, 0, NAME, key("ira").public.digest),))
 RESUME = Resume(1, TOKEN, 4_660, 3)
+REKEYED = bytes(range(32, 64))
 MESSAGE = Message(2, 1, 1, bytes(96)).to_wire()
 # An odd number of 1024 bits is enough: the size is looked at first.
 WEAK_MODULUS = int.from_bytes(FixedBytes("vectors/weak key")(128), "big") | 1 << 1023 | 1
@@ -123,7 +128,7 @@ WEAK_BLOB = kex.PublicKey.from_rsa(RSA.construct((WEAK_MODULUS, 65_537))).blob
 
 @dataclass(frozen=True)
 class Handshake:
-    """What comes out of the good handshake."""
+    """The frames, secrets and keys of the good handshake."""
 
     hello: bytes
     pubkey: bytes
@@ -137,9 +142,9 @@ class Handshake:
 class Ends:
     """Both sessions, with recorded randomness."""
 
-    def __init__(self, first: Ready | Resume) -> None:
-        self.for_offer, self.for_server, self.for_client = (
-            Recorded(seed) for seed in ("offer", "server", "client")
+    def __init__(self, first: Ready | Resume, sources: Sources = Recorded) -> None:
+        self.for_offer, self.for_server, self.for_client = map(
+            sources, ("offer", "server", "client")
         )
         self.offer = kex.SignedShare.make(key("server"), WALL_CLOCK, self.for_offer)
         self.server = ServerSession(Offer.of(self.offer), self.for_server, 0.0)
@@ -174,19 +179,26 @@ def frame_of(sender: str, name: str, data: bytes, **details: object) -> Json:
     return {"frame": name, "from": sender, "bytes": data.hex(), **details}
 
 
-def sealed_part(name: str, associated: bytes, plaintext: bytes) -> Json:
-    return {"key": name, "associated": associated.hex(), "plaintext": plaintext.hex()}
+def sealed_frame(
+    sender: str,
+    name: str,
+    data: bytes,
+    sealing: str,
+    bound: bytes,
+    plaintext: bytes,
+    **more: object,
+) -> Json:
+    inside = {"key": sealing, "associated": bound.hex(), "plaintext": plaintext.hex()}
+    return frame_of(sender, name, data, sealed=inside, **more)
 
 
 def name_of(control: Control) -> str:
     return type(control).__name__.upper()
 
 
-def link_frame(sender: str, counter: int, control: Control, data: bytes, **details: object) -> Json:
-    sealing = sealed_part(
-        "k_s1" if sender == "server" else "k_c1", bound_to(Link.TYPE, counter), control.encode()
-    )
-    return frame_of(sender, name_of(control), data, sealed=sealing, **details)
+def link_frame(sender: str, counter: int, control: Control, data: bytes, **more: object) -> Json:
+    sealing, bound = f"k_{sender[0]}1", bound_to(Link.TYPE, counter)
+    return sealed_frame(sender, name_of(control), data, sealing, bound, control.encode(), **more)
 
 
 def make_handshake() -> Json:
@@ -205,33 +217,19 @@ def make_handshake() -> Json:
         "k_s1": second.server,
     }
     wrapped = first.server.open(bound_to(SessionKey.TYPE, 0), answer[3:])
-    identity = ClientIdentity(NAME, key("ira").public.blob).encode()
+    identity = introduction(key("ira").public.blob)
     refused = Refused(Reason.FULL, "").to_wire()
     frames = [
         frame_of("server", "HELLO", hello),
         frame_of("server", "REFUSED", refused, instead_of="HELLO"),
-        frame_of(
-            "client",
-            "PUBKEY",
-            pubkey,
-            sealed=sealed_part("k_c0", bound_to(Pubkey.TYPE, 0), identity),
-        ),
-        frame_of(
-            "server",
-            "SESSION_KEY",
-            answer,
-            sealed=sealed_part("k_s0", bound_to(SessionKey.TYPE, 0), wrapped),
+        sealed_frame("client", "PUBKEY", pubkey, "k_c0", bound_to(Pubkey.TYPE, 0), identity),
+        sealed_frame(
+            "server", "SESSION_KEY", answer, "k_s0", bound_to(SessionKey.TYPE, 0), wrapped
         ),
         link_frame("client", 0, Ready(), ready),
         link_frame("client", 0, RESUME, resume, instead_of="READY"),
     ]
-    controls: list[Control] = [
-        WELCOME,
-        ROSTER,
-        Rekey(3, bytes(range(32, 64))),
-        Resend(7),
-        Resumed(),
-    ]
+    controls: list[Control] = [WELCOME, ROSTER, Rekey(3, REKEYED), Resend(7), Resumed()]
     for counter, control in enumerate(controls):
         ends.server.send(control.encode())
         frames.append(link_frame("server", counter, control, ends.server.data_to_send()))
@@ -283,6 +281,10 @@ def make_handshake() -> Json:
     }
 
 
+def introduction(blob: bytes) -> bytes:
+    return ClientIdentity(NAME, blob).encode()
+
+
 def key_pair(name: str) -> Json:
     return {
         "pem": (KEYS / f"{name}.pem").read_text(),
@@ -311,7 +313,7 @@ def failures(to: str, stage: str, *given: str) -> Failure:
 
 
 def altered(frame: str, **how: object) -> Json:
-    """One of the good frames, and what is done to it."""
+    """One of the good frames, and how it is changed."""
     return {"frame": frame, **how}
 
 
@@ -385,26 +387,21 @@ def bad_pubkeys(good: Handshake) -> list[Json]:
         sealed = good.keys["k_c0"].seal(bound_to(Pubkey.TYPE, 0), identity, random_bytes)
         return Pubkey(good.share, sealed).to_wire()
 
-    identity = ClientIdentity(NAME, ira.blob).encode()
+    identity = introduction(ira.blob)
     low_order = kex.handshake_keys(bytes(32), good.hello, bytes(32)).client
     of_low_order = low_order.seal(bound_to(Pubkey.TYPE, 0), identity, random_bytes)
     exponent_3 = kex.PublicKey.from_rsa(RSA.construct((key("ira").rsa.n, 3)))
-    padded_modulus = ira.blob.replace(b"\0\0\x01\x01\0", b"\0\0\x01\x02\0\0", 1)
-    weak = block(NAME.encode()) + block(WEAK_BLOB)
+    padded = ira.blob.replace(b"\0\0\x01\x01\0", b"\0\0\x01\x02\0\0", 1)
     return [
         failure("seal", "a bit of the share", altered("PUBKEY", flip=3)),
         failure("seal", "a bit of the IV", altered("PUBKEY", flip=35)),
         failure("seal", "a bit of the ciphertext", altered("PUBKEY", flip=60)),
         failure("seal", "a bit of the tag", altered("PUBKEY", flip=len(good.pubkey) - 1)),
         failure("share", "the share is of low order", Pubkey(bytes(32), of_low_order).to_wire()),
-        failure("key", "the key has 1024 bits", introducing(weak)),
+        failure("key", "the key has 1024 bits", introducing(introduction(WEAK_BLOB))),
+        failure("key", "the exponent is 3", introducing(introduction(exponent_3.blob))),
         failure(
-            "key", "the exponent is 3", introducing(ClientIdentity(NAME, exponent_3.blob).encode())
-        ),
-        failure(
-            "key",
-            "the modulus has a leading zero too many",
-            introducing(ClientIdentity(NAME, padded_modulus).encode()),
+            "key", "the modulus has a leading zero too many", introducing(introduction(padded))
         ),
         failure("content", "a byte is left over", introducing(identity + b"\0")),
         failure("content", "the introduction is empty", introducing(b"")),
@@ -494,8 +491,9 @@ ABOUT_ROOM = [
 class Scene:
     """Plays a room and its members, and writes down what happens."""
 
-    def __init__(self) -> None:
-        self.room_random = Recorded("room")
+    def __init__(self, sources: Sources = Recorded) -> None:
+        self.sources = sources
+        self.room_random = sources("room")
         self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, self.room_random, GRACE_SECONDS)
         self.whole_log = b""
@@ -513,7 +511,7 @@ class Scene:
         fingerprint = hashlib.sha256(name.encode()).digest()
         member = self.room.join(name, fingerprint, now)
         self.members[member.id] = member
-        self.member_random[member.id] = Recorded(f"member {member.id}")
+        self.member_random[member.id] = self.sources(f"member {member.id}")
         self.participants[member.id] = Participant(self.member_random[member.id])
         self.note("join", now, name=name, fingerprint=fingerprint.hex(), member=member.id)
         self.changed(now, "step")
@@ -930,23 +928,19 @@ FIELD_SIZES = {
     "MESSAGE": (("epoch", 4), ("sender", 4), ("seq", 8)),
     "EVENT": (("epoch", 4), ("sender", 4), ("seq", 8)),
 }
-"""How many bytes each field of the samples has; what is left over is sealed."""
+"""The size in bytes of each field of the samples. The rest of a frame is sealed."""
 
 
 def samples() -> str:
     """One sample of each frame, taken from the vectors."""
     handshake, room = make_handshake(), make_room()
     frames = {each["frame"]: each for each in handshake["frames"]}
-    parts = [
-        sample(name, bytes.fromhex(frames[name]["bytes"]))
-        for name in ("HELLO", "PUBKEY", "SESSION_KEY", "REFUSED")
-    ]
-    inside = frames["READY"]["sealed"]
-    k_c1 = handshake["derived"][inside["key"]]
+    names = ("HELLO", "PUBKEY", "SESSION_KEY", "REFUSED")
+    parts = [sample(name, bytes.fromhex(frames[name]["bytes"])) for name in names]
+    ready, inside = bytes.fromhex(frames["READY"]["bytes"]), frames["READY"]["sealed"]
     bound = f"READY, sealed under k_c1, bound to `{inside['associated']}`"
-    parts.append(
-        sample("LINK", bytes.fromhex(frames["READY"]["bytes"]), bound, k_c1, inside["plaintext"])
-    )
+    opens = handshake["derived"][inside["key"]], inside["plaintext"]
+    parts.append(sample("LINK", ready, bound, *opens))
     first_of_type = dict(reversed([*frames_of(room["log"])]))
     for name, frame_type in (("MESSAGE", Message.TYPE), ("EVENT", Event.TYPE)):
         data = first_of_type[frame_type]

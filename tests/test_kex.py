@@ -1,13 +1,8 @@
 """Key exchange: published vectors, keys that are refused, the signed share, the key schedule."""
 
-import hashlib
-import hmac
 import os
-import re
 import shutil
 import subprocess
-from base64 import b64decode
-from contextlib import AbstractContextManager
 from itertools import combinations
 from pathlib import Path
 
@@ -19,7 +14,7 @@ from Cryptodome.Signature import pkcs1_15, pss
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chat.cipher import SEALING_KEY_BYTES, SealingKey
+from chat.cipher import SealingKey
 from chat.errors import OpenError, ProtocolError
 from chat.kex import (
     LABEL_SHARE,
@@ -37,6 +32,7 @@ from chat.kex import (
 )
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
 from chat.text import fingerprint_of
+from tests.support import cheap_keys
 from tests.support.helpers import WALL_CLOCK, FixedBytes, key, offer
 
 thoroughly = settings(max_examples=150, deadline=None, derandomize=True)
@@ -81,22 +77,13 @@ HKDF_VECTORS = [
 ]
 
 
-def hkdf(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
-    """HKDF-SHA-256 as RFC 5869 writes it: extract, then expand."""
-    extracted = hmac.digest(salt or bytes(32), material, "sha256")
-    block = output = b""
-    for counter in range(1, 1 + -(-size // 32)):
-        block = hmac.digest(extracted, block + label + bytes((counter,)), "sha256")
-        output += block
-    return output[:size]
-
-
 @pytest.mark.parametrize(("material", "salt", "info", "derived"), HKDF_VECTORS)
 def test_derivation_is_that_of_rfc_5869(
     material: bytes, salt: bytes, info: bytes, derived: str
 ) -> None:
     assert _derive(material, salt, info, len(derived) // 2).hex() == derived
-    assert hkdf(material, salt, info, len(derived) // 2).hex() == derived
+    # What simulations take in its place.
+    assert cheap_keys.derive(material, salt, info, len(derived) // 2).hex() == derived
 
 
 # -- X25519 (RFC 7748) -------------------------------------------------------------------------
@@ -105,6 +92,9 @@ def test_derivation_is_that_of_rfc_5869(
 def own(private: bytes) -> KeyShare:
     """The share with this private key."""
     return KeyShare(lambda size: private[:size])
+
+
+OURS = KeyShare(FixedBytes("one"))
 
 
 # RFC 7748, 5.2. The last byte of the second coordinate has a bit that is to be ignored.
@@ -119,26 +109,17 @@ X25519_VECTORS = [
         "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
         "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957",
     ),
+    (
+        "09".ljust(64, "0"),
+        "09".ljust(64, "0"),
+        "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("scalar", "coordinate", "product"), X25519_VECTORS)
 def test_agreement_is_that_of_rfc_7748(scalar: str, coordinate: str, product: str) -> None:
     assert own(bytes.fromhex(scalar)).agree(bytes.fromhex(coordinate)).hex() == product
-
-
-@pytest.mark.parametrize(
-    ("rounds", "result"),
-    [
-        (1, "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079"),
-        (1000, "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"),
-    ],
-)
-def test_agreement_repeated_is_that_of_rfc_7748(rounds: int, result: str) -> None:
-    scalar = coordinate = b"\x09".ljust(X25519_BYTES, b"\0")
-    for _ in range(rounds):
-        scalar, coordinate = own(scalar).agree(coordinate), scalar
-    assert scalar.hex() == result
 
 
 # RFC 7748, 6.1.
@@ -172,22 +153,17 @@ LOW_ORDER = [
 def test_share_of_low_order_is_refused(coordinate: str, top_bit: int) -> None:
     share = bytearray.fromhex(coordinate)
     share[-1] |= top_bit
-    for seed in ("one", "two"):
-        with pytest.raises(ProtocolError, match="X25519 share cannot be used"):
-            KeyShare(FixedBytes(seed)).agree(bytes(share))
-
-
-@pytest.mark.parametrize("size", [0, 1, 31, 33, 64])
-def test_share_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(ProtocolError, match="X25519 share cannot be used"):
-        KeyShare(FixedBytes("one")).agree(b"\x09" * size)
+        OURS.agree(bytes(share))
 
 
-@thoroughly
-@given(st.binary(max_size=40), st.text(max_size=3))
-def test_any_share_gives_a_secret_or_is_refused(share: bytes, seed: str) -> None:
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.binary(max_size=40) | st.binary(min_size=X25519_BYTES, max_size=X25519_BYTES))
+@example(b"\x09" * (X25519_BYTES - 1))
+@example(b"\x09" * (X25519_BYTES + 1))
+def test_any_share_gives_a_secret_or_is_refused(share: bytes) -> None:
     try:
-        secret = KeyShare(FixedBytes(seed)).agree(share)
+        secret = OURS.agree(share)
     except ProtocolError:
         return
     assert len(secret) == len(share) == X25519_BYTES
@@ -226,11 +202,7 @@ def test_blob_is_that_of_rfc_4253() -> None:
     assert blob_of(N, E) == BLOB
     assert PublicKey(BLOB).rsa() == key("ira").rsa.public_key()
     assert PublicKey.from_rsa(PublicKey(BLOB).rsa()) == key("ira").public
-
-
-def test_public_part_of_a_pair_holds_nothing_private() -> None:
     assert not key("ira").public.rsa().has_private()
-    assert PublicKey.from_rsa(key("ira").rsa) == PublicKey.from_rsa(key("ira").rsa.public_key())
 
 
 @pytest.mark.parametrize("bits", [2048, 2049, 3072, 4096])
@@ -238,14 +210,14 @@ def test_key_of_a_size_in_between_is_taken(bits: int) -> None:
     assert PublicKey(blob_of(odd_number(bits))).rsa().size_in_bits() == bits
 
 
-@pytest.mark.parametrize("bits", [16, 512, 1024, 2040, 2047, 4097, 8192, 16_384])
+@pytest.mark.parametrize("bits", [16, 1024, 2047, 4097, 16_384])
 def test_key_that_is_too_small_or_too_large_is_refused(bits: int) -> None:
     n = odd_number(bits) if bits % 8 == 0 else odd_number(bits + 1) >> 1 | 1
     with pytest.raises(ProtocolError, match=f"^an RSA key of {n.bit_length()} bits is not taken"):
         PublicKey(blob_of(n, 65_537 if bits > 16 else 257)).rsa()
 
 
-@pytest.mark.parametrize("exponent", [3, 5, 17, 257, 65_539, (1 << 32) + 15, N - 2])
+@pytest.mark.parametrize("exponent", [3, 257, 65_539, (1 << 32) + 15, N - 2])
 def test_key_with_another_exponent_is_refused(exponent: int) -> None:
     with pytest.raises(ProtocolError, match=r"^an RSA key with another exponent than 65537 is not"):
         PublicKey(blob_of(N, exponent)).rsa()
@@ -268,12 +240,6 @@ NOT_CANONICAL = {
 }
 
 
-@pytest.mark.parametrize("blob", NOT_CANONICAL.values(), ids=NOT_CANONICAL)
-def test_key_in_another_encoding_is_refused(blob: bytes) -> None:
-    with pytest.raises(ProtocolError, match=r"canonical encoding$|cannot be read$"):
-        PublicKey(blob).rsa()
-
-
 NO_KEY = {
     "nothing": b"",
     "type alone": string(b"ssh-rsa"),
@@ -293,8 +259,8 @@ NO_KEY = {
 }
 
 
-@pytest.mark.parametrize("blob", NO_KEY.values(), ids=NO_KEY)
-def test_bytes_that_are_no_key_are_refused(blob: bytes) -> None:
+@pytest.mark.parametrize("blob", (NOT_CANONICAL | NO_KEY).values(), ids=NOT_CANONICAL | NO_KEY)
+def test_bytes_that_are_no_key_in_its_one_encoding_are_refused(blob: bytes) -> None:
     with pytest.raises(ProtocolError, match=r"^the public key (cannot be read|is not in its)"):
         PublicKey(blob).rsa()
 
@@ -305,41 +271,28 @@ def test_key_that_was_cut_is_refused_wherever() -> None:
             PublicKey(BLOB[:end]).rsa()
 
 
-def assert_canonical_or_refused(blob: bytes) -> None:
+strings = st.lists(st.binary(max_size=300), max_size=5).map(
+    lambda parts: b"".join(map(string, parts))
+)
+tampered = st.builds(
+    lambda at, removed, added: BLOB[:at] + added + BLOB[at + removed :],
+    st.integers(0, len(BLOB)),
+    st.integers(0, 6),
+    st.binary(max_size=6),
+)
+
+
+@thoroughly
+@given(st.binary(max_size=600) | strings | strings.map(string(b"ssh-rsa").__add__) | tampered)
+@example(b"\0\0\0\x01")
+def test_any_bytes_are_the_one_encoding_of_a_key_or_refused(blob: bytes) -> None:
     try:
         rsa = PublicKey(blob).rsa()
     except ProtocolError:
-        return
-    assert blob_of(int(rsa.n), int(rsa.e)) == blob
-
-
-@thoroughly
-@given(st.binary(max_size=600))
-@example(b"\0\0\0\x01")
-def test_garbage_is_refused_and_nothing_else(blob: bytes) -> None:
-    assert_canonical_or_refused(blob)
-
-
-@thoroughly
-@given(st.lists(st.binary(max_size=300), max_size=5))
-def test_strings_that_are_no_key_are_refused_and_nothing_else(parts: list[bytes]) -> None:
-    assert_canonical_or_refused(b"".join(map(string, parts)))
-    assert_canonical_or_refused(b"".join(map(string, [b"ssh-rsa", *parts])))
-
-
-@thoroughly
-@given(st.integers(0, len(BLOB)), st.integers(0, 6), st.binary(max_size=6))
-def test_key_that_was_tampered_with_is_another_key_or_refused(
-    at: int, removed: int, added: bytes
-) -> None:
-    assert_canonical_or_refused(BLOB[:at] + added + BLOB[at + removed :])
-
-
-@thoroughly
-@given(st.binary(max_size=600))
-def test_wrapping_for_garbage_is_refused_and_nothing_else(blob: bytes) -> None:
-    with pytest.raises(ProtocolError):
-        PublicKey(blob).wrap(bytes(32), FixedBytes("wrap"))
+        with pytest.raises(ProtocolError):
+            wrapped_for(PublicKey(blob))
+    else:
+        assert blob_of(int(rsa.n), int(rsa.e)) == blob
 
 
 @needs_ssh_keygen
@@ -353,37 +306,7 @@ def test_fingerprint_is_what_ssh_keygen_prints(name: str, tmp_path: Path) -> Non
     assert (bits, comment, kind) == (str(key(name).rsa.size_in_bits()), f"{name}@example", "(RSA)")
 
 
-@needs_ssh_keygen
-def test_key_made_by_ssh_keygen_is_taken(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    run("ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", path)
-    kind, encoded, *_ = (tmp_path / "key.pub").read_text().split()
-    public = PublicKey(b64decode(encoded))
-    assert public.rsa().size_in_bits() == 2048
-    assert public.openssh == f"{kind} {encoded}"
-    assert PrivateKey.from_rsa(RSA.import_key(path.read_bytes())).public == public
-
-
-def test_fingerprint_has_no_padding() -> None:
-    assert re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", key("ira").public.fingerprint)
-    assert fingerprint_of(bytes(32)) == "SHA256:" + "A" * 43
-
-
-@needs_openssl
-def test_public_key_is_what_openssl_reads(tmp_path: Path) -> None:
-    path = tmp_path / "key.pem"
-    path.write_bytes(key("ira").public.rsa().export_key())
-    shown = run("openssl", "rsa", "-pubin", "-in", path, "-noout", "-modulus").decode()
-    assert blob_of(int(shown.strip().removeprefix("Modulus="), 16)) == BLOB
-
-
 # -- RSA pairs ---------------------------------------------------------------------------------
-
-
-def test_pair_is_generated_in_the_size_asked_for() -> None:
-    made = PrivateKey.generate(2048)
-    assert (made.rsa.size_in_bits(), made.rsa.e) == (2048, 65_537)
-    assert made.public.rsa() == made.rsa.public_key()
 
 
 def test_pair_comes_of_the_randomness_given_which_is_asked_for_again_and_again() -> None:
@@ -395,7 +318,8 @@ def test_pair_comes_of_the_randomness_given_which_is_asked_for_again_and_again()
         return os.urandom(size)
 
     made = PrivateKey.generate(2048, random_bytes)
-    assert made.rsa.size_in_bits() == 2048
+    assert (made.rsa.size_in_bits(), made.rsa.e) == (2048, 65_537)
+    assert made.public.rsa() == made.rsa.public_key()
     assert len(sizes) > 10
     assert sum(sizes) >= 2048 // 8
 
@@ -404,7 +328,6 @@ def test_pair_comes_of_the_randomness_given_which_is_asked_for_again_and_again()
     ("n", "e", "complaint"),
     [
         (odd_number(1024), 65_537, "of 1024 bits"),
-        (odd_number(2040), 65_537, "of 2040 bits"),
         (odd_number(4104), 65_537, "of 4104 bits"),
         (N, 3, "another exponent"),
     ],
@@ -416,7 +339,7 @@ def test_weak_key_is_refused_in_every_role(n: int, e: int, complaint: str) -> No
     with pytest.raises(ProtocolError, match=complaint):
         PrivateKey.from_rsa(weak)
     with pytest.raises(ProtocolError, match=complaint):
-        PublicKey.from_rsa(weak).wrap(bytes(32), FixedBytes("wrap"))
+        wrapped_for(PublicKey.from_rsa(weak))
     with pytest.raises(ProtocolError, match=complaint):
         check_offer(bytes(32), int(WALL_CLOCK), bytes(256), PublicKey.from_rsa(weak), WALL_CLOCK)
 
@@ -424,52 +347,39 @@ def test_weak_key_is_refused_in_every_role(n: int, e: int, complaint: str) -> No
 # -- the wrapped session key -------------------------------------------------------------------
 
 SESSION_KEY = bytes(range(32))
+IRA = key("ira").public
 
 
-def wrapped_for(name: str, session_key: bytes = SESSION_KEY) -> bytes:
-    return key(name).public.wrap(session_key, FixedBytes("wrap"))
+def wrapped_for(public: PublicKey, session_key: bytes = SESSION_KEY) -> bytes:
+    return public.wrap(session_key, FixedBytes("wrap"))
 
 
-def test_wrapped_session_key_is_unwrapped_by_its_owner() -> None:
-    assert key("ira").unwrap(wrapped_for("ira")) == SESSION_KEY
-
-
-def test_wrapping_takes_its_randomness_from_where_it_is_told() -> None:
-    assert wrapped_for("ira") == wrapped_for("ira")
-    assert key("ira").public.wrap(SESSION_KEY, FixedBytes("other")) != wrapped_for("ira")
-
-
-def test_nobody_else_unwraps_a_session_key() -> None:
+def test_wrapped_session_key_is_unwrapped_by_its_owner_alone() -> None:
+    assert key("ira").unwrap(wrapped_for(IRA)) == SESSION_KEY
     with pytest.raises(OpenError):
-        key("sahnawaz").unwrap(wrapped_for("ira"))
+        key("sahnawaz").unwrap(wrapped_for(IRA))
 
 
-@pytest.mark.parametrize("bit", [0, 1, 7, 8, 1000, 2040, 2047])
-def test_wrapped_session_key_with_a_flipped_bit_does_not_open(bit: int) -> None:
+WRAPPED = wrapped_for(IRA)
+NOT_WRAPPED = {
+    **{f"bit {bit} flipped": flip(WRAPPED, bit) for bit in (0, 1, 7, 8, 1000, 2040, 2047)},
+    **{f"key of {size} bytes": wrapped_for(IRA, bytes(size)) for size in (0, 16, 31, 33, 64)},
+    "nothing": b"",
+    "a byte less": WRAPPED[:-1],
+    "a byte more": WRAPPED + b"\0",
+    "a byte before": b"\0" + WRAPPED,
+    "zeros": bytes(len(WRAPPED)),
+    "the modulus": RAW_N[1:],
+    "with SHA-1": PKCS1_OAEP.new(IRA.rsa(), hashAlgo=SHA1).encrypt(SESSION_KEY),
+    "with a label": PKCS1_OAEP.new(IRA.rsa(), hashAlgo=SHA256, label=b"x").encrypt(SESSION_KEY),
+    "PKCS 1 of old": PKCS1_v1_5.new(IRA.rsa()).encrypt(SESSION_KEY),
+}
+
+
+@pytest.mark.parametrize("wrapped", NOT_WRAPPED.values(), ids=NOT_WRAPPED)
+def test_bytes_that_nobody_wrapped_so_do_not_open(wrapped: bytes) -> None:
     with pytest.raises(OpenError):
-        key("ira").unwrap(flip(wrapped_for("ira"), bit))
-
-
-@pytest.mark.parametrize("session_key", [b"", bytes(16), bytes(31), bytes(33), bytes(64)])
-def test_session_key_of_another_size_does_not_open(session_key: bytes) -> None:
-    with pytest.raises(OpenError):
-        key("ira").unwrap(wrapped_for("ira", session_key))
-
-
-def test_bytes_that_nobody_wrapped_do_not_open() -> None:
-    whole = wrapped_for("ira")
-    for wrapped in (b"", whole[:-1], whole + b"\0", b"\0" + whole, bytes(len(whole)), RAW_N[1:]):
-        with pytest.raises(OpenError):
-            key("ira").unwrap(wrapped)
-
-
-def test_session_key_wrapped_in_another_way_does_not_open() -> None:
-    public = key("ira").rsa.public_key()
-    with_sha_1 = PKCS1_OAEP.new(public, hashAlgo=SHA1).encrypt(SESSION_KEY)
-    with_label = PKCS1_OAEP.new(public, hashAlgo=SHA256, label=b"x").encrypt(SESSION_KEY)
-    for wrapped in (with_sha_1, with_label, PKCS1_v1_5.new(public).encrypt(SESSION_KEY)):
-        with pytest.raises(OpenError):
-            key("ira").unwrap(wrapped)
+        key("ira").unwrap(wrapped)
 
 
 @needs_openssl
@@ -486,120 +396,73 @@ def test_session_key_wrapped_by_openssl_is_unwrapped(tmp_path: Path) -> None:
 # -- the signed share --------------------------------------------------------------------------
 
 
-def check(
-    share: bytes | None = None,
-    not_after: int | None = None,
-    signature: bytes | None = None,
-    server_key: PublicKey | None = None,
-    wall_clock: float = WALL_CLOCK,
-) -> None:
-    """Check the fixed server's offer with something replaced."""
-    real = offer()
-    check_offer(
-        real.share.public if share is None else share,
-        real.not_after if not_after is None else not_after,
-        real.signature if signature is None else signature,
-        server_key or real.server_key,
-        wall_clock,
-    )
+Signed = tuple[bytes, int, bytes, PublicKey]
+"""A share, until when it counts, the signature of both, and whose it is said to be."""
+
+GOOD: Signed = (offer().share.public, offer().not_after, offer().signature, key("server").public)
 
 
-def signature_is_refused() -> AbstractContextManager[object]:
-    return pytest.raises(ProtocolError, match=r"^the server's signature is not valid$")
-
-
-def test_offer_of_the_server_is_accepted() -> None:
-    check()
-    assert offer().not_after == int(WALL_CLOCK) + SHARE_SECONDS
-    assert offer().server_key == key("server").public
-
-
-def test_offer_with_any_byte_of_its_share_altered_is_refused() -> None:
-    for bit in range(0, 8 * X25519_BYTES, 8):
-        with signature_is_refused():
-            check(share=flip(offer().share.public, bit + bit // 8 % 8))
-
-
-def test_offer_with_any_byte_of_not_after_altered_is_refused() -> None:
-    for bit in range(0, 64, 4):
-        with signature_is_refused():
-            check(not_after=offer().not_after ^ 1 << bit)
-
-
-@pytest.mark.parametrize("bit", [0, 1, 8, 1024, 2040, 2047])
-def test_offer_with_an_altered_signature_is_refused(bit: int) -> None:
-    with signature_is_refused():
-        check(signature=flip(offer().signature, bit))
-
-
-def test_offer_with_a_signature_of_another_size_is_refused() -> None:
-    signature = offer().signature
-    for other in (b"", signature[:-1], signature[1:], signature + b"\0", b"\0" + signature):
-        with signature_is_refused():
-            check(signature=other)
-
-
-def test_offer_signed_by_another_key_is_refused() -> None:
-    with signature_is_refused():
-        check(server_key=key("other").public)
-    other = SignedShare.make(key("other"), WALL_CLOCK, FixedBytes("offer"))
-    assert other.share.public == offer().share.public
-    with signature_is_refused():
-        check(signature=other.signature)
-
-
-def test_offer_with_a_key_that_cannot_be_used_is_refused() -> None:
-    for blob in (b"", BLOB + b"\0", blob_of(odd_number(1024)), blob_of(N, 3)):
-        with pytest.raises(ProtocolError, match=r"^the public key|^an RSA key"):
-            check(server_key=PublicKey(blob))
-
-
-def test_share_and_not_after_cannot_run_into_each_other() -> None:
-    share, not_after = offer().share.public, offer().not_after
-    shifted = share + b"\0"
-    with signature_is_refused():
-        check(share=shifted, not_after=not_after)
-    with signature_is_refused():
-        check(share=share[:-1], not_after=not_after)
-
-
-def test_signature_made_for_something_else_is_refused() -> None:
-    rsa, share, not_after = key("server").rsa, offer().share.public, offer().not_after
-    signed = share + not_after.to_bytes(8, "big")
-    for label in (b"", b"chat/2 server share", LABEL_SHARE + b"\0", LABEL_SHARE[1:]):
-        with signature_is_refused():
-            check(signature=pss.new(rsa).sign(SHA256.new(label + signed)))
+def forgeries() -> dict[str, Signed]:
+    """Offers that the server did not sign."""
+    share, not_after, signature, public = GOOD
+    rsa, signed = key("server").rsa, share + not_after.to_bytes(8, "big")
     digest = SHA256.new(LABEL_SHARE + signed)
-    with signature_is_refused():
-        check(signature=pkcs1_15.new(rsa).sign(digest))
-    with signature_is_refused():
-        check(signature=pss.new(rsa, salt_bytes=0).sign(digest))
-    check(signature=pss.new(rsa).sign(digest))
+    labels = (b"", b"chat/2 server share", LABEL_SHARE + b"\0", LABEL_SHARE[1:])
+    other = SignedShare.make(key("other"), WALL_CLOCK, FixedBytes("offer"))
+    assert other.share.public == share
+    signatures = {
+        **{f"bit {bit}": flip(signature, bit) for bit in (0, 1, 8, 1024, 2040, 2047)},
+        "nothing": b"",
+        "its last byte missing": signature[:-1],
+        "its first byte missing": signature[1:],
+        "a byte more": signature + b"\0",
+        "a byte before": b"\0" + signature,
+        "by another key": other.signature,
+        **{f"for {label!r}": pss.new(rsa).sign(SHA256.new(label + signed)) for label in labels},
+        "PKCS 1 of old": pkcs1_15.new(rsa).sign(digest),
+        "without salt": pss.new(rsa, salt_bytes=0).sign(digest),
+    }
+    return {
+        **{f"share, bit {9 * n}": (flip(share, 8 * n + n % 8), *GOOD[1:]) for n in range(32)},
+        # The share and what follows it cannot run into each other.
+        "share, a byte more": (share + b"\0", *GOOD[1:]),
+        "share, a byte less": (share[:-1], *GOOD[1:]),
+        **{f"time, bit {n}": (share, not_after ^ 1 << n, *GOOD[2:]) for n in range(0, 64, 4)},
+        **{f"signature, {what}": (share, not_after, it, public) for what, it in signatures.items()},
+        "another key": (share, not_after, signature, key("other").public),
+    }
+
+
+FORGERIES = forgeries()
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_offer_that_the_server_did_not_sign_is_refused(forgery: Signed) -> None:
+    with pytest.raises(ProtocolError, match=r"^the server's signature is not valid$"):
+        check_offer(*forgery, WALL_CLOCK)
 
 
 LAST_MOMENT = int(WALL_CLOCK) + SHARE_SECONDS + SHARE_SKEW_SECONDS
 
 
-@pytest.mark.parametrize("wall_clock", [0, WALL_CLOCK - 86_400, LAST_MOMENT - 0.5, LAST_MOMENT])
-def test_offer_is_accepted_until_it_has_run_out_by_any_clock(wall_clock: float) -> None:
-    check(wall_clock=wall_clock)
+@pytest.mark.parametrize("left", [LAST_MOMENT, SHARE_SECONDS + 86_400, 0.5, 0])
+def test_offer_is_accepted_until_it_has_run_out_by_any_clock(left: float) -> None:
+    check_offer(*GOOD, LAST_MOMENT - left)
 
 
-@pytest.mark.parametrize("wall_clock", [LAST_MOMENT + 0.001, LAST_MOMENT + 1, 1e12])
-def test_offer_that_has_run_out_is_refused(wall_clock: float) -> None:
+@pytest.mark.parametrize("ago", [0.001, 1, 1e12])
+def test_offer_that_has_run_out_is_refused(ago: float) -> None:
     with pytest.raises(ProtocolError, match="has run out"):
-        check(wall_clock=wall_clock)
+        check_offer(*GOOD, LAST_MOMENT + ago)
 
 
 @pytest.mark.parametrize(
     ("age", "fresh"),
     [
         (0.0, True),
-        (1.0, True),
         (SHARE_RENEW_SECONDS - 0.001, True),
         (SHARE_RENEW_SECONDS, False),
         (SHARE_SECONDS, False),
-        (10 * SHARE_SECONDS, False),
         (-0.001, False),
         (-SHARE_SECONDS, False),
     ],
@@ -615,21 +478,12 @@ def test_offer_made_within_a_second_is_fresh_at_once() -> None:
     assert SignedShare.make(key("server"), made_at, FixedBytes("offer")).is_fresh(made_at)
 
 
-def test_every_offer_has_a_share_of_its_own() -> None:
-    random_bytes = FixedBytes("offers")
-    one, other = (SignedShare.make(key("server"), WALL_CLOCK, random_bytes) for _ in range(2))
-    assert one.share.public != other.share.public
-    assert one.signature != other.signature
-
-
 @needs_openssl
 def test_signature_of_an_offer_is_what_openssl_verifies(tmp_path: Path) -> None:
     for name, content in {
         "key.pem": key("server").public.rsa().export_key(),
-        "signature": offer().signature,
-        "signed": b"chat/1 server share"
-        + offer().share.public
-        + offer().not_after.to_bytes(8, "big"),
+        "signature": GOOD[2],
+        "signed": b"chat/1 server share" + GOOD[0] + GOOD[1].to_bytes(8, "big"),
     }.items():
         (tmp_path / name).write_bytes(content)
     command = ["openssl", "dgst", "-sha256", "-verify", str(tmp_path / "key.pem")]
@@ -641,41 +495,12 @@ def test_signature_of_an_offer_is_what_openssl_verifies(tmp_path: Path) -> None:
 
 # -- the key schedule --------------------------------------------------------------------------
 
+# That the keys are those of the document, `test_vectors.py` shows by hand.
 SHARED, HELLO, SHARE, TRANSCRIPT = b"shared", b"the hello frame", b"a share", b"all three frames"
 
 
 def material_of(sealing_key: SealingKey) -> bytes:
     return sealing_key.cipher + sealing_key.mac
-
-
-def test_handshake_keys_are_those_of_the_document() -> None:
-    keys = handshake_keys(SHARED, HELLO, SHARE)
-    salt = hashlib.sha256(HELLO + SHARE).digest()
-    assert material_of(keys.client) == hkdf(
-        SHARED, salt, b"chat/1 handshake client to server", SEALING_KEY_BYTES
-    )
-    assert material_of(keys.server) == hkdf(
-        SHARED, salt, b"chat/1 handshake server to client", SEALING_KEY_BYTES
-    )
-
-
-def test_link_keys_are_those_of_the_document() -> None:
-    keys = link_keys(SHARED, SESSION_KEY, TRANSCRIPT)
-    salt = hashlib.sha256(TRANSCRIPT).digest()
-    for sealing_key, label in (
-        (keys.client, b"chat/1 link client to server"),
-        (keys.server, b"chat/1 link server to client"),
-    ):
-        assert material_of(sealing_key) == hkdf(
-            SHARED + SESSION_KEY, salt, label, SEALING_KEY_BYTES
-        )
-
-
-def test_room_keys_are_those_of_the_document() -> None:
-    secret = RoomSecret(SESSION_KEY)
-    assert secret.step().secret == hkdf(SESSION_KEY, b"", b"chat/1 room step", 32)
-    assert material_of(secret.message_key()) == hkdf(SESSION_KEY, b"", b"chat/1 room message", 64)
-    assert material_of(secret.event_key()) == hkdf(SESSION_KEY, b"", b"chat/1 room event", 64)
 
 
 def parts_of(keys: LinkKeys) -> set[bytes]:
@@ -704,27 +529,18 @@ def test_ends_of_a_link_open_what_the_other_sealed() -> None:
     client, server = keys.for_client(), keys.for_server()
     assert server.open(0x10, client.seal(0x10, b"up", FixedBytes("c"))) == b"up"
     assert client.open(0x10, server.seal(0x10, b"down", FixedBytes("s"))) == b"down"
-
-
-def test_client_does_not_open_what_another_client_sealed() -> None:
-    keys = link_keys(SHARED, SESSION_KEY, TRANSCRIPT)
     with pytest.raises(OpenError):
         keys.for_client().open(0x10, keys.for_client().seal(0x10, b"up", FixedBytes("c")))
 
 
 def test_secrets_of_a_room_never_come_back() -> None:
-    secret = RoomSecret.fresh(FixedBytes("room"))
-    seen = set()
+    random_bytes = FixedBytes("room")
+    secret = RoomSecret.fresh(random_bytes)
+    seen = {RoomSecret.fresh(random_bytes).secret}
     for _ in range(50):
         seen |= {secret.secret, material_of(secret.message_key()), material_of(secret.event_key())}
         secret = secret.step()
-    assert len(seen) == 150
-
-
-def test_fresh_secret_is_new_every_time() -> None:
-    random_bytes = FixedBytes("room")
-    assert RoomSecret.fresh(random_bytes) != RoomSecret.fresh(random_bytes)
-    assert RoomSecret.fresh(FixedBytes("room")) == RoomSecret.fresh(FixedBytes("room"))
+    assert len(seen) == 151
 
 
 # -- secrets are not shown ---------------------------------------------------------------------

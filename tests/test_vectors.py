@@ -19,10 +19,9 @@ from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
 from chat.client.events import ClientEvent, MessageReceived, Warned
-from chat.client.participant import Participant
 from chat.errors import ProtocolError, Reason
-from chat.kex import PrivateKey, SignedShare
-from chat.limits import GRACE_SECONDS, PING_SECONDS
+from chat.kex import PrivateKey
+from chat.limits import PING_SECONDS
 from chat.messages import (
     CONTROLS,
     ROOM_EVENTS,
@@ -33,15 +32,13 @@ from chat.messages import (
     Welcome,
     decode_control,
 )
-from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast
+from chat.server.room import Unicast
 from chat.session import (
     ClientSession,
     ControlReceived,
     Ended,
     Established,
     HelloReceived,
-    Offer,
     ServerSession,
     Session,
     SessionEvent,
@@ -50,12 +47,12 @@ from chat.wire import Event, Link, Message, Refused, block, decode_frame
 from tests.make_vectors import (
     MAKERS,
     VECTORS,
-    WINDOW_BYTES,
+    Ends,
     Json,
-    delivered,
+    Recorded,
+    Scene,
     frames_of,
     receive,
-    shown_as,
     text_of,
 )
 
@@ -73,16 +70,17 @@ def ids(scenarios: list[Json]) -> list[str]:
     return [f"{scenario['to']}: {scenario['what']}" for scenario in scenarios]
 
 
-class Replay:
+class Replay(Recorded):
     """Recorded random bytes, which must be taken in the recorded pieces."""
 
-    def __init__(self, taken: list[str]) -> None:
-        self._left = [bytes.fromhex(each) for each in taken]
+    def __init__(self, recorded: list[str]) -> None:
+        self._left = [bytes.fromhex(each) for each in recorded]
+        self.taken = []
 
     def __call__(self, size: int) -> bytes:
-        taken = self._left.pop(0)
-        assert len(taken) == size
-        return taken
+        self.taken.append(self._left.pop(0))
+        assert len(self.taken[-1]) == size
+        return self.taken[-1]
 
     def assert_used_up(self) -> None:
         assert self._left == []
@@ -240,7 +238,7 @@ def test_fingerprint_is_the_hash_of_the_blob(name: str) -> None:
 # -- the handshake -----------------------------------------------------------------------------
 
 
-class Ends:
+class ReplayedEnds(Ends):
     """Both sessions of the recorded handshake, with the recorded randomness."""
 
     def __init__(self, first: str = "READY") -> None:
@@ -248,15 +246,10 @@ class Ends:
             end: Replay([each["bytes"] for each in pieces])
             for end, pieces in HANDSHAKE["randomness"].items()
         }
-        clock = HANDSHAKE["wall_clock"]
-        offer = SignedShare.make(key("server"), clock, self.sources["offer"])
-        assert offer.not_after == HANDSHAKE["not_after"]
-        self.server = ServerSession(Offer.of(offer), self.sources["server"], 0.0)
         control = decode_control(plaintext_of(first))
         assert isinstance(control, Ready | Resume)
-        self.client = ClientSession(
-            HANDSHAKE["name"], key("ira"), control, self.sources["client"], 0.0, lambda: clock
-        )
+        super().__init__(control, self.sources.__getitem__)
+        assert self.offer.not_after == HANDSHAKE["not_after"]
 
     def receive(self, end: str, data: bytes) -> list[SessionEvent]:
         """Let one end have some bytes; the client trusts whatever server it sees."""
@@ -266,7 +259,7 @@ class Ends:
             self.client.trust()
         return events
 
-    def shake_hands(self, first: str) -> Established:
+    def shake_hands_as_recorded(self, first: str) -> Established:
         """The handshake, each frame of which must be the recorded one."""
         assert self.server.data_to_send() == frame("HELLO")
         self.receive("client", frame("HELLO"))
@@ -289,8 +282,8 @@ def plaintext_of(name: str) -> bytes:
 
 
 def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
-    ends = Ends()
-    assert ends.shake_hands("READY").resume is None
+    ends = ReplayedEnds()
+    assert ends.shake_hands_as_recorded("READY").resume is None
     for each in SEALED:
         if each["from"] == "server" and each["frame"] not in ("SESSION_KEY", "PONG"):
             control = plaintext_of(each["frame"])
@@ -305,17 +298,22 @@ def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
     assert ends.receive("client", frame("PONG")) == []
     ends.client.close(Reason.LEFT, "so long")
     assert ends.client.data_to_send() == frame("BYE")
+    # After a farewell nothing is sent, not even controls that were queued before it.
+    ends.server.send(plaintext_of("PONG"))
     assert ends.receive("server", frame("BYE")) == [Ended(Reason.LEFT, "so long", by_peer=True)]
+    assert (ends.server.has_data_to_send, ends.server.data_to_send()) == (False, b"")
     for source in ends.sources.values():
         source.assert_used_up()
 
 
 def test_recorded_randomness_makes_exactly_the_recorded_resume() -> None:
-    assert Ends("RESUME").shake_hands("RESUME").resume == decode_control(plaintext_of("RESUME"))
+    assert ReplayedEnds("RESUME").shake_hands_as_recorded("RESUME").resume == decode_control(
+        plaintext_of("RESUME")
+    )
 
 
 def test_recorded_refusal_is_the_one_of_a_full_server() -> None:
-    ends = Ends()
+    ends = ReplayedEnds()
     ends.server.data_to_send()
     ends.server.close(Reason.FULL)
     assert ends.server.data_to_send() == frame("REFUSED")
@@ -354,7 +352,7 @@ def received(receive: Json) -> bytes:
 
 @pytest.mark.parametrize("bad", HANDSHAKE["must_fail"], ids=ids(HANDSHAKE["must_fail"]))
 def test_bad_handshake_fails_at_its_stage(bad: Json) -> None:
-    ends = Ends()
+    ends = ReplayedEnds()
     session: Session = ends.server if bad["to"] == "server" else ends.client
     for name in bad["given"]:
         ends.receive(bad["to"], frame(name))
@@ -394,97 +392,52 @@ def test_every_control_message_is_among_the_frames() -> None:
 # -- the room ----------------------------------------------------------------------------------
 
 
-class Replayed:
-    """Plays the recorded steps again, with the recorded randomness, and compares everything."""
+def sources(what: str) -> Replay:
+    """The recorded randomness of the room, or of `member N`."""
+    recorded = ROOM["randomness"]
+    return Replay(recorded["room"] if what == "room" else recorded["members"][what.split()[1]])
 
-    def __init__(self) -> None:
-        self.room_source = Replay(ROOM["randomness"]["room"])
-        self.sources = {
-            int(member): Replay(pieces) for member, pieces in ROOM["randomness"]["members"].items()
-        }
-        self.log = OrderedLog(WINDOW_BYTES)
-        self.room = Room(self.log, self.room_source, GRACE_SECONDS)
-        self.members: dict[int, Member] = {}
-        self.participants = {member: Participant(source) for member, source in self.sources.items()}
-        self.unicasts: list[Unicast] = []
 
-    def play(self, steps: list[Json]) -> "Replayed":
-        for step in steps:
-            start = self.log.end
-            self.unicasts = []
-            getattr(self, "do_" + step["do"])(step)
-            assert [start, self.log.end] == step.get("log", [start, start])
-            assert self.log.read(start, self.log.end) == LOG[start : self.log.end]
-            assert list(map(delivered, self.unicasts)) == step.get("deliveries", [])
-        return self
-
-    def do_join(self, step: Json) -> None:
-        member = self.room.join(step["name"], bytes.fromhex(step["fingerprint"]), step["now"])
-        assert member.id == step["member"]
-        self.members[member.id] = member
-
-    def do_leave(self, step: Json) -> None:
-        self.room.leave(self.members[step["member"]], Reason(step["reason"]))
-
-    def do_tick(self, step: Json) -> None:
-        self.unicasts = self.room.tick(step["now"])
-
-    def do_notice(self, step: Json) -> None:
-        self.room.say(step["text"])
-
-    def do_close(self, step: Json) -> None:
-        self.room.close()
-
-    def do_say(self, step: Json) -> None:
-        participant = self.participants[step["member"]]
-        participant.say(step["text"], step["time_ms"])
-        assert participant.data_to_send().hex() == step["sends"]
-
-    def do_submit(self, step: Json) -> None:
-        run = bytes.fromhex(step["run"]) if "run" in step else LOG[slice(*step["log"])]
-        before = self.room.messages
-        self.unicasts = self.room.submit(self.members[step["member"]], run, step["now"])
-        assert self.room.messages - before == step["accepted"]
-
-    def do_read(self, step: Json) -> None:
-        participant = self.participants[step["member"]]
-        shown = [
-            shown_as(event)
-            for item in step["stream"]
-            for event in receive(participant, item, LOG, step["now"])
-        ]
-        assert shown == step["shown"]
-        assert participant.data_to_send().hex() == step["sends"]
-
-    def do_lose(self, step: Json) -> None:
-        self.participants[step["member"]].disconnect()
-        self.room.suspend(self.members[step["member"]], step["now"])
-
-    def do_resume(self, step: Json) -> None:
-        request = self.participants[step["member"]].first_control()
-        assert isinstance(request, Resume)
-        assert request.encode().hex() == step["request"]
-        member = self.members[step["member"]]
-        resumed = self.room.resume(request, member.fingerprint, step["now"])
-        assert resumed is not None
-        assert resumed[0] is member
-        self.unicasts = resumed[1]
-
-    def do_trim(self, step: Json) -> None:
-        self.log.window_bytes = self.log.end - step["start"]
-        self.log.trim(self.log.start_after_trim())
-        self.log.window_bytes = WINDOW_BYTES
+def replayed(steps: list[Json]) -> Scene:
+    """The scene after these steps, each of which came out as it was recorded."""
+    scene = Scene(sources)
+    for step in steps:
+        now, member = step["now"], step.get("member", 0)
+        match step["do"]:
+            case "join":
+                scene.join(now, step["name"])
+            case "leave":
+                scene.leave(now, member, Reason(step["reason"]))
+            case "tick":
+                pass  # It came with the join or the leave.
+            case "notice":
+                scene.operator_says(now, step["text"])
+            case "say":
+                scene.say(now, member, step["text"])
+            case "submit":
+                run = bytes.fromhex(step["run"]) if "run" in step else LOG[slice(*step["log"])]
+                scene.submit(now, member, run)
+            case "trim":
+                scene.trim(now, step["start"])
+            case "read" | "lose" | "resume":
+                getattr(scene, step["do"])(now, member)
+            case "close":
+                scene.close(now)
+    assert scene.steps == steps
+    assert scene.whole_log == LOG[: len(scene.whole_log)]
+    return scene
 
 
 def test_recorded_randomness_makes_exactly_the_recorded_room() -> None:
-    replayed = Replayed().play(ROOM["steps"])
-    assert replayed.log.end == len(LOG)
-    for source in (replayed.room_source, *replayed.sources.values()):
+    scene = replayed(ROOM["steps"])
+    assert scene.whole_log == LOG
+    for source in (scene.room_random, *scene.member_random.values()):
+        assert isinstance(source, Replay)
         source.assert_used_up()
 
 
 @pytest.mark.parametrize("member", [*map(int, ROOM["randomness"]["members"])])
-def test_what_a_member_reads_is_the_log_and_what_was_delivered_to_it(member: int) -> None:
+def test_stream_of_a_member_is_the_log_and_its_own_controls(member: int) -> None:
     """Written anew from PROTOCOL 5.1 and 6.5: a queue, an offset, and a connection that is there
     or not."""
     queue: list[tuple[int, str]] = []
@@ -581,13 +534,13 @@ def bad(to: str) -> pytest.MarkDecorator:
 
 @bad("room")
 def test_room_does_not_take_what_it_should_not(scenario: Json) -> None:
-    replayed = Replayed().play(ROOM["steps"][: scenario["after"]])
-    end = replayed.log.end
-    member = replayed.members[scenario["member"]]
+    scene = replayed(ROOM["steps"][: scenario["after"]])
+    end = scene.log.end
+    member = scene.members[scenario["member"]]
     run = bytes.fromhex(scenario["run"])
 
     def submit() -> list[Unicast]:
-        return replayed.room.submit(member, run, scenario["now"])
+        return scene.room.submit(member, run, scenario["now"])
 
     if scenario["outcome"] == "breach":
         with pytest.raises(ProtocolError, match=ROOM_CHECKS["breach", scenario["check"]]):
@@ -595,17 +548,17 @@ def test_room_does_not_take_what_it_should_not(scenario: Json) -> None:
     else:
         answer = [control.hex() for each in submit() for control in each.controls]
         assert answer == scenario["answer"]
-    assert replayed.log.end == end
+    assert scene.log.end == end
     if "then" in scenario:
         run = bytes.fromhex(scenario["then"])
         assert submit() == []
-        assert replayed.log.read(end, replayed.log.end) == run
+        assert scene.log.read(end, scene.log.end) == run
 
 
 @bad("participant")
 def test_participant_does_not_take_what_it_should_not(scenario: Json) -> None:
-    replayed = Replayed().play(ROOM["steps"][: scenario["after"]])
-    participant = replayed.participants[scenario["member"]]
+    scene = replayed(ROOM["steps"][: scenario["after"]])
+    participant = scene.participants[scenario["member"]]
     said = PARTICIPANT_CHECKS[scenario["outcome"], scenario["check"]]
 
     def take(stream: list[Json]) -> list[ClientEvent]:
@@ -627,18 +580,18 @@ def test_participant_does_not_take_what_it_should_not(scenario: Json) -> None:
 
 @bad("resume")
 def test_bad_resume_does_not_bring_back_to_the_place(scenario: Json) -> None:
-    replayed = Replayed().play(ROOM["steps"][: scenario["after"]])
+    scene = replayed(ROOM["steps"][: scenario["after"]])
     request = decode_control(bytes.fromhex(scenario["request"]))
     assert isinstance(request, Resume)
     fingerprint = bytes.fromhex(scenario["fingerprint"])
-    end = replayed.log.end
-    resumed = replayed.room.resume(request, fingerprint, scenario["now"])
+    end = scene.log.end
+    resumed = scene.room.resume(request, fingerprint, scenario["now"])
     if scenario["outcome"] == "ready":
         assert resumed is None
-        assert replayed.log.end == end
+        assert scene.log.end == end
     else:
         assert resumed is not None
         first = decode_control(resumed[1][0].controls[0])
         assert isinstance(first, Welcome)
         assert (first.member, first.token) == (request.member, request.token)
-        assert first.offset == replayed.log.end > end
+        assert first.offset == scene.log.end > end

@@ -119,3 +119,30 @@ def test_more_than_can_be_kept_is_not_offered_again(monkeypatch: pytest.MonkeyPa
     outbox.renumber(replay=True)
     assert [number for _, number, _ in texts(outbox)] == [2, 3, 4]
     assert outbox.size == 10
+
+
+def next_to_send(outbox: Outbox) -> int:
+    return outbox.first_seq + len(outbox.messages) - outbox.unsent
+
+
+@pytest.mark.parametrize(("seq", "next_seq"), [(0, 2), (1, 2), (3, 3), (5, 4), (2**64 - 1, 4)])
+def test_rewind_skips_nothing_and_goes_no_further_than_there_is(seq: int, next_seq: int) -> None:
+    outbox = outbox_with("one", "two", "three")
+    outbox.take_to_send()
+    outbox.acknowledge()
+    outbox.rewind(seq)
+    assert (next_to_send(outbox), outbox.sent_seq) == (next_seq, 3)
+    # What has not been sent at all stays to be sent.
+    unsent = outbox_with("one", "two")
+    unsent.rewind(seq)
+    assert [at for at, _ in unsent.take_to_send()] == [1, 2]
+
+
+def test_what_is_acknowledged_meanwhile_is_not_sent_again() -> None:
+    outbox = outbox_with("one", "two", "three")
+    outbox.take_to_send()
+    outbox.rewind()
+    for next_seq in (2, 3, 4):
+        outbox.acknowledge()
+        assert (next_to_send(outbox), outbox.sent_seq) == (next_seq, 3)
+    assert outbox.take_to_send() == []

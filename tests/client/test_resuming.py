@@ -615,6 +615,16 @@ def test_what_was_acknowledged_shortly_before_a_long_outage_is_offered_again() -
     assert desk.sent() == [(1, 2, "just before")]
 
 
+def test_keys_of_the_old_room_are_of_no_use_in_the_new_one() -> None:
+    """What was sealed before we came is passed over, though we knew an epoch of that number."""
+    desk = Desk()
+    desk.restart()
+    desk.epoch = EPOCH + 1
+    desk.control(desk.welcome(), Roster(MEMBERS))
+    assert desk.hear(Message(EPOCH, THEM, 1, bytes(MIN_SEALED_BYTES)).to_wire()) == []
+    assert desk.hear(desk.message(2)) == [MessageReceived("Sahnawaz", 7, "Hi", False, 2)]
+
+
 def test_numbers_of_the_run_go_on_in_a_new_room() -> None:
     desk = acknowledged("one")
     desk.restart()
