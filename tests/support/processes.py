@@ -1,15 +1,13 @@
-"""Drives real `python -m chat` processes, through pipes or through a pseudo-terminal.
+"""Drives real `python -m chat` processes through pipes (`terminals` has those at a terminal).
 
 Nothing here sleeps: what a process shows is waited for, with a deadline that only a failure meets.
 """
 
 import contextlib
 import fcntl
-import io
 import os
 import re
 import selectors
-import signal
 import socket
 import struct
 import subprocess
@@ -18,9 +16,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
-
-import pexpect
+from typing import IO, NamedTuple, Self
 
 from tests.support.helpers import KEYS
 
@@ -57,14 +53,8 @@ def await_condition(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
-
-
-def free_port() -> int:
-    """A port on which nobody listens, and which the kernel gives to nobody who connects."""
-    for port in range(20_000 + os.getpid() % 5_000, 30_000):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no port is free")
+        # The other process may need this core.
+        os.sched_yield()
 
 
 def without_times(text: str) -> str:
@@ -243,74 +233,6 @@ class Piped:
         return f"…{self.out[-1000:]}\n--- standard error\n{self._err.decode(errors='replace')}"
 
 
-def spawn(command: list[str], env: Mapping[str, str]) -> Any:
-    """A process with a pseudo-terminal for its standard streams, as pexpect has it."""
-    return pexpect.spawn(
-        command[0],
-        command[1:],
-        cwd=str(ROOT),
-        env=dict(env),
-        encoding="utf-8",
-        timeout=DEADLINE_SECONDS,
-        dimensions=(24, 200),
-    )
-
-
-class Terminal:
-    """A process at a pseudo-terminal."""
-
-    def __init__(self, command: list[str], env: Mapping[str, str]) -> None:
-        self._seen = io.StringIO()
-        self._child = spawn(command, env)
-        self._child.logfile_read = self._seen
-        # These are pauses otherwise.
-        self._child.delaybeforesend = None
-        self._child.delayafterclose = self._child.delayafterterminate = 0
-        self._child.ptyproc.delayafterclose = self._child.ptyproc.delayafterterminate = 0
-
-    @property
-    def screen(self) -> str:
-        """Everything that was shown, as far as it was read; what was typed, too."""
-        return self._seen.getvalue().replace("\r\n", "\n")
-
-    def expect(self, *texts: str) -> None:
-        """Wait until these are shown, in this order, behind what was expected before."""
-        for text in texts:
-            self._child.expect_exact(text)
-
-    def find(self, pattern: str) -> str:
-        """Wait until something like this is shown; its first group."""
-        self._child.expect(pattern)
-        return str(self._child.match.group(1))
-
-    def type(self, *lines: str) -> None:
-        """Type lines."""
-        for line in lines:
-            self._child.sendline(line)
-
-    def press(self, key: str) -> None:
-        """Press a key together with control."""
-        self._child.sendcontrol(key)
-
-    def end(self) -> int:
-        """Wait for its end; its status, or the negative number of the signal that ended it."""
-        self._child.expect(pexpect.EOF)
-        self._child.wait()
-        status, number = self._child.exitstatus, self._child.signalstatus
-        return int(status) if status is not None else -int(number)
-
-    def kill(self) -> None:
-        """End it for certain; a shell first gets the chance to end its jobs."""
-        if self._child.isalive():
-            self._child.kill(signal.SIGHUP)
-            with contextlib.suppress(pexpect.TIMEOUT):
-                self._child.expect(pexpect.EOF)
-        if self._child.isalive():
-            self._child.kill(signal.SIGKILL)
-            self._child.wait()
-        self._child.close()
-
-
 class Stage:
     """The processes of one test and the folder they live in; all end when the test does."""
 
@@ -327,12 +249,25 @@ class Stage:
         for kill in reversed(self._kill):
             kill()
 
+    def at_the_end(self, end: Callable[[], None]) -> None:
+        """Do this when the test is over."""
+        self._kill.append(end)
+
     def keys(self, role: str, name: str) -> list[str]:
         """The option for a folder that has one of the fixed keys for this role."""
         folder = self.folder / f"{role} {name}"
         if not folder.exists():
             place_key(folder, role, name)
         return ["--keys", str(folder)]
+
+    def free_port(self) -> int:
+        """A port on which nobody listens, and which nobody else is given while the test runs: it is
+        held, but a server may take it (SO_REUSEADDR)."""
+        held = socket.socket()
+        self._kill.append(held.close)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
 
     def start(
         self,
@@ -356,13 +291,6 @@ class Stage:
         if redirect:
             command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *command]
         process = Piped(command, environment(self.home, env or {}), stdin)
-        self._kill.append(process.kill)
-        return process
-
-    def terminal(self, command: list[str], env: Mapping[str, str] | None = None) -> Terminal:
-        """Start any command at a pseudo-terminal, which is a dumb one unless `env` has it
-        otherwise."""
-        process = Terminal(command, environment(self.home, {"TERM": "dumb", **(env or {})}))
         self._kill.append(process.kill)
         return process
 

@@ -1,0 +1,15 @@
+"""What holds for all tests that start processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """A folder and the processes of one test."""
+    with Stage(tmp_path) as stage:
+        yield stage

@@ -1,0 +1,354 @@
+"""The line editor on its own, in a process whose standard input is a terminal."""
+
+import ast
+import contextlib
+import os
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT, environment
+from tests.support.terminals import TERM, Emulator
+
+COLUMNS, ROWS = 40, 10
+
+PROGRAM = """
+import os, sys
+from chat.ui.editor import Line, LineEditor
+
+asked = []
+
+def complete(line, begin):
+    asked.append((line, begin))
+    return [word for word in ("beta ", "alpha ", "alto ") if word.startswith(line[begin:])]
+
+def read():
+    data, lines = editor.read()
+    return data, [tuple(line) for line in lines]
+
+editor = LineEditor(complete, lambda pasted: f"typed {pasted}")
+with os.fdopen(int(sys.argv[1])) as expressions:
+    for expression in expressions:
+        print(repr(eval(expression)), flush=True)
+"""
+
+
+class Child:
+    """A process with an editor, and the screen that what it returns makes."""
+
+    def __init__(self, home: Path, columns: int = COLUMNS) -> None:
+        self.screen = Emulator(columns, ROWS)
+        self.person, self.terminal = os.openpty()
+        termios.tcsetwinsize(self.terminal, (ROWS, columns))
+        expressions, self._expressions = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(expressions)],
+            cwd=ROOT,
+            env=environment(home, {"TERM": TERM}),
+            stdin=self.terminal,
+            stdout=subprocess.PIPE,
+            pass_fds=[expressions],
+            text=True,
+        )
+        os.close(expressions)
+
+    def ask(self, expression: str) -> object:
+        """What an expression is there."""
+        os.write(self._expressions, f"{expression}\n".encode())
+        assert self._process.stdout is not None
+        return ast.literal_eval(self._process.stdout.readline())
+
+    def show(self, expression: str) -> bytes:
+        """What a method returns, which is also shown."""
+        data = self.ask(f"editor.{expression}")
+        assert isinstance(data, bytes)
+        self._feed(data)
+        return data
+
+    def _feed(self, data: bytes) -> None:
+        # As the terminal's driver does with what is written.
+        self.screen.feed(data.replace(b"\n", b"\r\n"))
+
+    def type(self, text: str) -> list[str]:
+        """Type a text, and let all of it be read; the lines that were ended."""
+        return [line for line, _ in self.end(text)]
+
+    def end(self, text: str) -> list[tuple[str, bool]]:
+        """As `type`; with each line, whether it begins with what was pasted."""
+        os.write(self.person, text.encode())
+        lines = []
+        while self.ask("__import__('select').select([0], [], [], 0)[0] != []"):
+            answer = self.ask("read()")
+            assert isinstance(answer, tuple)
+            data, ended = answer
+            self._feed(data)
+            lines += ended
+        return lines
+
+    def settings(self) -> list[object]:
+        return termios.tcgetattr(self.terminal)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        for descriptor in (self.person, self.terminal, self._expressions):
+            os.close(descriptor)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.ask("editor.prompt('> ')")
+        yield child
+
+
+def test_editor_takes_the_terminal_at_its_start_and_shows_nothing_before(child: Child) -> None:
+    settings = child.settings()
+    for method in ("erase()", "draw()", "pause()", "stop()"):
+        assert child.show(method) == b""
+    assert child.ask("editor.visible") is False
+    assert child.settings() == settings
+    child.show("start()")
+    assert child.ask("editor.visible") is True
+    assert child.screen.rows() == ["> |"]
+    assert child.screen.pastes_in_brackets
+    assert child.settings() != settings
+
+
+def test_what_is_typed_stands_in_the_line_and_comes_when_it_is_ended(child: Child) -> None:
+    child.show("start()")
+    for end in ("\r", "\n"):
+        assert child.type("Grüße 日本") == []
+        assert child.screen.rows() == ["> Grüße 日本|"]
+        assert child.ask("editor.text") == "Grüße 日本"
+        assert child.type(end) == ["Grüße 日本"]
+        assert child.ask("editor.text") == ""
+        child.show("erase()")
+        assert child.screen.rows() == ["|"]
+        child.show("draw()")
+
+
+@pytest.mark.parametrize("end", ["\r", "\n"])
+def test_line_that_was_ended_is_gone_from_the_screen(child: Child, end: str) -> None:
+    child.screen.feed(b"above\r\n")
+    child.show("start()")
+    child.type("x" * 100)
+    child.type(end)
+    child.show("erase()")
+    assert child.screen.rows() == ["above", "|"]
+    child.show("draw()")
+    assert child.screen.rows() == ["above", "> |"]
+
+
+@pytest.mark.parametrize("lefts", [0, 1, 45])
+def test_erase_and_draw_are_each_others_opposite(child: Child, lefts: int) -> None:
+    child.show("start()")
+    for text in ("", "half", "x" * 38, "x" * 39, "x" * 100, "日本語" * 10):
+        child.type(text + "\x1b[D" * lefts)
+        rows = child.screen.rows()
+        child.show("erase()")
+        assert child.ask("editor.visible") is False
+        assert child.screen.rows() == ["|"]
+        assert child.screen.cursor == (0, 0)
+        assert child.show("erase()") == b""
+        child.screen.feed(b"a message\r\n")
+        child.show("draw()")
+        assert child.ask("editor.visible") is True
+        assert child.screen.rows() == ["a message", *rows]
+        child.show("erase()")
+        child.ask("editor.clear()")
+        child.screen.feed(b"\x1b[H\x1b[2J")
+        child.show("draw()")
+
+
+def test_line_is_measured_anew(child: Child) -> None:
+    child.show("start()")
+    child.type("x" * 50)
+    child.show("erase()")
+    child.screen.set_size(30, ROWS)
+    termios.tcsetwinsize(child.terminal, (ROWS, 30))
+    assert child.ask("editor.measure()") is None
+    child.show("draw()")
+    assert child.screen.rows() == ["> " + "x" * 28, "x" * 22 + "|"]
+
+
+def test_new_prompt_stands_there_from_the_next_draw_on(child: Child) -> None:
+    child.show("start()")
+    child.type("half")
+    child.show("erase()")
+    child.ask("editor.prompt('(offline) > ')")
+    child.show("draw()")
+    assert child.screen.rows() == ["(offline) > half|"]
+    child.type(" a thought")
+    assert child.screen.rows() == ["(offline) > half a thought|"]
+
+
+def test_put_replaces_the_line_and_goes_to_its_end(child: Child) -> None:
+    child.show("start()")
+    for text in ("", "another", "日本", "one\ntwo"):
+        child.type("half\x1b[D")
+        child.show("erase()")
+        assert child.ask(f"editor.put(Line({text!r}))") is None
+        child.show("draw()")
+        assert child.screen.rows() == f"> {text}|".split("\n")
+        assert child.type("!\r") == [f"{text}!"]
+
+
+def test_clear_empties_the_line_and_ends_whatever_was_begun(child: Child) -> None:
+    child.ask("editor.remember('first thing')")
+    child.show("start()")
+    for begun in ("x" * 100, "\x12fir", "\x1b5", "\x16", "\x18", "\x1b[A"):
+        child.type(begun)
+        child.show("erase()")
+        child.ask("editor.clear()")
+        assert child.ask("editor.text") == ""
+        child.show("draw()")
+        assert child.screen.rows() == ["> |"]
+        assert child.type("on\r") == ["on"]
+
+
+def test_pause_gives_the_terminal_back_and_start_goes_on(child: Child) -> None:
+    settings = child.settings()
+    child.show("start()")
+    child.type("half\x1b[D")
+    child.show("pause()")
+    assert child.screen.rows() == ["|"]
+    assert child.settings() == settings
+    assert not child.screen.pastes_in_brackets
+    child.show("start()")
+    assert child.screen.rows() == ["> hal|f"]
+    assert child.screen.pastes_in_brackets
+    assert child.type("!\r") == ["hal!f"]
+
+
+def test_stop_gives_the_terminal_back_for_good(child: Child) -> None:
+    settings = child.settings()
+    child.show("start()")
+    child.type("half")
+    child.show("stop()")
+    assert child.screen.rows() == ["|"]
+    assert child.settings() == settings
+    assert not child.screen.pastes_in_brackets
+    assert child.ask("editor.visible") is False
+    assert child.show("draw()") == b""
+    assert child.show("stop()") == b""
+
+
+def test_end_of_input_is_seen_in_an_empty_line_only_and_leaves_nothing(child: Child) -> None:
+    child.screen.feed(b"above\r\n")
+    child.show("start()")
+    assert child.type("x\x04") == []
+    assert child.ask("editor.ended") is False
+    child.type("\x7f\x04")
+    assert child.ask("editor.ended") is True
+    child.show("stop()")
+    assert child.screen.rows() == ["above", "|"]
+
+
+def test_what_is_remembered_can_be_called_back(child: Child) -> None:
+    child.ask("editor.remember('one')")
+    child.ask("editor.remember('two')")
+    child.show("start()")
+    child.type("half")
+    for key, row in [("A", "> two|"), ("A", "> one|"), ("B", "> two|"), ("B", "> half|")]:
+        child.type(f"\x1b[{key}")
+        assert child.screen.rows() == [row]
+
+
+def test_completer_is_told_the_line_up_to_the_cursor_and_its_answers_are_cycled(
+    child: Child,
+) -> None:
+    child.show("start()")
+    child.type("é al more" + "\x1b[D" * 5 + "\t")
+    assert child.ask("asked") == [("é al", 2)]
+    assert child.screen.rows() == ["> é alpha | more"]
+    for shown in ("alto ", "al", "alpha "):
+        child.type("\t")
+        assert child.screen.rows() == [f"> é {shown}| more"]
+
+
+def test_bytes_that_are_no_text_break_nothing(child: Child) -> None:
+    child.show("start()")
+    os.write(child.person, b"\xff\x80")
+    assert child.type("!\r") == ["\ufffd\ufffd!"]
+
+
+def paste(text: str) -> str:
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+def test_paste_is_one_text_whatever_its_line_ends(child: Child) -> None:
+    child.show("start()")
+    for end in ("\r", "\n", "\r\n"):
+        assert child.type(paste(end.join(["a", "\tb", "", "c", ""]))) == []
+        assert child.type("\r") == ["a\n\tb\n\nc\n"]
+
+
+UP, LEFT, BACKSPACE, KILL, HOME = "\x1b[A", "\x1b[D", "\x7f", "\x15", "\x01"
+
+
+PASTED = [
+    ("/exit", "/exit", False),
+    (paste("/exit"), "/exit", True),
+    (paste("/exit") + " now", "/exit now", True),
+    (paste("/usr x") + BACKSPACE + "y", "/usr y", True),
+    ("x" + HOME + paste("/me "), "/me x", True),
+    (paste("/a") + paste("/b"), "/a/b", True),
+    ("/me " + paste("/exit"), "/me /exit", False),
+    (paste("x") + HOME + "/me ", "/me x", False),
+    (paste("/exit") + KILL + "/exit", "/exit", False),
+    (paste("/exit") + BACKSPACE * 5 + "/quit", "/quit", False),
+    (paste("/quit") + UP, "/exit", False),
+    (paste("") + "/exit", "/exit", False),
+]
+"""What is typed, the line that it makes, and whether that begins with a paste."""
+
+
+def test_line_that_begins_with_a_paste_is_told_from_one_that_was_typed(child: Child) -> None:
+    child.show("start()")
+    for keys, line, pasted in PASTED:
+        assert child.end(keys + "\r") == [(line, pasted)]
+        assert child.end("/exit\r") == [("/exit", False)]
+
+
+def test_paste_is_called_back_as_if_typed_and_is_still_one_when_it_is_put_back(
+    child: Child,
+) -> None:
+    child.show("start()")
+    child.type(paste("/exit") + "\r")
+    assert child.end(UP + "\r") == [("typed /exit", False)]
+    child.show("erase()")
+    child.ask("editor.put(Line('/exit', True))")
+    child.show("draw()")
+    assert child.end("\r") == [("/exit", True)]
+
+
+def test_settings_of_the_person_are_heeded_but_for_those_that_would_wait(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text(
+        "set enable-bracketed-paste off\n"
+        "set completion-query-items 1\n"
+        "set page-completions on\n"
+        '"\\C-t": accept-line\n'
+        '"\\C-g": "one\\C-mtwo\\C-m"\n'
+        "tab: possible-completions\n"
+    )
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.ask("editor.prompt('> ')")
+        child.show("start()")
+        assert child.screen.pastes_in_brackets
+        child.type("\t")
+        assert child.screen.rows()[-1] == "> |"
+        assert "alpha" in "".join(child.screen.rows()[:-1])
+        assert child.type("Hi\x14") == ["Hi"]
+        assert child.type("\x07") == ["one", "two"]
+
+
+def test_line_that_is_ended_by_another_command_is_returned(child: Child) -> None:
+    child.show("start()")
+    # operate-and-get-next, insert-comment
+    assert child.type("one\x0f") == ["one"]
+    assert child.type("one\x1b#") == ["#one"]
