@@ -24,7 +24,7 @@ FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
     {"errors", "limits"},
-    {"reactor", "text", "localtime"},
+    {"reactor", "text", "localtime", "journal"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio"},
     {"messages", "kex", "sockets", "phrases"},
     {"session", "cli"},
