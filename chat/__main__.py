@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from chat import __version__, journal
 from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import ChatError, EditorMissingError, IdentityError
 from chat.files.folders import config_folder, state_folder
@@ -66,6 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         print(f"chat: error: {NO_UNIX}", file=sys.stderr)
         return FAILED
     try:
+        if path := os.environ.get("CHAT_LOG"):
+            _start_journal(path, options.role)
         _require_cryptodome()
         _PROGRAMS[options.role](options)
     except ChatError as error:
@@ -75,6 +78,12 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _report("interrupted", "", FAILED)
     return 0
+
+
+def _start_journal(path: str, role: str) -> None:
+    journal.start(path)
+    python = sys.version.partition(" ")[0]
+    journal.note(role, f"chat {__version__}, Python {python}, {os.uname().sysname}")
 
 
 def _report(text: str, hint: str, status: int) -> int:
@@ -146,10 +155,12 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.server import words
     from chat.server.console import Console
     from chat.server.server import Server
-    from chat.sockets import listen, own_host, reachable_at
+    from chat.sockets import address_text, listen, own_host, reachable_at
 
     _allow_many_descriptors(options.pending)
     listeners = listen(options.host, options.port)
+    for listener in listeners:
+        journal.note("server", f"listens on {address_text(*listener.getsockname()[:2])}")
     with closing(Reactor()) as reactor, ExitStack() as listening:
         for listener in listeners:
             listening.enter_context(listener)

@@ -57,6 +57,6 @@ def note(about: str, what: str) -> None:
         return
 
 
-def about(thing: str) -> Note | None:
-    """What writes about this thing; None if no journal is kept, so that nothing need be said."""
+def notes_about(thing: str) -> Note | None:
+    """What writes about this thing. None if no journal is kept, so that nothing need be noted."""
     return None if _descriptor is None else partial(note, thing)

@@ -37,7 +37,17 @@ from chat.limits import (
     SESSION_KEY_BYTES,
     SILENCE_SECONDS,
 )
-from chat.messages import Bye, ClientIdentity, Control, Ping, Pong, Ready, Resume, decode_control
+from chat.messages import (
+    CONTROLS,
+    Bye,
+    ClientIdentity,
+    Control,
+    Ping,
+    Pong,
+    Ready,
+    Resume,
+    decode_control,
+)
 from chat.text import is_blank
 from chat.wire import (
     FRAMES,
@@ -140,6 +150,7 @@ class Session:
         "_reader",
         "_started_at",
         "heard_at",
+        "note",
         "state",
     )
 
@@ -152,6 +163,9 @@ class Session:
         self._answered = True
         self._out = b""
         self._controls: list[bytes] = []
+        self.note: Callable[[str], None] | None = None
+        """For the journal: is told the type and the size of each frame, and each change of state;
+        never what a frame holds."""
 
     @property
     def over(self) -> bool:
@@ -195,7 +209,7 @@ class Session:
         """The peer will send no more."""
         if self.over:
             return []
-        self.state = State.FAILED
+        self._move_to(State.FAILED)
         cut = self._reader.inside_frame
         text = "the connection broke in the middle of a frame" if cut else "the connection was lost"
         return [Ended(Reason.LOST, text, by_peer=False)]
@@ -210,14 +224,16 @@ class Session:
         were sealed, since the link counts them."""
         assert self._link is not None
         seal, random_bytes = self._link.seal, self._random_bytes
-        return b"".join(
-            Link(seal(Link.TYPE, control, random_bytes)).to_wire() for control in controls
-        )
+        frames = [Link(seal(Link.TYPE, control, random_bytes)).to_wire() for control in controls]
+        if self.note is not None:
+            for control, frame in zip(controls, frames, strict=True):
+                self.note(f"sends {CONTROLS[control[0]].__name__}, {len(frame)} bytes")
+        return b"".join(frames)
 
     def close(self, reason: Reason, text: str = "") -> None:
         """End the session: tell the peer why, if the state allows it, and take nothing more."""
         self._say_goodbye(reason, text)
-        self.state = State.CLOSED
+        self._move_to(State.CLOSED)
 
     def data_to_send(self) -> bytes:
         """What is to be sent since the last call. It is sealed now, so it must be sent next."""
@@ -240,19 +256,36 @@ class Session:
         except KeyError:
             name = frame_class.__name__
             raise ProtocolError(f"a {name} frame is out of place in {self.state.name}") from None
+        if self.note is not None:
+            self.note(f"received {frame_class.__name__}, {len(data)} bytes")
         # Room frames are passed on as they came. The others are few, and have fields.
         events = handler(self, data if issubclass(frame_class, RoomFrame) else decode_frame(data))
         if not self.over:
-            self.state = next_state
+            self._move_to(next_state)
         return events
+
+    def _move_to(self, state: State) -> None:
+        if self.note is not None and state is not self.state:
+            self.note(f"{self.state.name} -> {state.name}")
+        self.state = state
+
+    def _queue(self, frame: Frame) -> bytes:
+        """Send a frame of the handshake. Returns it as it travels."""
+        data = frame.to_wire()
+        self._out += data
+        if self.note is not None:
+            self.note(f"sends {type(frame).__name__}, {len(data)} bytes")
+        return data
 
     def _fail(
         self, reason: Reason, text: str, error: ProtocolError | None = None
     ) -> list[SessionEvent]:
         if self.over:
             return []
+        if self.note is not None:
+            self.note(f"failed, {reason.name}: {text or REASONS[reason]}")
         self._say_goodbye(reason, text)
-        self.state = State.FAILED
+        self._move_to(State.FAILED)
         return [Ended(reason, text, by_peer=False, error=error)]
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
@@ -261,7 +294,10 @@ class Session:
 
     def _open(self, frame: Link) -> Control:
         assert self._link is not None
-        return decode_control(self._link.open(Link.TYPE, frame.sealed))
+        control = decode_control(self._link.open(Link.TYPE, frame.sealed))
+        if self.note is not None:
+            self.note(f"which is {type(control).__name__}")
+        return control
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
         control = self._open(frame)
@@ -276,7 +312,9 @@ class Session:
 
     def _end_by_peer(self, farewell: Farewell) -> list[SessionEvent]:
         """The peer has said why it ends. A text that cannot be seen is replaced by the reason's."""
-        self.state = State.CLOSED
+        if self.note is not None:
+            self.note(f"the peer ends it, {farewell.reason.name}")
+        self._move_to(State.CLOSED)
         text = REASONS[farewell.reason] if is_blank(farewell.text) else farewell.text
         return [Ended(farewell.reason, text, by_peer=True)]
 
@@ -360,12 +398,11 @@ class ServerSession(Session):
         session_key = self._random_bytes(SESSION_KEY_BYTES)
         wrapped = client_key.wrap(session_key, self._random_bytes)
         sealed = link.seal(SessionKey.TYPE, wrapped, self._random_bytes)
-        answer = SessionKey(sealed).to_wire()
+        answer = self._queue(SessionKey(sealed))
         keys = kex.link_keys(shared, session_key, hello + pubkey.to_wire() + answer)
         self._link = keys.for_server()
         self._client = Established(identity.name, client_key, None)
         self._offer = None
-        self._out += answer
         return []
 
     def _on_ready(self, frame: Link) -> list[SessionEvent]:
@@ -379,7 +416,7 @@ class ServerSession(Session):
 
     def _say_goodbye(self, reason: Reason, text: str) -> None:
         if self.state is State.AWAIT_PUBKEY:
-            self._out += Refused(reason, text).to_wire()
+            self._queue(Refused(reason, text))
         else:
             super()._say_goodbye(reason, text)
 
@@ -484,11 +521,10 @@ class ClientSession(Session):
         link = kex.handshake_keys(shared, hello, share.public).for_client()
         identity = ClientIdentity(self._name, self._key.public.blob).encode()
         sealed = link.seal(Pubkey.TYPE, identity, self._random_bytes)
-        pubkey = Pubkey(share.public, sealed).to_wire()
+        pubkey = self._queue(Pubkey(share.public, sealed))
         self._handshake = _SentPubkey(shared, hello + pubkey, link)
         self._hello = None
-        self._out += pubkey
-        self.state = State.AWAIT_SESSION_KEY
+        self._move_to(State.AWAIT_SESSION_KEY)
 
     def _on_hello(self, hello: Hello) -> list[SessionEvent]:
         server_key = kex.PublicKey(hello.server_key)

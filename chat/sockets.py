@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
+from chat import journal
 from chat.errors import TransportError
 from chat.limits import (
     ATTEMPT_SECONDS,
@@ -205,6 +206,7 @@ class Dialer:
         self.on_found: Callable[[], None] = _nothing
         """Called when the look-up that `dial` waits for has found addresses."""
         self._reactor = reactor
+        self._name = f"{host} port {port}"
         self._dialling = False
         self._known: list[Address] = []
         self._answered: Address | None = None
@@ -255,6 +257,7 @@ class Dialer:
         if not self._dialling:
             return
         assert self._look_up is not None
+        journal.note(self._name, f"{len(self._look_up.addresses)} addresses are found")
         if self._look_up.addresses:
             self._known = in_order(self._look_up.addresses, self._answered)
             self.on_found()
@@ -283,10 +286,11 @@ class Dialer:
 
     def _try(self, address: Address) -> bool:
         """Begin to connect. Returns whether that may succeed."""
+        journal.note(self._name, f"tries {address.where[0]}")
         try:
             dialing = socket.socket(address.family, socket.SOCK_STREAM)
         except OSError as exc:
-            self._errors.append(exc.errno or 0)
+            self._note_failure(exc.errno or 0)
             return False
         dialing.setblocking(False)
         try:
@@ -294,7 +298,7 @@ class Dialer:
                 dialing.connect(address.where)
         except OSError as exc:
             dialing.close()
-            self._errors.append(exc.errno or 0)
+            self._note_failure(exc.errno or 0)
             return False
         descriptor = dialing.fileno()
         limit = self._reactor.call_at(
@@ -311,15 +315,20 @@ class Dialer:
         if error:
             self._give_up(descriptor, error)
             return
+        journal.note(self._name, f"connected to {attempt.address.where[0]}")
         self._answered = attempt.address
         connected = self._take(descriptor)
         self.close()
         self._on_connected(connected)
 
     def _give_up(self, descriptor: int, error: int) -> None:
-        self._errors.append(error)
+        self._note_failure(error)
         self._take(descriptor).close()
         self._try_next()
+
+    def _note_failure(self, error: int) -> None:
+        journal.note(self._name, f"an address failed: {os.strerror(error)}")
+        self._errors.append(error)
 
     def _take(self, descriptor: int) -> socket.socket:
         """End an attempt; the socket is the caller's."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chat import journal
-from chat.errors import UsageError
+from chat.errors import Reason, UsageError
+from tests.support.helpers import Pair
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,7 @@ def test_line_says_when_which_process_and_what(tmp_path: Path) -> None:
     path.write_text("earlier\n")
     journal.start(str(path))
     journal.note("connection 1", "accepted from 192.0.2.7:1234")
-    note = journal.about("connection 2")
+    note = journal.notes_about("connection 2")
     assert note is not None
     note("closed: \udc80é\n\x1b")
     lines = path.read_text().splitlines()
@@ -36,7 +37,7 @@ def test_line_says_when_which_process_and_what(tmp_path: Path) -> None:
 
 def test_nothing_is_written_where_nobody_asked() -> None:
     journal.note("connection 1", "accepted")
-    assert journal.about("connection 1") is None
+    assert journal.notes_about("connection 1") is None
 
 
 def test_others_cannot_read_it(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_file_that_cannot_be_opened_is_said(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="CHAT_LOG: .* cannot be written: "):
+    with pytest.raises(UsageError, match=r"CHAT_LOG: .* cannot be written: "):
         journal.start(path)
 
 
@@ -62,3 +63,46 @@ def test_reader_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
         journal.note("connection 1", "x" * 40_000)
     os.close(reader)
     journal.note("connection 1", "nobody is there")
+
+
+def test_sessions_note_frames_and_states_and_nothing_of_what_they_hold() -> None:
+    pair = Pair("Name that nobody reads")
+    noted: list[str] = []
+    for session, end in ((pair.server, "server"), (pair.client, "client")):
+        session.note = lambda what, end=end: noted.append(f"{end} {what}")
+    pair.shake_hands()
+    pair.client.close(Reason.KICKED, "a text that nobody reads")
+    pair.to_server()
+    assert [re.sub(r"\d+ bytes", "N bytes", line) for line in noted] == [
+        "client received Hello, N bytes",
+        "client AWAIT_HELLO -> AWAIT_TRUST",
+        "client sends Pubkey, N bytes",
+        "client AWAIT_TRUST -> AWAIT_SESSION_KEY",
+        "server received Pubkey, N bytes",
+        "server sends SessionKey, N bytes",
+        "server AWAIT_PUBKEY -> SEND_SESSION_KEY",
+        "client received SessionKey, N bytes",
+        "client AWAIT_SESSION_KEY -> RELAY",
+        "client sends Ready, N bytes",
+        "server received Link, N bytes",
+        "server which is Ready",
+        "server SEND_SESSION_KEY -> RELAY",
+        "client RELAY -> CLOSED",
+        "client sends Bye, N bytes",
+        "server received Link, N bytes",
+        "server which is Bye",
+        "server the peer ends it, KICKED",
+        "server RELAY -> CLOSED",
+    ]
+
+
+def test_session_that_fails_notes_why() -> None:
+    pair = Pair()
+    noted: list[str] = []
+    pair.server.note = noted.append
+    pair.server.receive(b"\x00\x01\x7f", 0.0)
+    assert noted == [
+        "failed, PROTOCOL: unknown frame type 0x7f",
+        "sends Refused, 29 bytes",
+        "AWAIT_PUBKEY -> FAILED",
+    ]

@@ -31,6 +31,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from chat import journal
 from chat.client import endings
 from chat.client.connection import Connection
 from chat.client.endings import Outcome
@@ -281,6 +282,7 @@ class Client:
 
     def _lose(self, error: TransportError) -> None:
         """The connection is lost: say so once, and try to get it back."""
+        journal.note("client", "the connection is lost")
         connection, self._connection = self._connection, None
         assert connection is not None
         self._participant.disconnect()
@@ -304,10 +306,12 @@ class Client:
         # Clients that lost the connection together must not come back together.
         delay = self._retry_seconds * random.uniform(0.5, 1.0)
         self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
+        journal.note("client", f"tries again in {delay:.3f} s")
         self._retry = self._reactor.call_at(now + delay, self._dial)
 
     def wake(self) -> None:
         """The machine has slept, so an open connection may be dead."""
+        journal.note("client", "the machine has slept")
         if self._over:
             return
         self._retry_seconds = RETRY_SECONDS
@@ -337,6 +341,7 @@ class Client:
         unless `reason` is None."""
         if self._over:
             return
+        journal.note("client", f"ends: {type(error).__name__ if error else 'well'}")
         self._over = True
         self._error = error
         self._view.stop()

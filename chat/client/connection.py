@@ -24,8 +24,10 @@ After that nothing that arrives is handled, and no timer runs.
 """
 
 import socket
+from itertools import count
 from typing import Protocol
 
+from chat import journal
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.errors import ChatError, Reason
@@ -66,6 +68,9 @@ class Stay(Protocol):
         """The socket is closed."""
 
 
+_numbers = count(1)
+
+
 class Connection:
     """One connection to the server, from the first byte to the last."""
 
@@ -84,6 +89,8 @@ class Connection:
         """Whether what arrives waits in the kernel."""
         self.over = False
         """Whether it has ended."""
+        self._name = f"connection {next(_numbers)}"
+        session.note = journal.notes_about(self._name)
         self._stay = stay
         self._reactor = reactor
         self._session = session
@@ -94,6 +101,9 @@ class Connection:
         self._timer: Timer
         self._arm_timer()
 
+    def _note(self, what: str) -> None:
+        journal.note(self._name, what)
+
     # -- sending
 
     def send(self) -> None:
@@ -103,6 +113,8 @@ class Connection:
             self._transport.flush()
             idle = self._outgoing.idle
         data = self._participant.data_to_send() if idle else b""
+        if data:
+            self._note(f"sends messages, {len(data)} bytes")
         data += self._session.data_to_send()
         if data:
             self._outgoing.add(data)
@@ -136,6 +148,7 @@ class Connection:
             case ControlReceived(control):
                 now = self._reactor.clock()
                 self._stay.show_all(self._participant.receive_control(control, now))
+                self._note(f"in the room: {self._participant.phase.name}")
             case HelloReceived(server_key):
                 self._stay.meet(server_key)
                 self._session.trust()
@@ -147,6 +160,7 @@ class Connection:
 
     def pause_reading(self) -> None:
         """Let what arrives wait in the kernel, until `resume_reading`."""
+        self._note("is not read, since what is shown is not")
         self.reading_paused = True
         self._transport.pause_reading()
 
@@ -188,6 +202,7 @@ class Connection:
         then close, after LINGER_SECONDS at the latest."""
         if self.over:
             return
+        self._note(f"dropped, {reason.name}" if reason is not None else "dropped")
         self._end()
         if reason is not None:
             self._session.close(reason, text)
@@ -196,6 +211,7 @@ class Connection:
 
     def close(self) -> None:
         """End at once."""
+        self._note("closed at once")
         self._end()
         self._transport.close()
 

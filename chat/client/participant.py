@@ -124,6 +124,11 @@ class Participant:
         return self._membership is not None and self._membership.was_in
 
     @property
+    def phase(self) -> Phase:
+        """Where we stand with the server."""
+        return self._phase
+
+    @property
     def in_room(self) -> bool:
         """Whether we are in the room now, though perhaps not allowed to send yet."""
         return self._phase in _PRESENT

@@ -21,8 +21,10 @@ import os
 import socket
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Protocol
 
+from chat import journal
 from chat.errors import ProtocolError, Reason
 from chat.limits import (
     LINGER_SECONDS,
@@ -84,6 +86,8 @@ class Hub(Protocol):
 AwaitTurn = Callable[["Connection"], None]
 """Sees to it that `Connection.take_turn` is called when it is this connection's turn."""
 
+_numbers = count(1)
+
 
 class Connection:
     """See the module's text. `address` is for people, and limits go by `source`
@@ -93,6 +97,7 @@ class Connection:
         "_account",
         "_await_turn",
         "_hub",
+        "_name",
         "_read_again_at",
         "_spliced",
         "_timer",
@@ -118,6 +123,7 @@ class Connection:
         """Nothing happens before `open`."""
         now = hub.reactor.clock()
         self._hub = hub
+        self._name = f"connection {next(_numbers)}"
         self._await_turn = await_turn
         self._read_again_at = now
         self._spliced = False
@@ -129,6 +135,7 @@ class Connection:
         self.spoke = False
         self.member: Member | None = None
         self.session = ServerSession(offer, os.urandom, now)
+        self.session.note = journal.notes_about(self._name)
         self.cursor = Cursor(hub.log)
         self.transport = Transport(hub.reactor, connected, self.cursor, self, patient=True)
         # This bounds what a guest makes us keep, and there may be many guests.
@@ -136,8 +143,12 @@ class Connection:
 
     def open(self) -> None:
         """Say HELLO, and wait for what comes."""
+        self._note(f"accepted from {self.address}, sends Hello")
         self._timer = self._hub.reactor.call_at(self.session.deadline, self._on_timer)
         self.send_session_data()
+
+    def _note(self, what: str) -> None:
+        journal.note(self._name, what)
 
     # -- what arrives
 
@@ -146,6 +157,7 @@ class Connection:
         if self.session.completes_first_frame(data):
             self.transport.pause_reading()
             self._unread = data
+            self._note("waits for its turn")
             self._await_turn(self)
         else:
             now = self._hub.reactor.clock()
@@ -220,6 +232,8 @@ class Connection:
         if self.transport.finishing:
             return
         sent_again = self._hub.admit(self, client)
+        if self.member is not None:
+            self._note(f"is member {self.member.id}, {sent_again} bytes are sent again")
         if self._account is not None:
             self._account.resend(sent_again, self._hub.reactor.clock())
 
@@ -248,6 +262,7 @@ class Connection:
         """Read no further for so long."""
         if seconds > 0 and now + seconds > self._read_again_at:
             self._read_again_at = now + seconds
+            self._note(f"is not read for {seconds:.3f} s")
             self.transport.pause_reading()
             self._hub.reactor.call_at(self._read_again_at, self._read_again)
 
@@ -304,6 +319,7 @@ class Connection:
         """
         if self.transport.finishing:
             return
+        self._note(f"dropped, {reason.name}")
         self._hub.connection_lost(self, reason, text)
         if reason is not Reason.CLOSING:
             self.cursor.cut()
@@ -316,6 +332,7 @@ class Connection:
         self.transport.finish(LINGER_SECONDS)
 
     def closed(self) -> None:
+        self._note("closed")
         if self._timer is not None:
             self._timer.cancel()
         if self._account is not None and self._hub.budgets is not None:

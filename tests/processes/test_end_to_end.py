@@ -60,6 +60,33 @@ def assert_ends_with_the_room(client: Piped) -> str:
     return out
 
 
+def test_journal_follows_a_connection_and_holds_no_text_and_no_name(
+    stage: Stage, tmp_path: Path
+) -> None:
+    server, port = stage.server(env={"CHAT_LOG": str(tmp_path / "server")})
+    client = ["client", "localhost", str(port), "Sahnawaz", *stage.keys("client", "ira")]
+    piped = stage.start(*client, env={"CHAT_LOG": str(tmp_path / "client")})
+    piped.type("the words")
+    piped.type("EXIT")
+    assert_ends_well(piped)
+    server.type("TERMINATE")
+    assert_ends_well(server)
+    steps = {
+        "client": ["tries 127.0.0.1", "connected to", "AWAIT_SESSION_KEY -> RELAY", "LIVE", "Bye"],
+        "server": ["listens on 127.0.0.1:", "accepted from", "is member 1", "Message", "closed"],
+    }
+    for end, expected in steps.items():
+        journal = (tmp_path / end).read_text()
+        assert re.search(".*".join(map(re.escape, expected)), journal, flags=re.S), journal
+        assert not re.search("words|Sahnawaz", journal), journal
+    wrong = stage.start(*client, env={"CHAT_LOG": str(tmp_path)}).end()
+    assert wrong == (
+        2,
+        "",
+        f"chat: error: CHAT_LOG: {tmp_path} cannot be written: is a directory\n",
+    )
+
+
 # -- the conversation
 
 

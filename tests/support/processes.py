@@ -299,11 +299,12 @@ class Stage:
         *arguments: str,
         stdin: int | IO[bytes] = subprocess.PIPE,
         redirect: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> tuple[Piped, int]:
         """A server on a free port that is ready, and the port."""
         keys = self.keys("server", "server")
         command = ["server", "--port", "0", *keys, *arguments]
-        server = self.start(*command, stdin=stdin, redirect=redirect)
+        server = self.start(*command, stdin=stdin, redirect=redirect, env=env)
         server.expect("[+] Running on port: ", "[+] Fingerprint: ", "\n")
         found = re.search("port: ([0-9]+)", server.out)
         assert found is not None
