@@ -9,8 +9,9 @@ A stay begins with `run`, which dials. It then goes round in a circle until it i
 
 `_connection` is None from the loss to the next connection, and `_retry` is the timer of the wait.
 The `Participant` stays the same all the time: it knows our place in the log and holds what was said
-meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay.
-What each end of a connection means is a table, `endings.outcome_of`.
+meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay,
+unless the server says that it has no time now, and we have the patience to ask again. What each end
+of a connection means is a table, `endings.outcome_of`.
 
 A stay ends in one place, `_end`, which works once and in this order: nothing more is typed, nothing
 more is dialled, the peer is told why, what is queued leaves, the socket closes, the loop stops, and
@@ -39,6 +40,7 @@ from chat.client.events import (
     Connected,
     Connecting,
     Disconnected,
+    Entered,
     KeysExchanged,
     Leaving,
     LookingUp,
@@ -47,6 +49,7 @@ from chat.client.events import (
     Person,
     Reconnected,
     ServerMet,
+    Warned,
 )
 from chat.client.participant import Participant
 from chat.client.view import View
@@ -256,16 +259,18 @@ class Client:
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None
         established = self._connection.established
-        match endings.outcome_of(end.reason, established, self._participant.has_joined):
+        match endings.outcome_of(end, established, self._participant.has_joined):
             case Outcome.LOSE:
                 self._lose(endings.loss_of(end))
+            case Outcome.ASK_AGAIN if self._patience is not None:
+                self._lose(endings.failure_of(end, established))
             case Outcome.END_WELL:
                 self._room_closed = True
                 self._end(None)
             case Outcome.REFUSE:
                 hint = endings.HINTS.get(end.reason, "")
                 self._end(RefusedError(end.reason, escape_line(end.text), hint))
-            case Outcome.FAIL:
+            case Outcome.FAIL | Outcome.ASK_AGAIN:
                 self._end(endings.failure_of(end, established))
 
     def on_failed(self, error: ChatError) -> None:
@@ -291,7 +296,8 @@ class Client:
             return
         if not self._lost:
             self._lost = True
-            self._view.show(Disconnected(str(error)))
+            joined, text = self._participant.has_joined, str(error)
+            self._view.show(Disconnected(text) if joined else Warned(f"{text}; trying again"))
         self._try_again_later(error)
 
     def _try_again_later(self, error: TransportError) -> None:
@@ -352,14 +358,14 @@ class Client:
 
     def show_all(self, events: list[ClientEvent]) -> None:
         for event in events:
-            if isinstance(event, Reconnected):
-                self._on_reconnected()
+            if isinstance(event, Entered | Reconnected):
+                self._on_connected_again()
             self._view.show(event)
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
 
-    def _on_reconnected(self) -> None:
+    def _on_connected_again(self) -> None:
         self._lost = False
         self._retry_seconds = RETRY_SECONDS
 

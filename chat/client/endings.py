@@ -3,13 +3,14 @@
 `outcome_of` is a table of stages and reasons. A stage is how far the connection had come, and
 whether we had been in the room before. Two rules are behind it. Nobody vouches for what is said in
 the handshake, so anybody could forge a refusal: a member who comes back takes it for a loss. And a
-client that has never been in the room has nothing to come back to, so for it each end is final.
+client that has never been in the room has nothing to come back to, so for it each end is final; but
+a server that says it has no time now is asked again, if the client may wait (`--patience`).
 """
 
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from chat.errors import ClockError, Reason, TransportError
+from chat.errors import LOSSES, ClockError, Reason, TransportError
 from chat.localtime import time_of
 from chat.session import Ended
 from chat.text import counted, escape_line
@@ -20,6 +21,8 @@ class Outcome(Enum):
 
     LOSE = auto()
     """The connection is lost. Get it back."""
+    ASK_AGAIN = auto()
+    """The server has no time for a newcomer now. It may have later."""
     END_WELL = auto()
     """The stay is over, and nothing is wrong."""
     REFUSE = auto()
@@ -52,10 +55,12 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
 }
 
 
-def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
+def outcome_of(end: Ended, established: bool, has_joined: bool) -> Outcome:
     """What the end of a connection does to the stay. `established`: the handshake was completed;
     `has_joined`: we have been in the room before."""
-    return _OUTCOMES[has_joined, established][reason]
+    if end.by_peer and end.reason in LOSSES and not has_joined:
+        return Outcome.ASK_AGAIN
+    return _OUTCOMES[has_joined, established][end.reason]
 
 
 HINTS = {

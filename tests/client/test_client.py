@@ -57,6 +57,8 @@ from chat.messages import (
     RosterEntry,
     Welcome,
 )
+from chat.server.admission import Admission
+from chat.server.connection import Connection as ServerConnection
 from chat.session import Ended, Established, Offer, RoomFramesReceived, ServerSession
 from chat.stdio import LineOutput
 from chat.wire import Event, Message, Refused, block, room_header
@@ -1278,6 +1280,42 @@ def test_refusal_in_the_handshake_is_told(
     with pytest.raises(kind) as caught:
         seat.run()
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.LOST])
+def test_script_that_comes_at_a_busy_moment_asks_again(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, reason: Reason
+) -> None:
+    busy = [True] * 3
+    take_turn = ServerConnection.take_turn
+
+    def put_off(connection: ServerConnection) -> None:
+        if busy:
+            busy.pop()
+            connection.drop(reason, "come back later")
+        else:
+            take_turn(connection)
+
+    monkeypatch.setattr(ServerConnection, "take_turn", put_off)
+    seat = hall.seat("Ira", patience=60)
+    seat.type("one")
+    seat.end_input()
+    seat.run()
+    told = "[!] the server ended the connection: come back later; trying again."
+    assert seat.screen.lines().count(told) == 1
+    assert not busy
+    assert hall.server.relayed == 1
+
+
+def test_script_that_is_put_off_for_longer_than_its_patience_ends(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Admission, "is_full", lambda *_: True)
+    seat = hall.seat("Ira", patience=5)
+    began = hall.reactor.clock()
+    with pytest.raises(TransportError, match=r"too many connections wait to be let in$"):
+        seat.run()
+    assert 5 <= hall.reactor.clock() - began < 5 + MAX_RETRY_SECONDS
 
 
 @pytest.mark.parametrize(
