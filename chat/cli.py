@@ -99,7 +99,7 @@ def _add_client(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="join a room",
         description="Join a room. Each line you type is a message; /help lists the commands.",
     )
-    _add_destination(client)
+    _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -128,7 +128,7 @@ def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         epilog="Every user of this machine can read the arguments of a process: a secret should "
         "come from standard input. Put -- before a message that begins with a dash.",
     )
-    _add_destination(send)
+    _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
     send.add_argument("text", type=_text, help="the message; - reads it from standard input")
 
 
@@ -147,7 +147,8 @@ def _add_address(role: argparse.ArgumentParser) -> None:
     role.add_argument("port", type=_port, help="its port")
 
 
-def _add_destination(role: argparse.ArgumentParser) -> None:
+def _add_destination(role: argparse.ArgumentParser, patience: float | None, default: str) -> None:
+    """`default` says what the default `patience` means."""
     _add_address(role)
     role.add_argument("name", type=_name, help="your name in the room")
     role.add_argument(
@@ -159,8 +160,10 @@ def _add_destination(role: argparse.ArgumentParser) -> None:
     role.add_argument(
         "--patience",
         type=_number,
+        default=patience,
         metavar="SECONDS",
-        help=f"how long to try to reconnect (default: for ever, or {PATIENCE_SECONDS} in a pipe)",
+        help="how long to try again when the connection is lost, or the server is too busy "
+        f"(default: {default})",
     )
     _add_key_options(role)
 

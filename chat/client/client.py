@@ -90,8 +90,8 @@ class Client:
         view: View,
         patience: float | None = None,
     ) -> None:
-        """`patience`: give up after this many seconds without a connection, or with a connection
-        over which nothing is acknowledged; None: never."""
+        """`patience`: do not try again after this many seconds without a connection, or with
+        connections over which nothing is acknowledged; None: always try again."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found

@@ -69,6 +69,10 @@ HINTS = {
 """What can be done about a refusal."""
 
 
+_STRANGE = "is it a chat server that listens there?"
+_MUTE = "it may be stopped or overloaded, or it is no chat server"
+
+
 def loss_of(end: Ended) -> TransportError:
     """Why the connection was lost."""
     if isinstance(end.error, ClockError):
@@ -83,7 +87,7 @@ def failure_of(end: Ended, established: bool) -> TransportError:
         return TransportError(f"the server ended the connection: {escape_line(end.text)}")
     error = loss_of(end)
     if not established and not error.hint:
-        error.hint = "is it a chat server that listens there?"
+        error.hint = _MUTE if end.reason is Reason.TIMEOUT else _STRANGE
     return error
 
 

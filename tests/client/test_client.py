@@ -1208,8 +1208,9 @@ def test_server_that_says_nothing_is_given_up(silent_host: Host) -> None:
     seat = silent_host.seat()
     begun = silent_host.reactor.clock()
     silent_host.let_time_pass(seat)
-    with pytest.raises(TransportError, match=r"^the server does not answer$"):
+    with pytest.raises(TransportError, match=r"^the server does not answer$") as caught:
         seat.run()
+    assert caught.value.hint == "it may be stopped or overloaded, or it is no chat server"
     assert silent_host.received == b""
     assert silent_host.reactor.clock() - begun >= HANDSHAKE_SECONDS
 
