@@ -5,8 +5,10 @@
 
 import argparse
 import re
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
@@ -33,9 +35,21 @@ _TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
 _NO_TEXT = "a message is text, and this is not UTF-8"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Raises OSError if standard output does not take the help or the version, which argparse would
+    pass over. The parsers of the roles are of this class as well."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is not None and file is sys.stdout:
+            file.write(message)
+            file.flush()
+        else:
+            super()._print_message(message, file)
+
+
 def parser() -> argparse.ArgumentParser:
-    """The command line as argparse knows it."""
-    top = argparse.ArgumentParser(prog="chat", description="Encrypted group chat for the terminal.")
+    """The command line as argparse knows it. Help and version are printed, or raise OSError."""
+    top = _Parser(prog="chat", description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
     roles = top.add_subparsers(dest="role", required=True, metavar="server|client|send|forget")
     _add_server(roles)
@@ -45,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
     server = roles.add_parser(
         "server", help="run a room", description="Run a room. Type HELP at its console."
     )
@@ -93,7 +107,7 @@ def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_key_options(server)
 
 
-def _add_client(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_client(roles: "argparse._SubParsersAction[_Parser]") -> None:
     client = roles.add_parser(
         "client",
         help="join a room",
@@ -120,7 +134,7 @@ def _add_client(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
 
 
-def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_send(roles: "argparse._SubParsersAction[_Parser]") -> None:
     send = roles.add_parser(
         "send",
         help="send one message",
@@ -132,7 +146,7 @@ def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     send.add_argument("text", type=_text, help="the message; - reads it from standard input")
 
 
-def _add_forget(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_forget(roles: "argparse._SubParsersAction[_Parser]") -> None:
     forget = roles.add_parser(
         "forget",
         help="forget a server's key",

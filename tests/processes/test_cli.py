@@ -152,6 +152,15 @@ def test_misuse_that_cannot_be_told_is_still_misuse(stage: Stage, redirect: str)
     assert stage.start("server", "--port", "x", redirect=redirect).end() == (2, "", "")
 
 
+@pytest.mark.parametrize("buffering", ["PYTHONUNBUFFERED=1", "PYTHONUNBUFFERED="])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["send", "-h"]])
+def test_help_that_cannot_be_written_is_a_failure(
+    stage: Stage, arguments: list[str], buffering: str
+) -> None:
+    command = ["env", buffering, *CHAT, *arguments]
+    assert_fails(stage.run(command, redirect=">/dev/full").end(), 1, "no space left on device")
+
+
 @pytest.mark.parametrize("module", ["Cryptodome", "fcntl", "resource", "termios"])
 def test_help_needs_nothing(stage: Stage, module: str) -> None:
     command = [sys.executable, "-c", BLOCKING.format(module), "--help"]
