@@ -57,7 +57,6 @@ from chat.errors import (
     ChatError,
     ProtocolError,
     Reason,
-    RefusedError,
     TransportError,
     UnacknowledgedError,
 )
@@ -71,7 +70,6 @@ from chat.limits import (
 from chat.reactor import Reactor, Timer
 from chat.session import ClientSession, Ended
 from chat.sockets import Dialer
-from chat.text import escape_line
 
 Trust = Callable[[PublicKey], bool]
 """Takes the server's key. Returns whether it was known, or raises ServerKeyError."""
@@ -268,8 +266,7 @@ class Client:
                 self._room_closed = True
                 self._end(None)
             case Outcome.REFUSE:
-                hint = endings.HINTS.get(end.reason, "")
-                self._end(RefusedError(end.reason, escape_line(end.text), hint))
+                self._end(endings.refusal_of(end))
             case Outcome.FAIL | Outcome.ASK_AGAIN:
                 self._end(endings.failure_of(end, established))
 

@@ -10,7 +10,7 @@ a server that says it has no time now is asked again, if the client may wait (`-
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from chat.errors import LOSSES, ClockError, Reason, TransportError
+from chat.errors import LOSSES, ClockError, Reason, RefusedError, TransportError
 from chat.localtime import time_of
 from chat.session import Ended
 from chat.text import counted, escape_line
@@ -63,12 +63,6 @@ def outcome_of(end: Ended, established: bool, has_joined: bool) -> Outcome:
     return _OUTCOMES[has_joined, established][end.reason]
 
 
-HINTS = {
-    Reason.REPLACED: "you joined with this name and key once more; take another name, or --keys",
-}
-"""What can be done about a refusal."""
-
-
 _STRANGE = "is it a chat server that listens there?"
 _MUTE = "it may be stopped or overloaded, or it is no chat server"
 
@@ -79,6 +73,15 @@ def loss_of(end: Ended) -> TransportError:
         text = clocks_differ(end.error.not_after, end.error.now)
         return TransportError(text, "set this machine's clock right, or ask for the server's")
     return TransportError(escape_line(end.text))
+
+
+def refusal_of(end: Ended) -> RefusedError:
+    """Why the server does not want us. Others are told that we joined again; for the client whose
+    place was taken, that was somebody else."""
+    if end.reason is Reason.REPLACED:
+        text = "another client has joined with this name and key"
+        return RefusedError(end.reason, text, "to be in twice, take another name or other --keys")
+    return RefusedError(end.reason, escape_line(end.text))
 
 
 def failure_of(end: Ended, established: bool) -> TransportError:

@@ -428,8 +428,10 @@ def test_client_whose_place_another_run_takes_says_so(hall: Hall) -> None:
         hall.until(lambda: seat.inside)
         hall.join("Ira")
 
-    with pytest.raises(RefusedError, match=r"^joined again from elsewhere$"):
+    text = "another client has joined with this name and key"
+    with pytest.raises(RefusedError, match=f"^{text}$") as caught:
         seat.run(story)
+    assert caught.value.hint == "to be in twice, take another name or other --keys"
     assert len(seat.dialer.dialled) == 1
 
 
@@ -1376,7 +1378,6 @@ def test_server_that_lost_us_is_dialled_again(host: Host, reason: Reason) -> Non
 @pytest.mark.parametrize(
     ("reason", "kind"),
     [
-        (Reason.REPLACED, RefusedError),
         (Reason.KICKED, RefusedError),
         (Reason.NAME_TAKEN, RefusedError),
         (Reason.NAME_INVALID, RefusedError),
