@@ -13,7 +13,13 @@ from base64 import b64encode
 from chat.errors import UsageError
 from chat.limits import MAX_MARKS, MAX_NAME_CHARS
 
-_BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_BLANK = frozenset(
+    # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt), as far as printable and not
+    # in `_IGNORABLE`: the fillers of Hangul, and two vowels of Khmer.
+    "\u115f\u1160\u17b4\u17b5\u3164\uffa0"
+    # Blank, or without a glyph of their own by their description in the code charts.
+    "\u2800\ufffc\U0001107f\U00013440\U00013441\U00013442\U00016fe4\U0001d159"
+)
 """Characters that Unicode calls printable although nobody can see them."""
 
 _ZWNJ, _ZWJ = JOINERS = "\u200c\u200d"

@@ -90,7 +90,10 @@ def test_name_that_could_mislead_is_refused(name: str, complaint: str) -> None:
         normalize_name(name)
 
 
-@pytest.mark.parametrize("char", "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", ids=code_of)
+BLANKS = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U0001107f\U00016fe4\U0001d159"
+
+
+@pytest.mark.parametrize("char", BLANKS, ids=code_of)
 def test_character_that_nobody_sees_has_no_place_in_a_name(char: str) -> None:
     for name in (char, f"Ira{char}", f"{char}Ira", f"I{char}ra"):
         with pytest.raises(UsageError):
@@ -104,6 +107,26 @@ def test_name_with_an_invisible_mark_is_refused_or_the_same_name(char: str) -> N
     except UsageError:
         return
     assert fold_name(other) == fold_name("Ira")
+
+
+IGNORABLE = (
+    *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5)),
+    *((0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164)),
+    *((0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8)),
+    *((0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+)
+"""Default_Ignorable_Code_Point, from the first to the last (Unicode, DerivedCoreProperties.txt)."""
+
+
+@pytest.mark.parametrize(("first", "last"), IGNORABLE, ids=lambda code: f"U+{code:04X}")
+def test_character_that_unicode_lets_programs_ignore_makes_no_other_name(
+    first: int, last: int
+) -> None:
+    for char in map(chr, range(first, last + 1)):
+        with pytest.raises(UsageError):
+            normalize_name(char)
+        with contextlib.suppress(UsageError):
+            assert fold_name(normalize_name(f"Ira{char}")) == fold_name("Ira"), code_of(char)
 
 
 @thoroughly
