@@ -35,6 +35,13 @@ _CURSIVE = re.compile(
 )
 """How the names of letters in cursive scripts begin (Unicode, 9.2: Joining_Type)."""
 
+_DELIMITERS = frozenset(":,[]")
+"""What ends a name in a message and in a list, and what stands around the mark of a status line."""
+
+_SENTENCE_END = re.compile(r"(?:[!?]|(?<!\b[^\W_])\.) ")
+"""With this a name could read as a status line of ours and the beginning of another one. The full
+stop of an initial ("J. R.") ends no sentence."""
+
 _VIRAMA = 9
 """The combining class of marks that remove the vowel of a consonant."""
 
@@ -62,11 +69,14 @@ def normalize_name(name: str) -> str:
     if name != name.strip() or unicodedata.category(name[0]).startswith("M"):
         raise UsageError("a name begins and ends with a character that can be seen")
     compatible = unicodedata.normalize("NFKC", name)
-    if ":" in compatible:
-        raise UsageError("a name has no colon, which ends it where it is shown")
-    if compatible.startswith(("*", "[")):
+    if set(compatible) & _DELIMITERS:
+        raise UsageError("a name has no colon, comma or square bracket, which stand around it")
+    if compatible.startswith("*"):
+        raise UsageError("a name does not begin with an asterisk, as actions do")
+    if _SENTENCE_END.search(compatible):
         raise UsageError(
-            "a name does not begin with an asterisk or a bracket, as actions and news do"
+            "a name does not end a sentence: no full stop (but after an initial), exclamation "
+            "or question mark stands before a space"
         )
     return name
 

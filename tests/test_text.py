@@ -50,7 +50,8 @@ def code_of(char: str) -> str:
         *(f"علی{ZWNJ}رضا", f"نمایش{ZWNJ}نامه", f"क्{ZWJ}ष", f"क़्{ZWNJ}ष", f"ශ්{ZWJ}රී", f"അവന്{ZWJ}"),
         *(FAMILY, "\U0001f468\U0001f3fd\u200d\U0001f4bb Ira", "\u2764\ufe0f\u200d\U0001f525"),
         *("\U0001f642\u200d\u2194\ufe0f", "\U0001f3f4\u200d\u2620\ufe0f"),
-        *("J. R. O'Hara-Smith_2", "'; DROP TABLE members", "$(reboot)", "Ira*", "I * ra"),
+        *("J. R. O'Hara-Smith_2", "King Jr.", "Ira 2.0", "Yahoo!", "Who?", "I. J!"),
+        *("'; DROP TABLE members", "$(reboot)", "Ira*", "I * ra"),
         *("e" + "\u0316" * MAX_MARKS, "I" * MAX_NAME_CHARS, "\U0001f600" * MAX_NAME_CHARS),
     ],
 )
@@ -69,9 +70,15 @@ REFUSED = {
     "at least one": [""],
     "at most 32": ["I" * (MAX_NAME_CHARS + 1), "I" * 100_000, "I" + "\u0301\u0316" * 1_000],
     "can be seen": [" Ira", "Ira ", " ", "\u0301Ira", "\u20dd", "\u093eIra"],
-    "no colon": ["Ira: hello", ":"],
+    "no colon, comma or square bracket": [
+        *("Ira: hello", ":", "Ira\uff1a", "me, Boris", "Ira,", "Ira\uff0cBoris", "Ira\ufe10"),
+        *("[+] The server", "\uff3b!] Ira", "Ira left. [!] Nobody", "Ira [1]", "I\uff3d"),
+    ],
     "asterisk": ["*", "* Ira", "*Ira", "**"],
-    "bracket": ["[+] The server", "\uff3b!] Ira"],
+    "end a sentence": [
+        *("Ira left the server. Nobody", "Stop! Ira", "Who? Me", "Ira\u2026 left", "_. Ira"),
+        *("Ira\uff01 Boris", "J. Ira. Boris", "Ira.. I", ". Ira", "Ira\u2024 Boris"),
+    ],
     "printable": [
         *("e" + "\u0316" * (MAX_MARKS + 1), "I\tra", "I\nra", "Ira\n", "I\u00a0ra", "I\u3000ra"),
         *("Ira\u200d", "I\u200cra", "I\u200dra", "\u200dIra", f"علی{ZWNJ}", f"{ZWNJ}علی"),
@@ -142,7 +149,7 @@ def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
     assert normalize_name(name) == name
     assert unicodedata.is_normalized("NFC", name)
     assert escape(name) == name
-    assert ":" not in name
+    assert set(":,[]").isdisjoint(unicodedata.normalize("NFKC", name))
     assert name[0] != "*"
     assert name == name.strip()
 
