@@ -51,9 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser().parse_args(arguments)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else MISUSED
-    except OSError:
-        # argparse could not write its message.
-        status = MISUSED
+    except OSError as error:
+        # Help or version could not be written.
+        status = _report_os_error(error)
     else:
         status = _run(options)
     _give_up(sys.stderr)
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     except ChatError as error:
         return _report(str(error), error.hint, error.exit_status)
     except OSError as error:
-        return _report((error.strerror or str(error)).lower(), "", FAILED)
+        return _report_os_error(error)
     except KeyboardInterrupt:
         return _report("interrupted", "", FAILED)
     return 0
@@ -84,6 +84,10 @@ def _start_journal(path: str, role: str) -> None:
     journal.start(path)
     python = sys.version.partition(" ")[0]
     journal.note(role, f"chat {__version__}, Python {python}, {os.uname().sysname}")
+
+
+def _report_os_error(error: OSError) -> int:
+    return _report((error.strerror or str(error)).lower(), "", FAILED)
 
 
 def _report(text: str, hint: str, status: int) -> int:

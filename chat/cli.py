@@ -5,8 +5,10 @@
 
 import argparse
 import re
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
@@ -33,9 +35,21 @@ _TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
 _NO_TEXT = "a message is text, and this is not UTF-8"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Raises OSError if standard output does not take the help or the version, which argparse would
+    pass over. The parsers of the roles are of this class as well."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is not None and file is sys.stdout:
+            file.write(message)
+            file.flush()
+        else:
+            super()._print_message(message, file)
+
+
 def parser() -> argparse.ArgumentParser:
-    """The command line as argparse knows it."""
-    top = argparse.ArgumentParser(prog="chat", description="Encrypted group chat for the terminal.")
+    """The command line as argparse knows it. Help and version are printed, or raise OSError."""
+    top = _Parser(prog="chat", description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
     roles = top.add_subparsers(dest="role", required=True, metavar="server|client|send|forget")
     _add_server(roles)
@@ -45,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
     server = roles.add_parser(
         "server", help="run a room", description="Run a room. Type HELP at its console."
     )
@@ -93,13 +107,13 @@ def _add_server(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_key_options(server)
 
 
-def _add_client(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_client(roles: "argparse._SubParsersAction[_Parser]") -> None:
     client = roles.add_parser(
         "client",
         help="join a room",
         description="Join a room. Each line you type is a message; /help lists the commands.",
     )
-    _add_destination(client)
+    _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -120,7 +134,7 @@ def _add_client(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
 
 
-def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_send(roles: "argparse._SubParsersAction[_Parser]") -> None:
     send = roles.add_parser(
         "send",
         help="send one message",
@@ -128,11 +142,11 @@ def _add_send(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         epilog="Every user of this machine can read the arguments of a process: a secret should "
         "come from standard input. Put -- before a message that begins with a dash.",
     )
-    _add_destination(send)
+    _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
     send.add_argument("text", type=_text, help="the message; - reads it from standard input")
 
 
-def _add_forget(roles: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_forget(roles: "argparse._SubParsersAction[_Parser]") -> None:
     forget = roles.add_parser(
         "forget",
         help="forget a server's key",
@@ -147,7 +161,8 @@ def _add_address(role: argparse.ArgumentParser) -> None:
     role.add_argument("port", type=_port, help="its port")
 
 
-def _add_destination(role: argparse.ArgumentParser) -> None:
+def _add_destination(role: argparse.ArgumentParser, patience: float | None, default: str) -> None:
+    """`default` says what the default `patience` means."""
     _add_address(role)
     role.add_argument("name", type=_name, help="your name in the room")
     role.add_argument(
@@ -159,8 +174,10 @@ def _add_destination(role: argparse.ArgumentParser) -> None:
     role.add_argument(
         "--patience",
         type=_number,
+        default=patience,
         metavar="SECONDS",
-        help=f"how long to try to reconnect (default: for ever, or {PATIENCE_SECONDS} in a pipe)",
+        help="how long to try again when the connection is lost, or the server is too busy "
+        f"(default: {default})",
     )
     _add_key_options(role)
 

@@ -121,7 +121,8 @@ has just opened the lid waits for it, and connecting again in vain costs little.
 AWAKE_PONG_SECONDS = 5
 
 PATIENCE_SECONDS = 120
-"""A client without a person at it gives up after this long without a connection (`--patience`)."""
+"""A client without a person at it gives up after this long without a connection, or without an
+acknowledgement that is due (`--patience`)."""
 
 REPLAY_SECONDS = 30
 REPLAY_BYTES = 8 * 1024 * 1024

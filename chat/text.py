@@ -13,7 +13,13 @@ from base64 import b64encode
 from chat.errors import UsageError
 from chat.limits import MAX_MARKS, MAX_NAME_CHARS
 
-_BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_BLANK = frozenset(
+    # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt), as far as printable and not
+    # in `_IGNORABLE`: the fillers of Hangul, and two vowels of Khmer.
+    "\u115f\u1160\u17b4\u17b5\u3164\uffa0"
+    # Blank, or without a glyph of their own by their description in the code charts.
+    "\u2800\ufffc\U0001107f\U00013440\U00013441\U00013442\U00016fe4\U0001d159"
+)
 """Characters that Unicode calls printable although nobody can see them."""
 
 _ZWNJ, _ZWJ = JOINERS = "\u200c\u200d"
@@ -28,6 +34,13 @@ _CURSIVE = re.compile(
     "OLD UYGHUR|ADLAM|HANIFI|CHORASMIAN"
 )
 """How the names of letters in cursive scripts begin (Unicode, 9.2: Joining_Type)."""
+
+_DELIMITERS = frozenset(":,[]")
+"""What ends a name in a message and in a list, and what stands around the mark of a status line."""
+
+_SENTENCE_END = re.compile(r"(?:[!?]|(?<!\b[^\W_])\.) ")
+"""With this a name could read as a status line of ours and the beginning of another one. The full
+stop of an initial ("J. R.") ends no sentence."""
 
 _VIRAMA = 9
 """The combining class of marks that remove the vowel of a consonant."""
@@ -56,11 +69,14 @@ def normalize_name(name: str) -> str:
     if name != name.strip() or unicodedata.category(name[0]).startswith("M"):
         raise UsageError("a name begins and ends with a character that can be seen")
     compatible = unicodedata.normalize("NFKC", name)
-    if ":" in compatible:
-        raise UsageError("a name has no colon, which ends it where it is shown")
-    if compatible.startswith(("*", "[")):
+    if set(compatible) & _DELIMITERS:
+        raise UsageError("a name has no colon, comma or square bracket, which stand around it")
+    if compatible.startswith("*"):
+        raise UsageError("a name does not begin with an asterisk, as actions do")
+    if _SENTENCE_END.search(compatible):
         raise UsageError(
-            "a name does not begin with an asterisk or a bracket, as actions and news do"
+            "a name does not end a sentence: no full stop (but after an initial), exclamation "
+            "or question mark stands before a space"
         )
     return name
 

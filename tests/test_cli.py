@@ -24,7 +24,8 @@ FINGERPRINT = key("server").public.fingerprint
 ROLES = ("server", "client", "send", "forget")
 DEFAULTS = {
     "server": (DEFAULT_PORT, GRACE_SECONDS, RATE, DEFAULT_RSA_BITS),
-    "client": (f"for ever, or {PATIENCE_SECONDS} in a pipe", "%Y-%m-%d %H:%M:%S"),
+    "client": (f"for ever, or {PATIENCE_SECONDS} without a terminal", "%Y-%m-%d %H:%M:%S"),
+    "send": (PATIENCE_SECONDS,),
 }
 
 
@@ -158,7 +159,7 @@ SERVER = {
     "pending_per_source": MAX_PENDING_PER_SOURCE,
     **KEYS,
 }
-SENT = {"role": "send", "text": "Hi", **DESTINATION, **KEYS}
+SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": PATIENCE_SECONDS, **KEYS}
 FORGET = ["forget", "localhost", "9443"]
 
 

@@ -50,7 +50,8 @@ def code_of(char: str) -> str:
         *(f"علی{ZWNJ}رضا", f"نمایش{ZWNJ}نامه", f"क्{ZWJ}ष", f"क़्{ZWNJ}ष", f"ශ්{ZWJ}රී", f"അവന്{ZWJ}"),
         *(FAMILY, "\U0001f468\U0001f3fd\u200d\U0001f4bb Ira", "\u2764\ufe0f\u200d\U0001f525"),
         *("\U0001f642\u200d\u2194\ufe0f", "\U0001f3f4\u200d\u2620\ufe0f"),
-        *("J. R. O'Hara-Smith_2", "'; DROP TABLE members", "$(reboot)", "Ira*", "I * ra"),
+        *("J. R. O'Hara-Smith_2", "King Jr.", "Ira 2.0", "Yahoo!", "Who?", "I. J!"),
+        *("'; DROP TABLE members", "$(reboot)", "Ira*", "I * ra"),
         *("e" + "\u0316" * MAX_MARKS, "I" * MAX_NAME_CHARS, "\U0001f600" * MAX_NAME_CHARS),
     ],
 )
@@ -69,9 +70,15 @@ REFUSED = {
     "at least one": [""],
     "at most 32": ["I" * (MAX_NAME_CHARS + 1), "I" * 100_000, "I" + "\u0301\u0316" * 1_000],
     "can be seen": [" Ira", "Ira ", " ", "\u0301Ira", "\u20dd", "\u093eIra"],
-    "no colon": ["Ira: hello", ":"],
+    "no colon, comma or square bracket": [
+        *("Ira: hello", ":", "Ira\uff1a", "me, Boris", "Ira,", "Ira\uff0cBoris", "Ira\ufe10"),
+        *("[+] The server", "\uff3b!] Ira", "Ira left. [!] Nobody", "Ira [1]", "I\uff3d"),
+    ],
     "asterisk": ["*", "* Ira", "*Ira", "**"],
-    "bracket": ["[+] The server", "\uff3b!] Ira"],
+    "end a sentence": [
+        *("Ira left the server. Nobody", "Stop! Ira", "Who? Me", "Ira\u2026 left", "_. Ira"),
+        *("Ira\uff01 Boris", "J. Ira. Boris", "Ira.. I", ". Ira", "Ira\u2024 Boris"),
+    ],
     "printable": [
         *("e" + "\u0316" * (MAX_MARKS + 1), "I\tra", "I\nra", "Ira\n", "I\u00a0ra", "I\u3000ra"),
         *("Ira\u200d", "I\u200cra", "I\u200dra", "\u200dIra", f"علی{ZWNJ}", f"{ZWNJ}علی"),
@@ -90,7 +97,10 @@ def test_name_that_could_mislead_is_refused(name: str, complaint: str) -> None:
         normalize_name(name)
 
 
-@pytest.mark.parametrize("char", "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", ids=code_of)
+BLANKS = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U0001107f\U00016fe4\U0001d159"
+
+
+@pytest.mark.parametrize("char", BLANKS, ids=code_of)
 def test_character_that_nobody_sees_has_no_place_in_a_name(char: str) -> None:
     for name in (char, f"Ira{char}", f"{char}Ira", f"I{char}ra"):
         with pytest.raises(UsageError):
@@ -106,6 +116,26 @@ def test_name_with_an_invisible_mark_is_refused_or_the_same_name(char: str) -> N
     assert fold_name(other) == fold_name("Ira")
 
 
+IGNORABLE = (
+    *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5)),
+    *((0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164)),
+    *((0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8)),
+    *((0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+)
+"""Default_Ignorable_Code_Point, from the first to the last (Unicode, DerivedCoreProperties.txt)."""
+
+
+@pytest.mark.parametrize(("first", "last"), IGNORABLE, ids=lambda code: f"U+{code:04X}")
+def test_character_that_unicode_lets_programs_ignore_makes_no_other_name(
+    first: int, last: int
+) -> None:
+    for char in map(chr, range(first, last + 1)):
+        with pytest.raises(UsageError):
+            normalize_name(char)
+        with contextlib.suppress(UsageError):
+            assert fold_name(normalize_name(f"Ira{char}")) == fold_name("Ira"), code_of(char)
+
+
 @thoroughly
 @given(st.text(max_size=MAX_NAME_CHARS + 2))
 @example("e\u0308")
@@ -119,7 +149,7 @@ def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
     assert normalize_name(name) == name
     assert unicodedata.is_normalized("NFC", name)
     assert escape(name) == name
-    assert ":" not in name
+    assert set(":,[]").isdisjoint(unicodedata.normalize("NFKC", name))
     assert name[0] != "*"
     assert name == name.strip()
 

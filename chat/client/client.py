@@ -9,8 +9,9 @@ A stay begins with `run`, which dials. It then goes round in a circle until it i
 
 `_connection` is None from the loss to the next connection, and `_retry` is the timer of the wait.
 The `Participant` stays the same all the time: it knows our place in the log and holds what was said
-meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay.
-What each end of a connection means is a table, `endings.outcome_of`.
+meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay,
+unless the server says that it has no time now, and we have the patience to ask again. What each end
+of a connection means is a table, `endings.outcome_of`.
 
 A stay ends in one place, `_end`, which works once and in this order: nothing more is typed, nothing
 more is dialled, the peer is told why, what is queued leaves, the socket closes, the loop stops, and
@@ -40,6 +41,7 @@ from chat.client.events import (
     Connected,
     Connecting,
     Disconnected,
+    Entered,
     KeysExchanged,
     Leaving,
     LookingUp,
@@ -48,6 +50,7 @@ from chat.client.events import (
     Person,
     Reconnected,
     ServerMet,
+    Warned,
 )
 from chat.client.participant import Participant
 from chat.client.view import View
@@ -55,7 +58,6 @@ from chat.errors import (
     ChatError,
     ProtocolError,
     Reason,
-    RefusedError,
     TransportError,
     UnacknowledgedError,
 )
@@ -69,7 +71,6 @@ from chat.limits import (
 from chat.reactor import Reactor, Timer
 from chat.session import ClientSession, Ended
 from chat.sockets import Dialer
-from chat.text import escape_line
 
 Trust = Callable[[PublicKey], bool]
 """Takes the server's key. Returns whether it was known, or raises ServerKeyError."""
@@ -88,8 +89,8 @@ class Client:
         view: View,
         patience: float | None = None,
     ) -> None:
-        """`patience`: give up after this many seconds without a connection, or with a connection
-        over which nothing is acknowledged; None: never."""
+        """`patience`: do not try again after this many seconds without a connection, or with
+        connections over which nothing is acknowledged; None: always try again."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
@@ -257,16 +258,17 @@ class Client:
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None
         established = self._connection.established
-        match endings.outcome_of(end.reason, established, self._participant.has_joined):
+        match endings.outcome_of(end, established, self._participant.has_joined):
             case Outcome.LOSE:
                 self._lose(endings.loss_of(end))
+            case Outcome.ASK_AGAIN if self._patience is not None:
+                self._lose(endings.failure_of(end, established))
             case Outcome.END_WELL:
                 self._room_closed = True
                 self._end(None)
             case Outcome.REFUSE:
-                hint = endings.HINTS.get(end.reason, "")
-                self._end(RefusedError(end.reason, escape_line(end.text), hint))
-            case Outcome.FAIL:
+                self._end(endings.refusal_of(end))
+            case Outcome.FAIL | Outcome.ASK_AGAIN:
                 self._end(endings.failure_of(end, established))
 
     def on_failed(self, error: ChatError) -> None:
@@ -293,7 +295,8 @@ class Client:
             return
         if not self._lost:
             self._lost = True
-            self._view.show(Disconnected(str(error)))
+            joined, text = self._participant.has_joined, str(error)
+            self._view.show(Disconnected(text) if joined else Warned(f"{text}; trying again"))
         self._try_again_later(error)
 
     def _try_again_later(self, error: TransportError) -> None:
@@ -357,14 +360,14 @@ class Client:
 
     def show_all(self, events: list[ClientEvent]) -> None:
         for event in events:
-            if isinstance(event, Reconnected):
-                self._on_reconnected()
+            if isinstance(event, Entered | Reconnected):
+                self._on_connected_again()
             self._view.show(event)
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
 
-    def _on_reconnected(self) -> None:
+    def _on_connected_again(self) -> None:
         self._lost = False
         self._retry_seconds = RETRY_SECONDS
 

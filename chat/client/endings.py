@@ -3,13 +3,14 @@
 `outcome_of` is a table of stages and reasons. A stage is how far the connection had come, and
 whether we had been in the room before. Two rules are behind it. Nobody vouches for what is said in
 the handshake, so anybody could forge a refusal: a member who comes back takes it for a loss. And a
-client that has never been in the room has nothing to come back to, so for it each end is final.
+client that has never been in the room has nothing to come back to, so for it each end is final; but
+a server that says it has no time now is asked again, if the client may wait (`--patience`).
 """
 
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from chat.errors import ClockError, Reason, TransportError
+from chat.errors import LOSSES, ClockError, Reason, RefusedError, TransportError
 from chat.localtime import time_of
 from chat.session import Ended
 from chat.text import counted, escape_line
@@ -20,6 +21,8 @@ class Outcome(Enum):
 
     LOSE = auto()
     """The connection is lost. Get it back."""
+    ASK_AGAIN = auto()
+    """The server has no time for a newcomer now. It may have later."""
     END_WELL = auto()
     """The stay is over, and nothing is wrong."""
     REFUSE = auto()
@@ -52,16 +55,16 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
 }
 
 
-def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
+def outcome_of(end: Ended, established: bool, has_joined: bool) -> Outcome:
     """What the end of a connection does to the stay. `established`: the handshake was completed;
     `has_joined`: we have been in the room before."""
-    return _OUTCOMES[has_joined, established][reason]
+    if end.by_peer and end.reason in LOSSES and not has_joined:
+        return Outcome.ASK_AGAIN
+    return _OUTCOMES[has_joined, established][end.reason]
 
 
-HINTS = {
-    Reason.REPLACED: "you joined with this name and key once more; take another name, or --keys",
-}
-"""What can be done about a refusal."""
+_STRANGE = "is it a chat server that listens there?"
+_MUTE = "it may be stopped or overloaded, or it is no chat server"
 
 
 def loss_of(end: Ended) -> TransportError:
@@ -72,13 +75,22 @@ def loss_of(end: Ended) -> TransportError:
     return TransportError(escape_line(end.text))
 
 
+def refusal_of(end: Ended) -> RefusedError:
+    """Why the server does not want us. Others are told that we joined again; for the client whose
+    place was taken, that was somebody else."""
+    if end.reason is Reason.REPLACED:
+        text = "another client has joined with this name and key"
+        return RefusedError(end.reason, text, "to be in twice, take another name or other --keys")
+    return RefusedError(end.reason, escape_line(end.text))
+
+
 def failure_of(end: Ended, established: bool) -> TransportError:
     """Why the stay cannot go on."""
     if end.by_peer:
         return TransportError(f"the server ended the connection: {escape_line(end.text)}")
     error = loss_of(end)
     if not established and not error.hint:
-        error.hint = "is it a chat server that listens there?"
+        error.hint = _MUTE if end.reason is Reason.TIMEOUT else _STRANGE
     return error
 
 

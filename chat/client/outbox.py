@@ -14,7 +14,9 @@ sender and never have reached the others. Three parts, one class each, make that
 
 1. **Replay** (`Outbox`). The sender sends again, first and in the old order, what was acknowledged
    in the last REPLAY_SECONDS, and then what was not acknowledged at all. Sequence numbers begin at
-   1 again, but a message keeps the origin and the number of its run: by these it is known.
+   1 again, but a message keeps the origin and the number of its run: by these it is known. It also
+   keeps the age of its first acknowledgement: a replay that is acknowledged is not recent again.
+   Otherwise servers that die in a row would have old words said to newcomers without end.
 2. **Regroup** (`Regroup`). Before the sender replays anything, it waits until everybody that it
    knew in the old room is in the new one, for REGROUP_SECONDS at most. Otherwise those who come
    back a second later would miss the replay.
@@ -63,6 +65,8 @@ class Outbox:
         self._number = 0
         self._recent: deque[tuple[float, MessageContent]] = deque()
         self._recent_size = 0
+        self._acknowledged_at: dict[int, float] = {}
+        """By number: when what is being replayed was acknowledged first (`_heard_seconds`)."""
         self._heard_at: float | None = None
         self._heard_seconds = 0.0
 
@@ -99,7 +103,8 @@ class Outbox:
         self.first_seq += 1
         self.unsent = min(self.unsent, len(self.messages))
         self.size -= len(content.text.encode())
-        self._recent.append((self._heard_seconds, content))
+        first = self._acknowledged_at.pop(content.number, self._heard_seconds)
+        self._recent.append((first, content))
         self._recent_size += len(content.text.encode())
         self._forget()
 
@@ -127,9 +132,12 @@ class Outbox:
         acknowledged a moment ago comes first."""
         if replay:
             self.messages.extendleft(content for _, content in reversed(self._recent))
+            self._acknowledged_at.update((content.number, first) for first, content in self._recent)
             self.size += self._recent_size
             self._recent.clear()
             self._recent_size = 0
+            # Nothing was heard between the rooms.
+            self._heard_at = None
         self.first_seq = 1
         self.sent_seq = 0
         self.unsent = len(self.messages)

@@ -201,7 +201,7 @@ class Participant:
             return self._regroup.until
         if not self._waits_for_server:
             return None
-        deadline = max(self._progress.since, self._progress.began) + ACKNOWLEDGE_SECONDS
+        deadline = max(self._progress.came, self._progress.began) + ACKNOWLEDGE_SECONDS
         if self._phase is Phase.CATCHING_UP:
             return min(deadline, self._progress.began + CATCH_UP_SECONDS)
         return deadline
@@ -215,7 +215,8 @@ class Participant:
 
     @property
     def stuck_since(self) -> float:
-        """Since when nothing we wait for has come, not even the connection."""
+        """Since when nothing has come that the user waits for, not even the connection: while
+        something is unacknowledged, an acknowledgement; otherwise what we missed."""
         return self._progress.since
 
     def tick(self, now: float, *, listening: bool = True) -> bool:
@@ -225,8 +226,8 @@ class Participant:
         if self._phase is Phase.REGROUPING and now >= self._regroup.until:
             self.stop_waiting()
         owed = self._waits_for_server
-        waiting = owed or self._phase not in _PRESENT
-        self._progress.look(now, self._phase, waiting=waiting, listening=listening)
+        waiting = owed or self._phase not in _PRESENT or bool(self._outbox.messages)
+        self._progress.look(now, self._phase, waiting=waiting, owed=owed, listening=listening)
         return owed and self.deadline is not None and now >= self.deadline
 
     def stop_waiting(self) -> None:
@@ -355,7 +356,7 @@ class Participant:
             raise ProtocolError("a room frame before the welcome")
         events: list[ClientEvent] = []
         if self._phase is Phase.CATCHING_UP:
-            self._progress.move()
+            self._progress.move(awaited=not self._outbox.messages)
         for header in room_headers(run):
             if self._keyring.awaits_rekey:
                 raise ProtocolError("a room frame where a new key was due")

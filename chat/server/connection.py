@@ -6,7 +6,8 @@ A connection lives through these stages, and may end in each of them (`Connectio
                 others when a place is needed (`Doorman`).
     waiting     The first frame is there. To look into it costs a millisecond or two of RSA, so the
                 connection waits for its turn, and is not read meanwhile.
-    proving     PUBKEY was good, SESSION_KEY is out. READY or RESUME proves the client's key.
+    proving     PUBKEY was good, SESSION_KEY is out. READY or RESUME proves the client's key. Until
+                then the connection makes room for others again.
     arriving    The key is proved. If the key or the source comes too often, there is a wait.
     a member    The server has admitted it: `member` is set. When the member is welcomed, the cursor
                 begins to follow the log.
@@ -19,7 +20,6 @@ says is lost, and nobody else waits for it.
 
 import os
 import socket
-from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Protocol
@@ -83,8 +83,16 @@ class Hub(Protocol):
         """A connection's socket is closed: forget the connection."""
 
 
-AwaitTurn = Callable[["Connection"], None]
-"""Sees to it that `Connection.take_turn` is called when it is this connection's turn."""
+class Places(Protocol):
+    """What a connection needs of the doorman."""
+
+    def await_turn(self, connection: "Connection") -> None:
+        """The first frame is there. See to it that `take_turn` is called when it is this
+        connection's turn."""
+
+    def await_arrival(self, connection: "Connection") -> None:
+        """The client's key is proved, and the connection waits to be let in."""
+
 
 _numbers = count(1)
 
@@ -95,9 +103,9 @@ class Connection:
 
     __slots__ = (
         "_account",
-        "_await_turn",
         "_hub",
         "_name",
+        "_places",
         "_read_again_at",
         "_spliced",
         "_timer",
@@ -114,7 +122,7 @@ class Connection:
     def __init__(
         self,
         hub: Hub,
-        await_turn: AwaitTurn,
+        places: Places,
         offer: Offer,
         connected: socket.socket,
         address: str,
@@ -124,7 +132,7 @@ class Connection:
         now = hub.reactor.clock()
         self._hub = hub
         self._name = f"connection {next(_numbers)}"
-        self._await_turn = await_turn
+        self._places = places
         self._read_again_at = now
         self._spliced = False
         self._timer: Timer | None = None
@@ -158,7 +166,7 @@ class Connection:
             self.transport.pause_reading()
             self._unread = data
             self._note("waits for its turn")
-            self._await_turn(self)
+            self._places.await_turn(self)
         else:
             now = self._hub.reactor.clock()
             self._handle(self.session.receive(data, now), now)
@@ -223,6 +231,7 @@ class Connection:
             account.take_back_arrival(now)
             self.drop(Reason.LOST, words.COMES_TOO_OFTEN)
         elif wait > 0:
+            self._places.await_arrival(self)
             self._hold(wait, now)
             self._hub.reactor.call_at(now + wait, partial(self._enter, client))
         else:

@@ -6,14 +6,17 @@ member or is closed:
 1. `accept`. All newcomers wait in the one queue of the kernel: members that come back, and those
    that attack. So the queue must be emptied faster than it fills, even if most of the connections
    that are taken from it have to be refused.
-2. A place. Guests are counted, in all and by source (`Admission`). If no place is left, the oldest
-   guest that has said nothing makes room. If there is none, or too many had to go in this turn, the
-   newcomer is refused: one `send`, and closed.
+2. A place. Guests are counted, in all and by source. If no place is left, another guest makes room;
+   `Admission` says which one. If none does, or if one of the same source would have to and too many
+   had to go in this turn, the newcomer is refused: one `send`, and closed.
 3. HELLO goes out (`Connection.open`). Its share is the same for all, and was signed once.
-4. The first frame arrives. From here on the guest makes room for nobody, and waits for its turn:
-   one handshake in one turn of the loop, and one source after the other (`Turns`). So a storm of
-   newcomers delays what members say by one handshake a turn.
-5. The guest becomes a member, or is dropped, and `forget` is called.
+4. The first frame arrives. From here on the guest is busy, and waits for its turn: one handshake in
+   one turn of the loop, and one source after the other (`Turns`). So a storm of newcomers delays
+   what members say by one handshake a turn.
+5. SESSION_KEY goes out. Until READY arrives the guest is idle again: PUBKEY proves nothing, so
+   anybody could hold a place with it. A guest that has proved its key and comes too often is busy
+   while it waits to be let in.
+6. The guest becomes a member, or is dropped, and `forget` is called.
 
 When descriptors run out and nobody makes room, the listeners are left alone until a connection has
 been closed, or for ACCEPT_PAUSE_SECONDS.
@@ -132,20 +135,18 @@ class Doorman:
         """Take a connection in, or refuse it if there is no place. Returns whether a guest had to
         make room."""
         address, source = address_text(host, port), source_of(host)
-        idle = None
+        going = None
         if self.admission.is_full(source):
-            idle = self.admission.oldest_idle(source) if may_make_room else None
-            if idle is None:
+            going = self.admission.makes_room(source)
+            if going is None or (going.source == source and not may_make_room):
                 self._refuse(connected, address, source)
                 return False
-            self._put_out(idle)
-        connection = Connection(
-            self._hub, self._await_turn, self._current_offer(), connected, address, source
-        )
+            self._put_out(going)
+        connection = Connection(self._hub, self, self._current_offer(), connected, address, source)
         self._connections.add(connection)
         self.admission.add(connection, source)
         self._reactor.call(connection.open)
-        return idle is not None
+        return going is not None
 
     def _refuse(self, connected: socket.socket, address: str, source: str) -> None:
         with contextlib.suppress(OSError):
@@ -154,10 +155,10 @@ class Doorman:
         connected.close()
         self._console.refused(words.refused(address, _CROWDED), source)
 
-    def _put_out(self, idle: Connection) -> None:
+    def _put_out(self, guest: Connection) -> None:
         """Drop a guest and close it at once, since its descriptor is needed now."""
-        self._reactor.call(partial(idle.drop, Reason.TIMEOUT, _CROWDED))
-        self._reactor.call(idle.transport.close)
+        self._reactor.call(partial(guest.drop, Reason.TIMEOUT, _CROWDED))
+        self._reactor.call(guest.transport.close)
 
     def _survives(self, error: OSError) -> bool:
         """Deal with an error of `accept` that may last. Returns whether to go on; if not, there is
@@ -203,7 +204,7 @@ class Doorman:
         if self._offer is not None and not self._offer.signed.is_fresh(time.time()):
             self._offer = None
 
-    def _await_turn(self, connection: Connection) -> None:
+    def await_turn(self, connection: Connection) -> None:
         self.admission.set_busy(connection)
         self._turns.add(connection, connection.source)
         # One piece of deferred work for each guest that waits, whichever of them it is for.
@@ -211,7 +212,12 @@ class Doorman:
 
     def _shake_hands(self) -> None:
         if self._turns:
-            self._reactor.call(self._turns.take().take_turn)
+            connection = self._turns.take()
+            self._reactor.call(connection.take_turn)
+            self.admission.set_idle(connection)
+
+    def await_arrival(self, connection: Connection) -> None:
+        self.admission.set_busy(connection)
 
     def turn_away(self, connection: Connection, reason: Reason, text: str) -> None:
         """A guest is dropped. Until its socket is closed it only reads the farewell, and makes room

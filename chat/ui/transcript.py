@@ -158,6 +158,10 @@ CONVERSATION_PROTECTED = [
         "joins or leaves: newcomers cannot read what was said before, and members who left cannot "
         "read what is said after."
     ),
+    good(
+        "After a crash of the server, what was said in the last minute before it is said again to "
+        "everybody who is in the room then."
+    ),
     good("An eavesdropper sees who talks when, and about how much: no names, and no text."),
     good(
         "Whoever runs the server sees names and addresses, and could read along, since the server "

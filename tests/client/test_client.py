@@ -57,6 +57,8 @@ from chat.messages import (
     RosterEntry,
     Welcome,
 )
+from chat.server.admission import Admission
+from chat.server.connection import Connection as ServerConnection
 from chat.session import Ended, Established, Offer, RoomFramesReceived, ServerSession
 from chat.stdio import LineOutput
 from chat.wire import Event, Message, Refused, block, room_header
@@ -426,8 +428,10 @@ def test_client_whose_place_another_run_takes_says_so(hall: Hall) -> None:
         hall.until(lambda: seat.inside)
         hall.join("Ira")
 
-    with pytest.raises(RefusedError, match=r"^joined again from elsewhere$"):
+    text = "another client has joined with this name and key"
+    with pytest.raises(RefusedError, match=f"^{text}$") as caught:
         seat.run(story)
+    assert caught.value.hint == "to be in twice, take another name or other --keys"
     assert len(seat.dialer.dialled) == 1
 
 
@@ -1206,8 +1210,9 @@ def test_server_that_says_nothing_is_given_up(silent_host: Host) -> None:
     seat = silent_host.seat()
     begun = silent_host.reactor.clock()
     silent_host.let_time_pass(seat)
-    with pytest.raises(TransportError, match=r"^the server does not answer$"):
+    with pytest.raises(TransportError, match=r"^the server does not answer$") as caught:
         seat.run()
+    assert caught.value.hint == "it may be stopped or overloaded, or it is no chat server"
     assert silent_host.received == b""
     assert silent_host.reactor.clock() - begun >= HANDSHAKE_SECONDS
 
@@ -1280,6 +1285,42 @@ def test_refusal_in_the_handshake_is_told(
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.LOST])
+def test_script_that_comes_at_a_busy_moment_asks_again(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, reason: Reason
+) -> None:
+    busy = [True] * 3
+    take_turn = ServerConnection.take_turn
+
+    def put_off(connection: ServerConnection) -> None:
+        if busy:
+            busy.pop()
+            connection.drop(reason, "come back later")
+        else:
+            take_turn(connection)
+
+    monkeypatch.setattr(ServerConnection, "take_turn", put_off)
+    seat = hall.seat("Ira", patience=60)
+    seat.type("one")
+    seat.end_input()
+    seat.run()
+    told = "[!] the server ended the connection: come back later; trying again."
+    assert seat.screen.lines().count(told) == 1
+    assert not busy
+    assert hall.server.relayed == 1
+
+
+def test_script_that_is_put_off_for_longer_than_its_patience_ends(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Admission, "is_full", lambda *_: True)
+    seat = hall.seat("Ira", patience=5)
+    began = hall.reactor.clock()
+    with pytest.raises(TransportError, match=r"too many connections wait to be let in$"):
+        seat.run()
+    assert 5 <= hall.reactor.clock() - began < 5 + MAX_RETRY_SECONDS
+
+
 @pytest.mark.parametrize(
     ("following", "kind", "text"),
     [
@@ -1337,7 +1378,6 @@ def test_server_that_lost_us_is_dialled_again(host: Host, reason: Reason) -> Non
 @pytest.mark.parametrize(
     ("reason", "kind"),
     [
-        (Reason.REPLACED, RefusedError),
         (Reason.KICKED, RefusedError),
         (Reason.NAME_TAKEN, RefusedError),
         (Reason.NAME_INVALID, RefusedError),

@@ -338,6 +338,31 @@ def test_what_we_did_not_listen_to_is_not_late(asleep: bool) -> None:
     assert pass_time(desk, 2)
 
 
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("new_room", [True, False])
+def test_what_others_say_is_no_progress_while_something_of_ours_waits(
+    said: bool, new_room: bool
+) -> None:
+    """The server lets us in, tells us of one message, and cuts the connection, again and again."""
+    desk = Desk()
+    pass_time(desk, 10)
+    if said:
+        desk.participant.say("Hi", 9)
+        desk.sent()
+    pass_time(desk, 1)
+    said_at = desk.now
+    for seq in range(1, 6):
+        if new_room:
+            desk.restart()
+            desk.control(desk.welcome(members=1), Roster(MEMBERS[:1]))
+        else:
+            desk.participant.disconnect()
+            desk.control(Resumed())
+            desk.hear(desk.message(seq))
+        pass_time(desk, 1)
+    assert desk.participant.stuck_since == (said_at if said else desk.now)
+
+
 def test_time_without_progress_goes_on_over_connections_that_bring_none() -> None:
     desk = Desk()
     pass_time(desk, 10)

@@ -111,6 +111,27 @@ def test_what_was_acknowledged_before_a_long_silence_is_offered_again() -> None:
     assert [number for _, number, _ in texts(outbox)] == [1, 2]
 
 
+def test_replay_that_is_acknowledged_keeps_its_age_over_servers_that_die_in_a_row() -> None:
+    outbox = outbox_with("one")
+    now = 0.0
+    outbox.age(now)
+    outbox.acknowledge()
+    offered = []
+    for _ in range(9):
+        outbox.renumber(replay=True)
+        offered.append(len(outbox.messages))
+        if not outbox.messages:
+            break
+        # The server is away for an hour, which makes nothing older; and the room lives for 25 s.
+        now += 3_600
+        for _ in range(25):
+            outbox.age(now)
+            now += 1
+        outbox.acknowledge()
+        assert outbox.size == 0
+    assert offered == [1, 1, 1, 0], "after 24, 48 and 72 seconds in which it heard the server"
+
+
 def test_more_than_can_be_kept_is_not_offered_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_module, "REPLAY_BYTES", 10)
     outbox = outbox_with("12345", "678", "90123", "45")

@@ -121,6 +121,20 @@ def test_system_that_is_no_unix_is_told_so(stage: Stage, module: str) -> None:
     assert_fails(stage.run(command).end(), 1, text)
 
 
+@pytest.mark.parametrize("redirect", ["2>/dev/full", ">/dev/full 2>&1"])
+def test_misuse_that_cannot_be_told_is_still_misuse(stage: Stage, redirect: str) -> None:
+    assert stage.start("server", "--port", "x", redirect=redirect).end() == (2, "", "")
+
+
+@pytest.mark.parametrize("buffering", ["PYTHONUNBUFFERED=1", "PYTHONUNBUFFERED="])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["send", "-h"]])
+def test_help_that_cannot_be_written_is_a_failure(
+    stage: Stage, arguments: list[str], buffering: str
+) -> None:
+    command = ["env", buffering, *CHAT, *arguments]
+    assert_fails(stage.run(command, redirect=">/dev/full").end(), 1, "no space left on device")
+
+
 def test_help_needs_nothing(stage: Stage) -> None:
     missing = ["Cryptodome", "fcntl", "resource", "termios"]
     status, out, err = stage.run([sys.executable, "-c", BLOCKING.format(missing), "-h"]).end()

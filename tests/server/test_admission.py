@@ -1,5 +1,6 @@
-"""Admission of guests: limits for each source, the oldest idle one makes room, turns by source."""
+"""Admission of guests: limits for each source, who makes room for whom, turns by source."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ def knock(admission: Admission[str], guest: str, source: str) -> str | None:
     """A guest comes. Returns the guest that had to make room for it, or itself if none could."""
     going = None
     if admission.is_full(source):
-        going = admission.oldest_idle(source)
+        going = admission.makes_room(source)
         if going is None:
             return guest
         admission.remove(going)
@@ -26,12 +27,32 @@ def test_source_with_its_share_makes_room_for_its_own_alone() -> None:
     assert knock(admission, "b2", "b") is None
 
 
-def test_when_all_places_are_taken_the_oldest_idle_of_all_makes_room() -> None:
-    admission: Admission[str] = Admission(3, 2)
-    for guest in ("a1", "a2", "b1"):
+def test_when_all_places_are_taken_the_source_with_the_most_makes_room() -> None:
+    admission: Admission[str] = Admission(4, 3)
+    for guest in ("b1", "a1", "a2", "a3"):
         knock(admission, guest, guest[0])
     admission.set_busy("a1")
-    assert knock(admission, "c1", "c") == "a2"
+    assert [knock(admission, f"c{number}", "c") for number in (1, 2)] == ["a2", "a3"]
+    assert knock(admission, "c3", "c") == "c1", "no other source has more"
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_no_number_of_sources_keeps_one_with_fewer_guests_out(idle: bool) -> None:
+    """Every source gets its equal part of the places, and a guest that is busy counts like any."""
+    admission: Admission[str] = Admission(12, 4)
+    others = [f"{source}{number}" for source in "abcd" for number in range(4)]
+    for guest in others:
+        knock(admission, guest, guest[0])
+        if not idle:
+            admission.set_busy(guest)
+    newcomers = ["n1", "n2"]
+    for guest in newcomers:
+        assert knock(admission, guest, "n") in others
+        admission.set_busy(guest)
+    for number in range(5, 15):
+        for source in "abcd":
+            assert knock(admission, f"{source}{number}", source) not in newcomers
+    assert set(newcomers) <= set(admission._guests)
 
 
 ACTS = st.tuples(
@@ -39,39 +60,74 @@ ACTS = st.tuples(
 )
 
 
+class Model:
+    """The guests in the order in which they became idle or busy, each with whether it is idle; and
+    the rules without any cleverness."""
+
+    def __init__(self) -> None:
+        self.guests: dict[str, bool] = {}
+
+    def mark(self, guest: str, idle: bool) -> None:
+        if self.guests.get(guest) is not idle:
+            self.guests.pop(guest, None)
+            self.guests[guest] = idle
+
+    def idle(self, source: str) -> list[str]:
+        return [guest for guest, idle in self.guests.items() if idle and guest[0] == source]
+
+    def all(self, source: str) -> list[str]:
+        return [guest for guest in self.guests if guest[0] == source]
+
+    def may_go(self, source: str) -> set[str | None]:
+        """Which guests may make room for one of this source; None: it is refused."""
+        count, own = len(self.all(source)), self.idle(source)
+        if count < 3 and len(self.guests) == 6:
+            idle = max(len(self.idle(name)) for name in "abc")
+            if idle > count:
+                return {self.idle(name)[0] for name in "abc" if len(self.idle(name)) == idle}
+            largest = max(len(self.all(name)) for name in "abc")
+            if largest > count:
+                of_largest = [name for name in "abc" if len(self.all(name)) == largest]
+                return {[*self.idle(name), *self.all(name)][0] for name in of_largest}
+        return {own[0] if own else None}
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(ACTS, max_size=150))
-def test_counts_are_right_whatever_happens(acts: list[tuple[str, int, str]]) -> None:
+def test_who_makes_room_is_right_whatever_happens(acts: list[tuple[str, int, str]]) -> None:
     admission: Admission[str] = Admission(6, 3)
-    guests: dict[str, bool] = {}
-    """The guests in order, each with whether it is idle: a model without any cleverness."""
+    model = Model()
     for act, number, source in acts:
         guest = f"{source}{number}"
-        if act == "knock" and guest not in guests:
-            own = [name for name in guests if name[0] == source]
-            idle = [name for name in (own if len(own) == 3 else guests) if guests[name]]
-            full = len(own) == 3 or len(guests) == 6
-            expected = (idle[0] if idle else guest) if full else None
-            # A guest that is idle again counts as new.
-            assert knock(admission, guest, source) == expected
-            if expected != guest:
-                guests.pop(expected or "", None)
-                guests[guest] = True
+        if act == "knock" and guest not in model.guests:
+            assert admission.is_full(source) is (
+                len(model.all(source)) == 3 or len(model.guests) == 6
+            )
+            if admission.is_full(source):
+                going = admission.makes_room(source)
+                assert going in model.may_go(source)
+                if going is None:
+                    continue
+                admission.remove(going)
+                del model.guests[going]
+            admission.add(guest, source)
+            model.mark(guest, True)
         elif act == "busy":
             admission.set_busy(guest)
-            if guest in guests:
-                guests[guest] = False
+            if guest in model.guests:
+                model.mark(guest, False)
         elif act == "idle":
             admission.set_idle(guest)
-            if not guests.get(guest, True):
-                del guests[guest]
-                guests[guest] = True
+            if guest in model.guests:
+                model.mark(guest, True)
         elif act == "remove":
             admission.remove(guest)
-            guests.pop(guest, None)
-        assert len(admission) == len(guests)
-        assert admission.oldest_idle() == next((name for name in guests if guests[name]), None)
-    assert set(admission._sources) == {name[0] for name in guests}, "no source is left behind"
+            model.guests.pop(guest, None)
+        assert len(admission) == len(model.guests)
+        most = max(len(model.idle(name)) for name in "abc")
+        oldest = [model.idle(name)[0] for name in "abc" if len(model.idle(name)) == most > 0]
+        assert admission.oldest_idle() in oldest if oldest else admission.oldest_idle() is None
+    assert set(admission._sources) == {name[0] for name in model.guests}, "no source is left behind"
 
 
 # -- turns

@@ -213,7 +213,7 @@ DOORS = {
     "it is opened": (Connection, "open"),
     "its socket is watched": (Reactor, "watch_read"),
     "it has its turn": (Connection, "take_turn"),
-    "it waits for its turn": (Doorman, "_await_turn"),
+    "it waits for its turn": (Doorman, "await_turn"),
     "it is let in": (Server, "admit"),
     "it joins": (Room, "join"),
 }

@@ -44,6 +44,7 @@ from chat.limits import (
 from chat.messages import Bye, Ping, Ready, Rekey, Resend
 from chat.server import words
 from chat.server.admission import Admission
+from chat.server.budgets import Account
 from chat.server.connection import Connection
 from chat.server.doorman import Doorman
 from chat.session import Ended, State
@@ -1337,21 +1338,55 @@ def test_silent_stranger_makes_room_for_the_next_one_of_its_source_and_members_n
     company.assert_undisturbed()
 
 
-def test_where_nobody_is_silent_the_next_one_is_refused_and_may_come_again(
-    hall: Hall, company: Company
+def half_shaken(hall: Hall, name: str, source: str = "") -> Peer:
+    """Somebody who sends a good PUBKEY, and never READY."""
+    peer = hall.knock(name, "other", source)
+    peer.ready = False
+    hall.until(lambda: peer.session.state is State.RELAY)
+    return peer
+
+
+@pytest.mark.parametrize(("limit", "limit_per_source"), [(10, 2), (2, 10)])
+def test_guest_that_owes_ready_makes_room_for_the_next_one(
+    hall: Hall, company: Company, limit: int, limit_per_source: int
+) -> None:
+    hall.server.doorman.admission = Admission(limit, limit_per_source)
+    halves = [half_shaken(hall, f"Eve{number}") for number in range(2)]
+    hall.join("late", "other")
+    hall.until(lambda: halves[0].eof)
+    end = halves[0].ended
+    assert end is not None
+    assert end.text == "too many connections wait to be let in"
+    assert halves[1].ended is None
+
+
+def test_source_with_fewer_guests_comes_in_though_others_hold_all_places_by_half_a_handshake() -> (
+    None
+):
+    with contextlib.closing(Hall()) as hall:
+        hall.server.doorman.admission = Admission(6, 2)
+        for number in range(6):
+            half_shaken(hall, f"Eve{number}", f"127.0.0.{2 + number // 2}")
+        newcomer = hall.knock("newcomer", "other")
+        hall.until(lambda: newcomer.participant.has_joined)
+
+
+def test_guest_that_waits_to_be_let_in_keeps_its_place_and_the_next_of_its_source_is_refused(
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hall.server.doorman.admission = Admission(10, 1)
-    eve = hall.knock("Eve", "other")
-    eve.ready = False
-    hall.until(lambda: eve.session.state is State.RELAY)
+    monkeypatch.setattr(Account, "arrive", lambda *_: 5.0)
+    waiting = hall.knock("Eve", "other")
+    hall.until(lambda: waiting.session.state is State.RELAY and not waiting.unsent)
+    hall.turns(5)
     late = hall.connect()
     hall.until(lambda: late.eof)
     refused = decode_frame(bytes(late.received))
     assert refused == Refused(Reason.TIMEOUT, "too many connections wait to be let in")
-    eve.close()
-    hall.until(lambda: len(hall.server.connections) == 2)
+    hall.wait(5)
+    hall.until(lambda: waiting.participant.has_joined)
     hall.join("next", "other")
-    assert refusals(hall) == 2
+    assert refusals(hall) == 1
 
 
 def test_members_and_those_who_are_refused_take_nobodys_place(hall: Hall, company: Company) -> None:
@@ -1391,7 +1426,7 @@ def test_flood_of_handshakes_delays_a_newcomer_of_another_source_by_one(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[str] = []
-    take_turn, await_turn = Connection.take_turn, Doorman._await_turn
+    take_turn, await_turn = Connection.take_turn, Doorman.await_turn
 
     def note(connection: Connection) -> None:
         served.append(connection.source)
@@ -1403,7 +1438,7 @@ def test_flood_of_handshakes_delays_a_newcomer_of_another_source_by_one(
         await_turn(doorman, connection)
 
     monkeypatch.setattr(Connection, "take_turn", note)
-    monkeypatch.setattr(Doorman, "_await_turn", note_when)
+    monkeypatch.setattr(Doorman, "await_turn", note_when)
     for _ in range(50):
         hall.connect().send(STRANGERS["sealed with nothing"][0])
     hall.until(lambda: len(served) == 5)
