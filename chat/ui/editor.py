@@ -8,6 +8,7 @@ here.
 """
 
 import ctypes
+import locale
 import os
 import re
 import sys
@@ -53,6 +54,9 @@ _TERMINFO_DIRS = ":/etc/terminfo:/lib/terminfo:/usr/share/terminfo"
 """Where systems describe their terminals; the library of that package looks in one place only."""
 
 _HINT = "pip install gnureadline brings one"
+
+_UTF_8_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8", "en_US.UTF-8")
+"""What systems call a locale that has UTF-8; the first three are those of PEP 538."""
 
 _VARIABLES = (
     "rl_outstream",
@@ -115,8 +119,10 @@ class LineEditor:
         """`typed`: maps a pasted line to what should be called back as if it had been typed.
 
         Raises:
-            EditorMissingError: this Python has no GNU readline, or an old one.
+            EditorMissingError: this Python has no GNU readline, or an old one; or the system has no
+                locale for UTF-8.
         """
+        _count_in_characters()
         self._completer = completer
         self._typed = typed
         self._matches: Sequence[str] = ()
@@ -437,6 +443,28 @@ class _MemoryStream:
     def put(self, data: bytes) -> None:
         """Put bytes back, to be taken before what is written next."""
         self._put += data
+
+
+def _count_in_characters() -> None:
+    """Let readline take the terminal for one with UTF-8 where Python does.
+
+    Python does so as well in the locales C and POSIX, and where LC_ALL names a locale that is not
+    installed, as after an ssh from another machine (PEP 540). Readline goes by LC_CTYPE, which is C
+    there: it would take each byte for a character, and cut characters in two. Whenever a line
+    begins, it sets LC_CTYPE again to what the environment says, so that has to change as well.
+    """
+    if not _is_utf_8(sys.getfilesystemencoding()) or _is_utf_8(locale.nl_langinfo(locale.CODESET)):
+        return
+    for name in _UTF_8_LOCALES:
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, name)
+            os.environ["LC_ALL"] = name
+            return
+    raise EditorMissingError("this system has no locale for UTF-8")
+
+
+def _is_utf_8(encoding: str) -> bool:
+    return encoding.lower().replace("-", "") == "utf8"
 
 
 def _load() -> tuple[ModuleType, ctypes.CDLL]:

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import ctypes
+import locale
 import os
 import readline
 import subprocess
@@ -46,7 +47,7 @@ with os.fdopen(int(sys.argv[1])) as expressions:
 class Child:
     """A process with an editor, and the screen that what it returns makes."""
 
-    def __init__(self, home: Path, columns: int = COLUMNS) -> None:
+    def __init__(self, home: Path, columns: int = COLUMNS, **env: str) -> None:
         self.screen = Emulator(columns, ROWS)
         self.person, self.terminal = os.openpty()
         termios.tcsetwinsize(self.terminal, (ROWS, columns))
@@ -54,7 +55,7 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(expressions)],
             cwd=ROOT,
-            env=environment(home, {"TERM": TERM}),
+            env=environment(home, {"TERM": TERM, **env}),
             stdin=self.terminal,
             stdout=subprocess.PIPE,
             pass_fds=[expressions],
@@ -307,6 +308,20 @@ def test_bytes_that_are_no_text_break_nothing(child: Child) -> None:
     assert child.type("!\r") == ["\ufffd\ufffd!"]
 
 
+@pytest.mark.parametrize("locale_name", ["C", "POSIX", "C.UTF-8", "xx_XX.UTF-8"])
+def test_characters_stay_whole_in_any_locale(tmp_path: Path, locale_name: str) -> None:
+    """The last is installed nowhere."""
+    with contextlib.closing(Child(tmp_path, LC_ALL=locale_name)) as child:
+        child.ask("editor.prompt('> ')")
+        child.show("start()")
+        for _ in range(2):
+            child.type("Grüße 日本" + LEFT + BACKSPACE)
+            assert child.screen.rows() == ["> Grüße |本"]
+            assert child.type("\r") == ["Grüße 本"]
+            child.show("erase()")
+            child.show("draw()")
+
+
 def test_paste_is_one_text(child: Child) -> None:
     child.show("start()")
     assert child.type("\x1b[200~one\r\ttwo\r\x1b[201~") == []
@@ -404,6 +419,16 @@ def test_line_that_is_ended_by_another_command_is_returned(child: Child, key: st
 
 def complete_nothing(_line: str, _begin: int) -> list[str]:
     return []
+
+
+def test_system_without_a_locale_for_utf_8_has_no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_category: int, _name: str) -> None:
+        raise locale.Error("unsupported locale setting")
+
+    monkeypatch.setattr(locale, "nl_langinfo", lambda _item: "ANSI_X3.4-1968")
+    monkeypatch.setattr(locale, "setlocale", refuse)
+    with pytest.raises(EditorMissingError, match="^this system has no locale for UTF-8$"):
+        LineEditor(complete_nothing)
 
 
 def test_libedit_is_not_taken_for_readline(monkeypatch: pytest.MonkeyPatch) -> None:
