@@ -29,13 +29,16 @@ class Commands:
         show: Callable[[Sequence[phrases.StatusLine]], None],
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
+        keys: Sequence[phrases.StatusLine] = (),
     ) -> None:
         """`show` shows status lines, `clear` clears the screen. `unfold` shows what was folded
-        under a number, or last if that is empty, and returns whether there is such a message."""
+        under a number, or last if that is empty, and returns whether there is such a message.
+        `keys` are lines of the help, about the keys of this view."""
         self._client = client
         self._show = show
         self._clear = clear
         self._unfold = unfold
+        self._keys = keys
         self.bell = True
         """Whether the bell should ring."""
         self._ignored: dict[str, str] = {}
@@ -96,7 +99,7 @@ class Commands:
             transcript.command_line(f"{word} {command.argument}", command.help)
             for word, command in _COMMANDS.items()
         ]
-        self._show(lines)
+        self._show([*lines, *self._keys])
 
     def _on_who(self, _argument: str) -> None:
         members = self._client.members()

@@ -33,6 +33,13 @@ _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
 _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
 """Readline's commands that end a line."""
 
+_NEW_LINE_KEYS = (b"\\e\\C-m", b"\\e\\C-j")
+"""Alt-Enter. Readline would switch to vi mode, and say nothing."""
+
+_CRASHING = (b"character-search", b"character-search-backward")
+"""Readline's commands that take a key for an argument, and end the process if that key begins an
+escape sequence that is bound to nothing (readline 8.2, when it is called back)."""
+
 _PASTE_BEGINS, _PASTE_ENDS = b"\\e[200~", b"\x1b[201~"
 
 _KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
@@ -153,6 +160,11 @@ class LineEditor:
         readline = self._readline
         # Python has bound Tab to "insert"; the person's own init file has the last word.
         readline.parse_and_bind("tab: menu-complete")
+        keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
+        new_line = self._command(self._on_new_line)
+        for keys in _NEW_LINE_KEYS:
+            # In vi mode, Escape and Enter are two commands.
+            lib.rl_bind_keyseq_in_map(keys, new_line, keymaps[0])
         with suppress(OSError):
             readline.read_init_file()
         # The loop handles signals, and the completer chooses the order.
@@ -160,7 +172,8 @@ class LineEditor:
             self._number(variable).value = 0
         for name, value in _SETTINGS.items():
             lib.rl_variable_bind(name, value)
-        keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
+        for crashing in filter(None, map(lib.rl_named_function, _CRASHING)):
+            self._rebind(keymaps[0], crashing, None)
         for ending in filter(None, map(lib.rl_named_function, _ENDINGS)):
             command = self._command(partial(self._on_ending, _Command(ending)))
             for keymap in keymaps:
@@ -305,6 +318,10 @@ class LineEditor:
             self._first_paste = None
         submitted, self._submitted = self._submitted, []
         return self._picture.take(), submitted
+
+    def _on_new_line(self, times: int, _key: int) -> int:
+        self._lib.rl_insert_text(b"\n" * max(1, times))
+        return 0
 
     def _on_paste(self, _times: int, _key: int) -> int:
         self._pasted = bytearray()

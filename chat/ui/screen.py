@@ -156,7 +156,8 @@ class Screen:
 
     def open(self, client: ChatClient) -> None:
         self._client = client
-        self._commands = Commands(client, self._tell, self._live.clear, self._unfold)
+        keys = [transcript.NEW_LINE_KEY]
+        self._commands = Commands(client, self._tell, self._live.clear, self._unfold, keys)
 
     def show(self, event: ClientEvent) -> None:
         if isinstance(event, MessageReceived):

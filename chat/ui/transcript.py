@@ -171,6 +171,9 @@ def command_line(usage: str, text: str) -> StatusLine:
     return good(f"{usage:<16} {text}")
 
 
+NEW_LINE_KEY = command_line("Alt-Enter", "begin a new line in the message (also Ctrl-V Ctrl-J)")
+
+
 def no_such_command(word: str, nearest: str) -> StatusLine:
     hint = f"is it {nearest}?" if nearest else "/help lists the commands;"
     return trouble(f"Unknown command: {escape_line(word)}; {hint} // sends a line with a slash.")

@@ -183,6 +183,15 @@ def test_help_and_completion_list_every_command_there_is(person: Person) -> None
     assert max(map(len, person.shown)) < 80
 
 
+def test_help_ends_with_the_keys_of_the_view(person: Person) -> None:
+    keys = [transcript.NEW_LINE_KEY]
+    Commands(person.client, person.shown.extend, lambda: None, lambda _: False, keys).take("/help")
+    assert person.shown[-2:] == [
+        "[+] /quit            leave",
+        "[+] Alt-Enter        begin a new line in the message (also Ctrl-V Ctrl-J)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "answer"),
     [

@@ -414,6 +414,42 @@ def test_line_that_is_ended_by_another_command_is_returned(child: Child, key: st
     assert [line.lstrip("#") for line in lines] == ["one"]
 
 
+@pytest.mark.parametrize("keys", ["\x1b\r", "\x1b\n", "\x16\n"], ids=["M-C-m", "M-C-j", "C-v C-j"])
+def test_line_can_be_broken_into_several(child: Child, keys: str) -> None:
+    child.show("start()")
+    assert child.type(f"one{keys}two") == []
+    assert child.screen.rows() == ["> one", "two|"]
+    child.show("erase()")
+    assert child.screen.rows() == ["|"]
+    child.show("draw()")
+    assert child.screen.rows() == ["> one", "two|"]
+    assert child.type(f"{LEFT}{keys}\r") == ["one\ntw\no"]
+    assert child.type("on\r") == ["on"], "in the same mode"
+
+
+def test_person_can_bind_the_keys_for_a_new_line_to_something_else(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text('"\\e\\C-m": accept-line\n')
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.show("start()")
+        assert child.type("one\x1b\r") == ["one"]
+
+
+def test_vi_mode_ends_a_line_with_escape_and_enter(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text("set editing-mode vi\n")
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.show("start()")
+        assert child.type("one\x1b\r") == ["one"]
+
+
+@pytest.mark.parametrize("keys", ["\x1d", "\x1b\x1d", "\x14"], ids=["C-]", "M-C-]", "bound anew"])
+def test_search_for_a_key_that_has_no_meaning_ends_nothing(tmp_path: Path, keys: str) -> None:
+    (tmp_path / ".inputrc").write_text('"\\C-t": character-search\n')
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.show("start()")
+        child.type(f"one{keys}\x1b[999~")
+        assert child.type(f"{KILL}on\r") == ["on"]
+
+
 # -- where there is no such library
 
 
@@ -427,7 +463,7 @@ def test_system_without_a_locale_for_utf_8_has_no_editor(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(locale, "nl_langinfo", lambda _item: "ANSI_X3.4-1968")
     monkeypatch.setattr(locale, "setlocale", refuse)
-    with pytest.raises(EditorMissingError, match="^this system has no locale for UTF-8$"):
+    with pytest.raises(EditorMissingError, match="has no locale for UTF-8"):
         LineEditor(complete_nothing)
 
 
