@@ -278,7 +278,7 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
         if options.fingerprint:
             check_fingerprint(options.fingerprint, key)
             if known_servers.choose(options.host, options.port, key):
-                view.show(Warned("the server had another key before; it has the one you named now"))
+                view.show(Warned("The server had another key before; it has the one you named now"))
                 return False
         return known_servers.check(options.host, options.port, key)
 

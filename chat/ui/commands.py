@@ -12,7 +12,7 @@ from chat import phrases
 from chat.client.events import MessageQueued, MessageReceived
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError
-from chat.limits import MAX_MEMBERS
+from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
 from chat.text import as_action, fold_name
 from chat.ui import transcript
 
@@ -57,6 +57,13 @@ class Commands:
         if word.lower() == "/me" and argument.strip():
             return as_action(argument.strip())
         return None if line.startswith("/") or line == "EXIT" else line
+
+    def can_send(self, line: str, *, pasted: bool = False) -> bool:
+        """Whether the line is a message that `take` would send now."""
+        message = self.message_of(line, pasted=pasted)
+        if message is None or self._client.full:
+            return False
+        return len(message.encode(errors="surrogatepass")) <= MAX_TEXT_BYTES
 
     def typed(self, text: str) -> str:
         """The line that sends this text when it is typed; empty if there is none."""

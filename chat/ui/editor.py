@@ -109,7 +109,7 @@ class LineEditor:
       `read` must be called whenever standard input can be read.
     - Paused: hidden, and the terminal is in its old mode. `pause` leads here from visible, too.
       `draw` and `read` must wait for `start`.
-    - `measure`, `put` and `clear` must not be called while the line is visible: they would move
+    - `measure` and `clear` must not be called while the line is visible: they would move
       the cursor in a line that readline believes to be on the screen.
 
     Two more states change what `read` does with a key:
@@ -358,21 +358,15 @@ class LineEditor:
             and paste.history_position == self._lib.where_history()
         )
 
-    def put(self, line: Line) -> None:
-        """Replace the line, which must be hidden."""
-        assert not self.visible
-        self._lib.rl_replace_line(_encoded(line.text), 1)
-        self._number("rl_point").value = self._number("rl_end").value
-        self._first_paste = None
-        if line.pasted:
-            self._note_paste(line.text)
-
     def clear(self) -> None:
         """Empty the line, and end a search or whatever else was going on; it must be hidden."""
+        assert not self.visible
         self._pasted = None
         self._lib.rl_free_line_state()
         self._lib.rl_callback_sigcleanup()
-        self.put(Line(""))
+        self._lib.rl_replace_line(b"", 1)
+        self._number("rl_point").value = 0
+        self._first_paste = None
         self._lib.using_history()
         self._has_prompt = False
         # Readline has moved the cursor within a line that is not on the screen: discard that.

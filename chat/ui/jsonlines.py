@@ -49,6 +49,9 @@ class JsonView(LineView):
     def _emit(self, fields: Fields) -> None:
         self.output.write(json.dumps(fields))
 
+    def _warn(self, why: str) -> None:
+        self.show(Warned(why))
+
     def _take(self, line: str) -> None:
         command = _command_in(line)
         if not command:

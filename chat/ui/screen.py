@@ -14,7 +14,6 @@ from chat.client.events import (
     Leaving,
     MakingKey,
     MessageReceived,
-    OutboxFull,
     Reconnected,
     Warned,
 )
@@ -138,7 +137,7 @@ class Screen:
     def _give_up_history(self, error: OSError) -> None:
         self._history = None
         where = f"{error.filename}: " if error.filename else ""
-        self.show(Warned(f"what you type is not kept: {where}{error.strerror}"))
+        self.show(Warned(f"What you type is not kept: {where}{error.strerror}"))
 
     # -- as a view
 
@@ -318,10 +317,11 @@ class Screen:
             if line.text.strip().lower() in ("y", "yes"):
                 self._take(paste)
             else:
-                self._tell([transcript.PASTE_DROPPED])
+                self._tell([transcript.NOT_SENT])
         elif line.text:
             self._remember(self.commands.typed(line.text) if line.pasted else line.text)
-            if line.text.count("\n") >= PASTE_LINES:
+            is_long = line.text.count("\n") >= PASTE_LINES
+            if is_long and self.commands.can_send(line.text, pasted=line.pasted):
                 self._paste = line
             else:
                 self._take(line)
@@ -334,14 +334,9 @@ class Screen:
             if queued is not None:
                 self._live.pending.append(queued)
         except OutboxFullError:
-            self._give_back(line, OutboxFull(len(self._live.pending)))
+            self._tell([transcript.outbox_full(len(self._live.pending)), transcript.NOT_SENT])
         except UsageError as error:
-            self._give_back(line, Warned(error.advice))
-
-    def _give_back(self, line: Line, why: ClientEvent) -> None:
-        self.show(why)
-        self._live.erase()
-        self._editor.put(line)
+            self._tell([transcript.refused(error.advice), transcript.NOT_SENT])
 
     def _remember(self, line: str) -> None:
         try:

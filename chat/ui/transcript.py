@@ -210,7 +210,12 @@ def confirm_paste(lines: int) -> str:
     return f"Send these {lines} lines as one message? Type y or n, and Enter: "
 
 
-PASTE_DROPPED = good("Not sent. The up key brings it back.")
+def refused(why: str) -> StatusLine:
+    """Why a line was not sent."""
+    return trouble(f"{escape_line(why[:1].upper() + why[1:])}.")
+
+
+NOT_SENT = good("Not sent. The up key brings it back.")
 
 
 def pending_at_the_end(text: str, offline: bool) -> StatusLine:

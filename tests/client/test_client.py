@@ -225,7 +225,7 @@ def test_line_that_is_too_long_is_refused_and_the_next_is_sent(hall: Hall) -> No
     hall.until(lambda: guest.heard)
     assert guest.heard == [f"Ira: {longest}"]
     assert seat.screen.lines() == [
-        f"[!] a message of {MAX_TEXT_BYTES + 1} bytes is too long: a message has at most "
+        f"[!] A message of {MAX_TEXT_BYTES + 1} bytes is too long: a message has at most "
         f"{MAX_TEXT_BYTES} bytes; send it in parts."
     ]
 

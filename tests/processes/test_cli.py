@@ -648,7 +648,7 @@ def test_key_that_was_named_takes_the_place_of_another(stage: Stage, options: li
     client.end_input()
     status, out, err = client.end()
     assert (status, err) == (0, "")
-    assert "the server had another key before" in out
+    assert "The server had another key before" in out
     assert known.read_text() == f"# mine\n{address} {key('server').public.openssh}\n"
     again = stage.client(port, "Ira", *options)
     again.end_input()

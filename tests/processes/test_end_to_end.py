@@ -465,7 +465,7 @@ def test_line_that_is_too_long_is_refused_and_the_others_arrive(
         1,
         f"chat: line 2: {why}\nchat: error: 1 message was not acknowledged\n",
     )
-    assert f"[!] {why}.\n" in out
+    assert f"[!] {why.capitalize()}.\n" in out
 
 
 def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> None:

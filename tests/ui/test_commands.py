@@ -7,6 +7,7 @@ import pytest
 
 from chat.client.events import MessageReceived
 from chat.errors import UsageError
+from chat.limits import MAX_TEXT_BYTES
 from chat.text import fingerprint_of
 from chat.ui import transcript
 from chat.ui.commands import Commands
@@ -117,6 +118,29 @@ def test_what_was_pasted_is_said_as_it_is_and_called_back_as_if_it_had_been_type
 def test_line_that_is_too_long_is_an_error_of_the_person(person: Person, line: str) -> None:
     with pytest.raises(UsageError):
         person.type(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "fits"),
+    [
+        ("x" * MAX_TEXT_BYTES, True),
+        ("x" * (MAX_TEXT_BYTES + 1), False),
+        ("ä" * (MAX_TEXT_BYTES // 2), True),
+        ("ä" * (MAX_TEXT_BYTES // 2) + "x", False),
+        ("//" + "x" * (MAX_TEXT_BYTES - 1), True),
+        ("//" + "x" * MAX_TEXT_BYTES, False),
+        ("/me " + "x" * MAX_TEXT_BYTES, False),
+        ("/help", False),
+        (" \n", False),
+    ],
+    ids=lambda value: f"{value[:3]!r}, {len(value)}" if isinstance(value, str) else None,
+)
+def test_line_that_cannot_be_sent_is_known_before_it_is_taken(
+    person: Person, line: str, fits: bool
+) -> None:
+    assert person.commands.can_send(line) is fits
+    person.client.full = True
+    assert not person.commands.can_send(line)
 
 
 # -- what is answered

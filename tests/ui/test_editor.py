@@ -195,18 +195,6 @@ def test_new_prompt_stands_there_from_the_next_draw_on(child: Child) -> None:
     assert child.screen.rows() == ["(offline) > half a thought|"]
 
 
-@pytest.mark.parametrize("text", ["", "another", "日本", "one\ntwo"])
-def test_put_replaces_the_line_and_goes_to_its_end(child: Child, text: str) -> None:
-    child.show("start()")
-    child.type("half\x1b[D")
-    child.show("erase()")
-    assert child.ask(f"editor.put(Line({text!r}))") is None
-    child.show("draw()")
-    first, *rest = f"> {text}|".split("\n")
-    assert child.screen.rows() == [first, *rest]
-    assert child.type("!\r") == [f"{text}!"]
-
-
 def test_clear_empties_the_line(child: Child) -> None:
     child.show("start()")
     child.type("x" * 100)
@@ -372,14 +360,6 @@ def test_paste_is_called_back_as_if_it_had_been_typed(child: Child) -> None:
     child.show("start()")
     child.type(paste("/exit") + "\r")
     assert child.end(UP + "\r") == [("typed /exit", False)]
-
-
-def test_paste_that_is_put_back_is_still_a_paste(child: Child) -> None:
-    child.show("start()")
-    child.type(paste("/exit") + "\r")
-    child.show("erase()")
-    child.ask("editor.put(Line('/exit', True))")
-    assert child.end("\r") == [("/exit", True)]
 
 
 def test_settings_of_the_person_are_heeded_but_for_those_that_would_wait(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
     second, fourth = path.read_text().splitlines()
     assert second == "chat: line 2: it is too long"
     assert fourth.startswith("chat: line 4: a message of 1000 bytes is too long: ")
-    assert pipe.shown[0] == "[!] it is too long."
+    assert pipe.shown[0] == "[!] It is too long."
     assert (pipe.view.not_sent, pipe.view.not_commands) == (2, 0)
 
 
