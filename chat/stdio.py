@@ -35,7 +35,8 @@ _READER_GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
 
 
 class LineInput:
-    """Lines from a descriptor. `on_line` gets each without its end; `on_end` is called once.
+    """Lines from a descriptor. `on_line` gets each without its end, with lone surrogates for bytes
+    that are not UTF-8; `on_end` is called once.
 
     Bytes are read into `_rest`; complete lines wait in `_lines`; `_deliver` hands them on unless
     `paused`. The end is delivered after the last line, and is held back by a pause as lines are.
@@ -173,7 +174,17 @@ class LineInput:
 
 
 def _text_of(line: bytes) -> str:
-    return line.decode(errors="replace").rstrip("\r")
+    """The line as text. Bytes that are not UTF-8 become lone surrogates, which cannot be sent."""
+    return line.decode(errors="surrogateescape").rstrip("\r")
+
+
+def is_text(line: str) -> bool:
+    """Whether a text can be sent: lone surrogates stand for bytes that are not UTF-8."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ from chat.client.events import MessageQueued, MessageReceived
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError
 from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
+from chat.stdio import is_text
 from chat.text import as_action, fold_name
 from chat.ui import transcript
 
@@ -61,9 +62,9 @@ class Commands:
     def can_send(self, line: str, *, pasted: bool = False) -> bool:
         """Whether the line is a message that `take` would send now."""
         message = self.message_of(line, pasted=pasted)
-        if message is None or self._client.full:
+        if message is None or not is_text(message) or self._client.full:
             return False
-        return len(message.encode(errors="surrogatepass")) <= MAX_TEXT_BYTES
+        return len(message.encode()) <= MAX_TEXT_BYTES
 
     def typed(self, text: str) -> str:
         """The line that sends this text when it is typed; empty if there is none."""
@@ -77,7 +78,7 @@ class Commands:
 
         Raises:
             OutboxFullError: no message can be taken at the moment; commands always can.
-            UsageError: the message is too long.
+            UsageError: the message is too long, or is no text.
         """
         message = self.message_of(line, pasted=pasted)
         if message is not None:

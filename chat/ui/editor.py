@@ -416,8 +416,9 @@ def _encoded(line: str) -> bytes:
 
 
 def _decoded(line: bytes) -> str:
-    """What the person has typed, with U+FFFD for bytes that are no character."""
-    return line.decode(sys.getfilesystemencoding(), errors="replace")
+    """What the person has typed, with lone surrogates, which cannot be sent, for bytes that are no
+    character."""
+    return line.decode(sys.getfilesystemencoding(), errors="surrogateescape")
 
 
 class _FirstPaste(NamedTuple):

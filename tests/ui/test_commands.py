@@ -130,6 +130,7 @@ def test_line_that_is_too_long_is_an_error_of_the_person(person: Person, line: s
         ("//" + "x" * (MAX_TEXT_BYTES - 1), True),
         ("//" + "x" * MAX_TEXT_BYTES, False),
         ("/me " + "x" * MAX_TEXT_BYTES, False),
+        ("gr\udcff", False),
         ("/help", False),
         (" \n", False),
     ],

@@ -201,6 +201,24 @@ def test_command_is_obeyed_and_any_other_line_is_said(
     assert program.view.not_sent == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "text", "counts"),
+    [
+        ("gr\udcff", "it is not UTF-8", (1, 0)),
+        ('{"say": "gr\udcff"}', "it is not UTF-8", (1, 0)),
+        ('{"say": "\\udcff"}', "it is not UTF-8", (1, 0)),
+        ('{"\udcff": true}', "a command is one of say, me, who and leave", (0, 1)),
+    ],
+)
+def test_line_that_is_not_utf_8_is_not_sent(
+    program: Seat, line: str, text: str, counts: tuple[int, int]
+) -> None:
+    program.type(line)
+    assert program.client.noted == []
+    assert events(program) == [{"event": "warning", "text": text}]
+    assert (program.view.not_sent, program.view.not_commands) == counts
+
+
 def test_who_lists_the_members(program: Seat) -> None:
     program.type('{"who": true}')
     (told,) = events(program)
