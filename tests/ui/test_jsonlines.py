@@ -251,9 +251,14 @@ NO_COMMANDS = {
         *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}'),
     ],
     "a command is one of say, me, who and leave": [
-        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}'),
-        *('{"me": true}', '{"who": 1}', '{"who": false}', '{"leave": "now"}', '{"leave": false}'),
+        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}'),
     ],
+    "say takes a text that is not empty": [
+        *('{"say": ""}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}'),
+    ],
+    "me takes a text that is not empty": ['{"me": ""}', '{"me": true}'],
+    "who takes true": ['{"who": 1}', '{"who": false}', '{"who": "true"}'],
+    "leave takes true": ['{"leave": "now"}', '{"leave": false}', '{"leave": 1}'],
     "it is too long": [
         *(json.dumps({"say": "x" * (LONGEST + 1)}), json.dumps({"me": "x" * LONGEST})),
         "x" * (LONGEST + 1),
