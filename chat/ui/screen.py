@@ -228,9 +228,13 @@ class Screen:
             self._closed = True
             self.stop()
             if draft := self._editor.text.strip("\n"):
-                # The person was in the middle of a line: keep it for the next run.
-                self._remember(draft)
                 self._editor.discard_typed_ahead()
+            if self._paste is not None:
+                # What stands in the line is the answer to a question about this.
+                self._tell([transcript.draft(self._paste.text, self._keeps(self._paste.text))])
+            elif draft:
+                self._remember(draft)
+                self._tell([transcript.draft(draft, self._keeps(draft))])
             self._live.finish(offline=not self._is_present)
             self._forget_mentions()
             self.output.drain()
@@ -344,6 +348,10 @@ class Screen:
                 self._history.append(line)
         except OSError as error:
             self._give_up_history(error)
+
+    def _keeps(self, line: str) -> bool:
+        """Whether the history keeps such a line for the next run."""
+        return self._history is not None and self._history.keeps(line)
 
     def _complete(self, line: str, begin: int) -> list[str]:
         return self.commands.completions(line, begin)

@@ -218,6 +218,13 @@ def refused(why: str) -> StatusLine:
 NOT_SENT = good("Not sent. The up key brings it back.")
 
 
+def draft(text: str, kept: bool) -> StatusLine:
+    """For the end: what the person was typing, and whether the next run has it."""
+    if kept:
+        return good("What you were typing is kept: the up key brings it back.")
+    return pending_at_the_end(text, offline=True)
+
+
 def pending_at_the_end(text: str, offline: bool) -> StatusLine:
     """The whole of a message that was not acknowledged when its sender left."""
     action = action_of(text)

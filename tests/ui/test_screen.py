@@ -615,7 +615,12 @@ def test_half_a_line_is_gone_when_a_signal_ends_the_client(room: Room) -> None:
     shell.type("x" * 200)
     shell.await_screen("x" * 42)
     shell.signal_foreground(signal.SIGTERM)
-    shell.await_rows("[+] In the room: Zoe, Max, Ira", "status 0", "$ |")
+    shell.await_rows(
+        "[+] In the room: Zoe, Max, Ira",
+        "[+] What you were typing is kept: the up key brings it back.",
+        "status 0",
+        "$ |",
+    )
 
 
 def test_refused_client_leaves_the_terminal_as_it_was_found(room: Room) -> None:
@@ -638,12 +643,40 @@ def test_client_that_is_put_out_leaves_the_terminal_as_it_was_found(room: Room) 
     room.server.type("KICK Ira")
     shell.await_rows(
         "[+] In the room: Zoe, Max, Ira",
+        "[+] What you were typing is kept: the up key brings it back.",
         "chat: error: put out by the server's operator",
         "status 3",
         "$ |",
     )
     assert shell.settings() == settings
     assert not shell.pastes_in_brackets
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed"), [(["--no-history"], "half a thought"), ([], " half a thought")]
+)
+def test_half_a_line_that_is_not_kept_stays_on_the_screen(
+    room: Room, arguments: list[str], typed: str
+) -> None:
+    ira = room.ira(*arguments)
+    ira.type(typed)
+    ira.await_rows(f"> {typed}|")
+    room.server.type("KICK Ira")
+    assert ira.end() == 3
+    ira.await_rows(f"[!] Not sent: {typed}", "chat: error: put out by the server's operator", "|")
+
+
+def test_question_about_a_paste_that_is_not_answered_any_more_keeps_the_paste(room: Room) -> None:
+    ira = room.ira()
+    ira.paste("\n".join(LONG_PASTE))
+    ira.key("Enter")
+    ira.await_screen("Send these")
+    ira.type("perha")
+    ira.await_screen("perha")
+    room.server.type("KICK Ira")
+    assert ira.end() == 3
+    assert "[+] What you were typing is kept: the up key brings it back." in ira.lines()
+    assert history_of(room).read_text() == "\\n".join(LONG_PASTE) + "\n"
 
 
 def changed(room: Room, change: str) -> list[str]:
@@ -687,7 +720,12 @@ def test_client_whose_server_shuts_down_leaves_the_terminal_as_it_was_found(
         shell.await_rows("> |")
         shell.type("half a thought")
         server.type("TERMINATE")
-        shell.await_rows("[+] In the room: Ira", "[!] The server has shut down.", "status 0", "$ |")
+        shell.await_rows(
+            "[!] The server has shut down.",
+            "[+] What you were typing is kept: the up key brings it back.",
+            "status 0",
+            "$ |",
+        )
         assert shell.settings() == settings
         assert not shell.pastes_in_brackets
 

@@ -305,6 +305,13 @@ def test_message_under_way_is_one_harmless_line(text: str, line: str) -> None:
     assert transcript.pending(text) == line
 
 
+def test_draft_is_kept_or_shown_as_not_sent() -> None:
+    assert [transcript.draft("half\na \x1b", kept) for kept in (True, False)] == [
+        "[+] What you were typing is kept: the up key brings it back.",
+        "[!] Not sent: half\na \\x1b",
+    ]
+
+
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.LEFT}))
 def test_leaving_in_any_other_way_is_trouble_with_its_reason(reason: Reason) -> None:
     line = f"[!] Ira left the server: {REASONS[reason]}."
