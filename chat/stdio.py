@@ -26,7 +26,7 @@ from chat.limits import (
 )
 from chat.reactor import Reactor, Timer
 
-_USUAL_COLUMNS = 80
+_USUAL_SIZE = os.terminal_size((80, 24))
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -248,12 +248,18 @@ class LineOutput:
     @property
     def columns(self) -> int | None:
         """The width of the terminal, 80 if it does not tell; None if this is no terminal."""
-        if not self.is_terminal:
-            return None
+        return self._size().columns or _USUAL_SIZE.columns if self.is_terminal else None
+
+    @property
+    def rows(self) -> int | None:
+        """The height of the terminal, 24 if it does not tell; None if this is no terminal."""
+        return self._size().lines or _USUAL_SIZE.lines if self.is_terminal else None
+
+    def _size(self) -> os.terminal_size:
         with contextlib.suppress(OSError):
             if self._descriptor is not None:
-                return os.get_terminal_size(self._descriptor).columns or _USUAL_COLUMNS
-        return _USUAL_COLUMNS
+                return os.get_terminal_size(self._descriptor)
+        return _USUAL_SIZE
 
     @property
     def queued_bytes(self) -> int:

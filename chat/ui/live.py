@@ -44,7 +44,7 @@ class LiveRows:
         codes to write once a turn that draw nothing (a bell, a title)."""
         self.pending: deque[MessageQueued] = deque()
         """Our messages that are not acknowledged yet."""
-        self.columns = output.columns or 1
+        self.columns, self.window_rows = output.columns or 1, output.rows or 1
         self._reactor = reactor
         self._output = output
         self._painter = painter
@@ -118,7 +118,7 @@ class LiveRows:
             self._editor.leave_behind()
             self.write(b"\r\x1b[J")
         self.erase()
-        self.columns = columns
+        self.columns, self.window_rows = columns, self._output.rows or 1
         self._editor.measure()
         self.draw_later()
 

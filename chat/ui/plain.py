@@ -57,8 +57,8 @@ class LineView:
             return
         # On a terminal lines are wrapped here, so that no part of one passes for another. Nothing
         # is folded where there is no /more to see the whole.
-        fold = self._commands is not None
-        self._write(self._painter.paint(event, self.output.columns, fold=fold))
+        rows = None if self._commands is None else self.output.rows
+        self._write(self._painter.paint(event, self.output.columns, window_rows=rows))
 
     def _is_ignored(self, said: MessageReceived) -> bool:
         return self._commands is not None and self._commands.ignores(said)

@@ -177,7 +177,8 @@ class Screen:
         return self._is_present and not isinstance(event, Leaving)
 
     def _show_above(self, event: ClientEvent) -> None:
-        self._live.show(self._painter.paint(event, self._live.columns, fold=True))
+        live = self._live
+        live.show(self._painter.paint(event, live.columns, window_rows=live.window_rows))
 
     def _unfold(self, number: str) -> bool:
         rows = self._painter.unfold(number, self._live.columns)
