@@ -78,15 +78,25 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(text: str, hint: str, status: int) -> int:
-    lines = [f"chat: error: {text}"]
+    lines = f"chat: error: {text}".split("\n")
     if hint:
-        lines.append(f"chat: hint: {hint}")
+        lines += f"chat: hint: {hint}".split("\n")
     with closing(Reactor()) as reactor:
         # If nobody reads, or the terminal is gone, the exit status still tells.
         errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
-        errors.write("\n".join(lines))
+        for line in lines:
+            errors.write("\n".join(_fitting(line, errors.columns)))
         errors.drain(LINGER_SECONDS)
     return status
+
+
+def _fitting(line: str, columns: int | None) -> list[str]:
+    """The rows of a line of an error, on a terminal with so many columns. What is indented by
+    INDENT is a command: it stays whole, so that it can be copied."""
+    from chat.phrases import INDENT
+    from chat.ui.wrap import broken
+
+    return [line] if columns is None or line.startswith(INDENT) else broken(line, columns)
 
 
 def _give_up(stream: TextIO | None) -> bool:
@@ -235,7 +245,8 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
         try:
             return _screen(options, reactor, source, output, painter)
         except EditorMissingError as error:
-            output.write(transcript.no_editing(error.advice))
+            rows = painter.status([transcript.no_editing(error.advice)], output.columns)
+            output.write("\n".join(rows))
     return LineView(reactor, source, output, painter, errors)
 
 

@@ -16,12 +16,21 @@ from pathlib import Path
 import pytest
 from Cryptodome.PublicKey import RSA
 
-from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _how_to_install, main
+from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _fitting, _how_to_install, main
 from chat.kex import SignedShare
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
 from chat.wire import PROTOCOL, Hello
 from tests.support.helpers import key
-from tests.support.processes import CHAT, DEADLINE_SECONDS, Result, Stage, free_port, place_key
+from tests.support.processes import (
+    CHAT,
+    DEADLINE_SECONDS,
+    Result,
+    Stage,
+    environment,
+    free_port,
+    place_key,
+)
+from tests.support.terminals import Window, client_command
 
 
 @pytest.fixture
@@ -210,6 +219,34 @@ def test_server_that_cannot_be_reached_is_told_with_a_hint(
         f"cannot reach {host} port {port}: {error}",
         "is the server running, and is this its port?",
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "line", "rows"),
+    [
+        (None, "chat: error: one two three", ["chat: error: one two three"]),
+        (20, "chat: error: one two three", ["chat: error: one two", "    three"]),
+        (20, "  known: one two three four", ["  known: one two", "    three four"]),
+        (20, "    a command that is copied whole", ["    a command that is copied whole"]),
+    ],
+)
+def test_error_is_broken_between_words_on_a_terminal(
+    columns: int | None, line: str, rows: list[str]
+) -> None:
+    assert _fitting(line, columns) == rows
+
+
+def test_error_fits_into_a_narrow_window(stage: Stage) -> None:
+    command = client_command(free_port(), "Ira", stage.keys("client", "ira"))
+    window = Window(command, environment(stage.home, {}), 40)
+    try:
+        assert window.end() == 1
+        assert window.lines()[-2:] == [
+            "chat: hint: is the server running, and",
+            "    is this its port?",
+        ]
+    finally:
+        window.kill()
 
 
 def status_of(stage: Stage, command: list[str], how: str, number: int = 2) -> int:

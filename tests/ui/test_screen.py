@@ -931,6 +931,18 @@ LONG_PASTE = [f"line {number}" for number in range(PASTE_LINES + 1)]
 ASKED = f"Send these {len(LONG_PASTE)} lines as one message? Type y or n, and Enter: "
 
 
+def test_question_is_broken_between_words_and_stands_below_a_message(room: Room) -> None:
+    ira = room.ira(columns=40)
+    ira.paste("\n".join(LONG_PASTE))
+    ira.key("Enter")
+    asked = ["Send these 21 lines as one message?", "    Type y or n, and Enter: |"]
+    ira.await_rows("[+] In the room: Zoe, Max, Ira", *asked)
+    room.zoe.type("Hi")
+    ira.await_rows("[+] In the room: Zoe, Max, Ira", "Zoe: Hi", *asked)
+    ira.enter("n")
+    ira.await_rows("Zoe: Hi", "[+] Not sent. The up key brings it back.", "> |")
+
+
 @pytest.mark.parametrize("answer", ["y", "yes", "Y", " YES "])
 def test_long_paste_is_sent_when_that_is_meant(room: Room, answer: str) -> None:
     ira = room.ira(rows=60)
@@ -1339,7 +1351,7 @@ def test_same_name_has_the_same_colour(room: Room) -> None:
     assert ira.look("Ho") == PLAIN
     assert colour.colour not in ("default", "red")
     assert not colour.bold
-    other = room.start(name="Ana")
+    other = room.start(rows=100, name="Ana")
     other.await_rows("> |")
     room.zoe.type("Hi again")
     other.await_rows("Zoe: Hi again", "> |")
@@ -1404,7 +1416,7 @@ def test_plain_pipe_has_colours_only_when_they_are_asked_for(room: Room) -> None
 
 def test_several_lines_of_one_message_are_indented(room: Room) -> None:
     ira = room.ira()
-    other = room.start(name="Ana")
+    other = room.start(rows=100, name="Ana")
     other.await_rows("> |")
     other.paste("one\nZoe: two\n[!] three")
     other.key("Enter")
@@ -1513,7 +1525,7 @@ def test_many_mentions_ring_once_a_second_and_change_the_title_once_a_turn() -> 
 
 def test_message_of_very_many_rows_is_folded_until_it_is_asked_for(room: Room) -> None:
     ira = room.ira(rows=100)
-    other = room.start(name="Ana")
+    other = room.start(rows=100, name="Ana")
     other.await_rows("> |")
     lines = [str(number) for number in range(60)]
     other.paste("\n".join(lines))
