@@ -5,11 +5,12 @@ Lines from scripts do not pass here: they are sent as they are.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from chat import phrases
-from chat.client.events import MessageQueued, MessageReceived
+from chat.client.events import MessageQueued, MessageReceived, Person
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError
 from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
@@ -107,10 +108,10 @@ class Commands:
             transcript.command_line(f"{word} {command.argument}", command.help)
             for word, command in _COMMANDS.items()
         ]
-        self._show([*lines, *self._keys])
+        self._show([*lines, transcript.SLASH_LINE, *self._keys])
 
     def _on_who(self, _argument: str) -> None:
-        members = self._client.members()
+        members = self._marked_members()
         lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
         self._show([phrases.members_count(len(members)), *lines])
 
@@ -154,11 +155,20 @@ class Commands:
             self.bell = argument.lower() == "on"
             self._show([transcript.BELL[self.bell]])
         else:
-            self._show([transcript.BELL_USAGE])
+            self._show([transcript.BELL_STATE[self.bell]])
 
     def _on_security(self, _argument: str) -> None:
         client = self._client
-        self._show(transcript.security(client.server_fingerprint, client.members()))
+        self._show(transcript.security(client.server_fingerprint, self._marked_members()))
+
+    def _marked_members(self) -> list[Person]:
+        """The members, with a mark at our own name."""
+        return [
+            replace(one, name=transcript.yourself(one.name))
+            if one.name == self._client.name
+            else one
+            for one in self._client.members()
+        ]
 
     # -- messages from others, and completion
 

@@ -150,7 +150,10 @@ def line_not_sent(number: int, why: str) -> str:
 
 LEAVE_HINT = good("Ctrl-C once more leaves, and so does Ctrl-D.")
 BELL = {True: good("The bell rings when your name is said."), False: good("The bell is silent.")}
-BELL_USAGE = trouble("It is /bell on or /bell off.")
+BELL_STATE = {
+    True: good("The bell is on; /bell off silences it."),
+    False: good("The bell is off; /bell on lets it ring."),
+}
 
 CONVERSATION_PROTECTED = [
     good(
@@ -171,6 +174,8 @@ def command_line(usage: str, text: str) -> StatusLine:
     return good(f"{usage:<16} {text}")
 
 
+SLASH_LINE = command_line("//text", "send /text, a line that begins with a slash")
+
 NEW_LINE_KEY = command_line("Alt-Enter", "begin a new line in the message (also Ctrl-V Ctrl-J)")
 
 
@@ -186,6 +191,11 @@ def security(server: str, members: Iterable[Person]) -> list[StatusLine]:
         good(f"{server} the server"),
         *(good(f"{fingerprint_of(one.fingerprint)} {escape_line(one.name)}") for one in members),
     ]
+
+
+def yourself(name: str) -> str:
+    """Marks your own name in a list of members."""
+    return f"{name} (you)"
 
 
 IGNORE_ONESELF = trouble("That is you.")

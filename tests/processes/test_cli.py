@@ -635,8 +635,9 @@ def test_changed_key_ends_with_status_four_and_nothing_is_sent(
         f"  known: {key('other').public.fingerprint}\n"
         f"  shown: {FINGERPRINT}\n"
         "  nothing of yours has been sent\n"
-        "chat: hint: if whoever runs the server confirms the new key, "
-        f"remove line 1 of {known}: python -m chat forget 127.0.0.1 {impostor.port} "
+        "chat: hint: if whoever runs the server confirms the new key, run this, which removes "
+        f"line 1 of {known}:\n"
+        f"    python -m chat forget 127.0.0.1 {impostor.port} "
         f"--keys {shlex.quote(str(known.parent))}\n"
     )
     assert known.read_text() == line

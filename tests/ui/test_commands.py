@@ -152,11 +152,11 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
     person.type("/who", "/security")
     assert [*person.shown[:4], *person.shown[-4:]] == [
         "[+] In the room: 3",
-        f"[+] Ira, since 2023-06-25 04:05:24, {IRA}",
+        f"[+] Ira (you), since 2023-06-25 04:05:24, {IRA}",
         f"[+] sahnawaz, since 2023-06-25 04:05:36, {SAHNAWAZ}",
         f"[+] Thea, since 2023-06-25 04:05:48, {THEA}",
         "[+] SHA256:server the server",
-        f"[+] {IRA} Ira",
+        f"[+] {IRA} Ira (you)",
         f"[+] {SAHNAWAZ} sahnawaz",
         f"[+] {THEA} Thea",
     ]
@@ -177,8 +177,8 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
         ("/more 4", "[!] Nothing was folded as 4."),
         ("/more \x1b", r"[!] Nothing was folded as \x1b."),
         ("/MORE  3 ", "the third"),
-        ("/bell", transcript.BELL_USAGE),
-        ("/bell loud", transcript.BELL_USAGE),
+        ("/bell", transcript.BELL_STATE[True]),
+        ("/bell loud", transcript.BELL_STATE[True]),
     ],
 )
 def test_command_is_answered(person: Person, line: str, answer: str) -> None:
@@ -191,8 +191,9 @@ def test_command_is_answered(person: Person, line: str, answer: str) -> None:
 
 
 def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
-    person.type("/clear", "/BELL off")
-    assert (person.cleared, person.shown) == (1, [transcript.BELL[False]])
+    person.type("/clear", "/BELL off", "/bell")
+    assert person.cleared == 1
+    assert person.shown == [transcript.BELL[False], "[+] The bell is off; /bell on lets it ring."]
     assert not person.commands.bell
     person.type("/bell on")
     assert person.commands.bell
@@ -202,7 +203,7 @@ def test_help_and_completion_list_every_command_there_is(person: Person) -> None
     words = "help|who|me|ignore|unignore|more|bell|security|clear|exit|quit"
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
-    assert [line.split()[1] for line in person.shown] == commands
+    assert [line.split()[1] for line in person.shown] == [*commands, "//text"]
     assert person.complete("/") == [f"{command} " for command in commands]
     assert all(line.startswith("[+] /") for line in person.shown)
     assert max(map(len, person.shown)) < 80
@@ -212,7 +213,7 @@ def test_help_ends_with_the_keys_of_the_view(person: Person) -> None:
     keys = [transcript.NEW_LINE_KEY]
     Commands(person.client, person.shown.extend, lambda: None, lambda _: False, keys).take("/help")
     assert person.shown[-2:] == [
-        "[+] /quit            leave",
+        "[+] //text           send /text, a line that begins with a slash",
         "[+] Alt-Enter        begin a new line in the message (also Ctrl-V Ctrl-J)",
     ]
 

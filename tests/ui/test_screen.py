@@ -1598,7 +1598,7 @@ def test_bell_can_be_silenced(room: Room) -> None:
     ira.await_rows("Zoe: Ira", "> |")
     assert ira.bells == 1
     ira.enter("/bell")
-    ira.await_rows("[!] It is /bell on or /bell off.", "> |")
+    ira.await_rows("[+] The bell is on; /bell off silences it.", "> |")
 
 
 # -- commands
@@ -1638,8 +1638,8 @@ def test_who_lists_the_members(room: Room) -> None:
     count, *members = ira.lines()[-5:-1]
     assert count == "[+] In the room: 3"
     time = r"[0-9-]{10} [0-9:]{8}"
-    for line, name in zip(members, ("Zoe", "Max", "Ira"), strict=True):
-        assert re.fullmatch(rf"\[\+\] {name}, since {time}, SHA256:.{{43}}", line)
+    for line, name in zip(members, ("Zoe", "Max", "Ira (you)"), strict=True):
+        assert re.fullmatch(rf"\[\+\] {re.escape(name)}, since {time}, SHA256:.{{43}}", line)
     assert members[0].endswith(FINGERPRINTS["Zoe"])
     assert members[2].endswith(FINGERPRINTS["Ira"])
 
@@ -1647,7 +1647,7 @@ def test_who_lists_the_members(room: Room) -> None:
 def test_security_holds_the_fingerprints(room: Room) -> None:
     ira = room.ira(columns=120)
     ira.enter("/security")
-    ira.await_screen(f"[+] {FINGERPRINTS['Ira']} Ira")
+    ira.await_screen(f"[+] {FINGERPRINTS['Ira']} Ira (you)")
     assert f"[+] {FINGERPRINTS['server']} the server" in ira.lines()
     assert f"[+] {FINGERPRINTS['Zoe']} Zoe" in ira.lines()
 
