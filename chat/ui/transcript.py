@@ -64,7 +64,9 @@ def _entered(event: Entered) -> list[StatusLine]:
 
 
 def _disconnected(event: Disconnected) -> list[StatusLine]:
-    text = event.text
+    # Some reasons say themselves what became of the connection.
+    why = "" if event.text.startswith("the connection") else "the connection was lost: "
+    text = f"{why}{event.text}"
     return [trouble(f"{text[:1].upper()}{text[1:]}; trying to get it back.")]
 
 

@@ -433,6 +433,12 @@ def test_client_whose_place_another_run_takes_says_so(hall: Hall) -> None:
 
 
 LOST = "[!] The connection was lost; trying to get it back."
+
+
+def lost(why: str) -> str:
+    return f"[!] The connection was lost: {why}; trying to get it back."
+
+
 BACK = "[+] The connection is back."
 
 
@@ -766,7 +772,7 @@ def test_dead_connection_is_noticed_and_its_place_taken_over(hall: Hall, distant
     hall.until(lambda: len(distant.guest.heard) == 2)
     assert distant.guest.heard == ["guest: into the void", "Ira: into the void, too"]
     assert distant.lines == [
-        "[!] The connection is dead; trying to get it back.",
+        lost("the server has not answered for 45 s"),
         BACK,
         "<time> guest: into the void",
     ]
@@ -790,7 +796,7 @@ def test_connection_that_has_not_outlived_a_sleep_is_noticed_soon(
     hall.wait(AWAKE_PONG_SECONDS - 1)
     assert distant.lines == []
     hall.wait(1)
-    assert distant.lines == ["[!] The connection is dead; trying to get it back."]
+    assert distant.lines == [lost(f"the server has not answered for {AWAKE_PONG_SECONDS} s")]
     distant.wait_for(BACK)
 
 
@@ -1329,7 +1335,7 @@ def test_server_that_lost_us_is_dialled_again(host: Host, reason: Reason) -> Non
     host.control(Bye(reason, "").encode())
     until(host.reactor, lambda: host.connections == 2)
     text = REASONS[reason]
-    assert seat.screen.lines()[-1] == (f"[!] {text[:1].upper()}{text[1:]}; trying to get it back.")
+    assert seat.screen.lines()[-1] == (LOST if reason is Reason.LOST else lost(text))
 
 
 @pytest.mark.parametrize(

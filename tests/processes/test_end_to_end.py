@@ -268,7 +268,7 @@ def test_client_whose_machine_has_slept_doubts_the_connection(stage: Stage) -> N
     server.signal(signal.SIGSTOP)
     night.touch()
     ira.type("Hi")
-    ira.expect("[!] The connection is dead; trying to get it back.\n")
+    ira.expect("[!] The connection was lost: the server has not answered for ")
     server.signal(signal.SIGCONT)
     ira.expect("[+] The connection is back")
     ira.type("EXIT")
