@@ -104,9 +104,9 @@ class LineEditor:
 
         and from any of them, `stop` leads back to not running
 
-    - Visible: the line stands on the screen. Hidden: it is kept, but other rows can be written.
-      In both, the terminal is in readline's mode (`_settings` holds the mode to return to), and
-      `read` must be called whenever standard input can be read.
+    - Visible: the line stands on the screen. Hidden: it is kept, but other rows can be written;
+      `read` draws it. In both, the terminal is in readline's mode (`_settings` holds the mode to
+      return to), and `read` must be called whenever standard input can be read.
     - Paused: hidden, and the terminal is in its old mode. `pause` leads here from visible, too.
       `draw` and `read` must wait for `start`.
     - `measure` and `clear` must not be called while the line is visible: they would move
@@ -309,7 +309,11 @@ class LineEditor:
 
     def read(self) -> tuple[bytes, list[Line]]:
         """Take a key from standard input, or as much as there is of a paste. Returns also the lines
-        that were finished by it; one key can stand for several."""
+        that were finished by it; one key can stand for several.
+
+        A hidden line is drawn first: readline shows only what a key changes in the line that it
+        believes to be on the screen, and moves the cursor accordingly."""
+        shown = self.draw() if self._hidden else b""
         if self._pasted is None:
             self._lib.rl_callback_read_char()
         else:
@@ -317,7 +321,7 @@ class LineEditor:
         if not self._number("rl_end").value:
             self._first_paste = None
         submitted, self._submitted = self._submitted, []
-        return self._picture.take(), submitted
+        return shown + self._picture.take(), submitted
 
     def _on_new_line(self, times: int, _key: int) -> int:
         self._lib.rl_insert_text(b"\n" * max(1, times))

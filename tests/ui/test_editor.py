@@ -167,6 +167,23 @@ def test_erase_and_draw_are_each_others_opposite(child: Child, text: str, lefts:
     assert child.screen.rows() == ["a message", *rows]
 
 
+@pytest.mark.parametrize("hide", ["erase()", "clear()"])
+def test_key_that_comes_while_the_line_is_hidden_moves_nothing(child: Child, hide: str) -> None:
+    """As when the window changes, or Ctrl-C is pressed, right before the key."""
+    child.show("start()")
+    child.type("x")
+    child.show("erase()")
+    if hide == "clear()":
+        child.ask("editor.clear()")
+    kept = "x" if hide == "erase()" else ""
+    child.type("y")
+    assert child.screen.rows() == [f"> {kept}y|"]
+    child.show("erase()")
+    child.screen.feed(b"a message\r\n")
+    child.show("draw()")
+    assert child.screen.rows() == ["a message", f"> {kept}y|"]
+
+
 def test_erase_of_a_line_that_is_erased_returns_nothing(child: Child) -> None:
     child.show("start()")
     assert child.show("erase()")
