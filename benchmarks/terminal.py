@@ -142,7 +142,7 @@ def _time_painting(text: str) -> list[float]:
     for _ in range(RUNS):
         said = MessageReceived("Ola", 0, text, own=False)
         began = time.process_time()
-        rows = painter.paint(said, COLUMNS, fold=True)
+        rows = painter.paint(said, COLUMNS, window_rows=100)
         painter.mentions(said)
         "\n".join(rows).encode()
         took.append((time.process_time() - began) * 1000)

@@ -91,15 +91,25 @@ def _report_os_error(error: OSError) -> int:
 
 
 def _report(text: str, hint: str, status: int) -> int:
-    lines = [f"chat: error: {text}"]
+    lines = f"chat: error: {text}".split("\n")
     if hint:
-        lines.append(f"chat: hint: {hint}")
+        lines += f"chat: hint: {hint}".split("\n")
     with closing(Reactor()) as reactor:
         # If nobody reads, or the terminal is gone, the exit status still tells.
         errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
-        errors.write("\n".join(lines))
+        for line in lines:
+            errors.write("\n".join(_fitting(line, errors.columns)))
         errors.drain(LINGER_SECONDS)
     return status
+
+
+def _fitting(line: str, columns: int | None) -> list[str]:
+    """The rows of a line of an error, on a terminal with so many columns. What is indented by
+    INDENT is a command: it stays whole, so that it can be copied."""
+    from chat.phrases import INDENT
+    from chat.ui.wrap import broken
+
+    return [line] if columns is None or line.startswith(INDENT) else broken(line, columns)
 
 
 def _give_up(stream: TextIO | None) -> bool:
@@ -250,7 +260,8 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
         try:
             return _screen(options, reactor, source, output, painter)
         except EditorMissingError as error:
-            output.write(transcript.no_editing(error.advice))
+            rows = painter.status([transcript.no_editing(error.advice)], output.columns)
+            output.write("\n".join(rows))
     return LineView(reactor, source, output, painter, errors)
 
 
@@ -293,7 +304,7 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
         if options.fingerprint:
             check_fingerprint(options.fingerprint, key)
             if known_servers.choose(options.host, options.port, key):
-                view.show(Warned("the server had another key before; it has the one you named now"))
+                view.show(Warned("The server had another key before; it has the one you named now"))
                 return False
         return known_servers.check(options.host, options.port, key)
 

@@ -6,7 +6,7 @@
 import argparse
 import re
 import sys
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -287,17 +287,16 @@ def _count(text: str) -> int:
 
 
 def _time_format(text: str) -> str:
-    try:
-        text.encode()
-        time.strftime(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            "a format for strftime is expected, as in %H:%M"
-        ) from error
+    # Of a sign that it does not know, strftime makes the sign itself.
+    shown = datetime.now().strftime(text.replace("%%", "")) if text.isprintable() else "%"
+    if "%" in shown or not shown.isprintable():
+        raise argparse.ArgumentTypeError("a format for strftime is expected, as in %H:%M")
     return text
 
 
 def _fingerprint(text: str) -> str:
     if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", text):
-        raise argparse.ArgumentTypeError("a fingerprint is SHA256: and 43 letters and digits")
+        raise argparse.ArgumentTypeError(
+            "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
+        )
     return text

@@ -297,10 +297,12 @@ MAX_LINK_CHARS = 2_048
 whole: browsers and servers take links of about this length."""
 
 FOLDED_BEYOND_ROWS = 40
+FOLDED_BEYOND_WINDOWS = 2
 FOLDED_TO_ROWS = 20
 FOLDED_KEPT = 32
-"""A message that takes more rows than the first on a terminal is folded to the second, half of what
-most terminals show at once; `/more` has so many of them."""
+"""A message that takes more rows than the first on a terminal, or fills so many windows, is folded
+to the third, or to half a window if that is less, so that its sender can be seen; `/more` has so
+many of them."""
 
 BELL_SECONDS = 1.0
 """The bell rings once in this time, however often one's name is said."""

@@ -495,7 +495,8 @@ class ClientSession(Session):
         if self.state is not State.RELAY:
             return self._fail(Reason.TIMEOUT, "the server does not answer")
         if not self._answered:
-            return self._fail(Reason.LOST, "the connection is dead")
+            silent = round(now - self.heard_at)
+            return self._fail(Reason.LOST, f"the server has not answered for {silent} s")
         self._ping(now, PONG_SECONDS)
         return []
 

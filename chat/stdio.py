@@ -26,7 +26,7 @@ from chat.limits import (
 )
 from chat.reactor import Reactor, Timer
 
-_USUAL_COLUMNS = 80
+_USUAL_SIZE = os.terminal_size((80, 24))
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -35,7 +35,8 @@ _READER_GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
 
 
 class LineInput:
-    """Lines from a descriptor. `on_line` gets each without its end; `on_end` is called once.
+    """Lines from a descriptor. `on_line` gets each without its end, with lone surrogates for bytes
+    that are not UTF-8; `on_end` is called once.
 
     Bytes are read into `_rest`; complete lines wait in `_lines`; `_deliver` hands them on unless
     `paused`. The end is delivered after the last line, and is held back by a pause as lines are.
@@ -173,7 +174,17 @@ class LineInput:
 
 
 def _text_of(line: bytes) -> str:
-    return line.decode(errors="replace").rstrip("\r")
+    """The line as text. Bytes that are not UTF-8 become lone surrogates, which cannot be sent."""
+    return line.decode(errors="surrogateescape").rstrip("\r")
+
+
+def is_text(line: str) -> bool:
+    """Whether a text can be sent: lone surrogates stand for bytes that are not UTF-8."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _nothing() -> None:
@@ -237,12 +248,18 @@ class LineOutput:
     @property
     def columns(self) -> int | None:
         """The width of the terminal, 80 if it does not tell; None if this is no terminal."""
-        if not self.is_terminal:
-            return None
+        return self._size().columns or _USUAL_SIZE.columns if self.is_terminal else None
+
+    @property
+    def rows(self) -> int | None:
+        """The height of the terminal, 24 if it does not tell; None if this is no terminal."""
+        return self._size().lines or _USUAL_SIZE.lines if self.is_terminal else None
+
+    def _size(self) -> os.terminal_size:
         with contextlib.suppress(OSError):
             if self._descriptor is not None:
-                return os.get_terminal_size(self._descriptor).columns or _USUAL_COLUMNS
-        return _USUAL_COLUMNS
+                return os.get_terminal_size(self._descriptor)
+        return _USUAL_SIZE
 
     @property
     def queued_bytes(self) -> int:

@@ -51,7 +51,7 @@ PORT = "a port is a number from 1 to 65535"
 PRINTABLE = "a name has printable characters only"
 A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
 A_FORMAT = "a format for strftime is expected, as in %H:%M"
-A_FINGERPRINT = "a fingerprint is SHA256: and 43 letters and digits"
+A_FINGERPRINT = "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
 
 REQUIRED = "the following arguments are required: "
 UNKNOWN = "unrecognized arguments: "
@@ -101,6 +101,7 @@ MISUSE = [
     ([*JOIN, "--color", "red"], "invalid choice: 'red'"),
     ([*JOIN, "--time", "%H\0"], A_FORMAT),
     ([*JOIN, "--time", "\udce9"], A_FORMAT),
+    *(([*JOIN, "--time", bad], A_FORMAT) for bad in ("%", "%H:%", "%é", "%H%n", "\x1b[1m%H")),
     ([*JOIN, "--json", "yes"], f"{UNKNOWN}yes"),
     ([*JOIN, "--keys="], "a folder has a name"),
     (["forget", "localhost"], f"{REQUIRED}port"),
@@ -179,6 +180,7 @@ FORGET = ["forget", "localhost", "9443"]
         ([*JOIN, "--color", "always"], CLIENT | {"color": "always"}),
         ([*JOIN, "--time", "%H:%M"], CLIENT | {"time": "%H:%M"}),
         ([*JOIN, "--time", ""], CLIENT | {"time": ""}),
+        ([*JOIN, "--time", "%%%I%p 100%%"], CLIENT | {"time": "%%%I%p 100%%"}),
         ([*JOIN, "--no-history", "--json"], CLIENT | {"no_history": True, "json": True}),
         ([*JOIN, "--fingerprint", FINGERPRINT], CLIENT | {"fingerprint": FINGERPRINT}),
         ([*JOIN, "--patience", "0"], CLIENT | {"patience": 0}),

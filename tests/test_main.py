@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _how_to_install, main
+from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _fitting, _how_to_install, main
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
 from tests.support.helpers import KEYS, key
 
@@ -183,3 +183,18 @@ def test_server_that_is_forgotten_is_told_and_one_that_is_not_known_too(
     error = "no key of the server [127.0.0.1]:9443 is known"
     hint = f"chat: hint: the servers that are known are in {known}\n"
     assert capfd.readouterr() == ("", ENDS.format(error) + hint)
+
+
+@pytest.mark.parametrize(
+    ("columns", "line", "rows"),
+    [
+        (None, "chat: error: one two three", ["chat: error: one two three"]),
+        (20, "chat: error: one two three", ["chat: error: one two", "    three"]),
+        (20, "  known: one two three four", ["  known: one two", "    three four"]),
+        (20, "    a command that is copied whole", ["    a command that is copied whole"]),
+    ],
+)
+def test_error_is_broken_between_words_on_a_terminal(
+    columns: int | None, line: str, rows: list[str]
+) -> None:
+    assert _fitting(line, columns) == rows

@@ -839,14 +839,16 @@ def test_whatever_is_heard_after_ping_is_an_answer(heard: bytes) -> None:
 @pytest.mark.parametrize("last_heard", [0.0, 1.0, PING_SECONDS], ids=["never", "before", "then"])
 def test_ping_without_an_answer_means_a_dead_connection(last_heard: float) -> None:
     where = linked(CLIENT)
-    where.session.receive(MESSAGE, ESTABLISHED_AT + last_heard)
+    heard_at = ESTABLISHED_AT + last_heard
+    where.session.receive(MESSAGE, heard_at)
     pinged_at = ESTABLISHED_AT + PING_SECONDS
     assert where.session.tick(pinged_at) == []
     where.peer.receive(where.session.data_to_send(), pinged_at)
     assert where.session.deadline == pinged_at + PONG_SECONDS
     assert where.session.tick(where.session.deadline - 0.001) == []
     events = where.session.tick(where.session.deadline)
-    assert events == [Ended(Reason.LOST, "the connection is dead", by_peer=False)]
+    text = f"the server has not answered for {pinged_at + PONG_SECONDS - heard_at:.0f} s"
+    assert events == [Ended(Reason.LOST, text, by_peer=False)]
     assert_failed(where, State.RELAY, events)
 
 
@@ -871,7 +873,8 @@ def test_client_that_has_slept_and_hears_nothing_takes_the_connection_for_dead()
     cast(ClientSession, where.session).wake(ESTABLISHED_AT + 1)
     where.peer.receive(where.session.data_to_send(), ESTABLISHED_AT + 1)
     events = where.session.tick(ESTABLISHED_AT + 1 + AWAKE_PONG_SECONDS)
-    assert events == [Ended(Reason.LOST, "the connection is dead", by_peer=False)]
+    text = f"the server has not answered for {1 + AWAKE_PONG_SECONDS} s"
+    assert events == [Ended(Reason.LOST, text, by_peer=False)]
     assert_failed(where, State.RELAY, events)
 
 

@@ -111,7 +111,5 @@ def not_commands(count: int) -> str:
 
 
 def closed_before_the_end(lines: int) -> str:
-    return (
-        "the server has shut down before the end of the input: "
-        f"{counted(lines, 'line')} read and not sent"
-    )
+    text = "the server has shut down before the end of the input"
+    return f"{text}: {counted(lines, 'line')} read and not sent" if lines else text

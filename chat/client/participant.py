@@ -163,7 +163,7 @@ class Participant:
         try:
             size = len(text.encode())
         except UnicodeEncodeError as exc:
-            raise UsageError("a message is text, and this is not Unicode") from exc
+            raise UsageError("a message is text, and this is not UTF-8") from exc
         if size > MAX_TEXT_BYTES:
             raise UsageError(
                 f"a message of {size} bytes is too long",

@@ -37,9 +37,13 @@ class History:
             lines = self._trim(lines)
         return [re.sub(r"\\(.)", _unescape, line) for line in lines]
 
+    def keeps(self, line: str) -> bool:
+        """Whether `append` keeps such an entry."""
+        return not line.startswith(" ")
+
     def append(self, line: str) -> None:
-        """Keep an entry, unless it begins with a space; raises OSError."""
-        if line.startswith(" "):
+        """Keep an entry, unless it begins with a space, as shells do; raises OSError."""
+        if not self.keeps(line):
             return
         escaped = line.replace("\\", "\\\\").replace("\n", "\\n") + "\n"
         try:

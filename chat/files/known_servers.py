@@ -182,8 +182,8 @@ class KnownServers:
             f"  known: {entry.key.fingerprint}\n"
             f"  shown: {key.fingerprint}\n"
             "  nothing of yours has been sent",
-            "if whoever runs the server confirms the new key, "
-            f"remove line {entry.number} of {self._path}: {forget}",
+            "if whoever runs the server confirms the new key, run this, which removes "
+            f"line {entry.number} of {self._path}:\n    {forget}",
         )
 
     def _damaged(self, entry: "_Entry") -> IdentityError:

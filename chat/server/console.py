@@ -21,7 +21,7 @@ from chat.reactor import Reactor
 from chat.server import words
 from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.room import Member
-from chat.stdio import LineInput, LineOutput
+from chat.stdio import LineInput, LineOutput, is_text
 
 
 class ServerControl(Protocol):
@@ -181,6 +181,9 @@ class Console:
     def _on_line(self, line: str) -> None:
         word, _, argument = line.strip().partition(" ")
         if not word:
+            return
+        if not is_text(line):
+            self.show(words.NOT_TEXT)
             return
         command = self._commands.get(word.upper())
         if command is None:

@@ -118,6 +118,9 @@ def unknown_command(word: str) -> str:
     return trouble(f"Unknown command: {escape_line(word)}. HELP lists the commands.")
 
 
+NOT_TEXT = trouble("A command is text, and this line is not UTF-8.")
+
+
 def stats(members: int, messages: int, log_bytes: int, uptime: float) -> str:
     return good(
         f"{members} member{'' if members == 1 else 's'}, "

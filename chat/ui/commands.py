@@ -5,14 +5,16 @@ Lines from scripts do not pass here: they are sent as they are.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from chat import phrases
-from chat.client.events import MessageQueued, MessageReceived
+from chat.client.events import MessageQueued, MessageReceived, Person
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError
-from chat.limits import MAX_MEMBERS
+from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
+from chat.stdio import is_text
 from chat.text import as_action, fold_name
 from chat.ui import transcript
 
@@ -29,13 +31,16 @@ class Commands:
         show: Callable[[Sequence[phrases.StatusLine]], None],
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
+        keys: Sequence[phrases.StatusLine] = (),
     ) -> None:
         """`show` shows status lines, `clear` clears the screen. `unfold` shows what was folded
-        under a number, or last if that is empty, and returns whether there is such a message."""
+        under a number, or last if that is empty, and returns whether there is such a message.
+        `keys` are lines of the help, about the keys of this view."""
         self._client = client
         self._show = show
         self._clear = clear
         self._unfold = unfold
+        self._keys = keys
         self.bell = True
         """Whether the bell should ring."""
         self._ignored: dict[str, str] = {}
@@ -55,6 +60,13 @@ class Commands:
             return as_action(argument.strip())
         return None if line.startswith("/") or line == "EXIT" else line
 
+    def can_send(self, line: str, *, pasted: bool = False) -> bool:
+        """Whether the line is a message that `take` would send now."""
+        message = self.message_of(line, pasted=pasted)
+        if message is None or not is_text(message) or self._client.full:
+            return False
+        return len(message.encode()) <= MAX_TEXT_BYTES
+
     def typed(self, text: str) -> str:
         """The line that sends this text when it is typed; empty if there is none."""
         for line in (text, "/" + text):
@@ -67,7 +79,7 @@ class Commands:
 
         Raises:
             OutboxFullError: no message can be taken at the moment; commands always can.
-            UsageError: the message is too long.
+            UsageError: the message is too long, or is no text.
         """
         message = self.message_of(line, pasted=pasted)
         if message is not None:
@@ -96,10 +108,10 @@ class Commands:
             transcript.command_line(f"{word} {command.argument}", command.help)
             for word, command in _COMMANDS.items()
         ]
-        self._show(lines)
+        self._show([*lines, transcript.SLASH_LINE, *self._keys])
 
     def _on_who(self, _argument: str) -> None:
-        members = self._client.members()
+        members = self._marked_members()
         lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
         self._show([phrases.members_count(len(members)), *lines])
 
@@ -143,11 +155,20 @@ class Commands:
             self.bell = argument.lower() == "on"
             self._show([transcript.BELL[self.bell]])
         else:
-            self._show([transcript.BELL_USAGE])
+            self._show([transcript.BELL_STATE[self.bell]])
 
     def _on_security(self, _argument: str) -> None:
         client = self._client
-        self._show(transcript.security(client.server_fingerprint, client.members()))
+        self._show(transcript.security(client.server_fingerprint, self._marked_members()))
+
+    def _marked_members(self) -> list[Person]:
+        """The members, with a mark at our own name."""
+        return [
+            replace(one, name=transcript.yourself(one.name))
+            if one.name == self._client.name
+            else one
+            for one in self._client.members()
+        ]
 
     # -- messages from others, and completion
 

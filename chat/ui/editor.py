@@ -8,6 +8,7 @@ here.
 """
 
 import ctypes
+import locale
 import os
 import re
 import sys
@@ -32,6 +33,13 @@ _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
 _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
 """Readline's commands that end a line."""
 
+_NEW_LINE_KEYS = (b"\\e\\C-m", b"\\e\\C-j")
+"""Alt-Enter. Readline would switch to vi mode, and say nothing."""
+
+_CRASHING = (b"character-search", b"character-search-backward")
+"""Readline's commands that take a key for an argument, and end the process if that key begins an
+escape sequence that is bound to nothing (readline 8.2, when it is called back)."""
+
 _PASTE_BEGINS, _PASTE_ENDS = b"\\e[200~", b"\x1b[201~"
 
 _KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
@@ -53,6 +61,9 @@ _TERMINFO_DIRS = ":/etc/terminfo:/lib/terminfo:/usr/share/terminfo"
 """Where systems describe their terminals; the library of that package looks in one place only."""
 
 _HINT = "pip install gnureadline brings one"
+
+_UTF_8_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8", "en_US.UTF-8")
+"""What systems call a locale that has UTF-8; the first three are those of PEP 538."""
 
 _VARIABLES = (
     "rl_outstream",
@@ -93,12 +104,12 @@ class LineEditor:
 
         and from any of them, `stop` leads back to not running
 
-    - Visible: the line stands on the screen. Hidden: it is kept, but other rows can be written.
-      In both, the terminal is in readline's mode (`_settings` holds the mode to return to), and
-      `read` must be called whenever standard input can be read.
+    - Visible: the line stands on the screen. Hidden: it is kept, but other rows can be written;
+      `read` draws it. In both, the terminal is in readline's mode (`_settings` holds the mode to
+      return to), and `read` must be called whenever standard input can be read.
     - Paused: hidden, and the terminal is in its old mode. `pause` leads here from visible, too.
       `draw` and `read` must wait for `start`.
-    - `measure`, `put` and `clear` must not be called while the line is visible: they would move
+    - `measure` and `clear` must not be called while the line is visible: they would move
       the cursor in a line that readline believes to be on the screen.
 
     Two more states change what `read` does with a key:
@@ -115,8 +126,10 @@ class LineEditor:
         """`typed`: maps a pasted line to what should be called back as if it had been typed.
 
         Raises:
-            EditorMissingError: this Python has no GNU readline, or an old one.
+            EditorMissingError: this Python has no GNU readline, or an old one; or the system has no
+                locale for UTF-8.
         """
+        _count_in_characters()
         self._completer = completer
         self._typed = typed
         self._matches: Sequence[str] = ()
@@ -147,6 +160,11 @@ class LineEditor:
         readline = self._readline
         # Python has bound Tab to "insert"; the person's own init file has the last word.
         readline.parse_and_bind("tab: menu-complete")
+        keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
+        new_line = self._command(self._on_new_line)
+        for keys in _NEW_LINE_KEYS:
+            # In vi mode, Escape and Enter are two commands.
+            lib.rl_bind_keyseq_in_map(keys, new_line, keymaps[0])
         with suppress(OSError):
             readline.read_init_file()
         # The loop handles signals, and the completer chooses the order.
@@ -154,7 +172,8 @@ class LineEditor:
             self._number(variable).value = 0
         for name, value in _SETTINGS.items():
             lib.rl_variable_bind(name, value)
-        keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
+        for crashing in filter(None, map(lib.rl_named_function, _CRASHING)):
+            self._rebind(keymaps[0], crashing, None)
         for ending in filter(None, map(lib.rl_named_function, _ENDINGS)):
             command = self._command(partial(self._on_ending, _Command(ending)))
             for keymap in keymaps:
@@ -290,7 +309,11 @@ class LineEditor:
 
     def read(self) -> tuple[bytes, list[Line]]:
         """Take a key from standard input, or as much as there is of a paste. Returns also the lines
-        that were finished by it; one key can stand for several."""
+        that were finished by it; one key can stand for several.
+
+        A hidden line is drawn first: readline shows only what a key changes in the line that it
+        believes to be on the screen, and moves the cursor accordingly."""
+        shown = self.draw() if self._hidden else b""
         if self._pasted is None:
             self._lib.rl_callback_read_char()
         else:
@@ -298,7 +321,11 @@ class LineEditor:
         if not self._number("rl_end").value:
             self._first_paste = None
         submitted, self._submitted = self._submitted, []
-        return self._picture.take(), submitted
+        return shown + self._picture.take(), submitted
+
+    def _on_new_line(self, times: int, _key: int) -> int:
+        self._lib.rl_insert_text(b"\n" * max(1, times))
+        return 0
 
     def _on_paste(self, _times: int, _key: int) -> int:
         self._pasted = bytearray()
@@ -335,21 +362,15 @@ class LineEditor:
             and paste.history_position == self._lib.where_history()
         )
 
-    def put(self, line: Line) -> None:
-        """Replace the line, which must be hidden."""
-        assert not self.visible
-        self._lib.rl_replace_line(_encoded(line.text), 1)
-        self._number("rl_point").value = self._number("rl_end").value
-        self._first_paste = None
-        if line.pasted:
-            self._note_paste(line.text)
-
     def clear(self) -> None:
         """Empty the line, and end a search or whatever else was going on; it must be hidden."""
+        assert not self.visible
         self._pasted = None
         self._lib.rl_free_line_state()
         self._lib.rl_callback_sigcleanup()
-        self.put(Line(""))
+        self._lib.rl_replace_line(b"", 1)
+        self._number("rl_point").value = 0
+        self._first_paste = None
         self._lib.using_history()
         self._has_prompt = False
         # Readline has moved the cursor within a line that is not on the screen: discard that.
@@ -399,8 +420,9 @@ def _encoded(line: str) -> bytes:
 
 
 def _decoded(line: bytes) -> str:
-    """What the person has typed, with U+FFFD for bytes that are no character."""
-    return line.decode(sys.getfilesystemencoding(), errors="replace")
+    """What the person has typed, with lone surrogates, which cannot be sent, for bytes that are no
+    character."""
+    return line.decode(sys.getfilesystemencoding(), errors="surrogateescape")
 
 
 class _FirstPaste(NamedTuple):
@@ -437,6 +459,28 @@ class _MemoryStream:
     def put(self, data: bytes) -> None:
         """Put bytes back, to be taken before what is written next."""
         self._put += data
+
+
+def _count_in_characters() -> None:
+    """Let readline take the terminal for one with UTF-8 where Python does.
+
+    Python does so as well in the locales C and POSIX, and where LC_ALL names a locale that is not
+    installed, as after an ssh from another machine (PEP 540). Readline goes by LC_CTYPE, which is C
+    there: it would take each byte for a character, and cut characters in two. Whenever a line
+    begins, it sets LC_CTYPE again to what the environment says, so that has to change as well.
+    """
+    if not _is_utf_8(sys.getfilesystemencoding()) or _is_utf_8(locale.nl_langinfo(locale.CODESET)):
+        return
+    for name in _UTF_8_LOCALES:
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, name)
+            os.environ["LC_ALL"] = name
+            return
+    raise EditorMissingError("this system has no locale for UTF-8")
+
+
+def _is_utf_8(encoding: str) -> bool:
+    return encoding.lower().replace("-", "") == "utf8"
 
 
 def _load() -> tuple[ModuleType, ctypes.CDLL]:

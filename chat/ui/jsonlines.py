@@ -49,6 +49,9 @@ class JsonView(LineView):
     def _emit(self, fields: Fields) -> None:
         self.output.write(json.dumps(fields))
 
+    def _warn(self, why: str) -> None:
+        self.show(Warned(why))
+
     def _take(self, line: str) -> None:
         command = _command_in(line)
         if not command:
@@ -56,7 +59,8 @@ class JsonView(LineView):
             return
         if self.input.line_bytes > CONSOLE_LINE_BYTES:
             raise CommandError(*self._too_long("command"))
-        match _parse(command):
+        fields = _parse(command)
+        match fields:
             case {"say": str(text)} if text:
                 self.client.say(text)
             case {"me": str(text)} if text:
@@ -68,7 +72,7 @@ class JsonView(LineView):
                 self.input.stop()
                 self.client.finish()
             case _:
-                raise CommandError("a command is one of say, me, who and leave")
+                raise CommandError(_what_is_wrong(*fields))
 
     def _is_message(self, line: str) -> bool:
         if not _command_in(line):
@@ -80,6 +84,18 @@ class JsonView(LineView):
 
     def _leaves(self, line: str) -> bool:
         return super()._leaves(line) or _parsed(line) == {"leave": True}
+
+
+_TEXT = "a text that is not empty"
+_TAKES = {"say": _TEXT, "me": _TEXT, "who": "true", "leave": "true"}
+"""What is right of each command, in words."""
+
+
+def _what_is_wrong(name: str) -> str:
+    """Why a field with this name is no command: there is none of this name, or it takes another
+    value."""
+    takes = _TAKES.get(name)
+    return f"{name} takes {takes}" if takes else "a command is one of say, me, who and leave"
 
 
 def _command_in(line: str) -> str:
@@ -96,7 +112,7 @@ def _parsed(line: str) -> object:
         return None
 
 
-def _parse(line: str) -> object:
+def _parse(line: str) -> Fields:
     try:
         command = json.loads(line)
     except (ValueError, RecursionError) as exc:

@@ -14,7 +14,7 @@ from chat.stdio import LineOutput
 from chat.ui import transcript
 from chat.ui.editor import LineEditor
 from chat.ui.style import DIM, Painter
-from chat.ui.wrap import columns_of, cut
+from chat.ui.wrap import broken, columns_of, cut
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
@@ -44,7 +44,7 @@ class LiveRows:
         codes to write once a turn that draw nothing (a bell, a title)."""
         self.pending: deque[MessageQueued] = deque()
         """Our messages that are not acknowledged yet."""
-        self.columns = output.columns or 1
+        self.columns, self.window_rows = output.columns or 1, output.rows or 1
         self._reactor = reactor
         self._output = output
         self._painter = painter
@@ -86,10 +86,11 @@ class LiveRows:
             self._activity = ""
         erased = self._erased()
         live = self._live_rows()
+        if self.typing:
+            live += self._prompt_rows()
         rows = [*self._above, *live]
         self._rows = len(live)
         self._above.clear()
-        self._editor.prompt(self._prompt())
         line = self._editor.draw() if self.typing else b""
         above = self._output.encode("".join(f"{row}\n" for row in rows))
         self.write(self._alert() + erased + above + line)
@@ -118,7 +119,7 @@ class LiveRows:
             self._editor.leave_behind()
             self.write(b"\r\x1b[J")
         self.erase()
-        self.columns = columns
+        self.columns, self.window_rows = columns, self._output.rows or 1
         self._editor.measure()
         self.draw_later()
 
@@ -148,12 +149,23 @@ class LiveRows:
         fitting = (cut(row.expandtabs(), self.columns - 1) for row in rows)
         return [self._painter.hold(self._painter.colour(DIM, row)) for row in fitting]
 
+    def _prompt_rows(self) -> list[str]:
+        """Give the prompt to the editor; if it takes several rows, only the last. Returns the
+        others. (Readline would break it inside a word, and its rows could not be counted here.)"""
+        prompt = self._prompt()
+        *rows, last = broken(prompt.rstrip(), self.columns - 1)
+        self._editor.prompt(last + prompt[len(prompt.rstrip()) :])
+        return [cut(row, self.columns - 1) for row in rows]
+
     # -- the line
 
     def open_line(self) -> None:
         """Take the terminal and show the line."""
-        self._editor.prompt(self._prompt())
-        self.write(self._erased() + self._editor.start())
+        erased = self._erased()
+        rows = self._prompt_rows()
+        self._rows = len(rows)
+        above = self._output.encode("".join(f"{row}\n" for row in rows))
+        self.write(erased + above + self._editor.start())
         self.typing = True
         self.resize()
 

@@ -7,7 +7,7 @@ a pipe is not sent, the reason also goes to standard error, with the number of t
 
 from collections.abc import Sequence
 
-from chat.client.events import ClientEvent, Leaving, MessageReceived, OutboxFull, Warned
+from chat.client.events import ClientEvent, Leaving, MessageReceived, OutboxFull
 from chat.client.view import ChatClient
 from chat.errors import CommandError, UsageError
 from chat.limits import (
@@ -57,8 +57,8 @@ class LineView:
             return
         # On a terminal lines are wrapped here, so that no part of one passes for another. Nothing
         # is folded where there is no /more to see the whole.
-        fold = self._commands is not None
-        self._write(self._painter.paint(event, self.output.columns, fold=fold))
+        rows = None if self._commands is None else self.output.rows
+        self._write(self._painter.paint(event, self.output.columns, window_rows=rows))
 
     def _is_ignored(self, said: MessageReceived) -> bool:
         return self._commands is not None and self._commands.ignores(said)
@@ -125,10 +125,13 @@ class LineView:
             self._refuse(error)
 
     def _refuse(self, error: UsageError) -> None:
-        self.show(Warned(error.advice))
+        self._warn(error.advice)
         errors = self._errors
         if errors and not self.input.is_terminal and errors.queued_bytes <= CONSOLE_QUEUE_BYTES:
             errors.write(transcript.line_not_sent(self.input.line_number, error.advice))
+
+    def _warn(self, why: str) -> None:
+        self._tell([transcript.refused(why)])
 
     def _take(self, line: str) -> None:
         if self._commands is not None:

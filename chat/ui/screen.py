@@ -14,7 +14,6 @@ from chat.client.events import (
     Leaving,
     MakingKey,
     MessageReceived,
-    OutboxFull,
     Reconnected,
     Warned,
 )
@@ -138,7 +137,7 @@ class Screen:
     def _give_up_history(self, error: OSError) -> None:
         self._history = None
         where = f"{error.filename}: " if error.filename else ""
-        self.show(Warned(f"what you type is not kept: {where}{error.strerror}"))
+        self.show(Warned(f"What you type is not kept: {where}{error.strerror}"))
 
     # -- as a view
 
@@ -156,7 +155,8 @@ class Screen:
 
     def open(self, client: ChatClient) -> None:
         self._client = client
-        self._commands = Commands(client, self._tell, self._live.clear, self._unfold)
+        keys = [transcript.NEW_LINE_KEY]
+        self._commands = Commands(client, self._tell, self._live.clear, self._unfold, keys)
 
     def show(self, event: ClientEvent) -> None:
         if isinstance(event, MessageReceived):
@@ -177,7 +177,8 @@ class Screen:
         return self._is_present and not isinstance(event, Leaving)
 
     def _show_above(self, event: ClientEvent) -> None:
-        self._live.show(self._painter.paint(event, self._live.columns, fold=True))
+        live = self._live
+        live.show(self._painter.paint(event, live.columns, window_rows=live.window_rows))
 
     def _unfold(self, number: str) -> bool:
         rows = self._painter.unfold(number, self._live.columns)
@@ -228,9 +229,13 @@ class Screen:
             self._closed = True
             self.stop()
             if draft := self._editor.text.strip("\n"):
-                # The person was in the middle of a line: keep it for the next run.
-                self._remember(draft)
                 self._editor.discard_typed_ahead()
+            if self._paste is not None:
+                # What stands in the line is the answer to a question about this.
+                self._tell([transcript.draft(self._paste.text, self._keeps(self._paste.text))])
+            elif draft:
+                self._remember(draft)
+                self._tell([transcript.draft(draft, self._keeps(draft))])
             self._live.finish(offline=not self._is_present)
             self._forget_mentions()
             self.output.drain()
@@ -317,10 +322,11 @@ class Screen:
             if line.text.strip().lower() in ("y", "yes"):
                 self._take(paste)
             else:
-                self._tell([transcript.PASTE_DROPPED])
+                self._tell([transcript.NOT_SENT])
         elif line.text:
             self._remember(self.commands.typed(line.text) if line.pasted else line.text)
-            if line.text.count("\n") >= PASTE_LINES:
+            is_long = line.text.count("\n") >= PASTE_LINES
+            if is_long and self.commands.can_send(line.text, pasted=line.pasted):
                 self._paste = line
             else:
                 self._take(line)
@@ -333,14 +339,9 @@ class Screen:
             if queued is not None:
                 self._live.pending.append(queued)
         except OutboxFullError:
-            self._give_back(line, OutboxFull(len(self._live.pending)))
+            self._tell([transcript.outbox_full(len(self._live.pending)), transcript.NOT_SENT])
         except UsageError as error:
-            self._give_back(line, Warned(error.advice))
-
-    def _give_back(self, line: Line, why: ClientEvent) -> None:
-        self.show(why)
-        self._live.erase()
-        self._editor.put(line)
+            self._tell([transcript.refused(error.advice), transcript.NOT_SENT])
 
     def _remember(self, line: str) -> None:
         try:
@@ -348,6 +349,10 @@ class Screen:
                 self._history.append(line)
         except OSError as error:
             self._give_up_history(error)
+
+    def _keeps(self, line: str) -> bool:
+        """Whether the history keeps such a line for the next run."""
+        return self._history is not None and self._history.keeps(line)
 
     def _complete(self, line: str, begin: int) -> list[str]:
         return self.commands.completions(line, begin)

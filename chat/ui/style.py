@@ -11,7 +11,12 @@ from zlib import crc32
 
 from chat import localtime
 from chat.client.events import ClientEvent, MessageReceived
-from chat.limits import FOLDED_BEYOND_ROWS, FOLDED_KEPT, FOLDED_TO_ROWS
+from chat.limits import (
+    FOLDED_BEYOND_ROWS,
+    FOLDED_BEYOND_WINDOWS,
+    FOLDED_KEPT,
+    FOLDED_TO_ROWS,
+)
 from chat.phrases import INDENT, StatusLine, Trouble
 from chat.text import action_of, caseless, fold_name
 from chat.ui import transcript
@@ -78,16 +83,15 @@ class Painter:
         return self._found
 
     def paint(
-        self, event: ClientEvent, columns: int | None = None, *, fold: bool = False
+        self, event: ClientEvent, columns: int | None = None, *, window_rows: int | None = None
     ) -> list[str]:
-        """The rows for an event, wrapped at so many columns, or not if this is no terminal.
-        `fold`: if there are very many rows, only the first, and a line that tells how to see the
-        rest with `unfold`."""
-        limit = FOLDED_BEYOND_ROWS if fold else None
+        """The rows for an event, wrapped at so many columns, or not if this is no terminal. If
+        there are very many rows for a window of `window_rows`, only the first, and a line that
+        tells how to see the rest with `unfold`; all rows if it is None."""
         if isinstance(event, MessageReceived):
-            rows, left = self._message(event, columns, limit)
+            rows, left = self._message(event, columns, window_rows)
         else:
-            rows, left = self._status(transcript.happened(event), columns, limit)
+            rows, left = self._status(transcript.happened(event), columns, window_rows)
         if left is not None:
             rows += self.status([transcript.folded(*left, self._keep_folded(event))], columns)
         return rows
@@ -112,13 +116,13 @@ class Painter:
         return rows
 
     def _status(
-        self, lines: Sequence[StatusLine], columns: int | None, limit: int | None
+        self, lines: Sequence[StatusLine], columns: int | None, window_rows: int | None
     ) -> tuple[list[str], Left | None]:
         painted: list[str] = []
         left = None
         for line in lines:
             code = RED if isinstance(line, Trouble) else DIM
-            rows, more = self._lay_out(self._as_written(line), "", columns, limit)
+            rows, more = self._lay_out(self._as_written(line), "", columns, window_rows)
             left = more or left
             painted += [self.colour(code, row) for row in rows]
         return self._held(painted, columns), left
@@ -136,11 +140,11 @@ class Painter:
         return rows if columns is None else [self.hold(row) for row in rows]
 
     def _message(
-        self, said: MessageReceived, columns: int | None, limit: int | None
+        self, said: MessageReceived, columns: int | None, window_rows: int | None
     ) -> tuple[list[str], Left | None]:
         time, who, text = map(self._as_written, transcript.said(said, self._time_format))
         head = f"{time} {who} ".lstrip(" ")
-        (first, *rest), left = self._lay_out(text, head, columns, limit)
+        (first, *rest), left = self._lay_out(text, head, columns, window_rows)
         if self._colours.value and self.mentions(said):
             first, *rest = (self.colour(BOLD, row) for row in (first, *rest))
         code = self._colour_of(said.name)
@@ -158,22 +162,24 @@ class Painter:
         return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     def _lay_out(
-        self, text: str, head: str, columns: int | None, limit: int | None
+        self, text: str, head: str, columns: int | None, window_rows: int | None
     ) -> tuple[list[str], Left | None]:
-        """The rows of a text that begins behind a head; and how much is left out, if there are more
-        than `limit`."""
+        """The rows of a text that begins behind a head; and how much is left out, if there are very
+        many for a window of `window_rows`."""
         if columns is None:
             return text.replace("\n", "\n" + INDENT).split("\n"), None
         rows = Wrapper(columns, self._measure).rows(text, head)
-        if limit is None:
+        if window_rows is None:
             return [row.text for row in rows], None
+        limit = min(FOLDED_BEYOND_ROWS, FOLDED_BEYOND_WINDOWS * window_rows)
+        fold_to = min(FOLDED_TO_ROWS, max(1, window_rows // 2))
         shown: list[Row] = []
         taken, kept = 0, 1
         for row in rows:
             shown.append(row)
             # The terminal wraps a long word of ASCII, so it takes several rows of the screen.
             taken += max(1, -(-len(row.text) // columns)) if row.text.isascii() else 1
-            if taken <= FOLDED_TO_ROWS:
+            if taken <= fold_to:
                 kept = len(shown)
             elif taken > limit:
                 return [row.text for row in shown[:kept]], left_of(text, shown[kept - 1])

@@ -64,7 +64,9 @@ def _entered(event: Entered) -> list[StatusLine]:
 
 
 def _disconnected(event: Disconnected) -> list[StatusLine]:
-    text = event.text
+    # Some reasons say themselves what became of the connection.
+    why = "" if event.text.startswith("the connection") else "the connection was lost: "
+    text = f"{why}{event.text}"
     return [trouble(f"{text[:1].upper()}{text[1:]}; trying to get it back.")]
 
 
@@ -150,7 +152,10 @@ def line_not_sent(number: int, why: str) -> str:
 
 LEAVE_HINT = good("Ctrl-C once more leaves, and so does Ctrl-D.")
 BELL = {True: good("The bell rings when your name is said."), False: good("The bell is silent.")}
-BELL_USAGE = trouble("It is /bell on or /bell off.")
+BELL_STATE = {
+    True: good("The bell is on; /bell off silences it."),
+    False: good("The bell is off; /bell on lets it ring."),
+}
 
 CONVERSATION_PROTECTED = [
     good(
@@ -175,6 +180,11 @@ def command_line(usage: str, text: str) -> StatusLine:
     return good(f"{usage:<16} {text}")
 
 
+SLASH_LINE = command_line("//text", "send /text, a line that begins with a slash")
+
+NEW_LINE_KEY = command_line("Alt-Enter", "begin a new line in the message (also Ctrl-V Ctrl-J)")
+
+
 def no_such_command(word: str, nearest: str) -> StatusLine:
     hint = f"is it {nearest}?" if nearest else "/help lists the commands;"
     return trouble(f"Unknown command: {escape_line(word)}; {hint} // sends a line with a slash.")
@@ -187,6 +197,11 @@ def security(server: str, members: Iterable[Person]) -> list[StatusLine]:
         good(f"{server} the server"),
         *(good(f"{fingerprint_of(one.fingerprint)} {escape_line(one.name)}") for one in members),
     ]
+
+
+def yourself(name: str) -> str:
+    """Marks your own name in a list of members."""
+    return f"{name} (you)"
 
 
 IGNORE_ONESELF = trouble("That is you.")
@@ -211,7 +226,19 @@ def confirm_paste(lines: int) -> str:
     return f"Send these {lines} lines as one message? Type y or n, and Enter: "
 
 
-PASTE_DROPPED = good("Not sent. The up key brings it back.")
+def refused(why: str) -> StatusLine:
+    """Why a line was not sent."""
+    return trouble(f"{escape_line(why[:1].upper() + why[1:])}.")
+
+
+NOT_SENT = good("Not sent. The up key brings it back.")
+
+
+def draft(text: str, kept: bool) -> StatusLine:
+    """For the end: what the person was typing, and whether the next run has it."""
+    if kept:
+        return good("What you were typing is kept: the up key brings it back.")
+    return pending_at_the_end(text, offline=True)
 
 
 def pending_at_the_end(text: str, offline: bool) -> StatusLine:

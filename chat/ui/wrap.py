@@ -67,6 +67,11 @@ def at_most_of_dumb(char: str) -> int:
     return 1 if char.isascii() else 2
 
 
+def broken(text: str, columns: int) -> list[str]:
+    """The rows of a line of our own."""
+    return [row.text for row in Wrapper(columns, at_most).rows(text, "")]
+
+
 def cut(text: str, columns: int) -> str:
     """The beginning of a line, as much as fits into these columns."""
     if _end_of_row(text, 0, columns, at_most) == len(text):

@@ -90,8 +90,9 @@ def test_changed_key_names_both_fingerprints_the_file_and_the_line(
     assert "nothing of yours has been sent" in text
     line = before.count("\n") + 1
     assert error.hint == (
-        f"if whoever runs the server confirms the new key, remove line {line} of {known}: "
-        f"python -m chat forget example 9443 --keys {known.parent}"
+        "if whoever runs the server confirms the new key, run this, which removes "
+        f"line {line} of {known}:\n"
+        f"    python -m chat forget example 9443 --keys {known.parent}"
     )
     assert error.exit_status == 4
 

@@ -40,7 +40,7 @@ with os.fdopen(int(sys.argv[1])) as expressions:
 class Child:
     """A process with an editor, and the screen that what it returns makes."""
 
-    def __init__(self, home: Path, columns: int = COLUMNS) -> None:
+    def __init__(self, home: Path, columns: int = COLUMNS, **env: str) -> None:
         self.screen = Emulator(columns, ROWS)
         self.person, self.terminal = os.openpty()
         termios.tcsetwinsize(self.terminal, (ROWS, columns))
@@ -48,7 +48,7 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(expressions)],
             cwd=ROOT,
-            env=environment(home, {"TERM": TERM}),
+            env=environment(home, {"TERM": TERM, **env}),
             stdin=self.terminal,
             stdout=subprocess.PIPE,
             pass_fds=[expressions],
@@ -274,7 +274,21 @@ def test_completer_is_told_the_line_up_to_the_cursor_and_its_answers_are_cycled(
 def test_bytes_that_are_no_text_break_nothing(child: Child) -> None:
     child.show("start()")
     os.write(child.person, b"\xff\x80")
-    assert child.type("!\r") == ["\ufffd\ufffd!"]
+    assert child.type("!\r") == ["\udcff\udc80!"]
+
+
+@pytest.mark.parametrize("locale_name", ["C", "POSIX", "C.UTF-8", "xx_XX.UTF-8"])
+def test_characters_stay_whole_in_any_locale(tmp_path: Path, locale_name: str) -> None:
+    """The last is installed nowhere."""
+    with contextlib.closing(Child(tmp_path, LC_ALL=locale_name)) as child:
+        child.ask("editor.prompt('> ')")
+        child.show("start()")
+        for _ in range(2):
+            child.type("Grüße 日本" + LEFT + BACKSPACE)
+            assert child.screen.rows() == ["> Grüße |本"]
+            assert child.type("\r") == ["Grüße 本"]
+            child.show("erase()")
+            child.show("draw()")
 
 
 def paste(text: str) -> str:
@@ -352,3 +366,58 @@ def test_line_that_is_ended_by_another_command_is_returned(child: Child) -> None
     # operate-and-get-next, insert-comment
     assert child.type("one\x0f") == ["one"]
     assert child.type("one\x1b#") == ["#one"]
+
+
+@pytest.mark.parametrize("hide", ["erase()", "clear()"])
+def test_key_that_comes_while_the_line_is_hidden_moves_nothing(child: Child, hide: str) -> None:
+    """As when the window changes, or Ctrl-C is pressed, right before the key."""
+    child.show("start()")
+    child.type("x")
+    child.show("erase()")
+    if hide == "clear()":
+        child.ask("editor.clear()")
+    kept = "x" if hide == "erase()" else ""
+    child.type("y")
+    assert child.screen.rows() == [f"> {kept}y|"]
+    child.show("erase()")
+    child.screen.feed(b"a message\r\n")
+    child.show("draw()")
+    assert child.screen.rows() == ["a message", f"> {kept}y|"]
+
+    assert child.type("!\r") == ["\udcff\udc80!"]
+
+
+@pytest.mark.parametrize("keys", ["\x1b\r", "\x1b\n", "\x16\n"], ids=["M-C-m", "M-C-j", "C-v C-j"])
+def test_line_can_be_broken_into_several(child: Child, keys: str) -> None:
+    child.show("start()")
+    assert child.type(f"one{keys}two") == []
+    assert child.screen.rows() == ["> one", "two|"]
+    child.show("erase()")
+    assert child.screen.rows() == ["|"]
+    child.show("draw()")
+    assert child.screen.rows() == ["> one", "two|"]
+    assert child.type(f"{LEFT}{keys}\r") == ["one\ntw\no"]
+    assert child.type("on\r") == ["on"], "in the same mode"
+
+
+def test_person_can_bind_the_keys_for_a_new_line_to_something_else(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text('"\\e\\C-m": accept-line\n')
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.show("start()")
+        assert child.type("one\x1b\r") == ["one"]
+
+
+def test_vi_mode_ends_a_line_with_escape_and_enter(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text("set editing-mode vi\n")
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.show("start()")
+        assert child.type("one\x1b\r") == ["one"]
+
+
+@pytest.mark.parametrize("keys", ["\x1d", "\x1b\x1d", "\x14"], ids=["C-]", "M-C-]", "bound anew"])
+def test_search_for_a_key_that_has_no_meaning_ends_nothing(tmp_path: Path, keys: str) -> None:
+    (tmp_path / ".inputrc").write_text('"\\C-t": character-search\n')
+    with contextlib.closing(Child(tmp_path)) as child:
+        child.show("start()")
+        child.type(f"one{keys}\x1b[999~")
+        assert child.type(f"{KILL}on\r") == ["on"]

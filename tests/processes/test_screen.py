@@ -546,7 +546,7 @@ def test_history_that_cannot_be_kept_is_said_once(room: Room, why: str) -> None:
     ira.await_rows("Ira: first thing", "Ira: second thing", "> |")
     said = [line for line in ira.lines() if "not kept" in line]
     assert len(said) == 1
-    assert said[0].startswith(f"[!] what you type is not kept: {room.home / '.local'}")
+    assert said[0].startswith(f"[!] What you type is not kept: {room.home / '.local'}")
     assert said[0].endswith(f": {why}.")
     ira.key("Up")
     ira.await_rows("> second thing|")
@@ -1115,3 +1115,42 @@ def test_person_types_while_the_name_server_is_silent(desk: Desk) -> None:
     ira.await_screen("Ctrl-C once more leaves")
     ira.key("C-c")
     assert ira.end() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed"), [(["--no-history"], "half a thought"), ([], " half a thought")]
+)
+def test_half_a_line_that_is_not_kept_stays_on_the_screen(
+    room: Room, arguments: list[str], typed: str
+) -> None:
+    ira = room.ira(*arguments)
+    ira.type(typed)
+    ira.await_rows(f"> {typed}|")
+    room.server.type("KICK Ira")
+    assert ira.end() == 3
+    ira.await_rows(f"[!] Not sent: {typed}", "chat: error: put out by the server's operator", "|")
+
+
+def test_question_about_a_paste_that_is_not_answered_any_more_keeps_the_paste(room: Room) -> None:
+    ira = room.ira()
+    ira.paste("\n".join(LONG_PASTE))
+    ira.key("Enter")
+    ira.await_screen("Send these")
+    ira.type("perha")
+    ira.await_screen("perha")
+    room.server.type("KICK Ira")
+    assert ira.end() == 3
+    assert "[+] What you were typing is kept: the up key brings it back." in ira.lines()
+    assert (room.home / ".local/state/chat/history").read_text() == "\\n".join(LONG_PASTE) + "\n"
+
+
+def test_question_is_broken_between_words_and_stands_below_a_message(room: Room) -> None:
+    ira = room.ira(columns=40)
+    ira.paste("\n".join(LONG_PASTE))
+    ira.key("Enter")
+    asked = ["Send these 21 lines as one message?", "    Type y or n, and Enter: |"]
+    ira.await_rows("[+] In the room: Zoe, Max, Ira", *asked)
+    room.zoe.type("Hi")
+    ira.await_rows("[+] In the room: Zoe, Max, Ira", "Zoe: Hi", *asked)
+    ira.enter("n")
+    ira.await_rows("Zoe: Hi", "[+] Not sent. The up key brings it back.", "> |")

@@ -60,7 +60,7 @@ class Desk:
 
     def type(self, text: str) -> list[str]:
         """Type lines. Returns the lines that are shown then."""
-        os.write(self._hand, text.encode() + b"\n-\n")
+        os.write(self._hand, text.encode(errors="surrogateescape") + b"\n-\n")
         mark = words.unknown_command("-")
         until(self.reactor, lambda: self.screen.lines()[-1:] == [mark])
         shown = self.screen.lines()
@@ -156,6 +156,12 @@ def test_who_and_stats_tell_of_the_members(desk: Desk) -> None:
 
 def test_kick_of_nobody_says_so_and_disarms_the_name(desk: Desk) -> None:
     assert desk.type("kick x\x1b[2J") == ["[!] Nobody here is called x\\x1b[2J."]
+
+
+@pytest.mark.parametrize("line", ["SAY gr\udcff", "KICK \udcff", "\udcff"])
+def test_line_that_is_not_utf_8_is_not_obeyed(desk: Desk, line: str) -> None:
+    assert desk.type(line) == ["[!] A command is text, and this line is not UTF-8."]
+    assert desk.server.asked == []
 
 
 def test_commands_of_one_read_are_all_obeyed_in_order(desk: Desk) -> None:

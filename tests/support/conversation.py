@@ -40,6 +40,8 @@ class NotedClient:
     def say(self, text: str) -> MessageQueued:
         if len(text) > LONGEST:
             raise UsageError("it is too long")
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError("it is not UTF-8")
         self.noted.append(f"say {text}")
         return MessageQueued(len(self.noted), text)
 
@@ -81,7 +83,8 @@ class Seat:
 
     def type(self, *lines: str) -> None:
         """Type lines, and one more that is sure to be sent; wait for that one."""
-        self.send("".join(f"{line}\n" for line in (*lines, "last")).encode())
+        typed = "".join(f"{line}\n" for line in (*lines, "last"))
+        self.send(typed.encode(errors="surrogateescape"))
         until(self._reactor, lambda: "say last" in self.client.noted)
         self.client.noted.remove("say last")
 

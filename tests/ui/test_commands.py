@@ -7,6 +7,7 @@ import pytest
 
 from chat.client.events import MessageReceived
 from chat.errors import UsageError
+from chat.limits import MAX_TEXT_BYTES
 from chat.text import fingerprint_of
 from chat.ui import transcript
 from chat.ui.commands import Commands
@@ -119,6 +120,30 @@ def test_line_that_is_too_long_is_an_error_of_the_person(person: Person, line: s
         person.type(line)
 
 
+@pytest.mark.parametrize(
+    ("line", "fits"),
+    [
+        ("x" * MAX_TEXT_BYTES, True),
+        ("x" * (MAX_TEXT_BYTES + 1), False),
+        ("ä" * (MAX_TEXT_BYTES // 2), True),
+        ("ä" * (MAX_TEXT_BYTES // 2) + "x", False),
+        ("//" + "x" * (MAX_TEXT_BYTES - 1), True),
+        ("//" + "x" * MAX_TEXT_BYTES, False),
+        ("/me " + "x" * MAX_TEXT_BYTES, False),
+        ("gr\udcff", False),
+        ("/help", False),
+        (" \n", False),
+    ],
+    ids=lambda value: f"{value[:3]!r}, {len(value)}" if isinstance(value, str) else None,
+)
+def test_line_that_cannot_be_sent_is_known_before_it_is_taken(
+    person: Person, line: str, fits: bool
+) -> None:
+    assert person.commands.can_send(line) is fits
+    person.client.full = True
+    assert not person.commands.can_send(line)
+
+
 # -- what is answered
 
 
@@ -127,11 +152,11 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
     person.type("/who", "/security")
     assert [*person.shown[:4], *person.shown[-4:]] == [
         "[+] In the room: 3",
-        f"[+] Ira, since 2023-06-25 04:05:24, {IRA}",
+        f"[+] Ira (you), since 2023-06-25 04:05:24, {IRA}",
         f"[+] sahnawaz, since 2023-06-25 04:05:36, {SAHNAWAZ}",
         f"[+] Thea, since 2023-06-25 04:05:48, {THEA}",
         "[+] SHA256:server the server",
-        f"[+] {IRA} Ira",
+        f"[+] {IRA} Ira (you)",
         f"[+] {SAHNAWAZ} sahnawaz",
         f"[+] {THEA} Thea",
     ]
@@ -152,8 +177,8 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
         ("/more 4", "[!] Nothing was folded as 4."),
         ("/more \x1b", r"[!] Nothing was folded as \x1b."),
         ("/MORE  3 ", "the third"),
-        ("/bell", transcript.BELL_USAGE),
-        ("/bell loud", transcript.BELL_USAGE),
+        ("/bell", transcript.BELL_STATE[True]),
+        ("/bell loud", transcript.BELL_STATE[True]),
     ],
 )
 def test_command_is_answered(person: Person, line: str, answer: str) -> None:
@@ -166,8 +191,9 @@ def test_command_is_answered(person: Person, line: str, answer: str) -> None:
 
 
 def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
-    person.type("/clear", "/BELL off")
-    assert (person.cleared, person.shown) == (1, [transcript.BELL[False]])
+    person.type("/clear", "/BELL off", "/bell")
+    assert person.cleared == 1
+    assert person.shown == [transcript.BELL[False], "[+] The bell is off; /bell on lets it ring."]
     assert not person.commands.bell
     person.type("/bell on")
     assert person.commands.bell
@@ -177,10 +203,19 @@ def test_help_and_completion_list_every_command_there_is(person: Person) -> None
     words = "help|who|me|ignore|unignore|more|bell|security|clear|exit|quit"
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
-    assert [line.split()[1] for line in person.shown] == commands
+    assert [line.split()[1] for line in person.shown] == [*commands, "//text"]
     assert person.complete("/") == [f"{command} " for command in commands]
     assert all(line.startswith("[+] /") for line in person.shown)
     assert max(map(len, person.shown)) < 80
+
+
+def test_help_ends_with_the_keys_of_the_view(person: Person) -> None:
+    keys = [transcript.NEW_LINE_KEY]
+    Commands(person.client, person.shown.extend, lambda: None, lambda _: False, keys).take("/help")
+    assert person.shown[-2:] == [
+        "[+] //text           send /text, a line that begins with a slash",
+        "[+] Alt-Enter        begin a new line in the message (also Ctrl-V Ctrl-J)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Where there is no library to edit a line with, or another one."""
 
 import ctypes
+import locale
 import readline
 import sys
 from collections.abc import Callable
@@ -67,3 +68,13 @@ def test_gnureadline_is_used_where_python_has_another_library(
     with pytest.raises(EditorMissingError):
         LineEditor(complete_nothing)
     assert used == ["/spare.so"]
+
+
+def test_system_without_a_locale_for_utf_8_has_no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_category: int, _name: str) -> None:
+        raise locale.Error("unsupported locale setting")
+
+    monkeypatch.setattr(locale, "nl_langinfo", lambda _item: "ANSI_X3.4-1968")
+    monkeypatch.setattr(locale, "setlocale", refuse)
+    with pytest.raises(EditorMissingError, match="has no locale for UTF-8"):
+        LineEditor(complete_nothing)

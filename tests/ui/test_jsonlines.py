@@ -201,6 +201,24 @@ def test_command_is_obeyed_and_any_other_line_is_said(
     assert program.view.not_sent == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "text", "counts"),
+    [
+        ("gr\udcff", "it is not UTF-8", (1, 0)),
+        ('{"say": "gr\udcff"}', "it is not UTF-8", (1, 0)),
+        ('{"say": "\\udcff"}', "it is not UTF-8", (1, 0)),
+        ('{"\udcff": true}', "a command is one of say, me, who and leave", (0, 1)),
+    ],
+)
+def test_line_that_is_not_utf_8_is_not_sent(
+    program: Seat, line: str, text: str, counts: tuple[int, int]
+) -> None:
+    program.type(line)
+    assert program.client.noted == []
+    assert events(program) == [{"event": "warning", "text": text}]
+    assert (program.view.not_sent, program.view.not_commands) == counts
+
+
 def test_who_lists_the_members(program: Seat) -> None:
     program.type('{"who": true}')
     (told,) = events(program)
@@ -233,9 +251,14 @@ NO_COMMANDS = {
         *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}'),
     ],
     "a command is one of say, me, who and leave": [
-        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}'),
-        *('{"me": true}', '{"who": 1}', '{"who": false}', '{"leave": "now"}', '{"leave": false}'),
+        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}'),
     ],
+    "say takes a text that is not empty": [
+        *('{"say": ""}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}'),
+    ],
+    "me takes a text that is not empty": ['{"me": ""}', '{"me": true}'],
+    "who takes true": ['{"who": 1}', '{"who": false}', '{"who": "true"}'],
+    "leave takes true": ['{"leave": "now"}', '{"leave": false}', '{"leave": 1}'],
     "it is too long": [
         *(json.dumps({"say": "x" * (LONGEST + 1)}), json.dumps({"me": "x" * LONGEST})),
         "x" * (LONGEST + 1),

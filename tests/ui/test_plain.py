@@ -119,8 +119,22 @@ def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
     second, fourth = path.read_text().splitlines()
     assert second == "chat: line 2: it is too long"
     assert fourth.startswith("chat: line 4: a message of 1000 bytes is too long: ")
-    assert pipe.shown[0] == "[!] it is too long."
+    assert pipe.shown[0] == "[!] It is too long."
     assert (pipe.view.not_sent, pipe.view.not_commands) == (2, 0)
+
+
+@pytest.mark.parametrize("line", ["\udcff\udcfe", "caf\udce9", "cut \udce6\udcbc"])
+def test_line_of_a_pipe_that_is_not_utf_8_is_not_sent(
+    reactor: Reactor, pipe: Seat, tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / "errors"
+    with path.open("wb", buffering=0) as file:
+        pipe.view._errors = LineOutput(reactor, file.fileno(), "utf-8")
+        pipe.type(line, "ok")
+    assert pipe.client.noted == ["say ok"]
+    assert path.read_text() == "chat: line 1: it is not UTF-8\n"
+    assert pipe.shown == ["[!] It is not UTF-8."]
+    assert (pipe.view.not_sent, pipe.view.not_commands) == (1, 0)
 
 
 def test_spinning_waits_for_no_reader(
@@ -144,6 +158,9 @@ def test_spinning_waits_for_no_reader(
 
 
 def test_terminal_has_commands(terminal: Seat) -> None:
+    terminal.type("\udcff")
+    assert (terminal.client.noted, terminal.shown) == ([], ["[!] It is not UTF-8."])
+    assert terminal.show() == []
     terminal.type("//help", "/me waves", "/ignore nobody", "/clear", " ")
     assert terminal.client.noted == ["say /help", "say \x01ACTION waves\x01"]
     assert terminal.shown == ["[!] Nobody here is called nobody."]

@@ -468,7 +468,7 @@ def test_message_of_very_many_rows_is_folded_and_can_be_had_whole(text: str, lef
     painter = Painter("Ira", time_format="")
     whole = painter.paint(said(text), 60)
     assert len(whole) > FOLDED_BEYOND_ROWS
-    *first, last = painter.paint(said(text), 60, fold=True)
+    *first, last = painter.paint(said(text), 60, window_rows=100)
     assert first == whole[:FOLDED_TO_ROWS]
     assert left in last
     assert re.fullmatch(
@@ -478,11 +478,28 @@ def test_message_of_very_many_rows_is_folded_and_can_be_had_whole(text: str, lef
     assert painter.unfold("2", 60) == []
 
 
+@pytest.mark.parametrize(
+    ("window_rows", "beyond", "shown"),
+    [(1, 2, 1), (2, 4, 1), (12, 24, 6), (13, 26, 6), (24, 40, 12), (40, 40, 20), (200, 40, 20)],
+)
+def test_message_is_folded_to_half_a_window_at_most(
+    window_rows: int, beyond: int, shown: int
+) -> None:
+    painter = Painter(time_format="")
+    rows = painter.paint(said("\n".join(["x"] * beyond)), 80, window_rows=window_rows)
+    assert len(rows) == beyond
+    rows = painter.paint(said("\n".join(["x"] * (beyond + 1))), 80, window_rows=window_rows)
+    assert rows == ["Thea: x", *["    x"] * (shown - 1), rows[-1]]
+    assert rows[-1].startswith(f"[+] {beyond + 1 - shown} more lines")
+
+
 def test_message_is_folded_only_on_a_terminal_and_beyond_the_limit() -> None:
     painter = Painter(time_format="")
     for lines, columns in ((FOLDED_BEYOND_ROWS, 80), (1000, None)):
         text = "\n".join(["x"] * lines)
-        assert painter.paint(said(text), columns, fold=True) == painter.paint(said(text), columns)
+        assert painter.paint(said(text), columns, window_rows=100) == painter.paint(
+            said(text), columns
+        )
     assert painter.unfold("", 80) == []
 
 
@@ -498,7 +515,7 @@ def test_message_is_folded_only_on_a_terminal_and_beyond_the_limit() -> None:
 )
 def test_notice_and_list_of_members_are_folded_too(event: ClientEvent, columns: int) -> None:
     painter = Painter()
-    rows = painter.paint(event, columns, fold=True)
+    rows = painter.paint(event, columns, window_rows=100)
     assert len(rows) < FOLDED_BEYOND_ROWS
     assert columns == 1 or rows[-1].startswith("[+] ")
     assert painter.unfold("", 80) == painter.paint(event, 80)
@@ -507,7 +524,7 @@ def test_notice_and_list_of_members_are_folded_too(event: ClientEvent, columns: 
 def test_of_folded_messages_the_last_ones_are_kept() -> None:
     painter = Painter(time_format="")
     for number in range(FOLDED_KEPT + 1):
-        painter.paint(said(f"{number}\n" * 99), 80, fold=True)
+        painter.paint(said(f"{number}\n" * 99), 80, window_rows=100)
     assert painter.unfold("1", 80) == []
     assert painter.unfold("2", 80)[0] == "Thea: 1"
     assert painter.unfold("", 80)[0] == f"Thea: {FOLDED_KEPT}"
@@ -516,7 +533,7 @@ def test_of_folded_messages_the_last_ones_are_kept() -> None:
 @pytest.mark.parametrize("text", ["x" * 9000, "\0" * 5000, "xyz " + "x" * 9000])
 def test_row_that_the_terminal_makes_many_of_counts_as_many(text: str) -> None:
     painter = Painter(time_format="")
-    *rows, fold = painter.paint(said(text), 60, fold=True)
+    *rows, fold = painter.paint(said(text), 60, window_rows=100)
     assert len(rows_on_a_terminal(rows, 60, columns_of)) < FOLDED_BEYOND_ROWS
     assert fold.startswith("[+] ")
     whole = "".join("".join(painter.unfold("", 60)).split())
@@ -539,7 +556,7 @@ def test_showing_a_text_takes_time_with_its_length(grown: Grown) -> None:
     def show(text: str) -> None:
         for event in (said(text), said("Hi", text), NoticeReceived(text), Warned(text)):
             for columns in (80, None):
-                painter.paint(event, columns, fold=True)
+                painter.paint(event, columns, window_rows=100)
                 painter.paint(event, columns)
         cut(text, 1000)
 

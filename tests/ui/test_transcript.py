@@ -210,8 +210,10 @@ def test_trouble_is_marked_as_trouble() -> None:
         words.OUT_OF_DESCRIPTORS,
         *transcript.happened(RoomClosed()),
         phrases.lost("Ira"),
-        phrases.lost("Ira", "the connection is dead"),
+        phrases.lost("Ira", "was silent for too long"),
         told(Disconnected("the connection was lost")),
+        told(Disconnected("the connection broke in the middle of a frame")),
+        told(Disconnected("the server has not answered for 45 s")),
         told(OutboxFull(1024)),
     ] == [
         "[!] 127.0.0.1:4000 was refused: the name is taken.",
@@ -229,8 +231,10 @@ def test_trouble_is_marked_as_trouble() -> None:
         "[!] No descriptors are left: new connections have to wait.",
         "[!] The server has shut down.",
         "[!] Ira lost the connection.",
-        "[!] Ira lost the connection: the connection is dead.",
+        "[!] Ira lost the connection: was silent for too long.",
         "[!] The connection was lost; trying to get it back.",
+        "[!] The connection broke in the middle of a frame; trying to get it back.",
+        "[!] The connection was lost: the server has not answered for 45 s; trying to get it back.",
         "[!] 1024 messages wait for the connection; no more can be taken.",
     ]
 
@@ -303,6 +307,13 @@ def test_prompt_says_when_one_is_offline(present: bool, waiting: int, prompt: st
 )
 def test_message_under_way_is_one_harmless_line(text: str, line: str) -> None:
     assert transcript.pending(text) == line
+
+
+def test_draft_is_kept_or_shown_as_not_sent() -> None:
+    assert [transcript.draft("half\na \x1b", kept) for kept in (True, False)] == [
+        "[+] What you were typing is kept: the up key brings it back.",
+        "[!] Not sent: half\na \\x1b",
+    ]
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.LEFT}))
