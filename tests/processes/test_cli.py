@@ -711,7 +711,7 @@ def test_server_is_forgotten_and_then_new(stage: Stage) -> None:
     known_servers(stage, f"{address} {key('other').public.openssh}")
     changed = stage.client(port, "Ira").end()
     assert changed.status == 4
-    command = shlex.split(changed.err.rpartition(": python -m chat ")[2])
+    command = shlex.split(changed.err.rpartition("    python -m chat ")[2])
     assert stage.start(*command).end() == (0, f"[+] Forgot the key {OTHER}\n", "")
     client = stage.client(port, "Ira")
     client.end_input()
