@@ -30,13 +30,12 @@ from chat.limits import (
     WINDOW_SHARE_OF_KEY,
     WINDOW_SHARE_OF_SOURCE,
 )
-from chat.messages import Bye, Ready, Resume
+from chat.messages import Ready, Resume
 from chat.server import words
 from chat.server.budgets import Account, Budgets, TokenBucket
 from chat.session import Ended, State
 from chat.wire import Message
-from tests.server.test_server import Company
-from tests.support.loopback import Hall, Peer, dial
+from tests.support.loopback import Company, Hall, Peer, dial, leave, lose
 
 
 def test_burst_is_free_and_what_exceeds_it_takes_its_time() -> None:
@@ -244,13 +243,6 @@ def pass_time(
         hall.wait(step)
 
 
-def lose(hall: Hall, peer: Peer) -> None:
-    """The server sees that this one's connection is gone."""
-    peer.reset()
-    line = f"[!] {peer.name_in_room} lost the connection: {REASONS[Reason.LOST]}."
-    hall.until(lambda: hall.shown(line))
-
-
 def test_six_names_of_one_key_say_no_more_than_one() -> None:
     with contextlib.closing(Hall(rate=100)) as hall:
         company = Company(hall)
@@ -344,7 +336,6 @@ def test_laptop_on_a_bad_line_notices_nothing(hall: Hall) -> None:
     laptop = hall.join("laptop", "other")
     for number in range(20):
         lose(hall, laptop)
-        hall.screen.clear()
         company.ira.say(f"{number}")
         hall.until(lambda: not company.ira.participant.unacknowledged)
         begun = hall.reactor.clock()
@@ -366,13 +357,7 @@ def test_ghosts_of_one_key_hold_few_places(hall: Hall) -> None:
     company.talk()
 
 
-def go(hall: Hall, peer: Peer) -> None:
-    """Leave as one should."""
-    peer.send_control(Bye(Reason.LEFT, "").encode())
-    hall.until(lambda: peer.eof)
-
-
-@pytest.mark.parametrize("end", [go, lose])
+@pytest.mark.parametrize("end", [leave, lose])
 def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
     hall: Hall, end: Callable[[Hall, Peer], None]
 ) -> None:
@@ -397,7 +382,6 @@ def test_member_that_is_lost_and_back_all_the_time_has_to_wait(hall: Hall) -> No
     arrivals = ARRIVALS_AT_ONCE + 4
     for _ in range(arrivals):
         lose(hall, pest)
-        hall.screen.clear()
         pest = hall.come_back(pest)
     assert arrivals <= ARRIVALS_AT_ONCE + hall.reactor.clock() - begun
 

@@ -30,8 +30,7 @@ from chat.session import ServerSession
 from chat.stdio import LineInput
 from chat.transport import Transport
 from tests.server.test_console import Desk, desk
-from tests.server.test_server import Company, connection_of, flood
-from tests.support.loopback import Hall, Peer
+from tests.support.loopback import Company, Hall, Peer, connection_of, flood
 
 __all__ = ["desk"]
 
