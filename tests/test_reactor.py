@@ -84,9 +84,7 @@ def test_turn_goes_through_hooks_descriptors_timers_and_deferred_work_in_this_or
     assert call.made[6:] == ["first hook", "second hook", "read", "write"]
 
 
-def test_run_takes_turns_until_stopped_and_the_last_one_comes_to_its_end(
-    reactor: Reactor, clock: FakeClock, call: Calls
-) -> None:
+def test_run_takes_turns_until_stopped(reactor: Reactor, clock: FakeClock, call: Calls) -> None:
     for name in ("one", "two"):
         reactor.defer(call(name))
     reactor.defer(lambda: reactor.call_at(clock.now, reactor.stop))
@@ -108,9 +106,7 @@ def test_hook_that_stops_the_loop_keeps_it_from_waiting() -> None:
 # -- descriptors
 
 
-def test_descriptor_is_called_as_long_as_it_is_ready_and_at_the_end_of_the_peer(
-    reactor: Reactor, pair: Pair
-) -> None:
+def test_descriptor_is_called_as_long_as_it_is_ready(reactor: Reactor, pair: Pair) -> None:
     ours, theirs = pair
     got: list[bytes] = []
     reactor.watch_read(ours.fileno(), lambda: got.append(ours.recv(1)))
@@ -122,9 +118,7 @@ def test_descriptor_is_called_as_long_as_it_is_ready_and_at_the_end_of_the_peer(
     assert got == [b"a", b"b", b""]
 
 
-def test_descriptor_unwatched_by_an_earlier_callback_is_not_called_in_the_same_turn(
-    reactor: Reactor, call: Calls
-) -> None:
+def test_descriptor_unwatched_in_the_same_turn_is_not_called(reactor: Reactor, call: Calls) -> None:
     """Whichever of the two is called first, the other one is not."""
     with contextlib.ExitStack() as stack:
         pairs = [[stack.enter_context(end) for end in socket.socketpair()] for _ in range(2)]
@@ -144,7 +138,7 @@ def test_descriptor_unwatched_by_an_earlier_callback_is_not_called_in_the_same_t
         assert call.made == [call.made[0]] * 2
 
 
-def test_reader_that_unwatches_its_own_descriptor_prevents_the_writer(
+def test_reader_that_unwatches_prevents_the_writer(
     reactor: Reactor, pair: Pair, call: Calls
 ) -> None:
     descriptor = pair[0].fileno()
@@ -157,9 +151,7 @@ def test_reader_that_unwatches_its_own_descriptor_prevents_the_writer(
     reactor.unwatch(descriptor)
 
 
-def test_new_descriptor_with_the_number_of_a_closed_one_does_not_get_its_events(
-    reactor: Reactor, call: Calls
-) -> None:
+def test_new_descriptor_with_an_old_number_is_not_called(reactor: Reactor, call: Calls) -> None:
     with contextlib.ExitStack() as stack:
         old = [stack.enter_context(end) for end in socket.socketpair()]
         trigger = [stack.enter_context(end) for end in socket.socketpair()]
@@ -198,9 +190,7 @@ def test_reading_and_writing_are_watched_apart(reactor: Reactor, pair: Pair, cal
     assert call.made == ["write", "read again"]
 
 
-def test_null_device_is_always_ready_in_both_directions_and_does_not_starve_others(
-    reactor: Reactor, pair: Pair, call: Calls
-) -> None:
+def test_null_device_is_always_ready_both_ways(reactor: Reactor, pair: Pair, call: Calls) -> None:
     """The selector refuses it, as it refuses regular files."""
     pair[1].send(b"x")
     with open(os.devnull, "r+b", buffering=0) as null:
@@ -216,9 +206,7 @@ def test_null_device_is_always_ready_in_both_directions_and_does_not_starve_othe
     assert call.made == ["read", "write", "socket", "write"]
 
 
-def test_always_ready_descriptor_unwatched_in_the_turn_is_not_called(
-    reactor: Reactor, call: Calls
-) -> None:
+def test_always_ready_descriptor_unwatched_is_not_called(reactor: Reactor, call: Calls) -> None:
     with (
         open(os.devnull, "rb", buffering=0) as first,
         open(os.devnull, "rb", buffering=0) as second,
@@ -239,7 +227,7 @@ def test_always_ready_descriptor_unwatched_in_the_turn_is_not_called(
 # -- timers, and for how long to wait
 
 
-def test_timers_are_called_once_by_their_times_and_not_in_the_order_they_were_set(
+def test_timers_are_called_once_by_their_times(
     reactor: Reactor, clock: FakeClock, call: Calls
 ) -> None:
     for delay in (3, 1, 2):
@@ -256,9 +244,7 @@ def test_timers_are_called_once_by_their_times_and_not_in_the_order_they_were_se
     assert call.made == ["after 1", "after 2", "after 3"]
 
 
-def test_cancelled_timer_is_not_called_not_even_in_the_same_turn(
-    reactor: Reactor, clock: FakeClock, call: Calls
-) -> None:
+def test_cancelled_timer_is_not_called(reactor: Reactor, clock: FakeClock, call: Calls) -> None:
     timer = reactor.call_at(clock.now + 1, call("cancelled"))
     reactor.call_at(clock.now + 2, call("kept"))
     later = reactor.call_at(clock.now + 3, call("cancelled by another"))
@@ -270,9 +256,7 @@ def test_cancelled_timer_is_not_called_not_even_in_the_same_turn(
     assert call.made == ["kept"]
 
 
-def test_timer_set_by_a_timer_may_be_due_in_the_same_turn(
-    reactor: Reactor, clock: FakeClock, call: Calls
-) -> None:
+def test_timer_set_by_a_timer_may_be_due(reactor: Reactor, clock: FakeClock, call: Calls) -> None:
     reactor.call_at(clock.now, lambda: reactor.call_at(clock.now, call("second")))
     reactor.turn()
     assert call.made == ["second"]
@@ -318,9 +302,7 @@ def test_wait_lasts_until_the_next_timer_or_the_bound(
     assert waits == [wait]
 
 
-def test_wake_up_may_be_moved(
-    reactor: Reactor, clock: FakeClock, waits: list[float | None]
-) -> None:
+def test_wake_up_can_move(reactor: Reactor, clock: FakeClock, waits: list[float | None]) -> None:
     wake_up = WakeUp(reactor)
     for delay in (5.0, 5.0, 3.0, 7.0, None):
         wake_up.set(None if delay is None else clock.now + delay)
@@ -331,18 +313,14 @@ def test_wake_up_may_be_moved(
 # -- deferred work
 
 
-def test_nobody_waits_while_something_is_deferred(
-    reactor: Reactor, waits: list[float | None]
-) -> None:
+def test_nobody_waits_while_work_is_deferred(reactor: Reactor, waits: list[float | None]) -> None:
     reactor.defer(nothing)
     reactor.turn()
     reactor.turn()
     assert waits == [0, None]
 
 
-def test_deferred_work_is_done_in_order_one_piece_a_turn_and_descriptors_have_theirs(
-    reactor: Reactor, pair: Pair, call: Calls
-) -> None:
+def test_deferred_work_is_done_one_piece_a_turn(reactor: Reactor, pair: Pair, call: Calls) -> None:
     reactor.watch_write(pair[0].fileno(), call("write"))
     for name in ("one", "two", "three"):
         reactor.defer(call(name))
@@ -357,9 +335,7 @@ ONE, TWO = signal.SIGUSR1, signal.SIGUSR2
 
 
 @pytest.mark.usefixtures("signals_as_before")
-def test_signal_is_told_as_part_of_a_turn_once_and_to_its_own_callback(
-    reactor: Reactor, call: Calls
-) -> None:
+def test_signal_is_told_in_a_turn_and_to_its_own_callback(reactor: Reactor, call: Calls) -> None:
     reactor.on_signals([ONE], call("one"))
     reactor.on_signals([TWO], call("two"))
     for number in (TWO, TWO, ONE):
@@ -371,9 +347,7 @@ def test_signal_is_told_as_part_of_a_turn_once_and_to_its_own_callback(
 
 
 @pytest.mark.usefixtures("signals_as_before")
-def test_signal_that_was_ignored_or_is_somebody_elses_is_not_told(
-    reactor: Reactor, call: Calls
-) -> None:
+def test_signal_ignored_or_of_somebody_else_is_not_told(reactor: Reactor, call: Calls) -> None:
     heard: list[int] = []
     signal.signal(ONE, signal.SIG_IGN)
     signal.signal(TWO, lambda number, _frame: heard.append(number))
@@ -417,9 +391,7 @@ def test_close_gives_handlers_and_descriptors_back(clock: FakeClock, asked: int)
 # -- those who can wait
 
 
-def test_those_who_can_wait_come_last_and_each_has_its_turn(
-    reactor: Reactor, pair: Pair, call: Calls
-) -> None:
+def test_those_who_can_wait_come_last_in_turns(reactor: Reactor, pair: Pair, call: Calls) -> None:
     """However many of them are always ready, and in whichever order the system tells them."""
     reactor.patient_per_turn = 10
     count = 3 * reactor.patient_per_turn + 1
@@ -460,7 +432,8 @@ class Broken:
         raise RuntimeError
 
 
-def test_callback_that_fails_does_not_end_the_turn(
+@pytest.mark.usefixtures("signals_as_before")
+def test_fault_does_not_end_a_turn(
     reactor: Reactor, clock: FakeClock, pair: Pair, call: Calls
 ) -> None:
     """Whatever it is a method of answers for it."""
@@ -469,15 +442,30 @@ def test_callback_that_fails_does_not_end_the_turn(
         reactor.before_wait(callback)
     for callback in (broken.fail, call("timer")):
         reactor.call_at(clock.now, callback)
+    reactor.on_signals([ONE], broken.fail)
+    signal.raise_signal(ONE)
     reactor.watch_write(pair[0].fileno(), partial(broken.fail))
     reactor.watch_write(pair[1].fileno(), call("write"))
     reactor.defer(broken.fail)
     reactor.turn()
     assert call.made == ["hook", "write", "timer"]
-    assert broken.told == [broken] * 4
-    reactor.on_fault = None
-    with pytest.raises(RuntimeError):
-        reactor.turn()
+    assert broken.told == [broken] * 5
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_exception_of_which_nobody_is_told_ends_the_loop(
+    reactor: Reactor, kind: type[BaseException]
+) -> None:
+    """Nobody deals with faults, or it is what ends a program."""
+
+    def fail() -> None:
+        raise kind
+
+    if kind is not RuntimeError:
+        Broken(reactor)
+    reactor.defer(fail)
+    with pytest.raises(kind):
+        reactor.run()
 
 
 def ready_socket(pair: Pair) -> int:

@@ -204,9 +204,7 @@ def test_full_kernel_is_waited_for_and_not_asked_again_and_again(
 
 
 @pytest.mark.parametrize("sizes", [[1], [3, 0, 2], [0, 0, 7]])
-def test_partial_sends_lose_and_double_nothing(
-    reactor: Reactor, line: Line, sizes: list[int]
-) -> None:
+def test_partial_sends_are_continued(reactor: Reactor, line: Line, sizes: list[int]) -> None:
     """The kernel takes these many bytes in turn; 0 stands for "would block"."""
     turn = 0
 
@@ -298,9 +296,7 @@ def test_peer_that_does_not_close_is_closed_at_the_deadline(
     assert line.owner.calls == ["closed"]
 
 
-def test_finish_towards_a_peer_that_is_gone_closes_without_an_eof(
-    reactor: Reactor, line: Line
-) -> None:
+def test_finish_towards_a_lost_peer_closes_without_eof(reactor: Reactor, line: Line) -> None:
     line.reset()
     line.put(b"farewell")
     line.transport.finish(5)
@@ -317,9 +313,7 @@ def test_peer_that_resets_before_the_shutdown_is_closed(reactor: Reactor, line: 
     assert line.owner.calls == ["closed"]
 
 
-def test_closing_twice_is_told_once_and_leaves_no_timer_that_acts(
-    reactor: Reactor, clock: FakeClock, line: Line
-) -> None:
+def test_closing_twice_is_told_once(reactor: Reactor, clock: FakeClock, line: Line) -> None:
     line.transport.finish(2)
     line.transport.close()
     line.transport.close()

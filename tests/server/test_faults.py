@@ -2,8 +2,8 @@
 
 import contextlib
 import errno
-import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,7 +27,6 @@ from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.room import Room
 from chat.server.server import Server
 from chat.session import ServerSession
-from chat.stdio import LineInput
 from chat.transport import Transport
 from tests.server.test_console import Desk, desk
 from tests.support.loopback import Company, Hall, Peer, connection_of, flood
@@ -70,6 +69,14 @@ class Flaw:
             return whole(*args)
 
         patch.setattr(where, method, flawed)
+
+
+Flaws = Callable[..., Flaw]
+
+
+@pytest.fixture
+def flaws(monkeypatch: pytest.MonkeyPatch) -> Flaws:
+    return partial(Flaw, monkeypatch)
 
 
 @pytest.fixture
@@ -156,11 +163,11 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_fault_at_any_entry_ends_one_connection_and_is_written_down_once(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, entry: str
+def test_fault_at_any_entry_ends_one(
+    hall: Hall, company: Company, flaws: Flaws, entry: str
 ) -> None:
     where, method, provoke = ENTRIES[entry]
-    flaw = Flaw(monkeypatch, where, method, concerned=lambda *_: False)
+    flaw = flaws(where, method, concerned=lambda *_: False)
     guest = hall.join("guest", "other")
     connection = connection_of(hall, "guest")
     parts = {id(part) for part in (connection, connection.transport, connection.session)}
@@ -191,10 +198,10 @@ def test_fault_at_any_entry_ends_one_connection_and_is_written_down_once(
 
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_member_whose_connection_ended_by_a_fault_has_a_place_for_a_while(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+    hall: Hall, company: Company, flaws: Flaws, comes_back: bool
 ) -> None:
     guest = hall.join("guest", "other")
-    Flaw(monkeypatch, Connection, "received")
+    flaws(Connection, "received")
     guest.say("not lost")
     hall.until(lambda: guest.eof)
     assert hall.shown("[!] guest lost the connection: an error in the server.")
@@ -204,6 +211,20 @@ def test_member_whose_connection_ended_by_a_fault_has_a_place_for_a_while(
     else:
         hall.wait(GRACE_SECONDS)
         hall.until(lambda: len(hall.server.members()) == 2)
+
+
+def test_connection_whose_end_fails_is_forgotten(
+    hall: Hall, company: Company, flaws: Flaws
+) -> None:
+    guest = hall.join("guest", "other")
+    flaw = flaws(Room, "suspend", times=2)
+    guest.shut_down()
+    hall.until(lambda: guest.eof)
+    assert flaw.raised == 2
+    assert [connection.member for connection in hall.server._members.values()] == [
+        connection_of(hall, name).member for name in ("Ira", "sahnawaz")
+    ]
+    company.talk()
 
 
 # -- a guest's, from accept on
@@ -221,13 +242,11 @@ DOORS: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_fault_while_somebody_comes_in_ends_that_connection_alone(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, door: str
-) -> None:
+def test_fault_while_one_comes_in(hall: Hall, company: Company, flaws: Flaws, door: str) -> None:
     where, method = DOORS[door]
     ours = hall.connect()
     hall.until(lambda: ours.received)
-    flaw = Flaw(monkeypatch, where, method)
+    flaw = flaws(where, method)
     if method == "watch_read":
         flaw.concerned = _is_no_test_socket
     guest = hall.knock("guest", "other")
@@ -268,11 +287,11 @@ def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
 
 @pytest.mark.parametrize("method", ["drop", "_on_timer"])
 def test_silent_guest_that_cannot_be_dropped_is_closed_all_the_same(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, method: str
+    hall: Hall, company: Company, flaws: Flaws, method: str
 ) -> None:
     """When another needs its place, and when its time is up."""
     hall.server.doorman.admission._limit_per_source = 1
-    Flaw(monkeypatch, Connection, method)
+    flaws(Connection, method)
     silent = hall.connect()
     hall.until(lambda: silent.received)
     if method == "drop":
@@ -293,22 +312,22 @@ def test_silent_guest_that_cannot_be_dropped_is_closed_all_the_same(
     [(Room, "tick"), (Room, "end_grace"), (Server, "_fan_out"), (Server, "_before_wait")],
 )
 def test_fault_of_the_turn_itself_stops_nobody_for_long(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, where: type, method: str
+    hall: Hall, company: Company, flaws: Flaws, where: type, method: str
 ) -> None:
     if method == "_before_wait":
         # The hook is a bound method already.
         where, method = Server, "_set_wake_up"
-    flaw = Flaw(monkeypatch, where, method)
+    flaw = flaws(where, method)
     company.talk()
     assert flaw.raised == 1
     assert faults_in(hall).count(FAULT) == 1
     company.assert_undisturbed()
 
 
-def test_tick_that_always_fails_neither_spins_nor_stops_the_talk(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+def test_tick_that_always_fails_neither_spins_nor_stops(
+    hall: Hall, company: Company, flaws: Flaws
 ) -> None:
-    flaw = Flaw(monkeypatch, Room, "tick", times=1_000_000)
+    flaw = flaws(Room, "tick", times=1_000_000)
     guest = hall.knock("guest", "other")
     hall.until(lambda: flaw.raised)
     begun, before = hall.reactor.clock(), flaw.raised
@@ -326,9 +345,9 @@ def test_tick_that_always_fails_neither_spins_nor_stops_the_talk(
     ("command", "method"), [("WHO", "members"), ("KICK Ira", "kick"), ("SAY hello", "say")]
 )
 def test_fault_in_a_command_leaves_the_console_and_the_room_as_they_were(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, command: str, method: str
+    hall: Hall, company: Company, flaws: Flaws, command: str, method: str
 ) -> None:
-    flaw = Flaw(monkeypatch, Server, method)
+    flaw = flaws(Server, method)
     hall.type(command)
     hall.until(lambda: flaw.raised)
     company.assert_undisturbed()
@@ -338,47 +357,13 @@ def test_fault_in_a_command_leaves_the_console_and_the_room_as_they_were(
     assert faults_in(hall).count(FAULT) == 1
 
 
-def test_console_that_always_fails_does_not_spin(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flaw = Flaw(monkeypatch, LineInput, "_deliver", times=1_000_000)
-    monkeypatch.setattr(LineInput, "_on_readable", LineInput._deliver)
-    hall.server._console._input.pause()
-    hall.server._console._input.paused = False
-    hall.server._console._input._watch()
-    hall.type("HELP")
-    begun = hall.reactor.clock()
-    for _ in range(20):
-        company.talk()
-    elapsed = hall.reactor.clock() - begun
-    assert 1 <= flaw.raised <= elapsed / FAULT_PAUSE_SECONDS + 1
-    company.assert_undisturbed()
-
-
-def test_fault_in_what_a_signal_asks_for_is_no_end(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flaw = Flaw(monkeypatch, Server, "terminate")
-    before = signal.getsignal(signal.SIGUSR1)
-    hall.reactor.on_signals([signal.SIGUSR1], hall.server.terminate)
-    try:
-        signal.raise_signal(signal.SIGUSR1)
-        hall.until(lambda: flaw.raised)
-        company.assert_undisturbed()
-        signal.raise_signal(signal.SIGUSR1)
-        hall.until(lambda: company.ira.eof)
-    finally:
-        hall.reactor.give_back_signals()
-        signal.signal(signal.SIGUSR1, before)
-
-
 @pytest.mark.parametrize(
     ("where", "method"), [(Room, "close"), (Transport, "finish"), (Connection, "drop")]
 )
 def test_fault_at_the_end_does_not_prevent_it(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, where: type, method: str
+    hall: Hall, company: Company, flaws: Flaws, where: type, method: str
 ) -> None:
-    flaw = Flaw(monkeypatch, where, method)
+    flaw = flaws(where, method)
     hall.server.terminate()
     hall.until(lambda: company.ira.eof and company.sahnawaz.eof)
     company.ira.close()
@@ -387,31 +372,15 @@ def test_fault_at_the_end_does_not_prevent_it(
     assert flaw.raised == 1
 
 
-def test_console_that_cannot_write_a_fault_down_is_no_fault(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+def test_fault_that_cannot_be_written_down_is_none(
+    hall: Hall, company: Company, flaws: Flaws
 ) -> None:
     guest = hall.join("guest", "other")
-    Flaw(monkeypatch, Connection, "received")
-    Flaw(monkeypatch, Console, "fault", times=100)
+    flaws(Connection, "received")
+    flaws(Console, "fault", times=100)
     guest.say("hello")
     hall.until(lambda: guest.eof)
     company.talk()
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_what_ends_a_program_is_no_fault(
-    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
-) -> None:
-    guest = hall.join("guest")
-
-    def end(_connection: Connection, _data: bytes) -> None:
-        raise kind
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Connection, "received", end)
-        guest.say("hello")
-        with pytest.raises(kind):
-            hall.turns(20)
 
 
 # -- what is written down

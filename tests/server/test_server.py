@@ -137,9 +137,7 @@ def test_message_reaches_everybody_in_the_same_order_and_its_sender_too(hall: Ha
 
 
 @pytest.mark.parametrize("reason", [Reason.LEFT, Reason.KICKED, Reason.LOST])
-def test_member_that_says_goodbye_for_any_reason_has_left(
-    hall: Hall, company: Company, reason: Reason
-) -> None:
+def test_goodbye_for_any_reason_is_a_leave(hall: Hall, company: Company, reason: Reason) -> None:
     """It is for the server to say why somebody was put out. Nobody keeps a place by a goodbye."""
     guest = hall.join("guest", "other")
     hall.screen.clear()
@@ -213,6 +211,13 @@ def test_lost_member_leaves_when_the_grace_is_over(hall: Hall, company: Company)
     company.noticed(MemberJoined("guest"))
 
 
+def test_server_wakes_up_when_the_room_has_something_to_do(hall: Hall, company: Company) -> None:
+    lose(hall, hall.join("guest", "other"))
+    company.talk()
+    waited_for = [timer.deadline for timer in hall.reactor._timers if timer.callback]
+    assert hall.server._room.deadline in waited_for
+
+
 def test_without_a_grace_a_lost_member_leaves_at_once() -> None:
     with contextlib.closing(Hall(grace=0)) as hall:
         company = Company(hall)
@@ -229,9 +234,7 @@ def test_lost_member_can_be_put_out(hall: Hall, company: Company) -> None:
     assert hall.shown("[!] guest left the server: put out by the server's operator.")
 
 
-def test_member_whose_old_connection_seems_alive_takes_it_over(
-    hall: Hall, company: Company
-) -> None:
+def test_member_whose_old_connection_seems_alive_replaces_it(hall: Hall, company: Company) -> None:
     """Nobody else need know, neither now nor when the old connection is closed."""
     guest = hall.join("guest", "other")
     back = hall.come_back(guest)
@@ -241,6 +244,7 @@ def test_member_whose_old_connection_seems_alive_takes_it_over(
     hall.until(lambda: company.ira.heard == ["guest: here I am"])
     guest.close()
     hall.turns(5)
+    assert not any("refused" in line for line in hall.screen.lines())
     company.noticed(MemberJoined("guest"))
 
 
@@ -256,9 +260,7 @@ def test_member_takes_its_name_over_by_its_key_alone(hall: Hall, company: Compan
     assert len(hall.server.members()) == 3
 
 
-def test_name_that_reads_the_same_and_cannot_be_used_puts_nobody_out(
-    hall: Hall, company: Company
-) -> None:
+def test_unusable_name_that_reads_the_same_puts_nobody_out(hall: Hall, company: Company) -> None:
     guest = hall.join("guest", "other")
     again = hall.knock("guest" + "\ufe0f" * MAX_NAME_CHARS, "other")
     hall.until(lambda: again.eof)
@@ -308,9 +310,7 @@ def test_another_key_never_resumes_even_with_the_token(hall: Hall, company: Comp
     company.noticed(MemberJoined("guest"), MemberLost("guest"))
 
 
-def test_loss_that_sending_shows_is_told_to_the_others_in_the_same_turn(
-    hall: Hall, company: Company
-) -> None:
+def test_loss_that_sending_shows_is_told_in_the_same_turn(hall: Hall, company: Company) -> None:
     def send(_data: object, _flags: int = 0) -> int:
         raise BrokenPipeError(errno.EPIPE, "broken pipe")
 
@@ -339,9 +339,7 @@ def test_silent_member_has_lost_the_connection(hall: Hall, company: Company) -> 
     company.noticed(MemberJoined("guest"), MemberLost("guest"))
 
 
-def test_member_that_says_nothing_but_ping_is_answered_and_stays(
-    hall: Hall, company: Company
-) -> None:
+def test_member_that_says_only_ping_is_answered_and_stays(hall: Hall, company: Company) -> None:
     guest = hall.join("guest", "other")
     for _ in range(SILENCE_SECONDS // PING_SECONDS + 1):
         hall.wait(PING_SECONDS)
@@ -453,9 +451,7 @@ def test_stranger_that_says_nothing_and_goes_is_not_worth_a_line(
     company.assert_undisturbed()
 
 
-def test_stranger_that_goes_in_the_middle_of_its_pubkey_is_forgotten(
-    hall: Hall, company: Company
-) -> None:
+def test_stranger_that_goes_amid_its_pubkey_is_forgotten(hall: Hall, company: Company) -> None:
     stranger = hall.connect()
     name = stranger.name
     stranger.send(NOT_SEALED[:-1])
@@ -531,31 +527,12 @@ def test_member_that_breaks_the_protocol_is_put_out_with_a_word_and_the_others_a
     assert [line for line in company.ira.heard if line.startswith("Eve: ")] == ["Eve: good"]
 
 
-def test_offender_that_asked_for_something_is_told_why_it_is_put_out(
-    hall: Hall, company: Company
-) -> None:
+def test_offender_that_asked_for_something_is_told_why(hall: Hall, company: Company) -> None:
     """A message out of sequence, which is answered, and an offence in the same breath."""
     eve = hall.join("Eve", "other")
     eve.send(eve.frame(seq=5) + block(b"\x7f\0"))
     hall.until(lambda: eve.eof)
     assert eve.ended == ended(Reason.PROTOCOL, "unknown frame type 0x7f")
-
-
-def test_message_out_of_sequence_is_asked_for_once_and_then_said(
-    hall: Hall, company: Company
-) -> None:
-    eve = hall.join("Eve", "other")
-    for text in ("one", "two", "three"):
-        eve.participant.say(text, 0)
-    first, second, third = frames_of(eve.participant.data_to_send())
-    eve.send(second + third + second)
-    hall.until(lambda: len(eve.heard) == 3)
-    assert eve.heard == ["Eve: one", "Eve: two", "Eve: three"]
-    eve.send(first + second)
-    eve.say("four")
-    hall.until(lambda: len(company.ira.heard) == 4)
-    assert company.ira.heard == [*eve.heard[:3], "Eve: four"]
-    assert eve.resends == [1]
 
 
 # -- slow members
@@ -588,9 +565,7 @@ def test_member_that_pretends_to_be_the_closing_server_harms_nobody(narrow: Hall
     narrow.until(lambda: company.sahnawaz.heard[-1] == "Ira: still here?")
 
 
-def test_slow_member_is_cut_off_with_a_word_and_comes_back_with_an_honest_gap(
-    narrow: Hall,
-) -> None:
+def test_slow_member_is_cut_off_with_a_word_and_comes_back_to_an_honest_gap(narrow: Hall) -> None:
     company = Company(narrow)
     slow = narrow.join("slow", "other")
     slow.deafen()
@@ -613,26 +588,8 @@ def test_slow_member_is_cut_off_with_a_word_and_comes_back_with_an_honest_gap(
     company.noticed(MemberBack("slow"))
 
 
-def test_member_that_falls_behind_within_the_window_misses_nothing(narrow: Hall) -> None:
-    company = Company(narrow)
-    slow = narrow.join("slow", "other")
-    slow.deafen()
-    said = flood(narrow, company.ira, WINDOW // 2)
-    leave(narrow, narrow.join("guest", "server"))
-    company.ira.say("under a new key")
-    narrow.until(lambda: company.ira.heard[-1] == "Ira: under a new key")
-    slow.listen()
-    narrow.until(lambda: len(slow.heard) == said + 1)
-    assert slow.heard == company.ira.heard
-    assert slow.news == [MemberJoined("guest"), MemberLeft("guest", Reason.LEFT)]
-    slow.say("here I am")
-    narrow.until(lambda: company.ira.heard[-1] == "slow: here I am")
-
-
 @pytest.mark.parametrize("reason", [Reason.TOO_SLOW, Reason.KICKED])
-def test_farewell_opens_for_a_slow_member_although_a_new_key_never_reached_it(
-    narrow: Hall, reason: Reason
-) -> None:
+def test_farewell_opens_although_a_new_key_never_arrived(narrow: Hall, reason: Reason) -> None:
     company = Company(narrow)
     slow = narrow.join("slow", "other")
     slow.deafen()
@@ -649,8 +606,11 @@ def test_farewell_opens_for_a_slow_member_although_a_new_key_never_reached_it(
     assert slow.ended == Ended(reason, REASONS[reason], by_peer=True)
 
 
+Stubborn = tuple[Company, Peer]
+
+
 @pytest.fixture
-def stubborn(narrow: Hall, monkeypatch: pytest.MonkeyPatch) -> tuple[Company, Peer]:
+def stubborn(narrow: Hall, monkeypatch: pytest.MonkeyPatch) -> Stubborn:
     """Company, and a member that reads nothing while there is much to read."""
     monkeypatch.setattr("chat.server.connection.MAX_SPLICES", 3)
     company = Company(narrow)
@@ -662,7 +622,7 @@ def stubborn(narrow: Hall, monkeypatch: pytest.MonkeyPatch) -> tuple[Company, Pe
 
 
 def test_member_that_takes_none_of_its_new_keys_is_cut_off(
-    narrow: Hall, stubborn: tuple[Company, Peer]
+    narrow: Hall, stubborn: Stubborn
 ) -> None:
     company, _ = stubborn
     for _ in range(4):
@@ -674,9 +634,7 @@ def test_member_that_takes_none_of_its_new_keys_is_cut_off(
     narrow.until(lambda: company.sahnawaz.heard[-1] == "Ira: are we two?")
 
 
-def test_answer_that_cannot_leave_yet_waits_once_however_much_the_member_says(
-    narrow: Hall, stubborn: tuple[Company, Peer]
-) -> None:
+def test_answer_that_cannot_leave_yet_waits_once(narrow: Hall, stubborn: Stubborn) -> None:
     company, slow = stubborn
     slow.send_control(Ping().encode())
     for number in range(10):
@@ -706,8 +664,11 @@ class FlakyListener(socket.socket):
         return super().accept()
 
 
+Flaky = tuple[Hall, FlakyListener]
+
+
 @pytest.fixture
-def flaky() -> Iterator[tuple[Hall, FlakyListener]]:
+def flaky() -> Iterator[Flaky]:
     listener = FlakyListener(fileno=listen("127.0.0.1", 0).detach())
     listener.failures = []
     with contextlib.closing(Hall(listener)) as hall:
@@ -715,9 +676,7 @@ def flaky() -> Iterator[tuple[Hall, FlakyListener]]:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_server_without_descriptors_says_so_once_pauses_and_goes_on(
-    flaky: tuple[Hall, FlakyListener], number: int
-) -> None:
+def test_server_without_descriptors_says_so_pauses_and_goes_on(flaky: Flaky, number: int) -> None:
     hall, listener = flaky
     company = Company(hall)
     listener.failures = [number] * 2
@@ -736,9 +695,7 @@ def test_server_without_descriptors_says_so_once_pauses_and_goes_on(
     hall.join("next", "other")
 
 
-def test_silent_stranger_makes_room_where_descriptors_run_out(
-    flaky: tuple[Hall, FlakyListener],
-) -> None:
+def test_silent_stranger_makes_room_where_descriptors_run_out(flaky: Flaky) -> None:
     hall, listener = flaky
     stranger = hall.connect()
     hall.until(lambda: stranger.received)
@@ -748,7 +705,7 @@ def test_silent_stranger_makes_room_where_descriptors_run_out(
     assert not hall.shown(words.OUT_OF_DESCRIPTORS)
 
 
-def test_error_of_accept_that_lasts_does_not_spin(flaky: tuple[Hall, FlakyListener]) -> None:
+def test_error_of_accept_that_lasts_does_not_spin(flaky: Flaky) -> None:
     hall, listener = flaky
     hall.contains_faults = True
     company = Company(hall)
@@ -765,9 +722,7 @@ def test_error_of_accept_that_lasts_does_not_spin(flaky: tuple[Hall, FlakyListen
     company.assert_undisturbed()
 
 
-def test_server_without_descriptors_goes_on_when_somebody_leaves(
-    flaky: tuple[Hall, FlakyListener],
-) -> None:
+def test_server_without_descriptors_goes_on_when_somebody_leaves(flaky: Flaky) -> None:
     hall, listener = flaky
     stranger = hall.join("stranger")
     listener.failures = [errno.EMFILE]
@@ -778,9 +733,7 @@ def test_server_without_descriptors_goes_on_when_somebody_leaves(
 
 
 @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR])
-def test_connection_that_is_gone_before_it_is_accepted_is_skipped(
-    flaky: tuple[Hall, FlakyListener], number: int
-) -> None:
+def test_connection_that_is_gone_before_accept_is_skipped(flaky: Flaky, number: int) -> None:
     hall, listener = flaky
     listener.failures = [number, number]
     hall.join("Ira")
@@ -788,9 +741,7 @@ def test_connection_that_is_gone_before_it_is_accepted_is_skipped(
     assert not any(line.startswith("[!]") for line in hall.screen.lines())
 
 
-def test_storm_of_connections_is_taken_in_parts(
-    flaky: tuple[Hall, FlakyListener], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_storm_is_taken_in_parts(flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
     hall, listener = flaky
     monkeypatch.setattr("chat.server.doorman.ACCEPT_PER_TURN", 3)
     wires = [hall.connect() for _ in range(10)]
@@ -802,7 +753,7 @@ def test_storm_of_connections_is_taken_in_parts(
     assert max(counts) == 3
 
 
-def test_storm_that_is_more_than_can_be_taken_in_is_closed_for_the_most_part(
+def test_storm_that_is_too_large_is_mostly_closed(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is left in the listening queue, where others wait, too."""
@@ -832,9 +783,7 @@ def test_storm_that_is_more_than_can_be_taken_in_is_closed_for_the_most_part(
 CROWDED = Refused(Reason.TIMEOUT, "too many connections wait to be let in")
 
 
-def test_silent_stranger_makes_room_for_the_next_one_of_its_source_and_members_notice_nothing(
-    hall: Hall, company: Company
-) -> None:
+def test_silent_stranger_makes_room_for_one_of_its_source(hall: Hall, company: Company) -> None:
     hall.server.doorman.admission = Admission(10, 2)
     silent = [hall.connect() for _ in range(2)]
     hall.until(lambda: all(stranger.received for stranger in silent))
@@ -846,9 +795,7 @@ def test_silent_stranger_makes_room_for_the_next_one_of_its_source_and_members_n
     company.assert_undisturbed()
 
 
-def test_where_nobody_is_silent_the_next_one_is_refused_and_may_come_again(
-    hall: Hall, company: Company
-) -> None:
+def test_where_nobody_is_silent_the_next_one_is_refused(hall: Hall, company: Company) -> None:
     hall.server.doorman.admission = Admission(10, 1)
     eve = unproved(hall, "Eve")
     late = hall.connect()
@@ -902,7 +849,7 @@ def test_newcomer_comes_in_beside_a_crowd_of_another_source_that_is_kept_up() ->
         crowd.clear()
 
 
-def test_flood_of_handshakes_delays_a_newcomer_of_another_source_by_one(
+def test_flood_of_handshakes_delays_others_by_one(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[str] = []
@@ -931,9 +878,7 @@ def test_flood_of_handshakes_delays_a_newcomer_of_another_source_by_one(
 # -- the share
 
 
-def test_share_is_the_same_for_a_while_and_then_another(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_share_is_the_same_for_a_while(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
 
@@ -956,9 +901,7 @@ def test_share_is_the_same_for_a_while_and_then_another(
     assert second.not_after == int(now) + SHARE_SECONDS
 
 
-def test_share_is_forgotten_when_it_has_run_out(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_share_that_has_run_out_is_forgotten(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks for a new one, and yet the old one must go: it opens what was recorded."""
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
@@ -994,7 +937,7 @@ def test_newcomer_can_be_kicked_before_it_is_welcomed(hall: Hall, company: Compa
 
 
 @pytest.mark.parametrize("text", ["Dear  friends", "ä" * MAX_TEXT_BYTES], ids=["short", "long"])
-def test_operator_speaks_to_everybody_and_cannot_say_too_much(
+def test_operator_speaks_to_everybody_and_not_too_long(
     hall: Hall, company: Company, text: str
 ) -> None:
     hall.type(f"SAY {text}")
@@ -1066,7 +1009,7 @@ def test_terminated_server_sends_the_rest_before_the_farewell_and_takes_nobody_i
     hall.until(lambda: company.ira.eof)
     late = hall.connect()
     hall.turns(10)
-    assert not late.received
+    assert (len(hall.server.connections), late.received) == (2, b"")
     assert len(company.sahnawaz.heard) < len(company.ira.heard)
     company.sahnawaz.listen()
     hall.until(lambda: company.sahnawaz.eof)
@@ -1090,9 +1033,7 @@ def test_termination_waits_only_so_long_for_the_slow_and_the_second_for_nobody(
     assert (hall.reactor.clock() - begun < LINGER_SECONDS) is again
 
 
-def test_termination_while_a_member_is_about_to_fall_behind_comes_to_its_end(
-    narrow: Hall,
-) -> None:
+def test_termination_while_a_member_is_about_to_fall_behind_comes_to_its_end(narrow: Hall) -> None:
     """The log is about to be trimmed in the very turn in which the server is terminated."""
     company = Company(narrow)
     company.sahnawaz.deafen()
