@@ -498,6 +498,13 @@ def test_descriptor_whose_callback_fails_is_left_alone_for_a_while(
     assert calls_after(0.001) == 2
     reactor.unwatch(descriptor)
     assert calls_after(Broken.PAUSE) == 2
+    # Each has a rest of its own.
+    for calls in (3, 4):
+        reactor.unwatch(descriptor)
+        reactor.watch_read(descriptor, broken.fail)
+        assert calls_after(0) == calls
+        assert calls_after(Broken.PAUSE / 2) == calls
+    assert calls_after(Broken.PAUSE / 2) == 5
 
 
 def test_new_descriptor_with_the_number_of_one_that_failed_is_not_left_alone(

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import selectors
 import socket
 import struct
 from collections.abc import Iterator
@@ -184,16 +185,19 @@ def test_more_than_the_kernel_takes_arrives_whole(reactor: Reactor, line: Line) 
 def test_full_kernel_is_waited_for_and_not_asked_again_and_again(
     reactor: Reactor, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line.put(BIG)
-    line.transport.flush()
     sends: list[int] = []
+    taken: list[int] = []
     real = line.socket.send
 
     def send(data: Any, _flags: int = 0) -> int:
         sends.append(len(data))
-        return real(data)
+        taken.append(real(data))
+        return taken[-1]
 
     line.transport.send = send
+    line.put(BIG)
+    line.transport.flush()
+    assert len(sends) == len(taken), "after a part was taken, the rest was tried at once"
     for _ in range(3):
         reactor.turn(0)
     before = len(sends)
@@ -201,6 +205,8 @@ def test_full_kernel_is_waited_for_and_not_asked_again_and_again(
         reactor.turn(0)
     assert len(sends) == before
     assert line.take_all(len(BIG)) == BIG
+    watched = reactor._selector.get_map()[line.socket.fileno()].events
+    assert watched == selectors.EVENT_READ
 
 
 @pytest.mark.parametrize("sizes", [[1], [3, 0, 2], [0, 0, 7]])

@@ -20,6 +20,7 @@ from chat.limits import (
     MAX_LOST_OF_KEY,
     RATE,
     RATE_BURST_SECONDS,
+    RATE_UNIT_BYTES,
     RATED_READ_BYTES,
     READS_PER_HOLD,
     RESENT_BYTES_PER_ARRIVAL,
@@ -30,11 +31,12 @@ from chat.limits import (
     WINDOW_SHARE_OF_KEY,
     WINDOW_SHARE_OF_SOURCE,
 )
-from chat.messages import Ready, Resume
+from chat.messages import Ping, Ready, Resume
 from chat.server import words
 from chat.server.budgets import Account, Budgets, TokenBucket
 from chat.session import Ended, State
 from chat.wire import Message
+from tests.support.helpers import key
 from tests.support.loopback import Company, Hall, Peer, dial, leave, lose
 
 
@@ -93,6 +95,12 @@ def test_all_connections_of_a_key_share_its_rate_also_after_a_reconnect() -> Non
     again = of_all.open(b"key", "192.0.2.3", 0.1)
     assert again.hold_seconds(0.1, window_guarded=False) == pytest.approx(0.4)
     assert of_all.open(b"other", "192.0.2.1", 0.1).hold_seconds(0.1, window_guarded=False) == 0
+
+
+def test_long_messages_cost_as_much_as_many_short_ones() -> None:
+    account = budgets(rate=100).open(b"key", "source", 0)
+    account.say(1, (100 * RATE_BURST_SECONDS + 50) * RATE_UNIT_BYTES, 0)
+    assert account.hold_seconds(0, window_guarded=False) == 0.5
 
 
 def test_keys_of_one_source_share_many_times_the_rate_of_one() -> None:
@@ -180,9 +188,9 @@ def test_key_that_arrives_again_and_again_has_to_wait() -> None:
 
 def test_large_room_behind_one_address_may_come_back_at_once() -> None:
     of_all = budgets()
-    keys = range(SOURCE_ARRIVALS_AT_ONCE)
+    numbers = range(SOURCE_ARRIVALS_AT_ONCE)
     assert SOURCE_ARRIVALS_AT_ONCE >= 1_000
-    assert not any(of_all.open(b"%d" % key, "source", 0).arrive(0) for key in keys)
+    assert not any(of_all.open(b"%d" % each, "source", 0).arrive(0) for each in numbers)
     assert of_all.open(b"one more", "source", 0).arrive(0) > 0
     assert of_all.open(b"one more", "elsewhere", 0).arrive(0) == 0
 
@@ -199,8 +207,8 @@ def test_bytes_that_are_sent_again_are_paid_for_with_arrivals() -> None:
 def test_budget_is_forgotten_when_nobody_draws_on_it_and_nothing_is_owed() -> None:
     of_all = budgets()
     for number in range(100):
-        for key in (b"frugal %d" % number, b"thrifty"):
-            of_all.close(of_all.open(key, "source", number), number)
+        for owner in (b"frugal %d" % number, b"thrifty"):
+            of_all.close(of_all.open(owner, "source", number), number)
     assert len(of_all) <= 3
     spender = of_all.open(b"spender", "elsewhere", 100)
     spender.say(10_000, 0, 100)
@@ -331,6 +339,29 @@ def test_resuming_in_a_loop_is_not_answered_for_long() -> None:
         company.talk()
 
 
+def test_pings_and_what_is_sent_again_are_paid_for_until_the_connection_is_gone() -> None:
+    with contextlib.closing(Hall(rate=10)) as hall:
+        company = Company(hall)
+        eve = hall.join("eve", "other")
+        company.ira.say(*["x" * 8000] * 4)
+        hall.until(lambda: len(eve.heard) == 4)
+        assert hall.server.budgets is not None
+        of_all, eves = hall.server.budgets._budgets, key("other").public.digest
+        budget = of_all[eves]
+        for _ in range(11 * RATE_BURST_SECONDS):
+            eve.session.send(Ping().encode())
+        eve.flush()
+        hall.turns(5)
+        assert budget.messages.repaid_at > hall.reactor.clock()
+        pass_time(hall, 5)
+        lose(hall, eve)
+        assert budget.connections == 0
+        with contextlib.closing(Greedy(hall, eve)) as greedy:
+            hall.until(lambda: greedy.resends)
+            paid = of_all[eves].arrivals.repaid_at - (hall.reactor.clock() - ARRIVALS_AT_ONCE)
+            assert paid > 0.9 + 4 * 8000 / RESENT_BYTES_PER_ARRIVAL
+
+
 def test_laptop_on_a_bad_line_notices_nothing(hall: Hall) -> None:
     company = Company(hall)
     laptop = hall.join("laptop", "other")
@@ -386,16 +417,27 @@ def test_member_that_is_lost_and_back_all_the_time_has_to_wait(hall: Hall) -> No
     assert arrivals <= ARRIVALS_AT_ONCE + hall.reactor.clock() - begun
 
 
-def test_key_that_comes_much_too_often_is_told_so(hall: Hall) -> None:
+def test_key_that_comes_much_too_often_waits_or_is_told_so(hall: Hall) -> None:
     company = Company(hall)
     crowd = [hall.knock(f"pest {number}", "other") for number in range(40)]
-    pass_time(hall, 30, lambda: all(peer.ended or peer.participant.has_joined for peer in crowd))
+    hall.until(lambda: all(peer.ended or peer.session.state is State.RELAY for peer in crowd))
+    hall.until(lambda: all(each._account for each in hall.server.connections))
+    hall.turns(5)
     refused = [peer for peer in crowd if peer.ended]
     # Some tokens come while they knock.
-    let_in = len(crowd) - len(refused) - ARRIVALS_AT_ONCE - MAX_ARRIVAL_WAIT_SECONDS
-    assert 0 <= let_in < 5
+    assert 0 <= len(crowd) - len(refused) - ARRIVALS_AT_ONCE - MAX_ARRIVAL_WAIT_SECONDS < 5
     for peer in refused:
         assert peer.ended == Ended(Reason.LOST, words.COMES_TOO_OFTEN, by_peer=True)
+        peer.close()
+    hall.until(lambda: len(hall.server.connections) == 2 + len(crowd) - len(refused))
+    waiting = [connection for connection in hall.server.connections if not connection.member]
+    assert all(each._read_again_at > hall.reactor.clock() for each in waiting)
+    # Those that were refused have paid nothing.
+    pass_time(hall, 5)
+    late = hall.knock("late", "other")
+    pass_time(hall, 20, lambda: late.ended or late.participant.has_joined)
+    assert late.ended is None
+    assert all(peer.participant.has_joined for peer in crowd if peer not in refused)
     company.talk()
 
 

@@ -363,6 +363,16 @@ def test_member_that_is_too_fast_loses_nothing_and_is_not_taken_for_dead() -> No
         assert (ira.ended, ira.news, ira.resends) == (None, [], [])
 
 
+def test_member_that_is_not_read_is_not_taken_for_silent(hall: Hall) -> None:
+    ira = hall.join("Ira")
+    connection_of(hall, "Ira")._hold(2 * SILENCE_SECONDS, hall.reactor.clock())
+    hall.wait(SILENCE_SECONDS + 1)
+    assert ira.ended is None
+    hall.wait(SILENCE_SECONDS)
+    ira.say("here I am")
+    hall.until(lambda: ira.heard)
+
+
 def test_without_a_rate_nobody_is_held_up() -> None:
     with contextlib.closing(Hall(rate=0)) as hall:
         ira = hall.join("Ira")
@@ -792,6 +802,7 @@ def test_silent_stranger_makes_room_for_one_of_its_source(hall: Hall, company: C
     assert refusal_of(silent[0]) == CROWDED
     hall.until(lambda: late.received)
     assert not silent[1].eof
+    assert len(hall.server.connections) == 4, "its descriptor is free at once"
     company.assert_undisturbed()
 
 
@@ -818,13 +829,26 @@ def is_reset(wire: Wire) -> bool:
 
 def test_members_and_those_who_are_refused_take_nobodys_place(hall: Hall, company: Company) -> None:
     hall.server.doorman.admission = Admission(1, 1)
-    stranger = hall.connect()
-    stranger.send(bytes(2))
-    hall.until(lambda: stranger.eof)
-    for number in range(3):
+    for number in range(2):
         hall.join(f"member {number}", "other")
+    stranger = hall.connect()
+    stranger.send(NOT_SEALED)
+    hall.until(lambda: stranger.eof)
+    hall.join("member 2", "other")
     hall.until(lambda: is_reset(stranger))
     assert len(hall.server.members()) == 5
+
+
+def test_guest_that_waits_for_its_turn_is_not_read(hall: Hall) -> None:
+    for _ in range(20):
+        hall.reactor.defer(lambda: None)
+    stranger = hall.connect()
+    hall.until(lambda: stranger.received)
+    for data in (NOT_SEALED, bytes(2)):
+        stranger.send(data)
+        hall.turns(3)
+    hall.until(lambda: stranger.eof)
+    assert refusal_of(stranger) == Refused(Reason.PROTOCOL, "a sealed frame does not open")
 
 
 def test_newcomer_comes_in_beside_a_crowd_of_another_source_that_is_kept_up() -> None:
@@ -996,13 +1020,17 @@ def test_termination_tells_everybody_and_closes(hall: Hall, company: Company) ->
 def test_terminated_server_sends_the_rest_before_the_farewell_and_takes_nobody_in(
     hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that waits amid the log does not take the farewell with it."""
+    """An answer that waits amid the log does not take the farewell with it, and the farewell is
+    sealed after a new key that waits there."""
     monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
     company.sahnawaz.deafen()
     flood(hall, company.ira, WINDOW)
     company.sahnawaz.send_control(Ping().encode())
-    hall.turns(5)
-    assert connection_of(hall, "sahnawaz").cursor.splices == 1
+    guest = hall.join("guest", "other")
+    leave(hall, guest)
+    guest.close()
+    hall.until(lambda: company.ira.news[-1] == MemberLeft("guest", Reason.LEFT))
+    assert connection_of(hall, "sahnawaz").cursor.splices == 2
     company.ira.say("last words")
     hall.until(lambda: company.ira.heard[-1] == "Ira: last words")
     hall.type("TERMINATE")
@@ -1014,7 +1042,7 @@ def test_terminated_server_sends_the_rest_before_the_farewell_and_takes_nobody_i
     company.sahnawaz.listen()
     hall.until(lambda: company.sahnawaz.eof)
     assert company.sahnawaz.heard == company.ira.heard
-    assert company.sahnawaz.news == [RoomClosed()]
+    assert company.sahnawaz.news == company.ira.news[1:]
     assert company.sahnawaz.ended == ended(Reason.CLOSING)
 
 
