@@ -85,9 +85,12 @@ def test_turn_goes_through_hooks_descriptors_timers_and_deferred_work_in_this_or
 
 
 def test_run_takes_turns_until_stopped(reactor: Reactor, clock: FakeClock, call: Calls) -> None:
+    def stop_soon() -> None:
+        reactor.call_at(clock.now, reactor.stop)
+
     for name in ("one", "two"):
         reactor.defer(call(name))
-    reactor.defer(lambda: reactor.call_at(clock.now, reactor.stop))
+    reactor.defer(stop_soon)
     reactor.defer(call("last"))
     reactor.defer(call("never"))
     reactor.run()
@@ -257,7 +260,10 @@ def test_cancelled_timer_is_not_called(reactor: Reactor, clock: FakeClock, call:
 
 
 def test_timer_set_by_a_timer_may_be_due(reactor: Reactor, clock: FakeClock, call: Calls) -> None:
-    reactor.call_at(clock.now, lambda: reactor.call_at(clock.now, call("second")))
+    def first() -> None:
+        reactor.call_at(clock.now, call("second"))
+
+    reactor.call_at(clock.now, first)
     reactor.turn()
     assert call.made == ["second"]
 

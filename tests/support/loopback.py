@@ -32,6 +32,7 @@ from chat.session import (
     HelloReceived,
     RoomFramesReceived,
     SessionEvent,
+    State,
 )
 from chat.sockets import Dialer
 from chat.stdio import LineOutput
@@ -397,6 +398,15 @@ class Hall:
         """Somebody who begins to join, from an address if that matters."""
         peer = Peer(self.reactor, dial(self.address, source), name, key_name)
         self._wires.append(peer)
+        return peer
+
+    def unproved(self, name: str, key_name: str = "ira") -> Peer:
+        """Somebody who has come as far as READY, and has not said it."""
+        peer = self.knock(name, key_name)
+        peer.ready = False
+        self.until(lambda: peer.session.state is State.RELAY)
+        assert peer.session._link is not None
+        peer.session._link._sent = 0
         return peer
 
     def join(self, name: str, key_name: str = "ira") -> Peer:
