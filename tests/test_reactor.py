@@ -19,17 +19,6 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def reactor(clock: FakeClock) -> Iterator[Reactor]:
-    with contextlib.closing(Reactor(clock)) as reactor:
-        yield reactor
-
-
-@pytest.fixture
 def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -36,17 +36,6 @@ class Recorder:
         self.calls.append("closed")
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def reactor(clock: FakeClock) -> Iterator[Reactor]:
-    with contextlib.closing(Reactor(clock)) as reactor:
-        yield reactor
-
-
 class Line:
     """A transport and the plain socket at its other end, joined by TCP over the loopback."""
 

@@ -269,8 +269,9 @@ def test_six_names_of_one_key_say_no_more_than_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["the server knows", "it cannot know"])
-def test_member_who_is_offline_misses_nothing_while_one_key_floods(hall: Hall, known: bool) -> None:
-    company = Company(hall)
+def test_member_who_is_offline_misses_nothing_while_one_key_floods(
+    hall: Hall, company: Company, known: bool
+) -> None:
     names = [hall.join(f"mallory {number}", "other") for number in range(6)]
     sleeper = company.sahnawaz
     if known:
@@ -362,8 +363,7 @@ def test_pings_and_what_is_sent_again_are_paid_for_until_the_connection_is_gone(
             assert paid > 0.9 + 4 * 8000 / RESENT_BYTES_PER_ARRIVAL
 
 
-def test_laptop_on_a_bad_line_notices_nothing(hall: Hall) -> None:
-    company = Company(hall)
+def test_laptop_on_a_bad_line_notices_nothing(hall: Hall, company: Company) -> None:
     laptop = hall.join("laptop", "other")
     for number in range(20):
         lose(hall, laptop)
@@ -376,8 +376,7 @@ def test_laptop_on_a_bad_line_notices_nothing(hall: Hall) -> None:
         hall.wait(3)
 
 
-def test_ghosts_of_one_key_hold_few_places(hall: Hall) -> None:
-    company = Company(hall)
+def test_ghosts_of_one_key_hold_few_places(hall: Hall, company: Company) -> None:
     for number in range(3 * MAX_LOST_OF_KEY):
         lose(hall, hall.join(f"ghost {number}", "other"))
         hall.wait(1)
@@ -390,9 +389,8 @@ def test_ghosts_of_one_key_hold_few_places(hall: Hall) -> None:
 
 @pytest.mark.parametrize("end", [leave, lose])
 def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
-    hall: Hall, end: Callable[[Hall, Peer], None]
+    hall: Hall, company: Company, end: Callable[[Hall, Peer], None]
 ) -> None:
-    company = Company(hall)
     begun = hall.reactor.clock()
     arrivals = ARRIVALS_AT_ONCE + 6
     for number in range(arrivals):
@@ -406,8 +404,7 @@ def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
     company.talk()
 
 
-def test_key_that_comes_much_too_often_waits_or_is_told_so(hall: Hall) -> None:
-    company = Company(hall)
+def test_key_that_comes_much_too_often_waits_or_is_told_so(hall: Hall, company: Company) -> None:
     crowd = [hall.knock(f"pest {number}", "other") for number in range(40)]
     hall.until(lambda: all(peer.ended or peer.session.state is State.RELAY for peer in crowd))
     hall.until(lambda: all(each._account for each in hall.server.connections))
@@ -430,8 +427,7 @@ def test_key_that_comes_much_too_often_waits_or_is_told_so(hall: Hall) -> None:
     company.talk()
 
 
-def test_message_before_the_wait_is_over_breaks_the_protocol(hall: Hall) -> None:
-    company = Company(hall)
+def test_message_before_the_wait_is_over_breaks_the_protocol(hall: Hall, company: Company) -> None:
     for number in range(ARRIVALS_AT_ONCE):
         hall.join(f"pest {number}", "other")
     pest = hall.unproved("pest", "other")

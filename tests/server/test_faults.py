@@ -79,11 +79,6 @@ def flaws(monkeypatch: pytest.MonkeyPatch) -> Flaws:
     return partial(Flaw, monkeypatch)
 
 
-@pytest.fixture
-def company(hall: Hall) -> Company:
-    return Company(hall)
-
-
 def faults_in(hall: Hall) -> list[str]:
     """The lines at the console about errors in the program."""
     lines = hall.screen.lines()

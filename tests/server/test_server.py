@@ -59,17 +59,6 @@ from tests.support.loopback import (
 )
 
 
-@pytest.fixture
-def hall() -> Iterator[Hall]:
-    with contextlib.closing(Hall()) as hall:
-        yield hall
-
-
-@pytest.fixture
-def company(hall: Hall) -> Company:
-    return Company(hall)
-
-
 def frames_of(data: bytes) -> list[bytes]:
     """The frames of a stream that consists of nothing else."""
     frames = []
