@@ -509,7 +509,9 @@ def test_member_that_breaks_the_protocol_is_put_out_with_a_word_and_the_others_a
     eve.send(good + make(eve) + controlled(eve, Ping().encode()) + late)
     hall.until(lambda: eve.eof)
     assert eve.ended == ended(Reason.PROTOCOL, text)
-    assert hall.screen.lines()[-1] == f"[!] Eve left the server: {text}."
+    *_, exchanged, left = hall.screen.lines()
+    assert exchanged.endswith("Message exchanged")
+    assert left == f"[!] Eve left the server: {text}."
     hall.until(lambda: company.ira.heard)
     assert hall.server.relayed == 1
     company.noticed(MemberJoined("Eve"), MemberLeft("Eve", Reason.PROTOCOL))
