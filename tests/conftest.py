@@ -1,8 +1,14 @@
 """What holds for all tests."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from chat.reactor import Reactor
+from tests.support.helpers import FakeClock
 
 # How long an example takes, and how long it takes to think of one, depends on what else is running.
 settings.register_profile("chat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -16,3 +22,15 @@ for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def reactor(clock: FakeClock) -> Iterator[Reactor]:
+    """An event loop whose time is `clock`."""
+    with contextlib.closing(Reactor(clock)) as reactor:
+        yield reactor

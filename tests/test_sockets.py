@@ -30,17 +30,6 @@ from tests.support.helpers import FakeClock
 from tests.support.loopback import Hall, until
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def reactor(clock: FakeClock) -> Iterator[Reactor]:
-    with contextlib.closing(Reactor(clock)) as reactor:
-        yield reactor
-
-
 def address_of(where: tuple[Any, ...]) -> Address:
     return Address(socket.AF_INET6 if ":" in where[0] else socket.AF_INET, where)
 

@@ -188,12 +188,12 @@ class Connection:
         if self.transport.finishing:
             return
         now = self._hub.reactor.clock()
-        # While we do not read we cannot know whether the client is silent.
-        if now >= self._read_again_at:
-            self._handle(self.session.tick(now), now)
+        if now < self._read_again_at:
+            # While we do not read we cannot know whether the client is silent.
+            self.session.note_activity(self._read_again_at)
+        self._handle(self.session.tick(now), now)
         if not self.transport.finishing:
-            again = max(self.session.deadline, self._read_again_at)
-            self._timer = self._hub.reactor.call_at(again, self._on_timer)
+            self._timer = self._hub.reactor.call_at(self.session.deadline, self._on_timer)
 
     def _handle(self, events: list[SessionEvent], now: float) -> None:
         """Do what the session says. An event may end the connection; the others are void then."""

@@ -2,13 +2,12 @@
 
 import contextlib
 import errno
-import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from chat.client.events import MemberJoined
 from chat.errors import Reason
 from chat.limits import (
     FAULT_FRAMES,
@@ -20,6 +19,7 @@ from chat.limits import (
 )
 from chat.messages import Bye, Ping
 from chat.reactor import Reactor
+from chat.server import doorman
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.doorman import Doorman
@@ -27,11 +27,9 @@ from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.room import Room
 from chat.server.server import Server
 from chat.session import ServerSession
-from chat.stdio import LineInput
 from chat.transport import Transport
 from tests.server.test_console import Desk, desk
-from tests.server.test_server import Company, connection_of, flood
-from tests.support.loopback import Hall, Peer
+from tests.support.loopback import Company, Hall, Peer, connection_of, flood
 
 __all__ = ["desk"]
 
@@ -49,12 +47,19 @@ def hall() -> Iterator[Hall]:
 
 
 class Flaw:
-    """An error in a method of the program, which shows only where a test wants it."""
+    """An error in a method of the program, which shows so many times, where it is `concerned`."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, where: type, method: str) -> None:
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        where: object,
+        method: str,
+        times: int = 1,
+        concerned: Callable[..., bool] = lambda *_: True,
+    ) -> None:
         whole = getattr(where, method)
-        self.concerned: Callable[..., bool] = lambda *_: False
-        self.times = 1
+        self.concerned = concerned
+        self.times = times
         self.raised = 0
 
         def flawed(*args: Any) -> Any:
@@ -64,6 +69,14 @@ class Flaw:
             return whole(*args)
 
         patch.setattr(where, method, flawed)
+
+
+Flaws = Callable[..., Flaw]
+
+
+@pytest.fixture
+def flaws(monkeypatch: pytest.MonkeyPatch) -> Flaws:
+    return partial(Flaw, monkeypatch)
 
 
 def faults_in(hall: Hall) -> list[str]:
@@ -145,28 +158,29 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_fault_at_any_entry_ends_one_connection_and_is_written_down_once(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, entry: str
+def test_fault_at_any_entry_ends_one(
+    hall: Hall, company: Company, flaws: Flaws, entry: str
 ) -> None:
     where, method, provoke = ENTRIES[entry]
-    flaw = Flaw(monkeypatch, where, method)
-    company = Company(hall)
+    flaw = flaws(where, method, concerned=lambda *_: False)
     guest = hall.join("guest", "other")
     connection = connection_of(hall, "guest")
     parts = {id(part) for part in (connection, connection.transport, connection.session)}
-    member = connection.member
-    if provoke is not be_slow:
-        flaw.concerned = lambda *args: any(id(arg) in parts or arg is member for arg in args)
-    else:
-        flaw.concerned = lambda *args: id(args[0]) in parts and connection.transport.writing
-        flaw.times = 0
-        monkeypatch.setattr(Peer, "listen", _then(Peer.listen, lambda: setattr(flaw, "times", 1)))
+    member, sent = connection.member, len(guest.received)
+
+    def concerns_the_guest(*args: object) -> bool:
+        # What is too much for its socket waits there, and fails when it reads again.
+        in_time = provoke is not be_slow or len(guest.received) > sent
+        return in_time and any(id(arg) in parts or arg is member for arg in args)
+
+    flaw.concerned = concerns_the_guest
     provoke(hall, guest, company)
     hall.until(lambda: flaw.raised and connection not in hall.server.connections)
     hall.until(lambda: guest.eof)
     shown = faults_in(hall)
     assert shown.count(FAULT) == 1
-    assert shown[1:2] in (["    The connection of guest was closed."], [*_closed(guest)])
+    # It is called by its address if it is no member's any more.
+    assert shown[1] in [f"    The connection of {it} was closed." for it in ("guest", guest.name)]
     assert shown[-1] == "    RuntimeError"
     assert "test_faults.py" in shown[-2]
     company.talk()
@@ -177,38 +191,41 @@ def test_fault_at_any_entry_ends_one_connection_and_is_written_down_once(
     assert faults_in(hall) == shown
 
 
-def _then(method: Callable[[Peer], None], action: Callable[[], None]) -> Callable[[Peer], None]:
-    def both(peer: Peer) -> None:
-        action()
-        method(peer)
-
-    return both
-
-
-def _closed(guest: Peer) -> list[str]:
-    """How the connection is called that is no member's any more."""
-    return [f"    The connection of {guest.name} was closed."]
-
-
-def test_member_whose_connection_ended_by_a_fault_comes_back_to_its_place(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_member_whose_connection_ended_by_a_fault_has_a_place_for_a_while(
+    hall: Hall, company: Company, flaws: Flaws, comes_back: bool
 ) -> None:
-    flaw = Flaw(monkeypatch, Connection, "received")
-    company = Company(hall)
     guest = hall.join("guest", "other")
-    connection = connection_of(hall, "guest")
-    flaw.concerned = lambda one, _data: one is connection
+    flaws(Connection, "received")
     guest.say("not lost")
     hall.until(lambda: guest.eof)
     assert hall.shown("[!] guest lost the connection: an error in the server.")
-    hall.come_back(guest)
-    hall.until(lambda: company.ira.heard == ["guest: not lost"])
+    if comes_back:
+        hall.come_back(guest)
+        hall.until(lambda: company.ira.heard == ["guest: not lost"])
+    else:
+        hall.wait(GRACE_SECONDS)
+        hall.until(lambda: len(hall.server.members()) == 2)
+
+
+def test_connection_whose_end_fails_is_forgotten(
+    hall: Hall, company: Company, flaws: Flaws
+) -> None:
+    guest = hall.join("guest", "other")
+    flaw = flaws(Room, "suspend", times=2)
+    guest.shut_down()
+    hall.until(lambda: guest.eof)
+    assert flaw.raised == 2
+    assert [connection.member for connection in hall.server._members.values()] == [
+        connection_of(hall, name).member for name in ("Ira", "sahnawaz")
+    ]
+    company.talk()
 
 
 # -- a guest's, from accept on
 
-DOORS = {
-    "its source is found": ("chat.server.doorman", "source_of"),
+DOORS: dict[str, tuple[object, str]] = {
+    "its source is found": (doorman, "source_of"),
     "it is made": (Connection, "__init__"),
     "it is opened": (Connection, "open"),
     "its socket is watched": (Reactor, "watch_read"),
@@ -220,17 +237,13 @@ DOORS = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_fault_while_somebody_comes_in_ends_that_connection_alone(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, door: str
-) -> None:
+def test_fault_while_one_comes_in(hall: Hall, company: Company, flaws: Flaws, door: str) -> None:
     where, method = DOORS[door]
-    company = Company(hall)
-    if isinstance(where, str):
-        where = __import__(where, fromlist=["server"])
-    flaw = Flaw(monkeypatch, where, method)  # type: ignore[arg-type]
     ours = hall.connect()
     hall.until(lambda: ours.received)
-    flaw.concerned = _is_no_test_socket if method == "watch_read" else lambda *_: True
+    flaw = flaws(where, method)
+    if method == "watch_read":
+        flaw.concerned = _is_no_test_socket
     guest = hall.knock("guest", "other")
     hall.until(lambda: guest.eof)
     assert flaw.raised == 1
@@ -246,9 +259,8 @@ def _is_no_test_socket(_reactor: Reactor, _number: int, callback: object, *_: ob
 
 
 def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    company = Company(hall)
     register = hall.reactor._selector.register
 
     def full(descriptor: Any, events: int, data: Any = None) -> Any:
@@ -268,31 +280,22 @@ def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
     company.assert_undisturbed()
 
 
-def test_guest_that_cannot_make_room_is_closed_all_the_same(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["drop", "_on_timer"])
+def test_silent_guest_that_cannot_be_dropped_is_closed_all_the_same(
+    hall: Hall, company: Company, flaws: Flaws, method: str
 ) -> None:
-    company = Company(hall)
+    """When another needs its place, and when its time is up."""
     hall.server.doorman.admission._limit_per_source = 1
-    flaw = Flaw(monkeypatch, Connection, "drop")
-    flaw.concerned = lambda *_: True
+    flaws(Connection, method)
     silent = hall.connect()
     hall.until(lambda: silent.received)
-    late = hall.connect()
-    hall.until(lambda: silent.eof and late.received)
-    assert faults_in(hall).count(FAULT) == 1
-    company.assert_undisturbed()
-
-
-def test_timer_of_a_silent_guest_that_fails_ends_it(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    company = Company(hall)
-    flaw = Flaw(monkeypatch, Connection, "_on_timer")
-    flaw.concerned = lambda *_: True
-    silent = hall.connect()
-    hall.until(lambda: silent.received)
-    hall.wait(FIRST_FRAME_SECONDS)
+    if method == "drop":
+        late = hall.connect()
+        hall.until(lambda: late.received)
+    else:
+        hall.wait(FIRST_FRAME_SECONDS)
     hall.until(lambda: silent.eof)
+    assert faults_in(hall).count(FAULT) == 1
     company.assert_undisturbed()
 
 
@@ -304,26 +307,22 @@ def test_timer_of_a_silent_guest_that_fails_ends_it(
     [(Room, "tick"), (Room, "end_grace"), (Server, "_fan_out"), (Server, "_before_wait")],
 )
 def test_fault_of_the_turn_itself_stops_nobody_for_long(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, where: type, method: str
+    hall: Hall, company: Company, flaws: Flaws, where: type, method: str
 ) -> None:
-    company = Company(hall)
     if method == "_before_wait":
         # The hook is a bound method already.
         where, method = Server, "_set_wake_up"
-    flaw = Flaw(monkeypatch, where, method)
-    flaw.concerned = lambda *_: True
+    flaw = flaws(where, method)
     company.talk()
     assert flaw.raised == 1
     assert faults_in(hall).count(FAULT) == 1
     company.assert_undisturbed()
 
 
-def test_tick_that_always_fails_neither_spins_nor_stops_the_talk(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+def test_tick_that_always_fails_neither_spins_nor_stops(
+    hall: Hall, company: Company, flaws: Flaws
 ) -> None:
-    company = Company(hall)
-    flaw = Flaw(monkeypatch, Room, "tick")
-    flaw.times, flaw.concerned = 1_000_000, lambda *_: True
+    flaw = flaws(Room, "tick", times=1_000_000)
     guest = hall.knock("guest", "other")
     hall.until(lambda: flaw.raised)
     begun, before = hall.reactor.clock(), flaw.raised
@@ -341,11 +340,9 @@ def test_tick_that_always_fails_neither_spins_nor_stops_the_talk(
     ("command", "method"), [("WHO", "members"), ("KICK Ira", "kick"), ("SAY hello", "say")]
 )
 def test_fault_in_a_command_leaves_the_console_and_the_room_as_they_were(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, command: str, method: str
+    hall: Hall, company: Company, flaws: Flaws, command: str, method: str
 ) -> None:
-    company = Company(hall)
-    flaw = Flaw(monkeypatch, Server, method)
-    flaw.concerned = lambda *_: True
+    flaw = flaws(Server, method)
     hall.type(command)
     hall.until(lambda: flaw.raised)
     company.assert_undisturbed()
@@ -355,53 +352,13 @@ def test_fault_in_a_command_leaves_the_console_and_the_room_as_they_were(
     assert faults_in(hall).count(FAULT) == 1
 
 
-def test_console_that_always_fails_does_not_spin(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    company = Company(hall)
-    flaw = Flaw(monkeypatch, LineInput, "_deliver")
-    flaw.times, flaw.concerned = 1_000_000, lambda *_: True
-    monkeypatch.setattr(LineInput, "_on_readable", LineInput._deliver)
-    hall.server._console._input.pause()
-    hall.server._console._input.paused = False
-    hall.server._console._input._watch()
-    hall.type("HELP")
-    begun = hall.reactor.clock()
-    for _ in range(20):
-        company.talk()
-    elapsed = hall.reactor.clock() - begun
-    assert 1 <= flaw.raised <= elapsed / FAULT_PAUSE_SECONDS + 1
-    company.assert_undisturbed()
-
-
-def test_fault_in_what_a_signal_asks_for_is_no_end(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    company = Company(hall)
-    flaw = Flaw(monkeypatch, Server, "terminate")
-    flaw.concerned = lambda *_: True
-    before = signal.getsignal(signal.SIGUSR1)
-    hall.reactor.on_signals([signal.SIGUSR1], hall.server.terminate)
-    try:
-        signal.raise_signal(signal.SIGUSR1)
-        hall.until(lambda: flaw.raised)
-        company.assert_undisturbed()
-        signal.raise_signal(signal.SIGUSR1)
-        hall.until(lambda: company.ira.eof)
-    finally:
-        hall.reactor.give_back_signals()
-        signal.signal(signal.SIGUSR1, before)
-
-
 @pytest.mark.parametrize(
     ("where", "method"), [(Room, "close"), (Transport, "finish"), (Connection, "drop")]
 )
 def test_fault_at_the_end_does_not_prevent_it(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, where: type, method: str
+    hall: Hall, company: Company, flaws: Flaws, where: type, method: str
 ) -> None:
-    company = Company(hall)
-    flaw = Flaw(monkeypatch, where, method)
-    flaw.concerned = lambda *_: True
+    flaw = flaws(where, method)
     hall.server.terminate()
     hall.until(lambda: company.ira.eof and company.sahnawaz.eof)
     company.ira.close()
@@ -410,82 +367,15 @@ def test_fault_at_the_end_does_not_prevent_it(
     assert flaw.raised == 1
 
 
-def test_console_that_cannot_write_a_fault_down_is_no_fault(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+def test_fault_that_cannot_be_written_down_is_none(
+    hall: Hall, company: Company, flaws: Flaws
 ) -> None:
-    company = Company(hall)
     guest = hall.join("guest", "other")
-    connection = connection_of(hall, "guest")
-    flaw, silence = Flaw(monkeypatch, Connection, "received"), Flaw(monkeypatch, Console, "fault")
-    flaw.concerned = lambda one, _data: one is connection
-    silence.times, silence.concerned = 100, lambda *_: True
+    flaws(Connection, "received")
+    flaws(Console, "fault", times=100)
     guest.say("hello")
     hall.until(lambda: guest.eof)
     company.talk()
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_what_ends_a_program_is_no_fault(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
-) -> None:
-    guest = hall.join("guest")
-
-    def end(_connection: Connection, _data: bytes) -> None:
-        raise kind
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Connection, "received", end)
-        guest.say("hello")
-        with pytest.raises(kind):
-            hall.turns(20)
-
-
-def test_server_that_loses_a_member_by_a_fault_frees_the_place_in_the_end(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    company = Company(hall)
-    flaw = Flaw(monkeypatch, Connection, "received")
-    guest = hall.join("guest", "other")
-    flaw.concerned = lambda *_: True
-    guest.say("hello")
-    hall.until(lambda: guest.eof)
-    hall.wait(GRACE_SECONDS)
-    hall.until(lambda: len(hall.server.members()) == 2)
-    assert MemberJoined("guest") in company.ira.news
-
-
-# -- the reactor
-
-
-def test_reactor_without_anybody_for_faults_ends_with_them() -> None:
-    def fail() -> None:
-        raise RuntimeError(SECRET)
-
-    with contextlib.closing(Reactor()) as reactor:
-        reactor.defer(fail)
-        with pytest.raises(RuntimeError, match=SECRET):
-            reactor.turn(0)
-
-
-def test_object_that_a_callback_is_a_method_of_answers_for_it() -> None:
-    told: list[object] = []
-
-    def note(answering: object, _fault: Exception) -> float:
-        told.append(answering)
-        return 1.0
-
-    class Answering:
-        def fail(self) -> None:
-            raise RuntimeError
-
-    with contextlib.closing(Reactor()) as reactor:
-        reactor.on_fault = note
-        one = Answering()
-        reactor.before_wait(one.fail)
-        reactor.call_at(0, one.fail)
-        reactor.defer(one.fail)
-        reactor.turn(0)
-        assert told == [one] * 3
 
 
 # -- what is written down

@@ -85,13 +85,11 @@ class Pair:
         """Carry what the client has to send."""
         return self.server.receive(self.client.data_to_send(), self.now)
 
-    def shake_hands(self) -> "Pair":
-        """Go through the whole handshake."""
-        self.to_client()
-        self.client.trust()
-        self.to_server()
-        self.to_client()
-        self.to_server()
+    def shake_hands(self, steps: int = 5) -> "Pair":
+        """Take the first of the five steps of the handshake."""
+        ways = self.to_client, self.client.trust, self.to_server, self.to_client, self.to_server
+        for step in ways[:steps]:
+            step()
         return self
 
 

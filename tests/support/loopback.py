@@ -16,11 +16,12 @@ import chat.sockets
 from chat.client.client import Client, Trust
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
-from chat.errors import TransportError
+from chat.errors import REASONS, Reason, TransportError
 from chat.kex import PublicKey
 from chat.limits import GRACE_SECONDS, RATE
-from chat.messages import Control, Resend, Welcome
+from chat.messages import Bye, Control, Resend, Welcome
 from chat.reactor import Callback, Reactor
+from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.server import Server
 from chat.session import (
@@ -31,6 +32,7 @@ from chat.session import (
     HelloReceived,
     RoomFramesReceived,
     SessionEvent,
+    State,
 )
 from chat.sockets import Dialer
 from chat.stdio import LineOutput
@@ -398,6 +400,15 @@ class Hall:
         self._wires.append(peer)
         return peer
 
+    def unproved(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
+        """Somebody who has come as far as READY, and has not said it."""
+        peer = self.knock(name, key_name, source)
+        peer.ready = False
+        self.until(lambda: peer.session.state is State.RELAY)
+        assert peer.session._link is not None
+        peer.session._link._sent = 0
+        return peer
+
     def join(self, name: str, key_name: str = "ira") -> Peer:
         """A member of the room."""
         peer = self.knock(name, key_name)
@@ -480,6 +491,78 @@ class Hall:
         self.screen.close()
         os.close(self._source)
         os.close(self._hand)
+
+
+class Company:
+    """Two members of good conduct, who must not notice what goes on around them."""
+
+    def __init__(self, hall: Hall) -> None:
+        self.hall = hall
+        self.ira = hall.join("Ira")
+        self.sahnawaz = hall.join("sahnawaz", "sahnawaz")
+        hall.until(lambda: self.ira.news)
+        hall.screen.clear()
+        self.news: list[object] = list(self.ira.news)
+        self._said = 0
+
+    def talk(self) -> None:
+        """Both say something; both hear both, once and in the same order."""
+        self._said += 1
+        said = [f"Ira: hello {self._said}", f"sahnawaz: good day {self._said}"]
+        expected = len(self.ira.heard) + 2
+        self.ira.say(f"hello {self._said}")
+        self.sahnawaz.say(f"good day {self._said}")
+        self.hall.until(lambda: len(self.ira.heard) == len(self.sahnawaz.heard) == expected)
+        assert self.ira.heard == self.sahnawaz.heard
+        assert sorted(self.ira.heard[-2:]) == said
+        assert self.ira.participant.unacknowledged == 0
+        assert self.sahnawaz.participant.unacknowledged == 0
+
+    def assert_undisturbed(self) -> None:
+        """They still talk, and have noticed nothing at all."""
+        self.noticed()
+
+    def noticed(self, *news: object) -> None:
+        """They still talk, and have noticed this since the last time."""
+        self.news += news
+        self.hall.until(lambda: self.ira.news == self.news)
+        self.talk()
+        assert self.ira.news == self.news
+        assert self.sahnawaz.news == self.news[1:]
+        assert (self.ira.ended, self.sahnawaz.ended) == (None, None)
+
+
+def connection_of(hall: Hall, name: str) -> Connection:
+    """The server's end of a member's connection."""
+    (connection,) = (
+        connection
+        for connection in hall.server.connections
+        if connection.member is not None and connection.member.name == name
+    )
+    return connection
+
+
+def lose(hall: Hall, peer: Peer) -> None:
+    """This member's connection breaks, and the server sees it."""
+    line = f"[!] {peer.name_in_room} lost the connection: {REASONS[Reason.LOST]}."
+    before = hall.screen.lines().count(line)
+    peer.reset()
+    hall.until(lambda: hall.screen.lines().count(line) > before)
+
+
+def leave(hall: Hall, peer: Peer) -> None:
+    """This member leaves, so that the others get a new key."""
+    peer.send_control(Bye(Reason.LEFT, "").encode())
+    hall.until(lambda: peer.eof)
+
+
+def flood(hall: Hall, peer: Peer, size: int) -> int:
+    """Let a member say so many bytes in long messages, and hear them all; how many they were."""
+    count = size // 8000 + 1
+    for _ in range(count):
+        peer.say("x" * 8000)
+        hall.until(lambda: not peer.participant.unacknowledged)
+    return count
 
 
 class Cable:
