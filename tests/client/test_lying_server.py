@@ -86,11 +86,9 @@ def anything(random: Random, desk: Desk) -> Callable[[], object]:
         *(Lost(number(32)), Back(number(32)), Closing()),
         Notice("x" * random.choice((0, 1, 60_000))),
     )
-    welcome = Welcome(
-        *(random.choice((desk.room, b"another1")), number(32)),
-        *(random.choice((desk.token, bytes(16))), number(32), desk.secret.secret),
-        *(number(64), number(64), number(64), random.choice((3, number(32)))),
-    )
+    room, token = random.choice((desk.room, b"another1")), random.choice((desk.token, bytes(16)))
+    place = (number(32), token, number(32), desk.secret.secret, number(64), number(64), number(64))
+    welcome = Welcome(room, *place, random.choice((3, number(32))))
     epoch = random.choice((keyring.current + 1, 0, EPOCH)) % 2**32
     controls: tuple[Control, ...] = (
         *(welcome, Roster(members()), Rekey(epoch, bytes(32)), Resend(number(64))),

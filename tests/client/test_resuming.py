@@ -275,9 +275,9 @@ def test_nothing_is_sent_until_the_server_asks_for_it() -> None:
 
 def test_resend_over_and_over_sends_what_is_left_and_never_what_is_acknowledged() -> None:
     desk = Desk("one")
-    # When it is first lost, it was about to be sent.
+    # When it is first lost, it was about to be sent. Whatever is asked for, none is left out.
     desk.play("two")
-    for seq in (0, 1, 2):
+    for seq in (0, 1, 2, NOWHERE):
         desk.play(CUT, Resumed(), Resend(seq))
         assert desk.sent() == [(2, "two")]
     desk.play(Resend(NOWHERE))
