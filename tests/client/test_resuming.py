@@ -12,10 +12,8 @@ from chat.cipher import MIN_SEALED_BYTES
 from chat.client.events import (
     ClientEvent,
     Entered,
-    MemberBack,
     MemberJoined,
     MemberLeft,
-    MemberLost,
     MessageQueued,
     MessageReceived,
     NoticeReceived,
@@ -61,25 +59,6 @@ def back(missed: int = 0, *, new_room: bool = False, awaiting: bool = False) -> 
 
 
 # -- with a real room --------------------------------------------------------------------------
-
-
-def test_resume_with_nothing_missed_sends_what_was_not_acknowledged() -> None:
-    hall = Hall()
-    ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
-    ira.say("arrived, of which we do not hear")
-    ira.carry()
-    ira.say("lost on the way")
-    ira.participant.data_to_send()
-    hall.lose(ira)
-    ira.say("typed while offline")
-    assert ira.participant.data_to_send() == b""
-    hall.come_back(ira)
-    hall.settle()
-    assert ira.said() == sahnawaz.said() == [("Ira", text) for text in ira.texts]
-    assert ira.participant.unacknowledged == 0
-    assert ira.shown[1] == back()
-    news = [event for event in sahnawaz.shown if not isinstance(event, MessageReceived)]
-    assert news[1:] == [MemberLost("Ira"), MemberBack("Ira")]
 
 
 def test_resume_is_told_in_order_all_that_happened_meanwhile() -> None:

@@ -34,7 +34,6 @@ from chat.messages import (
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.wire import (
-    ROOM_HEADER_BYTES,
     Event,
     FrameReader,
     Message,
@@ -42,7 +41,7 @@ from chat.wire import (
     room_header,
     room_headers,
 )
-from tests.support.helpers import WALL_CLOCK, FixedBytes
+from tests.support.helpers import WALL_CLOCK, FixedBytes, open_frame
 
 
 def fingerprint(name: str) -> bytes:
@@ -435,8 +434,7 @@ class Desk(Server):
         for frame in cut(self.participant.data_to_send()):
             (header,) = room_headers(frame)
             assert (header.epoch, header.sender) == (self.epoch, US)
-            data = key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
-            found.append((header.seq, MessageContent.decode(data)))
+            found.append((header.seq, MessageContent.decode(open_frame(key, frame))))
         return found
 
     def sent(self) -> list[tuple[int, str]]:
