@@ -108,33 +108,6 @@ def test_lost_between_a_leave_and_the_new_key_is_given_the_key() -> None:
     assert ira.warnings() == []
 
 
-def test_gap_is_told_and_the_roster_acknowledges_what_is_in_it() -> None:
-    hall = Hall()
-    ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
-    ira.say("in the gap")
-    ira.carry()
-    ira.say("not arrived")
-    ira.participant.data_to_send()
-    hall.lose(ira)
-    for number in range(38):
-        sahnawaz.say(f"{number}")
-    hall.settle()
-    hall.trim(0)
-    hall.come_back(ira)
-    sahnawaz.say("back again")
-    hall.settle()
-    assert ira.shown[1:] == [
-        back(38),
-        MessageReceived("Ira", 1_001_000, "in the gap", own=True, number=1),
-        MessageReceived("Sahnawaz", 1_001_000, "back again", own=False, number=39),
-        MessageReceived("Ira", 1_001_000, "not arrived", own=True, number=2),
-    ]
-    assert ira.participant.unacknowledged == 0
-    assert ("Ira", "in the gap") in sahnawaz.said()
-    assert ira.said() == hall.said(ira)
-    assert ira.missed() == hall.gaps(ira)
-
-
 def test_gap_between_an_old_key_and_now_accuses_nobody() -> None:
     """A message that is accepted in the time of grace, under an epoch of which we were never given
     the key, is no fault of its sender's nor of the server's."""
