@@ -1051,8 +1051,9 @@ def test_word_that_nobody_vouches_for_does_not_end_a_stay(host: Host, data: byte
     host.send(data)
     host.close_connection()
     until(host.reactor, lambda: host.connections == 3)
-    assert seat.screen.lines().count(LOST) == 1
-    assert seat.screen.lines().count(LOADING_ROSTER[3]) == 1
+    lines = seat.screen.lines()
+    assert [line for line in lines if line.endswith("trying to get it back.")] == [LOST]
+    assert lines.count(LOADING_ROSTER[3]) == 1
 
 
 def test_messages_under_way_are_bounded_and_counted_when_patience_is_over(
@@ -1191,6 +1192,6 @@ def test_what_was_acknowledged_long_ago_is_not_sent_to_a_new_room(host: Host) ->
             host.reactor.turn()
     host.messages.clear()
     start_anew(host, seat)
-    seat.type("now")
-    until(host.reactor, lambda: host.messages)
-    assert len(host.messages) == 1
+    for _ in range(5):
+        host.reactor.turn()
+    assert host.messages == []
