@@ -226,15 +226,6 @@ def test_exit_leaves_and_what_follows_it_is_neither_sent_nor_missed(
     assert guest.heard == ["Ira: one"]
 
 
-def test_client_that_has_left_does_nothing_after_a_sleep(hall: Hall) -> None:
-    seat = entered(hall)
-    seat.client.leave()
-    hall.until(lambda: hall.shown("[+] Ira left the server."))
-    seat.client.wake()
-    hall.turns(10)
-    assert len(seat.dialer.dialled) == 1
-
-
 # -- being put out
 
 
@@ -480,7 +471,11 @@ def test_leaving_while_offline_ends_at_once_and_counts_what_was_not_sent(
     def story() -> None:
         distant.unplug()
         if typed is None:
+            tries = distant.dialled
             distant.seat.client.leave()
+            # Not even a sleep brings it back.
+            distant.seat.client.wake()
+            assert distant.dialled == tries
         else:
             distant.seat.type(*typed)
 
@@ -708,6 +703,7 @@ def test_client_whose_output_is_not_read_stops_reading_and_loses_nothing(
     hall.until(lambda: piped.inside and piped.got.count(b"guest: ") == count)
     shown = [int(line.split()[-1]) for line in bytes(piped.got).splitlines() if b"guest:" in line]
     assert shown == list(range(count))
+    assert len(piped.seat.dialer.dialled) == 1
 
 
 @pytest.mark.parametrize("when", ["from the start", "in the room", "at the end"])
@@ -963,6 +959,23 @@ def test_stay_that_cannot_go_on_ends_and_a_breach_is_told(host: Host, text: str)
     if text.startswith(BREACH):
         until(host.reactor, lambda: host.ended is not None)
         assert host.ended == Ended(Reason.PROTOCOL, text.removeprefix(BREACH), by_peer=True)
+
+
+def test_first_error_is_told_though_somebody_leaves_meanwhile(host: Host) -> None:
+    seat = host.seat()
+
+    def act() -> None:
+        assert host.wire is not None
+        host.wire.deafen()
+        break_twice(host)
+
+    host.reactor.when(lambda: host.established, host.welcome)
+    host.reactor.when(lambda: seat.inside, act)
+    for _ in range(5):
+        host.reactor.when(lambda: True, lambda: None)
+    host.reactor.when(lambda: True, seat.client.leave)
+    with pytest.raises(TransportError, match=r"an event that does not fit in here$"):
+        seat.run()
 
 
 @pytest.mark.parametrize(
