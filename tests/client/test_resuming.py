@@ -525,7 +525,7 @@ def test_server_that_dies_again_is_awaited_by_all_that_were_known_in_either_room
     zoe = entry(9, "Zoë")
     desk.play(desk.joined(zoe))
     desk.new_room(ALONE, MEMBERS[1])
-    for missing in (MEMBERS[2], zoe):
+    for missing in (zoe, MEMBERS[2]):
         assert desk.sent() == []
         desk.play(desk.joined(missing))
     assert desk.sent() == [(1, "one"), (2, "two")]
