@@ -47,6 +47,10 @@ def test_welcome_to_an_epoch_of_before_makes_it_the_newest(
         assert keyring.current_event_key is not keyring.current_message_key
         keyring.step()
     assert len(known(keyring, range(40))) == 8
+    oldest = known(keyring, range(40))[0]
+    for epoch in (oldest, 50):
+        keyring.welcome(epoch, SECRET)
+    assert known(keyring, range(51))[0] == oldest
 
 
 def test_rekey_is_expected_behind_a_leave_alone() -> None:
