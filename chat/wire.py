@@ -248,23 +248,12 @@ class RoomFrame(Frame):
     sealed: bytes
 
     def encode_body(self) -> bytes:
-        return self.header[_LENGTH_BYTES + 1 :] + self.sealed
+        header = room_header(self.TYPE, self.epoch, self.sender, self.seq, len(self.sealed))
+        return header[_LENGTH_BYTES + 1 :] + self.sealed
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
         return cls(fields.unsigned(4), fields.unsigned(4), fields.unsigned(8), fields.rest())
-
-    @classmethod
-    def from_wire(cls, data: bytes) -> Self:
-        """The frame of this type that `data` is. Its type and length have been checked already."""
-        fields = Fields(data)
-        fields.take(_LENGTH_BYTES + 1)
-        return cls.decode_body(fields)
-
-    @property
-    def header(self) -> bytes:
-        """The bytes before `sealed`. The seal covers them, too."""
-        return room_header(self.TYPE, self.epoch, self.sender, self.seq, len(self.sealed))
 
 
 class Message(RoomFrame):

@@ -121,14 +121,14 @@ def check_logs(runs: Runs, lives: Lives) -> None:
         last_seq: dict[int, int] = {}
         last_number: dict[int, int] = {}
         for entry in life.messages():
-            speech = life.speech(entry)
-            sender, number, origin = entry.sender, speech.number, speech.origin
+            content = life.content(entry)
+            sender, number, origin = entry.sender, content.number, content.origin
             where = f"message {number} of {life.memberships[sender].name}"
             require(entry.seq == last_seq.get(sender, 0) + 1, f"{where} is out of sequence")
             if sender in last_number:
                 require(number == last_number[sender] + 1, f"{where} is out of order")
             require(number <= first.get(origin, 0) + 1, f"{where} comes before the one before")
-            require(speech.text == typed[origin][number - 1], f"{where} is not what was typed")
+            require(content.text == typed[origin][number - 1], f"{where} is not what was typed")
             last_seq[sender], last_number[sender] = entry.seq, number
             first[origin] = max(first.get(origin, 0), number)
 
@@ -211,7 +211,7 @@ class Replay:
         require(item.new_room == self._new_room, f"{run} is wrong about the room being new")
         self._missed, self._new_room = 0, False
         for entry in self._own_in_gap:
-            self._expected += self._of_speech(entry)
+            self._expected += self._of_content(entry)
         self._own_in_gap.clear()
 
     def _on_entered(self, item: Entered) -> None:
@@ -247,16 +247,16 @@ class Replay:
     def _of_message(self, entry: Entry) -> Iterable[ClientEvent]:
         if entry.epoch < self._first_epoch and entry.epoch not in self._kept_epochs:
             return
-        yield from self._of_speech(entry)
+        yield from self._of_content(entry)
 
-    def _of_speech(self, entry: Entry) -> Iterable[ClientEvent]:
-        speech = self._life.speech(entry)
+    def _of_content(self, entry: Entry) -> Iterable[ClientEvent]:
+        content = self._life.content(entry)
         sender = self._life.memberships[entry.sender]
-        last = self._seen.get((sender.fingerprint, speech.origin), 0)
-        if speech.number > last:
-            self._seen[sender.fingerprint, speech.origin] = speech.number
+        last = self._seen.get((sender.fingerprint, content.origin), 0)
+        if content.number > last:
+            self._seen[sender.fingerprint, content.origin] = content.number
             own = sender.id == self._membership.id
-            yield MessageReceived(sender.name, speech.time_ms, speech.text, own, speech.number)
+            yield MessageReceived(sender.name, content.time_ms, content.text, own, content.number)
 
     def _of_event(self, event: RoomEvent) -> Iterable[ClientEvent]:
         members = self._life.memberships
@@ -353,8 +353,8 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
     last: dict[tuple[bytes, int], tuple[Life, Entry]] = {}
     for life in lives:
         for entry in life.messages():
-            speech = life.speech(entry)
-            last[speech.origin, speech.number] = life, entry
+            content = life.content(entry)
+            last[content.origin, content.number] = life, entry
     endured = {run.story.origin: run for run in runs if run.endured}
     texts = {
         origin: {item.text for item in run.story.stream if isinstance(item, MessageReceived)}
@@ -364,7 +364,7 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
         recent = entry.at >= life.died_at - REPLAY_SECONDS
         if not recent or origin not in endured or endured[origin].room == life.room:
             continue
-        text = life.speech(entry).text
+        text = life.content(entry).text
         for reader, run in endured.items():
             taken = run.places.get(life.room, 0) >= entry.end or text in texts[reader]
             owed = not taken and _is_shown_to(run, life, entry)
@@ -397,5 +397,5 @@ def check_patience(run: Told, rooms: dict[bytes, Life]) -> None:
                 for stay in life.memberships.values()
                 if stay.first_epoch <= sent.epoch
             }
-            text = f"{run.title} says {sent.speech.text} before all are back"
+            text = f"{run.title} says {sent.content.text} before all are back"
             require(awaited <= back, text)

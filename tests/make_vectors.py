@@ -55,6 +55,7 @@ from chat.server.room import Member, Room, Unicast
 from chat.session import ClientSession, Offer, ServerSession
 from chat.wire import (
     PROTOCOL,
+    ROOM_HEADER_BYTES,
     Event,
     FrameReader,
     Hello,
@@ -867,7 +868,7 @@ def offences_to_participant(scene: Scene) -> list[Json]:
     joined = Joined((RosterEntry(ira.id, 0, "Ira", bytes(32)),))
     own = message(zoe.seq + 1, sender=zoe.id)
     forged = seal(Event.TYPE, secret.message_key(), 0, events + 1, Closing().encode())
-    relabelled = Event(epoch, 0, events + 1, Message.from_wire(true).sealed).to_wire()
+    relabelled = Event(epoch, 0, events + 1, true[ROOM_HEADER_BYTES:]).to_wire()
     to_come = Message(9, 1, following, bytes(96)).to_wire()
     return [
         frames("dropped", "seal", "a bit of the ciphertext is flipped", flipped(true, 50)),

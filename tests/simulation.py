@@ -400,7 +400,7 @@ class Simulation:
             for run in self.runs
         ]
         laws.check(told, self.lives, self.conditions.grace)
-        logged = {life.speech(entry).text for life in self.lives for entry in life.messages()}
+        logged = {life.content(entry).text for life in self.lives for entry in life.messages()}
         for run in self.runs:
             if run.ended:
                 self._check_exit(run, logged)

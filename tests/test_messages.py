@@ -254,7 +254,7 @@ def test_sentence_of_a_farewell_is_the_usual_one_if_there_is_none_and_cut_to_the
         decode_control(bytes((Bye.TYPE, reason)) + block(b"x" * (limits.MAX_REASON_BYTES + 1)))
 
 
-# -- introductions and speech ------------------------------------------------------------------
+# -- introductions and content ------------------------------------------------------------------
 
 
 @thoroughly
@@ -272,16 +272,16 @@ def test_introduction_that_was_encoded_is_decoded_to_itself(name: str, key: byte
 
 @thoroughly
 @given(u64, origins, u64, st.text(max_size=200))
-def test_speech_that_was_encoded_is_decoded_to_itself(
+def test_content_that_was_encoded_is_decoded_to_itself(
     time_ms: int, origin: bytes, number: int, text: str
 ) -> None:
-    speech = MessageContent(time_ms, origin, number, text)
+    content = MessageContent(time_ms, origin, number, text)
     head = time_ms.to_bytes(8, "big") + origin + number.to_bytes(8, "big")
-    assert speech.encode() == head + text.encode()
-    assert MessageContent.decode(speech.encode()) == speech
+    assert content.encode() == head + text.encode()
+    assert MessageContent.decode(content.encode()) == content
 
 
-def test_speech_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
+def test_content_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
     text = "x" * limits.MAX_TEXT_BYTES
     assert MessageContent.decode(MessageContent(1, ORIGIN, 1, text).encode()).text == text
     for longer in (text + "x", "é" * (limits.MAX_TEXT_BYTES // 2) + "x"):

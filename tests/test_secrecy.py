@@ -23,14 +23,13 @@ from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.session import ClientSession, ControlReceived, Offer, ServerSession
 from chat.wire import (
-    Event,
+    ROOM_HEADER_BYTES,
     Frame,
     FrameReader,
     Hello,
     Link,
     Message,
     Pubkey,
-    RoomFrame,
     SessionKey,
     decode_frame,
     room_header,
@@ -133,25 +132,27 @@ class Tap:
         sealed = self.secrets[epoch].message_key().seal(header, content, self.random_bytes)
         assert self.room.submit(stay.member, header + sealed, self.now) == []
 
-    def frames(self) -> list[RoomFrame]:
-        """Every frame of the log."""
-        found: list[RoomFrame] = []
-        for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end)):
-            kind: type[RoomFrame] = Message if frame_type == Message.TYPE else Event
-            found += [
-                kind.from_wire(run[header.start : header.end]) for header in room_headers(run)
-            ]
-        return found
+    def frames(self) -> list[tuple[int, bytes]]:
+        """Every frame of the log, each with its epoch."""
+        return [
+            (header.epoch, run[header.start : header.end])
+            for _, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end))
+            for header in room_headers(run)
+        ]
 
     def epochs_opened(self, secrets: list[RoomSecret]) -> list[int]:
         """The epochs of all frames that these secrets open, or any that follow from them."""
         keys = [each for secret in followed(secrets, self.room.epoch) for each in keys_of(secret)]
-        return [frame.epoch for frame in self.frames() if opens(keys, frame.header, frame.sealed)]
+        return [
+            epoch
+            for epoch, frame in self.frames()
+            if opens(keys, frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
+        ]
 
     def assert_opens_its_stay_alone(self, stay: Stay) -> None:
         """Trying everything, this member opens every frame of the epochs of its stay, and none of
         any other epoch."""
-        during = [frame.epoch for frame in self.frames() if frame.epoch in stay.epochs]
+        during = [epoch for epoch, _ in self.frames() if epoch in stay.epochs]
         assert during
         assert self.epochs_opened(stay.secrets) == during
 
@@ -199,8 +200,8 @@ def test_newcomer_cannot_open_what_was_sealed_before_and_sent_before_or_after() 
     tap.talk(ira, 2)
     (thea,) = tap.join("Thea")
     tap.talk(ira, 2)
-    assert [frame.epoch for frame in tap.frames()][-1] == 2
-    assert {frame.epoch for frame in tap.frames()} == {1, 2, 3}
+    assert [epoch for epoch, _ in tap.frames()][-1] == 2
+    assert {epoch for epoch, _ in tap.frames()} == {1, 2, 3}
     for stay in (thea, ira):
         tap.assert_opens_its_stay_alone(stay)
     assert thea.member.epoch == 3
@@ -213,7 +214,7 @@ def test_leavers_cannot_open_what_comes_after_on_a_recorded_wire() -> None:
     tap.talk(ira, 3)
     tap.join("Mei")
     tap.talk(sahnawaz, 4)
-    assert {frame.epoch for frame in tap.frames()} == {1, 2, 3, 4}
+    assert {epoch for epoch, _ in tap.frames()} == {1, 2, 3, 4}
     for stay in (thea, zoe, ira):
         tap.assert_opens_its_stay_alone(stay)
 
@@ -228,7 +229,7 @@ def test_leaver_and_newcomer_together_cannot_open_what_lies_between(newcomer: st
     (second,) = tap.join(newcomer)
     assert second.member.id != thea.member.id
     assert set(tap.epochs_opened(thea.secrets + second.secrets)) == {2, 4}
-    assert {frame.epoch for frame in tap.frames()} == {1, 2, 3, 4}
+    assert {epoch for epoch, _ in tap.frames()} == {1, 2, 3, 4}
 
 
 def test_newcomer_who_goes_at_once_is_given_no_key() -> None:

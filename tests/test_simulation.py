@@ -77,9 +77,9 @@ Break = Callable[[pytest.MonkeyPatch], None]
 def skip_an_acknowledgement(patch: pytest.MonkeyPatch) -> None:
     real = Participant._acknowledge
 
-    def acknowledge(self: Participant, seq: int, speech: MessageContent) -> None:
+    def acknowledge(self: Participant, seq: int, content: MessageContent) -> None:
         if seq % 10:
-            real(self, seq, speech)
+            real(self, seq, content)
 
     patch.setattr(Participant, "_acknowledge", acknowledge)
 
@@ -99,9 +99,9 @@ def resend_with_a_new_number(patch: pytest.MonkeyPatch) -> None:
 
     def renumber(self: Outbox, *, replay: bool) -> None:
         real(self, replay=replay)
-        for place, speech in enumerate(self.messages):
+        for place, content in enumerate(self.messages):
             self._number += 1
-            self.messages[place] = replace(speech, number=self._number)
+            self.messages[place] = replace(content, number=self._number)
 
     patch.setattr(Outbox, "renumber", renumber)
 
@@ -263,9 +263,9 @@ def show_another_number(patch: pytest.MonkeyPatch) -> None:
     real = Participant._show
 
     def show(
-        self: Participant, peer: Peer, speech: MessageContent, own: bool
+        self: Participant, peer: Peer, content: MessageContent, own: bool
     ) -> list[MessageReceived]:
-        return [replace(said, number=said.number + 1) for said in real(self, peer, speech, own)]
+        return [replace(said, number=said.number + 1) for said in real(self, peer, content, own)]
 
     patch.setattr(Participant, "_show", show)
 
@@ -329,7 +329,7 @@ def test_what_can_happen_does_happen() -> None:
             seen["sent again"] += sum(count > 1 for count in numbers.values())
             seen["ended with an error"] += run.process.error is not None
         texts = Counter(
-            life.speech(entry).text for life in simulation.lives for entry in life.messages()
+            life.content(entry).text for life in simulation.lives for entry in life.messages()
         )
         seen["written twice"] += sum(count > 1 for count in texts.values())
         for life in simulation.lives:

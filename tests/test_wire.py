@@ -247,11 +247,10 @@ def test_any_bytes_are_decoded_exactly_or_refused(wire: bytes) -> None:
 @given(st.one_of(messages, events))
 def test_header_of_a_room_frame_is_what_stands_before_the_sealed_bytes(frame: RoomFrame) -> None:
     wire = frame.to_wire()
-    assert frame.header + frame.sealed == wire
-    assert len(frame.header) == ROOM_HEADER_BYTES
-    assert type(frame).from_wire(wire) == frame
     size = len(frame.sealed)
-    assert room_header(frame.TYPE, frame.epoch, frame.sender, frame.seq, size) == frame.header
+    header = room_header(frame.TYPE, frame.epoch, frame.sender, frame.seq, size)
+    assert header + frame.sealed == wire
+    assert len(header) == ROOM_HEADER_BYTES
 
 
 sealed = st.binary(min_size=1, max_size=100)
@@ -263,7 +262,7 @@ runs = st.lists(st.builds(Message, u32, u32, u64, sealed), max_size=6)
 def test_headers_of_a_run_are_those_of_its_frames(run: list[Message]) -> None:
     data = b"".join(frame.to_wire() for frame in run)
     headers = list(room_headers(data))
-    assert [Message.from_wire(data[header.start : header.end]) for header in headers] == run
+    assert [decode_frame(data[header.start : header.end]) for header in headers] == run
     assert [header[2:] for header in headers] == [(f.epoch, f.sender, f.seq) for f in run]
     starts = [0, *(header.end for header in headers)]
     assert [header.start for header in headers] == starts[:-1]

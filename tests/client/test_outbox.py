@@ -1,47 +1,45 @@
-"""What we have said: unacknowledged, and acknowledged a moment ago."""
+"""What we have said, whom we wait for with it, and what we have shown."""
+
+from unittest import mock
 
 import pytest
 
-from chat.client import outbox as outbox_module
-from chat.client.outbox import Outbox
-from chat.limits import PING_SECONDS, REPLAY_SECONDS
+from chat.client.outbox import Outbox, Regroup, SeenMessages
+from chat.limits import MAX_MEMBERS, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import MessageContent
 
 ORIGIN = b"origin.."
 
 
-def outbox_with(*texts: str) -> Outbox:
+def outbox_with(*texts: str, acknowledged: int = 0) -> Outbox:
     outbox = Outbox(ORIGIN)
     for text in texts:
         outbox.add(7, text)
+    for _ in range(acknowledged):
+        outbox.acknowledge()
     return outbox
 
 
-def texts(outbox: Outbox, seq: int = 0) -> list[tuple[int, int, str]]:
-    """Sequence number, number of the run, and text."""
-    return [(at, speech.number, speech.text) for at, speech in outbox.numbered(seq)]
+def waiting(outbox: Outbox) -> list[tuple[int, int]]:
+    """Sequence number and number of the run of what is not acknowledged."""
+    return [(seq, content.number) for seq, content in outbox.numbered(0)]
 
 
 def test_messages_are_numbered_by_membership_and_by_run() -> None:
     outbox = Outbox(ORIGIN)
     assert [outbox.add(7, text) for text in ("one", "two")] == [1, 2]
-    assert list(outbox.messages) == [
-        MessageContent(7, ORIGIN, 1, "one"),
-        MessageContent(7, ORIGIN, 2, "two"),
-    ]
+    assert outbox.messages[1] == MessageContent(7, ORIGIN, 2, "two")
     outbox.acknowledge()
     assert outbox.add(8, "three") == 3
-    assert texts(outbox) == [(2, 2, "two"), (3, 3, "three")]
+    outbox.renumber(replay=False)
+    assert waiting(outbox) == [(1, 2), (2, 3)]
 
 
 @pytest.mark.parametrize(
-    ("seq", "numbers"),
-    [(0, [3, 4]), (2, [3, 4]), (3, [3, 4]), (4, [4]), (5, []), (2**63, []), (2**64 - 1, [])],
+    ("seq", "numbers"), [(0, [3, 4]), (3, [3, 4]), (4, [4]), (5, []), (2**64 - 1, [])]
 )
 def test_numbered_gives_what_is_left_from_a_number_on(seq: int, numbers: list[int]) -> None:
-    outbox = outbox_with("one", "two", "three", "four")
-    outbox.acknowledge()
-    outbox.acknowledge()
+    outbox = outbox_with("one", "two", "three", "four", acknowledged=2)
     assert [at for at, _ in outbox.numbered(seq)] == numbers
 
 
@@ -57,45 +55,34 @@ def test_size_counts_bytes_and_comes_back_to_nothing() -> None:
 
 
 def test_new_room_is_offered_what_was_just_acknowledged_first_and_in_order() -> None:
-    outbox = outbox_with("one", "two", "three", "four")
-    outbox.acknowledge()
-    outbox.acknowledge()
-    outbox.renumber(replay=True)
-    assert texts(outbox) == [(1, 1, "one"), (2, 2, "two"), (3, 3, "three"), (4, 4, "four")]
-    # Acknowledged again, it is offered once more to the room after that; never twice to one.
-    outbox.acknowledge()
-    outbox.renumber(replay=True)
-    assert [number for _, number, _ in texts(outbox)] == [1, 2, 3, 4]
+    outbox = outbox_with("one", "two", "three", "four", acknowledged=2)
+    for _ in range(2):
+        # Acknowledged again, it is offered once more to the room after that; never twice to one.
+        outbox.renumber(replay=True)
+        assert waiting(outbox) == [(1, 1), (2, 2), (3, 3), (4, 4)]
+        outbox.acknowledge()
     assert outbox.add(9, "five") == 5
 
 
 def test_new_membership_in_the_same_room_is_offered_only_what_is_not_acknowledged() -> None:
-    outbox = outbox_with("one", "two", "three")
-    outbox.acknowledge()
+    outbox = outbox_with("one", "two", "three", acknowledged=1)
     outbox.renumber(replay=False)
-    assert texts(outbox) == [(1, 2, "two"), (2, 3, "three")]
-
-
-def test_new_membership_in_the_same_room_takes_nothing_from_the_next_room() -> None:
-    """Whoever is put out and comes in again at once, and then the server dies."""
-    outbox = outbox_with("one", "two")
-    outbox.acknowledge()
-    outbox.renumber(replay=False)
+    assert waiting(outbox) == [(1, 2), (2, 3)]
+    # And takes nothing from the next room.
     outbox.acknowledge()
     outbox.renumber(replay=True)
-    assert texts(outbox) == [(1, 1, "one"), (2, 2, "two")]
+    assert waiting(outbox) == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_what_was_acknowledged_long_ago_is_not_offered_again() -> None:
     outbox = outbox_with("one", "two")
-    outbox.age(0.0)
-    outbox.acknowledge()
-    outbox.age(0.5)
-    outbox.acknowledge()
+    for now in (0.0, 0.5):
+        outbox.age(now)
+        outbox.acknowledge()
     for pong in (PING_SECONDS, 2 * PING_SECONDS, REPLAY_SECONDS + PING_SECONDS + 0.25):
         outbox.age(pong)
     outbox.renumber(replay=True)
-    assert [number for _, number, _ in texts(outbox)] == [2]
+    assert waiting(outbox) == [(1, 2)]
 
 
 def test_what_was_acknowledged_before_a_long_silence_is_offered_again() -> None:
@@ -108,7 +95,7 @@ def test_what_was_acknowledged_before_a_long_silence_is_offered_again() -> None:
     outbox.age(1000 * REPLAY_SECONDS)
     outbox.acknowledge()
     outbox.renumber(replay=True)
-    assert [number for _, number, _ in texts(outbox)] == [1, 2]
+    assert waiting(outbox) == [(1, 1), (2, 2)]
 
 
 def test_replay_that_is_acknowledged_keeps_its_age_over_servers_that_die_in_a_row() -> None:
@@ -132,38 +119,97 @@ def test_replay_that_is_acknowledged_keeps_its_age_over_servers_that_die_in_a_ro
     assert offered == [1, 1, 1, 0], "after 24, 48 and 72 seconds in which it heard the server"
 
 
-def test_more_than_can_be_kept_is_not_offered_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "REPLAY_BYTES", 10)
-    outbox = outbox_with("12345", "678", "90123", "45")
-    for _ in range(4):
-        outbox.acknowledge()
+def test_more_than_can_be_kept_is_not_offered_again() -> None:
+    with mock.patch("chat.client.outbox.REPLAY_BYTES", 10):
+        outbox = outbox_with("12345", "678", "90123", "45", acknowledged=4)
     outbox.renumber(replay=True)
-    assert [number for _, number, _ in texts(outbox)] == [2, 3, 4]
+    assert waiting(outbox) == [(1, 2), (2, 3), (3, 4)]
     assert outbox.size == 10
 
 
-def next_to_send(outbox: Outbox) -> int:
-    return outbox.first_seq + len(outbox.messages) - outbox.unsent
-
-
-@pytest.mark.parametrize(("seq", "next_seq"), [(0, 2), (1, 2), (3, 3), (5, 4), (2**64 - 1, 4)])
-def test_rewind_skips_nothing_and_goes_no_further_than_there_is(seq: int, next_seq: int) -> None:
+@pytest.mark.parametrize(
+    ("seq", "again"), [(0, [2, 3]), (1, [2, 3]), (3, [3]), (5, []), (2**64 - 1, [])]
+)
+def test_rewind_skips_nothing_and_goes_no_further_than_there_is(seq: int, again: list[int]) -> None:
     outbox = outbox_with("one", "two", "three")
     outbox.take_to_send()
     outbox.acknowledge()
     outbox.rewind(seq)
-    assert (next_to_send(outbox), outbox.sent_seq) == (next_seq, 3)
+    assert outbox.unsent == len(again)
+    assert [at for at, _ in outbox.take_to_send()] == again
+    assert outbox.sent_seq == 3
     # What has not been sent at all stays to be sent.
-    unsent = outbox_with("one", "two")
-    unsent.rewind(seq)
-    assert [at for at, _ in unsent.take_to_send()] == [1, 2]
+    outbox.add(7, "four")
+    outbox.rewind(seq)
+    assert [at for at, _ in outbox.take_to_send()] in ([4], [*again, 4])
 
 
 def test_what_is_acknowledged_meanwhile_is_not_sent_again() -> None:
     outbox = outbox_with("one", "two", "three")
     outbox.take_to_send()
     outbox.rewind()
-    for next_seq in (2, 3, 4):
+    for unsent in (2, 1, 0):
         outbox.acknowledge()
-        assert (next_to_send(outbox), outbox.sent_seq) == (next_seq, 3)
+        assert outbox.unsent == unsent
     assert outbox.take_to_send() == []
+
+
+# -- whom we wait for
+
+
+def test_regroup_waits_for_all_of_the_old_rooms_and_not_for_ever() -> None:
+    regroup = Regroup()
+    assert not regroup.waits
+    regroup.expect({b"a", b"b"})
+    regroup.begin(100.0)
+    assert regroup.until == 100 + REGROUP_SECONDS
+    regroup.arrived([b"b", b"x"])
+    # The server dies again: those of the room in between are awaited, too.
+    regroup.expect({b"c"})
+    for fingerprint in (b"c", b"a"):
+        assert regroup.waits
+        regroup.arrived([fingerprint])
+    assert not regroup.waits
+    regroup.expect({b"a"})
+    regroup.stop()
+    assert not regroup.waits
+
+
+def test_regroup_waits_for_no_more_members_than_a_room_has() -> None:
+    regroup = Regroup()
+    keys = [bytes((number // 256, number % 256)) for number in range(MAX_MEMBERS + 1)]
+    regroup.expect(set(keys[:1]))
+    regroup.expect(set(keys[1:]))
+    regroup.arrived(keys[1:])
+    assert not regroup.waits
+
+
+# -- what we have shown
+
+
+def test_message_of_a_run_is_new_once() -> None:
+    seen = SeenMessages()
+    numbers = [1, 2, 1, 2, 5, 4, 3, 5, 6]
+    assert [seen.is_new(b"key", ORIGIN, number) for number in numbers] == [
+        *(True, True, False, False),
+        *(True, False, False, False, True),
+    ]
+    # Another run of the same key, and another key that says our origin, have numbers of their own.
+    assert seen.is_new(b"key", b"another.", 1)
+    assert seen.is_new(b"other", ORIGIN, 2**64 - 1)
+    assert seen.is_new(b"key", ORIGIN, 7)
+
+
+@pytest.mark.parametrize("limit", ["MAX_ORIGINS", "MAX_ORIGINS_OF_ONE"])
+def test_run_that_was_silent_for_longest_is_forgotten_first(limit: str) -> None:
+    seen = SeenMessages()
+
+    def is_new(who: bytes, number: int) -> bool:
+        key, origin = (who, ORIGIN) if limit == "MAX_ORIGINS" else (b"key", who)
+        return seen.is_new(key, origin, number)
+
+    with mock.patch(f"chat.client.outbox.{limit}", 2):
+        assert all(is_new(who, n) for who, n in [(b"a", 1), (b"b", 1), (b"a", 2), (b"c", 1)])
+    assert not is_new(b"a", 2)
+    assert not is_new(b"c", 1)
+    assert is_new(b"b", 1)

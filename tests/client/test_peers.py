@@ -43,6 +43,8 @@ def test_second_member_of_the_same_name_is_a_breach(name: str) -> None:
     room = peers("Thea", "Ira")
     with pytest.raises(ProtocolError, match="in the room twice"):
         room.add(entry(9, name))
+    with pytest.raises(ProtocolError, match="in the room twice"):
+        room.add(entry(2, "another name"))
     room.remove(2)
     room.add(entry(9, name))
 

@@ -46,7 +46,7 @@ from chat.server import room as room_module
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.wire import ROOM_HEADER_BYTES, Event, FrameReader, Message, block, room_headers
-from tests.support.helpers import FixedBytes
+from tests.support.helpers import FixedBytes, open_frame
 
 FINGERPRINT = bytes(range(32))
 JOINED_AT = 1_700_000_005.75
@@ -158,10 +158,10 @@ class Bench:
         self.secrets = {epoch: next(fresh)}
         frames = [frame for frame_type, frame in self.frames() if frame_type == Event.TYPE]
         for number, data in enumerate(frames, 1):
-            frame = Event.from_wire(data)
-            assert (frame.epoch, frame.sender, frame.seq) == (epoch, 0, number)
+            (header,) = room_headers(data)
+            assert (header.epoch, header.sender, header.seq) == (epoch, 0, number)
             secret = self.secrets[epoch]
-            event = decode_room_event(secret.event_key().open(frame.header, frame.sealed))
+            event = decode_room_event(open_frame(secret.event_key(), data))
             found.append((epoch, event))
             if isinstance(event, Joined | Left):
                 epoch += 1

@@ -780,7 +780,7 @@ def test_source_with_fewer_guests_comes_in_though_others_hold_all_places_by_half
     with contextlib.closing(Hall()) as hall:
         hall.server.doorman.admission = Admission(6, 2)
         for number in range(6):
-            hall.unproved(f"Eve{number}", f"127.0.0.{2 + number // 2}")
+            hall.unproved(f"Eve{number}", source=f"127.0.0.{2 + number // 2}")
         newcomer = hall.knock("newcomer", "other")
         hall.until(lambda: newcomer.participant.has_joined)
 

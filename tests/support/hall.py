@@ -1,14 +1,14 @@
 """Two ways to put a participant to the test without sockets or sessions.
 
-`Hall` joins one real `Room` and several participants. `Desk` plays the server by hand for one
-participant, so that it can do what no honest server does.
+`Hall` joins one real `Room` and several participants. `Server` makes what a server sends, and
+`Desk` gives it to one participant, so that it can do what no honest server does.
 """
 
 import hashlib
 from collections import deque
 
 from chat.cipher import SealingKey, sealed_bytes
-from chat.client.events import ClientEvent, Entered, MessageReceived, Reconnected, Warned
+from chat.client.events import ClientEvent, MessageReceived, Reconnected, Warned
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import RoomSecret
@@ -33,8 +33,15 @@ from chat.messages import (
 )
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
-from chat.wire import Event, FrameReader, Message, RoomHeader, room_header, room_headers
-from tests.support.helpers import WALL_CLOCK, FixedBytes
+from chat.wire import (
+    Event,
+    FrameReader,
+    Message,
+    RoomHeader,
+    room_header,
+    room_headers,
+)
+from tests.support.helpers import WALL_CLOCK, FixedBytes, open_frame
 
 
 def fingerprint(name: str) -> bytes:
@@ -275,6 +282,8 @@ ROOM = b"room one"
 TOKEN = b"t" * RESUME_TOKEN_BYTES
 SEED = "participant"
 ORIGIN = FixedBytes(SEED)(ORIGIN_BYTES)
+CUT = None
+"""In a script: the connection is lost."""
 
 
 def entry(number: int, name: str, seq: int = 0, since: int = 0) -> RosterEntry:
@@ -288,54 +297,33 @@ MEMBERS = (
 )
 
 
-class Desk:
-    """A server by hand, and the one participant that it welcomed to epoch 5."""
+def hi(number: int, name: str = "Sahnawaz", text: str = "Hi") -> MessageReceived:
+    """What is shown of `Server.message`."""
+    return MessageReceived(name, 7, text, own=False, number=number)
 
-    def __init__(self, welcomed: bool = True) -> None:
-        self.participant = Participant(FixedBytes(SEED), "Ira")
+
+def own(number: int, text: str) -> MessageReceived:
+    """What is shown of `Server.ours`."""
+    return MessageReceived("Ira", 9, text, own=True, number=number)
+
+
+class Server:
+    """What a server can send, true or not. Room, token, epoch and secret are those of now."""
+
+    def __init__(self, epoch: int = EPOCH) -> None:
         self.random_bytes = FixedBytes("desk")
         self.room = ROOM
         self.token = TOKEN
         self.secret = RoomSecret(b"5" * 32)
-        self.epoch = EPOCH
+        self.epoch = epoch
         self.event_seq = 0
-        self.now = 1_000.0
-        if welcomed:
-            self.control(self.welcome())
-            assert self.control(Roster(MEMBERS)) == [Entered(("Ira", "Sahnawaz", "Thea"))]
 
     def welcome(
-        self,
-        member: int = US,
-        members: int = len(MEMBERS),
-        offset: int = 4_711,
-        messages: int = 0,
+        self, member: int = US, members: int = 3, offset: int = 4_711, messages: int = 0
     ) -> Welcome:
-        return Welcome(
-            self.room,
-            member,
-            self.token,
-            self.epoch,
-            self.secret.secret,
-            offset,
-            messages,
-            self.event_seq,
-            members,
-        )
-
-    def control(self, *controls: Control) -> list[ClientEvent]:
-        shown: list[ClientEvent] = []
-        for control in controls:
-            shown += self.participant.receive_control(decode_control(control.encode()), self.now)
-        return shown
-
-    def hear(self, *frames: bytes) -> list[ClientEvent]:
-        """Let the participant have these frames, each run by itself."""
-        self.participant.note_activity(self.now)
-        shown: list[ClientEvent] = []
-        for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(b"".join(frames)):
-            shown += self.participant.receive_frames(frame_type, run)
-        return shown
+        secret = self.secret.secret
+        place = (member, self.token, self.epoch, secret, offset, messages)
+        return Welcome(self.room, *place, self.event_seq, members)
 
     def seal(self, kind: int, key: SealingKey, sender: int, seq: int, content: bytes) -> bytes:
         header = room_header(kind, self.epoch, sender, seq, sealed_bytes(len(content)))
@@ -354,11 +342,18 @@ class Desk:
         origin: bytes | None = None,
         number: int | None = None,
     ) -> bytes:
-        """A message; in our own name, as our participant sends it."""
-        if origin is None:
-            origin = ORIGIN if sender == US else bytes((sender % 256,)) * ORIGIN_BYTES
-        speech = MessageContent(time_ms, origin, seq if number is None else number, text)
-        return self.content(seq, speech.encode(), sender)
+        """A message of another member. By default its number in the sender's run is `seq`."""
+        origin = bytes((sender % 256,)) * ORIGIN_BYTES if origin is None else origin
+        content = MessageContent(time_ms, origin, seq if number is None else number, text)
+        return self.content(seq, content.encode(), sender)
+
+    def ours(self, seq: int, text: str, number: int | None = None) -> bytes:
+        """A message of the participant's own, as it sends it."""
+        return self.message(seq, text, US, 9, ORIGIN, number)
+
+    def broken(self, seq: int, sender: int = THEM) -> bytes:
+        """A message that does not open."""
+        return Message(self.epoch, sender, seq, bytes(96)).to_wire()
 
     def event(self, event: RoomEvent) -> bytes:
         """The next event; the epoch changes as the event says."""
@@ -369,6 +364,12 @@ class Desk:
             self.renew(self.secret.step() if isinstance(event, Joined) else RoomSecret(b"r" * 32))
         return data
 
+    def joined(self, *entries: RosterEntry) -> bytes:
+        return self.event(Joined(entries))
+
+    def left(self, *members: int, reason: Reason = Reason.LEFT) -> bytes:
+        return self.event(Left(tuple((member, reason) for member in members)))
+
     def renew(self, secret: RoomSecret) -> None:
         """Go on to the next epoch."""
         self.epoch += 1
@@ -377,25 +378,65 @@ class Desk:
     def rekey(self) -> Rekey:
         return Rekey(self.epoch, self.secret.secret)
 
-    def restart(self) -> None:
-        """The connection is lost, since the server died; it is there again with a new room."""
-        self.participant.disconnect()
-        self.room = bytes((self.room[0] + 1,)) + self.room[1:]
+    def restart(self, room: bytes = b"") -> None:
+        """The server died, and is there again with a new room; or, with the room of before, it put
+        the participant out."""
+        self.room = room or bytes((self.room[0] + 1,)) + self.room[1:]
         self.token = bytes((self.token[0] + 1,)) + self.token[1:]
-        self.secret = RoomSecret(self.room * 4)
+        self.secret = RoomSecret((self.room[:7] + self.token[:1]) * 4)
         self.epoch = 2
         self.event_seq = 1
 
-    def sent(self) -> list[tuple[int, int, str]]:
-        """Number, epoch and text of what the participant sends, all under the current key."""
-        return [(seq, self.epoch, speech.text) for seq, speech in self.speeches()]
 
-    def speeches(self) -> list[tuple[int, MessageContent]]:
+class Desk(Server):
+    """A server by hand, and the one participant that it welcomed to epoch 5."""
+
+    def __init__(self, *script: str, welcomed: bool = True) -> None:
+        """`script`: what was said and acknowledged already."""
+        super().__init__()
+        self.participant = Participant(FixedBytes(SEED), "Ira")
+        self.now = 1_000.0
+        if welcomed:
+            self.play(self.welcome(), Roster(MEMBERS))
+        for seq, text in enumerate(script, 1):
+            self.now += 1
+            self.play(text, self.ours(seq, text))
+        self.sent()
+
+    def new_room(self, *members: RosterEntry, room: bytes = b"") -> list[ClientEvent]:
+        """Lose the connection to `restart`, and come back, to these or to MEMBERS."""
+        self.restart(room)
+        members = members or MEMBERS
+        return self.play(CUT, self.welcome(members=len(members)), Roster(members))
+
+    def play(self, *script: str | bytes | Control | None) -> list[ClientEvent]:
+        """Let this happen to the participant, and return what it shows. Text is said, bytes are
+        frames of the room (each run by itself), None is CUT."""
+        shown: list[ClientEvent] = []
+        for step in script:
+            match step:
+                case str():
+                    self.participant.say(step, 9)
+                case bytes():
+                    self.participant.note_activity(self.now)
+                    for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(step):
+                        shown += self.participant.receive_frames(frame_type, run)
+                case None:
+                    self.participant.disconnect()
+                case _:
+                    control = decode_control(step.encode())
+                    shown += self.participant.receive_control(control, self.now)
+        return shown
+
+    def contents(self) -> list[tuple[int, MessageContent]]:
         """Number and content of what the participant sends, all under the current key."""
-        found = []
-        for data in cut(self.participant.data_to_send()):
-            frame = Message.from_wire(data)
-            assert (frame.epoch, frame.sender) == (self.epoch, US)
-            content = self.secret.message_key().open(frame.header, frame.sealed)
-            found.append((frame.seq, MessageContent.decode(content)))
+        found, key = [], self.secret.message_key()
+        for frame in cut(self.participant.data_to_send()):
+            (header,) = room_headers(frame)
+            assert (header.epoch, header.sender) == (self.epoch, US)
+            found.append((header.seq, MessageContent.decode(open_frame(key, frame))))
         return found
+
+    def sent(self) -> list[tuple[int, str]]:
+        """Number and text of what the participant sends, all under the current key."""
+        return [(seq, content.text) for seq, content in self.contents()]

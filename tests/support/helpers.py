@@ -13,10 +13,12 @@ from typing import TypeVar
 
 from Cryptodome.PublicKey import RSA
 
+from chat.cipher import SealingKey
 from chat.kex import PrivateKey, SignedShare
 from chat.messages import Ready, Resume
 from chat.server.log import Sealed
 from chat.session import ClientSession, Offer, ServerSession, SessionEvent
+from chat.wire import ROOM_HEADER_BYTES
 
 KEYS = Path(__file__).parents[1] / "keys"
 WALL_CLOCK = 1_700_000_000.0
@@ -57,6 +59,11 @@ class FakeClock:
 def plain(data: bytes) -> Sealed:
     """A splice that is only these bytes."""
     return Sealed(lambda: data)
+
+
+def open_frame(key: SealingKey, frame: bytes) -> bytes:
+    """What is sealed in a room frame."""
+    return key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
 
 
 @cache

@@ -27,7 +27,8 @@ from chat.messages import (
 )
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
-from chat.wire import Message, room_headers
+from chat.wire import room_headers
+from tests.support.helpers import open_frame
 
 Clock = Callable[[], float]
 
@@ -79,17 +80,14 @@ class Life:
         self.died_at = float("inf")
         self.terminated = False
         self.faults: list[str] = []
-        self._speeches: dict[int, MessageContent] = {}
+        self._contents: dict[int, MessageContent] = {}
 
-    def speech(self, entry: Entry) -> MessageContent:
+    def content(self, entry: Entry) -> MessageContent:
         """What a message says."""
-        if entry.start not in self._speeches:
-            frame = Message.from_wire(entry.frame)
+        if entry.start not in self._contents:
             key = RoomSecret(self.secrets[entry.epoch]).message_key()
-            self._speeches[entry.start] = MessageContent.decode(
-                key.open(frame.header, frame.sealed)
-            )
-        return self._speeches[entry.start]
+            self._contents[entry.start] = MessageContent.decode(open_frame(key, entry.frame))
+        return self._contents[entry.start]
 
     def start_of_window(self, window_bytes: int) -> int:
         """From where on the log must still be there."""
@@ -211,7 +209,7 @@ class Sent:
     member: int
     epoch: int
     seq: int
-    speech: MessageContent
+    content: MessageContent
 
 
 @dataclass(slots=True)
@@ -244,12 +242,12 @@ class RecordedParticipant(Participant):
             story.given.add(control.secret)
         return super().receive_control(control, now)
 
-    def _seal(self, seq: int, speech: MessageContent) -> bytes:
+    def _seal(self, seq: int, content: MessageContent) -> bytes:
         here = self._membership
         assert here is not None
-        sent = Sent(self._clock(), here.room, here.id, self._keyring.current, seq, speech)
+        sent = Sent(self._clock(), here.room, here.id, self._keyring.current, seq, content)
         self.story.sent.append(sent)
-        return super()._seal(seq, speech)
+        return super()._seal(seq, content)
 
     # -- where it stands
 

@@ -1,0 +1,58 @@
+"""What the end of a connection does to a stay, and what is said of it."""
+
+import pytest
+
+from chat.client.endings import Outcome, failure_of, loss_of, outcome_of
+from chat.errors import REASONS, ClockError, Reason
+from chat.session import Ended
+
+REFUSALS = {
+    *(Reason.FULL, Reason.NAME_TAKEN, Reason.NAME_INVALID),
+    *(Reason.KICKED, Reason.REPLACED),
+}
+LOSSES = {Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW}
+
+
+def outcome(
+    reason: Reason, *, established: bool, has_joined: bool, by_peer: bool = False
+) -> Outcome:
+    return outcome_of(Ended(reason, "", by_peer), established, has_joined)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_outcome_is_told_by_the_reason_and_by_how_far_we_had_come(reason: Reason) -> None:
+    final = Outcome.REFUSE if reason in REFUSALS else Outcome.FAIL
+    for established in (False, True):
+        assert outcome(reason, established=established, has_joined=False) is final
+        asked = outcome(reason, established=established, has_joined=False, by_peer=True)
+        assert asked is (Outcome.ASK_AGAIN if reason in LOSSES else final)
+    # Before the link stands, anybody on the way could have said it.
+    assert outcome(reason, established=False, has_joined=True) is Outcome.LOSE
+    expected = Outcome.END_WELL if reason is Reason.CLOSING else final
+    expected = Outcome.LOSE if reason in LOSSES else expected
+    assert outcome(reason, established=True, has_joined=True) is expected
+
+
+@pytest.mark.parametrize("by_peer", [True, False])
+def test_words_of_the_other_side_stay_on_their_line(by_peer: bool) -> None:
+    end = Ended(Reason.TIMEOUT, "\x1b[2Jno\nchat: hint: rm -rf ~", by_peer=by_peer)
+    for error in (loss_of(end), failure_of(end, established=True)):
+        assert str(error).isprintable()
+        assert error.hint == ""
+    told = str(failure_of(end, established=True))
+    assert told.startswith("the server ended the connection: ") is by_peer
+
+
+def test_failure_before_the_handshake_is_over_asks_whether_it_is_a_chat_server() -> None:
+    end = Ended(Reason.LOST, REASONS[Reason.LOST], by_peer=False)
+    assert failure_of(end, established=True).hint == ""
+    assert failure_of(end, established=False).hint == "is it a chat server that listens there?"
+
+
+def test_clock_that_is_wrong_is_named_with_both_times() -> None:
+    end = Ended(Reason.PROTOCOL, "?", by_peer=False, error=ClockError(1_700_000_000, 1_800_000_000))
+    for error in (loss_of(end), failure_of(end, established=False)):
+        assert str(error).startswith("one of the two clocks is wrong")
+        assert "2023" in str(error)
+        assert "2027" in str(error)
+        assert error.hint.startswith("set this machine's clock right")
