@@ -187,17 +187,6 @@ def test_new_prompt_stands_there_from_the_next_draw_on(child: Child) -> None:
     assert child.screen.rows() == ["(offline) > half a thought|"]
 
 
-def test_put_replaces_the_line_and_goes_to_its_end(child: Child) -> None:
-    child.show("start()")
-    for text in ("", "another", "日本", "one\ntwo"):
-        child.type("half\x1b[D")
-        child.show("erase()")
-        assert child.ask(f"editor.put(Line({text!r}))") is None
-        child.show("draw()")
-        assert child.screen.rows() == f"> {text}|".split("\n")
-        assert child.type("!\r") == [f"{text}!"]
-
-
 def test_clear_empties_the_line_and_ends_whatever_was_begun(child: Child) -> None:
     child.ask("editor.remember('first thing')")
     child.show("start()")
@@ -329,16 +318,10 @@ def test_line_that_begins_with_a_paste_is_told_from_one_that_was_typed(child: Ch
         assert child.end("/exit\r") == [("/exit", False)]
 
 
-def test_paste_is_called_back_as_if_typed_and_is_still_one_when_it_is_put_back(
-    child: Child,
-) -> None:
+def test_paste_is_called_back_as_if_it_had_been_typed(child: Child) -> None:
     child.show("start()")
     child.type(paste("/exit") + "\r")
     assert child.end(UP + "\r") == [("typed /exit", False)]
-    child.show("erase()")
-    child.ask("editor.put(Line('/exit', True))")
-    child.show("draw()")
-    assert child.end("\r") == [("/exit", True)]
 
 
 def test_settings_of_the_person_are_heeded_but_for_those_that_would_wait(tmp_path: Path) -> None:
@@ -383,8 +366,6 @@ def test_key_that_comes_while_the_line_is_hidden_moves_nothing(child: Child, hid
     child.screen.feed(b"a message\r\n")
     child.show("draw()")
     assert child.screen.rows() == ["a message", f"> {kept}y|"]
-
-    assert child.type("!\r") == ["\udcff\udc80!"]
 
 
 @pytest.mark.parametrize("keys", ["\x1b\r", "\x1b\n", "\x16\n"], ids=["M-C-m", "M-C-j", "C-v C-j"])

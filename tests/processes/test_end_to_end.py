@@ -334,7 +334,7 @@ def test_line_that_is_too_long_is_refused_and_the_others_arrive(
     )
     error = "chat: error: 1 message was not acknowledged"
     assert (status, err) == (1, f"chat: line 2: {why}\n{error}\n")
-    assert f"[!] {why}.\n" in out
+    assert f"[!] {why.capitalize()}.\n" in out
 
 
 def test_conversation_of_a_program(stage: Stage) -> None:
