@@ -14,7 +14,9 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m chat
-PYTEST := $(BIN)/python -m pytest --numprocesses auto
+# Two for each processor, since many tests wait for a process and do not calculate.
+WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak bench screenshots clean
 

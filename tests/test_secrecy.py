@@ -282,6 +282,7 @@ ACTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(ACTS)
 def test_nobody_opens_more_than_what_was_said_during_its_stay(

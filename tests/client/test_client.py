@@ -282,6 +282,7 @@ def test_script_that_comes_at_a_busy_moment_asks_again(
     assert hall.server.relayed == 1
 
 
+@pytest.mark.slow
 def test_script_that_is_put_off_for_longer_than_its_patience_ends(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -251,6 +251,7 @@ def pass_time(
         hall.wait(step)
 
 
+@pytest.mark.slow
 def test_six_names_of_one_key_say_no_more_than_one() -> None:
     with contextlib.closing(Hall(rate=100)) as hall:
         company = Company(hall)
@@ -404,6 +405,7 @@ def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
     company.talk()
 
 
+@pytest.mark.slow
 def test_key_that_comes_much_too_often_waits_or_is_told_so(hall: Hall, company: Company) -> None:
     crowd = [hall.knock(f"pest {number}", "other") for number in range(40)]
     hall.until(lambda: all(peer.ended or peer.session.state is State.RELAY for peer in crowd))

@@ -332,6 +332,7 @@ def test_member_that_says_only_ping_is_answered_and_stays(hall: Hall, company: C
     company.noticed(MemberJoined("guest"))
 
 
+@pytest.mark.slow
 def test_member_that_is_too_fast_loses_nothing_and_is_not_taken_for_dead() -> None:
     with contextlib.closing(Hall(rate=0.1)) as hall:
         ira = hall.join("Ira")
@@ -785,6 +786,7 @@ def test_source_with_fewer_guests_comes_in_though_others_hold_all_places_by_half
         hall.until(lambda: newcomer.participant.has_joined)
 
 
+@pytest.mark.slow
 def test_guest_that_waits_to_be_let_in_keeps_its_place_and_the_next_of_its_source_is_refused(
     hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
