@@ -68,7 +68,7 @@ from chat.limits import (
     MAX_RETRY_SECONDS,
     RETRY_SECONDS,
 )
-from chat.reactor import Reactor, Timer
+from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
 from chat.sockets import Dialer
 
@@ -109,7 +109,7 @@ class Client:
         self._retry: Timer | None = None
         self._retry_seconds = RETRY_SECONDS
         self._lost = False
-        self._wake_up: Timer | None = None
+        self._wake_up = WakeUp(reactor)
         self._server_fingerprint = ""
         self._leaving = False
         self._asked_to_leave = False
@@ -396,17 +396,7 @@ class Client:
             connection.pause_reading()
         if self._leaving and self._participant.can_send and not self._participant.unacknowledged:
             self._say_goodbye()
-        self._set_wake_up()
-
-    def _set_wake_up(self) -> None:
-        """Wake the loop when the participant has something to do; `_before_wait` does it."""
-        deadline = self._participant.deadline
-        timer = self._wake_up
-        if timer is not None:
-            if timer.callback is not None and timer.deadline == deadline:
-                return
-            timer.cancel()
-        self._wake_up = None if deadline is None else self._reactor.call_at(deadline, _wake_up)
+        self._wake_up.set(self._participant.deadline)
 
     def _on_drained(self) -> None:
         if self._connection is not None:
@@ -426,7 +416,3 @@ class Client:
             self._error = self._error or error
         else:
             self._end(error, Reason.LEFT)
-
-
-def _wake_up() -> None:
-    pass

@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 
-from chat.client import client
+from chat import reactor
 from chat.client.events import MemberBack, MemberJoined, MemberLost
 from chat.errors import (
     REASONS,
@@ -1126,7 +1126,7 @@ def test_server_that_acknowledges_nothing_is_given_up(
     assert {header.seq for header in room_headers(b"".join(host.messages))} == {1}
     # Even if nothing else had happened, the loop would have been woken for it.
     calls = [call.args for call in call_at.mock_calls]
-    deadlines = [at for at, callback in calls if callback is client._wake_up]
+    deadlines = [at for at, callback in calls if callback is reactor._do_nothing]
     assert any(0 <= at - began - ACKNOWLEDGE_SECONDS < 1 for at in deadlines)
 
 
