@@ -1,12 +1,10 @@
 """Looking up a host in a child process, which is killed when its answer is no longer wanted."""
 
-import contextlib
 import errno
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,17 +17,6 @@ from tests.support.loopback import until
 
 ANSWER = "import marshal, sys; sys.stdout.buffer.write(marshal.dumps({}))"
 SILENCE = "import _signal; _signal.pause()"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def reactor(clock: FakeClock) -> Iterator[Reactor]:
-    with contextlib.closing(Reactor(clock)) as reactor:
-        yield reactor
 
 
 class Asked:

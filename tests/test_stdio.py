@@ -28,11 +28,6 @@ END = "<end>"
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def reactor(clock: FakeClock) -> Iterator[Reactor]:
     """A reactor; the handler of SIGTTIN, which a terminal changes, is restored at the end."""
     handler = signal.getsignal(signal.SIGTTIN)
