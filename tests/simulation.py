@@ -709,8 +709,8 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
         yield
 
 
-def simulate(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> int:
-    """Run one schedule; returns how many turns it took.
+def simulate(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> Simulation:
+    """Run one schedule; returns what came of it.
 
     Raises:
         ViolationError: a law does not hold.
@@ -718,7 +718,7 @@ def simulate(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> i
     simulation = Simulation(seed, conditions)
     with patched(simulation.world, conditions):
         simulation.run(schedule)
-    return simulation.world.turns
+    return simulation
 
 
 def violation_of(
@@ -768,8 +768,8 @@ def report(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> str
     return "\n".join(lines)
 
 
-def check_seed(seed: int) -> int:
-    """Run what a seed makes; returns how many turns it took.
+def check_seed(seed: int) -> Simulation:
+    """Run what a seed makes; returns what came of it.
 
     Raises:
         ViolationError: a law does not hold; with the seed and the shortest schedule.
@@ -791,7 +791,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     turns = failures = 0
     for seed in range(options.first, options.first + options.seeds):
         try:
-            turns += check_seed(seed)
+            turns += check_seed(seed).world.turns
         except ViolationError as violation:
             failures += 1
             print(violation, flush=True)

@@ -1,11 +1,11 @@
 """Some hundred simulated rooms, and the simulator itself: what it stands on, and that it finds what
 is broken on purpose."""
 
-import selectors
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -14,28 +14,24 @@ from chat import kex
 from chat.client.events import ClientEvent, MessageReceived, Reconnected
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, SeenMessages
-from chat.client.participant import Participant, Phase
-from chat.client.peers import Peer
+from chat.client.participant import Participant
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare
-from chat.messages import MessageContent
-from chat.server.log import Cursor, OrderedLog, Sealed
-from chat.server.room import Member, Room, Unicast
+from chat.server.log import Cursor, OrderedLog
+from chat.server.room import Member, Room
 from tests import simulation
 from tests.simulation import (
     WEIGHTS,
     Action,
     Conditions,
-    Simulation,
     check_seed,
     conditions_of,
-    patched,
     report,
     schedule_of,
     simulate,
     violation_of,
 )
-from tests.support.cheap_keys import cheap_key, derive, fingerprint_of, patch_keys
+from tests.support.cheap_keys import cheap_key, fingerprint_of, patch_keys
 from tests.support.helpers import FixedBytes
 from tests.support.simulated import (
     START,
@@ -62,7 +58,6 @@ SEEDS_TO_FIND = 40
 QUIET = Conditions(people=2, terminals=0b11, latency=0.001, shred=0.0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("first", range(SEEDS_LOOKED_INTO + 1, SEEDS + 1, SEEDS_A_TEST))
 def test_laws_hold_whatever_happens(first: int) -> None:
     for seed in range(first, first + SEEDS_A_TEST):
@@ -71,137 +66,121 @@ def test_laws_hold_whatever_happens(first: int) -> None:
 
 # -- what is broken on purpose is found --------------------------------------------------------
 
-Break = Callable[[pytest.MonkeyPatch], None]
+Real = Callable[..., Any]
+"""The method that is broken, as it was."""
 
 
-def skip_an_acknowledgement(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._acknowledge
-
-    def acknowledge(self: Participant, seq: int, content: MessageContent) -> None:
-        if seq % 10:
-            real(self, seq, content)
-
-    patch.setattr(Participant, "_acknowledge", acknowledge)
+def skip_an_acknowledgement(real: Real, self: Participant, seq: int, content: object) -> None:
+    if seq % 10:
+        real(self, seq, content)
 
 
-def be_off_by_one_in_the_cursor(patch: pytest.MonkeyPatch) -> None:
-    real = Cursor.advance
-
-    def advance(self: Cursor, size: int) -> None:
-        off = bool(not self.unsent and self.offset + size < self._log.end)
-        real(self, size + off)
-
-    patch.setattr(Cursor, "advance", advance)
+def be_off_by_one(real: Real, self: Cursor, size: int) -> None:
+    off = bool(not self.unsent and self.offset + size < self._log.end)
+    real(self, size + off)
 
 
-def resend_with_a_new_number(patch: pytest.MonkeyPatch) -> None:
-    real = Outbox.renumber
-
-    def renumber(self: Outbox, *, replay: bool) -> None:
-        real(self, replay=replay)
-        for place, content in enumerate(self.messages):
-            self._number += 1
-            self.messages[place] = replace(content, number=self._number)
-
-    patch.setattr(Outbox, "renumber", renumber)
+def resend_with_a_new_number(real: Real, self: Outbox, *, replay: bool) -> None:
+    real(self, replay=replay)
+    for place, content in enumerate(self.messages):
+        self._number += 1
+        self.messages[place] = replace(content, number=self._number)
 
 
-def forget_a_splice(patch: pytest.MonkeyPatch) -> None:
-    real = Cursor.splice
-
-    def splice(self: Cursor, sealed: Sealed, at: int) -> None:
-        if not self.splices:
-            real(self, sealed, at)
-
-    patch.setattr(Cursor, "splice", splice)
+def forget_a_splice(real: Real, self: Cursor, sealed: object, at: int) -> None:
+    if not self.splices:
+        real(self, sealed, at)
 
 
-def trim_too_early(patch: pytest.MonkeyPatch) -> None:
-    real = OrderedLog.start_after_trim
-
-    def start_after_trim(self: OrderedLog) -> int:
-        start = real(self)
-        return next((boundary for boundary in self._boundaries if boundary > start), start)
-
-    patch.setattr(OrderedLog, "start_after_trim", start_after_trim)
+def trim_too_early(real: Real, self: OrderedLog) -> int:
+    start: int = real(self)
+    return next((boundary for boundary in self._boundaries if boundary > start), start)
 
 
-def show_again_what_was_shown(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SeenMessages, "is_new", lambda *_: True)
+def show_again_what_was_shown(*_: object) -> bool:
+    return True
 
 
-def acknowledge_by_counting_down(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Participant, "unacknowledged", 0)
+def say_nothing_of_a_gap(real: Real, self: Participant, membership: Membership, now: float) -> Any:
+    membership.missed = 0
+    return real(self, membership, now)
 
 
-def say_nothing_of_a_gap(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._enter
-
-    def enter(self: Participant, membership: Membership, now: float) -> list[ClientEvent]:
-        membership.missed = 0
-        return real(self, membership, now)
-
-    patch.setattr(Participant, "_enter", enter)
+def offer_nothing_again(real: Real, self: Outbox, *, replay: bool) -> None:
+    real(self, replay=False)
 
 
-def offer_nothing_again(patch: pytest.MonkeyPatch) -> None:
-    real = Outbox.renumber
-
-    def renumber(self: Outbox, *, replay: bool) -> None:
-        real(self, replay=False)
-
-    patch.setattr(Outbox, "renumber", renumber)
+def wait_for_nobody(real: Real, self: Participant, *entered: object) -> Any:
+    self._regroup.stop()
+    return real(self, *entered)
 
 
-def wait_for_nobody(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._phase_on_entering
-
-    def phase(self: Participant, membership: Membership, now: float) -> Phase:
-        self._regroup.stop()
-        return real(self, membership, now)
-
-    patch.setattr(Participant, "_phase_on_entering", phase)
+def keep_no_place(_real: Real, self: Room, member: Member, _now: float) -> None:
+    self.leave(member, Reason.LOST)
 
 
-def keep_no_place(patch: pytest.MonkeyPatch) -> None:
-    def suspend(self: Room, member: Member, _now: float) -> None:
-        self.leave(member, Reason.LOST)
-
-    patch.setattr(Room, "suspend", suspend)
+def step_the_secret_after_a_leave(real: Real, self: Room, now: float) -> Any:
+    with mock.patch.object(RoomSecret, "fresh", return_value=self._secret.step()):
+        return real(self, now)
 
 
-def step_the_secret_after_a_leave(patch: pytest.MonkeyPatch) -> None:
-    real = Room._renew
-
-    def renew(self: Room, now: float) -> list[Unicast]:
-        with mock.patch.object(RoomSecret, "fresh", return_value=self._secret.step()):
-            return real(self, now)
-
-    patch.setattr(Room, "_renew", renew)
+def show_nothing_of_our_own(real: Real, *entered: object) -> list[ClientEvent]:
+    return [item for item in real(*entered) if not isinstance(item, MessageReceived)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "break_it",
-    [
-        skip_an_acknowledgement,
-        be_off_by_one_in_the_cursor,
-        resend_with_a_new_number,
-        forget_a_splice,
-        trim_too_early,
-        show_again_what_was_shown,
-        acknowledge_by_counting_down,
-        say_nothing_of_a_gap,
-        offer_nothing_again,
-        wait_for_nobody,
-        keep_no_place,
-        step_the_secret_after_a_leave,
-    ],
-)
-def test_what_is_broken_on_purpose_is_found(
-    break_it: Break, monkeypatch: pytest.MonkeyPatch
+def count_our_own_as_missed(real: Real, self: object, membership: Membership, now: float) -> Any:
+    return [
+        replace(item, missed=membership.missed) if isinstance(item, Reconnected) else item
+        for item in real(self, membership, now)
+    ]
+
+
+def show_another_number(real: Real, *said: object) -> list[MessageReceived]:
+    return [replace(shown, number=shown.number + 1) for shown in real(*said)]
+
+
+Break = tuple[type, str, Callable[..., object]]
+"""A method of a class, and what takes its place."""
+
+SKIP_ONE: Break = (Participant, "_acknowledge", skip_an_acknowledgement)
+SHOW_AGAIN: Break = (SeenMessages, "is_new", show_again_what_was_shown)
+KEEP_NONE: Break = (Room, "suspend", keep_no_place)
+BREAKS: list[Break] = [
+    SKIP_ONE,
+    (Cursor, "advance", be_off_by_one),
+    (Outbox, "renumber", resend_with_a_new_number),
+    (Cursor, "splice", forget_a_splice),
+    (OrderedLog, "start_after_trim", trim_too_early),
+    SHOW_AGAIN,
+    (Participant, "_enter", say_nothing_of_a_gap),
+    (Outbox, "renumber", offer_nothing_again),
+    (Participant, "_phase_on_entering", wait_for_nobody),
+    KEEP_NONE,
+    (Room, "_renew", step_the_secret_after_a_leave),
+]
+BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
+    (Participant, "_enter", show_nothing_of_our_own),
+    (Participant, "_enter", count_our_own_as_missed),
+    (Participant, "_show", show_another_number),
+]
+
+
+def break_on_purpose(patch: pytest.MonkeyPatch, broken: Break) -> None:
+    owner, method, instead = broken
+    real = getattr(owner, method)
+    patch.setattr(owner, method, lambda *given, **named: instead(real, *given, **named))
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_on_purpose(monkeypatch, broken)
+    assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
+
+
+def test_unacknowledged_messages_that_are_not_counted_are_found(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    break_it(monkeypatch)
+    monkeypatch.setattr(Participant, "unacknowledged", 0)
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
 
 
@@ -225,10 +204,7 @@ OWN_IN_A_GAP = [
 
 
 def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
-    simulation = Simulation(1, FORGETFUL)
-    with patched(simulation.world, FORGETFUL):
-        simulation.run(OWN_IN_A_GAP)
-    stream = simulation.runs[0].client.story.stream
+    stream = simulate(1, FORGETFUL, OWN_IN_A_GAP).runs[0].client.story.stream
     at = stream.index(Reconnected(60, new_room=False, awaiting=False))
     said = [item for item in stream[at + 1 : at + 3] if isinstance(item, MessageReceived)]
     assert [(item.name, item.own, item.number) for item in said] == [
@@ -237,83 +213,33 @@ def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
     ]
 
 
-def show_nothing_of_our_own_in_a_gap(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._enter
-
-    def enter(self: Participant, membership: Membership, now: float) -> list[ClientEvent]:
-        events = real(self, membership, now)
-        return [item for item in events if not isinstance(item, MessageReceived)]
-
-    patch.setattr(Participant, "_enter", enter)
-
-
-def count_our_own_in_a_gap_as_missed(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._enter
-
-    def enter(self: Participant, membership: Membership, now: float) -> list[ClientEvent]:
-        return [
-            replace(item, missed=membership.missed) if isinstance(item, Reconnected) else item
-            for item in real(self, membership, now)
-        ]
-
-    patch.setattr(Participant, "_enter", enter)
-
-
-def show_another_number(patch: pytest.MonkeyPatch) -> None:
-    real = Participant._show
-
-    def show(
-        self: Participant, peer: Peer, content: MessageContent, own: bool
-    ) -> list[MessageReceived]:
-        return [replace(said, number=said.number + 1) for said in real(self, peer, content, own)]
-
-    patch.setattr(Participant, "_show", show)
-
-
-@pytest.mark.parametrize(
-    "break_it",
-    [show_nothing_of_our_own_in_a_gap, count_our_own_in_a_gap_as_missed, show_another_number],
-)
+@pytest.mark.parametrize("broken", BREAKS_OF_OUR_OWN_IN_A_GAP)
 def test_what_is_broken_about_our_own_in_a_gap_is_found(
-    break_it: Break, monkeypatch: pytest.MonkeyPatch
+    broken: Break, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert violation_of(1, FORGETFUL, OWN_IN_A_GAP) is None
-    break_it(monkeypatch)
+    break_on_purpose(monkeypatch, broken)
     assert violation_of(1, FORGETFUL, OWN_IN_A_GAP) is not None
 
 
 # -- a simulation ------------------------------------------------------------------------------
 
 
-def run_of(seed: int) -> Simulation:
-    """What a seed makes, when it is over and every law held."""
-    conditions = conditions_of(seed)
-    schedule = schedule_of(seed, conditions)
-    simulation = Simulation(seed, conditions)
-    try:
-        with patched(simulation.world, conditions):
-            simulation.run(schedule)
-    except ViolationError as violation:
-        raise ViolationError(report(seed, conditions, schedule)) from violation
-    return simulation
-
-
 def test_same_seed_gives_the_same_run() -> None:
     def logs() -> list[list[tuple[float, int, bytes]]]:
         return [
             [(entry.at, entry.start, entry.frame) for entry in life.entries]
-            for life in run_of(7).lives
+            for life in check_seed(7).lives
         ]
 
     assert logs() == logs()
 
 
-@pytest.mark.slow
 def test_what_can_happen_does_happen() -> None:
     """The seeds that are run go where the laws are hard to keep."""
     seen: Counter[str] = Counter()
     for seed in range(1, SEEDS_LOOKED_INTO + 1):
-        simulation = run_of(seed)
+        simulation = check_seed(seed)
         for run in simulation.runs:
             for item in run.client.story.stream:
                 match item:
@@ -355,7 +281,6 @@ def test_anything_can_happen_while_nobody_is_there(kind: str) -> None:
     simulate(1, QUIET, [Action(0.5, kind, 0, 1.0)])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say"])
 def test_anything_can_happen_to_somebody_who_talks(kind: str) -> None:
     schedule = [
@@ -370,8 +295,8 @@ def test_anything_can_happen_to_somebody_who_talks(kind: str) -> None:
 
 
 def test_failure_is_reported_with_the_shortest_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    show_again_what_was_shown(monkeypatch)
-    skip_an_acknowledgement(monkeypatch)
+    break_on_purpose(monkeypatch, SHOW_AGAIN)
+    break_on_purpose(monkeypatch, SKIP_ONE)
     schedule = [
         Action(0.0, "serve"),
         *(Action(0.1, "start", who) for who in range(2)),
@@ -393,7 +318,7 @@ def test_failure_is_reported_with_the_shortest_schedule(monkeypatch: pytest.Monk
 def test_seed_that_fails_is_named_and_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keep_no_place(monkeypatch)
+    break_on_purpose(monkeypatch, KEEP_NONE)
     failing = next(seed for seed in range(1, SEEDS_TO_FIND) if _violation_of_seed(seed))
     assert simulation.main(["--seeds", "1", "--first", str(failing)]) == 1
     printed = capsys.readouterr().out
@@ -412,9 +337,8 @@ def test_seeds_that_hold_are_counted(capsys: pytest.CaptureFixture[str]) -> None
 class Machine:
     """Two processes with a connection between them."""
 
-    def __init__(self, shred: float = 0.0, capacity: int = 1000) -> None:
+    def __init__(self, capacity: int = 1000) -> None:
         self.world = World(1)
-        self.world.shred = shred
         self.near = Socket(Process(self.world, "near"))
         self.far = Socket(Process(self.world, "far"))
         for end, other in ((self.near, self.far), (self.far, self.near)):
@@ -422,19 +346,6 @@ class Machine:
 
     def wait(self) -> None:
         self.world.run(self.world.now + 10)
-
-
-def test_bytes_arrive_in_order_in_whatever_pieces() -> None:
-    machine = Machine(shred=0.9)
-    data = bytes(range(256)) * 4
-    sent = received = b""
-    while len(received) < len(data):
-        if len(sent) < len(data) and machine.near.writable:
-            sent += data[len(sent) :][: machine.near.send(data[len(sent) :])]
-        machine.wait()
-        if machine.far.readable:
-            received += machine.far.recv(100)
-    assert received == data
 
 
 def test_nothing_arrives_before_its_time() -> None:
@@ -508,81 +419,62 @@ def test_descriptor_closed_while_watched_is_a_violation() -> None:
         machine.near.close()
 
 
-def test_process_that_spins_is_a_violation() -> None:
-    world = World(1)
-    process = Process(world, "spinner")
+@pytest.fixture
+def process() -> Process:
+    """A process that is alone in its world."""
+    return Process(World(1), "alone")
+
+
+def test_process_that_spins_is_a_violation(process: Process) -> None:
     source = Input(process, is_terminal=False)
     process.reactor.watch_read(source.fileno(), lambda: None)
     process.start(process.reactor.run)
     source.end()
-    with pytest.raises(ViolationError, match="spinner spins"):
-        world.run(START + 1)
+    with pytest.raises(ViolationError, match="alone spins"):
+        process.world.run(START + 1)
 
 
-def test_process_that_fails_is_a_violation() -> None:
-    world = World(1)
-    process = Process(world, "failing")
-    process.reactor.call_at(START + 5, process.descriptors.clear)
+def test_process_that_fails_is_a_violation(process: Process) -> None:
     process.reactor.call_at(START + 6, lambda: process.descriptors[0].close())
     process.start(process.reactor.run)
-    with pytest.raises(ViolationError, match="failing fails: IndexError"):
-        world.run(START + 10)
+    with pytest.raises(ViolationError, match="alone fails: IndexError"):
+        process.world.run(START + 10)
 
 
-def test_hooks_run_before_each_wait_and_not_again_after_it() -> None:
-    world = World(1)
-    process = Process(world, "process")
+def test_hooks_run_before_each_wait_and_not_again_after_it(process: Process) -> None:
     source = Input(process, is_terminal=False)
     log: list[str] = []
     process.reactor.before_wait(lambda: log.append("hook"))
     process.reactor.watch_read(source.fileno(), lambda: log.append(str(source.read(100))))
     process.reactor.call_at(START + 2, lambda: log.append("timer"))
     process.start(process.reactor.run)
-    world.at(START + 1, lambda: source.feed(b"x"))
-    world.run(START + 3)
+    process.world.at(START + 1, lambda: source.feed(b"x"))
+    process.world.run(START + 3)
     assert log == ["hook", "b'x'", "hook", "timer", "hook"]
 
 
-def test_frozen_process_goes_on_later() -> None:
-    world = World(1)
-    process = Process(world, "process")
+def test_frozen_process_goes_on_later(process: Process) -> None:
     called: list[float] = []
-    process.reactor.call_at(START + 1, lambda: called.append(world.now))
+    process.reactor.call_at(START + 1, lambda: called.append(process.world.now))
     process.start(process.reactor.run)
     process.freeze(5)
-    world.run(START + 10)
+    process.world.run(START + 10)
     assert called == [START + 5]
 
 
-def test_output_takes_no_more_while_nobody_reads() -> None:
-    world = World(1)
-    output = Output(Process(world, "process"))
+def test_output_takes_no_more_while_nobody_reads(process: Process) -> None:
+    output = Output(process)
     output.stall(5)
     while output.writable:
         output.write(b"x" * 1000)
     size = len(output.written)
-    world.run(START + 10)
+    process.world.run(START + 10)
     assert output.writable
     assert output.write(b"y") == 1
     assert len(output.written) == size + 1
 
 
-def test_selector_tells_only_what_is_asked() -> None:
-    machine = Machine()
-    selector = machine.near.process.reactor.selector
-    selector.register(machine.near.fileno(), selectors.EVENT_READ, "data")
-    assert selector.ready() == []
-    selector.modify(machine.near.fileno(), selectors.EVENT_WRITE, "data")
-    assert [key.data for key, _ in selector.ready()] == ["data"]
-
-
 # -- the stand-ins for keys --------------------------------------------------------------------
-
-
-def test_cheap_derivation_gives_what_the_real_one_gives() -> None:
-    for salt in (b"", b"salt"):
-        real = kex._derive(b"material", salt, b"label", 64)
-        assert derive(b"material", salt, b"label", 64) == real
 
 
 def test_cheap_keys_are_bound_to_their_owners() -> None:
