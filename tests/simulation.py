@@ -287,7 +287,7 @@ class Run:
     @property
     def sockets(self) -> list[Socket]:
         found = [item for item in self.process.descriptors if isinstance(item, Socket)]
-        return [item for item in found if item.incoming is not None]
+        return [item for item in found if item.connected]
 
 
 class Simulation:
@@ -331,7 +331,7 @@ class Simulation:
                 elif isinstance(descriptor, Listener):
                     descriptor.run_out(0.0)
                     process.poke()
-                elif isinstance(descriptor, Socket) and descriptor.outgoing is not None:
+                elif isinstance(descriptor, Socket) and descriptor.connected:
                     descriptor.outgoing.bytes_per_second = float("inf")
                     descriptor.outgoing.stalled_until = 0.0
         if self.lives and self.lives[-1].terminated:
@@ -572,10 +572,7 @@ class Simulation:
     def _links(self, action: Action) -> list[tuple[Socket, Socket]]:
         """The client's and the server's end."""
         return [
-            (near, near.outgoing.target)
-            for run in self._current(action)
-            for near in run.sockets
-            if near.outgoing is not None
+            (near, near.outgoing.target) for run in self._current(action) for near in run.sockets
         ]
 
     def _on_reset(self, action: Action) -> None:
@@ -597,26 +594,20 @@ class Simulation:
             far.break_down()
 
     def _on_blackhole(self, action: Action) -> None:
-        for near, far in self._links(action):
-            for end in (near, far):
-                assert end.outgoing is not None
-                end.outgoing.sever()
+        for near, _ in self._links(action):
+            near.sever()
 
     def _on_stall_up(self, action: Action) -> None:
         for near, _ in self._links(action):
-            assert near.outgoing is not None
             near.outgoing.stalled_until = self.world.now + action.value
 
     def _on_stall_down(self, action: Action) -> None:
         for _, far in self._links(action):
-            assert far.outgoing is not None
             far.outgoing.stalled_until = self.world.now + action.value
 
     def _on_throttle(self, action: Action) -> None:
-        for ends in self._links(action):
-            for end in ends:
-                assert end.outgoing is not None
-                end.outgoing.bytes_per_second = action.value
+        for near, _ in self._links(action):
+            near.incoming.bytes_per_second = near.outgoing.bytes_per_second = action.value
 
     def _on_offline(self, action: Action) -> None:
         self._offline_until[f"p{action.who}"] = self.world.now + action.value
@@ -644,20 +635,23 @@ class Simulation:
             self._server_input.feed(line.encode() + b"\n")
 
     def _on_kill(self, _action: Action) -> None:
-        if self._server_process is not None and self._server_process.alive:
-            self.lives[-1].died_at = self.world.now
-            self._server_process.kill()
+        for process in self._running_server():
+            process.kill()
 
     def _on_power_off(self, _action: Action) -> None:
-        if self._server_process is not None and self._server_process.alive:
-            self.lives[-1].died_at = self.world.now
-            self._server_process.vanish()
+        for process in self._running_server():
+            process.vanish()
 
     def _on_terminate(self, _action: Action) -> None:
-        if self._server_process is not None and self._server_process.alive:
+        for _ in self._running_server():
             self.lives[-1].terminated = True
-            self.lives[-1].died_at = self.world.now
             self._operate("TERMINATE")
+
+    def _running_server(self) -> Iterator[Process]:
+        """The server's process, if it is running; this is where it begins to die."""
+        if self._server_process is not None and self._server_process.alive:
+            self.lives[-1].died_at = self.world.now
+            yield self._server_process
 
     def _on_freeze_server(self, action: Action) -> None:
         if self._server_process is not None:

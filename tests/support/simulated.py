@@ -214,23 +214,22 @@ class Socket(Descriptor):
 
     def __init__(self, process: "Process") -> None:
         super().__init__(process)
-        self.incoming: Stream | None = None
-        self.outgoing: Stream | None = None
-        self.connecting = False
+        self.connected = False
+        self.incoming: Stream
+        self.outgoing: Stream
         self.error = 0
         self._broken = False
         self._shut = False
 
     @property
     def readable(self) -> bool:
-        stream = self.incoming
-        return stream is not None and bool(stream.arrived or stream.eof or self._broken)
+        return self.connected and bool(self._broken or self.incoming.arrived or self.incoming.eof)
 
     @property
     def writable(self) -> bool:
         if self.error or self._broken:
             return True
-        return self.outgoing is not None and self.outgoing.room > 0
+        return self.connected and self.outgoing.room > 0
 
     def setsockopt(self, _level: int, _option: int, _value: int) -> None:
         if self._broken and self.world.random.random() < 0.5:
@@ -240,12 +239,10 @@ class Socket(Descriptor):
         return self.error
 
     def connect(self, _address: object) -> None:
-        self.connecting = True
         self.world.connect(self)
         raise BlockingIOError(errno.EINPROGRESS, "in progress")
 
     def recv(self, size: int) -> bytes:
-        assert self.incoming is not None
         stream, random = self.incoming, self.world.random
         if stream.arrived:
             size = min(size, len(stream.arrived))
@@ -259,7 +256,6 @@ class Socket(Descriptor):
         raise BlockingIOError(errno.EAGAIN, "nothing there")
 
     def send(self, data: bytes) -> int:
-        assert self.outgoing is not None
         if self._broken or self._shut:
             raise BrokenPipeError(errno.EPIPE, "broken")
         size = min(len(data), self.outgoing.room)
@@ -271,7 +267,7 @@ class Socket(Descriptor):
         return size
 
     def shutdown(self, _how: int) -> None:
-        if self._broken or self.outgoing is None:
+        if self._broken or not self.connected:
             raise OSError(errno.ENOTCONN, "not connected")
         if not self._shut:
             self._shut = True
@@ -279,7 +275,7 @@ class Socket(Descriptor):
 
     def discard(self) -> None:
         super().discard()
-        if self.incoming is None or self.outgoing is None or self._broken:
+        if self._broken or not self.connected:
             return
         if self.incoming.arrived:
             # Closing with bytes unread resets the connection.
@@ -293,20 +289,28 @@ class Socket(Descriptor):
         if self.closed:
             return
         self._broken = True
-        assert self.incoming is not None
-        assert self.outgoing is not None
-        self.incoming.sever()
-        self.outgoing.sever()
+        self.sever()
         if self.world.random.random() < 0.5:
             self.incoming.arrived.clear()
         self.process.poke()
 
+    def sever(self) -> None:
+        """Nothing arrives any more in either direction, and nobody is told."""
+        self.incoming.sever()
+        self.outgoing.sever()
+
     def end_incoming(self) -> None:
         """This end sees the end of the stream, in the middle of whatever it was."""
-        assert self.incoming is not None
         self.incoming.sever()
         self.incoming.eof = True
         self.process.poke()
+
+
+def join(one: Socket, other: Socket, latency: float, capacity: int) -> None:
+    """Connect two sockets."""
+    for end, far in ((one, other), (other, one)):
+        end.outgoing = far.incoming = Stream(end, far, latency, capacity)
+        end.connected = True
 
 
 class Listener(Descriptor):
@@ -340,7 +344,6 @@ class Listener(Descriptor):
     def discard(self) -> None:
         super().discard()
         for waiting in self.pending:
-            assert waiting.outgoing is not None
             waiting.outgoing.target.break_down()
 
 
@@ -546,10 +549,8 @@ class Process:
     def vanish(self) -> None:
         """The power fails: the end, and nobody is told."""
         for descriptor in self.descriptors:
-            if isinstance(descriptor, Socket):
-                for stream in (descriptor.incoming, descriptor.outgoing):
-                    if stream is not None:
-                        stream.sever()
+            if isinstance(descriptor, Socket) and descriptor.connected:
+                descriptor.sever()
         self.kill()
 
 
@@ -681,9 +682,7 @@ class World:
             dialing.error = errno.ECONNREFUSED
         else:
             accepted = Socket(listener.process)
-            ends = (dialing, accepted)
-            for end, other in (ends, ends[::-1]):
-                end.outgoing = other.incoming = Stream(end, other, latency, self.capacity)
+            join(dialing, accepted, latency, self.capacity)
             listener.pending.append(accepted)
             listener.process.poke()
         dialing.process.poke()
