@@ -2,7 +2,7 @@
 
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -1001,100 +1001,3 @@ def test_notice_and_closing_are_events_under_the_current_key() -> None:
 
 
 # -- the model ---------------------------------------------------------------------------------
-
-
-class Model:
-    """What the room should accept, told as simply as can be."""
-
-    def __init__(self) -> None:
-        self.accepted: list[bytes] = []
-        self.heard: dict[int, int] = {}
-        self.ended: dict[int, float] = {}
-
-    def submit(self, member: Member, frames: Sequence[tuple[int, int, bytes]], now: float) -> int:
-        """Frames as (number, epoch, bytes). Returns how many are accepted."""
-        count = 0
-        for seq, epoch, frame in frames:
-            fresh = now - self.ended.get(epoch, now) <= EPOCH_GRACE_SECONDS
-            if seq == self.heard.get(member.id, 0) + 1 and fresh:
-                self.heard[member.id] = seq
-                self.accepted.append(frame)
-                count += 1
-        return count
-
-
-NAMES = ["Ira", "Sahnawaz", "Thea", "Zoë"]
-ACTS = st.lists(
-    st.tuples(
-        st.sampled_from(["toggle", "tick", "tick", "submit", "submit", "submit"]),
-        st.sampled_from(NAMES),
-        st.sampled_from([0.0, 0.03, 0.06, 0.11, 4.0, EPOCH_GRACE_SECONDS + 0.5]),
-        # Steps from the last number, and how many epochs back.
-        st.lists(
-            st.tuples(st.sampled_from([1, 1, 1, 1, 0, 2, -1]), st.sampled_from([0, 0, 1, 2])),
-            min_size=1,
-            max_size=5,
-        ),
-    ),
-    min_size=30,
-    max_size=60,
-)
-
-
-def run_of(
-    member: Member, last: int, epoch: int, steps: Sequence[tuple[int, int]]
-) -> list[tuple[int, int, bytes]]:
-    """Some frames as (number, epoch, bytes), no two of them with the same bytes by chance."""
-    run = []
-    for jump, back in steps:
-        last = max(last + jump, 0)
-        under = max(epoch - back, member.epoch)
-        content = f"{last} under {under}".encode()
-        run.append((last, under, message(member, last, under, content)))
-    return run
-
-
-@pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(ACTS)
-def test_log_holds_exactly_what_the_model_accepts(
-    acts: list[tuple[str, str, float, list[tuple[int, int]]]],
-) -> None:
-    bench, model = Bench(), Model()
-    inside = dict(zip(NAMES[:2], bench.enter(*NAMES[:2]), strict=True))
-    model.ended[1] = bench.now
-    joined, left = list(inside.values()), 0
-    for act, name, wait, steps in acts:
-        member = inside.get(name)
-        if act == "toggle" and member is None:
-            inside[name] = bench.join(name)
-            joined.append(inside[name])
-        elif act == "toggle" and member is not None:
-            bench.room.leave(inside.pop(name), Reason.LEFT)
-            left += 1 if member.epoch else 0
-        elif act == "tick":
-            bench.now += wait
-            before = bench.room.epoch
-            bench.tick()
-            model.ended |= dict.fromkeys(range(before, bench.room.epoch), bench.now)
-        elif member is not None and member.epoch:
-            run = run_of(member, model.heard.get(member.id, 0), bench.room.epoch, steps)
-            count, _ = bench.submit(member, *(frame for _, _, frame in run))
-            assert count == model.submit(member, run, bench.now)
-    for _ in range(2):
-        bench.now += 1
-        bench.tick()
-    assert bench.messages() == model.accepted
-    assert_announced(bench, [member for member in joined if member.epoch], left)
-    assert set(bench.room.members) == {member.id for member in inside.values()}
-    assert bench.room.deadline is None
-
-
-def assert_announced(bench: Bench, joined: list[Member], left: int) -> None:
-    """Each of these was announced once, so many were announced to have left, and each event made
-    one epoch."""
-    happened = bench.happened()
-    entries = [each.id for event in happened if isinstance(event, Joined) for each in event.entries]
-    assert sorted(entries) == sorted(member.id for member in joined)
-    assert sum(len(event.departures) for event in happened if isinstance(event, Left)) == left
-    assert bench.room.epoch == 1 + len(happened)
