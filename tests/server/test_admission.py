@@ -19,23 +19,6 @@ def knock(admission: Admission[str], guest: str, source: str) -> str | None:
     return going
 
 
-def test_source_with_its_share_makes_room_for_its_own_alone() -> None:
-    admission: Admission[str] = Admission(10, 2)
-    for guest in ("b1", "a1", "a2"):
-        knock(admission, guest, guest[0])
-    assert [knock(admission, f"a{number}", "a") for number in (3, 4)] == ["a1", "a2"]
-    assert knock(admission, "b2", "b") is None
-
-
-def test_when_all_places_are_taken_the_source_with_the_most_makes_room() -> None:
-    admission: Admission[str] = Admission(4, 3)
-    for guest in ("b1", "a1", "a2", "a3"):
-        knock(admission, guest, guest[0])
-    admission.set_busy("a1")
-    assert [knock(admission, f"c{number}", "c") for number in (1, 2)] == ["a2", "a3"]
-    assert knock(admission, "c3", "c") == "c1", "no other source has more"
-
-
 @pytest.mark.parametrize("idle", [True, False])
 def test_no_number_of_sources_keeps_one_with_fewer_guests_out(idle: bool) -> None:
     """Every source gets its equal part of the places, and a guest that is busy counts like any."""
