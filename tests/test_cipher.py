@@ -113,16 +113,8 @@ def padme(size: int) -> int:
 def test_padded_length_is_that_of_the_padme_paper() -> None:
     assert {padded_bytes(size) for size in range(MIN_PADDED_BYTES)} == {MIN_PADDED_BYTES}
     for size in (*range(MIN_PADDED_BYTES, 2100), 4095, 4097, 9001, 16_393, 33_333, 65_000):
-        assert padded_bytes(size) == padme(size)
+        assert padded_bytes(size) == padme(size) <= 1.12 * size
     assert len({padded_bytes(size) for size in range(MAX_FRAME_BYTES)}) < 150
-
-
-@thoroughly
-@given(st.integers(0, 1 << 20))
-def test_padding_adds_little_and_leaves_few_lengths(size: int) -> None:
-    padded = padded_bytes(size)
-    assert max(size, MIN_PADDED_BYTES) <= padded <= max(1.12 * size, MIN_PADDED_BYTES)
-    assert padded_bytes(padded) == padded <= padded_bytes(size + 1)
 
 
 @pytest.mark.parametrize(
@@ -293,15 +285,6 @@ def test_only_the_next_frame_of_each_direction_opens_whatever_is_tried(
             receiver.open(type_of(number + (not right_type)), sealed)
         with pytest.raises(OpenError):
             both[sender].open(type_of(number), sealed)
-
-
-def test_every_flipped_bit_keeps_a_frame_shut_and_the_counter_where_it_was() -> None:
-    client, server = ends()
-    (sealed,) = seal_some(client, b"one")
-    for flipped in flips_of(sealed):
-        with pytest.raises(OpenError):
-            server.open(TYPE, flipped)
-    assert server.open(TYPE, sealed) == b"one"
 
 
 @pytest.mark.parametrize("show", [repr, str, "{}".format])
