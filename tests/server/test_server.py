@@ -282,16 +282,6 @@ def test_another_name_never_resumes_even_with_key_and_token(hall: Hall, company:
     company.noticed(MemberJoined("guest"), MemberLost("guest"), MemberJoined("eve"))
 
 
-def test_another_key_never_resumes_even_with_the_token(hall: Hall, company: Company) -> None:
-    guest = hall.join("guest", "other")
-    lose(hall, guest)
-    eve = hall.come_back(guest, key_name="server")
-    assert eve.ended is not None
-    assert eve.ended.reason is Reason.NAME_TAKEN
-    assert eve.controls == []
-    company.noticed(MemberJoined("guest"), MemberLost("guest"))
-
-
 def test_loss_that_sending_shows_is_told_in_the_same_turn(hall: Hall, company: Company) -> None:
     def send(_data: object, _flags: int = 0) -> int:
         raise BrokenPipeError(errno.EPIPE, "broken pipe")
@@ -773,17 +763,6 @@ def test_guest_that_owes_ready_makes_room_for_the_next_one(
     assert end is not None
     assert end.text == CROWDED.text
     assert halves[1].ended is None
-
-
-def test_source_with_fewer_guests_comes_in_though_others_hold_all_places_by_half_a_handshake() -> (
-    None
-):
-    with contextlib.closing(Hall()) as hall:
-        hall.server.doorman.admission = Admission(6, 2)
-        for number in range(6):
-            hall.unproved(f"Eve{number}", source=f"127.0.0.{2 + number // 2}")
-        newcomer = hall.knock("newcomer", "other")
-        hall.until(lambda: newcomer.participant.has_joined)
 
 
 @pytest.mark.slow
