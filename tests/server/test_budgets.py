@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.client.events import Reconnected
-from chat.errors import REASONS, Reason
+from chat.errors import Reason
 from chat.limits import (
     ARRIVALS_AT_ONCE,
     GRACE_SECONDS,
     MAX_ARRIVAL_WAIT_SECONDS,
     MAX_HOLD_SECONDS,
-    MAX_LOST_OF_KEY,
     RATE,
     RATE_BURST_SECONDS,
     RATE_UNIT_BYTES,
@@ -252,23 +251,6 @@ def pass_time(
 
 
 @pytest.mark.slow
-def test_six_names_of_one_key_say_no_more_than_one() -> None:
-    with contextlib.closing(Hall(rate=100)) as hall:
-        company = Company(hall)
-        names = [hall.join(f"mallory {number}", "other") for number in range(6)]
-        for peer in names:
-            peer.say(*["x"] * 500)
-        pass_time(hall, 10)
-        # Each is read once before it is held for the first time: 35 messages.
-        assert 100 * 10 < hall.server.relayed < 100 * (RATE_BURST_SECONDS + 10) + 6 * 40
-        # The others are not held up.
-        begun = hall.reactor.clock()
-        company.sahnawaz.say("and I?")
-        hall.until(lambda: "sahnawaz: and I?" in company.ira.heard)
-        assert hall.reactor.clock() - begun < 1
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["the server knows", "it cannot know"])
 def test_member_who_is_offline_misses_nothing_while_one_key_floods(
     hall: Hall, company: Company, known: bool
@@ -309,37 +291,6 @@ class Greedy(Peer):
         )
         super().__init__(hall.reactor, dial(hall.address), "eve", twin.key_name, cast(Peer, nobody))
 
-    @property
-    def answered(self) -> bool:
-        """Whether it has been told anything."""
-        return bool(self.controls or self.ended)
-
-    @property
-    def done(self) -> bool:
-        """Whether it has all that it asked for, or nothing more to expect."""
-        return bool(self.resends or self.ended)
-
-
-@pytest.mark.slow
-def test_resuming_in_a_loop_is_not_answered_for_long() -> None:
-    with contextlib.closing(Hall()) as hall:
-        company = Company(hall)
-        eve = hall.join("eve", "other")
-        company.ira.say(*["x" * 8000] * 32)
-        hall.until(lambda: len(eve.heard) == 32)
-        received = 0
-        begun = hall.reactor.clock()
-        for _ in range(ARRIVALS_AT_ONCE + 6):
-            greedy = Greedy(hall, eve)
-            pass_time(hall, 10, partial(getattr, greedy, "answered"))
-            hall.until(partial(getattr, greedy, "done"))
-            received += len(greedy.received)
-            greedy.close()
-        seconds = hall.reactor.clock() - begun
-        at_once = ARRIVALS_AT_ONCE * RESENT_BYTES_PER_ARRIVAL
-        assert at_once < received < at_once + (seconds + 5) * RESENT_BYTES_PER_ARRIVAL
-        company.talk()
-
 
 def test_pings_and_what_is_sent_again_are_paid_for_until_the_connection_is_gone() -> None:
     with contextlib.closing(Hall(rate=10)) as hall:
@@ -375,17 +326,6 @@ def test_laptop_on_a_bad_line_notices_nothing(hall: Hall, company: Company) -> N
         assert hall.reactor.clock() - begun < 0.5
         assert laptop.heard[number:] == [f"Ira: {number}"]
         hall.wait(3)
-
-
-def test_ghosts_of_one_key_hold_few_places(hall: Hall, company: Company) -> None:
-    for number in range(3 * MAX_LOST_OF_KEY):
-        lose(hall, hall.join(f"ghost {number}", "other"))
-        hall.wait(1)
-    names = [member.name for member in hall.server.members()]
-    kept = range(2 * MAX_LOST_OF_KEY, 3 * MAX_LOST_OF_KEY)
-    assert names == ["Ira", "sahnawaz", *(f"ghost {number}" for number in kept)]
-    assert hall.shown(f"[!] ghost 0 left the server: {REASONS[Reason.LOST]}.")
-    company.talk()
 
 
 @pytest.mark.parametrize("end", [leave, lose])
