@@ -14,7 +14,6 @@ from chat.limits import (
     FAULT_PAUSE_SECONDS,
     FAULT_SUM_SECONDS,
     FIRST_FRAME_SECONDS,
-    GRACE_SECONDS,
     SILENCE_SECONDS,
 )
 from chat.messages import Bye, Ping
@@ -191,21 +190,16 @@ def test_fault_at_any_entry_ends_one(
     assert faults_in(hall) == shown
 
 
-@pytest.mark.parametrize("comes_back", [True, False])
 def test_member_whose_connection_ended_by_a_fault_has_a_place_for_a_while(
-    hall: Hall, company: Company, flaws: Flaws, comes_back: bool
+    hall: Hall, company: Company, flaws: Flaws
 ) -> None:
     guest = hall.join("guest", "other")
     flaws(Connection, "received")
     guest.say("not lost")
     hall.until(lambda: guest.eof)
     assert hall.shown("[!] guest lost the connection: an error in the server.")
-    if comes_back:
-        hall.come_back(guest)
-        hall.until(lambda: company.ira.heard == ["guest: not lost"])
-    else:
-        hall.wait(GRACE_SECONDS)
-        hall.until(lambda: len(hall.server.members()) == 2)
+    hall.come_back(guest)
+    hall.until(lambda: company.ira.heard == ["guest: not lost"])
 
 
 def test_connection_whose_end_fails_is_forgotten(

@@ -322,20 +322,6 @@ def test_member_that_says_only_ping_is_answered_and_stays(hall: Hall, company: C
     company.noticed(MemberJoined("guest"))
 
 
-@pytest.mark.slow
-def test_member_that_is_too_fast_loses_nothing_and_is_not_taken_for_dead() -> None:
-    with contextlib.closing(Hall(rate=0.1)) as hall:
-        ira = hall.join("Ira")
-        begun = hall.reactor.clock()
-        texts = [f"{number} {'x' * 8000}" for number in range(20)]
-        ira.say(*texts)
-        while ira.participant.unacknowledged:
-            hall.wait(1)
-        assert hall.reactor.clock() - begun > SILENCE_SECONDS, "too short: this tests nothing"
-        assert ira.heard == [f"Ira: {text}" for text in texts]
-        assert (ira.ended, ira.news, ira.resends) == (None, [], [])
-
-
 def test_member_that_is_not_read_is_not_taken_for_silent(hall: Hall) -> None:
     ira = hall.join("Ira")
     connection_of(hall, "Ira")._hold(2 * SILENCE_SECONDS, hall.reactor.clock())
