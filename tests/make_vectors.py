@@ -68,7 +68,7 @@ from chat.wire import (
     decode_frame,
     room_header,
 )
-from tests.support.helpers import KEYS, WALL_CLOCK, FixedBytes, key
+from tests.support.helpers import KEYS, WALL_CLOCK, FixedBytes, frames_of, key
 
 VECTORS = Path(__file__).parent / "vectors"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "PROTOCOL.md"
@@ -821,7 +821,7 @@ def offences_to_participant(scene: Scene) -> list[Json]:
     ira, zoe = scene.members[1], scene.members[3]
     epoch = scene.room.epoch
     secret = scene.secrets[epoch][1]
-    events = sum(frame_type == Event.TYPE for frame_type, _ in frames_of(scene.whole_log.hex()))
+    events = sum(frame_type == Event.TYPE for frame_type, _ in frames_of(scene.whole_log))
     following = ira.seq + 1
     random_bytes = FixedBytes("vectors/offences")
     hi = MessageContent(0, bytes(8), 1, "Hi").encode()
@@ -901,15 +901,6 @@ def offences_to_participant(scene: Scene) -> list[Json]:
     ]
 
 
-def frames_of(log: str) -> Iterator[tuple[int, bytes]]:
-    """The frames of a log in hex, one by one."""
-    data = bytes.fromhex(log)
-    while data:
-        size = 2 + int.from_bytes(data[:2], "big")
-        yield data[2], data[:size]
-        data = data[size:]
-
-
 # -- the samples in the document ---------------------------------------------------------------
 
 SAMPLES_BEGIN = "<!-- samples: written by `python -m tests.make_vectors` -->\n"
@@ -942,7 +933,7 @@ def samples() -> str:
     bound = f"READY, sealed under k_c1, bound to `{inside['associated']}`"
     opens = handshake["derived"][inside["key"]], inside["plaintext"]
     parts.append(sample("LINK", ready, bound, *opens))
-    first_of_type = dict(reversed([*frames_of(room["log"])]))
+    first_of_type = dict(reversed(frames_of(bytes.fromhex(room["log"]))))
     for name, frame_type in (("MESSAGE", Message.TYPE), ("EVENT", Event.TYPE)):
         data = first_of_type[frame_type]
         epoch = room["epochs"][int.from_bytes(data[3:7], "big") - 1]

@@ -16,7 +16,8 @@ from chat.errors import REASONS, Reason
 from chat.messages import CONTROLS, ROOM_EVENTS
 from chat.session import ClientSession, ServerSession, Session
 from chat.wire import FRAMES, PROTOCOL, ROOM_HEADER_BYTES, Frame
-from tests.make_vectors import frames_of, with_samples
+from tests.make_vectors import with_samples
+from tests.support.helpers import frames_of
 
 PACKAGE = Path(chat.__file__).parent
 ROOT = PACKAGE.parent
@@ -242,7 +243,7 @@ def test_samples_are_one_whole_frame_of_each_type() -> None:
             part for part in chapter(title).split("\n\n") if part.lstrip().startswith("length")
         )
         digits = "".join(line.split()[-1] for line in listing.strip().splitlines())
-        ((frame_type, data),) = frames_of(digits)
+        ((frame_type, data),) = frames_of(bytes.fromhex(digits))
         assert in_document(FRAMES[frame_type].__name__) == title
         assert data.hex() == digits
 

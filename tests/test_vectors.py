@@ -8,7 +8,6 @@ import base64
 import hashlib
 import hmac
 import json
-import math
 import re
 from functools import cache
 
@@ -46,11 +45,12 @@ from tests.make_vectors import (
     Ends,
     Json,
     Scene,
-    frames_of,
     receive,
     text_of,
 )
 from tests.support.cheap_keys import derive
+from tests.support.helpers import frames_of
+from tests.test_cipher import padme
 
 
 def load(name: str) -> Json:
@@ -154,14 +154,6 @@ def test_key_schedule_of_the_handshake_by_hand() -> None:
         assert derive(material, derived(salt), label, 64) == derived(name)
 
 
-def padded_size(size: int) -> int:
-    """PADMÉ as PROTOCOL 3.2 has it, with floating-point logarithms."""
-    least = max(size, 64)
-    exponent = math.floor(math.log2(least))
-    unit = 1 << exponent - math.floor(math.log2(exponent)) - 1
-    return math.ceil(least / unit) * unit
-
-
 SEALED = [each for each in HANDSHAKE["frames"] if "sealed" in each]
 
 
@@ -175,7 +167,7 @@ def test_sealed_frame_opens_by_hand(each: Json) -> None:
     assert sealed[:16] == taken(each["from"], f"IV of {name}")
     padded = open_by_hand(derived(inside["key"]), bytes.fromhex(inside["associated"]), sealed)
     plaintext = bytes.fromhex(inside["plaintext"])
-    assert len(padded) == padded_size(len(plaintext) + 1)
+    assert len(padded) == padme(max(len(plaintext) + 1, 64))
     assert padded == plaintext + b"\x80" + bytes(len(padded) - len(plaintext) - 1)
 
 
@@ -390,7 +382,7 @@ def test_keys_of_the_epochs_by_hand() -> None:
 def test_frames_of_the_log_open_by_hand() -> None:
     said = []
     happened = set()
-    for frame_type, data in frames_of(ROOM["log"]):
+    for frame_type, data in frames_of(LOG):
         epoch = int.from_bytes(data[3:7], "big")
         which = "message_key" if frame_type == Message.TYPE else "event_key"
         material = bytes.fromhex(ROOM["epochs"][epoch - 1][which])

@@ -45,8 +45,8 @@ from chat.messages import (
 from chat.server import room as room_module
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
-from chat.wire import ROOM_HEADER_BYTES, Event, FrameReader, Message, block, room_headers
-from tests.support.helpers import FixedBytes, open_frame
+from chat.wire import ROOM_HEADER_BYTES, Event, Message, block, room_headers
+from tests.support.helpers import FixedBytes, frames_of, open_frame
 
 FINGERPRINT = bytes(range(32))
 JOINED_AT = 1_700_000_005.75
@@ -138,16 +138,10 @@ class Bench:
             assert (unicast.member, unicast.at) == (member, self.log.end)
         return count, [control for unicast in unicasts for control in controls(unicast)]
 
-    def frames(self) -> list[tuple[int, bytes]]:
-        """The frames in the log, each by itself."""
-        found = []
-        for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end)):
-            assert frame_type in (Message.TYPE, Event.TYPE)
-            found += [(frame_type, run[header.start : header.end]) for header in room_headers(run)]
-        return found
-
-    def messages(self) -> list[bytes]:
-        return [frame for frame_type, frame in self.frames() if frame_type == Message.TYPE]
+    def frames(self, wanted: int) -> list[bytes]:
+        """The frames of this type in the log."""
+        whole = frames_of(self.log.read(0, self.log.end))
+        return [frame for frame_type, frame in whole if frame_type == wanted]
 
     def events(self) -> list[tuple[int, RoomEvent]]:
         """The events in the log, each with the epoch under which it is sealed. They are numbered
@@ -156,8 +150,7 @@ class Bench:
         fresh = iter(self.fresh.made)
         epoch = 1
         self.secrets = {epoch: next(fresh)}
-        frames = [frame for frame_type, frame in self.frames() if frame_type == Event.TYPE]
-        for number, data in enumerate(frames, 1):
+        for number, data in enumerate(self.frames(Event.TYPE), 1):
             (header,) = room_headers(data)
             assert (header.epoch, header.sender, header.seq) == (epoch, 0, number)
             secret = self.secrets[epoch]
@@ -930,7 +923,7 @@ def test_messages_are_taken_in_order_and_byte_for_byte(dialogue: list[Turn]) -> 
         accepted += [first[each] for each in taken.split()]
         answer = [Resend(resend)] if resend else []
         assert bench.submit(ira, *(frame for _, frame in run)) == (len(taken.split()), answer)
-    assert bench.messages() == accepted
+    assert bench.frames(Message.TYPE) == accepted
     # The others have numbers of their own.
     assert bench.submit(sahnawaz, message(sahnawaz, 3, bench.room.epoch))[1] == [Resend(1)]
 
@@ -962,7 +955,7 @@ def test_breach_is_refused_and_what_comes_before_it_is_appended(
     for run in ([good[0], good[0], good[1], offence, good[2]], [offence, good[2]]):
         with pytest.raises(ProtocolError, match=complaint):
             bench.submit(ira, *run)
-        assert bench.messages() == good[:2]
+        assert bench.frames(Message.TYPE) == good[:2]
     assert bench.submit(ira, good[2]) == (1, [])
     assert sahnawaz.seq == 0
 

@@ -46,7 +46,7 @@ from chat.server.connection import Connection
 from chat.server.doorman import Doorman
 from chat.session import Ended, State
 from chat.wire import Event, Hello, Pubkey, Refused, block, decode_frame
-from tests.support.helpers import key
+from tests.support.helpers import frames_of, key
 from tests.support.loopback import (
     Company,
     Hall,
@@ -60,20 +60,9 @@ from tests.support.loopback import (
 )
 
 
-def frames_of(data: bytes) -> list[bytes]:
-    """The frames of a stream that consists of nothing else."""
-    frames = []
-    while data:
-        end = 2 + int.from_bytes(data[:2], "big")
-        assert end <= len(data), "the stream ends inside a frame"
-        frames.append(data[:end])
-        data = data[end:]
-    return frames
-
-
 def refusal_of(wire: Wire) -> object:
     """The last frame that arrived."""
-    return decode_frame(frames_of(bytes(wire.received))[-1])
+    return decode_frame(frames_of(bytes(wire.received))[-1][1])
 
 
 def ended(reason: Reason, text: str = "") -> Ended:
@@ -366,7 +355,7 @@ def test_stranger_with_bad_manners_is_refused_with_a_word_and_nobody_notices(
         stranger.send(data[start : start + size])
         hall.turns(1)
     hall.until(lambda: stranger.eof)
-    hello, refused = map(decode_frame, frames_of(bytes(stranger.received)))
+    hello, refused = (decode_frame(data) for _, data in frames_of(bytes(stranger.received)))
     assert isinstance(hello, Hello)
     assert refused == Refused(Reason.PROTOCOL, text)
     assert hall.screen.lines() == [f"[!] {stranger.name} was refused: {text}."]

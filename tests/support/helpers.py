@@ -61,6 +61,17 @@ def plain(data: bytes) -> Sealed:
     return Sealed(lambda: data)
 
 
+def frames_of(data: bytes) -> list[tuple[int, bytes]]:
+    """The frames of a stream that consists of nothing else, each with its type."""
+    frames = []
+    while data:
+        size = 2 + int.from_bytes(data[:2], "big")
+        assert size <= len(data), "the stream ends inside a frame"
+        frames.append((data[2], data[:size]))
+        data = data[size:]
+    return frames
+
+
 def open_frame(key: SealingKey, frame: bytes) -> bytes:
     """What is sealed in a room frame."""
     return key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
