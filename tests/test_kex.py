@@ -1,8 +1,6 @@
 """Key exchange: published vectors, keys that are refused, the signed share, the key schedule."""
 
 import os
-import shutil
-import subprocess
 from itertools import combinations
 from pathlib import Path
 
@@ -33,17 +31,17 @@ from chat.kex import (
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
 from chat.text import fingerprint_of
 from tests.support import cheap_keys
-from tests.support.helpers import WALL_CLOCK, FixedBytes, key, offer
+from tests.support.helpers import (
+    WALL_CLOCK,
+    FixedBytes,
+    key,
+    needs_openssl,
+    needs_ssh_keygen,
+    offer,
+    output_of,
+)
 
 thoroughly = settings(max_examples=150, deadline=None, derandomize=True)
-
-needs_ssh_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
-needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
-
-
-def run(*command: str | Path, given_input: bytes = b"") -> bytes:
-    """What a program prints; it must succeed."""
-    return subprocess.run(command, input=given_input, capture_output=True, check=True).stdout
 
 
 def flip(data: bytes, bit: int) -> bytes:
@@ -301,7 +299,7 @@ def test_fingerprint_is_what_ssh_keygen_prints(name: str, tmp_path: Path) -> Non
     public = key(name).public
     path = tmp_path / "key.pub"
     path.write_text(f"{public.openssh} {name}@example\n")
-    bits, fingerprint, comment, kind = run("ssh-keygen", "-lf", path).decode().split()
+    bits, fingerprint, comment, kind = output_of("ssh-keygen", "-lf", path).decode().split()
     assert fingerprint == public.fingerprint == fingerprint_of(public.digest)
     assert (bits, comment, kind) == (str(key(name).rsa.size_in_bits()), f"{name}@example", "(RSA)")
 
@@ -390,7 +388,7 @@ def test_session_key_wrapped_by_openssl_is_unwrapped(tmp_path: Path) -> None:
     command = ["openssl", "pkeyutl", "-encrypt", "-pubin", "-inkey", str(path)]
     for option in options:
         command += ["-pkeyopt", option]
-    assert key("ira").unwrap(run(*command, given_input=SESSION_KEY)) == SESSION_KEY
+    assert key("ira").unwrap(output_of(*command, given_input=SESSION_KEY)) == SESSION_KEY
 
 
 # -- the signed share --------------------------------------------------------------------------
@@ -490,7 +488,7 @@ def test_signature_of_an_offer_is_what_openssl_verifies(tmp_path: Path) -> None:
     for option in ("rsa_padding_mode:pss", "rsa_pss_saltlen:32", "rsa_mgf1_md:sha256"):
         command += ["-sigopt", option]
     command += ["-signature", str(tmp_path / "signature"), str(tmp_path / "signed")]
-    assert run(*command).strip() == b"Verified OK"
+    assert output_of(*command).strip() == b"Verified OK"
 
 
 # -- the key schedule --------------------------------------------------------------------------
@@ -522,15 +520,6 @@ def test_no_two_keys_share_anything() -> None:
     assert all(len(parts_of(schedule)) == 4 for schedule in schedules)
     for one, other in combinations(schedules, 2):
         assert parts_of(one).isdisjoint(parts_of(other))
-
-
-def test_ends_of_a_link_open_what_the_other_sealed() -> None:
-    keys = link_keys(SHARED, SESSION_KEY, TRANSCRIPT)
-    client, server = keys.for_client(), keys.for_server()
-    assert server.open(0x10, client.seal(0x10, b"up", FixedBytes("c"))) == b"up"
-    assert client.open(0x10, server.seal(0x10, b"down", FixedBytes("s"))) == b"down"
-    with pytest.raises(OpenError):
-        keys.for_client().open(0x10, keys.for_client().seal(0x10, b"up", FixedBytes("c")))
 
 
 def test_secrets_of_a_room_never_come_back() -> None:

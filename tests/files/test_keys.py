@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import stat
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +18,16 @@ from hypothesis import strategies as st
 from chat.errors import IdentityError
 from chat.files.keys import load_or_make_key
 from chat.kex import PrivateKey
-from tests.support.helpers import KEYS, fork, key
+from tests.support.helpers import (
+    KEYS,
+    fork,
+    key,
+    lying,
+    mode_of,
+    needs_openssl,
+    needs_ssh_keygen,
+    output_of,
+)
 
 PEM = (KEYS / "server.pem").read_bytes()
 
@@ -56,10 +63,6 @@ def private(tmp_path: Path) -> Path:
     path.touch(mode=0o600)
     path.write_bytes(PEM)
     return path
-
-
-def mode_of(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -192,13 +195,7 @@ def test_what_belongs_to_another_user_is_refused(
 ) -> None:
     path = tmp_path if of == "the folder" else private
     call = "stat" if of == "the folder" else "fstat"
-    real = getattr(os, call)
-
-    def owned_by_another(*which: object, **options: object) -> os.stat_result:
-        found = real(*which, **options)
-        return os.stat_result((*found[:4], os.geteuid() + 1, *found[5:]))
-
-    monkeypatch.setattr(os, call, owned_by_another)
+    monkeypatch.setattr(os, call, lying(getattr(os, call), user=1))
     error = refused(tmp_path)
     assert str(error) == f"{of} {path} belongs to another user"
     assert "--keys" in error.hint
@@ -217,18 +214,10 @@ def test_file_system_without_permissions_is_told_before_a_key_is_made(
     if there:
         request.getfixturevalue("private")
     for call in calls:
-        monkeypatch.setattr(os, call, open_to_all(getattr(os, call)))
+        monkeypatch.setattr(os, call, lying(getattr(os, call), mode=0o777))
     error = refused(tmp_path)
     assert str(error) == f"{tmp_path} is no place for keys: this file system keeps no permissions"
     assert "--keys" in error.hint
-
-
-def open_to_all(real: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
-    def status(*arguments: object, **options: object) -> os.stat_result:
-        found = real(*arguments, **options)
-        return os.stat_result((found.st_mode | 0o777, *found[1:]))
-
-    return status
 
 
 @pytest.mark.parametrize("step", ["write", "fsync", "link", "replace", "unlink"])
@@ -273,9 +262,6 @@ def make_too_large(path: Path) -> None:
 
 NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "FIFO": (os.mkfifo, "a FIFO, not a file"),
-    "endless device": (lambda path: path.symlink_to("/dev/zero"), "a device, not a file"),
-    "circle": (lambda path: path.symlink_to(path.name), "too many levels of symbolic links"),
-    "folder": (Path.mkdir, "is a directory"),
     "too large": (make_too_large, "larger than 65,536 bytes"),
 }
 
@@ -396,7 +382,7 @@ def test_private_key_that_cannot_be_used_is_refused_with_the_remedy_and_left_as_
     assert ("openssl pkey -in" if said == "encrypted" else "move it away") in error.hint
 
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+@needs_ssh_keygen
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -410,8 +396,7 @@ def test_private_key_of_ssh_keygen_that_cannot_be_used_is_told_why(
 ) -> None:
     path = tmp_path / "server_private_key.pem"
     passphrase = "secret" if "rsa" in options else ""
-    command = ["ssh-keygen", "-q", *options.split(), passphrase, "-f", str(path)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    output_of("ssh-keygen", "-q", *options.split(), passphrase, "-f", path)
     with pytest.raises(IdentityError) as caught:
         load(tmp_path)
     assert str(caught.value) == f"the private key {path} {said}"
@@ -461,16 +446,11 @@ def test_wrong_public_file_is_refused_and_left_as_it_was(
 # -- other programs
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+@needs_openssl
 def test_openssl_reads_both_files(tmp_path: Path) -> None:
     load_or_make_key(tmp_path, "server", other)
-
-    def run(*arguments: str) -> str:
-        command = ["openssl", "pkey", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    assert "Key is valid" in run("-in", "server_private_key.pem", "-check", "-noout")
-    derived = run("-in", "server_private_key.pem", "-pubout")
-    assert derived == run("-pubin", "-in", "server_public_key.pem")
-    assert derived == (tmp_path / "server_public_key.pem").read_text()
+    private, public = (tmp_path / f"server_{kind}_key.pem" for kind in ("private", "public"))
+    assert b"Key is valid" in output_of("openssl", "pkey", "-in", private, "-check", "-noout")
+    derived = output_of("openssl", "pkey", "-in", private, "-pubout")
+    assert derived == output_of("openssl", "pkey", "-pubin", "-in", public)
+    assert derived == public.read_bytes()

@@ -6,14 +6,13 @@ import os
 import resource
 import signal
 import socket
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chat.files import storage as files
-from tests.support.helpers import side_by_side
+from tests.support.helpers import lying, mode_of, side_by_side
 
 PATIENT = 1000.0
 OLD, NEW = b"old\n" * 300, b"new\n" * 400
@@ -98,9 +97,7 @@ def test_link_that_somebody_else_has_made_is_not_followed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.symlink_to("elsewhere")
-    found = os.lstat(path)
-    of_another = os.stat_result((*found[:4], os.geteuid() + 1, *found[5:]))
-    monkeypatch.setattr(os, "lstat", lambda _path: of_another)
+    monkeypatch.setattr(os, "lstat", lying(os.lstat, user=1))
     with pytest.raises(PermissionError, match="a link of another user"):
         files.real_path(path)
 
@@ -174,7 +171,7 @@ def test_file_is_the_old_or_the_new_one_wherever_the_disk_fails(
         if faults.left >= 0:
             break
     assert failures >= 5
-    assert stat.S_IMODE(path.stat().st_mode) == (0o600 if change == "create" else 0o400)
+    assert mode_of(path) == (0o600 if change == "create" else 0o400)
 
 
 def test_half_a_line_is_taken_back_when_the_disk_is_full(
@@ -238,7 +235,7 @@ def perhaps_lockless(request: pytest.FixtureRequest) -> None:
 def test_without_hard_links_a_file_is_made_all_the_same(path: Path) -> None:
     files.create(path, NEW, 0o600, 0)
     assert path.read_bytes() == NEW
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert mode_of(path) == 0o600
     with pytest.raises(FileExistsError):
         files.create(path, OLD, 0o600, 0)
     assert path.read_bytes() == NEW
@@ -293,9 +290,7 @@ def test_file_system_that_keeps_no_permissions_is_noticed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert files.keeps_modes(path)
-    found = os.stat(path.parent)
-    of_all = os.stat_result((found.st_mode | 0o777, *found[1:]))
-    monkeypatch.setattr(os, "fstat", lambda _descriptor: of_all)
+    monkeypatch.setattr(os, "fstat", lying(os.fstat, mode=0o777))
     assert not files.keeps_modes(path)
     assert names(path.parent) == []
 

@@ -5,12 +5,16 @@ The keys in `tests/keys` are for tests alone; they protect nothing.
 
 import hashlib
 import os
+import shutil
+import stat
+import subprocess
 import traceback
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from Cryptodome.PublicKey import RSA
 
 from chat.cipher import SealingKey
@@ -19,6 +23,9 @@ from chat.messages import Ready, Resume
 from chat.server.log import Sealed
 from chat.session import ClientSession, Offer, ServerSession, SessionEvent
 from chat.wire import ROOM_HEADER_BYTES
+
+needs_ssh_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
 
 KEYS = Path(__file__).parents[1] / "keys"
 WALL_CLOCK = 1_700_000_000.0
@@ -109,6 +116,30 @@ class Pair:
         for step in ways[:steps]:
             step()
         return self
+
+
+# -- files and processes -----------------------------------------------------------------------
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def lying(
+    status: Callable[..., os.stat_result], *, mode: int = 0, user: int = 0
+) -> Callable[..., os.stat_result]:
+    """A call like `os.stat` that finds more permissions than there are, or another user."""
+
+    def lie(*which: object, **options: object) -> os.stat_result:
+        found = status(*which, **options)
+        return os.stat_result((found.st_mode | mode, *found[1:4], found.st_uid + user, *found[5:]))
+
+    return lie
+
+
+def output_of(*command: str | Path, given_input: bytes = b"") -> bytes:
+    """What a program prints; it must succeed."""
+    return subprocess.run(command, input=given_input, capture_output=True, check=True).stdout
 
 
 Result = TypeVar("Result")
