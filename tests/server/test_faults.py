@@ -233,8 +233,7 @@ DOORS: dict[str, tuple[object, str]] = {
 @pytest.mark.parametrize("door", DOORS)
 def test_fault_while_one_comes_in(hall: Hall, company: Company, flaws: Flaws, door: str) -> None:
     where, method = DOORS[door]
-    ours = hall.connect()
-    hall.until(lambda: ours.received)
+    ours = hall.greeted()
     flaw = flaws(where, method)
     if method == "watch_read":
         flaw.concerned = _is_no_test_socket
@@ -281,11 +280,9 @@ def test_silent_guest_that_cannot_be_dropped_is_closed_all_the_same(
     """When another needs its place, and when its time is up."""
     hall.server.doorman.admission._limit_per_source = 1
     flaws(Connection, method)
-    silent = hall.connect()
-    hall.until(lambda: silent.received)
+    silent = hall.greeted()
     if method == "drop":
-        late = hall.connect()
-        hall.until(lambda: late.received)
+        hall.greeted()
     else:
         hall.wait(FIRST_FRAME_SECONDS)
     hall.until(lambda: silent.eof)

@@ -146,11 +146,6 @@ class Wire:
         self._unsent = b""
         self.listen()
 
-    @classmethod
-    def to(cls, reactor: Reactor, address: tuple[str, int]) -> "Wire":
-        """A connection to this address."""
-        return cls(reactor, dial(address))
-
     @property
     def name(self) -> str:
         """This end's address, as the other end shows it."""
@@ -390,9 +385,21 @@ class Hall:
 
     def connect(self) -> Wire:
         """A connection of which nothing is known yet."""
-        wire = Wire.to(self.reactor, self.address)
+        wire = Wire(self.reactor, dial(self.address))
         self._wires.append(wire)
         return wire
+
+    def greeted(self) -> Wire:
+        """A stranger to whom HELLO was sent."""
+        stranger = self.connect()
+        self.until(lambda: stranger.received)
+        return stranger
+
+    def farewell_to(self, peer: "Peer") -> Ended:
+        """What the server says when it ends this connection."""
+        self.until(lambda: peer.eof)
+        assert peer.ended is not None
+        return peer.ended
 
     def knock(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
         """Somebody who begins to join, from an address if that matters."""
