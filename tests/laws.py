@@ -45,8 +45,7 @@ they have shown has left on standard output.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 
 from chat.client.events import (
     ClientEvent,
@@ -65,29 +64,40 @@ from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import Back, Closing, Joined, Left, Lost, Notice, RoomEvent
 from tests.support.simulated import ViolationError
-from tests.support.simulated_record import Continued, Entry, Life, Membership, Story, Welcomed
+from tests.support.simulated_record import (
+    Continued,
+    Entry,
+    Life,
+    Membership,
+    RecordedClient,
+    Welcomed,
+)
 
 
-@dataclass(slots=True)
 class Told:
-    """What the laws have to know of a run beside its story."""
+    """What the laws have to know of a run."""
 
-    title: str
-    fingerprint: bytes
-    story: Story
-    typed: list[str]
-    room: bytes
-    offset: int
-    endured: bool
+    endured = False
     """Whether it was alive when everything was healed."""
-    leaving_at: float
-    has_rival: bool
+    has_rival = False
     """Whether another process with the same name and key ran at the same time."""
-    places: dict[bytes, int] = field(default_factory=dict)
-    """How far it has taken each log."""
+    leaving_at = float("inf")
+
+    def __init__(self, title: str, fingerprint: bytes, client: RecordedClient) -> None:
+        self.title = title
+        self.fingerprint = fingerprint
+        self.client = client
+        self.story = client.story
+        self.typed: list[str] = []
+        self.places: dict[bytes, int] = {}
+        """How far it has taken each log."""
+
+    @property
+    def room(self) -> bytes:
+        return self.client.recorded.room
 
 
-Runs = list[Told]
+Runs = Sequence[Told]
 Lives = list[Life]
 
 
@@ -173,7 +183,7 @@ class Replay:
                 case _:
                     self._on_event(item)
         if self._run.room:
-            self._leave(self._run.room, self._run.offset)
+            self._leave(self._run.room, self._run.client.recorded.offset)
 
     def _leave(self, room: bytes, offset: int) -> None:
         """The run has taken the log to here: nothing of it must be left to be shown."""

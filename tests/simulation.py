@@ -225,31 +225,24 @@ class OrderedConnection(Connection):
         return self._number
 
 
-class Run:
+class Run(Told):
     """One process of a client."""
 
     def __init__(self, world: World, name: str, key_name: str, number: int, terminal: bool) -> None:
         self.name = name
-        self.title = f"{name} ({number})"
         self.key_name = key_name
-        self.process = Process(world, self.title)
-        self.number = number
+        self.process = Process(world, f"{name} ({number})")
         self.is_terminal = terminal
         self.input = Input(self.process, is_terminal=terminal)
         self.output = Output(self.process)
-        self.typed: list[str] = []
-        self.leaving_at = float("inf")
-        self.ended_at = float("inf")
-        self.ended = self.endured = False
-        self.replaced = self.kicked = self.refusable = False
-        self.offline_until = 0.0
+        self.ended = self.kicked = self.refusable = False
         self.stuck_since = float("inf")
         reactor = self.process.reactor
         self._dialer = ReusableDialer(reactor, "chat.example", 9443)
         output = LineOutput(reactor, self.output.fileno(), "utf-8")
         self.patience = None if terminal else float(PATIENCE_SECONDS)
         self.view = LineView(reactor, self.input.fileno(), output, Painter(name))
-        self.client = RecordedClient(
+        client = RecordedClient(
             reactor,
             self._dialer,
             name,
@@ -258,6 +251,7 @@ class Run:
             self.view,
             self.patience,
         )
+        super().__init__(self.process.name, fingerprint_of(key_name), client)
 
     def main(self) -> None:
         self._dialer.retired = self.process.reactor.stopped
@@ -385,21 +379,7 @@ class Simulation:
         require(not server.alive, "the server does not end")
 
     def _check(self) -> None:
-        told = [
-            Told(
-                run.title,
-                fingerprint_of(run.key_name),
-                run.client.story,
-                run.typed,
-                run.client.recorded.room,
-                run.client.recorded.offset,
-                run.endured,
-                run.leaving_at,
-                run.replaced,
-            )
-            for run in self.runs
-        ]
-        laws.check(told, self.lives, self.conditions.grace)
+        laws.check(self.runs, self.lives, self.conditions.grace)
         logged = {life.content(entry).text for life in self.lives for entry in life.messages()}
         for run in self.runs:
             if run.ended:
@@ -429,7 +409,7 @@ class Simulation:
 
     def _on_end(self, run: Run) -> None:
         """Whether a run has ended for a reason (law 8)."""
-        run.ended, run.ended_at = True, self.world.now
+        run.ended = True
         error = run.process.error
         was_asked = run.leaving_at < float("inf")
         has_closed = RoomClosed() in run.client.story.stream or self._was_terminated()
@@ -439,7 +419,7 @@ class Simulation:
             case RefusedError(reason=Reason.KICKED):
                 fair = run.kicked
             case RefusedError(reason=Reason.REPLACED):
-                fair = run.replaced
+                fair = run.has_rival
             case RefusedError(reason=Reason.NAME_TAKEN):
                 fair = run.refusable
             case UnacknowledgedError():
@@ -531,7 +511,7 @@ class Simulation:
             if other.name == name and other.key_name != key_name:
                 other.refusable = run.refusable = True
             elif other.name == name and other.process.alive:
-                other.replaced = run.replaced = True
+                other.has_rival = run.has_rival = True
         self.runs.append(run)
 
         def look() -> None:
