@@ -49,14 +49,15 @@ class Server:
 class Desk:
     """A console, its operator and its screen."""
 
-    def __init__(self) -> None:
+    def __init__(self, obeys: bool = True) -> None:
         self.clock = FakeClock()
         self.reactor = Reactor(self.clock)
         self.screen = Screen(self.reactor)
         self.server = Server()
         self._source, self._hand = os.pipe()
         self.console = Console(self.reactor, self._source, self.screen.output)
-        self.console.obey(self.server)
+        if obeys:
+            self.console.obey(self.server)
 
     def type(self, text: str) -> list[str]:
         """Type lines. Returns the lines that are shown then."""
@@ -179,21 +180,11 @@ def test_end_of_input_ends_nothing(desk: Desk) -> None:
 
 
 def test_nothing_is_read_before_there_is_a_server_to_obey_for() -> None:
-    clock = FakeClock()
-    source, hand = os.pipe()
-    with (
-        contextlib.closing(Reactor(clock)) as reactor,
-        contextlib.closing(Screen(reactor)) as screen,
-    ):
-        console = Console(reactor, source, screen.output)
-        os.write(hand, b"terminate\n")
-        reactor.turn(0)
-        server = Server()
-        console.obey(server)
-        until(reactor, lambda: server.asked)
-        assert server.asked == ["terminate"]
-    os.close(source)
-    os.close(hand)
+    with contextlib.closing(Desk(obeys=False)) as desk:
+        os.write(desk._hand, b"terminate\n")
+        desk.reactor.turn(0)
+        desk.console.obey(desk.server)
+        until(desk.reactor, lambda: desk.server.asked == ["terminate"])
 
 
 # -- messages exchanged
