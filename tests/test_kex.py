@@ -12,7 +12,7 @@ from Cryptodome.Signature import pkcs1_15, pss
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chat.cipher import SealingKey
+from chat.cipher import LinkCipher, SealingKey
 from chat.errors import OpenError, ProtocolError
 from chat.kex import (
     LABEL_SHARE,
@@ -538,16 +538,19 @@ def test_secrets_of_a_room_never_come_back() -> None:
 def test_private_values_are_not_shown() -> None:
     private = key("ira")
     share = own(b"PRIVATE-SHARE-OF-THE-SERVER-HERE")
-    shown = repr(
-        [
-            private,
-            share,
-            SignedShare(share, 0, b"", private.public),
-            RoomSecret(b"PRIVATE"),
-            LinkKeys(SealingKey(b"PRIVATE", b"PRIVATE"), SealingKey(b"PRIVATE", b"PRIVATE")),
-        ]
-    )
+    sealing_key = SealingKey(b"PRIVATE", b"PRIVATE")
+    values = [
+        private,
+        share,
+        SignedShare(share, 0, b"", private.public),
+        RoomSecret(b"PRIVATE"),
+        sealing_key,
+        LinkKeys(sealing_key, sealing_key),
+        LinkCipher(sealing_key, sealing_key),
+    ]
+    shown = f"{values!r} {[str(value) for value in values]} {[f'{value}' for value in values]}"
     assert "PRIVATE" not in shown
+    assert b"PRIVATE".hex() not in shown
     rsa = private.rsa
     for number in (rsa.d, rsa.p, rsa.q, rsa.u):
         assert str(int(number)) not in shown
