@@ -330,40 +330,6 @@ def replayed(steps: list[Json]) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize("member", [*map(int, ROOM["randomness"]["members"])])
-def test_stream_of_a_member_is_the_log_and_its_own_controls(member: int) -> None:
-    """Written anew from PROTOCOL 5.1 and 6.5: a queue, an offset, and a connection that is there
-    or not."""
-    queue: list[tuple[int, str]] = []
-    offset, end = 0, 0
-    connected = True
-    for step in ROOM["steps"]:
-        end = step.get("log", [0, end])[1]
-        mine = step.get("member") == member
-        connected = step["do"] != "lose" if mine else connected
-        if mine and step["do"] in ("lose", "resume"):
-            queue.clear()
-        if connected:
-            queue += [
-                (each["at"], control)
-                for each in step.get("deliveries", [])
-                for control in each["controls"]
-                if each["member"] == member
-            ]
-        if mine and step["do"] == "resume":
-            offset = queue[0][0]
-        if mine and step["do"] == "read":
-            # Who reads for the first time begins at its WELCOME.
-            offset = offset or queue[0][0]
-            expected: list[Json] = []
-            for at, control in [*queue, (end, "")]:
-                expected += [{"log": [offset, at]}] if at > offset else []
-                expected += [{"control": control}] if control else []
-                offset = at
-            queue.clear()
-            assert step["stream"] == expected
-
-
 def test_keys_of_the_epochs_by_hand() -> None:
     fresh = [each for each in ROOM["randomness"]["room"] if len(each) == 64]
     secret = b""
