@@ -14,7 +14,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -200,13 +200,9 @@ class ReusableDialer(Dialer):
 
     retired = False
 
-    def dial(
-        self,
-        on_connected: Callable[[socket.socket], None],
-        on_failed: Callable[[TransportError], None],
-    ) -> None:
+    def dial(self, *callbacks: Any) -> None:
         if not self.retired:
-            super().dial(on_connected, on_failed)
+            super().dial(*callbacks)
 
 
 class OrderedConnection(Connection):

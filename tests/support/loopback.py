@@ -11,12 +11,13 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import chat.sockets
 from chat.client.client import Client, Trust
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
-from chat.errors import REASONS, Reason, TransportError
+from chat.errors import REASONS, Reason
 from chat.kex import PublicKey
 from chat.limits import GRACE_SECONDS, RATE
 from chat.messages import Bye, Control, Resend, Welcome
@@ -326,10 +327,7 @@ class Hall:
     """A server on the loopback, its console, and everybody who came."""
 
     def __init__(
-        self,
-        *listeners: socket.socket,
-        grace: float = GRACE_SECONDS,
-        rate: float = RATE,
+        self, *listeners: socket.socket, grace: float = GRACE_SECONDS, rate: float = RATE
     ) -> None:
         self.reactor = SteppedReactor()
         self.listener, *others = listeners or (listen("127.0.0.1", 0),)
@@ -342,9 +340,7 @@ class Hall:
         listening = [self.listener, *others]
         self.server = Server(self.reactor, listening, key("server"), self.console, grace, rate)
         self.console.obey(self.server)
-        self._wires: list[Wire] = []
-        self._seats: list[Seat] = []
-        self._cables: list[Cable] = []
+        self._guests: list[Wire | Seat | Cable] = []
         self.contains_faults = False
         """Whether faults of the server are dealt with as in the program; otherwise they are raised,
         so that no test passes over them."""
@@ -386,7 +382,7 @@ class Hall:
     def connect(self) -> Wire:
         """A connection of which nothing is known yet."""
         wire = Wire(self.reactor, dial(self.address))
-        self._wires.append(wire)
+        self._guests.append(wire)
         return wire
 
     def greeted(self) -> Wire:
@@ -404,7 +400,7 @@ class Hall:
     def knock(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
         """Somebody who begins to join, from an address if that matters."""
         peer = Peer(self.reactor, dial(self.address, source), name, key_name)
-        self._wires.append(peer)
+        self._guests.append(peer)
         return peer
 
     def unproved(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
@@ -427,14 +423,9 @@ class Hall:
         """A member on a new connection, as soon as the server has answered; the old one may still
         be there."""
         lost.participant.disconnect()
-        peer = Peer(
-            self.reactor,
-            dial(self.address),
-            lost.name_in_room,
-            key_name or lost.key_name,
-            lost,
-        )
-        self._wires.append(peer)
+        key_name = key_name or lost.key_name
+        peer = Peer(self.reactor, dial(self.address), lost.name_in_room, key_name, lost)
+        self._guests.append(peer)
         self.until(lambda: peer.participant.can_send or peer.ended)
         return peer
 
@@ -444,25 +435,17 @@ class Hall:
         key_name: str = "ira",
         *,
         address: tuple[str, int] | None = None,
-        on_terminal: bool = False,
-        patience: float | None = None,
+        **options: Any,
     ) -> "Seat":
         """A client that is not yet connected."""
-        seat = Seat(
-            self.reactor,
-            address or self.address,
-            name,
-            key_name,
-            on_terminal=on_terminal,
-            patience=patience,
-        )
-        self._seats.append(seat)
+        seat = Seat(self.reactor, address or self.address, name, key_name, **options)
+        self._guests.append(seat)
         return seat
 
     def cable(self) -> "Cable":
         """A way to the server that can be cut."""
         cable = Cable(self.reactor, self.address)
-        self._cables.append(cable)
+        self._guests.append(cable)
         return cable
 
     def crash(self) -> None:
@@ -484,12 +467,8 @@ class Hall:
             self.server.run()
 
     def close(self) -> None:
-        for wire in self._wires:
-            wire.close()
-        for seat in self._seats:
-            seat.close()
-        for cable in self._cables:
-            cable.close()
+        for guest in self._guests:
+            guest.close()
         # The server's end of each of them notices.
         until(self.reactor, lambda: not self.server.connections)
         self.reactor.close()
@@ -650,13 +629,9 @@ class NotedDialer(Dialer):
         super().__init__(reactor, host, port)
         self.dialled: list[float] = []
 
-    def dial(
-        self,
-        on_connected: Callable[[socket.socket], None],
-        on_failed: Callable[[TransportError], None],
-    ) -> None:
+    def dial(self, *callbacks: Any) -> None:
         self.dialled.append(self._reactor.clock())
-        super().dial(on_connected, on_failed)
+        super().dial(*callbacks)
 
 
 class Seat:
