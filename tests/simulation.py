@@ -444,7 +444,7 @@ class Simulation:
         return self.world.now < self._offline_until.get(process.name.split(" ")[0], 0.0)
 
     def _life_of(self, room: bytes) -> Life:
-        life = Life(room, len(self.lives) + 1)
+        life = Life(room)
         self.lives.append(life)
         return life
 

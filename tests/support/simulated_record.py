@@ -57,11 +57,9 @@ class Membership:
     id: int
     name: str
     fingerprint: bytes
-    joined_at: float
     joined: int
     first_epoch: int
     left: int | None = None
-    left_at: float = float("inf")
     last_epoch: int = 2**32
     reason: Reason | None = None
 
@@ -69,9 +67,8 @@ class Membership:
 class Life:
     """One life of a server: its room."""
 
-    def __init__(self, room: bytes, number: int) -> None:
+    def __init__(self, room: bytes) -> None:
         self.room = room
-        self.number = number
         self.entries: list[Entry] = []
         self.boundaries: list[int] = [0]
         """Where something was appended. What is between two of them is forgotten together."""
@@ -157,13 +154,13 @@ class RecordedRoom(Room):
         if isinstance(event, Joined):
             for entry in event.entries:
                 life.memberships[entry.id] = Membership(
-                    entry.id, entry.name, entry.fingerprint, now, self._log.end, self.epoch + 1
+                    entry.id, entry.name, entry.fingerprint, self._log.end, self.epoch + 1
                 )
         if isinstance(event, Left):
             for member, reason in event.departures:
                 membership = life.memberships[member]
-                membership.left, membership.left_at = self._log.end, now
-                membership.last_epoch, membership.reason = self.epoch, reason
+                membership.left, membership.reason = self._log.end, reason
+                membership.last_epoch = self.epoch
 
     def _append_run(self, run: bytes) -> None:
         base, now = self._log.end, self._clock()
@@ -258,11 +255,6 @@ class RecordedParticipant(Participant):
     @property
     def room(self) -> bytes:
         return b"" if self._membership is None else self._membership.room
-
-    @property
-    def taken(self) -> int:
-        """How many lines were taken from the person so far."""
-        return self._outbox._number
 
 
 class RecordedClient(Client):
