@@ -8,13 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chat import limits
 from chat.errors import REASONS, ProtocolError, Reason
-from chat.limits import (
-    MAX_FRAME_BYTES,
-    MAX_HANDSHAKE_FRAME_BYTES,
-    MAX_REASON_BYTES,
-    X25519_BYTES,
-)
 from chat.wire import (
     FRAMES,
     PROTOCOL,
@@ -41,9 +36,9 @@ thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 u32 = st.integers(0, (1 << 32) - 1)
 u64 = st.integers(0, (1 << 64) - 1)
 blocks = st.binary(max_size=200)
-shares = st.binary(min_size=X25519_BYTES, max_size=X25519_BYTES)
+shares = st.binary(min_size=limits.X25519_BYTES, max_size=limits.X25519_BYTES)
 reasons = st.sampled_from(Reason)
-sentences = st.text(min_size=1, max_size=MAX_REASON_BYTES // 4)
+sentences = st.text(min_size=1, max_size=limits.MAX_REASON_BYTES // 4)
 hellos = st.builds(Hello, st.just(PROTOCOL), shares, u64, blocks, blocks)
 messages = st.builds(Message, u32, u32, u64, blocks)
 events = st.builds(Event, u32, u32, u64, blocks)
@@ -178,7 +173,7 @@ def test_refusal_without_a_sentence_is_sent_with_the_usual_one(reason: Reason) -
 
 @pytest.mark.parametrize("sentence", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80"])
 def test_sentence_that_is_not_utf_8_or_too_long_is_refused(sentence: bytes) -> None:
-    head, longest = bytes((Refused.TYPE, Reason.FULL)), b"x" * MAX_REASON_BYTES
+    head, longest = bytes((Refused.TYPE, Reason.FULL)), b"x" * limits.MAX_REASON_BYTES
     with pytest.raises(ProtocolError, match="not UTF-8"):
         decode_frame(block(head + block(sentence)))
     assert decode_frame(block(head + block(longest))) == Refused(Reason.FULL, longest.decode())
@@ -195,8 +190,8 @@ def test_sentence_is_cut_to_the_limit_between_two_characters(reason: Reason, tex
     assert isinstance(decoded, Refused)
     assert text.startswith(decoded.text)
     size = len(decoded.text.encode())
-    assert size <= MAX_REASON_BYTES
-    assert decoded.text == text or size > MAX_REASON_BYTES - 4
+    assert size <= limits.MAX_REASON_BYTES
+    assert decoded.text == text or size > limits.MAX_REASON_BYTES - 4
 
 
 @thoroughly
@@ -351,7 +346,7 @@ def test_frames_are_found_in_whatever_pieces_they_arrive(
     sent = b"".join(stream)
     places = [0, *sorted(cut for cut in cuts if cut < len(sent)), len(sent)]
     ends = [0, *accumulate(map(len, stream))]
-    reader, found = FrameReader(MAX_FRAME_BYTES), list[Found]()
+    reader, found = FrameReader(limits.MAX_FRAME_BYTES), list[Found]()
     for start, end in pairwise(places):
         found += reader.feed(sent[start:end])
         # A frame is out as soon as its last byte is in: no piece waits for the one behind it.
@@ -371,7 +366,7 @@ def before_refusal(limit: int, data: bytes) -> tuple[list[Found], str]:
     pytest.fail("nothing was refused")
 
 
-@pytest.mark.parametrize("limit", [MAX_HANDSHAKE_FRAME_BYTES, MAX_FRAME_BYTES])
+@pytest.mark.parametrize("limit", [limits.MAX_HANDSHAKE_FRAME_BYTES, limits.MAX_FRAME_BYTES])
 @pytest.mark.parametrize("frame_type", [Hello.TYPE, Link.TYPE, Message.TYPE])
 def test_frame_of_the_greatest_length_is_taken(limit: int, frame_type: int) -> None:
     frame = block(bytes((frame_type,)) + bytes(limit - 3))
@@ -383,7 +378,7 @@ def test_frame_of_the_greatest_length_is_taken(limit: int, frame_type: int) -> N
     ]
 
 
-@pytest.mark.parametrize("limit", [MAX_HANDSHAKE_FRAME_BYTES, MAX_FRAME_BYTES])
+@pytest.mark.parametrize("limit", [limits.MAX_HANDSHAKE_FRAME_BYTES, limits.MAX_FRAME_BYTES])
 def test_bad_length_is_refused_when_it_has_arrived(limit: int) -> None:
     lengths = {n: f"a frame of {n + 2} bytes is too long" for n in (limit - 1, limit, 65_535)}
     for length, refusal in {**lengths, 0: "an empty frame"}.items():
@@ -408,17 +403,17 @@ def test_bad_length_is_refused_when_it_has_arrived(limit: int) -> None:
     ],
 )
 def test_frames_before_a_bad_one_still_come(before: list[bytes], bad: bytes) -> None:
-    found, _ = before_refusal(MAX_HANDSHAKE_FRAME_BYTES, b"".join(before) + bad)
+    found, _ = before_refusal(limits.MAX_HANDSHAKE_FRAME_BYTES, b"".join(before) + bad)
     assert found == expected(before)
 
 
 def test_limit_that_is_raised_between_two_frames_holds_for_the_next() -> None:
     short = Link(bytes(10)).to_wire()
-    long = Link(bytes(MAX_HANDSHAKE_FRAME_BYTES)).to_wire()
-    reader = FrameReader(MAX_HANDSHAKE_FRAME_BYTES)
+    long = Link(bytes(limits.MAX_HANDSHAKE_FRAME_BYTES)).to_wire()
+    reader = FrameReader(limits.MAX_HANDSHAKE_FRAME_BYTES)
     found = reader.feed(short + long)
     assert next(found) == (Link.TYPE, short)
-    reader.limit = MAX_FRAME_BYTES
+    reader.limit = limits.MAX_FRAME_BYTES
     assert list(found) == [(Link.TYPE, long)]
 
 

@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
+from chat import limits
 from chat.errors import Reason
-from chat.limits import (
-    FAULT_FRAMES,
-    FAULT_PAUSE_SECONDS,
-    FAULT_SUM_SECONDS,
-    FIRST_FRAME_SECONDS,
-    SILENCE_SECONDS,
-)
 from chat.messages import Bye, Ping
 from chat.reactor import Reactor
 from chat.server import doorman
@@ -101,7 +95,7 @@ def listen_to_others(hall: Hall, _guest: Peer, company: Company) -> None:
 
 
 def be_silent(hall: Hall, _guest: Peer, company: Company) -> None:
-    hall.wait(SILENCE_SECONDS - 1)
+    hall.wait(limits.SILENCE_SECONDS - 1)
     for member in (company.ira, company.sahnawaz):
         member.send_control(Ping().encode())
     hall.turns(5)
@@ -265,7 +259,7 @@ def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
     for _ in range(3):
         guest = hall.connect()
         hall.until(lambda guest=guest: guest.eof)  # type: ignore[misc]
-    hall.wait(FAULT_SUM_SECONDS)
+    hall.wait(limits.FAULT_SUM_SECONDS)
     shown = hall.screen.lines()
     assert shown.count(FAULT) == 1
     assert "    OSError (ENOSPC)" in shown
@@ -284,7 +278,7 @@ def test_silent_guest_that_cannot_be_dropped_is_closed_all_the_same(
     if method == "drop":
         hall.greeted()
     else:
-        hall.wait(FIRST_FRAME_SECONDS)
+        hall.wait(limits.FIRST_FRAME_SECONDS)
     hall.until(lambda: silent.eof)
     assert faults_in(hall).count(FAULT) == 1
     company.assert_undisturbed()
@@ -320,10 +314,10 @@ def test_tick_that_always_fails_neither_spins_nor_stops(
     for _ in range(20):
         company.talk()
     elapsed = hall.reactor.clock() - begun
-    assert flaw.raised - before <= elapsed / FAULT_PAUSE_SECONDS + 1
+    assert flaw.raised - before <= elapsed / limits.FAULT_PAUSE_SECONDS + 1
     assert faults_in(hall).count(FAULT) == 1
     flaw.times = 0
-    hall.wait(FAULT_PAUSE_SECONDS)
+    hall.wait(limits.FAULT_PAUSE_SECONDS)
     hall.until(lambda: guest.participant.has_joined)
 
 
@@ -337,7 +331,7 @@ def test_fault_in_a_command_leaves_the_console_and_the_room_as_they_were(
     hall.type(command)
     hall.until(lambda: flaw.raised)
     company.assert_undisturbed()
-    hall.wait(FAULT_PAUSE_SECONDS)
+    hall.wait(limits.FAULT_PAUSE_SECONDS)
     hall.type("STATS")
     hall.until(lambda: any("2 members" in line for line in hall.screen.lines()))
     assert faults_in(hall).count(FAULT) == 1
@@ -396,7 +390,7 @@ def test_fault_is_told_by_its_kind_and_places_alone(desk: Desk) -> None:
         "inner",
         "    ValueError",
     ]
-    assert desk.wait(FAULT_SUM_SECONDS - 1) == []
+    assert desk.wait(limits.FAULT_SUM_SECONDS - 1) == []
     again = "[!] Errors in this program that are shown above came again 2 times."
     assert desk.wait(1) == [again]
 
@@ -408,5 +402,5 @@ def test_runaway_recursion_is_told_in_few_lines() -> None:
     with pytest.raises(RecursionError) as caught:
         recurse()
     assert kind_of(caught.value) == "RecursionError"
-    assert len(places_of(caught.value)) == FAULT_FRAMES
+    assert len(places_of(caught.value)) == limits.FAULT_FRAMES
     assert list(chain_of(caught.value)) == [caught.value]

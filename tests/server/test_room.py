@@ -8,20 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat import limits
 from chat.cipher import sealed_bytes
 from chat.errors import ProtocolError, Reason, RefusedError
 from chat.kex import RoomSecret
-from chat.limits import (
-    EPOCH_GRACE_SECONDS,
-    GRACE_SECONDS,
-    JOIN_INTERVAL_SECONDS,
-    JOINS_PER_STEP,
-    LEAVE_INTERVAL_SECONDS,
-    MAX_FRAME_BYTES,
-    MAX_NAME_CHARS,
-    ROOM_SECRET_BYTES,
-    SILENCE_SECONDS,
-)
 from chat.messages import (
     Back,
     Closing,
@@ -67,7 +57,7 @@ class FreshSecrets:
 
     def __call__(self, size: int) -> bytes:
         taken = self._source(size)
-        if size == ROOM_SECRET_BYTES:
+        if size == limits.ROOM_SECRET_BYTES:
             self.made.append(RoomSecret(taken))
         return taken
 
@@ -75,7 +65,7 @@ class FreshSecrets:
 class Bench:
     """A room with its log, and what it delivered. Time stands still until `now` is set."""
 
-    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(self, grace_seconds: float = limits.GRACE_SECONDS) -> None:
         self.log = OrderedLog(2**30)
         self.fresh = FreshSecrets()
         self.room = Room(self.log, self.fresh, grace_seconds)
@@ -201,27 +191,26 @@ def test_join_takes_effect_at_the_tick() -> None:
 
 def test_storm_of_joins_is_spread_over_steps_that_fit_into_frames() -> None:
     bench = Bench()
-    members = [
-        bench.join(chr(0x20000 + number) * MAX_NAME_CHARS) for number in range(JOINS_PER_STEP + 1)
-    ]
-    assert len(bench.tick()) == JOINS_PER_STEP
-    assert bench.room.deadline == bench.now + JOIN_INTERVAL_SECONDS
-    bench.now += JOIN_INTERVAL_SECONDS
+    numbers = range(limits.JOINS_PER_STEP + 1)
+    members = [bench.join(chr(0x20000 + number) * limits.MAX_NAME_CHARS) for number in numbers]
+    assert len(bench.tick()) == limits.JOINS_PER_STEP
+    assert bench.room.deadline == bench.now + limits.JOIN_INTERVAL_SECONDS
+    bench.now += limits.JOIN_INTERVAL_SECONDS
     (last,) = bench.tick()
     assert bench.room.deadline is None
     assert bench.happened() == [
-        Joined(tuple(map(entry, members[:JOINS_PER_STEP]))),
+        Joined(tuple(map(entry, members[: limits.JOINS_PER_STEP]))),
         Joined((entry(members[-1]),)),
     ]
     welcome, *rosters = controls(last)
     assert isinstance(welcome, Welcome)
     assert welcome.members == len(members)
     assert rosters == [
-        Roster(tuple(map(entry, members[:JOINS_PER_STEP]))),
+        Roster(tuple(map(entry, members[: limits.JOINS_PER_STEP]))),
         Roster((entry(members[-1]),)),
     ]
     for control in last.controls:
-        assert 3 + sealed_bytes(len(control)) <= MAX_FRAME_BYTES
+        assert 3 + sealed_bytes(len(control)) <= limits.MAX_FRAME_BYTES
 
 
 def test_welcome_gives_the_numbers_heard_so_far() -> None:
@@ -257,24 +246,24 @@ TIMELINES: dict[str, list[Moment]] = {
     "joins of one tick make one step": [(0, "+A +B +C", "+A +B +C", None), (100, "", "", None)],
     "joins that come fast share the next step": [
         (0, "+A", "+A", None),
-        (0, "+B", "", JOIN_INTERVAL_SECONDS),
-        (JOIN_INTERVAL_SECONDS * 0.9, "+C", "", JOIN_INTERVAL_SECONDS),
-        (JOIN_INTERVAL_SECONDS, "", "+B +C", None),
+        (0, "+B", "", limits.JOIN_INTERVAL_SECONDS),
+        (limits.JOIN_INTERVAL_SECONDS * 0.9, "+C", "", limits.JOIN_INTERVAL_SECONDS),
+        (limits.JOIN_INTERVAL_SECONDS, "", "+B +C", None),
     ],
     "leaves that come fast make one new secret": [
         (0, "+A +B +C +D", "+A +B +C +D", None),
         (1, "-A", "-A", None),
-        (1, "-B", "", 1 + LEAVE_INTERVAL_SECONDS),
-        (1 + LEAVE_INTERVAL_SECONDS * 0.9, "-C", "", 1 + LEAVE_INTERVAL_SECONDS),
-        (1 + LEAVE_INTERVAL_SECONDS, "", "-B -C", None),
+        (1, "-B", "", 1 + limits.LEAVE_INTERVAL_SECONDS),
+        (1 + limits.LEAVE_INTERVAL_SECONDS * 0.9, "-C", "", 1 + limits.LEAVE_INTERVAL_SECONDS),
+        (1 + limits.LEAVE_INTERVAL_SECONDS, "", "-B -C", None),
     ],
     "departures come before newcomers": [(0, "+A +B", "+A +B", None), (1, "+C -A", "-A/+C", None)],
     "newcomers wait for departures that wait": [
         (0, "+A +B +C", "+A +B +C", None),
         (1, "-A", "-A", None),
-        (1, "-B +D", "", 1 + LEAVE_INTERVAL_SECONDS),
-        (1 + LEAVE_INTERVAL_SECONDS * 0.9, "", "", 1 + LEAVE_INTERVAL_SECONDS),
-        (1 + LEAVE_INTERVAL_SECONDS, "", "-B/+D", None),
+        (1, "-B +D", "", 1 + limits.LEAVE_INTERVAL_SECONDS),
+        (1 + limits.LEAVE_INTERVAL_SECONDS * 0.9, "", "", 1 + limits.LEAVE_INTERVAL_SECONDS),
+        (1 + limits.LEAVE_INTERVAL_SECONDS, "", "-B/+D", None),
     ],
     "the last one out leaves a room that can be entered": [
         (0, "+A", "+A", None),
@@ -349,7 +338,7 @@ def test_steady_departures_do_not_keep_newcomers_out() -> None:
     zoe = bench.join("Zoë")
     for leaver in members:
         bench.room.leave(leaver, Reason.LEFT)
-        bench.now += LEAVE_INTERVAL_SECONDS / 3
+        bench.now += limits.LEAVE_INTERVAL_SECONDS / 3
         bench.tick()
         if zoe.epoch:
             break
@@ -379,7 +368,7 @@ def test_name_that_reads_the_same_is_taken(taken: str, wanted: str) -> None:
     bench.enter("Írä")
 
 
-@pytest.mark.parametrize("name", ["", " Ira", "a:b", "x" * (MAX_NAME_CHARS + 1), "\x1b[m"])
+@pytest.mark.parametrize("name", ["", " Ira", "a:b", "x" * (limits.MAX_NAME_CHARS + 1), "\x1b[m"])
 def test_name_that_cannot_be_used_is_refused(name: str) -> None:
     bench = Bench()
     with pytest.raises(RefusedError) as refusal:
@@ -413,7 +402,7 @@ def test_lost_member_keeps_its_place_and_is_announced_once() -> None:
     bench.room.suspend(ira, bench.now + 1)
     assert bench.room.members == {ira.id: ira, sahnawaz.id: sahnawaz}
     assert bench.room.find("ira") is ira
-    assert bench.room.deadline == bench.now + GRACE_SECONDS
+    assert bench.room.deadline == bench.now + limits.GRACE_SECONDS
     assert bench.tick() == []
     assert bench.events()[1:] == [(2, Lost(ira.id))]
     # A newcomer's roster has it, too.
@@ -428,7 +417,7 @@ def test_lost_member_leaves_when_its_grace_is_over() -> None:
     ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
     bench.room.suspend(ira, bench.now)
     offset = bench.log.end
-    bench.now += GRACE_SECONDS - 0.001
+    bench.now += limits.GRACE_SECONDS - 0.001
     assert bench.room.end_grace(bench.now) == []
     bench.now += 0.001
     assert bench.room.end_grace(bench.now) == [ira]
@@ -451,11 +440,11 @@ def test_each_lost_member_has_a_grace_of_its_own() -> None:
     bench.room.suspend(ira, start + 30)
     bench.room.leave(sahnawaz, Reason.REPLACED)
     bench.tick()
-    assert bench.room.deadline == start + 20 + GRACE_SECONDS
-    assert bench.room.end_grace(start + 20 + GRACE_SECONDS) == [thea]
-    assert bench.room.end_grace(start + 30 + GRACE_SECONDS) == [ira]
+    assert bench.room.deadline == start + 20 + limits.GRACE_SECONDS
+    assert bench.room.end_grace(start + 20 + limits.GRACE_SECONDS) == [thea]
+    assert bench.room.end_grace(start + 30 + limits.GRACE_SECONDS) == [ira]
     # Whose grace has ended by the next tick leave together.
-    bench.now = start + 30 + GRACE_SECONDS
+    bench.now = start + 30 + limits.GRACE_SECONDS
     assert bench.tick() == []
     assert bench.happened()[-1] == Left(((thea.id, Reason.LOST), (ira.id, Reason.LOST)))
 
@@ -484,7 +473,7 @@ def test_when_too_many_of_one_key_or_source_are_lost_the_first_of_them_leaves(
     assert bench.happened()[-1] == Left(((ghosts[1].id, Reason.LOST),))
     assert bench.room.find("two") is None
     assert bench.room.find("Ira") is ira
-    bench.now += GRACE_SECONDS
+    bench.now += limits.GRACE_SECONDS
     assert bench.room.end_grace(bench.now) == [ira, ghosts[2], ghosts[3]]
     assert not bench.room.anybody_lost
 
@@ -518,7 +507,7 @@ def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
     assert costs == [costs[0]] * len(members)
 
 
-@pytest.mark.parametrize(("grace_seconds", "entered"), [(0, True), (GRACE_SECONDS, False)])
+@pytest.mark.parametrize(("grace_seconds", "entered"), [(0, True), (limits.GRACE_SECONDS, False)])
 def test_without_a_grace_or_an_announcement_there_is_no_place_to_keep(
     grace_seconds: float, entered: bool
 ) -> None:
@@ -708,9 +697,9 @@ def test_renewal_is_forgotten_when_nobody_can_need_it() -> None:
     place = bench.log.end
     bench.depart(thea)
     made_at = bench.now
-    bench.now = made_at + SILENCE_SECONDS
+    bench.now = made_at + limits.SILENCE_SECONDS
     bench.room.suspend(ira, bench.now)
-    bench.now += GRACE_SECONDS
+    bench.now += limits.GRACE_SECONDS
     bench.tick()
     received = bench.resume(ira, place, 2)
     assert received is not None
@@ -745,11 +734,11 @@ def test_start_over_first_announces_who_has_left() -> None:
     assert bench.happened()[-2:] == [Back(ira.id), Left(((thea.id, Reason.KICKED),))]
     # Nothing is left over for the tick but the newcomer; the next to leave waits as after any
     # renewal.
-    bench.now += JOIN_INTERVAL_SECONDS
+    bench.now += limits.JOIN_INTERVAL_SECONDS
     assert [unicast.member for unicast in bench.tick()] == [mei]
     bench.room.leave(mei, Reason.LEFT)
     assert bench.tick() == []
-    assert bench.room.deadline == renewed_at + LEAVE_INTERVAL_SECONDS
+    assert bench.room.deadline == renewed_at + limits.LEAVE_INTERVAL_SECONDS
 
 
 # -- who may not come back ---------------------------------------------------------------------
@@ -847,7 +836,7 @@ Turn = tuple[str, str, int]
 An act is a `join`, a wait in seconds (`8s`), or a message (number, or number@epoch). All messages
 of a turn are one run."""
 
-LATE = f"{EPOCH_GRACE_SECONDS + 0.001}s"
+LATE = f"{limits.EPOCH_GRACE_SECONDS + 0.001}s"
 DIALOGUES: dict[str, list[Turn]] = {
     "a repeat is dropped silently": [
         ("1 1", "1", 0),
@@ -868,7 +857,7 @@ DIALOGUES: dict[str, list[Turn]] = {
     "what lies around a dropped message is appended": [("1 1 2 8 3 2 4 4 5", "1 2 3 4 5", 0)],
     "an earlier epoch counts for the time of grace": [
         ("join 1@3 2@2 3@3", "1@3 2@2 3@3", 0),
-        (f"{EPOCH_GRACE_SECONDS}s 4@2", "4@2", 0),
+        (f"{limits.EPOCH_GRACE_SECONDS}s 4@2", "4@2", 0),
     ],
     "a stale one is asked for again with all behind it": [
         (f"join {LATE} 1@2 2@3", "", 1),

@@ -11,9 +11,11 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
+from chat import limits
 from chat.client.events import (
     MemberBack,
     MemberJoined,
@@ -24,19 +26,6 @@ from chat.client.events import (
     RoomClosed,
 )
 from chat.errors import REASONS, Reason
-from chat.limits import (
-    ACCEPT_PAUSE_SECONDS,
-    FIRST_FRAME_SECONDS,
-    GRACE_SECONDS,
-    HANDSHAKE_SECONDS,
-    LINGER_SECONDS,
-    MAX_NAME_CHARS,
-    MAX_TEXT_BYTES,
-    SHARE_RENEW_SECONDS,
-    SHARE_SECONDS,
-    SILENCE_SECONDS,
-    X25519_BYTES,
-)
 from chat.messages import Bye, Ping, Resend
 from chat.server import words
 from chat.server.admission import Admission
@@ -167,7 +156,7 @@ def test_lost_member_that_comes_back_has_missed_nothing(hall: Hall, company: Com
 def test_lost_member_leaves_when_the_grace_is_over(hall: Hall, company: Company) -> None:
     guest = hall.join("guest", "other")
     lose(hall, guest)
-    hall.wait(GRACE_SECONDS - 1)
+    hall.wait(limits.GRACE_SECONDS - 1)
     company.noticed(MemberJoined("guest"), MemberLost("guest"))
     hall.wait(1)
     line = "[!] guest left the server: the connection was lost."
@@ -227,7 +216,7 @@ def test_member_takes_its_name_over_by_its_key_alone(hall: Hall, company: Compan
 
 def test_unusable_name_that_reads_the_same_puts_nobody_out(hall: Hall, company: Company) -> None:
     guest = hall.join("guest", "other")
-    again = hall.knock("guest" + "\ufe0f" * MAX_NAME_CHARS, "other")
+    again = hall.knock("guest" + "\ufe0f" * limits.MAX_NAME_CHARS, "other")
     assert hall.farewell_to(again).reason is Reason.NAME_INVALID
     assert guest.ended is None
     company.noticed(MemberJoined("guest"))
@@ -272,7 +261,7 @@ def test_loss_that_sending_shows_is_told_in_the_same_turn(hall: Hall, company: C
 
 def test_silent_member_has_lost_the_connection(hall: Hall, company: Company) -> None:
     guest = hall.join("guest", "other")
-    hall.wait(SILENCE_SECONDS - 1)
+    hall.wait(limits.SILENCE_SECONDS - 1)
     company.talk()
     hall.wait(1)
     assert hall.farewell_to(guest) == ended(Reason.TIMEOUT)
@@ -282,10 +271,10 @@ def test_silent_member_has_lost_the_connection(hall: Hall, company: Company) -> 
 
 def test_member_that_is_not_read_is_not_taken_for_silent(hall: Hall) -> None:
     ira = hall.join("Ira")
-    connection_of(hall, "Ira")._hold(2 * SILENCE_SECONDS, hall.reactor.clock())
-    hall.wait(SILENCE_SECONDS + 1)
+    connection_of(hall, "Ira")._hold(2 * limits.SILENCE_SECONDS, hall.reactor.clock())
+    hall.wait(limits.SILENCE_SECONDS + 1)
     assert ira.ended is None
-    hall.wait(SILENCE_SECONDS)
+    hall.wait(limits.SILENCE_SECONDS)
     ira.say("here I am")
     hall.until(lambda: ira.heard)
 
@@ -302,7 +291,7 @@ def test_without_a_rate_nobody_is_held_up() -> None:
 
 # -- bad company before the handshake is done
 
-NOT_SEALED = Pubkey((9).to_bytes(X25519_BYTES, "little"), bytes(200)).to_wire()
+NOT_SEALED = Pubkey((9).to_bytes(limits.X25519_BYTES, "little"), bytes(200)).to_wire()
 """A PUBKEY with the X25519 base point, and sealed with nothing."""
 
 STRANGERS = {
@@ -343,9 +332,9 @@ def do_not_prove_the_key(hall: Hall) -> Wire:
 @pytest.mark.parametrize(
     ("begin", "seconds"),
     [
-        (Hall.connect, FIRST_FRAME_SECONDS),
-        (say_a_little, FIRST_FRAME_SECONDS),
-        (do_not_prove_the_key, HANDSHAKE_SECONDS),
+        (Hall.connect, limits.FIRST_FRAME_SECONDS),
+        (say_a_little, limits.FIRST_FRAME_SECONDS),
+        (do_not_prove_the_key, limits.HANDSHAKE_SECONDS),
     ],
 )
 def test_stranger_that_takes_too_long_is_refused(
@@ -591,10 +580,10 @@ def test_accept_that_fails_is_told_once_and_tried_again_after_a_pause(
     hall.turns(20)
     assert listener.accepts == accepts + 1, "it must not ask again and again"
     while listener.failures:
-        hall.wait(ACCEPT_PAUSE_SECONDS)
+        hall.wait(limits.ACCEPT_PAUSE_SECONDS)
     assert not late.received
     assert hall.screen.lines().count(said) == 1
-    hall.wait(ACCEPT_PAUSE_SECONDS)
+    hall.wait(limits.ACCEPT_PAUSE_SECONDS)
     hall.until(lambda: late.received)
     company.assert_undisturbed()
     hall.join("next", "other")
@@ -800,16 +789,16 @@ def test_share_is_the_same_for_a_while_and_forgotten_when_it_has_run_out(
 
     first = hello()
     assert first.server_key == key("server").public.blob
-    assert first.not_after == int(now) + SHARE_SECONDS
-    now += SHARE_RENEW_SECONDS - 2
+    assert first.not_after == int(now) + limits.SHARE_SECONDS
+    now += limits.SHARE_RENEW_SECONDS - 2
     assert hello() == first
     now += 3
     second = hello()
     assert second.share != first.share
-    assert second.not_after == int(now) + SHARE_SECONDS
+    assert second.not_after == int(now) + limits.SHARE_SECONDS
     assert hall.server.doorman._offer is not None
-    now += SHARE_SECONDS
-    hall.wait(SHARE_SECONDS)
+    now += limits.SHARE_SECONDS
+    hall.wait(limits.SHARE_SECONDS)
     assert hall.server.doorman._offer is None
 
 
@@ -832,12 +821,12 @@ def test_newcomer_can_be_kicked_before_it_is_welcomed(hall: Hall, company: Compa
     company.assert_undisturbed()
 
 
-@pytest.mark.parametrize("text", ["Dear  friends", "ä" * MAX_TEXT_BYTES], ids=["short", "long"])
+@pytest.mark.parametrize("text", ["Dear  friends", "ä" * limits.MAX_TEXT_BYTES], ids=len)
 def test_operator_speaks_to_everybody_and_not_too_long(
     hall: Hall, company: Company, text: str
 ) -> None:
     hall.type(f"SAY {text}")
-    company.noticed(NoticeReceived(text[: MAX_TEXT_BYTES // 2]))
+    company.noticed(NoticeReceived(text[: limits.MAX_TEXT_BYTES // 2]))
 
 
 def test_operator_sees_who_is_here_and_how_much_was_said(hall: Hall, company: Company) -> None:
@@ -925,11 +914,11 @@ def test_termination_waits_only_so_long_for_the_slow_and_the_second_for_nobody(
     flood(hall, company.ira, WINDOW)
     begun = hall.reactor.clock()
     hall.when(lambda: company.ira.eof, company.ira.close)
-    soon = hall.server.terminate if again else lambda: hall.reactor.time.advance(LINGER_SECONDS)
-    hall.when(lambda: True, soon)
+    linger = partial(hall.reactor.time.advance, limits.LINGER_SECONDS)
+    hall.when(lambda: True, hall.server.terminate if again else linger)
     hall.type("TERMINATE")
     run_to_the_end(hall)
-    assert (hall.reactor.clock() - begun < LINGER_SECONDS) is again
+    assert (hall.reactor.clock() - begun < limits.LINGER_SECONDS) is again
 
 
 def test_termination_while_a_member_is_about_to_fall_behind_comes_to_its_end(narrow: Hall) -> None:
