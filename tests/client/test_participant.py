@@ -65,8 +65,8 @@ from tests.support.hall import (
     TOKEN,
     US,
     Desk,
-    Hall,
-    Seat,
+    MemberInMemory,
+    RoomInMemory,
     entry,
     epochs_in,
     fingerprint,
@@ -85,7 +85,7 @@ def person(name: str, since: int) -> Person:
 
 
 def test_newcomer_is_shown_who_is_in_and_others_who_came() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     (ira,) = hall.enter("Ira")
     sahnawaz, thea = hall.enter("Sahnawaz", "Thea")
     assert ira.shown == [Entered(("Ira",)), MemberJoined("Sahnawaz"), MemberJoined("Thea")]
@@ -98,7 +98,7 @@ def test_newcomer_is_shown_who_is_in_and_others_who_came() -> None:
 
 
 def test_messages_arrive_in_order_once_at_everybody() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
     for number in range(3):
         ira.say(f"one {number}")
@@ -118,7 +118,7 @@ def test_messages_arrive_in_order_once_at_everybody() -> None:
 
 
 def test_own_copy_acknowledges_and_bears_the_number_that_was_given() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
     assert ira.participant.say("one", 9) == MessageQueued(1, "one")
     assert ira.participant.say("two", 9) == MessageQueued(2, "two")
@@ -137,7 +137,7 @@ def test_own_copy_acknowledges_and_bears_the_number_that_was_given() -> None:
 
 
 def test_stale_messages_are_sent_again_and_nothing_is_lost() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
     ira.say("one")
     ira.say("two")
@@ -155,7 +155,7 @@ def test_stale_messages_are_sent_again_and_nothing_is_lost() -> None:
 
 
 def test_newcomer_skips_what_was_sealed_before_it_came() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
     ira.say("before")
     thea = hall.join("Thea")
@@ -173,7 +173,7 @@ def test_newcomer_skips_what_was_sealed_before_it_came() -> None:
 def test_member_who_was_asleep_still_opens_what_was_accepted_in_the_time_of_grace() -> None:
     """The grace counts by the server's clock. A laptop that slept for an hour between two frames
     reads, an hour later, what the server took within seconds."""
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
     ira.say("on its way")
     hall.leave(thea)
@@ -245,7 +245,7 @@ def test_everybody_is_shown_the_same_order_and_each_message_once(
 ) -> None:
     """Whatever is cut comes back before anybody's grace is over; where the log's window is left,
     the gap is told."""
-    hall = Hall()
+    hall = RoomInMemory()
     end = hall.now + MAX_SECONDS
     inside = dict(zip(NAMES[:3], hall.enter(*NAMES[:3]), strict=True))
     for number, (act, name, count) in enumerate(acts):
@@ -271,7 +271,9 @@ def test_everybody_is_shown_the_same_order_and_each_message_once(
     assert_same_order(hall, inside)
 
 
-def act_in_room(hall: Hall, seat: Seat, act: str, number: int, count: int) -> None:
+def act_in_room(
+    hall: RoomInMemory, seat: MemberInMemory, act: str, number: int, count: int
+) -> None:
     if act == "say":
         for part in range(count):
             seat.say(f"{number}.{part} of {seat.member.name}")
@@ -286,7 +288,7 @@ def act_in_room(hall: Hall, seat: Seat, act: str, number: int, count: int) -> No
         seat.carry(count)
 
 
-def assert_same_order(hall: Hall, inside: dict[str, Seat]) -> None:
+def assert_same_order(hall: RoomInMemory, inside: dict[str, MemberInMemory]) -> None:
     for seat in hall.everybody:
         assert seat.warnings() == []
         assert seat.said() == hall.said(seat)

@@ -45,7 +45,7 @@ from tests.support.hall import (
     TOKEN,
     US,
     Desk,
-    Hall,
+    RoomInMemory,
     entry,
     hi,
     own,
@@ -62,7 +62,7 @@ def back(missed: int = 0, *, new_room: bool = False, awaiting: bool = False) -> 
 
 
 def test_resume_is_told_in_order_all_that_happened_meanwhile() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
     hall.lose(ira)
     sahnawaz.say("one")
@@ -93,7 +93,7 @@ def test_resume_is_told_in_order_all_that_happened_meanwhile() -> None:
 
 
 def test_lost_between_a_leave_and_the_new_key_is_given_the_key() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
     hall.leave(thea)
     hall.pass_time(1)
@@ -111,7 +111,7 @@ def test_lost_between_a_leave_and_the_new_key_is_given_the_key() -> None:
 def test_gap_between_an_old_key_and_now_accuses_nobody() -> None:
     """A message that is accepted in the time of grace, under an epoch of which we were never given
     the key, is no fault of its sender's nor of the server's."""
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
     hall.lose(ira)
     hall.leave(thea)
@@ -133,7 +133,7 @@ def test_gap_between_an_old_key_and_now_accuses_nobody() -> None:
 
 
 def test_member_that_comes_back_after_its_grace_is_a_new_one_and_sends_what_is_left() -> None:
-    hall = Hall()
+    hall = RoomInMemory()
     ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
     ira.say("acknowledged")
     hall.settle()

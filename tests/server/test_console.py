@@ -46,7 +46,7 @@ class Server:
         self.asked.append(f"say {text!r}")
 
 
-class Desk:
+class OperatorDesk:
     """A console, its operator and its screen."""
 
     def __init__(self, obeys: bool = True) -> None:
@@ -90,8 +90,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    with contextlib.closing(Desk()) as desk:
+def desk() -> Iterator[OperatorDesk]:
+    with contextlib.closing(OperatorDesk()) as desk:
         yield desk
 
 
@@ -127,7 +127,7 @@ NOBODY = "[+] Nobody is here."
     ],
 )
 def test_command_is_obeyed_or_answered(
-    desk: Desk, line: str, asked: list[str], shown: list[str]
+    desk: OperatorDesk, line: str, asked: list[str], shown: list[str]
 ) -> None:
     desk.server.present = {"Zoë", "Zoë  von der Leine"}
     assert (desk.type(line), desk.server.asked) == (shown, asked)
@@ -138,7 +138,7 @@ def test_help_names_every_command() -> None:
     assert commands == ["TERMINATE", "WHO", "KICK", "SAY", "STATS", "HELP"]
 
 
-def test_who_and_stats_tell_of_the_members(desk: Desk) -> None:
+def test_who_and_stats_tell_of_the_members(desk: OperatorDesk) -> None:
     desk.server.in_room = [
         Member(number, name, key(owner).public.digest, bytes(16), WALL_CLOCK + 60 * number)
         for number, (name, owner) in enumerate([("Ira", "ira"), ("Ärger", "other")])
@@ -155,22 +155,22 @@ def test_who_and_stats_tell_of_the_members(desk: Desk) -> None:
     ]
 
 
-def test_kick_of_nobody_says_so_and_disarms_the_name(desk: Desk) -> None:
+def test_kick_of_nobody_says_so_and_disarms_the_name(desk: OperatorDesk) -> None:
     assert desk.type("kick x\x1b[2J") == ["[!] Nobody here is called x\\x1b[2J."]
 
 
 @pytest.mark.parametrize("line", ["SAY gr\udcff", "KICK \udcff", "\udcff"])
-def test_line_that_is_not_utf_8_is_not_obeyed(desk: Desk, line: str) -> None:
+def test_line_that_is_not_utf_8_is_not_obeyed(desk: OperatorDesk, line: str) -> None:
     assert desk.type(line) == ["[!] A command is text, and this line is not UTF-8."]
     assert desk.server.asked == []
 
 
-def test_commands_of_one_read_are_all_obeyed_in_order(desk: Desk) -> None:
+def test_commands_of_one_read_are_all_obeyed_in_order(desk: OperatorDesk) -> None:
     desk.type("say one\nsay two\nkick Ira")
     assert desk.server.asked == ["say 'one'", "say 'two'", "kick 'Ira'"]
 
 
-def test_end_of_input_ends_nothing(desk: Desk) -> None:
+def test_end_of_input_ends_nothing(desk: OperatorDesk) -> None:
     desk.end_input()
     for _ in range(3):
         desk.reactor.turn(0)
@@ -180,7 +180,7 @@ def test_end_of_input_ends_nothing(desk: Desk) -> None:
 
 
 def test_nothing_is_read_before_there_is_a_server_to_obey_for() -> None:
-    with contextlib.closing(Desk(obeys=False)) as desk:
+    with contextlib.closing(OperatorDesk(obeys=False)) as desk:
         os.write(desk._hand, b"terminate\n")
         desk.reactor.turn(0)
         desk.console.obey(desk.server)
@@ -204,7 +204,7 @@ def messages(lines: list[str]) -> list[int]:
     return counts
 
 
-def test_few_messages_are_shown_one_by_one_at_once(desk: Desk) -> None:
+def test_few_messages_are_shown_one_by_one_at_once(desk: OperatorDesk) -> None:
     desk.console.exchanged(0)
     assert desk.wait(0) == []
     desk.console.exchanged(MESSAGE_LINES_PER_SECOND - 1)
@@ -215,7 +215,7 @@ def test_few_messages_are_shown_one_by_one_at_once(desk: Desk) -> None:
     assert messages(desk.wait(1)) == [1]
 
 
-def test_many_messages_are_summed_up_when_the_second_is_over(desk: Desk) -> None:
+def test_many_messages_are_summed_up_when_the_second_is_over(desk: OperatorDesk) -> None:
     desk.console.exchanged(MESSAGE_LINES_PER_SECOND)
     assert len(desk.wait(0.5)) == MESSAGE_LINES_PER_SECOND
     desk.console.exchanged(1)
@@ -231,7 +231,7 @@ def test_many_messages_are_summed_up_when_the_second_is_over(desk: Desk) -> None
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1.5), st.integers(0, 30)), max_size=30))
 def test_every_message_is_counted_in_few_lines(steps: list[tuple[float, int]]) -> None:
-    with contextlib.closing(Desk()) as desk:
+    with contextlib.closing(OperatorDesk()) as desk:
         lines: list[int] = []
         for seconds, count in steps:
             lines += messages(desk.wait(seconds))
@@ -246,7 +246,7 @@ def test_every_message_is_counted_in_few_lines(steps: list[tuple[float, int]]) -
 # -- connections that came to nothing
 
 
-def test_refusals_are_shown_one_by_one_while_they_are_few(desk: Desk) -> None:
+def test_refusals_are_shown_one_by_one_while_they_are_few(desk: OperatorDesk) -> None:
     guests = [f"192.0.2.1:{number}" for number in range(REFUSAL_LINES_PER_SECOND)]
     for guest in guests:
         desk.console.refused(words.refused(guest, "so"), "192.0.2.1")
@@ -254,7 +254,9 @@ def test_refusals_are_shown_one_by_one_while_they_are_few(desk: Desk) -> None:
     assert desk.wait(2) == []
 
 
-def test_flood_of_refusals_gives_one_line_a_second_that_names_most_of_them(desk: Desk) -> None:
+def test_flood_of_refusals_gives_one_line_a_second_that_names_most_of_them(
+    desk: OperatorDesk,
+) -> None:
     lines: list[str] = []
     for _ in range(50):
         for source in ("192.0.2.1", "192.0.2.1", "2001:db8::/64"):
@@ -272,7 +274,7 @@ def test_flood_of_refusals_gives_one_line_a_second_that_names_most_of_them(desk:
     assert desk.console._refused_from.total() == 0
 
 
-def test_messages_and_refusals_are_summed_up_apart(desk: Desk) -> None:
+def test_messages_and_refusals_are_summed_up_apart(desk: OperatorDesk) -> None:
     for _ in range(REFUSAL_LINES_PER_SECOND + 1):
         desk.console.refused("[!] one of many", "192.0.2.1")
     desk.wait(0)
@@ -344,7 +346,7 @@ def test_lines_beyond_the_queue_are_dropped_and_counted(pipe: Pipe) -> None:
 # -- the end
 
 
-def test_close_shows_the_sum_that_is_due_and_the_last_lines(desk: Desk) -> None:
+def test_close_shows_the_sum_that_is_due_and_the_last_lines(desk: OperatorDesk) -> None:
     desk.console.exchanged(500)
     desk.console.close()
     first, *rest = desk.screen.lines()
@@ -372,7 +374,7 @@ def test_close_shows_the_last_lines_to_a_reader_that_had_fallen_behind(
     assert lines[-3:] == [words.TERMINATED, words.SHUT_DOWN, ""]
 
 
-def test_close_reads_no_more_commands(desk: Desk) -> None:
+def test_close_reads_no_more_commands(desk: OperatorDesk) -> None:
     os.write(desk._hand, b"terminate\n")
     desk.console.close()
     desk.reactor.turn(0)

@@ -21,7 +21,7 @@ from chat.server.room import Room
 from chat.server.server import Server
 from chat.session import ServerSession
 from chat.transport import Transport
-from tests.server.test_console import Desk, desk
+from tests.server.test_console import OperatorDesk, desk
 from tests.support.loopback import Company, Hall, Peer, connection_of, flood
 
 __all__ = ["desk"]
@@ -366,7 +366,7 @@ def test_fault_that_cannot_be_written_down_is_none(
 # -- what is written down
 
 
-def test_fault_is_told_by_its_kind_and_places_alone(desk: Desk) -> None:
+def test_fault_is_told_by_its_kind_and_places_alone(desk: OperatorDesk) -> None:
     def inner() -> None:
         raise ValueError(SECRET)
 

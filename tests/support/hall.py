@@ -1,7 +1,7 @@
 """Two ways to put a participant to the test without sockets or sessions.
 
-`Hall` joins one real `Room` and several participants. `Server` makes what a server sends, and
-`Desk` gives it to one participant, so that it can do what no honest server does.
+`RoomInMemory` joins one real `Room` and several participants. `Server` makes what a server sends,
+and `Desk` gives it to one participant, so that it can do what no honest server does.
 """
 
 import hashlib
@@ -68,10 +68,10 @@ class Archive(OrderedLog):
         self.everything += entries
 
 
-class Seat:
+class MemberInMemory:
     """Somebody's participant, its membership, and its place in its stream."""
 
-    def __init__(self, hall: "Hall", member: Member, title: str) -> None:
+    def __init__(self, hall: "RoomInMemory", member: Member, title: str) -> None:
         self.hall = hall
         self.member = member
         self.participant = Participant(FixedBytes(f"participant {title}"), member.name)
@@ -145,39 +145,39 @@ class Seat:
         return sum(event.missed for event in self.shown if isinstance(event, Reconnected))
 
 
-class Hall:
+class RoomInMemory:
     """A room, its log and the seats in it."""
 
     def __init__(self) -> None:
         self.log = Archive()
         self.room = Room(self.log, FixedBytes("room"), GRACE_SECONDS)
         self.now = 1_000.0
-        self.seats: dict[int, Seat] = {}
-        self.everybody: list[Seat] = []
+        self.seats: dict[int, MemberInMemory] = {}
+        self.everybody: list[MemberInMemory] = []
 
-    def join(self, name: str) -> Seat:
+    def join(self, name: str) -> MemberInMemory:
         member = self.room.join(name, fingerprint(name), joined_at=WALL_CLOCK + self.now)
-        seat = self.seats[member.id] = Seat(self, member, f"{member.id} {name}")
+        seat = self.seats[member.id] = MemberInMemory(self, member, f"{member.id} {name}")
         self.everybody.append(seat)
         return seat
 
-    def enter(self, *names: str) -> list[Seat]:
+    def enter(self, *names: str) -> list[MemberInMemory]:
         """Let these in, and let everybody hear of it."""
         seats = [self.join(name) for name in names]
         self.pass_time(1)
         self.settle()
         return seats
 
-    def leave(self, seat: Seat, reason: Reason = Reason.LEFT) -> None:
+    def leave(self, seat: MemberInMemory, reason: Reason = Reason.LEFT) -> None:
         del self.seats[seat.member.id]
         self.room.leave(seat.member, reason)
 
-    def lose(self, seat: Seat) -> None:
+    def lose(self, seat: MemberInMemory) -> None:
         """A member's connection breaks, and the server notices."""
         seat.lose()
         self.room.suspend(seat.member, self.now)
 
-    def come_back(self, seat: Seat) -> None:
+    def come_back(self, seat: MemberInMemory) -> None:
         """A member connects anew: to where it was, or as a new member."""
         if seat.connected:
             seat.lose()
@@ -217,7 +217,7 @@ class Hall:
             self.lose(behind[0])
         self.log.trim(self.log.start_after_trim())
 
-    def is_behind(self, seat: Seat) -> bool:
+    def is_behind(self, seat: MemberInMemory) -> bool:
         return seat.following and seat.offset < self.log.start_after_trim()
 
     def settle(self) -> None:
@@ -227,7 +227,7 @@ class Hall:
                 seat.carry()
                 seat.read()
 
-    def said(self, seat: Seat) -> list[tuple[str, str]]:
+    def said(self, seat: MemberInMemory) -> list[tuple[str, str]]:
         """What this member should have been shown, going by the log: every message of the parts of
         it that it has read, except those sealed before it had a key; and of the gaps between them
         its own."""
@@ -248,7 +248,7 @@ class Hall:
             last = end
         return [(names[header.sender], texts[header.sender][header.seq - 1]) for header in found]
 
-    def gaps(self, seat: Seat) -> int:
+    def gaps(self, seat: MemberInMemory) -> int:
         """How many messages of others lie between the parts of the log that this member has
         read."""
         places = [place for part in [*seat.taken, (seat.began, seat.offset)] for place in part]
@@ -268,7 +268,7 @@ class Hall:
         ]
 
 
-def epochs_in(hall: Hall) -> list[tuple[int, int, int]]:
+def epochs_in(hall: RoomInMemory) -> list[tuple[int, int, int]]:
     """Sender, number and epoch of each message in the log."""
     headers = hall.headers(0, len(hall.log.everything))
     return [(header.sender, header.seq, header.epoch) for header in headers]
