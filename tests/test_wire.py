@@ -131,12 +131,6 @@ def test_frame_with_fields_that_were_cut_or_extended_is_refused(frame: Frame) ->
         decode_frame(block(content + b"\0"))
 
 
-@pytest.mark.parametrize("size", [0, 31])
-def test_pubkey_without_a_whole_share_is_refused(size: int) -> None:
-    with pytest.raises(ProtocolError, match="too short for its fields"):
-        decode_frame(block(b"\x02" + bytes(size)))
-
-
 def test_unknown_frame_type_is_refused() -> None:
     for frame_type in set(range(256)) - set(FRAMES):
         with pytest.raises(ProtocolError, match=f"^unknown frame type 0x{frame_type:02x}$"):

@@ -279,16 +279,6 @@ def test_member_that_is_not_read_is_not_taken_for_silent(hall: Hall) -> None:
     hall.until(lambda: ira.heard)
 
 
-def test_without_a_rate_nobody_is_held_up() -> None:
-    with contextlib.closing(Hall(rate=0)) as hall:
-        ira = hall.join("Ira")
-        for number in range(1000):
-            ira.say(str(number))
-        begun = hall.reactor.clock()
-        hall.until(lambda: not ira.participant.unacknowledged)
-        assert hall.reactor.clock() - begun < 1
-
-
 # -- bad company before the handshake is done
 
 NOT_SEALED = Pubkey((9).to_bytes(limits.X25519_BYTES, "little"), bytes(200)).to_wire()
