@@ -14,18 +14,11 @@ from typing import Any
 
 from Cryptodome.PublicKey import RSA
 
-from chat import kex
+from chat import kex, limits
 from chat.cipher import SealingKey, sealed_bytes
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.errors import Reason
-from chat.limits import (
-    GRACE_SECONDS,
-    MAX_HANDSHAKE_FRAME_BYTES,
-    PING_SECONDS,
-    RESUME_TOKEN_BYTES,
-    SHARE_SECONDS,
-)
 from chat.messages import (
     Back,
     Bye,
@@ -235,9 +228,9 @@ def make_handshake() -> Json:
     for counter, control in enumerate(controls):
         ends.server.send(control.encode())
         frames.append(link_frame("server", counter, control, ends.server.data_to_send()))
-    ends.client.tick(PING_SECONDS)
+    ends.client.tick(limits.PING_SECONDS)
     ping = ends.client.data_to_send()
-    ends.server.receive(ping, PING_SECONDS)
+    ends.server.receive(ping, limits.PING_SECONDS)
     frames.append(link_frame("client", 1, Ping(), ping))
     frames.append(link_frame("server", len(controls), Pong(), ends.server.data_to_send()))
     bye = Bye(Reason.LEFT, "so long")
@@ -324,7 +317,8 @@ def bad_hellos(good: Handshake) -> list[Json]:
     hello = decode_frame(good.hello)
     assert isinstance(hello, Hello)
     random_bytes = FixedBytes("vectors/bad hellos")
-    expired = kex.SignedShare.make(key("server"), WALL_CLOCK - 2 * SHARE_SECONDS, random_bytes)
+    long_ago = WALL_CLOCK - 2 * limits.SHARE_SECONDS
+    expired = kex.SignedShare.make(key("server"), long_ago, random_bytes)
     others = kex.SignedShare.make(key("other"), WALL_CLOCK, random_bytes)
 
     def signed_by(offer: kex.SignedShare) -> bytes:
@@ -332,7 +326,7 @@ def bad_hellos(good: Handshake) -> list[Json]:
         return Hello(PROTOCOL, *fields).to_wire()
 
     weak = replace(hello, server_key=WEAK_BLOB).to_wire()
-    too_long = (MAX_HANDSHAKE_FRAME_BYTES - 1).to_bytes(2, "big")
+    too_long = (limits.MAX_HANDSHAKE_FRAME_BYTES - 1).to_bytes(2, "big")
     signature = len(good.hello) - 1
     return [
         failure("signature", "a bit of the signature", altered("HELLO", flip=signature)),
@@ -496,7 +490,7 @@ class Scene:
     def __init__(self) -> None:
         self.room_random = Recorded("room")
         self.log = OrderedLog(WINDOW_BYTES)
-        self.room = Room(self.log, self.room_random, GRACE_SECONDS)
+        self.room = Room(self.log, self.room_random, limits.GRACE_SECONDS)
         self.whole_log = b""
         self.members: dict[int, Member] = {}
         self.participants: dict[int, Participant] = {}
@@ -760,7 +754,7 @@ def bad_resumes(scene: Scene, member: int) -> list[Json]:
         }
 
     return [
-        attempt("ready", "another token", replace(good, token=bytes(RESUME_TOKEN_BYTES))),
+        attempt("ready", "another token", replace(good, token=bytes(limits.RESUME_TOKEN_BYTES))),
         attempt("ready", "another key", good, bytes(32)),
         attempt("ready", "another member's number", replace(good, member=present)),
         attempt("ready", "nobody's number", replace(good, member=99)),

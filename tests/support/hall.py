@@ -7,17 +7,12 @@ and `Desk` gives it to one participant, so that it can do what no honest server 
 import hashlib
 from collections import deque
 
+from chat import limits
 from chat.cipher import SealingKey, sealed_bytes
 from chat.client.events import ClientEvent, MessageReceived, Reconnected, Warned
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import RoomSecret
-from chat.limits import (
-    GRACE_SECONDS,
-    MAX_FRAME_BYTES,
-    ORIGIN_BYTES,
-    RESUME_TOKEN_BYTES,
-)
 from chat.messages import (
     Control,
     Joined,
@@ -41,7 +36,7 @@ from chat.wire import (
     room_header,
     room_headers,
 )
-from tests.support.helpers import WALL_CLOCK, FixedBytes, open_frame
+from tests.support.helpers import WALL_CLOCK, FixedBytes, frames_of, open_frame
 
 
 def fingerprint(name: str) -> bytes:
@@ -117,7 +112,7 @@ class MemberInMemory:
             data = self.hall.log.read(self.offset, end)
             if not data:
                 return
-            frame_type, run = next(FrameReader(MAX_FRAME_BYTES).feed(data))
+            frame_type, run = next(FrameReader(limits.MAX_FRAME_BYTES).feed(data))
             frames = cut(run)[:count]
             self.offset += sum(map(len, frames))
             count -= len(frames)
@@ -150,7 +145,7 @@ class RoomInMemory:
 
     def __init__(self) -> None:
         self.log = Archive()
-        self.room = Room(self.log, FixedBytes("room"), GRACE_SECONDS)
+        self.room = Room(self.log, FixedBytes("room"), limits.GRACE_SECONDS)
         self.now = 1_000.0
         self.seats: dict[int, MemberInMemory] = {}
         self.everybody: list[MemberInMemory] = []
@@ -262,9 +257,9 @@ class RoomInMemory:
         """Those of the messages in a part of the log."""
         return [
             header
-            for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.everything[start:end])
+            for frame_type, frame in frames_of(self.log.everything[start:end])
             if frame_type == Message.TYPE
-            for header in room_headers(run)
+            for header in room_headers(frame)
         ]
 
 
@@ -279,9 +274,9 @@ def epochs_in(hall: RoomInMemory) -> list[tuple[int, int, int]]:
 US, THEM, OTHER = 1, 2, 3
 EPOCH = 5
 ROOM = b"room one"
-TOKEN = b"t" * RESUME_TOKEN_BYTES
+TOKEN = b"t" * limits.RESUME_TOKEN_BYTES
 SEED = "participant"
-ORIGIN = FixedBytes(SEED)(ORIGIN_BYTES)
+ORIGIN = FixedBytes(SEED)(limits.ORIGIN_BYTES)
 CUT = None
 """In a script: the connection is lost."""
 
@@ -343,7 +338,7 @@ class Server:
         number: int | None = None,
     ) -> bytes:
         """A message of another member. By default its number in the sender's run is `seq`."""
-        origin = bytes((sender % 256,)) * ORIGIN_BYTES if origin is None else origin
+        origin = bytes((sender % 256,)) * limits.ORIGIN_BYTES if origin is None else origin
         content = MessageContent(time_ms, origin, seq if number is None else number, text)
         return self.content(seq, content.encode(), sender)
 
@@ -419,7 +414,7 @@ class Desk(Server):
                     self.participant.say(step, 9)
                 case bytes():
                     self.participant.note_activity(self.now)
-                    for frame_type, run in FrameReader(MAX_FRAME_BYTES).feed(step):
+                    for frame_type, run in FrameReader(limits.MAX_FRAME_BYTES).feed(step):
                         shown += self.participant.receive_frames(frame_type, run)
                 case None:
                     self.participant.disconnect()
