@@ -7,35 +7,13 @@ from datetime import datetime
 import pytest
 
 from chat import localtime, phrases
-from chat.client.events import (
-    ClientEvent,
-    Connected,
-    Connecting,
-    Disconnected,
-    Entered,
-    KeysExchanged,
-    Leaving,
-    LookingUp,
-    MakingKey,
-    MemberBack,
-    MemberJoined,
-    MemberLeft,
-    MemberLost,
-    MessageReceived,
-    NoticeReceived,
-    OutboxFull,
-    Person,
-    Reconnected,
-    RoomClosed,
-    ServerMet,
-    Warned,
-)
+from chat.client import events
 from chat.errors import REASONS, Reason
 from chat.server import words
 from chat.ui import transcript
 
 
-def told(event: ClientEvent) -> str:
+def told(event: events.ClientEvent) -> str:
     """The one line for what happened."""
     (line,) = transcript.happened(event)
     return line
@@ -44,24 +22,26 @@ def told(event: ClientEvent) -> str:
 def said(name: str, time_ms: int, text: str) -> str:
     """When, who and what, as they stand in the first line."""
     return " ".join(
-        transcript.said(MessageReceived(name, time_ms, text, own=False), localtime.TIME_FORMAT)
+        transcript.said(
+            events.MessageReceived(name, time_ms, text, own=False), localtime.TIME_FORMAT
+        )
     )
 
 
 def came(name: str) -> str:
-    return told(MemberJoined(name))
+    return told(events.MemberJoined(name))
 
 
 def notice(text: str) -> str:
-    return told(NoticeReceived(text))
+    return told(events.NoticeReceived(text))
 
 
 def warning(text: str) -> str:
-    return told(Warned(text))
+    return told(events.Warned(text))
 
 
 def in_the_room(names: list[str]) -> str:
-    return told(Entered(tuple(names), again=True))
+    return told(events.Entered(tuple(names), again=True))
 
 
 def at(text: str) -> float:
@@ -94,12 +74,12 @@ def test_server_starts_as_in_the_demo() -> None:
 
 
 def test_client_starts_as_in_the_demo() -> None:
-    start: list[ClientEvent] = [
-        Connecting("127.0.0.1", 9443),
-        Connected(),
-        ServerMet("SHA256:abc", known=False),
-        KeysExchanged(),
-        Entered(("Ira",)),
+    start: list[events.ClientEvent] = [
+        events.Connecting("127.0.0.1", 9443),
+        events.Connected(),
+        events.ServerMet("SHA256:abc", known=False),
+        events.KeysExchanged(),
+        events.Entered(("Ira",)),
     ]
     assert [line for event in start for line in transcript.happened(event)] == [
         "[+] Connected successfully.",
@@ -176,7 +156,7 @@ def test_further_lines_read_in_the_same_style() -> None:
         phrases.members_count(2),
         words.stats(2, 3, 400, 59.7),
         transcript.title("Ira", 2),
-        *transcript.happened(Leaving(1)),
+        *transcript.happened(events.Leaving(1)),
     ] == [
         "[+] Making a new RSA key, which takes a moment",
         "[+] New person joined the room. Username: Ira",
@@ -208,13 +188,13 @@ def test_trouble_is_marked_as_trouble() -> None:
         words.lines_dropped(12),
         warning("Ira: a message arrived twice"),
         words.OUT_OF_DESCRIPTORS,
-        *transcript.happened(RoomClosed()),
+        *transcript.happened(events.RoomClosed()),
         phrases.lost("Ira"),
         phrases.lost("Ira", "was silent for too long"),
-        told(Disconnected("the connection was lost")),
-        told(Disconnected("the connection broke in the middle of a frame")),
-        told(Disconnected("the server has not answered for 45 s")),
-        told(OutboxFull(1024)),
+        told(events.Disconnected("the connection was lost")),
+        told(events.Disconnected("the connection broke in the middle of a frame")),
+        told(events.Disconnected("the server has not answered for 45 s")),
+        told(events.OutboxFull(1024)),
     ] == [
         "[!] 127.0.0.1:4000 was refused: the name is taken.",
         "[!] [::1]:4000 went away: the connection was lost.",
@@ -242,44 +222,44 @@ def test_trouble_is_marked_as_trouble() -> None:
 @pytest.mark.parametrize(
     ("event", "lines"),
     [
-        (Reconnected(0, new_room=False, awaiting=False), ["[+] The connection is back."]),
+        (events.Reconnected(0, new_room=False, awaiting=False), ["[+] The connection is back."]),
         (
-            Reconnected(37, new_room=False, awaiting=False),
+            events.Reconnected(37, new_room=False, awaiting=False),
             ["[+] The connection is back.", "[!] 37 messages missed."],
         ),
         (
-            Reconnected(1, new_room=True, awaiting=True),
+            events.Reconnected(1, new_room=True, awaiting=True),
             [
                 "[+] The connection is back; the server was started anew; waiting for the others.",
                 "[!] 1 message missed.",
             ],
         ),
-        (MemberLost("Ira"), ["[!] Ira lost the connection."]),
-        (MemberBack("Ira"), ["[+] Ira is back."]),
-        (MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
-        (Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
+        (events.MemberLost("Ira"), ["[!] Ira lost the connection."]),
+        (events.MemberBack("Ira"), ["[+] Ira is back."]),
+        (events.MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
+        (events.Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
         # These are only shown while they last.
-        (LookingUp("localhost"), []),
-        (Connecting("localhost", 9443), []),
+        (events.LookingUp("localhost"), []),
+        (events.Connecting("localhost", 9443), []),
     ],
 )
-def test_event_has_its_lines(event: ClientEvent, lines: list[str]) -> None:
+def test_event_has_its_lines(event: events.ClientEvent, lines: list[str]) -> None:
     assert transcript.happened(event) == lines
 
 
 @pytest.mark.parametrize(
     ("event", "activity"),
     [
-        (MakingKey(), "Making a new RSA key"),
-        (LookingUp("\x1b[2J"), r"Looking up \x1b[2J"),
-        (Connecting("\x1b[2J", 9443), r"Connecting to \x1b[2J, port 9443"),
-        (Reconnected(0, new_room=False, awaiting=False), "Catching up"),
-        (Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),
-        (Connected(), "Exchanging keys"),
-        (MemberJoined("Ira"), ""),
+        (events.MakingKey(), "Making a new RSA key"),
+        (events.LookingUp("\x1b[2J"), r"Looking up \x1b[2J"),
+        (events.Connecting("\x1b[2J", 9443), r"Connecting to \x1b[2J, port 9443"),
+        (events.Reconnected(0, new_room=False, awaiting=False), "Catching up"),
+        (events.Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),
+        (events.Connected(), "Exchanging keys"),
+        (events.MemberJoined("Ira"), ""),
     ],
 )
-def test_what_may_take_long_has_a_word_for_it(event: ClientEvent, activity: str) -> None:
+def test_what_may_take_long_has_a_word_for_it(event: events.ClientEvent, activity: str) -> None:
     assert transcript.activity(event) == activity
 
 
@@ -362,7 +342,7 @@ def lines_with(text: str) -> dict[str, str]:
         "client's command": transcript.no_such_command(text, ""),
         "ignored": transcript.ignoring(["Ira", text]),
         "not ignored": transcript.not_ignored(text),
-        "security": transcript.security("SHA256:server", [Person(text, 0, bytes(32))])[-1],
+        "security": transcript.security("SHA256:server", [events.Person(text, 0, bytes(32))])[-1],
         "title": transcript.title(text, 0),
         "pending": transcript.pending(text),
         "warning": warning(text),
@@ -384,7 +364,9 @@ def test_message_shows_harmful_text_as_escapes(line: str) -> None:
 
 
 def test_further_lines_of_a_message_are_left_to_whoever_shows_it() -> None:
-    message = MessageReceived("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False)
+    message = events.MessageReceived(
+        "Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False
+    )
     assert transcript.said(message, "%H:%M") == ("09:35", "Ira:", "one\n\ttwo")
 
 
