@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat import kex, limits, wire
-from chat.errors import REASONS, Reason
+from chat.errors import REASONS, ClockError, Reason
 from chat.messages import (
     Bye,
     Control,
@@ -326,6 +326,8 @@ def test_hello_that_has_run_out_is_refused_but_not_a_moment_before() -> None:
     assert take(new_client(last), hello) == [HelloReceived(key("server").public)]
     where = Scene(new_client(last + 1), new_server(), b"")
     events = take(where.session, hello)
+    assert isinstance(events[0], Ended)
+    assert isinstance(events[0].error, ClockError)
     assert_failed(where, State.AWAIT_HELLO, events, "what the server signed has run out")
 
 
