@@ -127,23 +127,6 @@ def test_killed_client_that_is_started_again_takes_its_name_over(stage: Stage) -
     leave(bob)
 
 
-def test_others_hear_of_a_loss_and_a_return_but_of_no_leave(stage: Stage) -> None:
-    _, port = stage.server()
-    cable = Cable(stage, port)
-    bob = listener(stage, port)
-    ira = join(stage.client(cable.port, "Ira"))
-    bob.expect("Username: Ira")
-    cable.do("cut")
-    bob.expect("[!] Ira lost the connection.", "[+] Ira is back.")
-    ira.expect("[!] The connection was lost", "[+] The connection is back.")
-    ira.type("still here")
-    bob.expect("Ira: still here")
-    assert "left the server" not in bob.out
-    assert bob.out.count("Username: Ira") == 1
-    leave(ira)
-    leave(bob)
-
-
 def test_lost_member_leaves_when_the_grace_is_over(stage: Stage) -> None:
     server, port = stage.server("--grace", "0.1")
     bob = listener(stage, port)

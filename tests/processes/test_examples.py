@@ -5,9 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import fields as fields_of
-from pathlib import Path
 
 import pexpect
 import pytest
@@ -17,12 +15,6 @@ from tests.support.processes import DEADLINE_SECONDS, ROOT, Piped, Stage, place_
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
 EXAMPLES = ROOT / "examples"
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with Stage(tmp_path) as stage:
-        yield stage
 
 
 def test_dice_are_rolled_for_whoever_asks(stage: Stage) -> None:
