@@ -257,6 +257,13 @@ def test_client_whose_place_another_run_takes_says_so(hall: Hall) -> None:
     assert len(seat.dialer.dialled) == 1
 
 
+def test_person_whose_server_shuts_down_leaves_in_peace(hall: Hall) -> None:
+    seat = hall.seat("Ira", on_terminal=True)
+    hall.when(lambda: seat.inside, hall.server.terminate)
+    seat.run()
+    assert seat.screen.lines()[-1] == "[!] The server has shut down."
+
+
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.LOST])
 def test_script_that_comes_at_a_busy_moment_asks_again(
     hall: Hall, monkeypatch: pytest.MonkeyPatch, reason: Reason
