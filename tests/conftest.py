@@ -31,6 +31,9 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def reactor(clock: FakeClock) -> Iterator[Reactor]:
-    """An event loop whose time is `clock`."""
+    """An event loop whose time is `clock`; the handler of SIGTTIN, which a terminal changes, is
+    restored at the end."""
+    handler = signal.getsignal(signal.SIGTTIN)
     with contextlib.closing(Reactor(clock)) as reactor:
         yield reactor
+    signal.signal(signal.SIGTTIN, handler)

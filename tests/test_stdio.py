@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import signal
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,15 +24,6 @@ from tests.support.helpers import FakeClock
 from tests.support.loopback import MOMENT, until
 
 END = "<end>"
-
-
-@pytest.fixture
-def reactor(clock: FakeClock) -> Iterator[Reactor]:
-    """A reactor; the handler of SIGTTIN, which a terminal changes, is restored at the end."""
-    handler = signal.getsignal(signal.SIGTTIN)
-    with contextlib.closing(Reactor(clock)) as reactor:
-        yield reactor
-    signal.signal(signal.SIGTTIN, handler)
 
 
 class Ends:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 
 from chat.client.events import ClientEvent, MessageQueued, Person
@@ -10,7 +9,6 @@ from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
-from tests.support.helpers import FakeClock
 from tests.support.loopback import Screen, until
 
 LONGEST = 100
@@ -99,15 +97,6 @@ class Seat:
             if descriptor >= 0:
                 os.close(descriptor)
         self._screen.close()
-
-
-@contextlib.contextmanager
-def lone_reactor() -> Iterator[Reactor]:
-    """A reactor; the handler of SIGTTIN, which a terminal changes, is restored at the end."""
-    handler = signal.getsignal(signal.SIGTTIN)
-    with contextlib.closing(Reactor(FakeClock())) as reactor:
-        yield reactor
-    signal.signal(signal.SIGTTIN, handler)
 
 
 @contextlib.contextmanager

@@ -12,14 +12,8 @@ from chat.client import events
 from chat.errors import REASONS, Reason
 from chat.reactor import Reactor
 from chat.ui.jsonlines import JsonView, fields_of
-from tests.support.conversation import LONGEST, Seat, lone_reactor, seat_at_pipe, seat_at_terminal
+from tests.support.conversation import LONGEST, Seat, seat_at_pipe, seat_at_terminal
 from tests.support.loopback import until
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    with lone_reactor() as reactor:
-        yield reactor
 
 
 @pytest.fixture

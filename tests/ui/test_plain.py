@@ -20,17 +20,10 @@ from tests.support.conversation import (
     LONGEST,
     NotedClient,
     Seat,
-    lone_reactor,
     seat_at_pipe,
     seat_at_terminal,
 )
 from tests.support.loopback import MOMENT, until
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    with lone_reactor() as reactor:
-        yield reactor
 
 
 @pytest.fixture
