@@ -105,21 +105,6 @@ def test_what_the_system_refuses_is_told_in_a_line(
     assert capfd.readouterr() == ("", ENDS.format("too many open files"))
 
 
-@pytest.mark.parametrize("role", ["server", "client", "send"])
-def test_unknown_host_is_told_with_a_hint(
-    keys: Path, role: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    arguments = {
-        "server": ["--host", "a..b", "--port", "0"],
-        "client": ["a..b", "9443", "Ira"],
-        "send": ["a..b", "9443", "Ira", "Hi"],
-    }[role]
-    assert main([role, *arguments, "--keys", str(keys)]) == 1
-    error = ENDS.format("the host a..b is not known")
-    hint = "chat: hint: is it spelled right, and are you online?\n"
-    assert capfd.readouterr() == ("", error + hint)
-
-
 def test_port_in_use_is_told_with_a_hint(keys: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])

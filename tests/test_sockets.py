@@ -239,15 +239,8 @@ def test_listener_on_a_link_local_address(link_local: str) -> None:
 
 def test_ipv4_in_an_ipv6_listener_is_shown_as_ipv4(ipv6: None) -> None:
     (listener,) = listen("::ffff:127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    assert own_host(listener) == "127.0.0.1"
-    with contextlib.closing(Hall(listener)) as hall:
-        hall.address = ("127.0.0.1", port)
-        stranger = hall.connect()
-        stranger.send(b"GET / HTTP/1.1\r\n\r\n")
-        hall.until(lambda: stranger.eof)
-        (line,) = hall.screen.lines()
-        assert line.startswith(f"[!] {stranger.name} was refused: ")
+    with listener:
+        assert own_host(listener) == "127.0.0.1"
 
 
 def test_server_takes_whoever_comes_to_any_of_its_addresses() -> None:

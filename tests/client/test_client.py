@@ -35,7 +35,6 @@ from chat.limits import (
     LINGER_SECONDS,
     MAX_RETRY_SECONDS,
     MAX_TEXT_BYTES,
-    OUTBOX_MESSAGES,
     PING_SECONDS,
     PONG_SECONDS,
     READ_BYTES,
@@ -161,40 +160,12 @@ def test_what_others_say_and_do_is_shown_and_ones_own_words_are_not(hall: Hall) 
     ]
 
 
-def test_lines_are_sent_as_they_are_but_blank_ones_and_one_that_is_too_long(hall: Hall) -> None:
-    guest = hall.join("guest", "other")
-    seat = entered(hall)
-    longest = "ä" * (MAX_TEXT_BYTES // 2)
-    seat.type("", " two  words ", "", "exit", "EXIT ")
-    seat.type(longest + "x")
-    seat.type(longest)
-    seat.end_input()
-    hall.until(lambda: len(guest.heard) == 4)
-    texts = [" two  words ", "exit", "EXIT ", longest]
-    assert guest.heard == [f"Ira: {text}" for text in texts]
-    assert seat.screen.lines() == [
-        f"[!] A message of {MAX_TEXT_BYTES + 1} bytes is too long: a message has at most "
-        f"{MAX_TEXT_BYTES} bytes; send it in parts."
-    ]
-
-
 def test_line_that_was_too_long_is_missing_at_the_end(hall: Hall) -> None:
     seat = hall.seat("Ira")
     seat.type("x" * (MAX_TEXT_BYTES + 1), "short")
     seat.end_input()
     with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
         seat.run()
-
-
-def test_flood_of_input_is_sent_in_order_before_a_pipe_ends(hall: Hall) -> None:
-    guest = hall.join("guest", "other")
-    seat = hall.seat("Ira")
-    texts = [f"{number}" for number in range(2 * OUTBOX_MESSAGES)]
-    seat.type(*texts)
-    seat.end_input()
-    seat.run()
-    hall.until(lambda: len(guest.heard) == len(texts))
-    assert guest.heard == [f"Ira: {text}" for text in texts]
 
 
 def test_what_was_read_is_sent_before_the_client_waits(
@@ -622,28 +593,6 @@ def test_client_that_dials_when_it_falls_asleep_dials_anew_until_it_leaves(hall:
         assert len(seat.dialer._attempts) == 1
         seat.client.leave()
         assert not seat.dialer._attempts
-
-
-def test_server_that_was_started_anew_is_joined_anew_and_nothing_is_lost_or_doubled(
-    hall: Hall,
-) -> None:
-    ira, sahnawaz = entered(hall, "Ira"), entered(hall, "sahnawaz", "sahnawaz")
-
-    def said() -> list[str]:
-        return [line for line in without_times(sahnawaz.screen.lines()) if " Ira: " in line]
-
-    ira.type("before")
-    hall.until(lambda: said() == ["<time> Ira: before"])
-    hall.crash()
-    hall.until(lambda: LOST in ira.screen.lines() and LOST in sahnawaz.screen.lines())
-    ira.type("offline")
-    hall.restart()
-    hall.until(lambda: len(said()) == 2)
-    hall.turns(20)
-    assert said() == ["<time> Ira: before", "<time> Ira: offline"]
-    for seat in (ira, sahnawaz):
-        (back,) = (line for line in seat.screen.lines() if "is back" in line)
-        assert back.startswith("[+] The connection is back; the server was started anew")
 
 
 # -- a screen that nobody reads

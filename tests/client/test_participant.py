@@ -32,7 +32,6 @@ from chat.messages import (
     Notice,
     Pong,
     Ready,
-    Rekey,
     Resend,
     Resume,
     Resumed,
@@ -85,26 +84,6 @@ def test_newcomer_is_shown_who_is_in_and_others_who_came() -> None:
     for seat in (ira, sahnawaz, thea):
         assert seat.participant.has_joined
         assert seat.participant.members() == everybody
-
-
-def test_messages_arrive_in_order_once_at_everybody() -> None:
-    hall = Hall()
-    ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
-    for number in range(3):
-        ira.say(f"one {number}")
-        sahnawaz.say(f"two {number}")
-    sahnawaz.carry(2)
-    ira.carry(1)
-    hall.settle()
-    order = [
-        ("Sahnawaz", "two 0"),
-        ("Sahnawaz", "two 1"),
-        ("Ira", "one 0"),
-        ("Ira", "one 1"),
-        ("Ira", "one 2"),
-        ("Sahnawaz", "two 2"),
-    ]
-    assert ira.said() == sahnawaz.said() == thea.said() == order
 
 
 def test_own_copy_acknowledges_and_bears_the_number_that_was_given() -> None:
@@ -447,15 +426,6 @@ def test_roster_says_how_far_each_member_was_heard() -> None:
     assert desk.play(desk.message(8), desk.message(10)) == [TWICE, withheld(1), hi(10)]
 
 
-@pytest.mark.parametrize("epoch", [EPOCH + 1, EPOCH + 2, 2**32 - 1])
-def test_message_under_an_epoch_to_come_is_dropped(epoch: int) -> None:
-    desk = Desk()
-    desk.epoch = epoch
-    early = desk.message(1)
-    desk.epoch = EPOCH
-    assert desk.play(early, desk.message(1)) == [CLOSED, hi(1)]
-
-
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.lists(
@@ -656,12 +626,6 @@ def test_room_frame_before_we_are_in_is_a_breach(how: str) -> None:
     for frame in (Desk().message(1), Desk().event(Notice("x"))):
         with pytest.raises(ProtocolError, match="before the welcome"):
             standing(how).play(frame)
-
-
-@pytest.mark.parametrize("epoch", [0, EPOCH, EPOCH + 2, 2**32 - 1])
-def test_rekey_for_another_epoch_is_a_breach(epoch: int) -> None:
-    with pytest.raises(ProtocolError, match="Rekey message is out of place"):
-        standing("lacking a key").play(Rekey(epoch, bytes(32)))
 
 
 def test_room_frame_in_the_place_of_a_rekey_is_a_breach() -> None:
