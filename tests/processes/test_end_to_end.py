@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chat.limits import CONSOLE_QUEUE_BYTES, MAX_TEXT_BYTES
-from tests.support.helpers import key
+from tests.client.test_client import FINGERPRINT, LOADING_ROSTER
 from tests.support.processes import (
     CHAT,
     NameServer,
@@ -24,21 +24,9 @@ from tests.support.processes import (
     without_times,
     zone_file,
 )
-from tests.support.terminals import Window
+from tests.support.terminals import Window, client_command
 
-FINGERPRINT = key("server").public.fingerprint
-
-LOADING_ROSTER = (
-    "[+] Connected successfully.\n"
-    "[+] Exchanging keys.\n"
-    "[+] Getting public key from the server\n"
-    f"[+] Fingerprint of the server: {FINGERPRINT} (new)\n"
-    "[+] Sending public key to server\n"
-    "[+] Exchange completed!\n"
-    "[+] Initial set up had been completed!\n"
-    "[+] Now you can start to exchange messages\n"
-)
-
+ON_THE_WAY_IN = "".join(f"{line}\n" for line in LOADING_ROSTER)
 ENDED = "[+] All connections had been terminated\n[+] Server is shut down\n"
 
 
@@ -108,13 +96,13 @@ def test_conversation_through_pipes(stage: Stage) -> None:
     sahnawaz.expect("[+] Žofia 漢 left the server.\n")
     sahnawaz.type("EXIT")
     assert without_times(assert_ends_well(ira)) == (
-        LOADING_ROSTER + "[+] In the room: sahnawaz, Ira\n"
+        ON_THE_WAY_IN + "[+] In the room: sahnawaz, Ira\n"
         "[+] New person joined the room. Username: Žofia 漢\n"
         "<time> sahnawaz: Hello Ira\n"
         "<time> Žofia 漢: Grüße aus 北京 👋🏽\n"
     )
     assert without_times(assert_ends_well(sahnawaz)) == (
-        LOADING_ROSTER + "[+] In the room: sahnawaz\n"
+        ON_THE_WAY_IN + "[+] In the room: sahnawaz\n"
         "[+] New person joined the room. Username: Ira\n"
         "[+] New person joined the room. Username: Žofia 漢\n"
         "<time> Ira: Hi\n"
@@ -162,34 +150,25 @@ def window(stage: Stage, command: list[str], **env: str) -> Window:
 def test_conversation_at_terminals(stage: Stage) -> None:
     server = window(stage, [*CHAT, "server", "--port", "0", *stage.keys("server", "server")])
     server.await_screen("--fingerprint ")
-    port = server.lines()[1].split("port: ")[1]
-    clients: list[Window] = []
-    for name, key_name in (("sahnawaz", "sahnawaz"), ("Ira", "ira"), ("Žofia", "other")):
-        keys = stage.keys("client", key_name)
-        client = window(stage, [*CHAT, "client", "127.0.0.1", port, name, *keys])
-        client.await_screen("[+] In the room: ")
-        assert client.lines()[0] == "[+] Plain input: the terminal is a dumb one."
-        assert b"\x1b" not in client.written
-        for other in clients:
-            other.await_screen(f"[+] New person joined the room. Username: {name}")
-        clients.append(client)
-    sahnawaz, ira, zofia = clients
-    ira.type("Hi\n")
-    sahnawaz.await_screen(" Ira: Hi")
-    sahnawaz.type("Hello Ira\n")
+    port = int(server.lines()[1].split("port: ")[1])
+    ira, zofia = (
+        window(stage, client_command(port, name, stage.keys("client", key_name)))
+        for name, key_name in (("Ira", "ira"), ("Žofia", "other"))
+    )
     for client in (ira, zofia):
-        client.await_screen(" sahnawaz: Hello Ira")
+        client.await_screen("Žofia")
+        assert client.lines()[0] == "[+] Plain input: the terminal is a dumb one."
     zofia.type("Grüße 👋\n")
-    ira.await_screen(" Žofia: Grüße 👋")
-    ira.type("EXIT\n")
-    assert ira.end() == 0
-    sahnawaz.await_screen("[+] Ira left the server.")
+    ira.await_screen("Žofia: Grüße 👋")
+    ira.type("Hi\n")
+    zofia.await_screen("Ira: Hi")
     zofia.key("C-d")
     assert zofia.end() == 0
-    sahnawaz.await_screen("[+] Žofia left the server.")
-    sahnawaz.key("C-c")
-    assert sahnawaz.end() == 0
-    server.await_screen("[+] sahnawaz left the server.")
+    ira.await_screen("[+] Žofia left the server.")
+    ira.key("C-c")
+    assert ira.end() == 0
+    assert b"\x1b" not in ira.written
+    server.await_screen("[+] Ira left the server.")
     server.type("TERMINATE\n")
     assert server.end() == 0
     assert server.lines()[-3:] == ["TERMINATE", *ENDED.splitlines()]
@@ -267,7 +246,7 @@ def test_script_ends_with_status_zero_when_everything_is_acknowledged(
     with path.open("rb") as file:
         script = stage.client(port, "script", stdin=file)
         listener.expect(*(f" script: {line}\n" for line in lines))
-        assert without_times(assert_ends_well(script)).startswith(LOADING_ROSTER)
+        assert without_times(assert_ends_well(script)).startswith(ON_THE_WAY_IN)
     listener.expect("[+] script left the server.\n")
 
 
