@@ -11,7 +11,7 @@ import pexpect
 import pytest
 
 from chat.ui import jsonlines
-from tests.support.processes import DEADLINE_SECONDS, ROOT, Piped, Stage, place_key
+from tests.support.processes import DEADLINE_SECONDS, ROOT, Stage, place_key
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
 EXAMPLES = ROOT / "examples"
@@ -93,17 +93,14 @@ def test_manual_lists_the_fields_of_each_event() -> None:
         assert listed == [field.name for field in fields_of(event)]
 
 
-def converse(stage: Stage, port: int, *lines: str) -> tuple[Piped, list[dict[str, object]]]:
-    """A program that has sent these lines, and the events that it was told."""
-    program = stage.client(port, "program", "--json", key="other")
-    program.type(*lines)
-    program.end_input()
-    return program, [json.loads(line) for line in program.end().out.splitlines()]
-
-
 def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
     _, port = stage.server()
-    program, events = converse(stage, port, *table("command"), "a plain line")
+    program = stage.client(port, "program", "--json", key="other")
+    program.type(*table("command"), "a plain line")
+    program.end_input()
+    status, out, _ = program.end()
+    assert status == 0
+    events = [json.loads(line) for line in out.splitlines()]
     # Behind `leave` nothing is taken.
     said = [
         (event["text"], event["action"]) for event in events if event["event"] == "acknowledged"
@@ -112,7 +109,6 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
     assert [event["event"] for event in events if event["event"] in ("members", "warning")] == [
         "members"
     ]
-    assert program.popen.returncode == 0
 
 
 @pytest.mark.parametrize(
