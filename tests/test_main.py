@@ -13,7 +13,8 @@ import pytest
 
 from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _fitting, _how_to_install, main
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
-from tests.support.helpers import KEYS, key
+from tests.support.helpers import key
+from tests.support.processes import place_key
 
 ENDS = "chat: error: {}\n"
 
@@ -23,11 +24,8 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with keys for both roles, and a standard input that is closed."""
     monkeypatch.setattr(sys, "stdin", None)
     folder = tmp_path / "keys"
-    folder.mkdir(mode=0o700)
     for role, name in (("server", "server"), ("client", "ira")):
-        path = folder / f"{role}_private_key.pem"
-        path.touch(mode=0o600)
-        path.write_bytes((KEYS / f"{name}.pem").read_bytes())
+        place_key(folder, role, name)
     return folder
 
 

@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from chat import reactor
+from chat import limits, reactor
 from chat.client.events import MemberBack, MemberJoined, MemberLost
 from chat.errors import (
     REASONS,
@@ -27,18 +27,6 @@ from chat.errors import (
     UnacknowledgedError,
 )
 from chat.kex import PublicKey, SignedShare
-from chat.limits import (
-    ACKNOWLEDGE_SECONDS,
-    AWAKE_PONG_SECONDS,
-    HANDSHAKE_SECONDS,
-    LINGER_SECONDS,
-    MAX_RETRY_SECONDS,
-    MAX_TEXT_BYTES,
-    PING_SECONDS,
-    PONG_SECONDS,
-    READ_BYTES,
-    RETRY_SECONDS,
-)
 from chat.messages import Bye, Control, Notice, Ping, Rekey, Resend, Resumed, Roster
 from chat.server.admission import Admission
 from chat.server.connection import Connection as ServerConnection
@@ -153,7 +141,7 @@ def test_what_others_say_and_do_is_shown_and_ones_own_words_are_not(hall: Hall) 
 
 def test_line_that_was_too_long_is_missing_at_the_end(hall: Hall) -> None:
     seat = hall.seat("Ira")
-    seat.type("x" * (MAX_TEXT_BYTES + 1), "short")
+    seat.type("x" * (limits.MAX_TEXT_BYTES + 1), "short")
     seat.end_input()
     with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
         seat.run()
@@ -260,7 +248,7 @@ def test_script_that_is_put_off_for_longer_than_its_patience_ends(
     began = hall.reactor.clock()
     with pytest.raises(TransportError, match=r"too many connections wait to be let in$"):
         seat.run()
-    assert 5 <= hall.reactor.clock() - began < 5 + MAX_RETRY_SECONDS
+    assert 5 <= hall.reactor.clock() - began < 5 + limits.MAX_RETRY_SECONDS
 
 
 # -- losing the connection, and coming back
@@ -384,13 +372,13 @@ def test_client_tries_again_less_and_less_often(
 
     monkeypatch.setattr(random, "uniform", draw)
     distant.unplug()
-    for seconds in (RETRY_SECONDS, 1, 2, 4, 8, MAX_RETRY_SECONDS, MAX_RETRY_SECONDS):
+    for seconds in (limits.RETRY_SECONDS, 1, 2, 4, 8, *[limits.MAX_RETRY_SECONDS] * 2):
         expect_a_try_after(seconds)
     distant.cable.plug()
     distant.wait_for(BACK)
     distant.cable.cut()
     hall.until(lambda: distant.lines.count(LOST) == 2)
-    expect_a_try_after(RETRY_SECONDS)
+    expect_a_try_after(limits.RETRY_SECONDS)
     assert set(drawn) == {(0.5, 1.0)}
 
 
@@ -506,7 +494,7 @@ def test_pipe_gives_up_when_its_patience_is_over(hall: Hall) -> None:
 
     with pytest.raises(TransportError, match=r"refused; 1 message was not acknowledged$"):
         distant.run(story)
-    assert 60 <= hall.reactor.clock() - lost_at < 60 + 2 * MAX_RETRY_SECONDS
+    assert 60 <= hall.reactor.clock() - lost_at < 60 + 2 * limits.MAX_RETRY_SECONDS
     assert distant.lines == [LOST]
 
 
@@ -544,9 +532,9 @@ def test_dead_connection_is_noticed_and_its_place_taken_over(hall: Hall, distant
     distant.cable.freeze()
     distant.guest.say("into the void")
     distant.seat.type("into the void, too")
-    hall.wait(PING_SECONDS)
+    hall.wait(limits.PING_SECONDS)
     distant.guest.send_control(Ping().encode())
-    hall.wait(PONG_SECONDS - 1)
+    hall.wait(limits.PONG_SECONDS - 1)
     assert distant.lines == []
     distant.wait_for(BACK)
     distant.until_heard("into the void, too")
@@ -565,10 +553,10 @@ def test_connection_is_tried_after_a_sleep(hall: Hall, distant: Distant, dead: b
         distant.cable.freeze()
     distant.seat.client.wake()
     hall.turns(10)
-    hall.wait(AWAKE_PONG_SECONDS - 1)
+    hall.wait(limits.AWAKE_PONG_SECONDS - 1)
     assert distant.lines == []
     hall.wait(1)
-    noticed = lost(f"the server has not answered for {AWAKE_PONG_SECONDS} s")
+    noticed = lost(f"the server has not answered for {limits.AWAKE_PONG_SECONDS} s")
     assert distant.lines == ([noticed] if dead else [])
     assert distant.cable.carried > carried
     if dead:
@@ -646,11 +634,11 @@ def test_client_whose_output_is_not_read_stops_reading_and_loses_nothing(
         guest.say(f"{number:{text_bytes}}")
         hall.until(lambda: not guest.participant.unacknowledged)
     hall.turns(50)
-    assert queue_bytes < piped.output.queued_bytes < queue_bytes + 2 * READ_BYTES
+    assert queue_bytes < piped.output.queued_bytes < queue_bytes + 2 * limits.READ_BYTES
     piped.seat.type("Hi")
     hall.until(lambda: "Ira: Hi" in guest.heard)
     for _ in range(4):
-        hall.wait(PING_SECONDS)
+        hall.wait(limits.PING_SECONDS)
         guest.send_control(Ping().encode())
         hall.turns(10)
     assert guest.news == [MemberJoined("Ira")]
@@ -941,22 +929,21 @@ def test_server_that_is_not_trusted_gets_nothing_from_us(host: Host, error: Chat
     assert seat.screen.lines() == LOADING_ROSTER[:3]
 
 
+def leave_twice(seat: Seat) -> None:
+    seat.client.leave()
+    seat.client.leave()
+
+
 @pytest.mark.parametrize("when", ["dialling", "nothing said", "not let in"])
 def test_leaving_before_one_is_in_waits_for_nobody(host: Host, when: str) -> None:
     host.silent = when == "nothing said"
     seat = host.seat()
-    begun: list[float] = []
-
-    def leave() -> None:
-        begun.append(host.reactor.clock())
-        seat.client.leave()
-        seat.client.leave()
-
+    begun = host.reactor.clock()
     reached = {"dialling": lambda: True, "nothing said": lambda: host.wire}
-    host.reactor.when(reached.get(when, lambda: host.established), leave)
+    host.reactor.when(reached.get(when, lambda: host.established), lambda: leave_twice(seat))
     with pytest.raises(ChatError, match=r"^interrupted$"):
         seat.run()
-    assert host.reactor.clock() - begun[0] < LINGER_SECONDS / 4
+    assert host.reactor.clock() - begun < limits.LINGER_SECONDS / 4
     if when == "not let in":
         until(host.reactor, lambda: host.ended is not None)
         assert host.ended == Ended(Reason.LEFT, REASONS[Reason.LEFT], by_peer=True)
@@ -978,7 +965,7 @@ def test_server_that_does_not_let_us_in_is_given_up(host: Host, told: str) -> No
     text = "does not answer" if host.silent else "does not let us in"
     with pytest.raises(TransportError, match=text):
         seat.run()
-    assert host.reactor.clock() - begun >= HANDSHAKE_SECONDS
+    assert host.reactor.clock() - begun >= limits.HANDSHAKE_SECONDS
     assert not seat.inside
 
 
@@ -1057,14 +1044,14 @@ def test_server_that_acknowledges_nothing_is_given_up(
         TransportError, match=r"^the server acknowledges nothing; 1 message was not acknowledged$"
     ):
         seat.run()
-    assert (host.connections > 1) == (patience > ACKNOWLEDGE_SECONDS)
+    assert (host.connections > 1) == (patience > limits.ACKNOWLEDGE_SECONDS)
     waited = host.reactor.clock() - began
-    assert 0 <= waited - max(patience, ACKNOWLEDGE_SECONDS) < 2 * ACKNOWLEDGE_SECONDS
+    assert 0 <= waited - max(patience, limits.ACKNOWLEDGE_SECONDS) < 2 * limits.ACKNOWLEDGE_SECONDS
     assert {header.seq for header in room_headers(b"".join(host.messages))} == {1}
     # Even if nothing else had happened, the loop would have been woken for it.
     calls = [call.args for call in call_at.mock_calls]
     deadlines = [at for at, callback in calls if callback is reactor._do_nothing]
-    assert any(0 <= at - began - ACKNOWLEDGE_SECONDS < 1 for at in deadlines)
+    assert any(0 <= at - began - limits.ACKNOWLEDGE_SECONDS < 1 for at in deadlines)
 
 
 def test_pipe_waits_for_its_acknowledgement_however_long_it_takes(host: Host) -> None:
@@ -1086,23 +1073,21 @@ def test_person_waits_only_a_moment_for_the_acknowledgement(
 ) -> None:
     """What is typed after EXIT is not said; and leaving twice does not wait at all."""
     seat = host.seat(on_terminal=True)
-    begun: list[float] = []
+    begun = host.reactor.clock()
 
-    def leave() -> None:
-        begun.append(host.reactor.clock())
-        seat.client.leave()
-        seat.client.leave()
-
-    def wait() -> None:
-        host.reactor.time.advance(LINGER_SECONDS - 0.1)
+    def wait_or_leave() -> None:
+        if typed:
+            host.reactor.time.advance(limits.LINGER_SECONDS - 0.1)
+        else:
+            leave_twice(seat)
 
     seat.type("one", *(typed or []))
     host.reactor.when(lambda: host.established, host.welcome)
-    host.reactor.when(lambda: host.messages, wait if typed else leave)
+    host.reactor.when(lambda: host.messages, wait_or_leave)
     with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
         seat.run()
     assert len(host.messages) == 1
-    assert typed or host.reactor.clock() - begun[0] < LINGER_SECONDS / 4
+    assert typed or host.reactor.clock() - begun < limits.LINGER_SECONDS / 4
     assert host.ended == Ended(Reason.LEFT, REASONS[Reason.LEFT], by_peer=True)
 
 
@@ -1145,7 +1130,7 @@ def test_what_was_acknowledged_long_ago_is_not_sent_to_a_new_room(host: Host) ->
     until(host.reactor, lambda: host.messages)
     host.send(*host.messages)
     for _ in range(20):
-        host.reactor.time.advance(PING_SECONDS / 4)
+        host.reactor.time.advance(limits.PING_SECONDS / 4)
         for _ in range(3):
             host.reactor.turn()
     host.messages.clear()

@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.client.events import (
-    ClientEvent,
-    MemberJoined,
-    MessageReceived,
-    OutboxFull,
-    Warned,
-)
+from chat.client import events
 from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
@@ -85,16 +79,16 @@ def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe:
 @pytest.mark.parametrize(
     ("event", "lines"),
     [
-        (MessageReceived("Thea", 0, "/help", own=False), ["- Thea: /help"]),
-        (MessageReceived("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
-        (MessageReceived("Ira", 0, "Hi", own=True), []),
-        (OutboxFull(1024), []),
-        (MemberJoined("Thea"), ["[+] New person joined the room. Username: Thea"]),
-        (Warned("something is odd"), ["[!] something is odd."]),
+        (events.MessageReceived("Thea", 0, "/help", own=False), ["- Thea: /help"]),
+        (events.MessageReceived("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
+        (events.MessageReceived("Ira", 0, "Hi", own=True), []),
+        (events.OutboxFull(1024), []),
+        (events.MemberJoined("Thea"), ["[+] New person joined the room. Username: Thea"]),
+        (events.Warned("something is odd"), ["[!] something is odd."]),
     ],
 )
 def test_pipe_is_shown_what_others_say_and_do(
-    pipe: Seat, event: ClientEvent, lines: list[str]
+    pipe: Seat, event: events.ClientEvent, lines: list[str]
 ) -> None:
     assert pipe.show(event) == lines
 
@@ -140,7 +134,7 @@ def test_spinning_waits_for_no_reader(
         return False
 
     monkeypatch.setattr("chat.stdio._wait_writable", wait)
-    pipe.view.show(MemberJoined("Thea"))
+    pipe.view.show(events.MemberJoined("Thea"))
     for _ in range(100):
         pipe.view.spin()
     assert set(waits) == {0}
@@ -157,11 +151,11 @@ def test_terminal_has_commands(terminal: Seat) -> None:
     terminal.type("//help", "/me waves", "/ignore nobody", "/clear", " ")
     assert terminal.client.noted == ["say /help", "say \x01ACTION waves\x01"]
     assert terminal.shown == ["[!] Nobody here is called nobody."]
-    assert terminal.show(OutboxFull(1024)) == [
+    assert terminal.show(events.OutboxFull(1024)) == [
         "[!] 1024 messages wait for the connection; no more can be taken."
     ]
     terminal.type("/ignore thea")
-    said = [MessageReceived(name, 0, "Hi", own=False) for name in ("Thea", "sahnawaz")]
+    said = [events.MessageReceived(name, 0, "Hi", own=False) for name in ("Thea", "sahnawaz")]
     assert terminal.show(*said) == ["- sahnawaz: Hi"]
 
 
@@ -205,8 +199,8 @@ def test_single_message_shows_nothing_and_can_be_interrupted(
     reactor: Reactor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     view, client = single(reactor, "Hi")
-    view.show(MemberJoined("Thea"))
-    view.show(MessageReceived("Thea", 0, "Hi", own=False))
+    view.show(events.MemberJoined("Thea"))
+    view.show(events.MessageReceived("Thea", 0, "Hi", own=False))
     view.spin()
     view.interrupt()
     view.stop()
