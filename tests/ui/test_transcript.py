@@ -26,22 +26,6 @@ def said(name: str, time_ms: int, text: str) -> str:
     )
 
 
-def came(name: str) -> str:
-    return told(events.MemberJoined(name))
-
-
-def notice(text: str) -> str:
-    return told(events.NoticeReceived(text))
-
-
-def warning(text: str) -> str:
-    return told(events.Warned(text))
-
-
-def in_the_room(names: list[str]) -> str:
-    return told(events.Entered(tuple(names), again=True))
-
-
 def at(text: str) -> float:
     """Seconds since 1970 for a local time."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").timestamp()
@@ -73,9 +57,9 @@ def test_further_lines_read_in_the_same_style() -> None:
     since = at("2023-06-25 09:35:24")
     assert [
         phrases.MAKING_KEY,
-        came("Ira"),
-        notice("Back in a minute"),
-        in_the_room(["Ira", "sahnawaz"]),
+        told(events.MemberJoined("Ira")),
+        told(events.NoticeReceived("Back in a minute")),
+        told(events.Entered(("Ira", "sahnawaz"), again=True)),
         transcript.server_fingerprint(fingerprint, known=False),
         transcript.server_fingerprint(fingerprint, known=True),
         phrases.member_line("Ira", since, digest),
@@ -113,7 +97,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         phrases.needs_argument("KICK", "name"),
         words.lines_dropped(1),
         words.lines_dropped(12),
-        warning("Ira: a message arrived twice"),
+        told(events.Warned("Ira: a message arrived twice")),
         words.OUT_OF_DESCRIPTORS,
         *transcript.happened(events.RoomClosed()),
         phrases.lost("Ira"),
@@ -256,14 +240,14 @@ def lines_with(text: str) -> dict[str, str]:
     return {
         "newcomer": words.joined(text, 0)[0],
         "broadcast": words.joined(text, 1)[1],
-        "came": came(text),
+        "came": told(events.MemberJoined(text)),
         "left": phrases.left(text, Reason.LEFT),
         "left in trouble": phrases.left(text, Reason.LOST),
         "left with a word": phrases.left("Ira", Reason.KICKED, text),
         "speaker": said(text, 0, "Hi"),
         "refused": words.refused("127.0.0.1:4000", text),
         "member": phrases.member_line(text, since, bytes(32)),
-        "members": in_the_room(["Ira", text]),
+        "members": told(events.Entered(("Ira", text), again=True)),
         "nobody": phrases.nobody_named(text),
         "command": words.unknown_command(text),
         "client's command": transcript.no_such_command(text, ""),
@@ -272,7 +256,7 @@ def lines_with(text: str) -> dict[str, str]:
         "security": transcript.security("SHA256:server", [events.Person(text, 0, bytes(32))])[-1],
         "title": transcript.title(text, 0),
         "pending": transcript.pending(text),
-        "warning": warning(text),
+        "warning": told(events.Warned(text)),
     }
 
 
@@ -284,7 +268,7 @@ def test_line_shows_harmful_text_as_escapes_and_stays_one_line(kind: str) -> Non
     assert "\n" not in lines_with("\n[+] Server is shut down")[kind]
 
 
-@pytest.mark.parametrize("line", [said("Ira", 0, EVIL), notice(EVIL)])
+@pytest.mark.parametrize("line", [said("Ira", 0, EVIL), told(events.NoticeReceived(EVIL))])
 def test_message_shows_harmful_text_as_escapes(line: str) -> None:
     assert line.endswith(r": \x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\x00")
     assert line.isprintable()
