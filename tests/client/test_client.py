@@ -498,14 +498,6 @@ def test_pipe_gives_up_when_its_patience_is_over(hall: Hall) -> None:
     assert distant.lines == [LOST]
 
 
-def test_person_is_never_given_up(hall: Hall, distant: Distant) -> None:
-    distant.unplug()
-    for _ in range(100):
-        hall.wait(60)
-    distant.cable.plug()
-    distant.wait_for(BACK)
-
-
 def test_server_that_shows_another_key_on_the_way_back_gets_nothing(hall: Hall) -> None:
     distant = Distant(hall)
     changed = ServerKeyError("THE KEY HAS CHANGED")

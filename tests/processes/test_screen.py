@@ -498,8 +498,7 @@ def test_client_whose_window_is_closed_ends(room: Room) -> None:
 def test_what_was_typed_and_pasted_is_there_in_the_next_run(room: Room) -> None:
     ira = room.ira()
     say(ira, "first thing", " secret thing")
-    ira.paste("one\ntwo \\n")
-    ira.key("Enter")
+    ira.paste("one\ntwo \\n", "Enter")
     ira.await_rows("Ira: one", "    two \\n", "> |")
     ira.key("Up", "Up")
     ira.await_rows(">  secret thing|")
@@ -556,8 +555,7 @@ def test_paste_is_one_message_and_no_command(room: Room) -> None:
     ira.key("C-u", "C-u")
     ira.key("Backspace")
     ira.key("C-u")
-    ira.paste("z\tz\x04")
-    ira.key("Enter")
+    ira.paste("z\tz\x04", "Enter")
     room.zoe.expect("Ira: z\tz\\x04\n")
     for text in ("/exit", "// code", "EXIT"):
         ira.paste(text)
@@ -574,8 +572,7 @@ def test_paste_is_one_message_and_no_command(room: Room) -> None:
 def test_text_that_is_too_long_is_not_sent_and_can_be_called_back(room: Room) -> None:
     ira = room.ira(columns=200)
     text = "x\n" * (MAX_TEXT_BYTES // 2)
-    ira.paste(text + "yz")
-    ira.key("Enter")
+    ira.paste(text + "yz", "Enter")
     ira.await_rows(
         f"[!] A message of {MAX_TEXT_BYTES + 2} bytes is too long: a message has at most 16384 "
         "bytes; send it in parts.",
@@ -595,8 +592,7 @@ ASKED = [f"Send these {len(LONG_PASTE)} lines as one message?", "    Type y or n
 def ask_for_a_long_paste(window: Window) -> None:
     window.enter("/clear")
     window.until(lambda: window.rows() == ["> |"])
-    window.paste("\n".join(LONG_PASTE))
-    window.key("Enter")
+    window.paste("\n".join(LONG_PASTE), "Enter")
     window.await_rows(*ASKED)
 
 
@@ -610,8 +606,7 @@ def test_long_paste_is_sent_when_that_is_meant(room: Room) -> None:
         ira.enter(answer)
         ira.await_rows("Zoe: Hi", *shown, "> |")
         room.zoe.expect("\n".join(shown) + "\n")
-    ira.paste("\n".join(LONG_PASTE[1:]))
-    ira.key("Enter")
+    ira.paste("\n".join(LONG_PASTE[1:]), "Enter")
     ira.await_rows(*shown, f"Ira: {LONG_PASTE[1]}", *shown[2:], "> |")
 
 
@@ -747,8 +742,7 @@ def test_message_under_way_takes_one_row_and_the_first_are_shown(room: Room) -> 
     ira = room.ira(columns=40)
     with frozen(room.server):
         ira.enter("/me " + "waves " * 10)
-        ira.paste("one\ntwo")
-        ira.key("Enter")
+        ira.paste("one\ntwo", "Enter")
         ira.enter("日本語" * 10)
         ira.enter(*(f"line {number}" for number in range(PENDING_ROWS - 1)))
         ira.type("half")
@@ -819,8 +813,7 @@ def test_lost_connection_shows_in_the_prompt_until_it_is_back(desk: Desk) -> Non
 def leave_two_behind(ira: Window) -> None:
     """Say what will not be acknowledged."""
     ira.enter("x" * 40)
-    ira.paste("one\ntwo")
-    ira.key("Enter")
+    ira.paste("one\ntwo", "Enter")
     ira.await_screen("... one")
 
 
@@ -927,8 +920,7 @@ def test_terminal_without_a_title_gets_none(room: Room) -> None:
 def test_message_of_very_many_rows_is_folded_until_it_is_asked_for(room: Room) -> None:
     ira = room.ira(rows=100)
     lines = [str(number) for number in range(60)]
-    ira.paste("\n".join(lines))
-    ira.key("Enter")
+    ira.paste("\n".join(lines), "Enter")
     ira.enter("y")
     fold = "[+] 40 more lines of this; /more 1 shows the whole."
     ira.await_rows("Ira: 0", *(f"    {line}" for line in lines[1:20]), fold, "> |")
@@ -1008,8 +1000,7 @@ def test_half_a_line_that_is_not_kept_stays_on_the_screen(
 
 def test_question_about_a_paste_that_is_not_answered_any_more_keeps_the_paste(room: Room) -> None:
     ira = room.ira()
-    ira.paste("\n".join(LONG_PASTE))
-    ira.key("Enter")
+    ira.paste("\n".join(LONG_PASTE), "Enter")
     ira.await_screen("Send these")
     ira.type("perha")
     ira.await_screen("perha")
