@@ -1,17 +1,16 @@
 """The examples for programs, and what `docs/BOTS.md` promises of events and commands."""
 
 import json
-import os
 import re
 import shutil
 import sys
 from dataclasses import fields as fields_of
 
-import pexpect
 import pytest
 
 from chat.ui import jsonlines
-from tests.support.processes import DEADLINE_SECONDS, ROOT, Stage, place_key
+from tests.support.processes import ROOT, Stage, environment, place_key
+from tests.support.terminals import Window
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
 EXAMPLES = ROOT / "examples"
@@ -129,19 +128,13 @@ def test_layer_works_alone(stage: Stage, layer: str, shown: str) -> None:
     assert shown in out
 
 
-def test_line_is_edited_in_a_loop_of_ones_own() -> None:
-    program = pexpect.spawn(
-        sys.executable,
-        [str(EXAMPLES / "edit.py")],
-        cwd=str(ROOT),
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
-        timeout=DEADLINE_SECONDS,
-    )
-    program.expect("> ")
-    program.send("half\x17whole\r")
-    program.expect("you typed 'whole'")
-    program.expect("it is [0-9:]+")
-    program.send("\x04")
-    program.expect(pexpect.EOF)
-    program.close()
-    assert program.exitstatus == 0
+def test_line_is_edited_in_a_loop_of_ones_own(stage: Stage) -> None:
+    command = [sys.executable, str(EXAMPLES / "edit.py")]
+    window = Window(command, environment(stage.home, {"PYTHONPATH": str(ROOT)}))
+    stage.at_the_end(window.kill)
+    window.await_rows("> |")
+    window.type("half\x17whole\r")
+    window.await_screen("you typed 'whole'")
+    window.until(lambda: re.search("^it is [0-9:]+$", "\n".join(window.lines()), re.M))
+    window.key("C-d")
+    assert window.end() == 0
