@@ -63,15 +63,6 @@ def without_times(lines: list[str]) -> list[str]:
     return [re.sub(r"^[0-9]{4}-[0-9-]{5} [0-9:]{8} ", "<time> ", line) for line in lines]
 
 
-def entered(hall: Hall, name: str = "Ira", key_name: str = "ira") -> Seat:
-    """Somebody who is in, with a clean screen."""
-    seat = hall.seat(name, key_name)
-    seat.begin()
-    hall.until(lambda: seat.inside)
-    seat.screen.clear()
-    return seat
-
-
 # -- coming in
 
 
@@ -113,7 +104,10 @@ def test_address_that_cannot_be_reached_is_an_error(hall: Hall, broadcast: bool)
 
 
 def test_what_others_say_and_do_is_shown_and_ones_own_words_are_not(hall: Hall) -> None:
-    seat = entered(hall)
+    seat = hall.seat("Ira")
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    seat.screen.clear()
     guest = hall.join("guest", "other")
     guest.say("größer 漢字 👍", "\x1b[2Jone\n[+] two\r\n2023-06-25 09:35:24 Ira: three\u202e\x9b")
     seat.type("Hi")
