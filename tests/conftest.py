@@ -34,3 +34,11 @@ def reactor(clock: FakeClock) -> Iterator[Reactor]:
     """An event loop whose time is `clock`."""
     with contextlib.closing(Reactor(clock)) as reactor:
         yield reactor
+
+
+@pytest.fixture(autouse=True)
+def _sigttin_as_before() -> Iterator[None]:
+    """Whoever reads from a terminal changes how this signal is handled."""
+    handler = signal.getsignal(signal.SIGTTIN)
+    yield
+    signal.signal(signal.SIGTTIN, handler)

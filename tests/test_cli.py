@@ -4,28 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from chat import __version__
+from chat import __version__, limits
 from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import UsageError
-from chat.limits import (
-    DEFAULT_PORT,
-    DEFAULT_RSA_BITS,
-    GRACE_SECONDS,
-    MAX_NAME_CHARS,
-    MAX_PENDING,
-    MAX_PENDING_PER_SOURCE,
-    MAX_TEXT_BYTES,
-    PATIENCE_SECONDS,
-    RATE,
-)
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
 ROLES = ("server", "client", "send", "forget")
 DEFAULTS = {
-    "server": (DEFAULT_PORT, GRACE_SECONDS, RATE, DEFAULT_RSA_BITS),
-    "client": (f"for ever, or {PATIENCE_SECONDS} without a terminal", "%Y-%m-%d %H:%M:%S"),
-    "send": (PATIENCE_SECONDS,),
+    "server": (limits.DEFAULT_PORT, limits.GRACE_SECONDS, limits.RATE, limits.DEFAULT_RSA_BITS),
+    "client": (f"for ever, or {limits.PATIENCE_SECONDS} without a terminal", "%Y-%m-%d %H:%M:%S"),
+    "send": (limits.PATIENCE_SECONDS,),
 }
 
 
@@ -63,7 +52,7 @@ BAD_PORTS = ("70000", "x", "", " 1", "9_443", "\u0669\u0664\u0664\u0663", "9" * 
 BAD_FINGERPRINTS = ("", FINGERPRINT[7:], FINGERPRINT[:-1], FINGERPRINT + "=", FINGERPRINT + "\n")
 BAD_NAMES = {
     "": "a name has at least one character",
-    "x" * (MAX_NAME_CHARS + 1): f"a name has at most {MAX_NAME_CHARS} characters",
+    "x" * (limits.MAX_NAME_CHARS + 1): f"a name has at most {limits.MAX_NAME_CHARS} characters",
     "a:b": "a name has no colon",
     " Ira": "a name begins and ends with",
     "\x1b[31m": PRINTABLE,
@@ -133,7 +122,7 @@ def test_misuse_shows_the_usage_and_ends_with_status_two(
 
 # -- what is given, and what is left out
 
-KEYS = {"keys": None, "bits": DEFAULT_RSA_BITS, "ephemeral": False}
+KEYS = {"keys": None, "bits": limits.DEFAULT_RSA_BITS, "ephemeral": False}
 DESTINATION = {
     "host": "localhost",
     "port": 9443,
@@ -153,14 +142,14 @@ CLIENT = {
 SERVER = {
     "role": "server",
     "host": "127.0.0.1",
-    "port": DEFAULT_PORT,
-    "grace": GRACE_SECONDS,
-    "rate": RATE,
-    "pending": MAX_PENDING,
-    "pending_per_source": MAX_PENDING_PER_SOURCE,
+    "port": limits.DEFAULT_PORT,
+    "grace": limits.GRACE_SECONDS,
+    "rate": limits.RATE,
+    "pending": limits.MAX_PENDING,
+    "pending_per_source": limits.MAX_PENDING_PER_SOURCE,
     **KEYS,
 }
-SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": PATIENCE_SECONDS, **KEYS}
+SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}
 FORGET = ["forget", "localhost", "9443"]
 
 
@@ -209,8 +198,8 @@ def test_arguments_become_options(
         (b"Hi\n\n", "Hi\n"),
         (b"\xef\xbb\xbfone\r\ntwo\r\n", "one\ntwo"),
         (b"one\rtwo\r", "one\ntwo"),
-        (b"\xef\xbb\xbf" + b"\r\n" * (MAX_TEXT_BYTES + 1), "\n" * MAX_TEXT_BYTES),
-        ("ä".encode() * (MAX_TEXT_BYTES // 2) + b"\n", "ä" * (MAX_TEXT_BYTES // 2)),
+        (b"\xef\xbb\xbf" + b"\r\n" * (limits.MAX_TEXT_BYTES + 1), "\n" * limits.MAX_TEXT_BYTES),
+        ("ä".encode() * (limits.MAX_TEXT_BYTES // 2) + b"\n", "ä" * (limits.MAX_TEXT_BYTES // 2)),
     ],
     ids=lambda value: repr(value[:10]),
 )
@@ -220,7 +209,7 @@ def test_standard_input_becomes_a_message(data: bytes, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\r\n", b"\xef\xbb\xbf", b"\xff", b"x" * (MAX_TEXT_BYTES + 1)]
+    "data", [b"", b"\r\n", b"\xef\xbb\xbf", b"\xff", b"x" * (limits.MAX_TEXT_BYTES + 1)]
 )
 def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError):

@@ -13,7 +13,8 @@ import pytest
 
 from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _fitting, _how_to_install, main
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
-from tests.support.helpers import KEYS, key
+from tests.support.helpers import key
+from tests.support.processes import place_key
 
 ENDS = "chat: error: {}\n"
 
@@ -23,11 +24,8 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with keys for both roles, and a standard input that is closed."""
     monkeypatch.setattr(sys, "stdin", None)
     folder = tmp_path / "keys"
-    folder.mkdir(mode=0o700)
     for role, name in (("server", "server"), ("client", "ira")):
-        path = folder / f"{role}_private_key.pem"
-        path.touch(mode=0o600)
-        path.write_bytes((KEYS / f"{name}.pem").read_bytes())
+        place_key(folder, role, name)
     return folder
 
 
@@ -103,21 +101,6 @@ def test_what_the_system_refuses_is_told_in_a_line(
     monkeypatch.setitem(_PROGRAMS, "server", refuse)
     assert main(["server"]) == 1
     assert capfd.readouterr() == ("", ENDS.format("too many open files"))
-
-
-@pytest.mark.parametrize("role", ["server", "client", "send"])
-def test_unknown_host_is_told_with_a_hint(
-    keys: Path, role: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    arguments = {
-        "server": ["--host", "a..b", "--port", "0"],
-        "client": ["a..b", "9443", "Ira"],
-        "send": ["a..b", "9443", "Ira", "Hi"],
-    }[role]
-    assert main([role, *arguments, "--keys", str(keys)]) == 1
-    error = ENDS.format("the host a..b is not known")
-    hint = "chat: hint: is it spelled right, and are you online?\n"
-    assert capfd.readouterr() == ("", error + hint)
 
 
 def test_port_in_use_is_told_with_a_hint(keys: Path, capfd: pytest.CaptureFixture[str]) -> None:

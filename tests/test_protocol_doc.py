@@ -5,14 +5,14 @@ A number is looked for in the words around it, so that the sentence that names a
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import chat
 from chat import kex, limits
-from chat.errors import REASONS, Reason
+from chat.errors import Reason
 from chat.messages import CONTROLS, ROOM_EVENTS
 from chat.session import ClientSession, ServerSession, Session
 from chat.wire import FRAMES, PROTOCOL, ROOM_HEADER_BYTES, Frame
@@ -48,10 +48,6 @@ def in_document(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
 
 
-def numbered(rows: Iterator[list[str]]) -> list[tuple[int, str]]:
-    return [(int(row[0], 0), row[1]) for row in rows]
-
-
 def plain(text: str) -> str:
     """Text without line breaks and without commas in numbers."""
     return re.sub(r"(?<=\d),(?=\d{3})", "", " ".join(text.split()))
@@ -77,13 +73,6 @@ def test_state_table_is_the_one_in_the_code(side: str, session: type[Session]) -
     }
 
 
-def test_frame_table_is_the_one_in_the_code() -> None:
-    rows = table(chapter("2. Frames"), "type", "frame", "from", "body")
-    assert numbered(rows) == [
-        (number, in_document(frame.__name__)) for number, frame in FRAMES.items()
-    ]
-
-
 def test_frames_come_from_whom_the_document_says() -> None:
     """Who may send a frame is who takes it at the other end."""
 
@@ -96,24 +85,24 @@ def test_frames_come_from_whom_the_document_says() -> None:
         assert takes(ClientSession, frame) == (sender in ("server", "both"))
 
 
-def test_control_table_is_the_one_in_the_code() -> None:
-    rows = table(chapter("5.1 Control messages"), "type", "message", "from", "body")
-    assert numbered(rows) == [
-        (number, in_document(control.__name__)) for number, control in sorted(CONTROLS.items())
-    ]
+def names_of(classes: Mapping[int, type]) -> list[tuple[int, str]]:
+    return [(number, in_document(classes[number].__name__)) for number in sorted(classes)]
 
 
-def test_reasons_are_those_in_the_code() -> None:
-    rows = table(chapter("5.3 Reasons"), "number", "reason", "means")
-    assert numbered(rows) == [(reason.value, reason.name) for reason in Reason]
-    assert set(REASONS) == set(Reason)
-
-
-def test_event_table_is_the_one_in_the_code() -> None:
-    rows = table(chapter("6.3 EVENT"), "type", "event", "body")
-    assert numbered(rows) == [
-        (number, event.__name__.lower()) for number, event in ROOM_EVENTS.items()
-    ]
+@pytest.mark.parametrize(
+    ("title", "columns", "expected"),
+    [
+        ("2. Frames", ("type", "frame", "from", "body"), names_of(FRAMES)),
+        ("5.1 Control messages", ("type", "message", "from", "body"), names_of(CONTROLS)),
+        ("5.3 Reasons", ("number", "reason", "means"), [(one.value, one.name) for one in Reason]),
+        ("6.3 EVENT", ("type", "event", "body"), names_of(ROOM_EVENTS)),
+    ],
+)
+def test_numbers_and_names_in_a_table_are_those_in_the_code(
+    title: str, columns: tuple[str, ...], expected: list[tuple[int, str]]
+) -> None:
+    rows = table(chapter(title), *columns)
+    assert [(int(number, 0), name.upper()) for number, name, *_ in rows] == expected
 
 
 # -- labels and limits -------------------------------------------------------------------------

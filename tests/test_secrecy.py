@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat import kex
+from chat import kex, wire
 from chat.cipher import MIN_SEALED_BYTES, SealingKey, sealed_bytes
 from chat.client.participant import Participant
 from chat.errors import OpenError, Reason
@@ -22,19 +22,6 @@ from chat.messages import MessageContent, Ready, Rekey, Resume, Welcome, decode_
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.session import ClientSession, ControlReceived, Offer, ServerSession
-from chat.wire import (
-    ROOM_HEADER_BYTES,
-    Frame,
-    FrameReader,
-    Hello,
-    Link,
-    Message,
-    Pubkey,
-    SessionKey,
-    decode_frame,
-    room_header,
-    room_headers,
-)
 from tests.support.helpers import WALL_CLOCK, FixedBytes, key, offer
 
 FINGERPRINT = bytes(32)
@@ -128,7 +115,9 @@ class Tap:
         seq = stay.member.seq + 1
         text = f"{stay.member.name} in epoch {epoch}"
         content = MessageContent(0, bytes(ORIGIN_BYTES), seq, text).encode()
-        header = room_header(Message.TYPE, epoch, stay.member.id, seq, sealed_bytes(len(content)))
+        header = wire.room_header(
+            wire.Message.TYPE, epoch, stay.member.id, seq, sealed_bytes(len(content))
+        )
         sealed = self.secrets[epoch].message_key().seal(header, content, self.random_bytes)
         assert self.room.submit(stay.member, header + sealed, self.now) == []
 
@@ -136,8 +125,8 @@ class Tap:
         """Every frame of the log, each with its epoch."""
         return [
             (header.epoch, run[header.start : header.end])
-            for _, run in FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end))
-            for header in room_headers(run)
+            for _, run in wire.FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end))
+            for header in wire.room_headers(run)
         ]
 
     def epochs_opened(self, secrets: list[RoomSecret]) -> list[int]:
@@ -146,7 +135,7 @@ class Tap:
         return [
             epoch
             for epoch, frame in self.frames()
-            if opens(keys, frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
+            if opens(keys, frame[: wire.ROOM_HEADER_BYTES], frame[wire.ROOM_HEADER_BYTES :])
         ]
 
     def assert_opens_its_stay_alone(self, stay: Stay) -> None:
@@ -343,26 +332,26 @@ class Wire:
                 events += self.client.receive(down, 0.0)
         return events
 
-    def frames(self) -> list[Frame]:
+    def frames(self) -> list[wire.Frame]:
         """All frames that were seen, in either direction."""
         found = []
         for stream in (self.to_server, self.to_client):
-            reader = FrameReader(MAX_FRAME_BYTES)
-            found += [decode_frame(data) for _, data in reader.feed(b"".join(stream))]
+            reader = wire.FrameReader(MAX_FRAME_BYTES)
+            found += [wire.decode_frame(data) for _, data in reader.feed(b"".join(stream))]
         return found
 
     def keys(self) -> list[SealingKey]:
         """Every key of the handshake and the link, from what only the client knows."""
-        hello, answer = (decode_frame(data) for data in self.to_client[:2])
-        pubkey = decode_frame(self.to_server[0])
-        assert isinstance(hello, Hello)
-        assert isinstance(pubkey, Pubkey)
-        assert isinstance(answer, SessionKey)
+        hello, answer = (wire.decode_frame(data) for data in self.to_client[:2])
+        pubkey = wire.decode_frame(self.to_server[0])
+        assert isinstance(hello, wire.Hello)
+        assert isinstance(pubkey, wire.Pubkey)
+        assert isinstance(answer, wire.SessionKey)
         share = kex.KeyShare(FixedBytes(self.seed))
         assert share.public == pubkey.share
         shared = share.agree(hello.share)
         handshake = kex.handshake_keys(shared, self.to_client[0], share.public)
-        wrapped = handshake.for_client().open(SessionKey.TYPE, answer.sealed)
+        wrapped = handshake.for_client().open(wire.SessionKey.TYPE, answer.sealed)
         transcript = self.to_client[0] + self.to_server[0] + self.to_client[1]
         link = kex.link_keys(shared, self.private.unwrap(wrapped), transcript)
         return [handshake.client, handshake.server, link.client, link.server]
@@ -373,7 +362,7 @@ class Wire:
         sealed = [
             (frame.TYPE, frame.sealed)
             for frame in self.frames()
-            if isinstance(frame, Pubkey | SessionKey | Link)
+            if isinstance(frame, wire.Pubkey | wire.SessionKey | wire.Link)
         ]
         return sum(
             any(opens(keys, place(frame_type, at), data) for at in range(len(sealed)))
@@ -389,15 +378,15 @@ def place(frame_type: int, counter: int) -> bytes:
 def test_keys_of_one_members_link_open_nothing_of_anothers() -> None:
     ira, thea = Wire("Ira", "ira"), Wire("Thea", "other")
     room = Room(OrderedLog(2**20), FixedBytes("room"), GRACE_SECONDS)
-    wires = {
+    links = {
         room.join("Ira", FINGERPRINT, 0.0).id: ira,
         room.join("Thea", FINGERPRINT, 0.0).id: thea,
     }
     for unicast in room.tick(0.0):
-        wire = wires[unicast.member.id]
+        link = links[unicast.member.id]
         for control in unicast.controls:
-            wire.server.send(control)
-        events = wire.exchange()
+            link.server.send(control)
+        events = link.exchange()
         assert [type(event) for event in events] == [ControlReceived, ControlReceived]
     # PUBKEY, SESSION_KEY, READY, WELCOME, ROSTER: each opens all of its own.
     assert ira.count_opened(ira.keys()) == thea.count_opened(thea.keys()) == 5
@@ -421,12 +410,14 @@ def test_room_secrets_and_tokens_never_travel_in_clear() -> None:
 @pytest.mark.parametrize("holder", ["ira", "server"])
 def test_rsa_keys_that_leak_later_open_nothing_of_a_recorded_wire(holder: str) -> None:
     """Both ends have forgotten their shares; what the RSA keys can do is all that is left."""
-    wire = Wire("Ira", "ira")
-    wire.server.send(Welcome(bytes(8), 1, TOKEN, 2, bytes(32), 0, 0, 0, 1).encode())
-    wire.exchange()
+    link = Wire("Ira", "ira")
+    link.server.send(Welcome(bytes(8), 1, TOKEN, 2, bytes(32), 0, 0, 0, 1).encode())
+    link.exchange()
     leaked = key(holder)
     sealed = [
-        frame.sealed for frame in wire.frames() if isinstance(frame, Pubkey | SessionKey | Link)
+        frame.sealed
+        for frame in link.frames()
+        if isinstance(frame, wire.Pubkey | wire.SessionKey | wire.Link)
     ]
     assert len(sealed) == 4
     for data in sealed:
@@ -434,10 +425,10 @@ def test_rsa_keys_that_leak_later_open_nothing_of_a_recorded_wire(holder: str) -
             with pytest.raises(OpenError):
                 leaked.unwrap(data[start : start + 256])
     # The key does open the wrapped bytes: the seal around them keeps them safe.
-    answer = decode_frame(wire.to_client[1])
-    assert isinstance(answer, SessionKey)
-    of_the_server = wire.keys()[1]
-    wrapped = of_the_server.open(place(SessionKey.TYPE, 0), answer.sealed)
+    answer = wire.decode_frame(link.to_client[1])
+    assert isinstance(answer, wire.SessionKey)
+    of_the_server = link.keys()[1]
+    wrapped = of_the_server.open(place(wire.SessionKey.TYPE, 0), answer.sealed)
     assert len(key("ira").unwrap(wrapped)) == 32
 
 

@@ -14,21 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat import kex
-from chat.errors import REASONS, Reason
-from chat.limits import (
-    AWAKE_PONG_SECONDS,
-    FIRST_FRAME_SECONDS,
-    HANDSHAKE_SECONDS,
-    MAX_FRAME_BYTES,
-    MAX_HANDSHAKE_FRAME_BYTES,
-    MAX_REASON_BYTES,
-    PING_SECONDS,
-    PONG_SECONDS,
-    SHARE_SECONDS,
-    SHARE_SKEW_SECONDS,
-    SILENCE_SECONDS,
-)
+from chat import kex, limits, wire
+from chat.errors import REASONS, ClockError, Reason
 from chat.messages import (
     Bye,
     Control,
@@ -55,24 +42,11 @@ from chat.session import (
     SessionEvent,
     State,
 )
-from chat.wire import (
-    FRAMES,
-    Event,
-    Frame,
-    Hello,
-    Link,
-    Message,
-    Pubkey,
-    Refused,
-    SessionKey,
-    block,
-    decode_frame,
-)
 from tests.support.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, feed_all_ways, key, offer
 
-MESSAGE = Message(1, 7, 1, bytes(range(96))).to_wire()
-EVENT = Event(1, 0, 1, bytes(range(96))).to_wire()
-REFUSED = Refused(Reason.FULL, "the room is full").to_wire()
+MESSAGE = wire.Message(1, 7, 1, bytes(range(96))).to_wire()
+EVENT = wire.Event(1, 0, 1, bytes(range(96))).to_wire()
+REFUSED = wire.Refused(Reason.FULL, "the room is full").to_wire()
 TOKEN = bytes(range(16))
 WELCOME = Welcome(bytes(8), 1, TOKEN, 1, bytes(32), 0, 0, 0, 1)
 RESUME = Resume(7, TOKEN, 2**40, 12)
@@ -140,21 +114,25 @@ def sealed_by(peer: Session, control: Control) -> bytes:
     return peer.data_to_send()
 
 
-def good_frame(where: Scene, frame_class: type[Frame]) -> bytes:
+def good_frame(where: Scene, frame_class: type[wire.Frame]) -> bytes:
     """A frame of this class that its receiver takes in the states where the class has a place."""
-    if frame_class is Link and where.session.state is State.RELAY:
+    if frame_class is wire.Link and where.session.state is State.RELAY:
         return sealed_by(where.peer, Resend(1))
-    plain: dict[type[Frame], bytes] = {Message: MESSAGE, Event: EVENT, Refused: REFUSED}
+    plain: dict[type[wire.Frame], bytes] = {
+        wire.Message: MESSAGE,
+        wire.Event: EVENT,
+        wire.Refused: REFUSED,
+    }
     return plain.get(frame_class, where.pending)
 
 
-def sample_frame(frame_class: type[Frame]) -> bytes:
+def sample_frame(frame_class: type[wire.Frame]) -> bytes:
     """A frame of this class as it could have been recorded in another session."""
-    places: dict[type[Frame], tuple[str, State]] = {
-        Hello: (CLIENT, State.AWAIT_HELLO),
-        Pubkey: (SERVER, State.AWAIT_PUBKEY),
-        SessionKey: (CLIENT, State.AWAIT_SESSION_KEY),
-        Link: (SERVER, State.SEND_SESSION_KEY),
+    places: dict[type[wire.Frame], tuple[str, State]] = {
+        wire.Hello: (CLIENT, State.AWAIT_HELLO),
+        wire.Pubkey: (SERVER, State.AWAIT_PUBKEY),
+        wire.SessionKey: (CLIENT, State.AWAIT_SESSION_KEY),
+        wire.Link: (SERVER, State.SEND_SESSION_KEY),
     }
     return good_frame(scene(*places.get(frame_class, (SERVER, State.RELAY))), frame_class)
 
@@ -173,7 +151,7 @@ def assert_failed(where: Scene, before: State, events: list[SessionEvent], said:
         text = ended.text or REASONS[ended.reason]
         assert where.peer.receive(farewell, LATER) == [Ended(ended.reason, text, by_peer=True)]
     elif isinstance(where.session, ServerSession):
-        assert farewell == Refused(ended.reason, ended.text).to_wire()
+        assert farewell == wire.Refused(ended.reason, ended.text).to_wire()
     else:
         assert farewell == b""
     assert_nothing_more(where.session)
@@ -185,7 +163,7 @@ def assert_nothing_more(session: Session) -> None:
     assert session.over
     for data in (REFUSED, MESSAGE, EVENT, b"\0\0", b"\xff" * 70_000, b"\0\1", b"\x7f", b""):
         assert session.receive(data, LATER) == []
-    assert session.tick(10 * SILENCE_SECONDS) == []
+    assert session.tick(10 * limits.SILENCE_SECONDS) == []
     assert session.receive_eof() == []
     session.send(Ping().encode())
     if isinstance(session, ClientSession):
@@ -236,10 +214,10 @@ def test_handshake_brings_both_ends_to_relay(first: Ready | Resume, resume: Resu
 # -- every move that is in the table, and every one that is not --------------------------------
 
 
-@pytest.mark.parametrize("frame_class", FRAMES.values())
+@pytest.mark.parametrize("frame_class", wire.FRAMES.values())
 @in_every_state
 def test_frame_moves_the_session_as_the_table_says_or_ends_it(
-    side: str, state: State, frame_class: type[Frame]
+    side: str, state: State, frame_class: type[wire.Frame]
 ) -> None:
     where = scene(side, state)
     if (state, frame_class) not in where.session.TRANSITIONS:
@@ -256,7 +234,7 @@ def test_frame_moves_the_session_as_the_table_says_or_ends_it(
 
 @in_every_state
 def test_frame_too_long_ends_the_session_before_its_body_comes(side: str, state: State) -> None:
-    limit = MAX_FRAME_BYTES if state is State.RELAY else MAX_HANDSHAKE_FRAME_BYTES
+    limit = limits.MAX_FRAME_BYTES if state is State.RELAY else limits.MAX_HANDSHAKE_FRAME_BYTES
     where = scene(side, state)
     assert take(where.session, (limit - 2).to_bytes(2, "big")) == []
     where = scene(side, state)
@@ -268,16 +246,16 @@ def test_frame_too_long_ends_the_session_before_its_body_comes(side: str, state:
     ("side", "state"), [(SERVER, State.SEND_SESSION_KEY), (CLIENT, State.AWAIT_SESSION_KEY)]
 )
 def test_longest_frame_passes_right_behind_the_handshake(side: str, state: State) -> None:
-    longest = Message(1, 7, 1, bytes(MAX_FRAME_BYTES - 19)).to_wire()
-    assert len(longest) == MAX_FRAME_BYTES
+    longest = wire.Message(1, 7, 1, bytes(limits.MAX_FRAME_BYTES - 19)).to_wire()
+    assert len(longest) == limits.MAX_FRAME_BYTES
     where = scene(side, state)
     events = take(where.session, where.pending + longest)
-    assert events == [IRA_IS_IN, RoomFramesReceived(Message.TYPE, longest)]
+    assert events == [IRA_IS_IN, RoomFramesReceived(wire.Message.TYPE, longest)]
 
 
 GIBBERISH = {
     "empty frame": b"\0\0",
-    "unknown frame": block(b"\x99whatever"),
+    "unknown frame": wire.block(b"\x99whatever"),
     "HTTP request": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "TLS client hello": bytes.fromhex("16030100f8010000f40303") + bytes(240),
 }
@@ -288,7 +266,7 @@ GIBBERISH = {
 def test_another_protocol_ends_the_session(side: str, state: State, data: bytes) -> None:
     if state is State.RELAY:
         # Its length bytes may be those of a frame that has not arrived in full.
-        data = data.ljust(MAX_FRAME_BYTES, b"\xff")
+        data = data.ljust(limits.MAX_FRAME_BYTES, b"\xff")
     where = scene(side, state)
     assert_failed(where, state, take(where.session, data))
 
@@ -299,8 +277,8 @@ def test_another_protocol_ends_the_session(side: str, state: State, data: bytes)
     parts=st.lists(
         st.binary(max_size=60)
         | st.builds(
-            lambda number, body: block(bytes((number,)) + body),
-            st.sampled_from([*FRAMES, 0x7F]),
+            lambda number, body: wire.block(bytes((number,)) + body),
+            st.sampled_from([*wire.FRAMES, 0x7F]),
             st.binary(max_size=120),
         ),
         max_size=4,
@@ -343,11 +321,13 @@ def test_altered_frame_of_the_handshake_is_never_taken(side: str, state: State) 
 
 
 def test_hello_that_has_run_out_is_refused_but_not_a_moment_before() -> None:
-    last = WALL_CLOCK + SHARE_SECONDS + SHARE_SKEW_SECONDS
+    last = WALL_CLOCK + limits.SHARE_SECONDS + limits.SHARE_SKEW_SECONDS
     hello = new_server().data_to_send()
     assert take(new_client(last), hello) == [HelloReceived(key("server").public)]
     where = Scene(new_client(last + 1), new_server(), b"")
     events = take(where.session, hello)
+    assert isinstance(events[0], Ended)
+    assert isinstance(events[0].error, ClockError)
     assert_failed(where, State.AWAIT_HELLO, events, "what the server signed has run out")
 
 
@@ -432,8 +412,8 @@ def test_first_control_without_the_session_key_is_refused(first: Ready | Resume)
     refused = [Ended(Reason.PROTOCOL, OPEN_ERROR, by_peer=False)]
     twin = copy.deepcopy(pair.server, {id(each): each for each in (offer(), key("server"))})
     assert pair.to_server() == refused
-    sealed = of_the_handshake.seal(Link.TYPE, first.encode(), FixedBytes("guess"))
-    assert take(twin, Link(sealed).to_wire()) == refused
+    sealed = of_the_handshake.seal(wire.Link.TYPE, first.encode(), FixedBytes("guess"))
+    assert take(twin, wire.Link(sealed).to_wire()) == refused
 
 
 # -- data in all sizes -------------------------------------------------------------------------
@@ -480,10 +460,10 @@ def test_server_takes_the_same_from_data_in_any_pieces() -> None:
     for events in in_all_pieces(SERVER, State.AWAIT_PUBKEY, data):
         assert events == [
             IRA_IS_IN,
-            RoomFramesReceived(Message.TYPE, MESSAGE * 2),
+            RoomFramesReceived(wire.Message.TYPE, MESSAGE * 2),
             ControlReceived(Resend(5)),
             ControlReceived(Ping()),
-            RoomFramesReceived(Message.TYPE, MESSAGE),
+            RoomFramesReceived(wire.Message.TYPE, MESSAGE),
             Ended(Reason.LEFT, REASONS[Reason.LEFT], by_peer=True),
         ]
 
@@ -499,8 +479,8 @@ def test_client_takes_the_same_from_data_in_any_pieces() -> None:
         assert events == [
             IRA_IS_IN,
             ControlReceived(WELCOME),
-            RoomFramesReceived(Event.TYPE, EVENT),
-            RoomFramesReceived(Message.TYPE, MESSAGE * 2),
+            RoomFramesReceived(wire.Event.TYPE, EVENT),
+            RoomFramesReceived(wire.Message.TYPE, MESSAGE * 2),
             ControlReceived(Resend(5)),
             Ended(Reason.CLOSING, REASONS[Reason.CLOSING], by_peer=True),
         ]
@@ -511,7 +491,7 @@ def test_client_takes_the_same_from_data_in_any_pieces() -> None:
 def test_what_precedes_a_breach_is_the_same_in_any_pieces(side: str, breach: bytes) -> None:
     resend = sealed_by(scene(side, State.RELAY).peer, Resend(1))
     whole, *others = in_all_pieces(side, State.RELAY, MESSAGE + resend + breach + MESSAGE)
-    assert whole[:2] == [RoomFramesReceived(Message.TYPE, MESSAGE), ControlReceived(Resend(1))]
+    assert whole[:2] == [RoomFramesReceived(wire.Message.TYPE, MESSAGE), ControlReceived(Resend(1))]
     assert [type(event) for event in whole[2:]] == [Ended]
     assert others == [whole, whole]
 
@@ -522,7 +502,7 @@ def test_what_precedes_a_breach_is_the_same_in_any_pieces(side: str, breach: byt
 def patience(side: str, state: State) -> float:
     """How long after the connection a session that hears nothing more ends."""
     silent = side == SERVER and state is State.AWAIT_PUBKEY
-    return FIRST_FRAME_SECONDS if silent else HANDSHAKE_SECONDS
+    return limits.FIRST_FRAME_SECONDS if silent else limits.HANDSHAKE_SECONDS
 
 
 @pytest.mark.parametrize("meanwhile", [b"", b"\0"], ids=["silence", "a byte"])
@@ -550,10 +530,10 @@ def test_first_frame_that_waits_to_be_looked_into_came_in_time() -> None:
     assert not pair.server.completes_first_frame(pubkey[:1])
     assert pair.server.receive(pubkey[:1], 1) == []
     assert not pair.server.completes_first_frame(pubkey[1:-1])
-    assert pair.server.deadline == FIRST_FRAME_SECONDS
+    assert pair.server.deadline == limits.FIRST_FRAME_SECONDS
     assert pair.server.completes_first_frame(pubkey[1:])
-    assert pair.server.deadline == HANDSHAKE_SECONDS
-    assert pair.server.receive(pubkey[1:], FIRST_FRAME_SECONDS + 1) == []
+    assert pair.server.deadline == limits.HANDSHAKE_SECONDS
+    assert pair.server.receive(pubkey[1:], limits.FIRST_FRAME_SECONDS + 1) == []
     assert pair.server.state is State.SEND_SESSION_KEY
     assert not pair.server.completes_first_frame(pubkey)
 
@@ -573,7 +553,7 @@ def linked(side: str) -> Scene:
 
 def test_server_takes_a_silent_member_for_lost() -> None:
     where = linked(SERVER)
-    assert where.session.deadline == ESTABLISHED_AT + SILENCE_SECONDS
+    assert where.session.deadline == ESTABLISHED_AT + limits.SILENCE_SECONDS
     assert where.session.tick(where.session.deadline - 0.001) == []
     events = where.session.tick(where.session.deadline)
     assert [event.reason for event in events if isinstance(event, Ended)] == [Reason.TIMEOUT]
@@ -585,8 +565,8 @@ def test_server_that_hears_anything_waits_anew(heard: str) -> None:
     where = linked(SERVER)
     data = {"PING": sealed_by(where.peer, Ping()), "MESSAGE": MESSAGE, "half a frame": MESSAGE[:9]}
     where.session.receive(data[heard], 60.0)
-    assert where.session.deadline == 60.0 + SILENCE_SECONDS
-    assert where.session.tick(ESTABLISHED_AT + SILENCE_SECONDS) == []
+    assert where.session.deadline == 60.0 + limits.SILENCE_SECONDS
+    assert where.session.tick(ESTABLISHED_AT + limits.SILENCE_SECONDS) == []
     assert where.session.state is State.RELAY
 
 
@@ -594,14 +574,14 @@ def test_client_says_ping_again_and_again_and_the_server_answers() -> None:
     where = linked(CLIENT)
     session, now = where.session, ESTABLISHED_AT
     for _ in range(3):
-        assert session.deadline == now + PING_SECONDS
+        assert session.deadline == now + limits.PING_SECONDS
         assert session.tick(session.deadline - 0.001) == []
         assert session.data_to_send() == b""
         now = session.deadline
         assert session.tick(now) == []
         assert where.peer.receive(session.data_to_send(), now) == [ControlReceived(Ping())]
-        assert session.deadline == now + PONG_SECONDS
-        assert where.peer.deadline == now + SILENCE_SECONDS
+        assert session.deadline == now + limits.PONG_SECONDS
+        assert where.peer.deadline == now + limits.SILENCE_SECONDS
         pong = where.peer.data_to_send()
         assert pong
         assert session.receive(pong, now + 0.1) == []
@@ -613,50 +593,52 @@ def test_whatever_is_heard_after_ping_is_an_answer(heard: bytes) -> None:
     session = linked(CLIENT).session
     pinged_at = session.deadline
     session.tick(pinged_at)
-    session.receive(heard, pinged_at + PONG_SECONDS - 1)
-    assert session.deadline == pinged_at + PING_SECONDS
-    assert session.tick(pinged_at + PONG_SECONDS) == []
+    session.receive(heard, pinged_at + limits.PONG_SECONDS - 1)
+    assert session.deadline == pinged_at + limits.PING_SECONDS
+    assert session.tick(pinged_at + limits.PONG_SECONDS) == []
     assert session.state is State.RELAY
 
 
-@pytest.mark.parametrize("last_heard", [0.0, 1.0, PING_SECONDS], ids=["never", "before", "then"])
+@pytest.mark.parametrize(
+    "last_heard", [0.0, 1.0, limits.PING_SECONDS], ids=["never", "before", "then"]
+)
 def test_ping_without_an_answer_means_a_dead_connection(last_heard: float) -> None:
     where = linked(CLIENT)
     heard_at = ESTABLISHED_AT + last_heard
     where.session.receive(MESSAGE, heard_at)
-    pinged_at = ESTABLISHED_AT + PING_SECONDS
+    pinged_at = ESTABLISHED_AT + limits.PING_SECONDS
     assert where.session.tick(pinged_at) == []
     where.peer.receive(where.session.data_to_send(), pinged_at)
-    assert where.session.deadline == pinged_at + PONG_SECONDS
+    assert where.session.deadline == pinged_at + limits.PONG_SECONDS
     assert where.session.tick(where.session.deadline - 0.001) == []
     events = where.session.tick(where.session.deadline)
-    text = f"the server has not answered for {pinged_at + PONG_SECONDS - heard_at:.0f} s"
+    text = f"the server has not answered for {pinged_at + limits.PONG_SECONDS - heard_at:.0f} s"
     assert events == [Ended(Reason.LOST, text, by_peer=False)]
     assert_failed(where, State.RELAY, events)
 
 
 def test_client_that_has_slept_says_ping_at_once_and_waits_less_long() -> None:
     """Even when it has just asked; the next PING is as usual."""
-    where, now = linked(CLIENT), ESTABLISHED_AT + PING_SECONDS
+    where, now = linked(CLIENT), ESTABLISHED_AT + limits.PING_SECONDS
     session = cast(ClientSession, where.session)
     session.tick(now)
     asked = session.data_to_send()
     session.wake(now + 1)
-    assert session.deadline == now + 1 + AWAKE_PONG_SECONDS
+    assert session.deadline == now + 1 + limits.AWAKE_PONG_SECONDS
     where.peer.receive(asked + session.data_to_send(), now + 1)
     session.receive(where.peer.data_to_send(), now + 2)
     now = session.deadline
-    assert now == ESTABLISHED_AT + PING_SECONDS + 1 + PING_SECONDS
+    assert now == ESTABLISHED_AT + limits.PING_SECONDS + 1 + limits.PING_SECONDS
     session.tick(now)
-    assert session.deadline == now + PONG_SECONDS
+    assert session.deadline == now + limits.PONG_SECONDS
 
 
 def test_client_that_has_slept_and_hears_nothing_takes_the_connection_for_dead() -> None:
     where = linked(CLIENT)
     cast(ClientSession, where.session).wake(ESTABLISHED_AT + 1)
     where.peer.receive(where.session.data_to_send(), ESTABLISHED_AT + 1)
-    events = where.session.tick(ESTABLISHED_AT + 1 + AWAKE_PONG_SECONDS)
-    text = f"the server has not answered for {1 + AWAKE_PONG_SECONDS} s"
+    events = where.session.tick(ESTABLISHED_AT + 1 + limits.AWAKE_PONG_SECONDS)
+    text = f"the server has not answered for {1 + limits.AWAKE_PONG_SECONDS} s"
     assert events == [Ended(Reason.LOST, text, by_peer=False)]
     assert_failed(where, State.RELAY, events)
 
@@ -700,7 +682,9 @@ def test_close_says_why_as_well_as_the_state_allows(side: str, state: State, tex
     where.session.close(Reason.KICKED, text)
     assert where.session.state is State.CLOSED
     farewell = where.session.data_to_send()
-    said = Ended(Reason.KICKED, text[: MAX_REASON_BYTES // 2] or REASONS[Reason.KICKED], True)
+    said = Ended(
+        Reason.KICKED, text[: limits.MAX_REASON_BYTES // 2] or REASONS[Reason.KICKED], True
+    )
     if state in LINKED:
         assert take(where.peer, farewell) == [said]
         assert where.peer.state is State.CLOSED
@@ -738,13 +722,13 @@ def test_farewell_follows_what_is_to_be_sent_before_it() -> None:
 @pytest.mark.parametrize("text", ["", "\n\t ", "\u200d\u2800"])
 def test_farewell_of_which_nothing_can_be_seen_says_what_its_reason_says(text: str) -> None:
     said = Ended(Reason.KICKED, REASONS[Reason.KICKED], by_peer=True)
-    body = bytes((Reason.KICKED,)) + block(text.encode())
+    body = bytes((Reason.KICKED,)) + wire.block(text.encode())
     for side in (CLIENT, SERVER):
         where = linked(side)
         where.peer.send(bytes((Bye.TYPE,)) + body)
         assert take(where.session, where.peer.data_to_send()) == [said]
     client = scene(CLIENT, State.AWAIT_HELLO).session
-    assert take(client, block(bytes((Refused.TYPE,)) + body)) == [said]
+    assert take(client, wire.block(bytes((wire.Refused.TYPE,)) + body)) == [said]
 
 
 @pytest.mark.parametrize(
@@ -775,7 +759,7 @@ MISCHIEF: dict[str, Callable[[bytes, bytes, bytes], bytes]] = {
     "reordered": lambda a, b, c: b + a + c,
     "left out": lambda a, b, c: a + c,
     "altered": lambda a, b, c: a + flipped(b, 25) + c,
-    "emptied": lambda a, b, c: a + block(b[2:3]) + c,
+    "emptied": lambda a, b, c: a + wire.block(b[2:3]) + c,
 }
 
 
@@ -815,19 +799,19 @@ def test_neither_name_nor_key_nor_token_can_be_seen_on_the_wire() -> None:
     name = "Ira, of whom nobody is to know"
     token = bytes(range(100, 116))
     pair = Pair(name, first=replace(RESUME, token=token))
-    wire = []
+    sent = []
     for steps in range(4):
         ends: tuple[Session, Session] = (pair.server, pair.client)
         sender, receiver = ends if steps % 2 == 0 else ends[::-1]
-        wire.append(sender.data_to_send())
-        take(receiver, wire[-1])
+        sent.append(sender.data_to_send())
+        take(receiver, sent[-1])
         if pair.client.state is State.AWAIT_TRUST:
             pair.client.trust()
     pair.server.send(replace(WELCOME, token=token).encode())
     pair.server.close(Reason.NAME_TAKEN, f"the name {name} is taken")
     pair.client.close(Reason.LEFT, name)
-    wire.append(pair.server.data_to_send())
-    seen = b"".join([*wire, pair.client.data_to_send()])
+    sent.append(pair.server.data_to_send())
+    seen = b"".join([*sent, pair.client.data_to_send()])
     public = key("ira").public
     modulus = key("ira").rsa.n.to_bytes(256, "big")
     for secret in (name.encode(), b"nobody", public.blob, public.digest, modulus[::-1], token):
@@ -841,8 +825,8 @@ def test_repr_of_what_a_session_keeps_and_says_shows_no_secret() -> None:
     where = scene(CLIENT, State.AWAIT_SESSION_KEY)
     slots = [slot for kind in ClientSession.__mro__ for slot in getattr(kind, "__slots__", ())]
     shown = "".join(repr(getattr(where.session, slot)) for slot in slots)
-    hello = decode_frame(new_server().data_to_send())
-    assert isinstance(hello, Hello)
+    hello = wire.decode_frame(new_server().data_to_send())
+    assert isinstance(hello, wire.Hello)
     shared = kex.KeyShare(FixedBytes("client")).agree(hello.share)
     assert repr(shared) not in shown
     assert str(key("ira").rsa.d) not in shown

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import signal
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,28 +11,13 @@ from pathlib import Path
 import pytest
 
 import chat.stdio
-from chat.limits import (
-    CONSOLE_LINE_BYTES,
-    CONSOLE_READ_BYTES,
-    LINGER_SECONDS,
-    NEXT_WRITER_SECONDS,
-    OUTPUT_RETRY_SECONDS,
-)
+from chat import limits
 from chat.reactor import Reactor
 from chat.stdio import LineInput, LineOutput, is_in_background
 from tests.support.helpers import FakeClock
 from tests.support.loopback import MOMENT, until
 
 END = "<end>"
-
-
-@pytest.fixture
-def reactor(clock: FakeClock) -> Iterator[Reactor]:
-    """A reactor; the handler of SIGTTIN, which a terminal changes, is restored at the end."""
-    handler = signal.getsignal(signal.SIGTTIN)
-    with contextlib.closing(Reactor(clock)) as reactor:
-        yield reactor
-    signal.signal(signal.SIGTTIN, handler)
 
 
 class Ends:
@@ -159,7 +143,7 @@ def test_input_that_is_no_pipe_has_an_end_and_does_not_keep_the_loop_busy(
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("size", [0, 1, 70_000, CONSOLE_LINE_BYTES, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1, 70_000, limits.CONSOLE_LINE_BYTES, 3_000_000])
 @pytest.mark.parametrize("behind", ["", "\n", "\nlast", "\nlast\n"])
 def test_line_has_its_number_and_length_and_a_long_one_is_cut(
     reactor: Reactor, tmp_path: Path, size: int, behind: str
@@ -177,7 +161,9 @@ def test_line_has_its_number_and_length_and_a_long_one_is_cut(
     for long in rest[:1]:
         assert set(long) <= {"x"}
         assert len(long) == size or (
-            CONSOLE_LINE_BYTES <= len(long) <= CONSOLE_LINE_BYTES + CONSOLE_READ_BYTES
+            limits.CONSOLE_LINE_BYTES
+            <= len(long)
+            <= limits.CONSOLE_LINE_BYTES + limits.CONSOLE_READ_BYTES
         )
 
 
@@ -281,7 +267,7 @@ def fifo(tmp_path: Path) -> Iterator[tuple[Path, int]]:
 def go_on_until(reactor: Reactor, clock: FakeClock, lines: Lines, last: str) -> None:
     """Let time pass until this was delivered."""
     while last not in lines.got:
-        clock.advance(NEXT_WRITER_SECONDS)
+        clock.advance(limits.NEXT_WRITER_SECONDS)
         reactor.turn(MOMENT)
 
 
@@ -603,11 +589,11 @@ def test_full_disk_is_tried_again_and_no_line_is_torn(
         output.lines.drain()
         output.lines.write("three")
         assert disk.attempts <= 4, "it must not try again and again"
-        clock.advance(OUTPUT_RETRY_SECONDS)
+        clock.advance(limits.OUTPUT_RETRY_SECONDS)
         reactor.turn(0)
         assert path.read_bytes() == b"one\ntwo\n"[:room]
         disk.room = 1 << 20
-        clock.advance(OUTPUT_RETRY_SECONDS)
+        clock.advance(limits.OUTPUT_RETRY_SECONDS)
         until(reactor, lambda: not output.lines.queued_bytes)
         output.lines.write("four")
     assert path.read_bytes() == b"one\ntwo\nthree\nfour\n"
@@ -663,7 +649,7 @@ def test_whoever_hurries_waits_for_a_moment_in_all(
     output.lines.hurry()
     for seconds in (None, None, 60, 0):
         output.lines.drain(seconds)
-    assert waits == [LINGER_SECONDS]
+    assert waits == [limits.LINGER_SECONDS]
 
 
 def test_interrupt_ends_the_waiting_for_good(

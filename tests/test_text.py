@@ -107,15 +107,6 @@ def test_character_that_nobody_sees_has_no_place_in_a_name(char: str) -> None:
             normalize_name(name)
 
 
-@pytest.mark.parametrize("char", "\u034f\u180b\ufe00\ufe0f\U000e0100\U000e01ef", ids=code_of)
-def test_name_with_an_invisible_mark_is_refused_or_the_same_name(char: str) -> None:
-    try:
-        other = normalize_name(f"Ira{char}")
-    except UsageError:
-        return
-    assert fold_name(other) == fold_name("Ira")
-
-
 IGNORABLE = (
     *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5)),
     *((0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164)),

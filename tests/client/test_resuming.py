@@ -9,16 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from chat.cipher import MIN_SEALED_BYTES
-from chat.client.events import (
-    ClientEvent,
-    Entered,
-    MemberJoined,
-    MemberLeft,
-    MessageQueued,
-    MessageReceived,
-    NoticeReceived,
-    Reconnected,
-)
+from chat.client import events
 from chat.errors import ProtocolError, Reason
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS
@@ -54,8 +45,8 @@ from tests.support.hall import (
 NOWHERE = 2**64 - 1
 
 
-def back(missed: int = 0, *, new_room: bool = False, awaiting: bool = False) -> Reconnected:
-    return Reconnected(missed, new_room, awaiting)
+def back(missed: int = 0, *, new_room: bool = False, awaiting: bool = False) -> events.Reconnected:
+    return events.Reconnected(missed, new_room, awaiting)
 
 
 # -- with a real room --------------------------------------------------------------------------
@@ -80,13 +71,13 @@ def test_resume_is_told_in_order_all_that_happened_meanwhile() -> None:
     hall.come_back(ira)
     ira.say("typed before the end was heard")
     hall.settle()
-    assert [event for event in ira.shown if not isinstance(event, MessageReceived)] == [
-        Entered(("Ira", "Sahnawaz", "Thea")),
+    assert [event for event in ira.shown if not isinstance(event, events.MessageReceived)] == [
+        events.Entered(("Ira", "Sahnawaz", "Thea")),
         back(),
-        MemberLeft("Thea", Reason.LEFT),
-        MemberJoined("Zoë"),
-        NoticeReceived("behave"),
-        MemberLeft("Zoë", Reason.KICKED),
+        events.MemberLeft("Thea", Reason.LEFT),
+        events.MemberJoined("Zoë"),
+        events.NoticeReceived("behave"),
+        events.MemberLeft("Zoë", Reason.KICKED),
     ]
     assert ira.said() == hall.said(ira)
     assert ira.said()[-1] == ("Ira", "typed before the end was heard")
@@ -98,7 +89,7 @@ def test_lost_between_a_leave_and_the_new_key_is_given_the_key() -> None:
     hall.leave(thea)
     hall.pass_time(1)
     ira.read(1)
-    assert ira.shown[-1] == MemberLeft("Thea", Reason.LEFT)
+    assert ira.shown[-1] == events.MemberLeft("Thea", Reason.LEFT)
     hall.lose(ira)
     sahnawaz.say("under the new key")
     hall.settle()
@@ -154,7 +145,7 @@ def test_member_that_comes_back_after_its_grace_is_a_new_one_and_sends_what_is_l
     assert (hall.room.messages, ira.member.seq) == (4, 2)
     assert ira.participant.unacknowledged == 0
     assert ira.warnings() + sahnawaz.warnings() == []
-    assert ira.shown[2:4] == [back(1), Entered(("Sahnawaz", "Ira"), again=True)]
+    assert ira.shown[2:4] == [back(1), events.Entered(("Sahnawaz", "Ira"), again=True)]
 
 
 # -- what is asked for on a new link -----------------------------------------------------------
@@ -198,7 +189,7 @@ def test_member_that_was_not_told_all_names_asks_for_a_new_welcome() -> None:
     assert desk.participant.first_control() == Resume(US, TOKEN, NOWHERE, EPOCH)
     assert not desk.participant.has_joined
     shown = desk.play("Hi", desk.welcome(offset=5_000), Roster(MEMBERS), Resend(1))
-    assert shown == [Entered(("Ira", "Sahnawaz", "Thea"))]
+    assert shown == [events.Entered(("Ira", "Sahnawaz", "Thea"))]
     assert desk.sent() == [(1, "Hi")]
     assert desk.participant.first_control() == Resume(US, TOKEN, 5_000, EPOCH)
 
@@ -330,7 +321,7 @@ def test_numbers_in_a_gap_are_not_withheld() -> None:
     them = entry(THEM, "Sahnawaz", seq=9)
     desk.play(desk.welcome(messages=9), Roster((MEMBERS[0], them, MEMBERS[2])))
     behind = [desk.event(Notice("behind it")), desk.message(10)]
-    assert desk.play(*behind) == [NoticeReceived("behind it"), hi(10)]
+    assert desk.play(*behind) == [events.NoticeReceived("behind it"), hi(10)]
 
 
 def test_key_that_was_lacking_is_in_the_welcome_behind_a_gap() -> None:
@@ -378,7 +369,7 @@ def test_new_room_is_offered_again_what_it_may_lack() -> None:
     desk.play(CUT, "four")
     assert desk.play(desk.welcome(), Roster(MEMBERS)) == [
         back(new_room=True),
-        Entered(("Ira", "Sahnawaz", "Thea"), again=True),
+        events.Entered(("Ira", "Sahnawaz", "Thea"), again=True),
     ]
     said = list(enumerate(("one", "two", "three", "four"), 1))
     assert desk.contents() == [(seq, MessageContent(9, ORIGIN, seq, text)) for seq, text in said]
@@ -387,7 +378,7 @@ def test_new_room_is_offered_again_what_it_may_lack() -> None:
     shown = desk.play(*(desk.ours(seq, text) for seq, text in said))
     assert shown == [own(3, "three"), own(4, "four")]
     assert desk.participant.unacknowledged == 0
-    assert desk.participant.say("five", 9) == MessageQueued(5, "five")
+    assert desk.participant.say("five", 9) == events.MessageQueued(5, "five")
 
 
 @pytest.mark.parametrize("connected", [True, False])
@@ -434,7 +425,7 @@ def awaiting() -> Desk:
     """The first who is back in a new room, with something to say."""
     desk = Desk("one")
     shown = desk.new_room(ALONE)
-    assert shown == [back(new_room=True, awaiting=True), Entered(("Ira",), again=True)]
+    assert shown == [back(new_room=True, awaiting=True), events.Entered(("Ira",), again=True)]
     desk.play("two")
     assert desk.participant.in_room
     assert not desk.participant.can_send
@@ -514,7 +505,7 @@ def test_cut_in_the_first_roster_of_a_new_room_is_no_breach() -> None:
     desk.restart()
     desk.play(CUT, desk.welcome(), Roster(MEMBERS[1:2]), CUT)
     shown = desk.play(desk.welcome(members=1), Roster((ALONE,)), Resend(1))
-    assert shown == [back(new_room=True, awaiting=True), Entered(("Ira",), again=True)]
+    assert shown == [back(new_room=True, awaiting=True), events.Entered(("Ira",), again=True)]
     assert desk.sent() == []
     desk.play(desk.joined(*MEMBERS[1:]))
     assert desk.sent() == [(1, "one")]
@@ -541,11 +532,11 @@ def test_message_that_is_offered_again_is_shown_once_of_each_key() -> None:
     forged = desk.message(1, "forged", sender=OTHER, origin=run, number=2**64 - 1)
     broken = desk.message(1, "broken", origin=run, number=9)[:-1] + b"\0"
     desk.play(forged, broken)
-    shown: list[ClientEvent] = []
+    shown: list[events.ClientEvent] = []
     for first in (1, 2):
         shown += desk.play(
             *(desk.message(seq, "again", origin=run, number=seq) for seq in (first, 3))
         )
         desk.new_room(ALONE, RosterEntry(THEM, 0, "another name", MEMBERS[1].fingerprint))
-    said = [event for event in shown if isinstance(event, MessageReceived)]
+    said = [event for event in shown if isinstance(event, events.MessageReceived)]
     assert said == [hi(number, text="again") for number in (1, 3)]

@@ -40,10 +40,10 @@ with os.fdopen(int(sys.argv[1])) as expressions:
 class Child:
     """A process with an editor, and the screen that what it returns makes."""
 
-    def __init__(self, home: Path, columns: int = COLUMNS, **env: str) -> None:
-        self.screen = Emulator(columns, ROWS)
+    def __init__(self, home: Path, **env: str) -> None:
+        self.screen = Emulator(COLUMNS, ROWS)
         self.person, self.terminal = os.openpty()
-        termios.tcsetwinsize(self.terminal, (ROWS, columns))
+        termios.tcsetwinsize(self.terminal, (ROWS, COLUMNS))
         expressions, self._expressions = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(expressions)],
@@ -55,6 +55,7 @@ class Child:
             text=True,
         )
         os.close(expressions)
+        self.settings_before = self.settings()
 
     def ask(self, expression: str) -> object:
         """What an expression is there."""
@@ -89,6 +90,12 @@ class Child:
             lines += ended
         return lines
 
+    def write_above(self, text: str) -> None:
+        """Let a text be shown above the line."""
+        self.show("erase()")
+        self._feed(f"{text}\n".encode())
+        self.show("draw()")
+
     def settings(self) -> list[object]:
         return termios.tcgetattr(self.terminal)
 
@@ -99,54 +106,54 @@ class Child:
             os.close(descriptor)
 
 
+def started(home: Path, **env: str) -> contextlib.closing[Child]:
+    """A process whose editor has taken the terminal, and which ends with the block."""
+    child = Child(home, **env)
+    child.ask("editor.prompt('> ')")
+    child.show("start()")
+    return contextlib.closing(child)
+
+
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[Child]:
-    with contextlib.closing(Child(tmp_path)) as child:
-        child.ask("editor.prompt('> ')")
+    with started(tmp_path) as child:
         yield child
 
 
-def test_editor_takes_the_terminal_at_its_start_and_shows_nothing_before(child: Child) -> None:
-    settings = child.settings()
-    for method in ("erase()", "draw()", "pause()", "stop()"):
-        assert child.show(method) == b""
-    assert child.ask("editor.visible") is False
-    assert child.settings() == settings
-    child.show("start()")
+def test_editor_does_nothing_before_its_start(tmp_path: Path) -> None:
+    with contextlib.closing(Child(tmp_path)) as child:
+        for method in ("erase()", "draw()", "pause()", "stop()"):
+            assert child.show(method) == b""
+        assert child.ask("editor.visible") is False
+        assert child.settings() == child.settings_before
+
+
+def test_editor_takes_the_terminal_at_its_start(child: Child) -> None:
     assert child.ask("editor.visible") is True
     assert child.screen.rows() == ["> |"]
     assert child.screen.pastes_in_brackets
-    assert child.settings() != settings
-
-
-def test_what_is_typed_stands_in_the_line_and_comes_when_it_is_ended(child: Child) -> None:
-    child.show("start()")
-    for end in ("\r", "\n"):
-        assert child.type("Grüße 日本") == []
-        assert child.screen.rows() == ["> Grüße 日本|"]
-        assert child.ask("editor.text") == "Grüße 日本"
-        assert child.type(end) == ["Grüße 日本"]
-        assert child.ask("editor.text") == ""
-        child.show("erase()")
-        assert child.screen.rows() == ["|"]
-        child.show("draw()")
+    assert child.settings() != child.settings_before
 
 
 @pytest.mark.parametrize("end", ["\r", "\n"])
-def test_line_that_was_ended_is_gone_from_the_screen(child: Child, end: str) -> None:
-    child.screen.feed(b"above\r\n")
-    child.show("start()")
-    child.type("x" * 100)
-    child.type(end)
-    child.show("erase()")
-    assert child.screen.rows() == ["above", "|"]
-    child.show("draw()")
-    assert child.screen.rows() == ["above", "> |"]
+def test_what_is_typed_stands_in_the_line_and_is_gone_once_it_is_ended(
+    child: Child, end: str
+) -> None:
+    child.write_above("above")
+    for text in ("Grüße 日本", "x" * 100):
+        assert child.type(text) == []
+        assert "".join(child.screen.rows()) == f"above> {text}|"
+        assert child.ask("editor.text") == text
+        assert child.type(end) == [text]
+        assert child.ask("editor.text") == ""
+        child.show("erase()")
+        assert child.screen.rows() == ["above", "|"]
+        child.show("draw()")
+        assert child.screen.rows() == ["above", "> |"]
 
 
 @pytest.mark.parametrize("lefts", [0, 1, 45])
 def test_erase_and_draw_are_each_others_opposite(child: Child, lefts: int) -> None:
-    child.show("start()")
     for text in ("", "half", "x" * 38, "x" * 39, "x" * 100, "日本語" * 10):
         child.type(text + "\x1b[D" * lefts)
         rows = child.screen.rows()
@@ -166,7 +173,6 @@ def test_erase_and_draw_are_each_others_opposite(child: Child, lefts: int) -> No
 
 
 def test_line_is_measured_anew(child: Child) -> None:
-    child.show("start()")
     child.type("x" * 50)
     child.show("erase()")
     child.screen.set_size(30, ROWS)
@@ -177,7 +183,6 @@ def test_line_is_measured_anew(child: Child) -> None:
 
 
 def test_new_prompt_stands_there_from_the_next_draw_on(child: Child) -> None:
-    child.show("start()")
     child.type("half")
     child.show("erase()")
     child.ask("editor.prompt('(offline) > ')")
@@ -189,7 +194,6 @@ def test_new_prompt_stands_there_from_the_next_draw_on(child: Child) -> None:
 
 def test_clear_empties_the_line_and_ends_whatever_was_begun(child: Child) -> None:
     child.ask("editor.remember('first thing')")
-    child.show("start()")
     for begun in ("x" * 100, "\x12fir", "\x1b5", "\x16", "\x18", "\x1b[A"):
         child.type(begun)
         child.show("erase()")
@@ -201,12 +205,10 @@ def test_clear_empties_the_line_and_ends_whatever_was_begun(child: Child) -> Non
 
 
 def test_pause_gives_the_terminal_back_and_start_goes_on(child: Child) -> None:
-    settings = child.settings()
-    child.show("start()")
     child.type("half\x1b[D")
     child.show("pause()")
     assert child.screen.rows() == ["|"]
-    assert child.settings() == settings
+    assert child.settings() == child.settings_before
     assert not child.screen.pastes_in_brackets
     child.show("start()")
     assert child.screen.rows() == ["> hal|f"]
@@ -215,12 +217,10 @@ def test_pause_gives_the_terminal_back_and_start_goes_on(child: Child) -> None:
 
 
 def test_stop_gives_the_terminal_back_for_good(child: Child) -> None:
-    settings = child.settings()
-    child.show("start()")
     child.type("half")
     child.show("stop()")
     assert child.screen.rows() == ["|"]
-    assert child.settings() == settings
+    assert child.settings() == child.settings_before
     assert not child.screen.pastes_in_brackets
     assert child.ask("editor.visible") is False
     assert child.show("draw()") == b""
@@ -228,8 +228,7 @@ def test_stop_gives_the_terminal_back_for_good(child: Child) -> None:
 
 
 def test_end_of_input_is_seen_in_an_empty_line_only_and_leaves_nothing(child: Child) -> None:
-    child.screen.feed(b"above\r\n")
-    child.show("start()")
+    child.write_above("above")
     assert child.type("x\x04") == []
     assert child.ask("editor.ended") is False
     child.type("\x7f\x04")
@@ -238,20 +237,20 @@ def test_end_of_input_is_seen_in_an_empty_line_only_and_leaves_nothing(child: Ch
     assert child.screen.rows() == ["above", "|"]
 
 
-def test_what_is_remembered_can_be_called_back(child: Child) -> None:
-    child.ask("editor.remember('one')")
-    child.ask("editor.remember('two')")
-    child.show("start()")
-    child.type("half")
-    for key, row in [("A", "> two|"), ("A", "> one|"), ("B", "> two|"), ("B", "> half|")]:
-        child.type(f"\x1b[{key}")
-        assert child.screen.rows() == [row]
+def test_what_is_remembered_can_be_called_back(tmp_path: Path) -> None:
+    with contextlib.closing(Child(tmp_path)) as child:
+        for call in ("remember('one')", "remember('two')", "prompt('> ')"):
+            child.ask(f"editor.{call}")
+        child.show("start()")
+        child.type("half")
+        for key, row in [("A", "> two|"), ("A", "> one|"), ("B", "> two|"), ("B", "> half|")]:
+            child.type(f"\x1b[{key}")
+            assert child.screen.rows() == [row]
 
 
 def test_completer_is_told_the_line_up_to_the_cursor_and_its_answers_are_cycled(
     child: Child,
 ) -> None:
-    child.show("start()")
     child.type("é al more" + "\x1b[D" * 5 + "\t")
     assert child.ask("asked") == [("é al", 2)]
     assert child.screen.rows() == ["> é alpha | more"]
@@ -261,7 +260,6 @@ def test_completer_is_told_the_line_up_to_the_cursor_and_its_answers_are_cycled(
 
 
 def test_bytes_that_are_no_text_break_nothing(child: Child) -> None:
-    child.show("start()")
     os.write(child.person, b"\xff\x80")
     assert child.type("!\r") == ["\udcff\udc80!"]
 
@@ -269,9 +267,7 @@ def test_bytes_that_are_no_text_break_nothing(child: Child) -> None:
 @pytest.mark.parametrize("locale_name", ["C", "POSIX", "C.UTF-8", "xx_XX.UTF-8"])
 def test_characters_stay_whole_in_any_locale(tmp_path: Path, locale_name: str) -> None:
     """The last is installed nowhere."""
-    with contextlib.closing(Child(tmp_path, LC_ALL=locale_name)) as child:
-        child.ask("editor.prompt('> ')")
-        child.show("start()")
+    with started(tmp_path, LC_ALL=locale_name) as child:
         for _ in range(2):
             child.type("Grüße 日本" + LEFT + BACKSPACE)
             assert child.screen.rows() == ["> Grüße |本"]
@@ -285,7 +281,6 @@ def paste(text: str) -> str:
 
 
 def test_paste_is_one_text_whatever_its_line_ends(child: Child) -> None:
-    child.show("start()")
     for end in ("\r", "\n", "\r\n"):
         assert child.type(paste(end.join(["a", "\tb", "", "c", ""]))) == []
         assert child.type("\r") == ["a\n\tb\n\nc\n"]
@@ -312,14 +307,12 @@ PASTED = [
 
 
 def test_line_that_begins_with_a_paste_is_told_from_one_that_was_typed(child: Child) -> None:
-    child.show("start()")
     for keys, line, pasted in PASTED:
         assert child.end(keys + "\r") == [(line, pasted)]
         assert child.end("/exit\r") == [("/exit", False)]
 
 
 def test_paste_is_called_back_as_if_it_had_been_typed(child: Child) -> None:
-    child.show("start()")
     child.type(paste("/exit") + "\r")
     assert child.end(UP + "\r") == [("typed /exit", False)]
 
@@ -333,9 +326,7 @@ def test_settings_of_the_person_are_heeded_but_for_those_that_would_wait(tmp_pat
         '"\\C-g": "one\\C-mtwo\\C-m"\n'
         "tab: possible-completions\n"
     )
-    with contextlib.closing(Child(tmp_path)) as child:
-        child.ask("editor.prompt('> ')")
-        child.show("start()")
+    with started(tmp_path) as child:
         assert child.screen.pastes_in_brackets
         child.type("\t")
         assert child.screen.rows()[-1] == "> |"
@@ -345,7 +336,6 @@ def test_settings_of_the_person_are_heeded_but_for_those_that_would_wait(tmp_pat
 
 
 def test_line_that_is_ended_by_another_command_is_returned(child: Child) -> None:
-    child.show("start()")
     # operate-and-get-next, insert-comment
     assert child.type("one\x0f") == ["one"]
     assert child.type("one\x1b#") == ["#one"]
@@ -354,7 +344,6 @@ def test_line_that_is_ended_by_another_command_is_returned(child: Child) -> None
 @pytest.mark.parametrize("hide", ["erase()", "clear()"])
 def test_key_that_comes_while_the_line_is_hidden_moves_nothing(child: Child, hide: str) -> None:
     """As when the window changes, or Ctrl-C is pressed, right before the key."""
-    child.show("start()")
     child.type("x")
     child.show("erase()")
     if hide == "clear()":
@@ -362,15 +351,12 @@ def test_key_that_comes_while_the_line_is_hidden_moves_nothing(child: Child, hid
     kept = "x" if hide == "erase()" else ""
     child.type("y")
     assert child.screen.rows() == [f"> {kept}y|"]
-    child.show("erase()")
-    child.screen.feed(b"a message\r\n")
-    child.show("draw()")
+    child.write_above("a message")
     assert child.screen.rows() == ["a message", f"> {kept}y|"]
 
 
 @pytest.mark.parametrize("keys", ["\x1b\r", "\x1b\n", "\x16\n"], ids=["M-C-m", "M-C-j", "C-v C-j"])
 def test_line_can_be_broken_into_several(child: Child, keys: str) -> None:
-    child.show("start()")
     assert child.type(f"one{keys}two") == []
     assert child.screen.rows() == ["> one", "two|"]
     child.show("erase()")
@@ -381,24 +367,18 @@ def test_line_can_be_broken_into_several(child: Child, keys: str) -> None:
     assert child.type("on\r") == ["on"], "in the same mode"
 
 
-def test_person_can_bind_the_keys_for_a_new_line_to_something_else(tmp_path: Path) -> None:
-    (tmp_path / ".inputrc").write_text('"\\e\\C-m": accept-line\n')
-    with contextlib.closing(Child(tmp_path)) as child:
-        child.show("start()")
-        assert child.type("one\x1b\r") == ["one"]
-
-
-def test_vi_mode_ends_a_line_with_escape_and_enter(tmp_path: Path) -> None:
-    (tmp_path / ".inputrc").write_text("set editing-mode vi\n")
-    with contextlib.closing(Child(tmp_path)) as child:
-        child.show("start()")
+@pytest.mark.parametrize("setting", ['"\\e\\C-m": accept-line', "set editing-mode vi"])
+def test_escape_and_enter_end_a_line_where_the_person_has_them_do_so(
+    tmp_path: Path, setting: str
+) -> None:
+    (tmp_path / ".inputrc").write_text(f"{setting}\n")
+    with started(tmp_path) as child:
         assert child.type("one\x1b\r") == ["one"]
 
 
 @pytest.mark.parametrize("keys", ["\x1d", "\x1b\x1d", "\x14"], ids=["C-]", "M-C-]", "bound anew"])
 def test_search_for_a_key_that_has_no_meaning_ends_nothing(tmp_path: Path, keys: str) -> None:
     (tmp_path / ".inputrc").write_text('"\\C-t": character-search\n')
-    with contextlib.closing(Child(tmp_path)) as child:
-        child.show("start()")
+    with started(tmp_path) as child:
         child.type(f"one{keys}\x1b[999~")
         assert child.type(f"{KILL}on\r") == ["on"]

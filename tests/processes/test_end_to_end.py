@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import shlex
 import shutil
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chat.limits import CONSOLE_QUEUE_BYTES, MAX_TEXT_BYTES
-from tests.support.helpers import key
+from tests.client.test_client import FINGERPRINT, LOADING_ROSTER
 from tests.support.processes import (
     CHAT,
     NameServer,
@@ -25,21 +24,9 @@ from tests.support.processes import (
     without_times,
     zone_file,
 )
-from tests.support.terminals import Window
+from tests.support.terminals import Window, client_command
 
-FINGERPRINT = key("server").public.fingerprint
-
-LOADING_ROSTER = (
-    "[+] Connected successfully.\n"
-    "[+] Exchanging keys.\n"
-    "[+] Getting public key from the server\n"
-    f"[+] Fingerprint of the server: {FINGERPRINT} (new)\n"
-    "[+] Sending public key to server\n"
-    "[+] Exchange completed!\n"
-    "[+] Initial set up had been completed!\n"
-    "[+] Now you can start to exchange messages\n"
-)
-
+ON_THE_WAY_IN = "".join(f"{line}\n" for line in LOADING_ROSTER)
 ENDED = "[+] All connections had been terminated\n[+] Server is shut down\n"
 
 
@@ -64,10 +51,9 @@ def test_journal_follows_a_connection_and_holds_no_text_and_no_name(
     stage: Stage, tmp_path: Path
 ) -> None:
     server, port = stage.server(env={"CHAT_LOG": str(tmp_path / "server")})
-    client = ["client", "localhost", str(port), "Sahnawaz", *stage.keys("client", "ira")]
-    piped = stage.start(*client, env={"CHAT_LOG": str(tmp_path / "client")})
-    piped.type("the words")
-    piped.type("EXIT")
+    env = {"CHAT_LOG": str(tmp_path / "client")}
+    piped = stage.client(port, "Sahnawaz", host="localhost", env=env)
+    piped.type("the words", "EXIT")
     assert_ends_well(piped)
     server.type("TERMINATE")
     assert_ends_well(server)
@@ -79,12 +65,9 @@ def test_journal_follows_a_connection_and_holds_no_text_and_no_name(
         journal = (tmp_path / end).read_text()
         assert re.search(".*".join(map(re.escape, expected)), journal, flags=re.S), journal
         assert not re.search("words|Sahnawaz", journal), journal
-    wrong = stage.start(*client, env={"CHAT_LOG": str(tmp_path)}).end()
-    assert wrong == (
-        2,
-        "",
-        f"chat: error: CHAT_LOG: {tmp_path} cannot be written: is a directory\n",
-    )
+    wrong = stage.client(port, "Ira", env={"CHAT_LOG": str(tmp_path)}).end()
+    error = f"chat: error: CHAT_LOG: {tmp_path} cannot be written: is a directory\n"
+    assert wrong == (2, "", error)
 
 
 # -- the conversation
@@ -113,13 +96,13 @@ def test_conversation_through_pipes(stage: Stage) -> None:
     sahnawaz.expect("[+] Žofia 漢 left the server.\n")
     sahnawaz.type("EXIT")
     assert without_times(assert_ends_well(ira)) == (
-        LOADING_ROSTER + "[+] In the room: sahnawaz, Ira\n"
+        ON_THE_WAY_IN + "[+] In the room: sahnawaz, Ira\n"
         "[+] New person joined the room. Username: Žofia 漢\n"
         "<time> sahnawaz: Hello Ira\n"
         "<time> Žofia 漢: Grüße aus 北京 👋🏽\n"
     )
     assert without_times(assert_ends_well(sahnawaz)) == (
-        LOADING_ROSTER + "[+] In the room: sahnawaz\n"
+        ON_THE_WAY_IN + "[+] In the room: sahnawaz\n"
         "[+] New person joined the room. Username: Ira\n"
         "[+] New person joined the room. Username: Žofia 漢\n"
         "<time> Ira: Hi\n"
@@ -167,61 +150,35 @@ def window(stage: Stage, command: list[str], **env: str) -> Window:
 def test_conversation_at_terminals(stage: Stage) -> None:
     server = window(stage, [*CHAT, "server", "--port", "0", *stage.keys("server", "server")])
     server.await_screen("--fingerprint ")
-    port = server.lines()[1].split("port: ")[1]
-    clients: list[Window] = []
-    for name, key_name in (("sahnawaz", "sahnawaz"), ("Ira", "ira"), ("Žofia", "other")):
-        keys = stage.keys("client", key_name)
-        client = window(stage, [*CHAT, "client", "127.0.0.1", port, name, *keys])
-        client.await_screen("[+] In the room: ")
-        assert client.lines()[0] == "[+] Plain input: the terminal is a dumb one."
-        for other in clients:
-            other.await_screen(f"[+] New person joined the room. Username: {name}")
-        clients.append(client)
-    sahnawaz, ira, zofia = clients
-    ira.type("Hi\n")
-    sahnawaz.await_screen(" Ira: Hi")
-    sahnawaz.type("Hello Ira\n")
+    port = int(server.lines()[1].split("port: ")[1])
+    ira, zofia = (
+        window(stage, client_command(port, name, stage.keys("client", key_name)))
+        for name, key_name in (("Ira", "ira"), ("Žofia", "other"))
+    )
     for client in (ira, zofia):
-        client.await_screen(" sahnawaz: Hello Ira")
+        client.await_screen("Žofia")
+        assert client.lines()[0] == "[+] Plain input: the terminal is a dumb one."
     zofia.type("Grüße 👋\n")
-    ira.await_screen(" Žofia: Grüße 👋")
-    ira.type("EXIT\n")
-    assert ira.end() == 0
-    sahnawaz.await_screen("[+] Ira left the server.")
+    ira.await_screen("Žofia: Grüße 👋")
+    ira.type("Hi\n")
+    zofia.await_screen("Ira: Hi")
     zofia.key("C-d")
     assert zofia.end() == 0
-    sahnawaz.await_screen("[+] Žofia left the server.")
-    sahnawaz.key("C-c")
-    assert sahnawaz.end() == 0
-    server.await_screen("[+] sahnawaz left the server.")
+    ira.await_screen("[+] Žofia left the server.")
+    ira.key("C-c")
+    assert ira.end() == 0
+    assert b"\x1b" not in ira.written
+    server.await_screen("[+] Ira left the server.")
     server.type("TERMINATE\n")
     assert server.end() == 0
     assert server.lines()[-3:] == ["TERMINATE", *ENDED.splitlines()]
-
-
-def test_conversation_over_ipv6(stage: Stage) -> None:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("there is no IPv6 here")
-    server, port = stage.server("--host", "::1")
-    assert "[+] Running on host: ::1\n" in server.out
-    keys = stage.keys("client", "ira")
-    client = stage.start("client", "::1", str(port), "Ira", *keys)
-    client.expect("[+] In the room: Ira\n")
-    client.type("Hi", "EXIT")
-    assert_ends_well(client)
-    server.expect(" Message exchanged\n")
-    assert (Path(keys[1]) / "known_servers").read_text().startswith(f"[::1]:{port} ssh-rsa ")
 
 
 def test_server_whose_address_has_changed_is_found_again(stage: Stage) -> None:
     names = NameServer(stage.folder, "127.0.0.1")
     port = stage.free_port()
     server, _ = stage.server("--port", str(port))
-    ira = stage.run(
-        [*names.chat, "client", "chat.example", str(port), "Ira", *stage.keys("client", "ira")]
-    )
+    ira = stage.client(port, "Ira", chat=names.chat, host="chat.example")
     ira.expect("[+] In the room: Ira\n")
     server.kill()
     names.answer("127.0.0.2")
@@ -250,8 +207,7 @@ sys.exit(main())
 def test_client_whose_machine_has_slept_doubts_the_connection(stage: Stage) -> None:
     server, port = stage.server()
     night = stage.folder / "night"
-    command = [sys.executable, "-c", ASLEEP, str(night), "client", "127.0.0.1", str(port), "Ira"]
-    ira = stage.run([*command, *stage.keys("client", "ira")])
+    ira = stage.client(port, "Ira", chat=[sys.executable, "-c", ASLEEP, str(night)])
     ira.expect("[+] In the room: Ira\n")
     # Whatever it hears would be an answer.
     server.signal(signal.SIGSTOP)
@@ -290,7 +246,7 @@ def test_script_ends_with_status_zero_when_everything_is_acknowledged(
     with path.open("rb") as file:
         script = stage.client(port, "script", stdin=file)
         listener.expect(*(f" script: {line}\n" for line in lines))
-        assert without_times(assert_ends_well(script)).startswith(LOADING_ROSTER)
+        assert without_times(assert_ends_well(script)).startswith(ON_THE_WAY_IN)
     listener.expect("[+] script left the server.\n")
 
 
@@ -375,20 +331,6 @@ def test_program_that_says_what_cannot_be_said_is_told(stage: Stage) -> None:
     assert events[-1]["event"] == "error"
 
 
-def test_script_whose_server_is_killed_ends_with_status_one_and_a_count(stage: Stage) -> None:
-    server, port = stage.server()
-    script = stage.member(port, "script", "--patience", "1")
-    server.signal(signal.SIGSTOP)
-    script.type("one", "two", "three")
-    await_condition(lambda: script.unread_input() == 0)
-    server.signal(signal.SIGKILL)
-    status, _, err = script.end()
-    assert status == 1
-    error, _hint = err.splitlines()
-    assert error.startswith(f"chat: error: cannot reach 127.0.0.1 port {port}: ")
-    assert error.endswith("; 3 messages were not acknowledged")
-
-
 def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> None:
     _, port = stage.server()
     listener = stage.member(port, "listener", key="other")
@@ -451,9 +393,7 @@ def test_time_zone_that_changes_is_seen(stage: Stage, tmp_path: Path) -> None:
     zone = tmp_path / "zone"
     zone.write_bytes(zone_file(0))
     _, port = stage.server()
-    keys = stage.keys("client", "ira")
-    command = ["client", "127.0.0.1", str(port), "Ira", "--time", "%H", *keys]
-    client = stage.start(*command, env={"TZ": f":{zone}"})
+    client = stage.client(port, "Ira", "--time", "%H", env={"TZ": f":{zone}"})
     client.expect("In the room")
     zoe = stage.member(port, "Zoe", key="other")
 
@@ -472,40 +412,6 @@ def test_time_zone_that_changes_is_seen(stage: Stage, tmp_path: Path) -> None:
 
 
 # -- the server's standard streams
-
-
-def test_console_goes_on_when_the_disk_has_room_again(stage: Stage, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    keys = stage.keys("server", "server")
-    server = stage.start("server", "--port", "0", *keys, redirect=f">{log}")
-    await_condition(lambda: log.exists() and re.search("Others join .*\n", log.read_text()))
-    room = log.stat().st_size + 10
-    resource.prlimit(server.popen.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    server.type(*["HELP"] * 3)
-    await_condition(lambda: log.stat().st_size == room and server.unread_input() == 0)
-    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    resource.prlimit(server.popen.pid, resource.RLIMIT_FSIZE, unlimited)
-    await_condition(lambda: log.read_text().count("show this\n") == 3)
-    server.type("TERMINATE")
-    assert server.end() == (0, "", "")
-    shown = log.read_text()
-    assert shown.endswith(ENDED)
-    assert all(line.startswith("[+] ") for line in shown.splitlines())
-
-
-def test_client_whose_disk_is_full_at_the_end_says_so(stage: Stage, tmp_path: Path) -> None:
-    _, port = stage.server()
-    log = tmp_path / "log"
-    client = stage.client(port, "Ira", redirect=f">{log}")
-    await_condition(lambda: log.exists() and "In the room" in log.read_text())
-    room = log.stat().st_size + 10
-    resource.prlimit(client.popen.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    zoe = stage.member(port, "Zoe", key="other")
-    zoe.type("Hello Ira")
-    status, _, err = client.end()
-    error = "what is shown cannot be written: file too large"
-    # What measures coverage meets the same limit at the exit, and complains behind it.
-    assert (status, err.splitlines()[0]) == (1, f"chat: error: {error}")
 
 
 def test_server_obeys_one_writer_after_the_other(stage: Stage, tmp_path: Path) -> None:
@@ -531,16 +437,6 @@ def talk(stage: Stage, server: Piped, port: int) -> None:
     server.signal(signal.SIGTERM)
     for client in (ira, sahnawaz):
         assert_ends_with_the_room(client)
-
-
-def test_server_obeys_a_file_and_goes_on(stage: Stage, tmp_path: Path) -> None:
-    path = tmp_path / "commands"
-    path.write_text("who\nnonsense")
-    with path.open("rb") as file:
-        server, port = stage.server(stdin=file)
-        server.expect("[+] Nobody is here.\n", "[!] Unknown command: nonsense.")
-        talk(stage, server, port)
-        assert assert_ends_well(server).endswith(ENDED)
 
 
 def is_listening(port: int) -> bool:
@@ -598,19 +494,6 @@ def test_signal_lets_a_client_leave_and_terminates_the_server(
     server.expect("[+] Ira left the server.\n")
     server.signal(number)
     assert_ends_with_the_room(sahnawaz)
-    assert assert_ends_well(server).endswith(ENDED)
-
-
-def test_signal_that_was_ignored_stays_ignored(stage: Stage) -> None:
-    """As `nohup` does it."""
-    keys = stage.keys("server", "server")
-    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
-    server = stage.run([*ignoring, *CHAT, "server", "--port", "0", *keys])
-    server.expect("[+] Fingerprint: ")
-    server.signal(signal.SIGHUP)
-    server.type("STATS")
-    server.expect("[+] 0 members, ")
-    server.signal(signal.SIGTERM)
     assert assert_ends_well(server).endswith(ENDED)
 
 

@@ -1,28 +1,19 @@
 """The examples for programs, and what `docs/BOTS.md` promises of events and commands."""
 
 import json
-import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import fields as fields_of
-from pathlib import Path
 
-import pexpect
 import pytest
 
 from chat.ui import jsonlines
-from tests.support.processes import DEADLINE_SECONDS, ROOT, Piped, Stage, place_key
+from tests.support.processes import ROOT, Stage, environment, place_key
+from tests.support.terminals import Window
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
 EXAMPLES = ROOT / "examples"
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with Stage(tmp_path) as stage:
-        yield stage
 
 
 def test_dice_are_rolled_for_whoever_asks(stage: Stage) -> None:
@@ -101,17 +92,14 @@ def test_manual_lists_the_fields_of_each_event() -> None:
         assert listed == [field.name for field in fields_of(event)]
 
 
-def converse(stage: Stage, port: int, *lines: str) -> tuple[Piped, list[dict[str, object]]]:
-    """A program that has sent these lines, and the events that it was told."""
-    program = stage.client(port, "program", "--json", key="other")
-    program.type(*lines)
-    program.end_input()
-    return program, [json.loads(line) for line in program.end().out.splitlines()]
-
-
 def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
     _, port = stage.server()
-    program, events = converse(stage, port, *table("command"), "a plain line")
+    program = stage.client(port, "program", "--json", key="other")
+    program.type(*table("command"), "a plain line")
+    program.end_input()
+    status, out, _ = program.end()
+    assert status == 0
+    events = [json.loads(line) for line in out.splitlines()]
     # Behind `leave` nothing is taken.
     said = [
         (event["text"], event["action"]) for event in events if event["event"] == "acknowledged"
@@ -120,7 +108,6 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
     assert [event["event"] for event in events if event["event"] in ("members", "warning")] == [
         "members"
     ]
-    assert program.popen.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -141,19 +128,13 @@ def test_layer_works_alone(stage: Stage, layer: str, shown: str) -> None:
     assert shown in out
 
 
-def test_line_is_edited_in_a_loop_of_ones_own() -> None:
-    program = pexpect.spawn(
-        sys.executable,
-        [str(EXAMPLES / "edit.py")],
-        cwd=str(ROOT),
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
-        timeout=DEADLINE_SECONDS,
-    )
-    program.expect("> ")
-    program.send("half\x17whole\r")
-    program.expect("you typed 'whole'")
-    program.expect("it is [0-9:]+")
-    program.send("\x04")
-    program.expect(pexpect.EOF)
-    program.close()
-    assert program.exitstatus == 0
+def test_line_is_edited_in_a_loop_of_ones_own(stage: Stage) -> None:
+    command = [sys.executable, str(EXAMPLES / "edit.py")]
+    window = Window(command, environment(stage.home, {"PYTHONPATH": str(ROOT)}))
+    stage.at_the_end(window.kill)
+    window.await_rows("> |")
+    window.type("half\x17whole\r")
+    window.await_screen("you typed 'whole'")
+    window.until(lambda: re.search("^it is [0-9:]+$", "\n".join(window.lines()), re.M))
+    window.key("C-d")
+    assert window.end() == 0

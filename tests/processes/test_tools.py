@@ -2,18 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.support.processes import ROOT, Stage
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with Stage(tmp_path) as stage:
-        yield stage
 
 
 def run(stage: Stage, tool: str, *arguments: str) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 
 from chat.client.events import ClientEvent, MessageQueued, Person
@@ -10,7 +9,6 @@ from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
-from tests.support.helpers import FakeClock
 from tests.support.loopback import Screen, until
 
 LONGEST = 100
@@ -52,7 +50,7 @@ class NotedClient:
         self.noted.append("leave")
 
 
-class Seat:
+class LoneView:
     """A view of lines, the hand that types into it, and what it shows. Messages have a dash for
     their time."""
 
@@ -102,22 +100,13 @@ class Seat:
 
 
 @contextlib.contextmanager
-def lone_reactor() -> Iterator[Reactor]:
-    """A reactor; the handler of SIGTTIN, which a terminal changes, is restored at the end."""
-    handler = signal.getsignal(signal.SIGTTIN)
-    with contextlib.closing(Reactor(FakeClock())) as reactor:
-        yield reactor
-    signal.signal(signal.SIGTTIN, handler)
-
-
-@contextlib.contextmanager
-def seat_at_pipe(reactor: Reactor, make: type[LineView]) -> Iterator[Seat]:
+def seat_at_pipe(reactor: Reactor, make: type[LineView]) -> Iterator[LoneView]:
     source, hand = os.pipe()
-    with contextlib.closing(Seat(reactor, make, hand, source)) as seat:
+    with contextlib.closing(LoneView(reactor, make, hand, source)) as seat:
         yield seat
 
 
 @contextlib.contextmanager
-def seat_at_terminal(reactor: Reactor, make: type[LineView]) -> Iterator[Seat]:
-    with contextlib.closing(Seat(reactor, make, *os.openpty())) as seat:
+def seat_at_terminal(reactor: Reactor, make: type[LineView]) -> Iterator[LoneView]:
+    with contextlib.closing(LoneView(reactor, make, *os.openpty())) as seat:
         yield seat

@@ -16,7 +16,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import IO, NamedTuple, Self, TypedDict, Unpack
 
 from tests.support.helpers import KEYS
 
@@ -233,6 +233,15 @@ class Piped:
         return f"…{self.out[-1000:]}\n--- standard error\n{self._err.decode(errors='replace')}"
 
 
+class Streams(TypedDict, total=False):
+    """What a process is given beside its command."""
+
+    stdin: int | IO[bytes]
+    redirect: str
+    """What a shell understands."""
+    env: Mapping[str, str]
+
+
 class Stage:
     """The processes of one test and the folder they live in; all end when the test does."""
 
@@ -269,42 +278,29 @@ class Stage:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
 
-    def start(
-        self,
-        *arguments: str,
-        stdin: int | IO[bytes] = subprocess.PIPE,
-        redirect: str = "",
-        env: Mapping[str, str] | None = None,
-    ) -> Piped:
-        """Start `chat` with these arguments; `redirect` is what a shell understands."""
-        return self.run([*CHAT, *arguments], stdin=stdin, redirect=redirect, env=env)
+    def start(self, *arguments: str, **streams: Unpack[Streams]) -> Piped:
+        """Start `chat` with these arguments."""
+        return self.run([*CHAT, *arguments], **streams)
 
-    def run(
-        self,
-        command: list[str],
-        *,
-        stdin: int | IO[bytes] = subprocess.PIPE,
-        redirect: str = "",
-        env: Mapping[str, str] | None = None,
-    ) -> Piped:
+    def run(self, command: list[str], **streams: Unpack[Streams]) -> Piped:
         """Start any command."""
-        if redirect:
+        if redirect := streams.get("redirect"):
             command = ["sh", "-c", f'exec "$@" {redirect}', "sh", *command]
-        process = Piped(command, environment(self.home, env or {}), stdin)
+        env = environment(self.home, streams.get("env", {}))
+        process = Piped(command, env, streams.get("stdin", subprocess.PIPE))
         self._kill.append(process.kill)
         return process
 
     def server(
         self,
         *arguments: str,
-        stdin: int | IO[bytes] = subprocess.PIPE,
-        redirect: str = "",
-        env: Mapping[str, str] | None = None,
+        chat: list[str] = CHAT,
+        keys: list[str] | None = None,
+        **streams: Unpack[Streams],
     ) -> tuple[Piped, int]:
         """A server on a free port that is ready, and the port."""
-        keys = self.keys("server", "server")
-        command = ["server", "--port", "0", *keys, *arguments]
-        server = self.start(*command, stdin=stdin, redirect=redirect, env=env)
+        keys = self.keys("server", "server") if keys is None else keys
+        server = self.run([*chat, "server", "--port", "0", *keys, *arguments], **streams)
         server.expect("[+] Running on port: ", "[+] Fingerprint: ", "\n")
         found = re.search("port: ([0-9]+)", server.out)
         assert found is not None
@@ -315,14 +311,14 @@ class Stage:
         port: int,
         name: str,
         *arguments: str,
+        chat: list[str] = CHAT,
+        host: str = "127.0.0.1",
         key: str = "ira",
-        stdin: int | IO[bytes] = subprocess.PIPE,
-        redirect: str = "",
+        **streams: Unpack[Streams],
     ) -> Piped:
         """A client of the server on this port."""
         keys = self.keys("client", key)
-        command = ["client", "127.0.0.1", str(port), name, *keys, *arguments]
-        return self.start(*command, stdin=stdin, redirect=redirect)
+        return self.run([*chat, "client", host, str(port), name, *keys, *arguments], **streams)
 
     def member(self, port: int, name: str, *arguments: str, key: str = "ira") -> Piped:
         """A client that is in the room."""

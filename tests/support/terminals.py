@@ -199,7 +199,14 @@ class Window(Emulator):
         super().__init__(columns, rows)
         self.written = bytearray()
         """All that was written to the terminal."""
-        self._child = _spawn(command, {"TERM": TERM, **env}, columns, rows)
+        spawn: Any = pexpect.spawn
+        self._child = spawn(
+            command[0],
+            list(command[1:]),
+            cwd=str(ROOT),
+            env={"TERM": TERM, **env},
+            dimensions=(rows, columns),
+        )
         # These are pauses otherwise.
         self._child.delaybeforesend = None
         self._child.delayafterclose = self._child.delayafterterminate = 0
@@ -226,10 +233,11 @@ class Window(Emulator):
             control = name.removeprefix("C-")
             self.type(_KEYS[name] if control == name else chr(ord(control.upper()) & 0x1F))
 
-    def paste(self, text: str) -> None:
-        """Paste a text, the way terminals do."""
+    def paste(self, text: str, *keys: str) -> None:
+        """Paste a text, the way terminals do, and press keys."""
         text = text.replace("\n", "\r")
         self.type(f"\x1b[200~{text}\x1b[201~" if self.pastes_in_brackets else text)
+        self.key(*keys)
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the window another size."""
@@ -304,12 +312,6 @@ class Window(Emulator):
             self._child.wait()
         if not self._child.ptyproc.fileobj.closed:
             self._child.close()
-
-
-def _spawn(command: Sequence[str], env: Mapping[str, str], columns: int, rows: int) -> Any:
-    return pexpect.spawn(
-        command[0], list(command[1:]), cwd=str(ROOT), env=dict(env), dimensions=(rows, columns)
-    )
 
 
 def client_command(port: int, name: str, keys: Sequence[str], *arguments: str) -> list[str]:

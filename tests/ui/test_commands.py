@@ -1,8 +1,5 @@
 """What a person types: messages, commands and their answers, and completion."""
 
-import time
-from collections.abc import Iterator
-
 import pytest
 
 from chat.client.events import MessageReceived
@@ -51,15 +48,6 @@ class Person:
 @pytest.fixture
 def person() -> Person:
     return Person()
-
-
-@pytest.fixture
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC0")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 # -- what is said, and what ends it
@@ -147,14 +135,14 @@ def test_line_that_cannot_be_sent_is_known_before_it_is_taken(
 # -- what is answered
 
 
-@pytest.mark.usefixtures("utc")
+@pytest.mark.usefixtures("half_past")
 def test_who_and_security_list_the_members_with_their_keys(person: Person) -> None:
     person.type("/who", "/security")
     assert [*person.shown[:4], *person.shown[-4:]] == [
         "[+] In the room: 3",
-        f"[+] Ira (you), since 2023-06-25 04:05:24, {IRA}",
-        f"[+] sahnawaz, since 2023-06-25 04:05:36, {SAHNAWAZ}",
-        f"[+] Thea, since 2023-06-25 04:05:48, {THEA}",
+        f"[+] Ira (you), since 2023-06-25 09:35:24, {IRA}",
+        f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}",
+        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}",
         "[+] SHA256:server the server",
         f"[+] {IRA} Ira (you)",
         f"[+] {SAHNAWAZ} sahnawaz",

@@ -8,49 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.client.events import (
-    ClientEvent,
-    Connected,
-    Connecting,
-    Disconnected,
-    Entered,
-    Failed,
-    KeysExchanged,
-    Leaving,
-    LookingUp,
-    MakingKey,
-    MemberBack,
-    MemberJoined,
-    MemberLeft,
-    MemberLost,
-    MessageReceived,
-    NoticeReceived,
-    OutboxFull,
-    Reconnected,
-    RoomClosed,
-    ServerMet,
-    Warned,
-)
+from chat.client import events
 from chat.errors import REASONS, Reason
 from chat.reactor import Reactor
 from chat.ui.jsonlines import JsonView, fields_of
-from tests.support.conversation import LONGEST, Seat, lone_reactor, seat_at_pipe, seat_at_terminal
+from tests.support.conversation import LONGEST, LoneView, seat_at_pipe, seat_at_terminal
 from tests.support.loopback import until
 
 
 @pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    with lone_reactor() as reactor:
-        yield reactor
-
-
-@pytest.fixture
-def program(reactor: Reactor) -> Iterator[Seat]:
+def program(reactor: Reactor) -> Iterator[LoneView]:
     with seat_at_pipe(reactor, JsonView) as seat:
         yield seat
 
 
-def events(seat: Seat) -> list[Any]:
+def objects(seat: LoneView) -> list[Any]:
     """The objects in the lines that were shown."""
     return [json.loads(line) for line in seat.shown]
 
@@ -58,26 +30,26 @@ def events(seat: Seat) -> list[Any]:
 # -- events
 
 
-EVENTS: list[tuple[ClientEvent, dict[str, object]]] = [
-    (Connected(), {"event": "connected"}),
+EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
+    (events.Connected(), {"event": "connected"}),
     (
-        ServerMet("SHA256:abc", known=True),
+        events.ServerMet("SHA256:abc", known=True),
         {"event": "server", "fingerprint": "SHA256:abc", "known": True},
     ),
     (
-        Entered(("Ira", "Thea"), again=True),
+        events.Entered(("Ira", "Thea"), again=True),
         {"event": "entered", "members": ["Ira", "Thea"], "again": True},
     ),
     (
-        Disconnected("the connection was lost"),
+        events.Disconnected("the connection was lost"),
         {"event": "disconnected", "text": "the connection was lost"},
     ),
     (
-        Reconnected(3, new_room=True, awaiting=False),
+        events.Reconnected(3, new_room=True, awaiting=False),
         {"event": "reconnected", "missed": 3, "new_room": True, "awaiting": False},
     ),
     (
-        MessageReceived("Thea", 1_687_665_924_500, "Hi\n\x1b", own=False, number=7),
+        events.MessageReceived("Thea", 1_687_665_924_500, "Hi\n\x1b", own=False, number=7),
         {
             "event": "message",
             "name": "Thea",
@@ -87,11 +59,11 @@ EVENTS: list[tuple[ClientEvent, dict[str, object]]] = [
         },
     ),
     (
-        MessageReceived("Thea", 0, "\x01ACTION waves\x01", own=False),
+        events.MessageReceived("Thea", 0, "\x01ACTION waves\x01", own=False),
         {"event": "message", "name": "Thea", "text": "waves", "action": True, "time": 0},
     ),
     (
-        MessageReceived("Ira", 1000, "Hi", own=True, number=7),
+        events.MessageReceived("Ira", 1000, "Hi", own=True, number=7),
         {
             "event": "acknowledged",
             "number": 7,
@@ -101,58 +73,66 @@ EVENTS: list[tuple[ClientEvent, dict[str, object]]] = [
             "time": 1,
         },
     ),
-    (MemberJoined("Thea"), {"event": "joined", "name": "Thea"}),
-    (MemberLost("Thea"), {"event": "lost", "name": "Thea"}),
-    (MemberBack("Thea"), {"event": "back", "name": "Thea"}),
-    (NoticeReceived("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
-    (RoomClosed(), {"event": "closed"}),
-    (Warned("it is odd"), {"event": "warning", "text": "it is odd"}),
+    (events.MemberJoined("Thea"), {"event": "joined", "name": "Thea"}),
+    (events.MemberLost("Thea"), {"event": "lost", "name": "Thea"}),
+    (events.MemberBack("Thea"), {"event": "back", "name": "Thea"}),
+    (events.NoticeReceived("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
+    (events.RoomClosed(), {"event": "closed"}),
+    (events.Warned("it is odd"), {"event": "warning", "text": "it is odd"}),
     (
-        Failed("it is over", "try again", 3),
+        events.Failed("it is over", "try again", 3),
         {"event": "error", "text": "it is over", "hint": "try again", "exit_status": 3},
     ),
 ]
 EVENTS += [
-    (MemberLeft("Thea", reason), {"event": "left", "name": "Thea", "reason": text})
+    (events.MemberLeft("Thea", reason), {"event": "left", "name": "Thea", "reason": text})
     for reason, text in REASONS.items()
 ]
 
-NOT_TOLD: list[ClientEvent] = [
-    MakingKey(),
-    Leaving(1),
-    LookingUp("localhost"),
-    Connecting("localhost", 9443),
-    KeysExchanged(),
-    OutboxFull(1024),
+NOT_TOLD: list[events.ClientEvent] = [
+    events.MakingKey(),
+    events.Leaving(1),
+    events.LookingUp("localhost"),
+    events.Connecting("localhost", 9443),
+    events.KeysExchanged(),
+    events.OutboxFull(1024),
 ]
 
 
 @pytest.mark.parametrize(("event", "fields"), EVENTS)
 def test_event_has_just_these_fields(
-    program: Seat, event: ClientEvent, fields: dict[str, object]
+    program: LoneView, event: events.ClientEvent, fields: dict[str, object]
 ) -> None:
     program.view.show(event)
-    assert events(program) == [fields]
+    assert objects(program) == [fields]
 
 
 def test_what_programs_need_not_know_is_no_event_and_every_event_was_thought_of(
-    program: Seat,
+    program: LoneView,
 ) -> None:
     for event in NOT_TOLD:
         program.view.show(event)
     assert program.shown == []
     tried = {type(event) for event, _ in EVENTS} | set(map(type, NOT_TOLD))
-    assert tried == set(ClientEvent.__args__)
+    assert tried == set(events.ClientEvent.__args__)
 
 
 EVIL = "\x1b[2J\x9b31m\u202e\u2028\r\n\x85\x0b\0\x7f漢"
 
 
-def test_control_characters_never_come_out_raw(program: Seat) -> None:
-    shown: list[ClientEvent] = [
-        *(MessageReceived("Thea", 0, EVIL, own=False), MessageReceived(EVIL, 0, "Hi", own=True)),
-        *(MemberJoined(EVIL), MemberLeft(EVIL, Reason.LEFT), NoticeReceived(EVIL), Warned(EVIL)),
-        *(Entered((EVIL,)), Failed(EVIL, EVIL, 1)),
+def test_control_characters_never_come_out_raw(program: LoneView) -> None:
+    shown: list[events.ClientEvent] = [
+        *(
+            events.MessageReceived("Thea", 0, EVIL, own=False),
+            events.MessageReceived(EVIL, 0, "Hi", own=True),
+        ),
+        *(
+            events.MemberJoined(EVIL),
+            events.MemberLeft(EVIL, Reason.LEFT),
+            events.NoticeReceived(EVIL),
+            events.Warned(EVIL),
+        ),
+        *(events.Entered((EVIL,)), events.Failed(EVIL, EVIL, 1)),
     ]
     for event in shown:
         program.view.show(event)
@@ -166,7 +146,7 @@ def test_control_characters_never_come_out_raw(program: Seat) -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.text(st.characters(codec=None)).filter(lambda text: text[:1] != "\x01"))
 def test_any_text_comes_out_as_it_was(text: str) -> None:
-    fields = fields_of(MessageReceived("Thea", 0, text, own=False))
+    fields = fields_of(events.MessageReceived("Thea", 0, text, own=False))
     line = json.dumps(fields)
     assert line.isascii()
     assert json.loads(line)["text"] == text
@@ -193,7 +173,7 @@ def test_any_text_comes_out_as_it_was(text: str) -> None:
     ],
 )
 def test_command_is_obeyed_and_any_other_line_is_said(
-    program: Seat, line: str, noted: list[str]
+    program: LoneView, line: str, noted: list[str]
 ) -> None:
     program.type(line)
     assert program.client.noted == noted
@@ -211,17 +191,17 @@ def test_command_is_obeyed_and_any_other_line_is_said(
     ],
 )
 def test_line_that_is_not_utf_8_is_not_sent(
-    program: Seat, line: str, text: str, counts: tuple[int, int]
+    program: LoneView, line: str, text: str, counts: tuple[int, int]
 ) -> None:
     program.type(line)
     assert program.client.noted == []
-    assert events(program) == [{"event": "warning", "text": text}]
+    assert objects(program) == [{"event": "warning", "text": text}]
     assert (program.view.not_sent, program.view.not_commands) == counts
 
 
-def test_who_lists_the_members(program: Seat) -> None:
+def test_who_lists_the_members(program: LoneView) -> None:
     program.type('{"who": true}')
-    (told,) = events(program)
+    (told,) = objects(program)
     assert told.keys() == {"event", "members"}
     assert told["event"] == "members"
     assert told["members"][0] == {
@@ -234,7 +214,7 @@ def test_who_lists_the_members(program: Seat) -> None:
 
 @pytest.mark.parametrize("line", ['{"leave": true}', "EXIT"])
 def test_leave_lets_everything_be_acknowledged_and_nothing_more_be_read(
-    reactor: Reactor, program: Seat, line: str
+    reactor: Reactor, program: LoneView, line: str
 ) -> None:
     program.send(f"one\n{line}\nmore\n".encode())
     until(reactor, lambda: "finish" in program.client.noted)
@@ -272,11 +252,11 @@ NO_COMMANDS = {
     ids=lambda value: value[:30],
 )
 def test_what_is_no_command_or_too_long_is_warned_of_and_counted_as_what_it_is(
-    program: Seat, line: str, text: str
+    program: LoneView, line: str, text: str
 ) -> None:
     program.type(line)
     assert program.client.noted == []
-    (warning,) = events(program)
+    (warning,) = objects(program)
     assert warning["event"] == "warning"
     assert warning["text"].startswith(text)
     too_long = text.startswith("it is too long")
@@ -289,4 +269,4 @@ def test_program_at_a_terminal_is_shown_objects_and_nothing_else(
 ) -> None:
     with seat_at_terminal(reactor, JsonView) as seat:
         seat.type(line)
-        assert all(isinstance(shown, dict) for shown in events(seat))
+        assert all(isinstance(shown, dict) for shown in objects(seat))

@@ -5,22 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from chat.client.events import (
-    ClientEvent,
-    MemberJoined,
-    MessageReceived,
-    OutboxFull,
-    Warned,
-)
+from chat.client import events
 from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
 from chat.ui.plain import LineView, SingleView
 from tests.support.conversation import (
     LONGEST,
+    LoneView,
     NotedClient,
-    Seat,
-    lone_reactor,
     seat_at_pipe,
     seat_at_terminal,
 )
@@ -28,19 +21,13 @@ from tests.support.loopback import MOMENT, until
 
 
 @pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    with lone_reactor() as reactor:
-        yield reactor
-
-
-@pytest.fixture
-def pipe(reactor: Reactor) -> Iterator[Seat]:
+def pipe(reactor: Reactor) -> Iterator[LoneView]:
     with seat_at_pipe(reactor, LineView) as seat:
         yield seat
 
 
 @pytest.fixture
-def terminal(reactor: Reactor) -> Iterator[Seat]:
+def terminal(reactor: Reactor) -> Iterator[LoneView]:
     with seat_at_terminal(reactor, LineView) as seat:
         yield seat
 
@@ -52,7 +39,7 @@ def terminal(reactor: Reactor) -> Iterator[Seat]:
     "line", ["/help", "/exit", "/me waves", "//", "//two", "/", " ", "\t", "exit", "EXIT ", '{"say']
 )
 def test_line_of_a_pipe_is_said_as_it_is_and_its_end_lets_all_be_acknowledged(
-    pipe: Seat, line: str
+    pipe: LoneView, line: str
 ) -> None:
     pipe.type("", "\r", line)
     pipe.end_input()
@@ -60,7 +47,7 @@ def test_line_of_a_pipe_is_said_as_it_is_and_its_end_lets_all_be_acknowledged(
     assert pipe.shown == []
 
 
-def test_pipe_that_says_exit_is_not_read_any_further(reactor: Reactor, pipe: Seat) -> None:
+def test_pipe_that_says_exit_is_not_read_any_further(reactor: Reactor, pipe: LoneView) -> None:
     pipe.type("Hi")
     pipe.send(b"EXIT\nand more\n")
     until(reactor, lambda: "finish" in pipe.client.noted)
@@ -70,7 +57,7 @@ def test_pipe_that_says_exit_is_not_read_any_further(reactor: Reactor, pipe: Sea
     assert pipe.view.count_undelivered() == 1
 
 
-def test_pipe_waits_while_nothing_is_wanted(reactor: Reactor, pipe: Seat) -> None:
+def test_pipe_waits_while_nothing_is_wanted(reactor: Reactor, pipe: LoneView) -> None:
     pipe.view.take_input(False)
     pipe.send(b"later\n")
     reactor.turn(MOMENT)
@@ -81,7 +68,7 @@ def test_pipe_waits_while_nothing_is_wanted(reactor: Reactor, pipe: Seat) -> Non
     assert pipe.client.noted == ["say later", "leave"]
 
 
-def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe: Seat) -> None:
+def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe: LoneView) -> None:
     pipe.view.stop()
     pipe.send(b"one\n\n/two\nEXIT\nnever\n")
     reactor.turn(MOMENT)
@@ -92,22 +79,22 @@ def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe:
 @pytest.mark.parametrize(
     ("event", "lines"),
     [
-        (MessageReceived("Thea", 0, "/help", own=False), ["- Thea: /help"]),
-        (MessageReceived("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
-        (MessageReceived("Ira", 0, "Hi", own=True), []),
-        (OutboxFull(1024), []),
-        (MemberJoined("Thea"), ["[+] New person joined the room. Username: Thea"]),
-        (Warned("something is odd"), ["[!] something is odd."]),
+        (events.MessageReceived("Thea", 0, "/help", own=False), ["- Thea: /help"]),
+        (events.MessageReceived("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
+        (events.MessageReceived("Ira", 0, "Hi", own=True), []),
+        (events.OutboxFull(1024), []),
+        (events.MemberJoined("Thea"), ["[+] New person joined the room. Username: Thea"]),
+        (events.Warned("something is odd"), ["[!] something is odd."]),
     ],
 )
 def test_pipe_is_shown_what_others_say_and_do(
-    pipe: Seat, event: ClientEvent, lines: list[str]
+    pipe: LoneView, event: events.ClientEvent, lines: list[str]
 ) -> None:
     assert pipe.show(event) == lines
 
 
 def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
-    reactor: Reactor, pipe: Seat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reactor: Reactor, pipe: LoneView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("ui.plain", "stdio"):
         monkeypatch.setattr(f"chat.{module}.CONSOLE_LINE_BYTES", 2 * LONGEST)
@@ -125,7 +112,7 @@ def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
 
 @pytest.mark.parametrize("line", ["\udcff\udcfe", "caf\udce9", "cut \udce6\udcbc"])
 def test_line_of_a_pipe_that_is_not_utf_8_is_not_sent(
-    reactor: Reactor, pipe: Seat, tmp_path: Path, line: str
+    reactor: Reactor, pipe: LoneView, tmp_path: Path, line: str
 ) -> None:
     path = tmp_path / "errors"
     with path.open("wb", buffering=0) as file:
@@ -138,7 +125,7 @@ def test_line_of_a_pipe_that_is_not_utf_8_is_not_sent(
 
 
 def test_spinning_waits_for_no_reader(
-    reactor: Reactor, pipe: Seat, monkeypatch: pytest.MonkeyPatch
+    reactor: Reactor, pipe: LoneView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float | None] = []
 
@@ -147,7 +134,7 @@ def test_spinning_waits_for_no_reader(
         return False
 
     monkeypatch.setattr("chat.stdio._wait_writable", wait)
-    pipe.view.show(MemberJoined("Thea"))
+    pipe.view.show(events.MemberJoined("Thea"))
     for _ in range(100):
         pipe.view.spin()
     assert set(waits) == {0}
@@ -157,23 +144,23 @@ def test_spinning_waits_for_no_reader(
 # -- a terminal that can do no more
 
 
-def test_terminal_has_commands(terminal: Seat) -> None:
+def test_terminal_has_commands(terminal: LoneView) -> None:
     terminal.type("\udcff")
     assert (terminal.client.noted, terminal.shown) == ([], ["[!] It is not UTF-8."])
     assert terminal.show() == []
     terminal.type("//help", "/me waves", "/ignore nobody", "/clear", " ")
     assert terminal.client.noted == ["say /help", "say \x01ACTION waves\x01"]
     assert terminal.shown == ["[!] Nobody here is called nobody."]
-    assert terminal.show(OutboxFull(1024)) == [
+    assert terminal.show(events.OutboxFull(1024)) == [
         "[!] 1024 messages wait for the connection; no more can be taken."
     ]
     terminal.type("/ignore thea")
-    said = [MessageReceived(name, 0, "Hi", own=False) for name in ("Thea", "sahnawaz")]
+    said = [events.MessageReceived(name, 0, "Hi", own=False) for name in ("Thea", "sahnawaz")]
     assert terminal.show(*said) == ["- sahnawaz: Hi"]
 
 
 @pytest.mark.parametrize("line", ["EXIT", "/exit", "\x04"])
-def test_terminal_that_has_enough_leaves(reactor: Reactor, terminal: Seat, line: str) -> None:
+def test_terminal_that_has_enough_leaves(reactor: Reactor, terminal: LoneView, line: str) -> None:
     terminal.send(line.encode() + b"\n" * (line != "\x04"))
     until(reactor, lambda: terminal.client.noted)
     assert terminal.client.noted == ["leave"]
@@ -212,8 +199,8 @@ def test_single_message_shows_nothing_and_can_be_interrupted(
     reactor: Reactor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     view, client = single(reactor, "Hi")
-    view.show(MemberJoined("Thea"))
-    view.show(MessageReceived("Thea", 0, "Hi", own=False))
+    view.show(events.MemberJoined("Thea"))
+    view.show(events.MessageReceived("Thea", 0, "Hi", own=False))
     view.spin()
     view.interrupt()
     view.stop()

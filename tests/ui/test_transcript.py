@@ -1,41 +1,17 @@
 """The words that people read: the demo's lines to the letter, and other people's text disarmed."""
 
-import time
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
 
 from chat import localtime, phrases
-from chat.client.events import (
-    ClientEvent,
-    Connected,
-    Connecting,
-    Disconnected,
-    Entered,
-    KeysExchanged,
-    Leaving,
-    LookingUp,
-    MakingKey,
-    MemberBack,
-    MemberJoined,
-    MemberLeft,
-    MemberLost,
-    MessageReceived,
-    NoticeReceived,
-    OutboxFull,
-    Person,
-    Reconnected,
-    RoomClosed,
-    ServerMet,
-    Warned,
-)
+from chat.client import events
 from chat.errors import REASONS, Reason
 from chat.server import words
 from chat.ui import transcript
 
 
-def told(event: ClientEvent) -> str:
+def told(event: events.ClientEvent) -> str:
     """The one line for what happened."""
     (line,) = transcript.happened(event)
     return line
@@ -44,86 +20,15 @@ def told(event: ClientEvent) -> str:
 def said(name: str, time_ms: int, text: str) -> str:
     """When, who and what, as they stand in the first line."""
     return " ".join(
-        transcript.said(MessageReceived(name, time_ms, text, own=False), localtime.TIME_FORMAT)
+        transcript.said(
+            events.MessageReceived(name, time_ms, text, own=False), localtime.TIME_FORMAT
+        )
     )
-
-
-def came(name: str) -> str:
-    return told(MemberJoined(name))
-
-
-def notice(text: str) -> str:
-    return told(NoticeReceived(text))
-
-
-def warning(text: str) -> str:
-    return told(Warned(text))
-
-
-def in_the_room(names: list[str]) -> str:
-    return told(Entered(tuple(names), again=True))
 
 
 def at(text: str) -> float:
     """Seconds since 1970 for a local time."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").timestamp()
-
-
-@pytest.fixture
-def half_past(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The local zone is five and a half hours ahead of UTC."""
-    monkeypatch.setenv("TZ", "IST-5:30")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-# -- the demo's lines --------------------------------------------------------------------------
-
-
-def test_server_starts_as_in_the_demo() -> None:
-    assert words.running("127.0.0.1", 9443, "SHA256:abc") == [
-        "[+] Running on host: 127.0.0.1",
-        "[+] Running on port: 9443",
-        "[+] Fingerprint: SHA256:abc",
-    ]
-    assert words.invitation("192.0.2.7", 9443, "SHA256:abc") == (
-        "[+] Others join with: python -m chat client 192.0.2.7 9443 NAME --fingerprint SHA256:abc"
-    )
-
-
-def test_client_starts_as_in_the_demo() -> None:
-    start: list[ClientEvent] = [
-        Connecting("127.0.0.1", 9443),
-        Connected(),
-        ServerMet("SHA256:abc", known=False),
-        KeysExchanged(),
-        Entered(("Ira",)),
-    ]
-    assert [line for event in start for line in transcript.happened(event)] == [
-        "[+] Connected successfully.",
-        "[+] Exchanging keys.",
-        "[+] Getting public key from the server",
-        "[+] Fingerprint of the server: SHA256:abc (new)",
-        "[+] Sending public key to server",
-        "[+] Exchange completed!",
-        "[+] Initial set up had been completed!",
-        "[+] Now you can start to exchange messages",
-        "[+] In the room: Ira",
-    ]
-
-
-def test_first_and_second_member_come_as_in_the_demo() -> None:
-    assert words.joined("sahnawaz", 0) + words.joined("Ira", 1) == [
-        "[+] New connection. Username: sahnawaz",
-        "[+] Client public key had been received",
-        "[+] Secret key had been sent to the client",
-        "[+] New connection. Username: Ira",
-        "[+] Broadcast message:  New person joined the room. Username: Ira",
-        "[+] Client public key had been received",
-        "[+] Secret key had been sent to the client",
-    ]
 
 
 def test_messages_are_exchanged_as_in_the_demo() -> None:
@@ -143,20 +48,6 @@ def test_messages_are_exchanged_as_in_the_demo() -> None:
     ]
 
 
-def test_members_leave_and_the_server_ends_as_in_the_demo() -> None:
-    assert [
-        phrases.left("Ira", Reason.LEFT),
-        phrases.left("sahnawaz", Reason.LEFT),
-        words.TERMINATED,
-        words.SHUT_DOWN,
-    ] == [
-        "[+] Ira left the server.",
-        "[+] sahnawaz left the server.",
-        "[+] All connections had been terminated",
-        "[+] Server is shut down",
-    ]
-
-
 # -- what is new -------------------------------------------------------------------------------
 
 
@@ -166,9 +57,9 @@ def test_further_lines_read_in_the_same_style() -> None:
     since = at("2023-06-25 09:35:24")
     assert [
         phrases.MAKING_KEY,
-        came("Ira"),
-        notice("Back in a minute"),
-        in_the_room(["Ira", "sahnawaz"]),
+        told(events.MemberJoined("Ira")),
+        told(events.NoticeReceived("Back in a minute")),
+        told(events.Entered(("Ira", "sahnawaz"), again=True)),
         transcript.server_fingerprint(fingerprint, known=False),
         transcript.server_fingerprint(fingerprint, known=True),
         phrases.member_line("Ira", since, digest),
@@ -176,7 +67,7 @@ def test_further_lines_read_in_the_same_style() -> None:
         phrases.members_count(2),
         words.stats(2, 3, 400, 59.7),
         transcript.title("Ira", 2),
-        *transcript.happened(Leaving(1)),
+        *transcript.happened(events.Leaving(1)),
     ] == [
         "[+] Making a new RSA key, which takes a moment",
         "[+] New person joined the room. Username: Ira",
@@ -206,15 +97,15 @@ def test_trouble_is_marked_as_trouble() -> None:
         phrases.needs_argument("KICK", "name"),
         words.lines_dropped(1),
         words.lines_dropped(12),
-        warning("Ira: a message arrived twice"),
+        told(events.Warned("Ira: a message arrived twice")),
         words.OUT_OF_DESCRIPTORS,
-        *transcript.happened(RoomClosed()),
+        *transcript.happened(events.RoomClosed()),
         phrases.lost("Ira"),
         phrases.lost("Ira", "was silent for too long"),
-        told(Disconnected("the connection was lost")),
-        told(Disconnected("the connection broke in the middle of a frame")),
-        told(Disconnected("the server has not answered for 45 s")),
-        told(OutboxFull(1024)),
+        told(events.Disconnected("the connection was lost")),
+        told(events.Disconnected("the connection broke in the middle of a frame")),
+        told(events.Disconnected("the server has not answered for 45 s")),
+        told(events.OutboxFull(1024)),
     ] == [
         "[!] 127.0.0.1:4000 was refused: the name is taken.",
         "[!] [::1]:4000 went away: the connection was lost.",
@@ -242,44 +133,44 @@ def test_trouble_is_marked_as_trouble() -> None:
 @pytest.mark.parametrize(
     ("event", "lines"),
     [
-        (Reconnected(0, new_room=False, awaiting=False), ["[+] The connection is back."]),
+        (events.Reconnected(0, new_room=False, awaiting=False), ["[+] The connection is back."]),
         (
-            Reconnected(37, new_room=False, awaiting=False),
+            events.Reconnected(37, new_room=False, awaiting=False),
             ["[+] The connection is back.", "[!] 37 messages missed."],
         ),
         (
-            Reconnected(1, new_room=True, awaiting=True),
+            events.Reconnected(1, new_room=True, awaiting=True),
             [
                 "[+] The connection is back; the server was started anew; waiting for the others.",
                 "[!] 1 message missed.",
             ],
         ),
-        (MemberLost("Ira"), ["[!] Ira lost the connection."]),
-        (MemberBack("Ira"), ["[+] Ira is back."]),
-        (MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
-        (Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
+        (events.MemberLost("Ira"), ["[!] Ira lost the connection."]),
+        (events.MemberBack("Ira"), ["[+] Ira is back."]),
+        (events.MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
+        (events.Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
         # These are only shown while they last.
-        (LookingUp("localhost"), []),
-        (Connecting("localhost", 9443), []),
+        (events.LookingUp("localhost"), []),
+        (events.Connecting("localhost", 9443), []),
     ],
 )
-def test_event_has_its_lines(event: ClientEvent, lines: list[str]) -> None:
+def test_event_has_its_lines(event: events.ClientEvent, lines: list[str]) -> None:
     assert transcript.happened(event) == lines
 
 
 @pytest.mark.parametrize(
     ("event", "activity"),
     [
-        (MakingKey(), "Making a new RSA key"),
-        (LookingUp("\x1b[2J"), r"Looking up \x1b[2J"),
-        (Connecting("\x1b[2J", 9443), r"Connecting to \x1b[2J, port 9443"),
-        (Reconnected(0, new_room=False, awaiting=False), "Catching up"),
-        (Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),
-        (Connected(), "Exchanging keys"),
-        (MemberJoined("Ira"), ""),
+        (events.MakingKey(), "Making a new RSA key"),
+        (events.LookingUp("\x1b[2J"), r"Looking up \x1b[2J"),
+        (events.Connecting("\x1b[2J", 9443), r"Connecting to \x1b[2J, port 9443"),
+        (events.Reconnected(0, new_room=False, awaiting=False), "Catching up"),
+        (events.Reconnected(3, new_room=True, awaiting=True), "Waiting for the others"),
+        (events.Connected(), "Exchanging keys"),
+        (events.MemberJoined("Ira"), ""),
     ],
 )
-def test_what_may_take_long_has_a_word_for_it(event: ClientEvent, activity: str) -> None:
+def test_what_may_take_long_has_a_word_for_it(event: events.ClientEvent, activity: str) -> None:
     assert transcript.activity(event) == activity
 
 
@@ -349,23 +240,23 @@ def lines_with(text: str) -> dict[str, str]:
     return {
         "newcomer": words.joined(text, 0)[0],
         "broadcast": words.joined(text, 1)[1],
-        "came": came(text),
+        "came": told(events.MemberJoined(text)),
         "left": phrases.left(text, Reason.LEFT),
         "left in trouble": phrases.left(text, Reason.LOST),
         "left with a word": phrases.left("Ira", Reason.KICKED, text),
         "speaker": said(text, 0, "Hi"),
         "refused": words.refused("127.0.0.1:4000", text),
         "member": phrases.member_line(text, since, bytes(32)),
-        "members": in_the_room(["Ira", text]),
+        "members": told(events.Entered(("Ira", text), again=True)),
         "nobody": phrases.nobody_named(text),
         "command": words.unknown_command(text),
         "client's command": transcript.no_such_command(text, ""),
         "ignored": transcript.ignoring(["Ira", text]),
         "not ignored": transcript.not_ignored(text),
-        "security": transcript.security("SHA256:server", [Person(text, 0, bytes(32))])[-1],
+        "security": transcript.security("SHA256:server", [events.Person(text, 0, bytes(32))])[-1],
         "title": transcript.title(text, 0),
         "pending": transcript.pending(text),
-        "warning": warning(text),
+        "warning": told(events.Warned(text)),
     }
 
 
@@ -377,14 +268,16 @@ def test_line_shows_harmful_text_as_escapes_and_stays_one_line(kind: str) -> Non
     assert "\n" not in lines_with("\n[+] Server is shut down")[kind]
 
 
-@pytest.mark.parametrize("line", [said("Ira", 0, EVIL), notice(EVIL)])
+@pytest.mark.parametrize("line", [said("Ira", 0, EVIL), told(events.NoticeReceived(EVIL))])
 def test_message_shows_harmful_text_as_escapes(line: str) -> None:
     assert line.endswith(r": \x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\x00")
     assert line.isprintable()
 
 
 def test_further_lines_of_a_message_are_left_to_whoever_shows_it() -> None:
-    message = MessageReceived("Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False)
+    message = events.MessageReceived(
+        "Ira", int(at("2023-06-25 09:35:24")) * 1000, "one\n\ttwo", own=False
+    )
     assert transcript.said(message, "%H:%M") == ("09:35", "Ira:", "one\n\ttwo")
 
 
