@@ -529,7 +529,7 @@ def test_process_that_fails_is_a_violation() -> None:
         world.run(START + 10)
 
 
-def test_hooks_run_before_each_wait_and_not_again_after_it() -> None:
+def test_hooks_run_at_the_end_of_each_turn_and_not_again_after_a_wait() -> None:
     world = World(1)
     process = Process(world, "process")
     source = Input(process, is_terminal=False)
@@ -540,7 +540,7 @@ def test_hooks_run_before_each_wait_and_not_again_after_it() -> None:
     process.start(process.reactor.run)
     world.at(START + 1, lambda: source.feed(b"x"))
     world.run(START + 3)
-    assert log == ["hook", "b'x'", "hook", "timer", "hook"]
+    assert log == ["b'x'", "hook", "timer", "hook"]
 
 
 def test_frozen_process_goes_on_later() -> None:
