@@ -60,10 +60,8 @@ class Hub(Protocol):
     budgets: Budgets | None
     to_flush: set["Connection"]
     """Connections that have something to send at the end of the turn."""
-
-    @property
-    def window_guarded(self) -> bool:
-        """Whether some member may still need what falls out of the log's window next."""
+    window_guarded: bool
+    """Whether some member may still need what falls out of the log's window next."""
 
     def admit(self, connection: "Connection", client: Established) -> int:
         """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
