@@ -496,11 +496,7 @@ class Process:
 
     @property
     def runnable(self) -> bool:
-        return (
-            self.alive
-            and not self.frozen
-            and (not self.reactor.waiting or self.reactor.busy)
-        )
+        return self.alive and not self.frozen and (not self.reactor.waiting or self.reactor.busy)
 
     def turn(self) -> None:
         if self._turned_at != self.world.now:
