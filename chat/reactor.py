@@ -2,16 +2,16 @@
 
 It knows descriptors and callbacks, and nothing of chat. One turn (`Reactor.turn`) is, in order:
 
-    1. The hooks. What the callbacks of the last turn gathered is done here, all at once.
-    2. The wait, until a descriptor is ready or the next timer is due. It is the only place where
-       the program blocks. There is no wait while deferred work is left, or after `stop`.
-    3. The callbacks of the ready descriptors: first those of members, say, then a few of the
+    1. The wait, until a descriptor is ready or the next timer is due. It is the only place where
+       the program blocks. There is no wait while deferred work is left.
+    2. The callbacks of the ready descriptors: first those of members, say, then a few of the
        patient ones (`watch_read`).
-    4. The timers that are due.
-    5. One piece of deferred work.
+    3. The timers that are due.
+    4. One piece of deferred work.
+    5. The hooks. What all these callbacks gathered is done here, all at once.
 
-Why in this order: a hook must come directly before the wait, or what it would do waits as long.
-Descriptors come before timers, so that a peer whose answer has arrived is not taken for dead.
+Why in this order: the hooks come last, directly before the next wait, or what they do would wait as
+long. Descriptors come before timers, so that a peer whose answer has arrived is not taken for dead.
 Deferred work is one piece a turn, so that it delays everything else by one piece and no more.
 
 What must hold:
@@ -97,7 +97,6 @@ class Reactor:
         self._deferred: deque[Callback] = deque()
         self._hooks: list[Callback] = []
         self._running = False
-        self._stopping = False
         self._signals: dict[int, Callback] = {}
         self._old_handlers: dict[int, signal._HANDLER] = {}
         self._old_wakeup: int | None = None
@@ -179,7 +178,7 @@ class Reactor:
         self._deferred.append(callback)
 
     def before_wait(self, hook: Callback) -> None:
-        """Call in every turn, directly before the wait."""
+        """Call at the end of every turn, directly before the next wait."""
         self._hooks.append(hook)
 
     def on_signals(self, signals: Iterable[int], callback: Callback) -> None:
@@ -210,18 +209,16 @@ class Reactor:
 
     def run(self) -> None:
         """Take turns until `stop` is called."""
-        self._running, self._stopping = True, False
+        self._running = True
         while self._running:
             self.turn()
 
     def stop(self) -> None:
-        """Let `run` return at the end of this turn, which no longer waits."""
-        self._running, self._stopping = False, True
+        """Let `run` return at the end of this turn."""
+        self._running = False
 
     def turn(self, timeout: float | None = None) -> None:
         """One turn, as the module's text says. `timeout` bounds the wait, in seconds."""
-        for hook in self._hooks:
-            self.call(hook)
         patient = []
         for ready in self._wait(timeout):
             if ready[1].patient:
@@ -237,6 +234,8 @@ class Reactor:
                 self.call(callback)
         if self._deferred:
             self.call(self._deferred.popleft())
+        for hook in self._hooks:
+            self.call(hook)
 
     def _some_of(self, patient: list[_Ready]) -> list[_Ready]:
         """Those of the patient descriptors whose turn it is. The others are ready in the next turn
@@ -275,7 +274,7 @@ class Reactor:
     def _wait(self, timeout: float | None) -> list[_Ready]:
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
-        if self._always_ready or self._deferred or self._stopping:
+        if self._always_ready or self._deferred:
             timeout = 0
         elif self._timers:
             until_timer = max(0.0, self._timers[0].deadline - self.clock())

@@ -133,7 +133,6 @@ class LineInput:
         elif not self._on_no_more():
             return
         self._deliver()
-        self._watch()
 
     def _split(self, data: bytes) -> None:
         *lines, rest = (self._rest + data).split(b"\n")

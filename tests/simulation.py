@@ -491,7 +491,7 @@ class Simulation:
             life.died_at = min(life.died_at, world.now)
 
         process.on_end = on_end
-        process.reactor.selector.before_wait = look
+        process.reactor.look = look
         process.start(main)
 
     def _start(self, who: int, key_name: str) -> None:
@@ -514,7 +514,7 @@ class Simulation:
             require(not run.client.lingers, f"{run.title} could send, and waits for nothing")
             run.stuck_since = run.client.recorded.stuck_since
 
-        run.process.reactor.selector.before_wait = look
+        run.process.reactor.look = look
         run.process.on_end = partial(self._on_end, run)
         run.process.start(run.main)
 

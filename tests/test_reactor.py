@@ -56,7 +56,7 @@ def nothing() -> None:
 # -- the order of a turn
 
 
-def test_turn_goes_through_hooks_descriptors_timers_and_deferred_work_in_this_order(
+def test_turn_goes_through_descriptors_timers_deferred_work_and_hooks_in_this_order(
     reactor: Reactor, clock: FakeClock, pair: Pair, call: Calls
 ) -> None:
     """And a descriptor that can be read and written is read first."""
@@ -68,9 +68,9 @@ def test_turn_goes_through_hooks_descriptors_timers_and_deferred_work_in_this_or
     reactor.before_wait(call("first hook"))
     reactor.before_wait(call("second hook"))
     reactor.turn()
-    assert call.made == ["first hook", "second hook", "read", "write", "timer", "deferred"]
+    assert call.made == ["read", "write", "timer", "deferred", "first hook", "second hook"]
     reactor.turn()
-    assert call.made[6:] == ["first hook", "second hook", "read", "write"]
+    assert call.made[6:] == ["read", "write", "first hook", "second hook"]
 
 
 def test_run_takes_turns_until_stopped(reactor: Reactor, clock: FakeClock, call: Calls) -> None:
@@ -91,6 +91,7 @@ def test_hook_that_stops_the_loop_keeps_it_from_waiting() -> None:
         waited: list[str] = []
         reactor.call_at(reactor.clock() + 3600, lambda: waited.append("an hour"))
         reactor.before_wait(reactor.stop)
+        reactor.defer(nothing)
         reactor.run()
         assert waited == []
 
@@ -443,7 +444,7 @@ def test_fault_does_not_end_a_turn(
     reactor.watch_write(pair[1].fileno(), call("write"))
     reactor.defer(broken.fail)
     reactor.turn()
-    assert call.made == ["hook", "write", "timer"]
+    assert call.made == ["write", "timer", "hook"]
     assert broken.told == [broken] * 5
 
 

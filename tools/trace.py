@@ -2,9 +2,9 @@
 
 A real server and two real clients with plain views share this process and talk over the loopback.
 Each has a reactor of its own, whose turns are taken here one at a time, so that what is called in
-between belongs to one of them. A leg of the way is one turn or more of one reactor, and ends with
-the system call that its title names. All calls of functions in `chat` are counted, those that the
-turn makes for other reasons included.
+between belongs to one of them. A leg of the way is the turn of one reactor in which the message
+arrives, and ends with the system call by which it leaves. All calls of functions in `chat` are
+counted, those that the turn makes for other reasons included.
 
     python -m tools.trace            the legs in figures
     python -m tools.trace --calls    every call of every leg
@@ -147,10 +147,8 @@ def follow() -> list[Leg]:
         take_turns(SETTLED_TURNS)
         sender.type("Hello")
         legs = [
-            Leg.of("sender: the line is read", sender.reactor, "read"),
-            Leg.of("sender: the message leaves", sender.reactor, "send"),
-            Leg.of("server: it arrives, into the log", server.reactor, "recv"),
-            Leg.of("server: it leaves to each of two", server.reactor, "send", times=2),
+            Leg.of("sender: the line is read, and leaves", sender.reactor, "send"),
+            Leg.of("server: into the log, and to each of two", server.reactor, "send", times=2),
             Leg.of("receiver: it arrives and is shown", receiver.reactor, "write"),
         ]
         assert receiver.shows("Hello")
@@ -168,9 +166,9 @@ def main() -> None:
             print(leg.title, *(f"    {module}.{name}" for module, name in leg.calls), sep="\n")
         return
     whole = Leg("the whole way", [call for leg in legs for call in leg.calls])
-    print(f"{'leg':<40}{'functions':>10}{'calls':>10}{'changes':>10}{'modules':>10}")
+    print(f"{'leg':<42}{'functions':>10}{'calls':>10}{'changes':>10}{'modules':>10}")
     for leg in [*legs, whole]:
-        print("{:<40}{:>10}{:>10}{:>10}{:>10}".format(leg.title, *leg.figures))
+        print("{:<42}{:>10}{:>10}{:>10}{:>10}".format(leg.title, *leg.figures))
     print("changes: how often a call is made to another module than the call before")
 
 

@@ -24,6 +24,7 @@ After that nothing that arrives is handled, and no timer runs.
 """
 
 import socket
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -89,8 +90,9 @@ class Connection:
         """Whether what arrives waits in the kernel."""
         self.over = False
         """Whether it has ended."""
-        self._name = f"connection {next(_numbers)}"
-        session.note = journal.notes_about(self._name)
+        name = f"connection {next(_numbers)}"
+        self._note = partial(journal.note, name)
+        session.note = journal.notes_about(name)
         self._stay = stay
         self._reactor = reactor
         self._session = session
@@ -101,18 +103,12 @@ class Connection:
         self._timer: Timer
         self._arm_timer()
 
-    def _note(self, what: str) -> None:
-        journal.note(self._name, what)
-
     # -- sending
 
     def send(self) -> None:
         """Send what there is to say, as far as the kernel takes it."""
-        idle = self._outgoing.idle
-        if not idle:
-            self._transport.flush()
-            idle = self._outgoing.idle
-        data = self._participant.data_to_send() if idle else b""
+        # While the transport is writing, something has not left. It goes on by itself.
+        data = b"" if self._transport.writing else self._participant.data_to_send()
         if data:
             self._note(f"sends messages, {len(data)} bytes")
         data += self._session.data_to_send()

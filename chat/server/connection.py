@@ -60,10 +60,8 @@ class Hub(Protocol):
     budgets: Budgets | None
     to_flush: set["Connection"]
     """Connections that have something to send at the end of the turn."""
-
-    @property
-    def window_guarded(self) -> bool:
-        """Whether some member may still need what falls out of the log's window next."""
+    window_guarded: bool
+    """Whether some member may still need what falls out of the log's window next."""
 
     def admit(self, connection: "Connection", client: Established) -> int:
         """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
@@ -99,12 +97,12 @@ _numbers = count(1)
 
 class Connection:
     """See the module's text. `address` is for people, and limits go by `source`
-    (`sockets.source_of`). `spoke`: something has arrived."""
+    (`sockets.source_of`). `spoke`: something has arrived. `over`: it was dropped, or is closed."""
 
     __slots__ = (
         "_account",
         "_hub",
-        "_name",
+        "_note",
         "_places",
         "_read_again_at",
         "_spliced",
@@ -113,6 +111,7 @@ class Connection:
         "address",
         "cursor",
         "member",
+        "over",
         "session",
         "source",
         "spoke",
@@ -131,7 +130,8 @@ class Connection:
         """Nothing happens before `open`."""
         now = hub.reactor.clock()
         self._hub = hub
-        self._name = f"connection {next(_numbers)}"
+        name = f"connection {next(_numbers)}"
+        self._note = partial(journal.note, name)
         self._places = places
         self._read_again_at = now
         self._spliced = False
@@ -140,10 +140,10 @@ class Connection:
         self._account: Account | None = None
         self.address = address
         self.source = source
-        self.spoke = False
+        self.spoke = self.over = False
         self.member: Member | None = None
         self.session = ServerSession(offer, os.urandom, now)
-        self.session.note = journal.notes_about(self._name)
+        self.session.note = journal.notes_about(name)
         self.cursor = Cursor(hub.log)
         self.transport = Transport(hub.reactor, connected, self.cursor, self, patient=True)
         # This bounds what a guest makes us keep, and there may be many guests.
@@ -154,9 +154,6 @@ class Connection:
         self._note(f"accepted from {self.address}, sends Hello")
         self._timer = self._hub.reactor.call_at(self.session.deadline, self._on_timer)
         self.send_session_data()
-
-    def _note(self, what: str) -> None:
-        journal.note(self._name, what)
 
     # -- what arrives
 
@@ -174,7 +171,7 @@ class Connection:
 
     def take_turn(self) -> None:
         """Look into the first frame."""
-        if self.transport.finishing:
+        if self.over:
             return
         data, self._unread = self._unread, b""
         self.transport.resume_reading()
@@ -185,20 +182,20 @@ class Connection:
         self._handle(self.session.receive_eof(), self._hub.reactor.clock())
 
     def _on_timer(self) -> None:
-        if self.transport.finishing:
+        if self.over:
             return
         now = self._hub.reactor.clock()
         if now < self._read_again_at:
             # While we do not read we cannot know whether the client is silent.
             self.session.note_activity(self._read_again_at)
         self._handle(self.session.tick(now), now)
-        if not self.transport.finishing:
+        if not self.over:
             self._timer = self._hub.reactor.call_at(self.session.deadline, self._on_timer)
 
     def _handle(self, events: list[SessionEvent], now: float) -> None:
         """Do what the session says. An event may end the connection; the others are void then."""
         for event in events:
-            if self.transport.finishing:
+            if self.over:
                 return
             match event:
                 case RoomFramesReceived(_, run):
@@ -238,7 +235,7 @@ class Connection:
             self._enter(client)
 
     def _enter(self, client: Established) -> None:
-        if self.transport.finishing:
+        if self.over:
             return
         sent_again = self._hub.admit(self, client)
         if self.member is not None:
@@ -263,7 +260,7 @@ class Connection:
 
     def _throttle(self, now: float) -> None:
         """Read no further until the account is repaid."""
-        if self._account is not None and not self.transport.finishing:
+        if self._account is not None and not self.over:
             guarded = self._hub.window_guarded
             self._hold(self._account.hold_seconds(now, window_guarded=guarded), now)
 
@@ -322,11 +319,10 @@ class Connection:
            link yet. The session says it only when its turn has come. Otherwise an answer to PING
            that still waits amid the log would take the farewell with it.
         4. The transport sends what is left, and closes: when the client has closed, too, or after
-           LINGER_SECONDS. From here on `transport.finishing` is true, and nothing that arrives
-           reaches this object.
+           LINGER_SECONDS. From here on nothing that arrives reaches this object.
         5. `closed`, perhaps at once: the timer, the account and the server forget the connection.
         """
-        if self.transport.finishing:
+        if self.over:
             return
         self._note(f"dropped, {reason.name}")
         self._hub.connection_lost(self, reason, text)
@@ -337,11 +333,13 @@ class Connection:
             self.session.close(reason, text)
             return self.session.data_to_send()
 
+        self.over = True
         self.cursor.splice(Sealed(farewell), self._hub.log.end)
         self.transport.finish(LINGER_SECONDS)
 
     def closed(self) -> None:
         self._note("closed")
+        self.over = True
         if self._timer is not None:
             self._timer.cancel()
         if self._account is not None and self._hub.budgets is not None:

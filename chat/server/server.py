@@ -86,6 +86,7 @@ class Server:
         self.budgets = Budgets(rate, grace_seconds, self.log.window_bytes) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()
+        self.window_guarded = False
         self._room = Room(self.log, os.urandom, grace_seconds)
         self._console = console
         admission: Admission[Connection] = Admission(pending, pending_per_source)
@@ -227,13 +228,6 @@ class Server:
             self._console.exchanged(count)
         return count
 
-    @property
-    def window_guarded(self) -> bool:
-        """Whether some member may still need what falls out of the log's window next: one that is
-        lost, or one that is behind, but not for so long that it must be alive. A connection may be
-        dead for SILENCE_SECONDS before that is known."""
-        return self._room.anybody_lost or self._somebody_behind
-
     def _deliver(self, unicasts: list[Unicast]) -> None:
         for unicast in unicasts:
             connection = self._members.get(unicast.member.id)
@@ -253,7 +247,7 @@ class Server:
                 self._trim()
             if self._sent_end == self.log.end:
                 break
-        self._set_wake_up()
+        self._prepare_wait()
 
     def _tick(self) -> None:
         now = self.reactor.clock()
@@ -308,8 +302,12 @@ class Server:
         # is for the next pass.
         self.log.trim(start)
 
-    def _set_wake_up(self) -> None:
+    def _prepare_wait(self) -> None:
+        """Say when to wake up, and whether what falls out of the log's window in the next turn may
+        still be needed: by a member that is lost, or by one that is behind, but not for so long
+        that it must be alive. A connection may be dead for SILENCE_SECONDS before that is known."""
         deadline = self._room.deadline
+        self.window_guarded = self._room.anybody_lost or self._somebody_behind
         if deadline is not None:
             deadline = max(deadline, self._no_tick_before)
         self._wake_up.set(deadline)

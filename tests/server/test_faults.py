@@ -296,7 +296,7 @@ def test_fault_of_the_turn_itself_stops_nobody_for_long(
 ) -> None:
     if method == "_before_wait":
         # The hook is a bound method already.
-        where, method = Server, "_set_wake_up"
+        where, method = Server, "_prepare_wait"
     flaw = flaws(where, method)
     company.talk()
     assert flaw.raised == 1

@@ -378,8 +378,6 @@ class Selector:
     def __init__(self, world: "World") -> None:
         self._descriptors = world.descriptors
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self.before_wait: Callback | None = None
-        self.waiting = False
 
     def get_map(self) -> Mapping[int, selectors.SelectorKey]:
         return self._keys
@@ -405,12 +403,8 @@ class Selector:
                 found.append((key, events))
         return found
 
-    def select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        found = self.ready()
-        self.waiting = not found and timeout != 0
-        if self.waiting and self.before_wait is not None:
-            self.before_wait()
-        return found
+    def select(self, _timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        return self.ready()
 
     def close(self) -> None:
         self._keys.clear()
@@ -421,6 +415,9 @@ class SimulatedReactor(Reactor):
 
     def __init__(self, world: "World") -> None:
         self.selector = Selector(world)
+        self.look: Callback | None = None
+        """Called when there is nothing to do but to wait."""
+        self.waiting = False
         self.stopped = False
         made = SimpleNamespace(DefaultSelector=lambda: self.selector)
         with mock.patch.object(chat.reactor, "selectors", made):
@@ -437,15 +434,12 @@ class SimulatedReactor(Reactor):
         self.stopped = True
 
     def turn(self, timeout: float | None = None) -> None:
-        """A turn ends where the real one would wait; the next goes on from there."""
-        hooks = self._hooks
-        if self.selector.waiting:
-            self.selector.waiting = False
-            self._hooks = []
-        try:
+        """Where the real one would wait, this one comes back later."""
+        self.waiting = not self.busy
+        if not self.waiting:
             super().turn(timeout)
-        finally:
-            self._hooks = hooks
+        elif self.look is not None:
+            self.look()
 
     @property
     def busy(self) -> bool:
@@ -505,11 +499,7 @@ class Process:
 
     @property
     def runnable(self) -> bool:
-        return (
-            self.alive
-            and not self.frozen
-            and (not self.reactor.selector.waiting or self.reactor.busy)
-        )
+        return self.alive and not self.frozen and (not self.reactor.waiting or self.reactor.busy)
 
     def turn(self) -> None:
         if self._turned_at != self.world.now:
