@@ -124,7 +124,10 @@ class Client:
         Raises:
             ChatError: it did not end by leaving, or not everything is acknowledged.
         """
-        self._dial()
+        # Something may have been shown in vain before this client was there to be told.
+        self._view.output.tell_failure()
+        if not self._over:
+            self._dial()
         if not self._over:
             self._reactor.run()
         # If nobody reads what is left to show, the next signal still ends the program.

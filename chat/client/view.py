@@ -66,6 +66,9 @@ class Output(Protocol):
     def queued_bytes(self) -> int:
         """How many bytes wait because nobody reads."""
 
+    def tell_failure(self) -> None:
+        """Call `on_broken` or `on_stuck` once more if nothing can be written."""
+
     def hurry(self) -> None:
         """From now on, wait for a reader for LINGER_SECONDS at most."""
 

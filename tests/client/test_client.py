@@ -729,6 +729,16 @@ def test_client_whose_output_is_broken_ends(hall: Hall, piped: Piped, when: str)
     hall.until(lambda: not hall.server.members())
 
 
+def test_client_whose_output_broke_before_it_began_dials_nobody(hall: Hall, piped: Piped) -> None:
+    """What is shown while the key is made comes before the client."""
+    piped.output.on_broken = lambda: None
+    piped.show_to_nobody()
+    piped.output.on_broken = piped.seat.client._on_broken
+    with pytest.raises(TransportError, match=r"^nobody reads what is shown$"):
+        piped.seat.run()
+    assert piped.seat.dialer.dialled == []
+
+
 # -- a server played by hand
 
 
