@@ -104,7 +104,11 @@ SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
 
 LINGER_SECONDS = 2
-"""How long what is queued for a closing connection may take to leave."""
+"""How long what is queued for a closing connection may take to leave, and how long a client that
+leaves tries to be acknowledged, or to get a lost connection back."""
+
+HURRIED_LINGER_SECONDS = 0.2
+"""The same for somebody who leaves at once, with a second Ctrl-C: enough for a BYE to get out."""
 
 GRACE_SECONDS = 60
 """How long a member who lost the connection keeps its place (`--grace`)."""

@@ -45,11 +45,12 @@ class ChatClient(Protocol):
         """
 
     def finish(self) -> None:
-        """Leave when everything is acknowledged, however long that takes."""
+        """Take in nothing more, and leave when everything is acknowledged, however long that
+        takes."""
 
     def leave(self) -> None:
-        """Leave when everything is acknowledged, after LINGER_SECONDS at the latest. Called again,
-        leave at once."""
+        """Take in nothing more, and leave when everything is acknowledged, after LINGER_SECONDS at
+        the latest. Called again, leave at once."""
 
 
 class Output(Protocol):
