@@ -197,9 +197,7 @@ class Connection:
 
     # -- the end
 
-    def drop(
-        self, reason: Reason | None, text: str = "", linger: float = LINGER_SECONDS
-    ) -> None:
+    def drop(self, reason: Reason | None, text: str = "", linger: float = LINGER_SECONDS) -> None:
         """End in order, the first time: tell the peer why (None: not at all), send what is queued,
         then close, after `linger` seconds at the latest."""
         if self.over:
