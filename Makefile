@@ -1,4 +1,9 @@
 PYTHON ?= python3
+ifeq ($(strip $(PYTHON)),)
+$(error PYTHON is empty; leave it out, or name a Python, as in make PYTHON=python3.13)
+endif
+# It would keep `python -m` from finding what lies in this folder.
+unexport PYTHONSAFEPATH
 SEEDS ?= 20000
 
 # For the command line alone: conda, WSL and cloud shells have such names in the environment, too.

@@ -1,13 +1,17 @@
 """What `make demo` and `make trace` start does what it says."""
 
+import contextlib
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from chat.reactor import Reactor
 from tests.support.processes import ROOT, Stage
+from tools import demo
 
 
 @pytest.fixture
@@ -16,16 +20,63 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
-def run(stage: Stage, tool: str, *arguments: str) -> str:
+def run(stage: Stage, tool: str, *arguments: str, **env: str) -> str:
     """What a tool shows that ends well and complains of nothing."""
     command = [sys.executable, "-m", f"tools.{tool}", *arguments]
-    status, out, err = stage.run(command, env={"PYTHONPATH": str(ROOT)}).end()
+    status, out, err = stage.run(command, env={"PYTHONPATH": str(ROOT), **env}).end()
     assert (status, err) == (0, ""), out
     return out
 
 
 def test_demo_finds_everything_as_expected(stage: Stage) -> None:
     assert "│ all as expected, in " in run(stage, "demo").splitlines()[-1]
+
+
+def test_demo_can_be_shown_where_there_is_only_ascii_and_tells_no_journal(stage: Stage) -> None:
+    out = run(stage, "demo", PYTHONIOENCODING="ascii", CHAT_LOG="/dev/stderr")
+    assert r"Zo\xeb" in out
+    assert "connection 1" not in out
+
+
+def test_demo_notices_a_process_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "STARTED", time.monotonic())
+    with contextlib.closing(Reactor()) as reactor:
+        actor = demo.Actor(reactor, "server", ["--version"])
+        with (
+            actor.process,
+            pytest.raises(demo.UnexpectedError, match=r"^server has ended, and did not show"),
+        ):
+            actor.shows("Running on port: ")
+
+
+MAKEFILE = """
+.venv/ready-dev:
+\tmkdir -p .venv && touch $@
+lint: $(VENV)/ready-dev
+\tgrep good text
+format types:
+"""
+
+
+@pytest.mark.parametrize(("staged", "standing"), [("good", "bad"), ("bad", "good")])
+def test_hook_checks_what_is_committed_and_not_what_stands_there(
+    stage: Stage, tmp_path: Path, staged: str, standing: str
+) -> None:
+    identity = ["-c", "user.name=ira", "-c", "user.email=ira@example.org"]
+    hooks = ["-c", f"core.hooksPath={ROOT / 'tools' / 'hooks'}"]
+
+    def git(*arguments: str) -> int:
+        return stage.run(["git", "-C", str(tmp_path / "repository"), *arguments]).end()[0]
+
+    (tmp_path / "repository").mkdir()
+    assert git("init", "--quiet") == 0
+    (tmp_path / "repository" / "Makefile").write_text(MAKEFILE)
+    text = tmp_path / "repository" / "text"
+    text.write_text(staged)
+    assert git("add", "Makefile", "text") == 0
+    text.write_text(standing)
+    status = git(*identity, *hooks, "commit", "--quiet", "--message", "Say something")
+    assert (status == 0) == (staged == "good")
 
 
 def test_way_of_a_message_is_counted_leg_by_leg(stage: Stage) -> None:
