@@ -80,7 +80,7 @@ def test_hook_checks_what_is_committed_and_not_what_stands_there(
 
 
 def test_way_of_a_message_is_counted_leg_by_leg(stage: Stage) -> None:
-    heading, *rows, _ = run(stage, "trace").splitlines()
+    heading, *rows, _ = run(stage, "trace", "--figures").splitlines()
     assert heading.split() == ["leg", "functions", "calls", "changes", "modules"]
     counts = [list(map(int, row.split()[-4:])) for row in rows]
     *legs, whole = counts
@@ -92,10 +92,13 @@ def test_way_of_a_message_is_counted_leg_by_leg(stage: Stage) -> None:
 
 
 def test_way_of_a_message_is_shown_call_by_call(stage: Stage) -> None:
-    out = run(stage, "trace", "--calls")
-    legs = re.split(r"^\S.*\n", out, flags=re.MULTILINE)[1:]
-    reads, _, arrives, _, shown = legs
-    assert "stdio." in reads
-    assert "server/room." in arrives
-    assert "cipher." in shown
-    assert all(leg.startswith("    reactor.Reactor.turn\n") for leg in legs)
+    calls, _, figures = run(stage, "trace").partition("\nleg ")
+    assert "the whole way" in figures
+    legs = re.split(r"^\S.*\n", calls, flags=re.MULTILINE)[1:]
+    for leg in legs:
+        first, *others = leg.strip("\n").splitlines()
+        assert re.fullmatch(r" {6}\S+  chat/\w+\.py:\d+", first)
+        assert all(re.fullmatch(r" {6,}\S+  chat/[\w/]+\.py:\d+", call) for call in others)
+    assert "chat/stdio.py:" in legs[0]
+    assert "chat/server/room.py:" in calls
+    assert "chat/cipher.py:" in legs[-1]
