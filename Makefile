@@ -19,9 +19,10 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m chat
-# Two for each processor, since many tests wait for a process and do not calculate.
-WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
+
+ADVISE_FIX = { echo "make fix mends most of this"; exit 1; }
 
 .PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak bench screenshots clean
 
@@ -53,21 +54,22 @@ client: $(VENV)/ready
 	@$(RUN) client $(HOST) $(PORT) "$(NAME)"
 
 quick: lint types
-	$(PYTEST) --ignore tests/processes -m "not slow"
+	$(PYTEST) $(PROCESSORS) --ignore tests/processes -m "not slow"
 
 test: format lint types tests
 
 format: $(VENV)/ready-dev
-	$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --check . || $(ADVISE_FIX)
 
 lint: $(VENV)/ready-dev
-	$(BIN)/ruff check .
+	@$(BIN)/ruff check . || $(ADVISE_FIX)
 
 types: $(VENV)/ready-dev
 	$(BIN)/mypy
 
+# Two for each processor, since many tests wait for a process and do not calculate.
 tests: $(VENV)/ready-dev
-	$(PYTEST)
+	$(PYTEST) $$((2 * $(PROCESSORS)))
 
 coverage: $(VENV)/ready-dev
 	$(BIN)/coverage erase
