@@ -10,8 +10,14 @@ A stay begins with `run`, which dials. It then goes round in a circle until it i
 `_connection` is None from the loss to the next connection, and `_retry` is the timer of the wait.
 The `Participant` stays the same all the time: it knows our place in the log and holds what was said
 meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay,
-unless the server says that it has no time now, and we have the patience to ask again. What each end
-of a connection means is a table, `endings.outcome_of`.
+unless the server says that it has no time now, and we have the patience to ask again.
+Five places decide whether there is another turn:
+
+    on_ended           the connection ended: `endings.outcome_of` is a table of what that means
+    _on_unreachable    nobody answered the dial: go on if we have been in, otherwise end
+    _before_wait       the connection stands and is useless (`Participant.overdue`): lose it
+    _try_again_later   wait, or end if patience is over
+    wake               the machine has slept: doubt the connection, or dial at once
 
 A stay ends in one place, `_end`, which works once and in this order: nothing more is typed, nothing
 more is dialled, the peer is told why, what is queued leaves, the socket closes, the loop stops, and
@@ -391,13 +397,13 @@ class Client:
     def show_all(self, events: list[ClientEvent]) -> None:
         for event in events:
             if isinstance(event, Entered | Reconnected):
-                self._on_connected_again()
+                self._on_entered()
             self._view.show(event)
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
 
-    def _on_connected_again(self) -> None:
+    def _on_entered(self) -> None:
         self._lost = False
         self._retry_seconds = RETRY_SECONDS
 
@@ -414,7 +420,8 @@ class Client:
         is left to be written, acknowledged and waited for."""
         now = self._reactor.clock()
         listening = self._connection is None or not self._connection.reading_paused
-        if self._participant.tick(now, listening=listening) and not self._over:
+        self._participant.tick(now, listening=listening)
+        if self._participant.overdue and not self._over:
             self._lose(TransportError("the server acknowledges nothing"))
         connection = self._connection
         if connection is None or connection.over:
