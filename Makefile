@@ -1,4 +1,9 @@
 PYTHON ?= python3
+ifeq ($(strip $(PYTHON)),)
+$(error PYTHON is empty; leave it out, or name a Python, as in make PYTHON=python3.13)
+endif
+# It would keep `python -m` from finding what lies in this folder.
+unexport PYTHONSAFEPATH
 SEEDS ?= 20000
 
 # For the command line alone: conda, WSL and cloud shells have such names in the environment, too.
@@ -14,9 +19,10 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m chat
-# Two for each processor, since many tests wait for a process and do not calculate.
-WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
+
+ADVISE_FIX = { echo "make fix mends most of this"; exit 1; }
 
 .PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak bench screenshots clean
 
@@ -30,7 +36,7 @@ help:
 	@echo "make fix                format the code, and mend what the linter can mend"
 	@echo "make hooks              let git check format, lint and types before each commit"
 	@echo "make coverage           run all tests, and list what they do not reach"
-	@echo "make trace              follow one message from the key to the screen, call by call"
+	@echo "make trace              list the calls that take one message from one member to another"
 	@echo "make soak               simulate many more rooms than the tests do (SEEDS)"
 	@echo "make bench              measure the server"
 	@echo "make screenshots        make the pictures in the README from a real conversation"
@@ -48,21 +54,22 @@ client: $(VENV)/ready
 	@$(RUN) client $(HOST) $(PORT) "$(NAME)"
 
 quick: lint types
-	$(PYTEST) --ignore tests/processes -m "not slow"
+	$(PYTEST) $(PROCESSORS) --ignore tests/processes -m "not slow"
 
 test: format lint types tests
 
 format: $(VENV)/ready-dev
-	$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --check . || $(ADVISE_FIX)
 
 lint: $(VENV)/ready-dev
-	$(BIN)/ruff check .
+	@$(BIN)/ruff check . || $(ADVISE_FIX)
 
 types: $(VENV)/ready-dev
 	$(BIN)/mypy
 
+# Two for each processor, since many tests wait for a process and do not calculate.
 tests: $(VENV)/ready-dev
-	$(PYTEST)
+	$(PYTEST) $$((2 * $(PROCESSORS)))
 
 coverage: $(VENV)/ready-dev
 	$(BIN)/coverage erase

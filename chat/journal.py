@@ -5,7 +5,9 @@ sizes of frames, reasons, timers. It never holds a text, a name or a key; a memb
 `logging` is not used, since importing it would make every start slower by some milliseconds.
 """
 
+import errno
 import os
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,22 +18,44 @@ Note = Callable[[str], None]
 """Writes one line about one thing."""
 
 _descriptor: int | None = None
+_write: Callable[[int, bytes], int] = os.write
 
 
 def start(path: str) -> None:
-    """Append to this file from now on. It may be `/dev/stderr`, or a FIFO that somebody reads.
+    """Append to this file from now on. It may be `/dev/stderr`, even where that is a socket, as
+    under systemd, or a FIFO that somebody reads.
 
     Raises:
         UsageError: it cannot be opened.
     """
-    global _descriptor
+    global _descriptor, _write
     # Without blocking: a journal that nobody reads must not hold up a conversation.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        _descriptor = os.open(path, flags, 0o600)
+        _descriptor, _write = os.open(path, flags, 0o600), os.write
     except (OSError, ValueError) as exc:
+        shared = _STANDARD.fullmatch(path)
+        if shared and getattr(exc, "errno", None) == errno.ENXIO:
+            _descriptor, _write = os.dup(_number_of(shared)), _write_to_socket
+            return
         reason = getattr(exc, "strerror", None) or str(exc)
         raise UsageError(f"CHAT_LOG: {path} cannot be written: {reason.lower()}") from exc
+
+
+_STANDARD = re.compile(r"/dev/(?:std(?P<name>out|err)|fd/(?P<number>\d+))")
+"""The paths of descriptors that we have already. A socket cannot be opened by its path (ENXIO)."""
+
+
+def _number_of(path: re.Match[str]) -> int:
+    return int(path["number"] or {"out": 1, "err": 2}[path["name"]])
+
+
+def _write_to_socket(descriptor: int, data: bytes) -> int:
+    """Never blocks, though the socket is shared and may be a blocking one."""
+    import socket
+
+    with socket.socket(fileno=os.dup(descriptor)) as shared:
+        return shared.send(data, socket.MSG_DONTWAIT)
 
 
 def stop() -> None:
@@ -49,10 +73,11 @@ def note(about: str, what: str) -> None:
         return
     seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    # A line is ASCII and one line, whatever a peer put into what is said of it.
-    line = f"{moment}.{milliseconds:03d}Z {os.getpid()} {about}: {ascii(what)[1:-1]}\n"
+    # A line is ASCII and one line, whatever a peer put into its name or into what is said of it.
+    text = ascii(f"{about}: {what}")[1:-1]
+    line = f"{moment}.{milliseconds:03d}Z {os.getpid()} {text}\n"
     try:
-        os.write(_descriptor, line.encode())
+        _write(_descriptor, line.encode())
     except OSError:
         return
 

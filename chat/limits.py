@@ -70,9 +70,9 @@ SILENCE_SECONDS = 75
 
 ACKNOWLEDGE_SECONDS = 45
 """When none of its own messages has come back for this long though some are under way, a client
-takes the connection for lost: as long as a dead one is not noticed (PING_SECONDS, PONG_SECONDS). An
-honest server that holds a member to its rate takes a message of the largest size in five pieces,
-MAX_HOLD_SECONDS apart."""
+takes the connection for lost: as long as a dead one is not noticed (PING_SECONDS, PONG_SECONDS). A
+server that holds a member to a rate of one message a second reads on after 16 seconds when that
+member has said a message of the largest size."""
 
 CATCH_UP_SECONDS = 600
 """Whoever comes back is told what was missed, then RESEND, within this; otherwise it begins again
@@ -104,7 +104,11 @@ SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
 
 LINGER_SECONDS = 2
-"""How long what is queued for a closing connection may take to leave."""
+"""How long what is queued for a closing connection may take to leave, and how long a client that
+leaves tries to be acknowledged, or to get a lost connection back."""
+
+HURRIED_LINGER_SECONDS = 0.2
+"""The same for somebody who leaves at once, with a second Ctrl-C: enough for a BYE to get out."""
 
 GRACE_SECONDS = 60
 """How long a member who lost the connection keeps its place (`--grace`)."""
@@ -141,13 +145,18 @@ shown. The sender or run that was silent for longest is dropped. The second limi
 from crowding out the others."""
 
 RATE = 500.0
-RATED_READ_BYTES = 4_096
+MIN_RATED_READ_BYTES = 128
+MAX_RATED_READ_BYTES = 4_096
 MAX_HOLD_SECONDS = 5.0
 RATE_UNIT_BYTES = 1_024
 RATE_BURST_SECONDS = 4
+VOID_COST = 1 / 16
 """Messages a second of one key (`--rate`), where a long one counts as several; after a silence
 that much more at once. Who sends faster is read more slowly: in small pieces, with pauses in
-between that are short enough for PINGs to be answered."""
+between that are short enough for PINGs to be answered. The lower the rate, the smaller the pieces,
+down to about one short message, so a rate below 0.2 is not kept. What the server drops, such as
+messages under a key that has just ended, costs this part of what it costs to relay it: the sender
+could not know, and sends it again."""
 
 READS_PER_HOLD = 4
 """So many connections of one key are read in each of the longest pauses. A person has no more of

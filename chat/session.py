@@ -256,7 +256,8 @@ class Session:
         except KeyError:
             name = frame_class.__name__
             raise ProtocolError(f"a {name} frame is out of place in {self.state.name}") from None
-        if self.note is not None:
+        # Of a LINK it is noted what it holds, when it is open.
+        if self.note is not None and frame_class is not Link:
             self.note(f"received {frame_class.__name__}, {len(data)} bytes")
         # Room frames are passed on as they came. The others are few, and have fields.
         events = handler(self, data if issubclass(frame_class, RoomFrame) else decode_frame(data))
@@ -296,7 +297,8 @@ class Session:
         assert self._link is not None
         control = decode_control(self._link.open(Link.TYPE, frame.sealed))
         if self.note is not None:
-            self.note(f"which is {type(control).__name__}")
+            size = len(frame.to_wire())
+            self.note(f"received Link ({type(control).__name__}), {size} bytes")
         return control
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:

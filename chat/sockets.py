@@ -257,7 +257,8 @@ class Dialer:
         if not self._dialling:
             return
         assert self._look_up is not None
-        journal.note(self._name, f"{len(self._look_up.addresses)} addresses are found")
+        count = len(self._look_up.addresses)
+        journal.note(self._name, f"{count} address{'' if count == 1 else 'es'} found")
         if self._look_up.addresses:
             self._known = in_order(self._look_up.addresses, self._answered)
             self.on_found()

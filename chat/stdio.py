@@ -217,11 +217,14 @@ class LineOutput:
 
         all written   `_queue` is empty
         waiting       `_waiting`: nobody reads; the reactor tells when a write is possible
-        stuck         `_stuck` as well: a write failed (a full disk); `_retry` tries again later
-        broken        `_descriptor` is None: nobody will ever read; whatever is written is dropped
+        stuck         `_stuck` as well, the reason: a write failed (a full disk); `_retry` tries
+                      again later
+        broken        `_broken`, and `_descriptor` is None: nobody will ever read; whatever is
+                      written is dropped
 
     `on_drained` is called when a queue has become empty, `on_stuck` with the reason when a write
-    failed and may succeed later, `on_broken` when nobody can read any more.
+    failed and may succeed later, `on_broken` when nobody can read any more. Whoever sets these when
+    something has been written already calls `tell_failure`.
     """
 
     def __init__(
@@ -239,7 +242,8 @@ class LineOutput:
         self.on_stuck: Callable[[str], None] = lambda _reason: None
         self._queue = bytearray()
         self._waiting = False
-        self._stuck = False
+        self._stuck = ""
+        self._broken = False
         self._retry: Timer | None = None
         self._give_up_at: float | None = None
         self._descriptor, self._nonblocking = _open_for_writing(descriptor)
@@ -340,7 +344,7 @@ class LineOutput:
                 else:
                     return
                 del self._queue[:written]
-                self._stuck = False
+                self._stuck = ""
         except BlockingIOError:
             return
         except OSError as error:
@@ -353,17 +357,25 @@ class LineOutput:
         assert self._descriptor is not None
         self._reactor.unwatch(self._descriptor)
         self._descriptor = None
+        self._broken = True
         self._queue.clear()
         self.on_broken()
 
     def _wait_for_room(self, error: OSError) -> None:
         """Usually the disk is full. Half a line may be written, so keep its rest in front."""
-        was_stuck, self._stuck = self._stuck, True
+        was_stuck, self._stuck = self._stuck, (error.strerror or str(error)).lower()
         if self._retry is None:
             again = self._reactor.clock() + OUTPUT_RETRY_SECONDS
             self._retry = self._reactor.call_at(again, self._try_again)
         if not was_stuck:
-            self.on_stuck((error.strerror or str(error)).lower())
+            self.on_stuck(self._stuck)
+
+    def tell_failure(self) -> None:
+        """Call `on_broken` or `on_stuck` once more if the output is in that state."""
+        if self._broken:
+            self.on_broken()
+        elif self._stuck:
+            self.on_stuck(self._stuck)
 
 
 def _open_for_writing(descriptor: int | None) -> tuple[int | None, bool]:

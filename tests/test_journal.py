@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,13 +27,15 @@ def test_line_says_when_which_process_and_what(tmp_path: Path) -> None:
     note = journal.notes_about("connection 2")
     assert note is not None
     note("closed: \udc80é\n\x1b")
+    journal.note("h\xf6st\n\x1b[2J port 9443", "tries it")
     lines = path.read_text().splitlines()
     assert lines[0] == "earlier"
     moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
     first = rf"{moment} {os.getpid()} connection 1: accepted from 192\.0\.2\.7:1234"
     assert re.fullmatch(first, lines[1])
     assert lines[2].endswith(r" connection 2: closed: \udc80\xe9\n\x1b")
-    assert len(lines) == 3
+    assert lines[3].endswith(r" h\xf6st\n\x1b[2J port 9443: tries it")
+    assert len(lines) == 4
 
 
 def test_nothing_is_written_where_nobody_asked() -> None:
@@ -65,6 +68,17 @@ def test_reader_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
     journal.note("connection 1", "nobody is there")
 
 
+def test_standard_error_may_be_a_socket_and_holds_nothing_up() -> None:
+    """As systemd starts a service. Such a descriptor cannot be opened by its path."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        journal.start(f"/dev/fd/{writer.fileno()}")
+        journal.note("connection 1", "accepted")
+        assert reader.recv(1000).endswith(b" connection 1: accepted\n")
+        for _ in range(100):
+            journal.note("connection 1", "x" * 40_000)
+
+
 def test_sessions_note_frames_and_states_and_nothing_of_what_they_hold() -> None:
     pair = Pair("Name that nobody reads")
     noted: list[str] = []
@@ -84,13 +98,11 @@ def test_sessions_note_frames_and_states_and_nothing_of_what_they_hold() -> None
         "client received SessionKey, N bytes",
         "client AWAIT_SESSION_KEY -> RELAY",
         "client sends Ready, N bytes",
-        "server received Link, N bytes",
-        "server which is Ready",
+        "server received Link (Ready), N bytes",
         "server SEND_SESSION_KEY -> RELAY",
         "client RELAY -> CLOSED",
         "client sends Bye, N bytes",
-        "server received Link, N bytes",
-        "server which is Bye",
+        "server received Link (Bye), N bytes",
         "server the peer ends it, KICKED",
         "server RELAY -> CLOSED",
     ]

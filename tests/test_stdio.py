@@ -613,6 +613,31 @@ def test_output_that_can_never_be_written_again_is_broken(
     assert (output.told, output.lines.queued_bytes) == (["broken"], 0)
 
 
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC], ids=errno.errorcode.get)
+def test_failure_is_told_to_whoever_comes_late_and_no_longer_when_it_is_over(
+    reactor: Reactor,
+    clock: FakeClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    disk = Disk(0, number)
+    monkeypatch.setattr(os, "write", disk.write)
+    with (tmp_path / "output").open("wb", buffering=0) as file:
+        output = Output(reactor, file.fileno())
+        output.lines.tell_failure()
+        output.lines.write("x")
+        output.told.clear()
+        output.lines.tell_failure()
+        assert output.told == ["broken" if number == errno.EPIPE else os.strerror(number).lower()]
+        disk.room = 1 << 20
+        clock.advance(limits.OUTPUT_RETRY_SECONDS)
+        reactor.turn(0)
+        output.told.clear()
+        output.lines.tell_failure()
+    assert output.told == (["broken"] if number == errno.EPIPE else [])
+
+
 # -- draining
 
 

@@ -5,6 +5,7 @@ the wire. What each of them shows is printed with its name before it, and of one
 the tap saw. Exits with 1 when something expected does not happen.
 """
 
+import io
 import os
 import socket
 import subprocess
@@ -47,12 +48,15 @@ class Actor:
         self._label = label
         self._seen = ""
         self._told = 0
+        self._has_output = True
+        # A journal on standard error would be told, too.
+        environment = {name: os.environ[name] for name in os.environ if name != "CHAT_LOG"}
         self.process = subprocess.Popen(
             [*CHAT, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            env={**environment, "PYTHONIOENCODING": "utf-8"},
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -74,10 +78,16 @@ class Actor:
 
     def shows(self, text: str) -> str:
         """Wait until it shows `text`, after what was waited for before; the line it stands in."""
-        until(self._reactor, lambda: text in self._seen, f"{self._label} shows {text!r}")
+        until(self._reactor, lambda: self._shows(text), f"{self._label} shows {text!r}")
         before, _, after = self._seen.partition(text)
         line, _, self._seen = after.partition("\n")
         return before.rpartition("\n")[2] + text + line
+
+    def _shows(self, text: str) -> bool:
+        shown = text in self._seen
+        if not shown and not self._has_output:
+            raise UnexpectedError(f"{self._label} has ended, and did not show {text!r}")
+        return shown
 
     def never_shows(self, text: str) -> None:
         """Check that `text` has not been shown up to the end."""
@@ -94,6 +104,7 @@ class Actor:
     def _on_output(self) -> None:
         data = os.read(self._output, 65536)
         if not data:
+            self._has_output = False
             self._reactor.watch_read(self._output, None)
             return
         self._bytes += data
@@ -213,6 +224,8 @@ def hex_dump(data: bytes) -> list[str]:
 
 def main() -> int:
     """Run the demo; 0 when everything happened as it should."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     reactor = Reactor()
     actors: list[Actor] = []
     with tempfile.TemporaryDirectory() as home:

@@ -1,4 +1,4 @@
-"""Follow one message from the key to the screen, call by call: `make trace`.
+"""Follow one message from the line that is read to the line that is written: `make trace`.
 
 A real server and two real clients with plain views share this process and talk over the loopback.
 Each has a reactor of its own, whose turns are taken here one at a time, so that what is called in
@@ -6,8 +6,10 @@ between belongs to one of them. A leg of the way is the turn of one reactor in w
 arrives, and ends with the system call by which it leaves. All calls of functions in `chat` are
 counted, those that the turn makes for other reasons included.
 
-    python -m tools.trace            the legs in figures
-    python -m tools.trace --calls    every call of every leg
+    python -m tools.trace              each call of each leg, and the legs in figures
+    python -m tools.trace --figures    the figures alone
+
+What a turn does before the bytes arrive or leave is counted, and not listed.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import NamedTuple, Self
 
 import chat
 from chat.client.client import Client
@@ -75,13 +77,31 @@ class Party:
         return text.encode() in self._heard
 
 
+MOVES = {"read", "recv", "send", "write"}
+"""The system calls that move a message."""
+
+
+class Call(NamedTuple):
+    """A call: of which function, where that stands, and how many calls it is inside of."""
+
+    module: str
+    function: str
+    line: int
+    depth: int
+
+    def __str__(self) -> str:
+        return f"    {'  ' * self.depth}{self.function}  chat/{self.module}.py:{self.line}"
+
+
 class Leg:
     """The calls of one party's turns, up to the system call at the leg's end."""
 
-    def __init__(self, title: str, calls: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, title: str, calls: Iterable[Call] = ()) -> None:
         self.title = title
         self.calls = list(calls)
-        """The module and the function of each."""
+        self._depth = 0
+        self._first = 0
+        """The call in `Reactor.turn` in which the first byte moves."""
         self.system_calls: Counter[str] = Counter()
 
     @classmethod
@@ -94,7 +114,7 @@ class Leg:
             sys.setprofile(None)
             if leg.system_calls[system_call] >= times:
                 return leg
-            if not leg.system_calls.keys() & {"read", "recv", "send", "write"}:
+            if not leg.system_calls.keys() & MOVES:
                 leg.calls.clear()  # an idle turn: the kernel had not carried the bytes over yet
         raise AssertionError(f"no {system_call}: {title}")
 
@@ -103,17 +123,32 @@ class Leg:
         if not code.co_filename.startswith(str(PACKAGE)):
             return
         if event == "c_call":
-            self.system_calls[getattr(argument, "__name__", "")] += 1
+            self._note_system_call(getattr(argument, "__name__", ""))
         elif event == "call":
             module = Path(code.co_filename).relative_to(PACKAGE).with_suffix("").as_posix()
-            self.calls.append((module, code.co_qualname))
+            self.calls.append(Call(module, code.co_qualname, code.co_firstlineno, self._depth))
+            self._depth += 1
+        elif event == "return":
+            self._depth -= 1
+
+    def _note_system_call(self, name: str) -> None:
+        if name in MOVES and not self.system_calls.keys() & MOVES:
+            inside = [number for number, call in enumerate(self.calls) if call.depth == 1]
+            self._first = inside[-1]
+        self.system_calls[name] += 1
+
+    @property
+    def listed(self) -> list[Call]:
+        """The calls from the one on in which the first byte moves."""
+        return self.calls[self._first :]
 
     @property
     def figures(self) -> tuple[int, int, int, int]:
         """Functions, calls, changes of module from one call to the next, modules."""
-        modules = [module for module, _ in self.calls]
+        modules = [call.module for call in self.calls]
         changes = sum(one != other for one, other in pairwise(modules))
-        return len(set(self.calls)), len(self.calls), changes, len(set(modules))
+        functions = {(call.module, call.function) for call in self.calls}
+        return len(functions), len(self.calls), changes, len(set(modules))
 
 
 def follow() -> list[Leg]:
@@ -156,15 +191,14 @@ def follow() -> list[Leg]:
 
 
 def main() -> None:
-    """Print the table, or every call."""
+    """Print the calls and the table."""
     arguments = argparse.ArgumentParser(description="Follow one message, call by call.")
-    arguments.add_argument("--calls", action="store_true", help="print every call")
+    arguments.add_argument("--figures", action="store_true", help="print the table alone")
     options = arguments.parse_args()
     legs = follow()
-    if options.calls:
+    if not options.figures:
         for leg in legs:
-            print(leg.title, *(f"    {module}.{name}" for module, name in leg.calls), sep="\n")
-        return
+            print(leg.title, *leg.listed, "", sep="\n")
     whole = Leg("the whole way", [call for leg in legs for call in leg.calls])
     print(f"{'leg':<42}{'functions':>10}{'calls':>10}{'changes':>10}{'modules':>10}")
     for leg in [*legs, whole]:

@@ -10,8 +10,14 @@ A stay begins with `run`, which dials. It then goes round in a circle until it i
 `_connection` is None from the loss to the next connection, and `_retry` is the timer of the wait.
 The `Participant` stays the same all the time: it knows our place in the log and holds what was said
 meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay,
-unless the server says that it has no time now, and we have the patience to ask again. What each end
-of a connection means is a table, `endings.outcome_of`.
+unless the server says that it has no time now, and we have the patience to ask again.
+Five places decide whether there is another turn:
+
+    on_ended           the connection ended: `endings.outcome_of` is a table of what that means
+    _on_unreachable    nobody answered the dial: go on if we have been in, otherwise end
+    _before_wait       the connection stands and is useless (`Participant.overdue`): lose it
+    _try_again_later   wait, or end if patience is over
+    wake               the machine has slept: doubt the connection, or dial at once
 
 A stay ends in one place, `_end`, which works once and in this order: nothing more is typed, nothing
 more is dialled, the peer is told why, what is queued leaves, the socket closes, the loop stops, and
@@ -21,6 +27,9 @@ more is dialled, the peer is told why, what is queued leaves, the socket closes,
     finish     the input of a script is over: wait until everything is acknowledged
     on_ended   the server ends it, or there is nothing to come back to
     a failure  the server breaks the protocol, nobody reads, patience is over
+
+Whoever leaves while the connection is lost tries for LINGER_SECONDS to get it back, if only to say
+BYE. Otherwise the server would keep the place, and the name, of somebody who does not come back.
 
 Everything that leaves does so in `_before_wait`, at the end of each turn. So whatever is said in
 one turn goes out together.
@@ -64,6 +73,7 @@ from chat.errors import (
 from chat.kex import PrivateKey, PublicKey
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
+    HURRIED_LINGER_SECONDS,
     LINGER_SECONDS,
     MAX_RETRY_SECONDS,
     RETRY_SECONDS,
@@ -124,7 +134,10 @@ class Client:
         Raises:
             ChatError: it did not end by leaving, or not everything is acknowledged.
         """
-        self._dial()
+        # Something may have been shown in vain before this client was there to be told.
+        self._view.output.tell_failure()
+        if not self._over:
+            self._dial()
         if not self._over:
             self._reactor.run()
         # If nobody reads what is left to show, the next signal still ends the program.
@@ -188,10 +201,8 @@ class Client:
     def say(self, text: str) -> MessageQueued:
         participant = self._participant
         queued = participant.say(text, max(0, int(time.time() * 1000)))
-        if self._retry is not None:
-            # Somebody is at it: do not let them wait for the next try.
-            self._retry.cancel()
-            self._dial()
+        # Somebody is at it: do not let them wait for the next try.
+        self._dial_now()
         if participant.full:
             self._set_input()
             if not participant.in_room:
@@ -200,25 +211,33 @@ class Client:
 
     def finish(self) -> None:
         self._view.stop()
-        if not self._participant.in_room and not self._participant.unacknowledged:
-            self._end(None)
-        else:
-            # A script wants to be sure that everything arrived, however long that takes.
-            self._leaving = True
+        # A script wants to be sure that everything arrived, however long that takes.
+        self._leaving = True
+        if self._has_said_all and not self._participant.in_room:
+            self._leave_soon()
 
     def leave(self) -> None:
         self._asked_to_leave = True
-        if self._over or not self._participant.has_joined:
+        if self._over or self._leaving or not self._participant.has_joined:
             self._break_off()
             return
-        again, self._leaving = self._leaving, True
-        if again or not self._participant.in_room:
-            self._say_goodbye()
-        else:
-            self._participant.stop_waiting()
-            if self._participant.unacknowledged:
-                self._view.show(Leaving(self._participant.unacknowledged))
-            self._reactor.call_at(self._reactor.clock() + LINGER_SECONDS, self._say_goodbye)
+        self._leaving = True
+        self._view.stop()
+        self._participant.stop_waiting()
+        if self._participant.unacknowledged or not self._participant.can_send:
+            self._view.show(Leaving(self._participant.unacknowledged))
+        self._leave_soon()
+
+    @property
+    def _has_said_all(self) -> bool:
+        """Whether we are leaving, and BYE is all that is left to be said."""
+        return self._leaving and not self._participant.unacknowledged
+
+    def _leave_soon(self) -> None:
+        """Leave in LINGER_SECONDS at the latest."""
+        self._reactor.call_at(self._reactor.clock() + LINGER_SECONDS, self._say_goodbye)
+        self._retry_seconds = RETRY_SECONDS
+        self._dial_now()
 
     # -- the connection
 
@@ -227,6 +246,12 @@ class Client:
         if not self._participant.has_joined:
             self._view.show(LookingUp(self._dialer.host))
         self._dialer.dial(self._on_connected, self._on_unreachable)
+
+    def _dial_now(self) -> None:
+        """If we wait to dial again, wait no longer."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._dial()
 
     def _on_found(self) -> None:
         if not self._participant.has_joined:
@@ -254,6 +279,9 @@ class Client:
     def on_established(self) -> None:
         if not self._participant.has_joined:
             self._view.show(KeysExchanged())
+        elif self._has_said_all:
+            # RESUME is on its way, and BYE gives up the place that it takes.
+            self._say_goodbye()
 
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None
@@ -290,10 +318,9 @@ class Client:
         self._participant.disconnect()
         self._participant.tick(self._reactor.clock())
         connection.close()
-        if self._leaving and not self._participant.unacknowledged:
-            self._end(None)
-            return
-        if not self._lost:
+        if self._has_said_all:
+            self._leave_soon()
+        elif not self._lost:
             self._lost = True
             joined, text = self._participant.has_joined, str(error)
             self._view.show(Disconnected(text) if joined else Warned(f"{text}; trying again"))
@@ -304,7 +331,7 @@ class Client:
             return
         now = self._reactor.clock()
         if self._patience is not None and now - self._participant.stuck_since >= self._patience:
-            self._end(error)
+            self._end(None if self._has_said_all else error)
             return
         # Clients that lost the connection together must not come back together.
         delay = self._retry_seconds * random.uniform(0.5, 1.0)
@@ -328,20 +355,25 @@ class Client:
     # -- the end
 
     def _break_off(self) -> None:
-        """End at once: we are not in yet, or the stay is over and the rest is slow to leave. Only a
-        server that may have let us in is told, since it would keep our place otherwise."""
-        connection = self._connection
-        tells = connection is not None and connection.established and not self._over
-        self._end(ChatError("interrupted"), Reason.LEFT)
-        if connection is not None and not tells:
-            connection.close()
+        """End at once. That is an error if we are not in yet."""
+        if self._over and self._connection is not None:
+            # BYE is said, and slow to leave.
+            self._connection.close()
+        error = None if self._participant.has_joined else ChatError("interrupted")
+        self._end(error, Reason.LEFT, linger=HURRIED_LINGER_SECONDS)
 
     def _say_goodbye(self) -> None:
         self._end(None, Reason.LEFT)
 
-    def _end(self, error: ChatError | None, reason: Reason | None = None, text: str = "") -> None:
+    def _end(
+        self,
+        error: ChatError | None,
+        reason: Reason | None = None,
+        text: str = "",
+        linger: float = LINGER_SECONDS,
+    ) -> None:
         """The stay is over: with an error, or (None) well. The server is told `reason` and `text`,
-        unless `reason` is None."""
+        unless `reason` is None, and has `linger` seconds to take that."""
         if self._over:
             return
         journal.note("client", f"ends: {type(error).__name__ if error else 'well'}")
@@ -351,23 +383,27 @@ class Client:
         self._dialer.close()
         if self._retry is not None:
             self._retry.cancel()
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             self._reactor.stop()
+        elif reason is Reason.LEFT and not connection.established:
+            # It has not let us in, so it keeps no place for us and need not be told.
+            connection.close()
         else:
-            self._connection.drop(reason, text)
+            connection.drop(reason, text, linger)
 
     # -- the conversation
 
     def show_all(self, events: list[ClientEvent]) -> None:
         for event in events:
             if isinstance(event, Entered | Reconnected):
-                self._on_connected_again()
+                self._on_entered()
             self._view.show(event)
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
 
-    def _on_connected_again(self) -> None:
+    def _on_entered(self) -> None:
         self._lost = False
         self._retry_seconds = RETRY_SECONDS
 
@@ -384,7 +420,8 @@ class Client:
         is left to be written, acknowledged and waited for."""
         now = self._reactor.clock()
         listening = self._connection is None or not self._connection.reading_paused
-        if self._participant.tick(now, listening=listening) and not self._over:
+        self._participant.tick(now, listening=listening)
+        if self._participant.overdue and not self._over:
             self._lose(TransportError("the server acknowledges nothing"))
         connection = self._connection
         if connection is None or connection.over:
@@ -394,7 +431,7 @@ class Client:
             return
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.in_room:
             connection.pause_reading()
-        if self._leaving and self._participant.can_send and not self._participant.unacknowledged:
+        if self._has_said_all and self._participant.can_send:
             self._say_goodbye()
         self._wake_up.set(self._participant.deadline)
 

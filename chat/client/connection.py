@@ -193,9 +193,9 @@ class Connection:
 
     # -- the end
 
-    def drop(self, reason: Reason | None, text: str = "") -> None:
+    def drop(self, reason: Reason | None, text: str = "", linger: float = LINGER_SECONDS) -> None:
         """End in order, the first time: tell the peer why (None: not at all), send what is queued,
-        then close, after LINGER_SECONDS at the latest."""
+        then close, after `linger` seconds at the latest."""
         if self.over:
             return
         self._note(f"dropped, {reason.name}" if reason is not None else "dropped")
@@ -203,7 +203,7 @@ class Connection:
         if reason is not None:
             self._session.close(reason, text)
         self.send()
-        self._transport.finish(LINGER_SECONDS)
+        self._transport.finish(linger)
 
     def close(self) -> None:
         """End at once."""

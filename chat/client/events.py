@@ -91,7 +91,7 @@ class OutboxFull:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """We leave as soon as this many messages are acknowledged."""
+    """We leave as soon as this many messages are acknowledged, or the server has been told."""
 
     messages: int
 

@@ -70,6 +70,11 @@ class Outbox:
         self._heard_at: float | None = None
         self._heard_seconds = 0.0
 
+    def __repr__(self) -> str:
+        """Counts alone: a text must not reach a traceback."""
+        count, recent = len(self.messages), len(self._recent)
+        return f"Outbox({count} from {self.first_seq} on, {self.unsent} unsent, {recent} recent)"
+
     def add(self, time_ms: int, text: str) -> int:
         """Put in a message; returns its number in our run."""
         self._number += 1

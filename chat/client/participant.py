@@ -115,6 +115,9 @@ class Participant:
         self._seen = SeenMessages()
         self._regroup = Regroup()
         self._progress = Progress()
+        self.overdue = False
+        """Whether the server had owed us something for so long, at the last `tick`, that the
+        connection is useless."""
 
     # -- what is typed
 
@@ -219,16 +222,15 @@ class Participant:
         something is unacknowledged, an acknowledgement; otherwise what we missed."""
         return self._progress.since
 
-    def tick(self, now: float, *, listening: bool = True) -> bool:
+    def tick(self, now: float, *, listening: bool = True) -> None:
         """Time has passed. Call this in each turn; `listening` is whether we read what arrived
-        since the last call. Returns whether the server has owed us something for so long that the
-        connection is useless."""
+        since the last call."""
         if self._phase is Phase.REGROUPING and now >= self._regroup.until:
             self.stop_waiting()
         owed = self._waits_for_server
         waiting = owed or self._phase not in _PRESENT or bool(self._outbox.messages)
         self._progress.look(now, self._phase, waiting=waiting, owed=owed, listening=listening)
-        return owed and self.deadline is not None and now >= self.deadline
+        self.overdue = owed and self.deadline is not None and now >= self.deadline
 
     def stop_waiting(self) -> None:
         """In a new room: send what there is to say, whoever is still missing."""

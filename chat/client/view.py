@@ -45,11 +45,12 @@ class ChatClient(Protocol):
         """
 
     def finish(self) -> None:
-        """Leave when everything is acknowledged, however long that takes."""
+        """Take in nothing more, and leave when everything is acknowledged, however long that
+        takes."""
 
     def leave(self) -> None:
-        """Leave when everything is acknowledged, after LINGER_SECONDS at the latest. Called again,
-        leave at once."""
+        """Take in nothing more, and leave when everything is acknowledged, after LINGER_SECONDS at
+        the latest. Called again, leave at once."""
 
 
 class Output(Protocol):
@@ -65,6 +66,9 @@ class Output(Protocol):
     @property
     def queued_bytes(self) -> int:
         """How many bytes wait because nobody reads."""
+
+    def tell_failure(self) -> None:
+        """Call `on_broken` or `on_stuck` once more if nothing can be written."""
 
     def hurry(self) -> None:
         """From now on, wait for a reader for LINGER_SECONDS at most."""

@@ -21,7 +21,9 @@ from chat.limits import (
     ARRIVALS_AT_ONCE,
     ARRIVALS_PER_SECOND,
     MAX_HOLD_SECONDS,
+    MAX_RATED_READ_BYTES,
     MAX_UNUSED_BUDGETS,
+    MIN_RATED_READ_BYTES,
     RATE_BURST_SECONDS,
     RATE_UNIT_BYTES,
     READS_PER_HOLD,
@@ -30,6 +32,7 @@ from chat.limits import (
     SOURCE_ARRIVALS_AT_ONCE,
     SOURCE_ARRIVALS_PER_SECOND,
     SOURCE_RATE_FACTOR,
+    VOID_COST,
     WINDOW_SHARE_OF_KEY,
     WINDOW_SHARE_OF_SOURCE,
 )
@@ -116,9 +119,10 @@ class Account:
         for budget in self.budgets:
             budget.arrivals.spend(size / RESENT_BYTES_PER_ARRIVAL, now)
 
-    def say(self, frames: int, size: int, now: float) -> None:
-        """Charge so many frames, or `size` bytes if that costs more."""
-        cost = max(frames, size / RATE_UNIT_BYTES)
+    def say(self, frames: int, size: int, now: float, *, void: int = 0) -> None:
+        """Charge so many frames, or `size` bytes if that costs more; and a little for `void` bytes
+        that were dropped."""
+        cost = max(frames, size / RATE_UNIT_BYTES) + VOID_COST * void / RATE_UNIT_BYTES
         self._key.messages.spend(cost, now)
         self._source.messages.spend(cost, now)
 
@@ -155,6 +159,10 @@ class Budgets:
     def __init__(self, rate: float, grace_seconds: float, window_bytes: int) -> None:
         """`rate`: messages a second of one key. A member may come back to the window, which has
         `window_bytes`, for `grace_seconds`."""
+        # Four reads in the longest pause must not bring more than the rate allows in it.
+        at_once = rate * MAX_HOLD_SECONDS / READS_PER_HOLD * MIN_RATED_READ_BYTES
+        self.read_bytes = min(max(MIN_RATED_READ_BYTES, int(at_once)), MAX_RATED_READ_BYTES)
+        """How much of a connection may be read at a time."""
         # A full bucket, and what flows in during one refill, together make up the share.
         refill = min(max(grace_seconds, 1.0), SHARE_REFILL_SECONDS)
         of_key = window_bytes * WINDOW_SHARE_OF_KEY / 2

@@ -31,7 +31,6 @@ from chat.limits import (
     MAX_ARRIVAL_WAIT_SECONDS,
     MAX_HANDSHAKE_FRAME_BYTES,
     MAX_SPLICES,
-    RATED_READ_BYTES,
     READ_BYTES,
 )
 from chat.messages import Ping
@@ -216,7 +215,7 @@ class Connection:
     def _arrive(self, client: Established, now: float) -> None:
         """Come in: at once or, if the key or the source comes too often, after a wait."""
         transport, budgets = self.transport, self._hub.budgets
-        transport.read_bytes = READ_BYTES if budgets is None else RATED_READ_BYTES
+        transport.read_bytes = READ_BYTES if budgets is None else budgets.read_bytes
         transport.patient = False
         transport.resume_reading()
         if budgets is None:
@@ -252,9 +251,10 @@ class Connection:
             return
         account = self._account
         if account is not None:
-            account.say(count, len(run), now)
+            relayed = hub.log.end - end
+            account.say(count, relayed, now, void=len(run) - relayed)
             if hub.window_guarded:
-                account.fill_window(hub.log.end - end, now)
+                account.fill_window(relayed, now)
 
     # -- how fast
 

@@ -80,6 +80,8 @@ def _reconnected(event: Reconnected) -> list[StatusLine]:
 
 
 def _leaving(event: Leaving) -> str:
+    if not event.messages:
+        return "Leaving; Ctrl-C leaves at once"
     what = "1 message" if event.messages == 1 else f"{event.messages} messages"
     return f"Waiting for {what} to be acknowledged; Ctrl-C leaves at once"
 

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from chat import limits, reactor
-from chat.client.events import MemberBack, MemberJoined, MemberLost
+from chat.client.events import MemberBack, MemberJoined, MemberLeft, MemberLost
 from chat.errors import (
     REASONS,
     ChatError,
@@ -417,28 +417,57 @@ def test_full_outbox_is_told_to_a_person_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize("typed", [["EXIT"], ["one", "two", "EXIT", "three"], None])
-def test_leaving_while_offline_ends_at_once_and_counts_what_was_not_sent(
+def test_leaving_while_offline_waits_a_moment_and_counts_what_was_not_sent(
     hall: Hall, typed: list[str] | None
 ) -> None:
+    """Leaving twice does not wait at all."""
     distant = Distant(hall, on_terminal=True)
+    begun: list[float] = []
 
     def story() -> None:
         distant.unplug()
+        begun.append(hall.reactor.clock())
         if typed is None:
-            tries = distant.dialled
             distant.seat.client.leave()
-            # Not even a sleep brings it back.
-            distant.seat.client.wake()
-            assert distant.dialled == tries
+            distant.seat.client.leave()
         else:
             distant.seat.type(*typed)
 
     if typed and len(typed) > 1:
         with pytest.raises(UnacknowledgedError, match=r"^2 messages were not acknowledged$"):
             distant.run(story)
+        waits = "Waiting for 2 messages to be acknowledged; Ctrl-C leaves at once."
     else:
         distant.run(story)
-    assert distant.lines == [LOST]
+        waits = "Leaving; Ctrl-C leaves at once."
+    assert distant.lines == [LOST, f"[+] {waits}"]
+    took = hall.reactor.clock() - begun[0]
+    assert (
+        took < 0.2 if typed is None else limits.LINGER_SECONDS <= took < limits.LINGER_SECONDS + 0.2
+    )
+
+
+@pytest.mark.parametrize("on_terminal", [True, False], ids=["EXIT", "end of a pipe"])
+@pytest.mark.parametrize("again", [False, True], ids=["lost once", "lost again"])
+def test_leaving_while_offline_gives_up_the_place_as_soon_as_the_server_is_reached(
+    hall: Hall, on_terminal: bool, again: bool
+) -> None:
+    distant = Distant(hall, on_terminal=on_terminal)
+
+    def story() -> None:
+        distant.unplug()
+        distant.cable.plug()
+        if on_terminal:
+            distant.seat.type("EXIT")
+        else:
+            distant.seat.end_input()
+        if again:
+            hall.until(lambda: distant.seat.client._connection)
+            distant.cable.cut()
+
+    distant.run(story)
+    hall.until(lambda: hall.shown("[+] Ira left the server."))
+    hall.until(lambda: distant.guest.news[-1] == MemberLeft("Ira", Reason.LEFT))
 
 
 @pytest.mark.parametrize("acknowledgement_lost", [False, True])
@@ -464,15 +493,18 @@ def test_pipe_ends_well_when_everything_arrived_through_a_cut_and_says_nothing_t
     hall.until(lambda: hall.shown("[+] Ira left the server."))
 
 
-def test_pipe_that_ends_while_offline_with_nothing_to_send_ends_well_at_once(hall: Hall) -> None:
-    distant = Distant(hall, patience=60)
+def test_pipe_that_ends_while_offline_with_nothing_to_send_ends_well_soon(hall: Hall) -> None:
+    """Even if its patience is over earlier."""
+    distant = Distant(hall, patience=1)
+    begun: list[float] = []
 
     def story() -> None:
         distant.unplug()
+        begun.append(hall.reactor.clock())
         distant.seat.end_input()
 
     distant.run(story)
-    assert distant.dialled == 1
+    assert 0.5 < hall.reactor.clock() - begun[0] < limits.LINGER_SECONDS + 0.2
 
 
 def test_pipe_gives_up_when_its_patience_is_over(hall: Hall) -> None:
@@ -648,6 +680,16 @@ def test_client_whose_output_is_broken_ends(hall: Hall, piped: Piped, when: str)
     with pytest.raises(TransportError, match=r"^nobody reads what is shown$"):
         piped.seat.run()
     hall.until(lambda: not hall.server.members())
+
+
+def test_client_whose_output_broke_before_it_began_dials_nobody(hall: Hall, piped: Piped) -> None:
+    """What is shown while the key is made comes before the client."""
+    piped.output.on_broken = lambda: None
+    piped.show_to_nobody()
+    piped.output.on_broken = piped.seat.client._on_broken
+    with pytest.raises(TransportError, match=r"^nobody reads what is shown$"):
+        piped.seat.run()
+    assert piped.seat.dialer.dialled == []
 
 
 # -- a server played by hand
@@ -1075,6 +1117,30 @@ def test_person_waits_only_a_moment_for_the_acknowledgement(
     assert len(host.messages) == 1
     assert typed or host.reactor.clock() - begun < limits.LINGER_SECONDS / 4
     assert host.ended == Ended(Reason.LEFT, REASONS[Reason.LEFT], by_peer=True)
+
+
+def test_whoever_leaves_types_nothing_more_and_does_not_wait_for_a_mute_server(host: Host) -> None:
+    seat = host.seat(on_terminal=True)
+
+    def story() -> None:
+        until(host.reactor, lambda: host.established)
+        host.welcome()
+        seat.type("one")
+        until(host.reactor, lambda: host.messages)
+        seat.client.leave()
+        seat.type("two")
+        for _ in range(10):
+            host.reactor.turn()
+        assert host.wire is not None
+        host.wire.deafen()
+        seat.client.leave()
+        begun.append(host.reactor.clock())
+
+    begun: list[float] = []
+    with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
+        seat.run(story)
+    assert len(host.messages) == 1
+    assert host.reactor.clock() - begun[0] < 2 * limits.HURRIED_LINGER_SECONDS
 
 
 def start_anew(host: Host, seat: Seat) -> None:

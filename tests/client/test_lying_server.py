@@ -222,7 +222,8 @@ def pass_time(desk: Desk, seconds: float, *, listening: bool = True) -> bool:
     until = desk.now + seconds
     while desk.now < until:
         desk.now = min(until, desk.now + 1)
-        overdue = desk.participant.tick(desk.now, listening=listening)
+        desk.participant.tick(desk.now, listening=listening)
+        overdue = desk.participant.overdue
     return overdue
 
 

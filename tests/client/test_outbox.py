@@ -35,6 +35,11 @@ def test_messages_are_numbered_by_membership_and_by_run() -> None:
     assert waiting(outbox) == [(1, 2), (2, 3)]
 
 
+def test_outbox_is_written_down_as_counts_and_without_a_text() -> None:
+    outbox = outbox_with("one", "two", "three", acknowledged=1)
+    assert repr(outbox) == "Outbox(2 from 2 on, 2 unsent, 1 recent)"
+
+
 @pytest.mark.parametrize(
     ("seq", "numbers"), [(0, [3, 4]), (3, [3, 4]), (4, [4]), (5, []), (2**64 - 1, [])]
 )

@@ -343,6 +343,7 @@ def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> Non
     assert assert_ends_well(mute).endswith("[+] In the room: listener, mute\n")
 
 
+@pytest.mark.parametrize("keys", [[], ["--ephemeral", "--bits", "2048"]], ids=["", "new key"])
 @pytest.mark.parametrize(
     ("redirect", "why"),
     [
@@ -352,10 +353,12 @@ def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> Non
     ids=["full disk", "broken pipe"],
 )
 def test_client_whose_words_reach_nobody_ends_with_status_one(
-    stage: Stage, redirect: str, why: str
+    stage: Stage, redirect: str, why: str, keys: list[str]
 ) -> None:
+    """With a new key the first words are shown before there is a client."""
     _, port = stage.server()
-    client = stage.client(port, "Ira", redirect=redirect)
+    keys = keys or stage.keys("client", "ira")
+    client = stage.start("client", "127.0.0.1", str(port), "Ira", *keys, redirect=redirect)
     if not redirect:
         client.stop_reading()
     status, out, err = client.end()

@@ -1,15 +1,22 @@
 """What `make demo` and `make trace` start does what it says."""
 
+import contextlib
 import re
 import sys
+import time
+from pathlib import Path
 
+import pytest
+
+from chat.reactor import Reactor
 from tests.support.processes import ROOT, Stage
+from tools import demo
 
 
-def run(stage: Stage, tool: str, *arguments: str) -> str:
+def run(stage: Stage, tool: str, *arguments: str, **env: str) -> str:
     """What a tool shows that ends well and complains of nothing."""
     command = [sys.executable, "-m", f"tools.{tool}", *arguments]
-    status, out, err = stage.run(command, env={"PYTHONPATH": str(ROOT)}).end()
+    status, out, err = stage.run(command, env={"PYTHONPATH": str(ROOT), **env}).end()
     assert (status, err) == (0, ""), out
     return out
 
@@ -18,8 +25,55 @@ def test_demo_finds_everything_as_expected(stage: Stage) -> None:
     assert "│ all as expected, in " in run(stage, "demo").splitlines()[-1]
 
 
+def test_demo_can_be_shown_where_there_is_only_ascii_and_tells_no_journal(stage: Stage) -> None:
+    out = run(stage, "demo", PYTHONIOENCODING="ascii", CHAT_LOG="/dev/stderr")
+    assert r"Zo\xeb" in out
+    assert "connection 1" not in out
+
+
+def test_demo_notices_a_process_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "STARTED", time.monotonic())
+    with contextlib.closing(Reactor()) as reactor:
+        actor = demo.Actor(reactor, "server", ["--version"])
+        with (
+            actor.process,
+            pytest.raises(demo.UnexpectedError, match=r"^server has ended, and did not show"),
+        ):
+            actor.shows("Running on port: ")
+
+
+MAKEFILE = """
+.venv/ready-dev:
+\tmkdir -p .venv && touch $@
+lint: $(VENV)/ready-dev
+\tgrep good text
+format types:
+"""
+
+
+@pytest.mark.parametrize(("staged", "standing"), [("good", "bad"), ("bad", "good")])
+def test_hook_checks_what_is_committed_and_not_what_stands_there(
+    stage: Stage, tmp_path: Path, staged: str, standing: str
+) -> None:
+    identity = ["-c", "user.name=ira", "-c", "user.email=ira@example.org"]
+    hooks = ["-c", f"core.hooksPath={ROOT / 'tools' / 'hooks'}"]
+
+    def git(*arguments: str) -> int:
+        return stage.run(["git", "-C", str(tmp_path / "repository"), *arguments]).end()[0]
+
+    (tmp_path / "repository").mkdir()
+    assert git("init", "--quiet") == 0
+    (tmp_path / "repository" / "Makefile").write_text(MAKEFILE)
+    text = tmp_path / "repository" / "text"
+    text.write_text(staged)
+    assert git("add", "Makefile", "text") == 0
+    text.write_text(standing)
+    status = git(*identity, *hooks, "commit", "--quiet", "--message", "Say something")
+    assert (status == 0) == (staged == "good")
+
+
 def test_way_of_a_message_is_counted_leg_by_leg(stage: Stage) -> None:
-    heading, *rows, _ = run(stage, "trace").splitlines()
+    heading, *rows, _ = run(stage, "trace", "--figures").splitlines()
     assert heading.split() == ["leg", "functions", "calls", "changes", "modules"]
     counts = [list(map(int, row.split()[-4:])) for row in rows]
     *legs, whole = counts
@@ -31,10 +85,13 @@ def test_way_of_a_message_is_counted_leg_by_leg(stage: Stage) -> None:
 
 
 def test_way_of_a_message_is_shown_call_by_call(stage: Stage) -> None:
-    out = run(stage, "trace", "--calls")
-    legs = re.split(r"^\S.*\n", out, flags=re.MULTILINE)[1:]
-    leaves, relayed, shown = legs
-    assert "stdio." in leaves
-    assert "server/room." in relayed
-    assert "cipher." in shown
-    assert all(leg.startswith("    reactor.Reactor.turn\n") for leg in legs)
+    calls, _, figures = run(stage, "trace").partition("\nleg ")
+    assert "the whole way" in figures
+    legs = re.split(r"^\S.*\n", calls, flags=re.MULTILINE)[1:]
+    for leg in legs:
+        first, *others = leg.strip("\n").splitlines()
+        assert re.fullmatch(r" {6}\S+  chat/\w+\.py:\d+", first)
+        assert all(re.fullmatch(r" {6,}\S+  chat/[\w/]+\.py:\d+", call) for call in others)
+    assert "chat/stdio.py:" in legs[0]
+    assert "chat/server/room.py:" in calls
+    assert "chat/cipher.py:" in legs[-1]

@@ -17,10 +17,11 @@ from chat.limits import (
     GRACE_SECONDS,
     MAX_ARRIVAL_WAIT_SECONDS,
     MAX_HOLD_SECONDS,
+    MAX_RATED_READ_BYTES,
+    PONG_SECONDS,
     RATE,
     RATE_BURST_SECONDS,
     RATE_UNIT_BYTES,
-    RATED_READ_BYTES,
     READS_PER_HOLD,
     RESENT_BYTES_PER_ARRIVAL,
     SHARE_REFILL_SECONDS,
@@ -102,6 +103,14 @@ def test_long_messages_cost_as_much_as_many_short_ones() -> None:
     assert account.hold_seconds(0, window_guarded=False) == 0.5
 
 
+def test_what_is_dropped_costs_little() -> None:
+    relayed, dropped = (budgets(rate=100).open(b"key", "source", 0) for _ in range(2))
+    relayed.say(0, 10_000 * RATE_UNIT_BYTES, 0)
+    dropped.say(0, 0, 0, void=10_000 * RATE_UNIT_BYTES)
+    held = dropped.hold_seconds(0, window_guarded=False)
+    assert 0 < held <= MAX_HOLD_SECONDS < relayed.hold_seconds(0, window_guarded=False) * 2
+
+
 def test_keys_of_one_source_share_many_times_the_rate_of_one() -> None:
     of_all = budgets(rate=100)
     accounts = [of_all.open(bytes((number,)), "source", 0) for number in range(256)]
@@ -126,10 +135,10 @@ def most_that_is_said(accounts: list[Account], seconds: float) -> int:
         now = next_reads[number]
         if now > seconds:
             return said
-        said += RATED_READ_BYTES
+        said += MAX_RATED_READ_BYTES
         account = accounts[number]
-        account.say(1, RATED_READ_BYTES, now)
-        account.fill_window(RATED_READ_BYTES, now)
+        account.say(1, MAX_RATED_READ_BYTES, now)
+        account.fill_window(MAX_RATED_READ_BYTES, now)
         next_reads[number] = now + (account.hold_seconds(now, window_guarded=True) or 1e-3)
 
 
@@ -142,7 +151,7 @@ def test_key_fills_no_more_than_its_share_of_the_window_in_a_grace(
     accounts = [of_all.open(b"key", f"source {number}", 0) for number in range(names)]
     said = most_that_is_said(accounts, min(grace, SHARE_REFILL_SECONDS))
     # The first read of each connection has not been paid for.
-    assert said <= WINDOW_BYTES * WINDOW_SHARE_OF_KEY + (names + 1) * RATED_READ_BYTES
+    assert said <= WINDOW_BYTES * WINDOW_SHARE_OF_KEY + (names + 1) * MAX_RATED_READ_BYTES
     assert grace < 60 or said > WINDOW_BYTES * WINDOW_SHARE_OF_KEY / 2
 
 
@@ -154,7 +163,7 @@ def test_keys_of_one_source_fill_no_more_than_their_share_of_the_window(
     of_all = budgets(grace=grace)
     accounts = [of_all.open(bytes((number,)), "source", 0) for number in range(keys)]
     said = most_that_is_said(accounts, GRACE_SECONDS)
-    assert said <= WINDOW_BYTES * WINDOW_SHARE_OF_SOURCE + (keys + 1) * RATED_READ_BYTES
+    assert said <= WINDOW_BYTES * WINDOW_SHARE_OF_SOURCE + (keys + 1) * MAX_RATED_READ_BYTES
 
 
 def test_window_counts_only_while_somebody_may_need_it() -> None:
@@ -315,6 +324,31 @@ def test_pings_and_what_is_sent_again_are_paid_for_until_the_connection_is_gone(
             assert paid > 0.9 + 4 * 8000 / RESENT_BYTES_PER_ARRIVAL
 
 
+@pytest.mark.parametrize("names", [1, 6])
+@pytest.mark.parametrize("rate", [0.5, 1.0, 5.0])
+def test_low_rate_is_kept_however_many_connections_a_key_has(rate: float, names: int) -> None:
+    with contextlib.closing(Hall(rate=rate)) as hall:
+        for number in range(names):
+            hall.join(f"eve {number}", "other").say(*["x"] * 400)
+        seconds = 60
+        pass_time(hall, seconds, step=0.25)
+        allowed = rate * (RATE_BURST_SECONDS + seconds)
+        assert 0.5 * allowed < hall.server.relayed < 1.2 * allowed + 2 * names
+
+
+def test_ping_behind_much_that_is_dropped_is_answered_in_time() -> None:
+    """Somebody has left while a member was sending, so what it has sent is under an old key."""
+    with contextlib.closing(Hall(rate=10)) as hall:
+        eve = hall.join("eve", "other")
+        eve.send(b"".join(eve.frame(seq=seq, sealed=bytes(16_384)) for seq in range(2, 66)))
+        eve.send_control(Ping().encode())
+        hall.until(lambda: eve.resends == [1])
+        answered = len(eve.received)
+        begun = hall.reactor.clock()
+        pass_time(hall, 2 * PONG_SECONDS, lambda: len(eve.received) > answered, step=0)
+        assert hall.reactor.clock() - begun < PONG_SECONDS
+
+
 def test_laptop_on_a_bad_line_notices_nothing(hall: Hall, company: Company) -> None:
     laptop = hall.join("laptop", "other")
     for number in range(20):
@@ -386,9 +420,9 @@ def test_message_before_the_wait_is_over_breaks_the_protocol(hall: Hall, company
 def test_newcomer_that_waits_comes_in_before_it_is_read_again() -> None:
     with contextlib.closing(Hall(rate=1)) as hall:
         first, *_ = [hall.join(f"pest {number}", "other") for number in range(ARRIVALS_AT_ONCE)]
-        first.say(*["x"] * 20)
-        hall.until(lambda: hall.server.relayed == 20)
-        # Sixteen seconds are owed, of which a connection has to wait five before it is read.
+        first.say("x" * 16_000)
+        hall.until(lambda: hall.server.relayed)
+        # Twelve seconds are owed, of which a connection has to wait five before it is read.
         begun = hall.reactor.clock()
         late = hall.join("late", "other")
         assert hall.reactor.clock() - begun < 2

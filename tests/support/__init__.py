@@ -1,0 +1,14 @@
+"""What tests share, from the smallest to the largest piece they put to the test.
+
+helpers.py           fixed keys and randomness, and a session pair in memory
+hall.py              a participant without sockets: a server and a desk played by hand
+conversation.py      a client that only takes notes, for the tests of views
+loopback.py          whole servers and clients on one reactor, over the loopback
+simulated.py         a machine in memory: time, processes, descriptors, a network
+simulated_record.py  what a simulation writes down, for the laws over it
+cheap_keys.py        stand-ins for RSA and X25519, for simulations
+processes.py         real processes through pipes
+terminals.py         real processes at a terminal, and what stands on it
+proxy.py             a TCP proxy that does to connections what cables do
+growth.py            how the cost grows when a text is twice as long
+"""
