@@ -8,6 +8,7 @@ control, the size, signals, and a terminal that is left as it was found.
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -136,7 +137,7 @@ class Shell:
 
     def run(self, command: list[str], end: str = "; echo status $?") -> Window:
         """Let it start a command, by a short name, so that it takes one row."""
-        line = " ".join(f"'{word}'" for word in command)
+        line = shlex.join(command)
         # What the shell itself echoes is not what tests are about.
         script = ["stty -echo", f"go() {{ exec {line}\n}}", "stty echo; clear", ""]
         self.window.type("\n".join(script))
@@ -356,6 +357,40 @@ def test_suspended_client_gives_the_terminal_back_and_comes_back_with_its_line(r
     ira.enter(" a thought")
     room.zoe.expect("Ira: half a thought\n")
     ira.await_rows("Zoe: where are you? 2", "Ira: half a thought", "> |")
+
+
+@pytest.mark.parametrize("late", ["screen.Screen._suspend", "live.LiveRows.close_line"])
+def test_client_whose_parent_is_stopped_before_it_comes_back_with_its_line(
+    room: Room, late: str
+) -> None:
+    """As with `make client`: the shell has taken the terminal before the client can give it back,
+    or while it does so."""
+    module = late.partition(".")[0]
+    command = room.changed(
+        f"import os, chat.ui.{module}\n"
+        "from chat.stdio import is_in_background\n"
+        f"on_time = chat.ui.{late}\n"
+        "def late(self):\n"
+        f"    chat.ui.{late} = on_time\n"
+        "    while not is_in_background(0):\n"
+        "        pass\n"
+        "    os.write(1, b'too late')\n"
+        "    on_time(self)\n"
+        f"chat.ui.{late} = late\n"
+    )
+    ira = room.shell().run(["sh", "-c", f"{shlex.join(command)}; true"], end="")
+    ira.await_rows(IN, "> |")
+    ira.type("half")
+    ira.await_rows("> half|")
+    ira.key("C-z")
+    ira.await_screen("too late")
+    room.zoe.type("Hello Ira")
+    room.max.expect("Zoe: Hello Ira\n")
+    # Nobody could give the terminal back, where Enter is another character.
+    ira.type("fg\n")
+    ira.await_rows("Zoe: Hello Ira", "> half|")
+    ira.enter(" a thought")
+    room.zoe.expect("Ira: half a thought\n")
 
 
 def test_client_that_was_stopped_from_outside_comes_back_with_its_line(room: Room) -> None:
