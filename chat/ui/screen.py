@@ -98,7 +98,8 @@ class Screen:
 
     Nothing may touch the terminal from the background: the kernel would stop us (SIGTTOU).
 
-    `_paste` is a pasted text that waits for a yes or a no; the next line is the answer.
+    `_paste` is a pasted text that waits for a yes or a no. Until one comes, or Ctrl-C, each line is
+    an answer and is not sent.
     """
 
     not_sent = not_commands = 0
@@ -328,21 +329,15 @@ class Screen:
             return
         self._interrupted_at = float("-inf")
         self._forget_mentions()
-        data, lines = self._editor.read()
-        self._live.write(data)
-        for line in lines:
+        for line in self._live.read():
             self._submit(line._replace(text=line.text.rstrip("\n")))
         if self._editor.ended:
             self.stop()
             self.client.leave()
 
     def _submit(self, line: Line) -> None:
-        paste, self._paste = self._paste, None
-        if paste is not None:
-            if line.text.strip().lower() in ("y", "yes"):
-                self._take(paste)
-            else:
-                self._tell([transcript.NOT_SENT])
+        if self._paste is not None:
+            self._answer(self._paste, line)
         elif line.text:
             self._remember(self.commands.typed(line.text) if line.pasted else line.text)
             is_long = line.text.count("\n") >= PASTE_LINES
@@ -351,6 +346,22 @@ class Screen:
             else:
                 self._take(line)
         self._live.draw_later()
+
+    def _answer(self, paste: Line, answer: Line) -> None:
+        """Take the answer to the question about a paste. What is no answer can be called back, as
+        it may be the next message."""
+        match answer.text.strip().lower():
+            case "y" | "yes":
+                self._paste = None
+                self._take(paste)
+            case "n" | "no":
+                self._paste = None
+                self._tell([transcript.NOT_SENT])
+            case other:
+                if other:
+                    typed = self.commands.typed(answer.text) if answer.pasted else answer.text
+                    self._editor.remember(typed)
+                self._tell([transcript.YES_OR_NO])
 
     def _take(self, line: Line) -> None:
         text, pasted = line

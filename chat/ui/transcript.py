@@ -231,6 +231,8 @@ def refused(why: str) -> StatusLine:
     return trouble(f"{escape_line(why[:1].upper() + why[1:])}.")
 
 
+YES_OR_NO = trouble("Please answer y or n. Ctrl-C cancels.")
+
 NOT_SENT = good("Not sent. The up key brings it back.")
 
 

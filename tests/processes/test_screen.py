@@ -237,6 +237,26 @@ def test_line_longer_than_the_screen_can_be_sent_and_messages_stand_above_it(roo
     assert ira.scrolled.count("Zoe: Hi") == 1
 
 
+def test_line_taller_than_the_screen_leaves_a_prompt_when_it_is_gone(room: Room) -> None:
+    ira = room.ira(columns=40, rows=12)
+    ira.enter("/clear")
+    ira.until(lambda: ira.rows() == ["> |"])
+    tall = [str(number) for number in range(1, 16)]
+    ira.paste("\n".join(tall))
+    ira.await_rows("15|")
+    ira.key("C-u")
+    ira.until(lambda: ira.rows() == ["> |"])
+    ira.paste("\n".join(tall))
+    ira.key("Enter")
+    ira.await_rows("    15", "> |")
+    ira.key("Up")
+    ira.await_rows("15|")
+    ira.key("Up")
+    ira.await_rows("> /clear|")
+    room.zoe.type("Hi")
+    ira.await_rows("Zoe: Hi", "> /clear|")
+
+
 def test_many_messages_while_one_types_cost_no_character(room: Room) -> None:
     ira = room.ira(rows=120)
     said = [f"message {number}" for number in range(60)]
@@ -668,7 +688,7 @@ def test_long_paste_is_sent_when_that_is_meant(room: Room) -> None:
 
 def test_long_paste_is_not_sent_when_that_is_not_meant(room: Room) -> None:
     ira = room.ira(rows=60)
-    for answer in ("n", "", "EXIT", "perhaps"):
+    for answer in ("n", " NO "):
         ask_for_a_long_paste(ira)
         ira.enter(answer)
         ira.await_rows("[+] Not sent. The up key brings it back.", "> |")
@@ -678,6 +698,25 @@ def test_long_paste_is_not_sent_when_that_is_not_meant(room: Room) -> None:
     ira.key("Up")
     # As it would have to be typed to be said.
     ira.await_rows(f"> /{LONG_PASTE[0]}", *LONG_PASTE[1:-1], f"{LONG_PASTE[-1]}|")
+
+
+def test_question_about_a_long_paste_is_asked_until_it_is_answered(room: Room) -> None:
+    ira = room.ira(rows=60)
+    again = "[!] Please answer y or n. Ctrl-C cancels."
+    ask_for_a_long_paste(ira)
+    for answer in ("", "EXIT", "wait what"):
+        ira.enter(answer)
+    ira.await_rows(again, again, again, f"{ASKED}|")
+    ira.paste("one\ntwo")
+    ira.await_rows(f"{ASKED}one", "two|")
+    ira.key("Enter")
+    ira.await_rows(again, again, f"{ASKED}|")
+    ira.enter("n")
+    ira.await_rows("[+] Not sent. The up key brings it back.", "> |")
+    ira.key("Up")
+    ira.await_rows("> one", "two|")
+    ira.key("Up")
+    ira.await_rows("> wait what|")
 
 
 def test_paste_whose_end_is_slow_in_coming_holds_up_nothing(room: Room) -> None:
