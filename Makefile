@@ -30,7 +30,7 @@ help:
 	@echo "make fix                format the code, and mend what the linter can mend"
 	@echo "make hooks              let git check format, lint and types before each commit"
 	@echo "make coverage           run all tests, and list what they do not reach"
-	@echo "make trace              follow one message from the key to the screen, call by call"
+	@echo "make trace              follow one message call by call, from line to line"
 	@echo "make soak               simulate many more rooms than the tests do (SEEDS)"
 	@echo "make bench              measure the server"
 	@echo "make screenshots        make the pictures in the README from a real conversation"

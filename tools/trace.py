@@ -1,16 +1,14 @@
-"""Follow one message from the key to the screen, call by call: `make trace`.
+"""Follow one message from the line that is read to the line that is written: `make trace`.
 
 A real server and two real clients with plain views share this process and talk over the loopback.
 Each has a reactor of its own, whose turns are taken here one at a time, so that what is called in
 between belongs to one of them. A leg of the way is one turn or more of one reactor, and ends with
-the system call that its title names. All calls of functions in `chat` are counted, those that the
-turn makes for other reasons included.
+the system call that its title names.
 
-    python -m tools.trace            the legs in figures
-    python -m tools.trace --calls    every call of every leg
+First come all calls of functions in `chat`, indented by who calls whom, with the place of each
+function; then the legs in figures. What a turn does before it comes to the message is left out.
 """
 
-import argparse
 import contextlib
 import os
 import sys
@@ -19,7 +17,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import NamedTuple, Self
 
 import chat
 from chat.client.client import Client
@@ -75,14 +73,32 @@ class Party:
         return text.encode() in self._heard
 
 
+class Call(NamedTuple):
+    """One call of a function."""
+
+    depth: int
+    """How many calls it is made within."""
+    path: str
+    """Its file, from the package on."""
+    line: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{'  ' * self.depth}{self.name}  {self.path}:{self.line}"
+
+
+TRANSFERS = {"read", "recv", "send", "write"}
+"""The system calls that move a message."""
+
+
 class Leg:
     """The calls of one party's turns, up to the system call at the leg's end."""
 
-    def __init__(self, title: str, calls: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, title: str, calls: Iterable[Call] = ()) -> None:
         self.title = title
         self.calls = list(calls)
-        """The module and the function of each."""
         self.system_calls: Counter[str] = Counter()
+        self._depth = 0
 
     @classmethod
     def of(cls, title: str, reactor: Reactor, system_call: str, times: int = 1) -> Self:
@@ -94,7 +110,7 @@ class Leg:
             sys.setprofile(None)
             if leg.system_calls[system_call] >= times:
                 return leg
-            if not leg.system_calls.keys() & {"read", "recv", "send", "write"}:
+            if not leg.system_calls.keys() & TRANSFERS:
                 leg.calls.clear()  # an idle turn: the kernel had not carried the bytes over yet
         raise AssertionError(f"no {system_call}: {title}")
 
@@ -103,17 +119,28 @@ class Leg:
         if not code.co_filename.startswith(str(PACKAGE)):
             return
         if event == "c_call":
-            self.system_calls[getattr(argument, "__name__", "")] += 1
+            self._note_system_call(getattr(argument, "__name__", ""))
         elif event == "call":
-            module = Path(code.co_filename).relative_to(PACKAGE).with_suffix("").as_posix()
-            self.calls.append((module, code.co_qualname))
+            path = Path(code.co_filename).relative_to(PACKAGE.parent).as_posix()
+            self.calls.append(Call(self._depth, path, code.co_firstlineno, code.co_qualname))
+            self._depth += 1
+        elif event == "return":
+            self._depth -= 1
+
+    def _note_system_call(self, name: str) -> None:
+        if name in TRANSFERS and not self.system_calls.keys() & TRANSFERS:
+            # What the turn has called before has nothing to do with the message.
+            within = max(at for at, call in enumerate(self.calls) if call.depth <= 1)
+            del self.calls[1:within]
+        self.system_calls[name] += 1
 
     @property
     def figures(self) -> tuple[int, int, int, int]:
         """Functions, calls, changes of module from one call to the next, modules."""
-        modules = [module for module, _ in self.calls]
+        modules = [call.path for call in self.calls]
+        functions = {(call.path, call.name) for call in self.calls}
         changes = sum(one != other for one, other in pairwise(modules))
-        return len(set(self.calls)), len(self.calls), changes, len(set(modules))
+        return len(functions), len(self.calls), changes, len(set(modules))
 
 
 def follow() -> list[Leg]:
@@ -158,15 +185,10 @@ def follow() -> list[Leg]:
 
 
 def main() -> None:
-    """Print the table, or every call."""
-    arguments = argparse.ArgumentParser(description="Follow one message, call by call.")
-    arguments.add_argument("--calls", action="store_true", help="print every call")
-    options = arguments.parse_args()
+    """Print every call, and the table below."""
     legs = follow()
-    if options.calls:
-        for leg in legs:
-            print(leg.title, *(f"    {module}.{name}" for module, name in leg.calls), sep="\n")
-        return
+    for leg in legs:
+        print(leg.title, *(f"    {call}" for call in leg.calls), "", sep="\n")
     whole = Leg("the whole way", [call for leg in legs for call in leg.calls])
     print(f"{'leg':<40}{'functions':>10}{'calls':>10}{'changes':>10}{'modules':>10}")
     for leg in [*legs, whole]:

@@ -28,8 +28,10 @@ def test_demo_finds_everything_as_expected(stage: Stage) -> None:
     assert "│ all as expected, in " in run(stage, "demo").splitlines()[-1]
 
 
-def test_way_of_a_message_is_counted_leg_by_leg(stage: Stage) -> None:
-    heading, *rows, _ = run(stage, "trace").splitlines()
+def test_way_of_a_message_is_shown_call_by_call_and_counted_leg_by_leg(stage: Stage) -> None:
+    *calls, table = run(stage, "trace").split("\n\n")
+    assert_calls_are_those_of_a_message(calls)
+    heading, *rows, _ = table.splitlines()
     assert heading.split() == ["leg", "functions", "calls", "changes", "modules"]
     counts = [list(map(int, row.split()[-4:])) for row in rows]
     *legs, whole = counts
@@ -40,11 +42,15 @@ def test_way_of_a_message_is_counted_leg_by_leg(stage: Stage) -> None:
         assert calls > changes >= modules - 1
 
 
-def test_way_of_a_message_is_shown_call_by_call(stage: Stage) -> None:
-    out = run(stage, "trace", "--calls")
-    legs = re.split(r"^\S.*\n", out, flags=re.MULTILINE)[1:]
-    reads, _, arrives, _, shown = legs
-    assert "stdio." in reads
-    assert "server/room." in arrives
-    assert "cipher." in shown
-    assert all(leg.startswith("    reactor.Reactor.turn\n") for leg in legs)
+def assert_calls_are_those_of_a_message(legs: list[str]) -> None:
+    reads, _, arrives, _, shown = (leg.splitlines()[1:] for leg in legs)
+    # The way begins where the loop hands on the descriptor that can be read.
+    assert [line.split()[0] for line in reads[:3]] == [
+        "Reactor.turn",
+        "Reactor._serve",
+        "Reactor.call",
+    ]
+    assert [len(line) - len(line.lstrip()) for line in reads[:4]] == [4, 6, 8, 10]
+    assert all(re.fullmatch(r" {4,}[\w.<>]+  chat/[\w/]+\.py:\d+", line) for line in reads)
+    assert any("chat/server/room.py:" in line for line in arrives)
+    assert any("chat/cipher.py:" in line for line in shown)
