@@ -379,24 +379,27 @@ def test_suspended_client_gives_the_terminal_back_and_comes_back_with_its_line(r
     ira.await_rows("Zoe: where are you? 2", "Ira: half a thought", "> |")
 
 
-@pytest.mark.parametrize("late", ["screen.Screen._suspend", "live.LiveRows.close_line"])
+@pytest.mark.parametrize("sees_it", [True, False])
 def test_client_whose_parent_is_stopped_before_it_comes_back_with_its_line(
-    room: Room, late: str
+    room: Room, sees_it: bool
 ) -> None:
-    """As with `make client`: the shell has taken the terminal before the client can give it back,
-    or while it does so."""
-    module = late.partition(".")[0]
+    """As with `make client`: the shell has taken the terminal before the client gives it back, or
+    right after the client has looked."""
     command = room.changed(
-        f"import os, chat.ui.{module}\n"
-        "from chat.stdio import is_in_background\n"
-        f"on_time = chat.ui.{late}\n"
+        "import os, chat.ui.screen as screen\n"
+        "suspend, is_in_background = screen.Screen._suspend, screen.is_in_background\n"
+        "def too_early(source):\n"
+        "    screen.is_in_background = is_in_background\n"
+        "    return False\n"
         "def late(self):\n"
-        f"    chat.ui.{late} = on_time\n"
+        "    screen.Screen._suspend = suspend\n"
         "    while not is_in_background(0):\n"
         "        pass\n"
         "    os.write(1, b'too late')\n"
-        "    on_time(self)\n"
-        f"chat.ui.{late} = late\n"
+        f"    if not {sees_it}:\n"
+        "        screen.is_in_background = too_early\n"
+        "    suspend(self)\n"
+        "screen.Screen._suspend = late\n"
     )
     ira = room.shell().run(["sh", "-c", f"{shlex.join(command)}; true"], end="")
     ira.await_rows(IN, "> |")
@@ -542,6 +545,7 @@ def test_client_whose_server_shuts_down_leaves_the_terminal_as_it_was_found(desk
     ira = shell.run(desk.command(port))
     ira.await_rows("> |")
     ira.type("half a thought")
+    ira.await_rows("> half a thought|")
     server.type("TERMINATE")
     ira.await_rows("[!] The server has shut down.", KEPT, "status 0", "$ |")
     shell.assert_terminal_is_as_it_was()
@@ -831,7 +835,7 @@ def test_dumb_terminal_gets_plain_lines_and_one_notice(room: Room) -> None:
     ira = room.start(TERM="dumb")
     ira.await_rows(IN, "|")
     ira.enter("Hi", "/wibble")
-    ira.await_screen("Unknown command: /wibble")
+    ira.await_screen("There is no command /wibble")
     room.zoe.expect("Ira: Hi\n")
     room.zoe.type("Hello Ira")
     ira.await_rows("Zoe: Hello Ira", "|")
@@ -974,7 +978,7 @@ def test_what_was_not_acknowledged_stays_on_the_screen(room: Room) -> None:
         ira.key("C-d")
         ira.await_screen("leaves at once")
         ira.key("C-c")
-        assert_left_behind(ira, "Not acknowledged")
+        assert_left_behind(ira, "Perhaps not delivered")
     room.server.expect("Ira left the server")
 
 
@@ -1006,9 +1010,9 @@ def test_lines_are_coloured_by_what_they_are(room: Room) -> None:
     assert colour.colour not in ("default", "red")
     assert not colour.bold
     ira.enter("/wibble")
-    ira.await_screen("[!] Unknown command")
-    assert ira.look("[!] Unknown command: /wibble;") == Look("red")
-    assert ira.look("slash.") == Look("red")
+    ira.await_screen("[!] There is no command")
+    assert ira.look("[!] There is no command /wibble.") == Look("red")
+    assert ira.look("first.") == Look("red")
 
 
 @pytest.mark.parametrize(
