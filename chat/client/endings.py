@@ -47,9 +47,7 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
     (True, False): dict.fromkeys(Reason, Outcome.LOSE),
     (True, True): {
         **_FINAL,
-        Reason.LOST: Outcome.LOSE,
-        Reason.TIMEOUT: Outcome.LOSE,
-        Reason.TOO_SLOW: Outcome.LOSE,
+        **dict.fromkeys(LOSSES, Outcome.LOSE),
         Reason.CLOSING: Outcome.END_WELL,
     },
 }

@@ -29,8 +29,8 @@ def test_demo_finds_everything_as_expected(stage: Stage) -> None:
 
 
 def test_way_of_a_message_is_shown_call_by_call_and_counted_leg_by_leg(stage: Stage) -> None:
-    *calls, table = run(stage, "trace").split("\n\n")
-    assert_calls_are_those_of_a_message(calls)
+    *listed, table = run(stage, "trace").split("\n\n")
+    assert_calls_are_those_of_a_message(listed)
     heading, *rows, _ = table.splitlines()
     assert heading.split() == ["leg", "functions", "calls", "changes", "modules"]
     counts = [list(map(int, row.split()[-4:])) for row in rows]
