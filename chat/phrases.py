@@ -54,9 +54,8 @@ def left(name: str, reason: Reason, text: str = "") -> StatusLine:
 
 def lost(name: str, text: str = "") -> StatusLine:
     """`text` says why, if that is known."""
-    return trouble(
-        f"{escape_line(name)} lost the connection{': ' if text else ''}{escape_line(text)}."
-    )
+    why = "" if text in ("", REASONS[Reason.LOST]) else f": {escape_line(text)}"
+    return trouble(f"{escape_line(name)} lost the connection{why}.")
 
 
 def back(name: str) -> StatusLine:
@@ -72,9 +71,16 @@ def members_count(count: int) -> StatusLine:
     return good("Nobody is here." if not count else f"In the room: {count}")
 
 
-def nobody_named(name: str) -> StatusLine:
-    return trouble(f"Nobody here is called {escape_line(name)}.")
+def nobody_named(name: str, nearest: str = "") -> StatusLine:
+    """`nearest` is a name of somebody here that is much like this one, if there is one."""
+    hint = f" Is it {escape_line(nearest)}?" if nearest else ""
+    return trouble(f"Nobody here is called {escape_line(name)}.{hint}")
 
 
 def needs_argument(word: str, argument: str) -> StatusLine:
-    return trouble(f"{word} needs a {argument}.")
+    """`argument` with its article, as in "a name"."""
+    return trouble(f"{word} needs {argument}.")
+
+
+def takes_nothing(word: str) -> StatusLine:
+    return trouble(f"{word} takes nothing after it.")

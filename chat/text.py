@@ -35,10 +35,11 @@ _CURSIVE = re.compile(
 )
 """How the names of letters in cursive scripts begin (Unicode, 9.2: Joining_Type)."""
 
-_DELIMITERS = frozenset(":,[]")
-"""What ends a name in a message and in a list, and what stands around the mark of a status line."""
+_DELIMITERS = frozenset(":,[]\u02d0\ua789\u2236\ufe30\u3001\u060c")
+"""What ends a name in a message and in a list, and what stands around the mark of a status line.
+Then what looks like a colon, and the commas of other scripts."""
 
-_SENTENCE_END = re.compile(r"(?:[!?]|(?<!\b[^\W_])\.) ")
+_SENTENCE_END = re.compile(r"(?:[!?\u061f\u3002]|(?<!\b[^\W_])\.) ")
 """With this a name could read as a status line of ours and the beginning of another one. The full
 stop of an initial ("J. R.") ends no sentence."""
 
@@ -69,7 +70,7 @@ def normalize_name(name: str) -> str:
     if name != name.strip() or unicodedata.category(name[0]).startswith("M"):
         raise UsageError("a name begins and ends with a character that can be seen")
     compatible = unicodedata.normalize("NFKC", name)
-    if set(compatible) & _DELIMITERS:
+    if set(name + compatible) & _DELIMITERS:
         raise UsageError("a name has no colon, comma or square bracket, which stand around it")
     if compatible.startswith("*"):
         raise UsageError("a name does not begin with an asterisk, as actions do")

@@ -242,7 +242,7 @@ def test_samples_are_one_whole_frame_of_each_type() -> None:
 
 README_LIMITS = [
     ("after `--grace` seconds ({}) without you", limits.GRACE_SECONDS),
-    ("acknowledges nothing for {} seconds", limits.ACKNOWLEDGE_SECONDS),
+    ("or {} without an acknowledgement", limits.ACKNOWLEDGE_SECONDS),
     ("gives up after {} seconds without a connection (`--patience`)", limits.PATIENCE_SECONDS),
     ("sends more than {} messages a second (`--rate`)", limits.RATE),
     ("The server keeps the last {} MiB.", limits.WINDOW_BYTES / 2**20),

@@ -73,11 +73,13 @@ REFUSED = {
     "no colon, comma or square bracket": [
         *("Ira: hello", ":", "Ira\uff1a", "me, Boris", "Ira,", "Ira\uff0cBoris", "Ira\ufe10"),
         *("[+] The server", "\uff3b!] Ira", "Ira left. [!] Nobody", "Ira [1]", "I\uff3d"),
+        *(f"Ira{mark} Boris" for mark in "\u3001\u060c\ufe30\u2236\ua789\u02d0"),
     ],
     "asterisk": ["*", "* Ira", "*Ira", "**"],
     "end a sentence": [
         *("Ira left the server. Nobody", "Stop! Ira", "Who? Me", "Ira\u2026 left", "_. Ira"),
         *("Ira\uff01 Boris", "J. Ira. Boris", "Ira.. I", ". Ira", "Ira\u2024 Boris"),
+        *("Ira\u061f Boris", "Ira\u3002 Boris", "Ira\uff61 Boris"),
     ],
     "printable": [
         *("e" + "\u0316" * (MAX_MARKS + 1), "I\tra", "I\nra", "Ira\n", "I\u00a0ra", "I\u3000ra"),

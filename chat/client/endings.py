@@ -105,7 +105,7 @@ def not_acknowledged(count: int) -> str:
 
 
 def not_commands(count: int) -> str:
-    return "1 line was no command" if count == 1 else f"{count} lines were no commands"
+    return "1 line was not a command" if count == 1 else f"{count} lines were not commands"
 
 
 def closed_before_the_end(lines: int) -> str:

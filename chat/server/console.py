@@ -91,6 +91,9 @@ class Ration:
         self._show_sum(count)
 
 
+_WITH_ARGUMENT = ("KICK", "SAY")
+
+
 class Console:
     """The operator's lines: shows what happens, and obeys commands."""
 
@@ -188,6 +191,8 @@ class Console:
         command = self._commands.get(word.upper())
         if command is None:
             self.show(words.unknown_command(word))
+        elif argument.strip() and word.upper() not in _WITH_ARGUMENT:
+            self.show(phrases.takes_nothing(word.upper()))
         else:
             assert self._server is not None
             command(self._server, argument.strip())
@@ -206,7 +211,7 @@ class Console:
 
     def _on_kick(self, server: ServerControl, name: str) -> None:
         if not name:
-            self.show(phrases.needs_argument("KICK", "name"))
+            self.show(phrases.needs_argument("KICK", "a name"))
         elif not server.kick(name):
             self.show(phrases.nobody_named(name))
 
@@ -214,7 +219,7 @@ class Console:
         if text:
             server.say(text)
         else:
-            self.show(phrases.needs_argument("SAY", "text"))
+            self.show(phrases.needs_argument("SAY", "some text"))
 
     def _on_stats(self, server: ServerControl, _argument: str) -> None:
         uptime = self._reactor.clock() - self._started_at

@@ -16,7 +16,7 @@ SHUT_DOWN = good("Server is shut down")
 HELP = [
     good("TERMINATE   end the server"),
     good("WHO         list the members"),
-    good("KICK name   put somebody out"),
+    good("KICK name   put somebody out; they can join again"),
     good("SAY text    tell everybody something"),
     good("STATS       count members, messages and bytes"),
     good("HELP        show this"),

@@ -22,6 +22,9 @@ _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
 
 
+_NUMBER = re.compile("[0-9]+")
+
+
 class Commands:
     """Carries out what one person types."""
 
@@ -95,9 +98,13 @@ class Commands:
     def _obey(self, line: str) -> None:
         word, _, argument = line.partition(" ")
         command = _COMMANDS.get(word.lower())
-        if command is None:
+        if (why := transcript.NOT_HERE.get(word.lower())) is not None:
+            self._show([why])
+        elif command is None:
             nearest = get_close_matches(word.lower(), _COMMANDS, 1)
             self._show([transcript.no_such_command(word, "".join(nearest))])
+        elif argument.strip() and not command.argument:
+            self._show([phrases.takes_nothing(word.lower())])
         else:
             command.run(self, argument.strip())
 
@@ -117,7 +124,7 @@ class Commands:
 
     def _on_me(self, _argument: str) -> None:
         # With a text it would be a message.
-        self._show([phrases.needs_argument("/me", "text")])
+        self._show([phrases.needs_argument("/me", "some text")])
 
     def _on_clear(self, _argument: str) -> None:
         self._clear()
@@ -131,7 +138,8 @@ class Commands:
         if not name:
             self._show([transcript.ignoring(self._ignored.values())])
         elif key not in names:
-            self._show([phrases.nobody_named(name)])
+            nearest = "".join(get_close_matches(key, names, 1))
+            self._show([phrases.nobody_named(name, names.get(nearest, ""))])
         elif key == fold_name(self._client.name):
             self._show([transcript.IGNORE_ONESELF])
         else:
@@ -140,20 +148,24 @@ class Commands:
 
     def _on_unignore(self, name: str) -> None:
         if not name:
-            self._show([phrases.needs_argument("/unignore", "name")])
+            self._show([phrases.needs_argument("/unignore", "a name")])
         elif self._ignored.pop(fold_name(name), None) is None:
             self._show([transcript.not_ignored(name)])
         else:
             self._show([transcript.ignoring(self._ignored.values())])
 
     def _on_more(self, number: str) -> None:
-        if not self._unfold(number):
+        if number and not _NUMBER.fullmatch(number):
+            self._show([transcript.NOT_A_NUMBER])
+        elif not self._unfold(number):
             self._show([transcript.not_folded(number)])
 
     def _on_bell(self, argument: str) -> None:
         if argument.lower() in ("on", "off"):
             self.bell = argument.lower() == "on"
             self._show([transcript.BELL[self.bell]])
+        elif argument:
+            self._show([transcript.on_or_off(self.bell)])
         else:
             self._show([transcript.BELL_STATE[self.bell]])
 
@@ -195,9 +207,15 @@ class Commands:
         command = line.split(" ")[0].lower()
         if command == "/unignore":
             return _matching(self._ignored.values(), word, "")
+        if command == "/bell":
+            return _matching(("on", "off"), word, "")
+        if command in _COMMANDS and command not in _WITH_NAMES:
+            return []
         others = [name for name in self._names() if name != self._client.name]
         if command == "/ignore":
             return _matching(others, word, "")
+        if word.startswith("@"):
+            return [f"@{name}" for name in _matching(others, word[1:], " ")]
         return _matching(others, word, ": " if begin == 0 else " ")
 
 
@@ -216,7 +234,7 @@ _COMMANDS = {
     "/ignore": _Command(
         "name", "hide the messages of somebody; without a name, list them", Commands._on_ignore
     ),
-    "/unignore": _Command("name", "show them again", Commands._on_unignore),
+    "/unignore": _Command("name", "show the messages of somebody again", Commands._on_unignore),
     "/more": _Command(
         "number", "show all of a folded message; without a number, the last", Commands._on_more
     ),
@@ -229,6 +247,9 @@ _COMMANDS = {
     "/quit": _Command("", "leave", Commands._on_leave),
 }
 """All commands, in the order of the help."""
+
+_WITH_NAMES = ("/me", "/ignore", "/unignore")
+"""The commands after which a name may stand."""
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:

@@ -304,6 +304,11 @@ class LineEditor:
         return self._prompt.decode() + _decoded(self._buffer[:point])
 
     @property
+    def after_cursor(self) -> str:
+        """The rest of the line."""
+        return _decoded(self._buffer[self._number("rl_point").value :])
+
+    @property
     def _buffer(self) -> bytes:
         return os.fsencode(self._readline.get_line_buffer())
 
@@ -379,6 +384,8 @@ class LineEditor:
     def remember(self, line: str) -> None:
         """Add to what can be called back."""
         self._lib.add_history(_encoded(line))
+        # Otherwise readline would take the new entry for the one being edited, and overwrite it.
+        self._lib.using_history()
 
     def _on_ending(self, ending: Callable[[int, int], int], times: int, key: int) -> int:
         """Runs in place of a command that ends the line, and erases the line, which readline would

@@ -12,13 +12,14 @@ from chat.limits import MAX_MARKS, PENDING_ROWS, SPIN_SECONDS
 from chat.reactor import Reactor, Timer
 from chat.stdio import LineOutput
 from chat.ui import transcript
-from chat.ui.editor import LineEditor
+from chat.ui.editor import Line, LineEditor
 from chat.ui.style import DIM, Painter
 from chat.ui.wrap import broken, columns_of, cut
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
-_CLEAR = b"\x1b[H\x1b[2J"
+_HOME = b"\x1b[H"
+_CLEAR = _HOME + b"\x1b[2J"
 
 
 class LiveRows:
@@ -123,9 +124,33 @@ class LiveRows:
         self._editor.measure()
         self.draw_later()
 
+    def read(self) -> list[Line]:
+        """Take a key. Returns the lines that were finished by it.
+
+        Readline moves the cursor up by more rows than there are in a line that is taller than the
+        window. So where the rows of such a line change, it is drawn again as a whole. Before the
+        key nothing else was on the screen if the line was tall already."""
+        before = self._line_rows()
+        at = self._rows_before_cursor(self.columns)
+        data, lines = self._editor.read()
+        after = self._line_rows()
+        if after == before or max(before, after) < self.window_rows:
+            self.write(data)
+            return lines
+        up = at + self._rows
+        to_start = _HOME if up >= self.window_rows else b"\r" + b"\x1b[%dA" % up * bool(up)
+        self.forget()
+        self.write(to_start + b"\x1b[J")
+        self.draw_later()
+        return lines
+
+    def _line_rows(self) -> int:
+        """How many rows the line takes."""
+        editor = self._editor
+        return _rows_of(editor.before_cursor + editor.after_cursor, self.columns)
+
     def _rows_before_cursor(self, columns: int) -> int:
-        lines = self._editor.before_cursor.split("\n")
-        return sum(columns_of(line) // columns for line in lines) + len(lines) - 1
+        return _rows_of(self._editor.before_cursor, columns) - 1
 
     def _erased(self) -> bytes:
         rows, self._rows = self._rows, 0
@@ -209,3 +234,8 @@ class LiveRows:
             self._frame += 1
             self._spin_later()
             self.draw()
+
+
+def _rows_of(text: str, columns: int) -> int:
+    """How many rows a text takes, with the cursor behind it."""
+    return sum(columns_of(line) // columns + 1 for line in text.split("\n"))

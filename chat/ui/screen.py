@@ -84,9 +84,22 @@ class Mentions:
 class Screen:
     """Shows a conversation to one person, and takes what is typed.
 
-    The terminal is ours from `_come_forward` on, which waits while another job is in its
-    foreground, until `_suspend` or `close` gives it back. Only in between are keys read.
-    `_paste` is a pasted text that waits for a yes or a no; the next line is the answer.
+    The terminal is ours while `_live.typing` is true: the line stands there, and keys are read.
+    These lead from one state to the other:
+
+        not ours -> ours   `_come_forward`, as soon as we are in the foreground: a timer looks
+        ours -> not ours   `_suspend` (Ctrl-Z), which gives it back and stops the process
+                           `_on_readable`, if another job has taken it: it cannot be given back
+                           `close`, for good
+
+    A SIGCONT (`_go_on`) ends every stop, and leads to `_come_forward`. If the terminal is still
+    ours then, we could not give it back before the stop, and the shell has used it since. So what
+    was drawn is left where it is.
+
+    Nothing may touch the terminal from the background: the kernel would stop us (SIGTTOU).
+
+    `_paste` is a pasted text that waits for a yes or a no. Until one comes, or Ctrl-C, each line is
+    an answer and is not sent.
     """
 
     not_sent = not_commands = 0
@@ -117,7 +130,6 @@ class Screen:
         self._commands: Commands | None = None
         self._started = False
         self._stopped = False
-        self._suspended = False
         self._closed = False
         self._paste: Line | None = None
         self._interrupted_at = float("-inf")
@@ -244,39 +256,48 @@ class Screen:
 
     def _come_forward(self) -> None:
         """Take the terminal, as soon as we are in its foreground."""
-        if self._stopped or not self._started:
+        if self._stopped or not self._started or self._live.typing:
             return
         if is_in_background(self._source):
-            again = self._reactor.clock() + FOREGROUND_SECONDS
-            self._reactor.call_at(again, self._come_forward)
+            self._look_again_with(self._come_forward)
             return
         self._live.open_line()
         self._reactor.watch_read(self._source, self._on_readable)
 
+    def _look_again_with(self, step: Callable[[], None]) -> None:
+        self._reactor.call_at(self._reactor.clock() + FOREGROUND_SECONDS, step)
+
     def _suspend(self) -> None:
-        """Give the terminal back and stop (SIGTSTP) until SIGCONT comes."""
-        self._forget_mentions()
-        self._live.close_line()
-        self.output.drain(LINGER_SECONDS)
-        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, handler)
-        self._suspended = True
-        self._come_forward()
+        """Give the terminal back and stop (SIGTSTP) until SIGCONT comes.
+
+        The program that started us (make, a script) is stopped by the same key. If it stops first,
+        the shell takes the terminal at once, perhaps while we give it back: then the kernel stops
+        us there, and after the SIGCONT we must not stop again."""
+        continued: list[int] = []
+        noted = signal.signal(signal.SIGCONT, lambda number, _: continued.append(number))
+        if not is_in_background(self._source):
+            self._forget_mentions()
+            self._live.close_line()
+            self.output.drain(LINGER_SECONDS)
+        if not continued:
+            handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTSTP)
+            signal.signal(signal.SIGTSTP, handler)
+        signal.signal(signal.SIGCONT, noted)
+        if not continued:
+            # Where no shell could wake us (an orphaned process group), the kernel does not stop us.
+            self._go_on()
 
     def _go_on(self) -> None:
-        """Continue after a stop (SIGCONT). If it was a SIGSTOP, which we cannot notice, the shell
-        has used the terminal meanwhile. The time zone may have changed."""
+        """Continue after a stop (SIGCONT). The time zone may have changed."""
         look_again()
-        if self._live.typing and not self._suspended:
+        if self._live.typing:
             if is_in_background(self._source):
-                # A terminal that is not ours cannot be given back: wait.
-                self._reactor.call_at(self._reactor.clock() + FOREGROUND_SECONDS, self._go_on)
+                self._look_again_with(self._go_on)
                 return
             self._live.forget()
             self._live.close_line()
-            self._come_forward()
-        self._suspended = False
+        self._come_forward()
 
     # -- what is typed
 
@@ -308,21 +329,15 @@ class Screen:
             return
         self._interrupted_at = float("-inf")
         self._forget_mentions()
-        data, lines = self._editor.read()
-        self._live.write(data)
-        for line in lines:
+        for line in self._live.read():
             self._submit(line._replace(text=line.text.rstrip("\n")))
         if self._editor.ended:
             self.stop()
             self.client.leave()
 
     def _submit(self, line: Line) -> None:
-        paste, self._paste = self._paste, None
-        if paste is not None:
-            if line.text.strip().lower() in ("y", "yes"):
-                self._take(paste)
-            else:
-                self._tell([transcript.NOT_SENT])
+        if self._paste is not None:
+            self._answer(self._paste, line)
         elif line.text:
             self._remember(self.commands.typed(line.text) if line.pasted else line.text)
             is_long = line.text.count("\n") >= PASTE_LINES
@@ -331,6 +346,22 @@ class Screen:
             else:
                 self._take(line)
         self._live.draw_later()
+
+    def _answer(self, paste: Line, answer: Line) -> None:
+        """Take the answer to the question about a paste. What is no answer can be called back, as
+        it may be the next message."""
+        match answer.text.strip().lower():
+            case "y" | "yes":
+                self._paste = None
+                self._take(paste)
+            case "n" | "no":
+                self._paste = None
+                self._tell([transcript.NOT_SENT])
+            case other:
+                if other:
+                    typed = self.commands.typed(answer.text) if answer.pasted else answer.text
+                    self._editor.remember(typed)
+                self._tell([transcript.YES_OR_NO])
 
     def _take(self, line: Line) -> None:
         text, pasted = line

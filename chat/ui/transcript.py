@@ -32,6 +32,7 @@ from chat.client.events import (
     ServerMet,
     Warned,
 )
+from chat.limits import REGROUP_SECONDS
 from chat.localtime import time_of
 from chat.phrases import MAKING_KEY, MAKING_KEY_NOW, StatusLine, back, good, left, lost, trouble
 from chat.text import action_of, escape, escape_line, fingerprint_of
@@ -70,10 +71,15 @@ def _disconnected(event: Disconnected) -> list[StatusLine]:
     return [trouble(f"{text[:1].upper()}{text[1:]}; trying to get it back.")]
 
 
+WAITING_FOR_OTHERS = (
+    f"Your messages are sent when the others are back, or in {REGROUP_SECONDS:.0f} s."
+)
+
+
 def _reconnected(event: Reconnected) -> list[StatusLine]:
     anew = "; the server was started anew" if event.new_room else ""
-    waiting = "; waiting for the others" if event.awaiting else ""
-    lines = [good(f"The connection is back{anew}{waiting}.")]
+    waiting = f" {WAITING_FOR_OTHERS}" if event.awaiting else ""
+    lines = [good(f"The connection is back{anew}.{waiting}")]
     if event.missed:
         lines.append(trouble(f"{event.missed} message{'' if event.missed == 1 else 's'} missed."))
     return lines
@@ -95,7 +101,7 @@ def server_fingerprint(of: str, known: bool) -> StatusLine:
 
 
 def outbox_full(count: int) -> StatusLine:
-    return trouble(f"{count} messages wait for the connection; no more can be taken.")
+    return trouble(f"{count:,} messages wait for the connection; no more can be taken.")
 
 
 CONNECTED = [
@@ -188,8 +194,24 @@ NEW_LINE_KEY = command_line("Alt-Enter", "begin a new line in the message (also 
 
 
 def no_such_command(word: str, nearest: str) -> StatusLine:
-    hint = f"is it {nearest}?" if nearest else "/help lists the commands;"
-    return trouble(f"Unknown command: {escape_line(word)}; {hint} // sends a line with a slash.")
+    hint = f"Is it {nearest}?" if nearest else "/help lists the commands."
+    return trouble(
+        f"There is no command {escape_line(word)}. {hint} "
+        "To send a line that begins with a slash, type // first."
+    )
+
+
+NOT_HERE = {
+    "/nick": trouble("A name stays the same until you leave. Join again to take another one."),
+    "/msg": trouble("There are no private messages: what you say goes to everybody in the room."),
+}
+"""Commands of other programs that this one lacks, and what is to be known instead."""
+
+NOT_A_NUMBER = trouble("/more takes a number.")
+
+
+def on_or_off(rings: bool) -> StatusLine:
+    return trouble(f"/bell takes on or off; it is {'on' if rings else 'off'}.")
 
 
 def security(server: str, members: Iterable[Person]) -> list[StatusLine]:
@@ -233,6 +255,8 @@ def refused(why: str) -> StatusLine:
     return trouble(f"{escape_line(why[:1].upper() + why[1:])}.")
 
 
+YES_OR_NO = trouble("Please answer y or n. Ctrl-C cancels.")
+
 NOT_SENT = good("Not sent. The up key brings it back.")
 
 
@@ -246,7 +270,7 @@ def draft(text: str, kept: bool) -> StatusLine:
 def pending_at_the_end(text: str, offline: bool) -> StatusLine:
     """The whole of a message that was not acknowledged when its sender left."""
     action = action_of(text)
-    what = "Not sent" if offline else "Not acknowledged"
+    what = "Not sent" if offline else "Perhaps not delivered"
     return trouble(f"{what}: {escape(text if action is None else f'* {action}')}")
 
 

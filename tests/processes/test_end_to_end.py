@@ -325,7 +325,7 @@ def test_program_that_says_what_cannot_be_said_is_told(stage: Stage) -> None:
     why = "a command is an object with one field"
     reason, error = err.splitlines()
     assert reason.startswith(f"chat: line 2: {why}")
-    assert (status, error) == (1, "chat: error: 1 line was no command")
+    assert (status, error) == (1, "chat: error: 1 line was not a command")
     events = [json.loads(line) for line in out.splitlines()[3:]]
     assert sorted(event["event"] for event in events) == ["acknowledged", "error", "warning"]
     assert events[-1]["event"] == "error"

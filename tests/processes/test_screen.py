@@ -8,6 +8,7 @@ control, the size, signals, and a terminal that is left as it was found.
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -133,7 +134,7 @@ class Shell:
 
     def run(self, command: list[str], end: str = "; echo status $?") -> Window:
         """Let it start a command, by a short name, so that it takes one row."""
-        line = " ".join(f"'{word}'" for word in command)
+        line = shlex.join(command)
         # What the shell itself echoes is not what tests are about.
         script = ["stty -echo", f"go() {{ exec {line}\n}}", "stty echo; clear", ""]
         self.window.type("\n".join(script))
@@ -242,6 +243,26 @@ def test_line_longer_than_the_screen_can_be_sent_and_messages_stand_above_it(roo
     *rows, last = [f"Ira: {ALPHABET}"[at : at + 20] for at in range(0, 155, 20)]
     ira.await_rows(*rows[-3:], last, "> |")
     assert ira.scrolled.count("Zoe: Hi") == 1
+
+
+def test_line_taller_than_the_screen_leaves_a_prompt_when_it_is_gone(room: Room) -> None:
+    ira = room.ira(columns=40, rows=12)
+    ira.enter("/clear")
+    ira.until(lambda: ira.rows() == ["> |"])
+    tall = [str(number) for number in range(1, 16)]
+    ira.paste("\n".join(tall))
+    ira.await_rows("15|")
+    ira.key("C-u")
+    ira.until(lambda: ira.rows() == ["> |"])
+    ira.paste("\n".join(tall))
+    ira.key("Enter")
+    ira.await_rows("    15", "> |")
+    ira.key("Up")
+    ira.await_rows("15|")
+    ira.key("Up")
+    ira.await_rows("> /clear|")
+    room.zoe.type("Hi")
+    ira.await_rows("Zoe: Hi", "> /clear|")
 
 
 def test_many_messages_while_one_types_cost_no_character(room: Room) -> None:
@@ -360,6 +381,43 @@ def test_suspended_client_gives_the_terminal_back_and_comes_back_with_its_line(r
     ira.enter(" a thought")
     room.zoe.expect("Ira: half a thought\n")
     ira.await_rows("Zoe: where are you? 2", "Ira: half a thought", "> |")
+
+
+@pytest.mark.parametrize("sees_it", [True, False])
+def test_client_whose_parent_is_stopped_before_it_comes_back_with_its_line(
+    room: Room, sees_it: bool
+) -> None:
+    """As with `make client`: the shell has taken the terminal before the client gives it back, or
+    right after the client has looked."""
+    command = room.changed(
+        "import os, chat.ui.screen as screen\n"
+        "suspend, is_in_background = screen.Screen._suspend, screen.is_in_background\n"
+        "def too_early(source):\n"
+        "    screen.is_in_background = is_in_background\n"
+        "    return False\n"
+        "def late(self):\n"
+        "    screen.Screen._suspend = suspend\n"
+        "    while not is_in_background(0):\n"
+        "        pass\n"
+        "    os.write(1, b'too late')\n"
+        f"    if not {sees_it}:\n"
+        "        screen.is_in_background = too_early\n"
+        "    suspend(self)\n"
+        "screen.Screen._suspend = late\n"
+    )
+    ira = room.shell().run(["sh", "-c", f"{shlex.join(command)}; true"], end="")
+    ira.await_rows(IN, "> |")
+    ira.type("half")
+    ira.await_rows("> half|")
+    ira.key("C-z")
+    ira.await_screen("too late")
+    room.zoe.type("Hello Ira")
+    room.max.expect("Zoe: Hello Ira\n")
+    # Nobody could give the terminal back, where Enter is another character.
+    ira.type("fg\n")
+    ira.await_rows("Zoe: Hello Ira", "> half|")
+    ira.enter(" a thought")
+    room.zoe.expect("Ira: half a thought\n")
 
 
 def test_client_that_was_stopped_from_outside_comes_back_with_its_line(room: Room) -> None:
@@ -612,7 +670,7 @@ def test_long_paste_is_sent_when_that_is_meant(room: Room) -> None:
 
 def test_long_paste_is_not_sent_when_that_is_not_meant(room: Room) -> None:
     ira = room.ira(columns=40, rows=60)
-    for answer in ("n", "", "EXIT", "perhaps"):
+    for answer in ("n", " NO "):
         ask_for_a_long_paste(ira)
         ira.enter(answer)
         ira.await_rows("[+] Not sent. The up key brings it back.", "> |")
@@ -622,6 +680,25 @@ def test_long_paste_is_not_sent_when_that_is_not_meant(room: Room) -> None:
     ira.key("Up")
     # As it would have to be typed to be said.
     ira.await_rows(f"> /{LONG_PASTE[0]}", *LONG_PASTE[1:-1], f"{LONG_PASTE[-1]}|")
+
+
+def test_question_about_a_long_paste_is_asked_until_it_is_answered(room: Room) -> None:
+    ira = room.ira(rows=60)
+    again = "[!] Please answer y or n. Ctrl-C cancels."
+    ask_for_a_long_paste(ira)
+    for answer in ("", "EXIT", "wait what"):
+        ira.enter(answer)
+    ira.await_rows(again, again, again, f"{ASKED}|")
+    ira.paste("one\ntwo")
+    ira.await_rows(f"{ASKED}one", "two|")
+    ira.key("Enter")
+    ira.await_rows(again, again, f"{ASKED}|")
+    ira.enter("n")
+    ira.await_rows("[+] Not sent. The up key brings it back.", "> |")
+    ira.key("Up")
+    ira.await_rows("> one", "two|")
+    ira.key("Up")
+    ira.await_rows("> wait what|")
 
 
 def test_paste_whose_end_is_slow_in_coming_holds_up_nothing(room: Room) -> None:
@@ -833,7 +910,7 @@ def test_what_was_not_acknowledged_stays_on_the_screen(room: Room) -> None:
         ira.key("C-d")
         ira.await_screen("leaves at once")
         ira.key("C-c")
-        assert_left_behind(ira, "Not acknowledged")
+        assert_left_behind(ira, "Perhaps not delivered")
     room.server.expect("Ira left the server")
 
 
@@ -865,9 +942,9 @@ def test_lines_are_coloured_by_what_they_are(room: Room) -> None:
     assert colour.colour not in ("default", "red")
     assert not colour.bold
     ira.enter("/wibble")
-    ira.await_screen("[!] Unknown command")
-    assert ira.look("[!] Unknown command: /wibble;") == Look("red")
-    assert ira.look("slash.") == Look("red")
+    ira.await_screen("[!] There is no command")
+    assert ira.look("[!] There is no command /wibble.") == Look("red")
+    assert ira.look("first.") == Look("red")
 
 
 def test_without_colours_everything_is_plain(room: Room) -> None:

@@ -105,13 +105,17 @@ NOBODY = "[+] Nobody is here."
     ("line", "asked", "shown"),
     [
         *((word, ["terminate"], []) for word in ("TERMINATE", "terminate", "  Terminate  ")),
-        *((word, [], words.HELP) for word in ("HELP", "help", "hElP", "help me")),
+        *((word, [], words.HELP) for word in ("HELP", "help", "hElP")),
         *((word, [], [NOBODY]) for word in ("WHO", "who")),
         *((line, ["kick 'Zoë'"], []) for line in ("KICK Zoë", "kick Zoë", "Kick   Zoë  ")),
         ("kick Zoë  von der Leine", ["kick 'Zoë  von der Leine'"], []),
         *((f"{say} hello  all ", ["say 'hello  all'"], []) for say in ("SAY", "say", "  Say  ")),
         *((line, [], ["[!] KICK needs a name."]) for line in ("KICK", "kick ")),
-        *((line, [], ["[!] SAY needs a text."]) for line in ("SAY", "say \t ")),
+        *((line, [], ["[!] SAY needs some text."]) for line in ("SAY", "say \t ")),
+        *(
+            (f"{word} now", [], [f"[!] {word.upper()} takes nothing after it."])
+            for word in ("TERMINATE", "help", "WHO", "STATS")
+        ),
         *((line, [], []) for line in ("", "   ", "\t", "\r")),
         *(
             (line, [], [f"[!] Unknown command: {word}. HELP lists the commands."])

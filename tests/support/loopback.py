@@ -17,7 +17,7 @@ import chat.sockets
 from chat.client.client import Client, Trust
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
-from chat.errors import REASONS, Reason
+from chat.errors import Reason
 from chat.kex import PublicKey
 from chat.limits import GRACE_SECONDS, RATE
 from chat.messages import Bye, Control, Resend, Welcome
@@ -530,7 +530,7 @@ def connection_of(hall: Hall, name: str) -> Connection:
 
 def lose(hall: Hall, peer: Peer) -> None:
     """This member's connection breaks, and the server sees it."""
-    line = f"[!] {peer.name_in_room} lost the connection: {REASONS[Reason.LOST]}."
+    line = f"[!] {peer.name_in_room} lost the connection."
     before = hall.screen.lines().count(line)
     peer.reset()
     hall.until(lambda: hall.screen.lines().count(line) > before)

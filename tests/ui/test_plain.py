@@ -152,7 +152,7 @@ def test_terminal_has_commands(terminal: LoneView) -> None:
     assert terminal.client.noted == ["say /help", "say \x01ACTION waves\x01"]
     assert terminal.shown == ["[!] Nobody here is called nobody."]
     assert terminal.show(events.OutboxFull(1024)) == [
-        "[!] 1024 messages wait for the connection; no more can be taken."
+        "[!] 1,024 messages wait for the connection; no more can be taken."
     ]
     terminal.type("/ignore thea")
     said = [events.MessageReceived(name, 0, "Hi", own=False) for name in ("Thea", "sahnawaz")]

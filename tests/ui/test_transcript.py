@@ -94,7 +94,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         words.faults_again(1),
         phrases.nobody_named("Ira"),
         words.unknown_command("DANCE"),
-        phrases.needs_argument("KICK", "name"),
+        phrases.needs_argument("KICK", "a name"),
         words.lines_dropped(1),
         words.lines_dropped(12),
         told(events.Warned("Ira: a message arrived twice")),
@@ -126,7 +126,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         "[!] The connection was lost; trying to get it back.",
         "[!] The connection broke in the middle of a frame; trying to get it back.",
         "[!] The connection was lost: the server has not answered for 45 s; trying to get it back.",
-        "[!] 1024 messages wait for the connection; no more can be taken.",
+        "[!] 1,024 messages wait for the connection; no more can be taken.",
     ]
 
 
@@ -141,7 +141,8 @@ def test_trouble_is_marked_as_trouble() -> None:
         (
             events.Reconnected(1, new_room=True, awaiting=True),
             [
-                "[+] The connection is back; the server was started anew; waiting for the others.",
+                "[+] The connection is back; the server was started anew. Your messages are sent "
+                "when the others are back, or in 20 s.",
                 "[!] 1 message missed.",
             ],
         ),
