@@ -648,11 +648,11 @@ ASKED = [f"Send these {len(LONG_PASTE)} lines as one message?", "    Type y or n
 """The question about it, in a narrow window."""
 
 
-def ask_for_a_long_paste(window: Window) -> None:
+def ask_for_a_long_paste(window: Window, *asked: str) -> None:
     window.enter("/clear")
     window.until(lambda: window.rows() == ["> |"])
     window.paste("\n".join(LONG_PASTE), "Enter")
-    window.await_rows(*ASKED)
+    window.await_rows(*(asked or ASKED))
 
 
 def test_long_paste_is_sent_when_that_is_meant(room: Room) -> None:
@@ -686,14 +686,15 @@ def test_long_paste_is_not_sent_when_that_is_not_meant(room: Room) -> None:
 def test_question_about_a_long_paste_is_asked_until_it_is_answered(room: Room) -> None:
     ira = room.ira(rows=60)
     again = "[!] Please answer y or n. Ctrl-C cancels."
-    ask_for_a_long_paste(ira)
+    asked = f"Send these {len(LONG_PASTE)} lines as one message? Type y or n, and Enter: "
+    ask_for_a_long_paste(ira, f"{asked}|")
     for answer in ("", "EXIT", "wait what"):
         ira.enter(answer)
-    ira.await_rows(again, again, again, f"{ASKED}|")
+    ira.await_rows(again, again, again, f"{asked}|")
     ira.paste("one\ntwo")
-    ira.await_rows(f"{ASKED}one", "two|")
+    ira.await_rows(f"{asked}one", "two|")
     ira.key("Enter")
-    ira.await_rows(again, again, f"{ASKED}|")
+    ira.await_rows(again, again, f"{asked}|")
     ira.enter("n")
     ira.await_rows("[+] Not sent. The up key brings it back.", "> |")
     ira.key("Up")
