@@ -88,9 +88,9 @@ def _delays(room: Crowd, pair: list[Member]) -> Iterator[float]:
     speaker, listener = pair
     for _ in range(MESSAGES):
         room.drain()
-        speaker.participant.say("x" * 100, 0)
+        message = speaker.seal("x" * 100, 1)
         begun = time.perf_counter()
-        speaker.socket.sendall(speaker.participant.data_to_send())
+        speaker.socket.sendall(message.up)
         wanted = listener.messages + 1
         while listener.messages < wanted:
             room.count()

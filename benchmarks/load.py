@@ -27,7 +27,7 @@ from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import ProtocolError
 from chat.kex import PrivateKey
-from chat.messages import Ping, Ready, Welcome
+from chat.messages import Ping, Ready, Submit, Welcome
 from chat.session import (
     ClientSession,
     ControlReceived,
@@ -207,7 +207,8 @@ Reader = Callable[[int], int]
 
 class Crowd:
     """Many connections to one program. What arrives on them is counted and thrown away, but for
-    those that have a reader of their own. `reads` is how often something was there to read."""
+    those that have a reader of their own. `reads` is how often something was there to read. Of what
+    is read at once, only whole `unit`s of bytes are counted: a CHECK is less than a message."""
 
     def __init__(self, program: Program) -> None:
         self._epoll = select.epoll()
@@ -215,6 +216,7 @@ class Crowd:
         self._readers: dict[int, Reader] = {}
         self._output = program.output
         self.reads = 0
+        self.unit = 1
         self.read_with(program.output, self._read_output)
 
     def __len__(self) -> int:
@@ -271,11 +273,12 @@ class Crowd:
             size = self._sockets[descriptor].recv_into(_DISCARDED, 0, socket.MSG_TRUNC)
             if not size:
                 raise RuntimeError("the program closed a connection")
-            counted += size
+            counted += size - size % self.unit
         return counted
 
     def drain(self) -> None:
         """Throw away what has arrived already."""
+        self.unit = 1
         while self.count(timeout=0):
             pass
 
@@ -283,6 +286,14 @@ class Crowd:
         if not os.read(self._output, 65536):
             raise RuntimeError("the program has ended")
         return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages as they are sent to the program, and as the program sends them to each member."""
+
+    up: bytes
+    down: bytes
 
 
 class Member:
@@ -314,6 +325,14 @@ class Member:
         self.socket.sendall(self._session.data_to_send())
         return len(data)
 
+    def seal(self, text: str, count: int) -> Batch:
+        """Say this so many times. Whatever the member seals must be sent in the same order."""
+        for _ in range(count):
+            self.participant.say(text, int(time.time() * 1000))
+        runs = self.participant.data_to_send()
+        up = self._session.seal(*(Submit(run).encode() for run in runs))
+        return Batch(up, b"".join(runs))
+
     def ping(self) -> None:
         """Give a sign of life."""
         self._session.send(Ping().encode())
@@ -334,20 +353,22 @@ class Member:
                 for shown in self.participant.receive_frames(frame_type, run):
                     if isinstance(shown, MemberJoined):
                         self.acquainted.add(shown.name)
-                    self.messages += isinstance(event, MessageReceived)
+                    self.messages += isinstance(shown, MessageReceived)
             case Ended(_, text, _):
                 raise ProtocolError(f"{self.name} was put out: {text}")
 
 
-def join(crowd: Crowd, port: int, names: list[str], key: PrivateKey, at_once: int) -> None:
-    """Let members join who only count from then on, `at_once` handshakes at a time; the next one
+def join(crowd: Crowd, port: int, names: list[str], key: PrivateKey, at_once: int) -> list[Member]:
+    """Let members join that only count from then on, `at_once` handshakes at a time; the next one
     begins as soon as one has said READY. Returns when all have been welcomed."""
     waiting = list(reversed(names))
     joining: dict[int, Member] = {}
+    members = []
     shaking = 0
     while waiting or joining:
         while waiting and shaking < at_once:
             member = Member(port, waiting.pop(), key)
+            members.append(member)
             joining[member.socket.fileno()] = member
             crowd.add(member.socket)
             crowd.read_with(member.socket.fileno(), member.read)
@@ -358,6 +379,7 @@ def join(crowd: Crowd, port: int, names: list[str], key: PrivateKey, at_once: in
                 del joining[descriptor]
                 crowd.count_only(descriptor)
         shaking = sum(not member.established for member in joining.values())
+    return members
 
 
 def join_speakers(crowd: Crowd, port: int, names: list[str], key: PrivateKey) -> list[Member]:

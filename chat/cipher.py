@@ -108,6 +108,10 @@ class LinkCipher:
     Each seal covers the type of the frame and a counter. Both ends keep the counter, and it never
     travels. So a frame that was replayed, left out or put out of order does not open, and neither
     does any frame after one that was sealed and never sent.
+
+    The key of a direction may be replaced by one that follows from it; both ends do so behind the
+    same frame, and count from 0 again. Whoever gets hold of the new key cannot open what was sealed
+    under the old one.
     """
 
     __slots__ = ("_receive_key", "_received", "_send_key", "_sent")
@@ -133,6 +137,14 @@ class LinkCipher:
         plaintext = self._receive_key.open(_bound_to(frame_type, self._received), sealed)
         self._received += 1
         return plaintext
+
+    def step_sending(self, step: Callable[[SealingKey], SealingKey]) -> None:
+        """Replace the key of our direction by the one that follows."""
+        self._send_key, self._sent = step(self._send_key), 0
+
+    def step_receiving(self, step: Callable[[SealingKey], SealingKey]) -> None:
+        """Replace the key of the peer's direction by the one that follows."""
+        self._receive_key, self._received = step(self._receive_key), 0
 
 
 def _bound_to(frame_type: int, counter: int) -> bytes:

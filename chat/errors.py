@@ -5,8 +5,9 @@
     │   ├── CommandError       a line looks like a command, but is none
     │   └── OutboxFullError    too much is unacknowledged to send more at the moment
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
-    │   ├── OpenError          a sealed frame does not open; never says more than that
-    │   └── ClockError         the server's signature has expired by our clock
+    │   ├── ForgeableError     what is wrong was found before any MAC was checked
+    │   │   └── OpenError      a sealed frame does not open; never says more than that
+    │   └── ClockError         the server's signature is not valid at the time of our clock
     ├── RefusedError           the server does not let us in, or put us out
     ├── IdentityError          a key file, or the list of known servers, cannot be used
     ├── ServerKeyError         the server's key is not the expected one
@@ -96,7 +97,12 @@ class ProtocolError(ChatError):
         self.reason = reason
 
 
-class OpenError(ProtocolError):
+class ForgeableError(ProtocolError):
+    """Something is wrong that anybody on the wire could have caused, since no MAC vouches for it.
+    So it says nothing about the peer, and is no more than a broken cable."""
+
+
+class OpenError(ForgeableError):
     """A sealed frame does not open."""
 
     def __init__(self) -> None:
@@ -108,7 +114,7 @@ class ClockError(ProtocolError):
     1970, the first by the server's clock and the second by ours."""
 
     def __init__(self, not_after: int, now: float) -> None:
-        super().__init__("what the server signed has run out")
+        super().__init__("what the server signed is not valid now")
         self.not_after = not_after
         self.now = now
 

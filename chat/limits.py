@@ -25,8 +25,13 @@ their number. No language needs more (Unicode, UAX 15, 13: Stream-Safe Text Form
 MAX_REASON_BYTES = 512
 """The sentence in REFUSED and BYE."""
 
-MIN_PADDED_BYTES = 64
-"""Short plaintexts are padded to this, so that "yes" and "no" look alike; above it PADMÉ."""
+MIN_PADDED_BYTES = 96
+"""Short plaintexts are padded to this, so that "yes" and "no" look alike; above it PADMÉ. It holds
+what a message says beside its text, and 46 bytes of that."""
+
+MAX_SUBMIT_BYTES = 20_480
+"""The MESSAGE frames in one SUBMIT: the longest message, repeated, has 18,483. What is read of one
+connection in one turn, and so what many can append in one, is not much more."""
 
 MIN_RSA_BITS = 2_048
 MAX_RSA_BITS = 4_096
@@ -42,14 +47,33 @@ SHARE_SECONDS = 3_600
 """A signed X25519 share is good for this long. Once it is forgotten, what was said is safe."""
 
 SHARE_SKEW_SECONDS = 300
-"""By how much a client's clock may be ahead of the server's when it looks at not-after."""
+"""By how much a client's clock may differ from the server's when it looks at not-after."""
 
 EPOCH_GRACE_SECONDS = 10
-"""A message under an earlier epoch is accepted for this long after the epoch ended: the sender may
-not have heard yet."""
+"""When a join has ended an epoch, a message under it is accepted for this long: the sender may not
+have heard yet."""
+
+RENEWAL_SECONDS = 600
+"""A secret under which something was said is renewed after this long, even if nobody leaves: then
+what was said before cannot be opened with what the members remember."""
+
+RENEWAL_WAIT_SECONDS = 10
+"""Members whose messages were refused because of a renewal say them again before the next one, but
+the next one waits no longer than this."""
+
+CHECK_SECONDS = 1.0
+CHECK_SECONDS_PER_MEMBER = 3.5e-3
+"""How often a member is told the running hash while the log moves. To seal and to send it takes a
+hundredth of the second figure (35 µs), so in a room of more than 285 members it is told less often:
+all CHECKs together take a hundredth of a processor at most. In a room of MAX_MEMBERS it is told
+every 35 s, which must be well below ACKNOWLEDGE_SECONDS."""
 
 FINGERPRINT_BYTES = 32
 """The SHA-256 of a key blob."""
+
+HASH_BYTES = 32
+SEEN_HASH_BYTES = 16
+"""The running hash of the log, and as much of it as a message carries."""
 
 RESUME_TOKEN_BYTES = 16
 ROOM_ID_BYTES = 8
@@ -264,8 +288,23 @@ JOINS_PER_STEP = 256
 """Members in one JOINED event and in one ROSTER message, which must fit into a frame."""
 
 MAX_EPOCHS = 512
-"""Epochs whose keys a participant keeps. No more than 300 can end while a message under the first
-of them is still accepted (10 s of grace, 20 joins and 10 leaves a second)."""
+MAX_PAST_EPOCHS = 256
+"""Epochs whose keys a participant keeps, and past ones under which a server still accepts messages.
+Joins end 200 epochs in the 10 s of grace, and each welcome of a member that is back may end one. So
+the second limit is needed, and whoever reads a message has its key."""
+
+CHECKS_TOGETHER = 1 / 8
+"""Members that are due within this part of the interval are told the running hash together."""
+
+CHECKS_PER_TURN = 64
+"""Members that are told the running hash in one turn of the loop: two milliseconds. In a flood a
+turn of a room of MAX_MEMBERS takes 0.2 s, and still all are told in time."""
+
+MAX_UNCHECKED = 32_768
+MAX_TRAIL = 4_096
+"""Messages of each sender's run that a participant remembers until the next CHECK, and how many
+places in the log it can compare with what others have seen. The first is more than a sender can say
+in 45 s; of what was forgotten, a message may be shown twice."""
 
 OUTBOX_MESSAGES = 1_024
 OUTBOX_BYTES = 1024 * 1024

@@ -6,17 +6,21 @@ Implements PROTOCOL 5 and 6. This module does not know how these are sealed, nor
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Self
 
 from chat.errors import ProtocolError, Reason
 from chat.limits import (
+    HASH_BYTES,
+    MAX_SUBMIT_BYTES,
     MAX_TEXT_BYTES,
     ORIGIN_BYTES,
     RESUME_TOKEN_BYTES,
     ROOM_ID_BYTES,
     ROOM_SECRET_BYTES,
+    SEEN_HASH_BYTES,
 )
-from chat.wire import Farewell, Fields, Record, block, decode_record
+from chat.wire import Farewell, Fields, Record, block, decode_record, decode_text
 
 # -- what is sealed in the handshake -----------------------------------------------------------
 
@@ -178,15 +182,19 @@ class _Entries(Record):
 @dataclass(frozen=True, slots=True)
 class Welcome(Control):
     """Server to client: its place in the room, and the secret that opens the log from `offset` on.
-    `messages` MESSAGE frames came before; `members` members follow in ROSTER messages."""
+    An epoch begins there, with this `base` of the running hash. What was sealed under an epoch
+    before `oldest_epoch` does not count any more. `messages` MESSAGE frames came before; `members`
+    members follow in ROSTER messages."""
 
     TYPE = 0x02
     room: bytes
     member: int
     token: bytes = field(repr=False)
     epoch: int
+    oldest_epoch: int
     secret: bytes = field(repr=False)
     offset: int
+    base: bytes
     messages: int
     event_seq: int
     members: int
@@ -197,9 +205,11 @@ class Welcome(Control):
                 self.room,
                 self.member.to_bytes(4, "big"),
                 self.token,
-                self.epoch.to_bytes(4, "big"),
+                struct.pack(">II", self.epoch, self.oldest_epoch),
                 self.secret,
-                struct.pack(">QQQI", self.offset, self.messages, self.event_seq, self.members),
+                self.offset.to_bytes(8, "big"),
+                self.base,
+                struct.pack(">QQI", self.messages, self.event_seq, self.members),
             )
         )
 
@@ -210,8 +220,10 @@ class Welcome(Control):
             fields.unsigned(4),
             fields.take(RESUME_TOKEN_BYTES),
             fields.unsigned(4),
+            fields.unsigned(4),
             fields.take(ROOM_SECRET_BYTES),
             fields.unsigned(8),
+            fields.take(HASH_BYTES),
             fields.unsigned(8),
             fields.unsigned(8),
             fields.unsigned(4),
@@ -256,6 +268,40 @@ class Resend(Control):
         return cls(fields.unsigned(8))
 
 
+@dataclass(frozen=True, slots=True)
+class Submit(Control):
+    """Client to server: what it says, a run of whole MESSAGE frames of at most MAX_SUBMIT_BYTES."""
+
+    TYPE = 0x0B
+    run: bytes
+
+    def encode_body(self) -> bytes:
+        return self.run
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        run = fields.rest()
+        if len(run) > MAX_SUBMIT_BYTES:
+            raise ProtocolError("more messages at once than may be")
+        return cls(run)
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Control):
+    """Server to client: the running hash of the log at this place, which is `offset`."""
+
+    TYPE = 0x0C
+    offset: int
+    digest: bytes
+
+    def encode_body(self) -> bytes:
+        return self.offset.to_bytes(8, "big") + self.digest
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.unsigned(8), fields.take(HASH_BYTES))
+
+
 class Bye(Farewell, Control):
     """Either way, last: why the connection ends."""
 
@@ -265,7 +311,20 @@ class Bye(Farewell, Control):
 
 CONTROLS: dict[int, type[Control]] = {
     control.TYPE: control
-    for control in (Ready, Welcome, Roster, Rekey, Resend, Bye, Resume, Resumed, Ping, Pong)
+    for control in (
+        Ready,
+        Welcome,
+        Roster,
+        Rekey,
+        Resend,
+        Bye,
+        Resume,
+        Resumed,
+        Ping,
+        Pong,
+        Submit,
+        Check,
+    )
 }
 
 
@@ -277,40 +336,101 @@ def decode_control(data: bytes) -> Control:
 # -- what is sealed in MESSAGE and EVENT -------------------------------------------------------
 
 
+class Kind(IntEnum):
+    """What a message is (PROTOCOL 6.2)."""
+
+    SAY = 1
+    """A text for everybody."""
+    REPEAT = 2
+    """A text that was said in a room before this one, for those who were there (`Repeat`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far the sender had read the log, and the beginning of the running hash there."""
+
+    offset: int
+    digest: bytes
+
+
+_SEEN_NOTHING = Seen(0, bytes(SEEN_HASH_BYTES))
+
+
 @dataclass(frozen=True, slots=True)
 class MessageContent:
-    """Sealed in MESSAGE: a text, and the time by the sender's clock (ms since 1970). `origin` is
+    """Sealed in MESSAGE. The time is by the sender's clock, in milliseconds since 1970. `origin` is
     random for each run of a client, and `number` counts the messages of the run. By these two a
-    receiver knows a message again that is sent a second time into another room."""
+    receiver knows a message again that is sent a second time into another room.
 
+    `seen` is of the moment at which the message is sealed, so it differs when a message is sealed
+    again. It is not what makes two messages equal.
+    """
+
+    kind: Kind
     time_ms: int
     origin: bytes
     number: int
-    text: str = field(repr=False)
+    body: bytes = field(repr=False)
+    seen: Seen = field(default=_SEEN_NOTHING, compare=False)
 
     def encode(self) -> bytes:
-        return b"".join(
-            (
-                self.time_ms.to_bytes(8, "big"),
-                self.origin,
-                self.number.to_bytes(8, "big"),
-                self.text.encode(),
-            )
+        header = _CONTENT_HEADER.pack(
+            self.kind, self.time_ms, self.origin, self.number, self.seen.offset, self.seen.digest
         )
+        return header + self.body
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Raises ProtocolError."""
-        fields = Fields(data)
-        content = cls(
-            fields.unsigned(8), fields.take(ORIGIN_BYTES), fields.unsigned(8), fields.rest_text()
-        )
-        if len(data) > CONTENT_HEADER_BYTES + MAX_TEXT_BYTES:
-            raise ProtocolError("a message is too long")
+        if len(data) < CONTENT_HEADER_BYTES:
+            raise ProtocolError("a frame is too short for its fields")
+        kind, time_ms, origin, number, offset, digest = _CONTENT_HEADER.unpack_from(data)
+        if kind not in _KINDS:
+            raise ProtocolError(f"a message is of the unknown kind {kind}")
+        body = data[CONTENT_HEADER_BYTES:]
+        content = cls(Kind(kind), time_ms, origin, number, body, Seen(offset, digest))
+        if content.kind is Kind.SAY:
+            text_of(content.body)
         return content
 
+    def bound(self) -> bytes:
+        """What a repeated text is bound to, so that it can be said under no other number."""
+        return b"".join(
+            (self.time_ms.to_bytes(8, "big"), self.origin, self.number.to_bytes(8, "big"))
+        )
 
-CONTENT_HEADER_BYTES = 8 + ORIGIN_BYTES + 8
+
+_KINDS = frozenset(Kind)
+
+_CONTENT_HEADER = struct.Struct(f">BQ{ORIGIN_BYTES}sQQ{SEEN_HASH_BYTES}s")
+CONTENT_HEADER_BYTES = _CONTENT_HEADER.size
+
+
+def text_of(body: bytes) -> str:
+    """The text of a message. Raises ProtocolError if it is none, or too long."""
+    if len(body) > MAX_TEXT_BYTES:
+        raise ProtocolError("a message is too long")
+    return decode_text(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The body of a message of the kind REPEAT: the text as it was said in an earlier room, sealed
+    under the repeat key of the epoch in which it was said. So it can be opened by those who could
+    open it then, and by nobody who came later."""
+
+    room: bytes
+    epoch: int
+    sealed: bytes
+
+    def encode(self) -> bytes:
+        return self.room + self.epoch.to_bytes(4, "big") + self.sealed
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Raises ProtocolError."""
+        fields = Fields(body)
+        return cls(fields.take(ROOM_ID_BYTES), fields.unsigned(4), fields.rest())
 
 
 class RoomEvent(Record):
@@ -318,7 +438,7 @@ class RoomEvent(Record):
 
 
 class Joined(_Entries, RoomEvent):
-    """These members are in; the next epoch's secret is the step of this one's."""
+    """These members, if any, are in; the next epoch's secret is the step of this one's."""
 
     TYPE = 0x01
     __slots__ = ()
@@ -326,7 +446,7 @@ class Joined(_Entries, RoomEvent):
 
 @dataclass(frozen=True, slots=True)
 class Left(RoomEvent):
-    """These members are out, each for its reason; the next epoch's secret is in REKEY."""
+    """These members, if any, are out, each for its reason; the next epoch's secret is in REKEY."""
 
     TYPE = 0x02
     departures: tuple[tuple[int, Reason], ...]

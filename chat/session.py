@@ -9,6 +9,9 @@ How it turns:
   pair that is missing there is an error of the peer. `_step` is the only place that looks it up.
 - A handler raises ProtocolError for whatever is wrong inside the frame. `receive` turns it into the
   farewell and an `Ended`, so a caller has one kind of ending to deal with.
+- Once the link stands, what no MAC has vouched for says nothing about the peer: anybody on the wire
+  can send an empty frame. So a ForgeableError ends the session with LOST, as a broken cable does,
+  and the client may come back.
 - A handler may itself end the session (BYE, REFUSED). Then `_step` leaves the state alone. CLOSED
   and FAILED absorb: whatever else arrives yields no event.
 - `_link` is None until the keys of the link exist, and from then on the farewell is a BYE on the
@@ -25,7 +28,7 @@ from typing import ClassVar
 
 from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
-from chat.errors import REASONS, ProtocolError, Reason
+from chat.errors import REASONS, ForgeableError, ProtocolError, Reason
 from chat.limits import (
     AWAKE_PONG_SECONDS,
     FIRST_FRAME_SECONDS,
@@ -45,7 +48,9 @@ from chat.messages import (
     Ping,
     Pong,
     Ready,
+    Rekey,
     Resume,
+    Submit,
     decode_control,
 )
 from chat.text import is_blank
@@ -109,8 +114,16 @@ class ControlReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmitReceived:
+    """At the server: the client says something. The run of MESSAGE frames is not checked yet."""
+
+    run: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RoomFramesReceived:
-    """Room frames arrived: a run of whole MESSAGE frames, or one of EVENT frames."""
+    """At the client: room frames arrived, a run of whole MESSAGE frames or one of EVENT frames. No
+    key of the link vouches for them."""
 
     frame_type: int
     run: bytes
@@ -127,7 +140,9 @@ class Ended:
     error: ProtocolError | None = field(default=None, compare=False)
 
 
-SessionEvent = HelloReceived | Established | ControlReceived | RoomFramesReceived | Ended
+SessionEvent = (
+    HelloReceived | Established | ControlReceived | SubmitReceived | RoomFramesReceived | Ended
+)
 
 
 Transitions = Mapping[tuple[State, type[Frame]], tuple[Callable[..., list[SessionEvent]], State]]
@@ -201,6 +216,11 @@ class Session:
                 if self.over:
                     break
                 events += self._step(frame_type, frame)
+        except ForgeableError as error:
+            if self._link is None:
+                events += self._fail(error.reason, str(error), error)
+            else:
+                events += self._fail(Reason.LOST, f"{error}; it was changed on the way", error)
         except ProtocolError as error:
             events += self._fail(error.reason, str(error), error)
         return events
@@ -223,8 +243,12 @@ class Session:
         """The LINK frames of these control messages. They must leave in the order in which they
         were sealed, since the link counts them."""
         assert self._link is not None
-        seal, random_bytes = self._link.seal, self._random_bytes
-        frames = [Link(seal(Link.TYPE, control, random_bytes)).to_wire() for control in controls]
+        frames = []
+        for control in controls:
+            sealed = self._link.seal(Link.TYPE, control, self._random_bytes)
+            frames.append(Link(sealed).to_wire())
+            if control[0] == Rekey.TYPE:
+                self._link.step_sending(kex.next_link_key)
         if self.note is not None:
             for control, frame in zip(controls, frames, strict=True):
                 self.note(f"sends {CONTROLS[control[0]].__name__}, {len(frame)} bytes")
@@ -250,12 +274,12 @@ class Session:
         """Take one frame (or a run of room frames), and move to the next state."""
         frame_class = FRAMES.get(frame_type)
         if frame_class is None:
-            raise ProtocolError(f"unknown frame type 0x{frame_type:02x}")
+            raise ForgeableError(f"unknown frame type 0x{frame_type:02x}")
         try:
             handler, next_state = self.TRANSITIONS[self.state, frame_class]
         except KeyError:
             name = frame_class.__name__
-            raise ProtocolError(f"a {name} frame is out of place in {self.state.name}") from None
+            raise ForgeableError(f"a {name} frame is out of place in {self.state.name}") from None
         # Of a LINK it is noted what it holds, when it is open.
         if self.note is not None and frame_class is not Link:
             self.note(f"received {frame_class.__name__}, {len(data)} bytes")
@@ -299,6 +323,8 @@ class Session:
         if self.note is not None:
             size = len(frame.to_wire())
             self.note(f"received Link ({type(control).__name__}), {size} bytes")
+        if isinstance(control, Rekey):
+            self._link.step_receiving(kex.next_link_key)
         return control
 
     def _on_control(self, frame: Link) -> list[SessionEvent]:
@@ -319,12 +345,6 @@ class Session:
         self._move_to(State.CLOSED)
         text = REASONS[farewell.reason] if is_blank(farewell.text) else farewell.text
         return [Ended(farewell.reason, text, by_peer=True)]
-
-    def _on_messages(self, run: bytes) -> list[SessionEvent]:
-        return [RoomFramesReceived(Message.TYPE, run)]
-
-    def _on_events(self, run: bytes) -> list[SessionEvent]:
-        return [RoomFramesReceived(Event.TYPE, run)]
 
 
 _PONG = Pong().encode()
@@ -423,6 +443,8 @@ class ServerSession(Session):
             super()._say_goodbye(reason, text)
 
     def _take_control(self, control: Control) -> list[SessionEvent]:
+        if isinstance(control, Submit):
+            return [SubmitReceived(control.run)]
         # One answer is enough for all PINGs that came before it.
         if isinstance(control, Ping) and _PONG not in self._controls:
             self.send(_PONG)
@@ -432,7 +454,6 @@ class ServerSession(Session):
         (State.AWAIT_PUBKEY, Pubkey): (_on_pubkey, State.SEND_SESSION_KEY),
         (State.SEND_SESSION_KEY, Link): (_on_ready, State.RELAY),
         (State.RELAY, Link): (Session._on_control, State.RELAY),
-        (State.RELAY, Message): (Session._on_messages, State.RELAY),
     }
 
 
@@ -553,6 +574,12 @@ class ClientSession(Session):
     def _take_control(self, control: Control) -> list[SessionEvent]:
         return [] if isinstance(control, Pong) else [ControlReceived(control)]
 
+    def _on_messages(self, run: bytes) -> list[SessionEvent]:
+        return [RoomFramesReceived(Message.TYPE, run)]
+
+    def _on_events(self, run: bytes) -> list[SessionEvent]:
+        return [RoomFramesReceived(Event.TYPE, run)]
+
     TRANSITIONS: ClassVar[Transitions] = {
         (State.AWAIT_HELLO, Hello): (_on_hello, State.AWAIT_TRUST),
         (State.AWAIT_HELLO, Refused): (_on_refused, State.CLOSED),
@@ -560,6 +587,6 @@ class ClientSession(Session):
         (State.AWAIT_SESSION_KEY, SessionKey): (_on_session_key, State.RELAY),
         (State.AWAIT_SESSION_KEY, Refused): (_on_refused, State.CLOSED),
         (State.RELAY, Link): (Session._on_control, State.RELAY),
-        (State.RELAY, Message): (Session._on_messages, State.RELAY),
-        (State.RELAY, Event): (Session._on_events, State.RELAY),
+        (State.RELAY, Message): (_on_messages, State.RELAY),
+        (State.RELAY, Event): (_on_events, State.RELAY),
     }

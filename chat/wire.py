@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
-from chat.errors import REASONS, ProtocolError, Reason
+from chat.errors import REASONS, ForgeableError, ProtocolError, Reason
 from chat.limits import MAX_REASON_BYTES, X25519_BYTES
 
 PROTOCOL = "chat/1"
@@ -307,7 +307,7 @@ class FrameReader:
         that follow each other come as one run of one type, since they are relayed together.
 
         Raises:
-            ProtocolError: a frame is longer than `limit`, or empty. It is raised as soon as the
+            ForgeableError: a frame is longer than `limit`, or empty. It is raised as soon as the
                 length has arrived, after the frames before it were yielded.
         """
         if self._rest:
@@ -327,7 +327,7 @@ class FrameReader:
         joined = self._rest + data if self._rest else data
         try:
             return self._frame_end(joined, 0) <= len(joined)
-        except ProtocolError:
+        except ForgeableError:
             return False
 
     @property
@@ -340,9 +340,9 @@ class FrameReader:
             return start + _LENGTH_BYTES + 1
         length = data[start] << 8 | data[start + 1]
         if length == 0:
-            raise ProtocolError("an empty frame")
+            raise ForgeableError("an empty frame")
         if _LENGTH_BYTES + length > self.limit:
-            raise ProtocolError(f"a frame of {_LENGTH_BYTES + length} bytes is too long")
+            raise ForgeableError(f"a frame of {_LENGTH_BYTES + length} bytes is too long")
         return start + _LENGTH_BYTES + length
 
     def _run_end(self, data: bytes, end: int, frame_type: int) -> int:
@@ -353,6 +353,14 @@ class FrameReader:
                 break
             end = next_end
         return end
+
+
+def starts_frame(frames: bytes, at: int) -> bool:
+    """Whether a frame begins, or the last one ends, at this place in whole frames."""
+    start = 0
+    while start < at:
+        start += _LENGTH_BYTES + int.from_bytes(frames[start : start + _LENGTH_BYTES], "big")
+    return start == at
 
 
 class RoomHeader(NamedTuple):
@@ -369,19 +377,21 @@ class RoomHeader(NamedTuple):
     seq: int
 
 
-def room_headers(run: bytes) -> Iterator[RoomHeader]:
+def room_headers(frame_type: int, run: bytes) -> Iterator[RoomHeader]:
     """The headers of a run of MESSAGE or EVENT frames.
 
     Raises:
-        ProtocolError: a frame is too short for its header.
+        ProtocolError: the run is not made of whole frames of this type, each with something sealed.
     """
-    start = 0
-    while start < len(run):
-        if len(run) - start <= ROOM_HEADER_BYTES:
+    start, size = 0, len(run)
+    while start < size:
+        if size - start <= ROOM_HEADER_BYTES:
             raise ProtocolError("a frame is too short for its fields")
-        length, _, epoch, sender, seq = _ROOM_HEADER.unpack_from(run, start)
+        length, its_type, epoch, sender, seq = _ROOM_HEADER.unpack_from(run, start)
         end = start + _LENGTH_BYTES + length
         if length <= ROOM_HEADER_BYTES - _LENGTH_BYTES:
             raise ProtocolError("a frame is too short for its fields")
+        if its_type != frame_type or end > size:
+            raise ProtocolError("a run of frames has something else in it")
         yield RoomHeader(start, end, epoch, sender, seq)
         start = end

@@ -8,13 +8,16 @@ once (under several memberships of its sender). Every line that is typed is unli
 
 1. Log. In each membership the messages bear the sequence numbers 1, 2, 3, … and the numbers of
    their run follow each other without a hole. The numbers of a run stand in the logs, taken in the
-   order of time, for the first time in the order 1, 2, 3, … Each is the line that was typed.
+   order of time, for the first time in the order 1, 2, 3, … Each is the line that was typed. What
+   is repeated opens with the repeat key of the epoch under which it was said, and no other.
 2. Display. What a run shows of a membership is its log from the place of its welcome to how far it
    has taken it, in order, entry by entry and nothing else. Left out are only: its own LOST and
-   BACK; messages sealed under an epoch before that of its last welcome, whose key it was not given
-   (their senders had not heard of the next one yet);
-   messages whose number is not greater than one it has shown of the same run; and gaps. There is
-   no warning, ever. What is said is shown with its number, so that the run knows its own again.
+   BACK; the text of messages sealed under an epoch before that of its last welcome (their senders
+   had not heard of it yet) whose secret it did not have, of which it says that they are not for
+   it; messages that are repeated
+   of an epoch of which it had no secret; messages that it has shown before; and gaps. There is no
+   warning, ever, but that nobody vouches for what it took last, where a welcome comes before the
+   next CHECK. What is said is shown with its number, so that the run knows its own again.
 3. Gaps. After each new connection the run says so once, and says how many messages of the log lie
    between how far it had taken it and where it goes on: that is the gap. There is none as long as
    the window of the log reaches back to the place of the member, and the first secret that it was
@@ -38,6 +41,18 @@ once (under several memberships of its sender). Every line that is typed is unli
    the server has shut down, was kicked, replaced or refused for its name by another one of that
    name, had no first connection, or nothing went on for its patience; nothing else ends it.
 
+With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
+
+9. Truth. What a run shows between two CHECKs of the server that agree with it is what stands in the
+   log there, all of it and in its order; or it has said in between that it was tampered with, and
+   then it has shown all of it all the same.
+10. Place. 4 and 8 hold: an enemy ends no membership and no run. (Nobody holds a cable for as long
+   as the grace.)
+11. Leaves. Nothing that was sealed under an epoch before the last LEFT is written behind it, nor
+   shown behind it by a run that has taken it.
+12. Repeats. No run can open what is repeated of an epoch in which it was not a member. What was
+   acknowledged to its sender is not said as new in a later room.
+
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something
 else to happen; once everything is healed, all runs are up to date within a bounded time, and what
@@ -54,17 +69,30 @@ from chat.client.events import (
     MemberJoined,
     MemberLeft,
     MemberLost,
+    MessageNotForUs,
     MessageReceived,
     NoticeReceived,
     Reconnected,
     RoomClosed,
+    Tampered,
 )
 from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
-from chat.messages import Back, Closing, Joined, Left, Lost, Notice, RoomEvent
+from chat.messages import (
+    Back,
+    Closing,
+    Joined,
+    Kind,
+    Left,
+    Lost,
+    Notice,
+    Repeat,
+    RoomEvent,
+)
 from tests.support.simulated import ViolationError
 from tests.support.simulated_record import (
+    Checked,
     Continued,
     Entry,
     Life,
@@ -85,6 +113,7 @@ class Told:
 
     def __init__(self, title: str, fingerprint: bytes, client: RecordedClient) -> None:
         self.title = title
+        self.name = client.name
         self.fingerprint = fingerprint
         self.client = client
         self.story = client.story
@@ -106,19 +135,29 @@ def require(holds: bool, text: str) -> None:
         raise ViolationError(text)
 
 
-def check(runs: Runs, lives: Lives, grace_seconds: float) -> None:
-    """Raises ViolationError if a law does not hold."""
+def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> None:
+    """`enemy`: what somebody on the cables knew, if there was anybody.
+
+    Raises:
+        ViolationError: a law does not hold.
+    """
     for life in lives:
         require(not life.faults, "; ".join(life.faults))
         check_memberships(life, grace_seconds)
     check_logs(runs, lives)
     rooms = {life.room: life for life in lives}
     for run in runs:
-        Replay(run, rooms).check()
         check_stays(run, rooms)
-        check_patience(run, rooms)
+        check_epochs(run, rooms)
+        if enemy:
+            check_truth(run, rooms)
+        else:
+            Replay(run, rooms).check()
+            check_patience(run, rooms)
     check_keys(runs, lives)
-    check_deaths(runs, lives)
+    if not enemy:
+        check_deaths(runs, lives)
+        check_repeats(runs, lives)
 
 
 # -- 1: the logs -------------------------------------------------------------------------------
@@ -127,10 +166,17 @@ def check(runs: Runs, lives: Lives, grace_seconds: float) -> None:
 def check_logs(runs: Runs, lives: Lives) -> None:
     typed = {run.story.origin: run.typed for run in runs}
     first: dict[bytes, int] = {}
+    epochs: dict[tuple[bytes, bytes, int], int] = {}
     for life in lives:
         last_seq: dict[int, int] = {}
         last_number: dict[int, int] = {}
-        for entry in life.messages():
+        oldest_epoch = 0
+        for entry in life.entries:
+            if entry.event is not None:
+                if isinstance(entry.event, Left):
+                    oldest_epoch = entry.epoch + 1
+                continue
+            require(entry.epoch >= oldest_epoch, "a message from before a leave is taken after it")
             content = life.content(entry)
             sender, number, origin = entry.sender, content.number, content.origin
             where = f"message {number} of {life.memberships[sender].name}"
@@ -138,7 +184,13 @@ def check_logs(runs: Runs, lives: Lives) -> None:
             if sender in last_number:
                 require(number == last_number[sender] + 1, f"{where} is out of order")
             require(number <= first.get(origin, 0) + 1, f"{where} comes before the one before")
-            require(content.text == typed[origin][number - 1], f"{where} is not what was typed")
+            require(life.text(entry) == typed[origin][number - 1], f"{where} is not what was typed")
+            if content.kind is Kind.REPEAT:
+                repeat = Repeat.decode(content.body)
+                said = epochs.get((repeat.room, origin, number))
+                require(said == repeat.epoch, f"{where} can be read by others than before")
+            else:
+                epochs[life.room, origin, number] = entry.epoch
             last_seq[sender], last_number[sender] = entry.seq, number
             first[origin] = max(first.get(origin, 0), number)
 
@@ -152,7 +204,7 @@ class Replay:
     def __init__(self, run: Told, rooms: dict[bytes, Life]) -> None:
         self._run = run
         self._rooms = rooms
-        self._seen: dict[tuple[bytes, bytes], int] = {}
+        self._seen: set[tuple[bytes, bytes, int]] = set()
         self._life: Life
         self._membership: Membership
         self._index = 0
@@ -163,7 +215,8 @@ class Replay:
         self._entered = False
         self._at = 0
         self._first_epoch = 0
-        self._kept_epochs: frozenset[int] = frozenset()
+        self._repeatable: frozenset[tuple[bytes, int]] = frozenset()
+        self._known_epochs: frozenset[int] = frozenset()
 
     def check(self) -> None:
         connected = 0
@@ -180,6 +233,12 @@ class Replay:
                     self._on_reconnected(item)
                 case Entered():
                     self._on_entered(item)
+                case Checked():
+                    pass
+                case Tampered():
+                    require(
+                        not item.certain, f"{self._run.title} sees an enemy where there is none"
+                    )
                 case _:
                     self._on_event(item)
         if self._run.room:
@@ -208,7 +267,8 @@ class Replay:
             self._new_room = True
         self._membership = self._life.memberships[welcome.member]
         self._first_epoch = welcome.epoch
-        self._kept_epochs = item.epochs if again else frozenset()
+        self._repeatable = item.repeatable
+        self._known_epochs = item.epochs
         self._at = welcome.offset
         starts = [entry.start for entry in self._life.entries]
         at_boundary = welcome.offset in starts or welcome.offset >= self._life.entries[-1].end
@@ -255,18 +315,23 @@ class Replay:
         return self._of_message(entry)
 
     def _of_message(self, entry: Entry) -> Iterable[ClientEvent]:
-        if entry.epoch < self._first_epoch and entry.epoch not in self._kept_epochs:
-            return
-        yield from self._of_content(entry)
+        if entry.epoch < self._first_epoch and entry.epoch not in self._known_epochs:
+            yield MessageNotForUs(self._life.memberships[entry.sender].name)
+        else:
+            yield from self._of_content(entry)
 
     def _of_content(self, entry: Entry) -> Iterable[ClientEvent]:
         content = self._life.content(entry)
         sender = self._life.memberships[entry.sender]
-        last = self._seen.get((sender.fingerprint, content.origin), 0)
-        if content.number > last:
-            self._seen[sender.fingerprint, content.origin] = content.number
-            own = sender.id == self._membership.id
-            yield MessageReceived(sender.name, content.time_ms, content.text, own, content.number)
+        if content.kind is Kind.REPEAT:
+            repeat = Repeat.decode(content.body)
+            if (repeat.room, repeat.epoch) not in self._repeatable:
+                return
+        this = sender.fingerprint, content.origin, content.number
+        if this not in self._seen:
+            self._seen.add(this)
+            own, text = sender.id == self._membership.id, self._life.text(entry)
+            yield MessageReceived(sender.name, content.time_ms, text, own, content.number)
 
     def _of_event(self, event: RoomEvent) -> Iterable[ClientEvent]:
         members = self._life.memberships
@@ -356,6 +421,87 @@ def check_keys(runs: Runs, lives: Lives) -> None:
                 held = follows.get(held)
 
 
+# -- 9, 11 and 12: an enemy ---------------------------------------------------------------------
+
+
+def check_truth(run: Told, rooms: dict[bytes, Life]) -> None:
+    """Where the server vouched for what a run took, the run has shown what stands in the log, in
+    its order, or has said that it was tampered with since it was vouched for last."""
+    start, first_epoch, known = 0, 0, frozenset[int]()
+    segment: list[tuple[str, str]] = []
+    shown: set[tuple[str, str]] = set()
+    doubted = False
+    for item in run.story.stream:
+        match item:
+            case Welcomed(welcome=welcome, epochs=known):
+                start, first_epoch = welcome.offset, welcome.epoch
+                shown.update(segment)
+                segment, doubted = [], False
+            case MessageReceived(name, _, text):
+                segment.append((name, text))
+            case Tampered():
+                doubted = True
+            case Checked(room, offset):
+                life = rooms[room]
+                said = [
+                    (life.memberships[entry.sender].name, life.text(entry))
+                    for entry in life.messages_between(start, offset)
+                    if (entry.epoch >= first_epoch or entry.epoch in known)
+                    and life.content(entry).kind is Kind.SAY
+                ]
+                missing = set(said) - shown - set(segment)
+                require(not missing, f"{run.title} does not show {missing}")
+                others = {each for each in segment if each[0] != run.name} - set(said)
+                untrue = others - _repeated(life, start, offset)
+                if not doubted:
+                    require(not untrue, f"{run.title} shows {untrue}, which nobody said")
+                    new = [each for each in dict.fromkeys(said) if each not in shown]
+                    in_order = [each for each in segment if each in new]
+                    require(in_order == new, f"{run.title} shows another order")
+                shown.update(segment)
+                start, segment, doubted = offset, [], False
+    heard = [each for each in segment if each[0] != run.name]
+    require(not run.endured or not heard or doubted, f"{run.title} was not vouched for")
+
+
+def _repeated(life: Life, start: int, end: int) -> set[tuple[str, str]]:
+    return {
+        (life.memberships[entry.sender].name, life.text(entry))
+        for entry in life.messages_between(start, end)
+        if life.content(entry).kind is Kind.REPEAT
+    }
+
+
+def check_repeats(runs: Runs, lives: Lives) -> None:
+    senders = {run.story.origin: run for run in runs}
+    acknowledged: set[tuple[bytes, int]] = set()
+    for life in lives:
+        for entry in life.messages():
+            content = life.content(entry)
+            text = f"{life.text(entry)} was acknowledged, and is said to everybody"
+            known = (content.origin, content.number) in acknowledged
+            require(not known or content.kind is Kind.REPEAT, text)
+        for entry in life.messages():
+            content = life.content(entry)
+            if senders[content.origin].places.get(life.room, 0) >= entry.end:
+                acknowledged.add((content.origin, content.number))
+
+
+def check_epochs(run: Told, rooms: dict[bytes, Life]) -> None:
+    require(not run.story.faults, f"{run.title} {'; '.join(run.story.faults)}")
+    stays: list[tuple[bytes, Membership]] = []
+    for item in run.story.stream:
+        if isinstance(item, Welcomed):
+            for room, epoch in item.repeatable:
+                was_there = any(
+                    where == room and stay.first_epoch <= epoch <= stay.last_epoch
+                    for where, stay in stays
+                )
+                require(was_there, f"{run.title} can open what was said where it was not")
+            room = item.welcome.room
+            stays.append((room, rooms[room].memberships[item.welcome.member]))
+
+
 # -- 6 and 7: a server dies --------------------------------------------------------------------
 
 
@@ -374,7 +520,7 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
         recent = entry.at >= life.died_at - REPLAY_SECONDS
         if not recent or origin not in endured or endured[origin].room == life.room:
             continue
-        text = life.content(entry).text
+        text = life.text(entry)
         for reader, run in endured.items():
             taken = run.places.get(life.room, 0) >= entry.end or text in texts[reader]
             owed = not taken and _is_shown_to(run, life, entry)
@@ -407,5 +553,5 @@ def check_patience(run: Told, rooms: dict[bytes, Life]) -> None:
                 for stay in life.memberships.values()
                 if stay.first_epoch <= sent.epoch
             }
-            text = f"{run.title} says {sent.content.text} before all are back"
+            text = f"{run.title} says {sent.content.number} before all are back"
             require(awaited <= back, text)

@@ -22,27 +22,33 @@ from chat.errors import Reason
 from chat.messages import (
     Back,
     Bye,
+    Check,
     ClientIdentity,
     Closing,
     Control,
     Joined,
+    Kind,
     Left,
     Lost,
     MessageContent,
-    Notice,
     Ping,
     Pong,
     Ready,
     Rekey,
+    Repeat,
     Resend,
     Resume,
     Resumed,
     RoomEvent,
     Roster,
     RosterEntry,
+    Seen,
+    Submit,
     Welcome,
     decode_control,
+    decode_room_event,
 )
+from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.session import ClientSession, HelloReceived, Offer, ServerSession, Session, SessionEvent
@@ -61,7 +67,7 @@ from chat.wire import (
     decode_frame,
     room_header,
 )
-from tests.support.helpers import KEYS, WALL_CLOCK, FixedBytes, frames_of, key
+from tests.support.helpers import KEYS, WALL_CLOCK, FixedBytes, frames_of, key, open_frame
 
 VECTORS = Path(__file__).parent / "vectors"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "PROTOCOL.md"
@@ -94,23 +100,29 @@ ABOUT_HANDSHAKE = [
     "One handshake and some control messages behind it. All bytes are in hex.",
     "randomness: what each end takes from its source, in this order. The offer is made with the "
     "first; OAEP and PSS take theirs from the same sources as everything else.",
-    "derived: every secret, salt and key; a sealing key is the cipher's key and the MAC's.",
+    "derived: every secret, salt and key; a sealing key is the cipher's key and the MAC's. "
+    "k_s1_next takes the place of k_s1 behind REKEY.",
     "frames: in the order of the wire. sealed says under which key, bound to which bytes, and what "
     "the plaintext is. A frame with instead_of is another possible one in the place of that one, "
     "made with the same randomness.",
     "must_fail: the end named by `to` is as above. It first takes the frames named in `given`, "
-    "then `receive`, which must end the session in the state `stage` because of `check`, and be "
-    "answered with the reason PROTOCOL wherever an answer is possible. receive is bytes, or one of "
-    "the frames above: as it is, or with the lowest bit flipped of the byte at `flip`, or with its "
-    "last `cut` bytes left out or the bytes of `add` put behind it, and the length field adjusted.",
+    "then `receive`, which must end the session in the state `stage` because of `check`. It then "
+    "answers with `reason`: LOST for what no MAC has vouched for once there is a link, otherwise "
+    "PROTOCOL. A client that has no link yet has no reason here; it closes the connection. receive "
+    "is bytes, or one of the frames above: as it is, or with the lowest bit flipped of the byte at "
+    "`flip`, or with its last `cut` bytes left out or the bytes of `add` put behind it, and the "
+    "length field adjusted.",
 ]
 NAME = "Ira"
 TOKEN = bytes(range(64, 80))
-WELCOME = Welcome(bytes(range(80, 88)), 1, TOKEN, 2, bytes(range(32)), 215, 0, 1, 1)
+WELCOME = Welcome(
+    bytes(range(80, 88)), 1, TOKEN, 2, 1, bytes(range(32)), 215, bytes(range(96, 128)), 0, 1, 1
+)
 ROSTER = Roster((RosterEntry(1, 0, NAME, key("ira").public.digest),))
 RESUME = Resume(1, TOKEN, 4_660, 3)
-REKEYED = bytes(range(32, 64))
-MESSAGE = Message(2, 1, 1, bytes(96)).to_wire()
+REKEY = Rekey(3, bytes(range(32, 64)))
+CHECK = Check(4_660, bytes(range(128, 160)))
+MESSAGE = Message(2, 1, 1, bytes(128)).to_wire()
 # An odd number of 1024 bits is enough: the size is looked at first.
 WEAK_MODULUS = int.from_bytes(FixedBytes("vectors/weak key")(128), "big") | 1 << 1023 | 1
 WEAK_BLOB = kex.PublicKey.from_rsa(RSA.construct((WEAK_MODULUS, 65_537))).blob
@@ -191,8 +203,10 @@ def name_of(control: Control) -> str:
     return type(control).__name__.upper()
 
 
-def link_frame(sender: str, counter: int, control: Control, data: bytes, **more: object) -> Json:
-    sealing, bound = f"k_{sender[0]}1", bound_to(Link.TYPE, counter)
+def link_frame(
+    sender: str, counter: int, control: Control, data: bytes, *, key: str = "", **more: object
+) -> Json:
+    sealing, bound = key or f"k_{sender[0]}1", bound_to(Link.TYPE, counter)
     return sealed_frame(sender, name_of(control), data, sealing, bound, control.encode(), **more)
 
 
@@ -210,6 +224,7 @@ def make_handshake() -> Json:
         "k_s0": first.server,
         "k_c1": second.client,
         "k_s1": second.server,
+        "k_s1_next": kex.next_link_key(second.server),
     }
     wrapped = first.server.open(bound_to(SessionKey.TYPE, 0), answer[3:])
     identity = introduction(key("ira").public.blob)
@@ -224,18 +239,26 @@ def make_handshake() -> Json:
         link_frame("client", 0, Ready(), ready),
         link_frame("client", 0, RESUME, resume, instead_of="READY"),
     ]
-    controls: list[Control] = [WELCOME, ROSTER, Rekey(3, REKEYED), Resend(7), Resumed()]
-    for counter, control in enumerate(controls):
+    controls: list[Control] = [WELCOME, ROSTER, REKEY, CHECK, Resend(7), Resumed()]
+    sealing, counter = "k_s1", 0
+    for control in controls:
         ends.server.send(control.encode())
-        frames.append(link_frame("server", counter, control, ends.server.data_to_send()))
+        data = ends.server.data_to_send()
+        frames.append(link_frame("server", counter, control, data, key=sealing))
+        sealing, counter = ("k_s1_next", 0) if control == REKEY else (sealing, counter + 1)
+    submit = Submit(2 * MESSAGE)
+    ends.client.send(submit.encode())
+    submitted = ends.client.data_to_send()
+    ends.server.receive(submitted, 0.0)
+    frames.append(link_frame("client", 1, submit, submitted))
     ends.client.tick(limits.PING_SECONDS)
     ping = ends.client.data_to_send()
     ends.server.receive(ping, limits.PING_SECONDS)
-    frames.append(link_frame("client", 1, Ping(), ping))
-    frames.append(link_frame("server", len(controls), Pong(), ends.server.data_to_send()))
+    frames.append(link_frame("client", 2, Ping(), ping))
+    frames.append(link_frame("server", counter, Pong(), ends.server.data_to_send(), key=sealing))
     bye = Bye(Reason.LEFT, "so long")
     ends.client.close(bye.reason, bye.text)
-    frames.append(link_frame("client", 2, bye, ends.client.data_to_send()))
+    frames.append(link_frame("client", 3, bye, ends.client.data_to_send()))
     good = Handshake(hello, pubkey, answer, share, shared, session_key, keys)
     return {
         "about": ABOUT_HANDSHAKE,
@@ -246,7 +269,8 @@ def make_handshake() -> Json:
         "randomness": {
             "offer": ends.for_offer.labelled("X25519 private key", "PSS salt"),
             "client": ends.for_client.labelled(
-                "X25519 private key", "IV of PUBKEY", "IV of READY", "IV of PING", "IV of BYE"
+                "X25519 private key",
+                *(f"IV of {name}" for name in ("PUBKEY", "READY", "SUBMIT", "PING", "BYE")),
             ),
             "server": ends.for_server.labelled(
                 "session key",
@@ -271,7 +295,7 @@ def make_handshake() -> Json:
             *bad_session_keys(good),
             *bad_pubkeys(good),
             *bad_first_controls(good),
-            *bad_link_frames(),
+            *bad_link_frames(good),
         ],
     }
 
@@ -289,18 +313,24 @@ def key_pair(name: str) -> Json:
 
 
 Failure = Callable[[str, str, Json | bytes], Json]
+FORGEABLE = {"seal", "place", "frame"}
+"""The checks of `must_fail` that come before any MAC is checked."""
 
 
 def failures(to: str, stage: str, *given: str) -> Failure:
     """Makes scenarios that fail at one end in one state."""
 
+    has_link = stage in ("SEND_SESSION_KEY", "RELAY")
+
     def failure(check: str, what: str, receive: Json | bytes) -> Json:
+        reason = Reason.LOST if has_link and check in FORGEABLE else Reason.PROTOCOL
         return {
             "what": what,
             "to": to,
             "given": list(given),
             "stage": stage,
             "check": check,
+            **({"reason": reason.name} if has_link or to == "server" else {}),
             "receive": receive if isinstance(receive, dict) else {"bytes": receive.hex()},
         }
 
@@ -317,8 +347,14 @@ def bad_hellos(good: Handshake) -> list[Json]:
     hello = decode_frame(good.hello)
     assert isinstance(hello, Hello)
     random_bytes = FixedBytes("vectors/bad hellos")
-    long_ago = WALL_CLOCK - 2 * limits.SHARE_SECONDS
-    expired = kex.SignedShare.make(key("server"), long_ago, random_bytes)
+    oldest, newest = WALL_CLOCK - limits.SHARE_SECONDS, WALL_CLOCK
+    expired, ahead = (
+        kex.SignedShare.make(key("server"), made_at, random_bytes)
+        for made_at in (
+            oldest - limits.SHARE_SKEW_SECONDS - 1,
+            newest + limits.SHARE_SKEW_SECONDS + 1,
+        )
+    )
     others = kex.SignedShare.make(key("other"), WALL_CLOCK, random_bytes)
 
     def signed_by(offer: kex.SignedShare) -> bytes:
@@ -333,7 +369,8 @@ def bad_hellos(good: Handshake) -> list[Json]:
         failure("signature", "a bit of the share", altered("HELLO", flip=11)),
         failure("signature", "a bit of not-after", altered("HELLO", flip=50)),
         failure("signature", "the share is signed by another key", signed_by(others)),
-        failure("expiry", "what was signed has run out an hour ago", signed_by(expired)),
+        failure("expiry", "what was signed has run out 301 s ago", signed_by(expired)),
+        failure("expiry", "what was signed holds for another 3,901 s", signed_by(ahead)),
         failure("key", "the server's key has 1024 bits", weak),
         failure("version", "the protocol is chat/0", altered("HELLO", flip=10)),
         failure("frame", "a byte is left over", altered("HELLO", add="00")),
@@ -438,49 +475,100 @@ def bad_first_controls(good: Handshake) -> list[Json]:
     ]
 
 
-def bad_link_frames() -> list[Json]:
+def bad_link_frames(good: Handshake) -> list[Json]:
     at_server = failures("server", "RELAY", "PUBKEY", "READY")
     at_client = failures("client", "RELAY", "HELLO", "SESSION_KEY")
     welcomed = failures("client", "RELAY", "HELLO", "SESSION_KEY", "WELCOME")
+    named = failures("client", "RELAY", "HELLO", "SESSION_KEY", "WELCOME", "ROSTER")
+    rekeyed = failures("client", "RELAY", "HELLO", "SESSION_KEY", "WELCOME", "ROSTER", "REKEY")
+    random_bytes = FixedBytes("vectors/bad link frames")
+
+    def sealing(name: str, counter: int, control: bytes) -> bytes:
+        associated = bound_to(Link.TYPE, counter)
+        return Link(good.keys[name].seal(associated, control, random_bytes)).to_wire()
+
+    def to_server(control: bytes) -> bytes:
+        return sealing("k_c1", 1, control)
+
+    def to_client(control: bytes) -> bytes:
+        return sealing("k_s1", 0, control)
+
+    bye = Bye(Reason.LEFT, "").encode()
     return [
         at_server("seal", "READY is replayed", altered("READY")),
-        at_server("seal", "PING is left out", altered("BYE")),
-        at_server("seal", "a bit of PING", altered("PING", flip=40)),
+        at_server("seal", "SUBMIT is left out", altered("PING")),
+        at_server("seal", "a bit of SUBMIT", altered("SUBMIT", flip=80)),
         at_server("seal", "the server's own frame comes back", altered("WELCOME")),
-        at_server("place", "a client sends EVENT", Event(2, 0, 1, bytes(96)).to_wire()),
+        at_server("place", "a client sends MESSAGE", MESSAGE),
+        at_server("place", "a client sends EVENT", Event(2, 0, 1, bytes(128)).to_wire()),
         at_server("place", "a client sends REFUSED", altered("REFUSED")),
+        at_server("place", "PUBKEY comes again", altered("PUBKEY")),
         at_server("frame", "the frame is empty", bytes(2)),
         at_server("frame", "the frame is longer than 65535 bytes", b"\xff\xfe"),
+        at_server("frame", "the frame type is unknown", block(b"\x7f")),
+        at_server("content", "the control message is unknown", to_server(b"\x7f")),
+        at_server("content", "a byte is left over", to_server(Ping().encode() + b"\0")),
+        at_server("reason", "BYE for an unknown reason", to_server(bye[:1] + b"\x7f" + bye[2:])),
         at_client("seal", "WELCOME is left out", altered("ROSTER")),
         at_client("seal", "a bit of WELCOME", altered("WELCOME", flip=40)),
         at_client("seal", "the client's own frame comes back", altered("READY")),
         at_client("place", "SESSION_KEY comes again", altered("SESSION_KEY")),
+        at_client("place", "REFUSED comes once the link stands", altered("REFUSED")),
+        at_client("frame", "the frame is empty", bytes(2)),
+        at_client("frame", "the frame type is unknown", block(b"\x7f")),
+        at_client("content", "WELCOME has no base", to_client(WELCOME.encode()[:-32])),
+        at_client("content", "CHECK has half a hash", to_client(CHECK.encode()[:-16])),
+        at_client("content", "the control message is unknown", to_client(b"\x7f")),
         welcomed("seal", "WELCOME is replayed", altered("WELCOME")),
+        named("seal", "REKEY is left out", altered("CHECK")),
+        rekeyed("seal", "REKEY is replayed", altered("REKEY")),
+        rekeyed("seal", "the key is still the old one", sealing("k_s1", 3, CHECK.encode())),
+        rekeyed("seal", "the counter goes on", sealing("k_s1_next", 3, CHECK.encode())),
     ]
 
 
 # -- the room ----------------------------------------------------------------------------------
 
 ABOUT_ROOM = [
-    "A room from its first member to its end, in which a member loses its connection twice. All "
+    "A room from its first member to a crash of its server, and the next room, to its end. All "
     "bytes are in hex, times in seconds.",
-    "randomness: what the room and each member take from their sources, in this order. The room "
-    "takes its number (8 bytes), a fresh secret (32), a token whenever somebody joins and an IV "
+    "randomness: what each room and each member takes from its source, in this order. A room takes "
+    "its number (8 bytes), a fresh secret (32), a token whenever somebody joins (16) and an IV "
     "whenever it seals (16); a member takes its origin (8), then IVs (16).",
-    "epochs: every secret, how it came about, and the sealing keys that follow from it, each the "
-    "cipher's key and the MAC's.",
-    "log: the whole log at the end.",
-    "steps: what happens, in order. log is the part of the log that the step appends, from one "
-    "offset to another; deliveries are the control messages for one member and the offset `at` "
-    "which they stand in its stream. read gives a member what its stream holds by then, and says "
-    "what that member is shown and what it sends because of that. submit takes the run of frames "
-    "that the log then holds, or where not all of it is accepted, `run`.",
+    "rooms: each with its number, `epochs` and `log`. epochs: every secret, how it came about, and "
+    "the sealing keys that follow from it, each the cipher's key and the MAC's. log: the whole log "
+    "at the end.",
+    "repeats: how the text in each *repeat* of the second log is sealed. It also says in which "
+    "room and epoch it was said, and where its frame begins.",
+    "steps: what happens, in order, in the first room up to `crash`, and then in the second. log "
+    "is the part of the log that the step appends, from one offset to another; deliveries are the "
+    "control messages for one member and the offset `at` which they stand in its stream. What is "
+    "for a member without a connection is lost. join: somebody wants to be in, and says `first` on "
+    "its link. tick: what is due at this time takes effect. read gives a member what its stream "
+    "holds by then, and says what that member is shown and what it sends because of that: runs of "
+    "frames, each for one SUBMIT. submit takes the run that the log then holds, or where not all "
+    "of it is accepted, `run`. The texts of warnings are free.",
     "lose, resume: the connection of a member is cut, whatever was on its way to it is lost, and "
     "it comes back with this request. trim: the server forgets the log before this offset.",
-    "must_fail: after the first `after` steps one end takes what it should not. dropped: it is "
-    "not taken, and a room answers with these controls; the message `then` is taken afterwards. "
-    "breach: it ends the session. `check` is what finds it. ready: such a RESUME counts as READY. "
-    "welcome: it is answered with a new WELCOME instead of RESUMED.",
+    "must_fail: after the first `after` steps one end takes what it should not. `check` is what "
+    "finds it, and `to` says who takes it:",
+    "to room: a member submits the `run`. breach: the session ends with BYE, PROTOCOL. dropped: "
+    "nothing of it is appended, the room answers with the controls in `answer`, and the message "
+    "`then` is taken afterwards.",
+    "to resume: somebody with a key of this `fingerprint` says the RESUME `request`. ready: it "
+    "counts as READY. welcome: it is answered with WELCOME instead of RESUMED, behind an EVENT "
+    "that ends the epoch.",
+    "to participant: a member is given `stream`, which is frames, controls, and cuts of the "
+    "connection. It shows the texts in `shows`, and the outcome is one of these. refused: it does "
+    "not take the last frames, and drops the connection. distrusted: the same, and it needs a new "
+    "WELCOME. tampered: CHECK differs; it says so, and drops the connection. unvouched: WELCOME "
+    "has come before CHECK; it says that nobody vouches for what came since the last CHECK. "
+    "dropped: the last frame takes its place and its numbers, but is not shown; the user is told "
+    "why. passed over: the same, but the user is not told. split: the last frame is shown, and the "
+    "user is told that its sender was shown another conversation. breach: the session ends with "
+    "BYE, PROTOCOL.",
+    "resume: the participant says this on its next connection. then: it takes this frame "
+    "afterwards (behind RESUMED, if there is `resume`), and shows the text in it.",
 ]
 
 
@@ -488,43 +576,89 @@ class Scene:
     """Plays a room and its members, and writes down what happens."""
 
     def __init__(self) -> None:
-        self.room_random = Recorded("room")
+        self.steps: list[Json] = []
+        self.rooms: list[Json] = []
+        self.people: dict[str, Participant] = {}
+        self.random: dict[str, Recorded] = {}
+        self._open_room()
+
+    def _open_room(self) -> None:
+        self.room_random = Recorded(f"room {len(self.rooms) + 1}")
         self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, self.room_random, limits.GRACE_SECONDS)
         self.whole_log = b""
         self.members: dict[int, Member] = {}
         self.participants: dict[int, Participant] = {}
-        self.member_random: dict[int, Recorded] = {}
         self.streams: dict[int, deque[tuple[int, bytes]]] = {}
         self.offsets: dict[int, int] = {}
-        self.steps: list[Json] = []
-        self.secrets: dict[int, tuple[str, kex.RoomSecret]] = {
-            1: ("fresh", kex.RoomSecret(self.room_random.taken[1]))
-        }
+        self.secrets: list[tuple[str, kex.RoomSecret]] = []
+        self._fresh = 0
+        self._learn_secret()
+
+    def _learn_secret(self) -> None:
+        """The secret of the epoch that has begun, if one has."""
+        if len(self.secrets) == self.room.epoch:
+            return
+        fresh = [taken for taken in self.room_random.taken if len(taken) == 32][self._fresh :]
+        self._fresh += len(fresh)
+        if fresh:
+            self.secrets.append(("fresh", kex.RoomSecret(*fresh)))
+        else:
+            self.secrets.append(("step", self.secrets[-1][1].step()))
+        assert len(self.secrets) == self.room.epoch, "two epochs have begun in one step"
+
+    def end_room(self) -> None:
+        """Nothing more is appended to this room's log."""
+        epochs = [
+            {
+                "epoch": epoch,
+                "how": how,
+                "secret": secret.secret.hex(),
+                "message_key": material(secret.message_key()),
+                "event_key": material(secret.event_key()),
+                "repeat_key": material(secret.repeat_key()),
+            }
+            for epoch, (how, secret) in enumerate(self.secrets, 1)
+        ]
+        room = self.room.id.hex()
+        taken = hexes(self.room_random.taken)
+        log = self.whole_log.hex()
+        self.rooms.append({"room": room, "epochs": epochs, "log": log, "taken": taken})
+
+    def crash(self, now: float) -> None:
+        """The server dies, and is started anew."""
+        self.end_room()
+        for participant in self.people.values():
+            participant.disconnect()
+        self._open_room()
+        self.note("crash", now)
 
     def join(self, now: float, name: str) -> int:
         fingerprint = hashlib.sha256(name.encode()).digest()
         member = self.room.join(name, fingerprint, now)
+        if name not in self.people:
+            self.random[name] = Recorded(f"member {name}")
+            self.people[name] = Participant(self.random[name], name)
         self.members[member.id] = member
-        self.member_random[member.id] = Recorded(f"member {member.id}")
-        self.participants[member.id] = Participant(self.member_random[member.id])
-        self.note("join", now, name=name, fingerprint=fingerprint.hex(), member=member.id)
-        self.changed(now, "step")
+        self.participants[member.id] = self.people[name]
+        first = self.people[name].first_control().encode().hex()
+        who: Json = {"name": name, "fingerprint": fingerprint.hex(), "member": member.id}
+        self.note("join", now, first=first, **who)
         return member.id
+
+    def enter(self, now: float, name: str) -> int:
+        """Join, and be let in at once."""
+        member = self.join(now, name)
+        self.tick(now)
+        return member
 
     def leave(self, now: float, member: int, reason: Reason) -> None:
         self.room.leave(self.members[member], reason)
         self.note("leave", now, member=member, reason=int(reason))
-        self.changed(now, "fresh")
 
-    def changed(self, now: float, how: str) -> None:
-        """The tick in which a join or a leave takes effect."""
-        unicasts = self.room.tick(now)
-        last = self.secrets[self.room.epoch - 1][1]
-        fresh = [taken for taken in self.room_random.taken if len(taken) == 32][-1]
-        secret = last.step() if how == "step" else kex.RoomSecret(fresh)
-        self.secrets[self.room.epoch] = (how, secret)
-        self.note("tick", now, unicasts=unicasts)
+    def tick(self, now: float) -> None:
+        """What is due takes effect: a join, a leave, a CHECK."""
+        self.note("tick", now, unicasts=self.room.tick(now))
 
     def operator_says(self, now: float, text: str) -> None:
         self.room.say(text)
@@ -534,22 +668,24 @@ class Scene:
         self.room.close()
         self.note("close", now)
 
-    def say(self, now: float, member: int, text: str) -> bytes:
+    def say(self, now: float, member: int, text: str) -> list[bytes]:
         time_ms = int((WALL_CLOCK + now) * 1000)
         self.participants[member].say(text, time_ms)
-        sends = self.participants[member].data_to_send()
-        self.note("say", now, member=member, time_ms=time_ms, text=text, sends=sends.hex())
-        return sends
+        runs = self.participants[member].data_to_send()
+        self.note("say", now, member=member, time_ms=time_ms, text=text, sends=hexes(runs))
+        return runs
 
-    def submit(self, now: float, member: int, run: bytes) -> None:
-        before = self.room.messages
-        unicasts = self.room.submit(self.members[member], run, now)
-        accepted = self.room.messages - before
-        whole = self.log.read(len(self.whole_log), self.log.end) == run
-        rejected: Json = {} if whole else {"run": run.hex()}
-        self.note("submit", now, unicasts=unicasts, member=member, accepted=accepted, **rejected)
+    def submit(self, now: float, member: int, runs: list[bytes]) -> None:
+        for run in runs:
+            before = self.room.messages
+            unicasts = self.room.submit(self.members[member], run, now)
+            accepted = self.room.messages - before
+            whole = self.log.read(len(self.whole_log), self.log.end) == run
+            rejected: Json = {} if whole else {"run": run.hex()}
+            details = {"member": member, "accepted": accepted, **rejected}
+            self.note("submit", now, unicasts=unicasts, **details)
 
-    def read(self, now: float, member: int) -> bytes:
+    def read(self, now: float, member: int) -> list[bytes]:
         """The member reads its stream to the end. Returns what it sends because of that."""
         participant = self.participants[member]
         stream = list(self.stream(member))
@@ -558,10 +694,15 @@ class Scene:
             for item in stream
             for shown in receive(participant, item, self.whole_log, now)
         ]
-        sends = participant.data_to_send()
-        details: Json = {"member": member, "stream": stream, "shown": shown, "sends": sends.hex()}
-        self.note("read", now, **details)
-        return sends
+        runs = participant.data_to_send()
+        self.note("read", now, member=member, stream=stream, shown=shown, sends=hexes(runs))
+        return runs
+
+    def read_all(self, now: float, *members: int) -> None:
+        """These read, have nothing to say, and are told the running hash."""
+        self.tick(now)
+        for member in members:
+            assert self.read(now, member) == []
 
     def lose(self, now: float, member: int) -> None:
         """The connection is cut at both ends."""
@@ -602,6 +743,7 @@ class Scene:
         self, what: str, now: float, *, unicasts: list[Unicast] | None = None, **details: object
     ) -> None:
         """Write down a step, with what it has appended and delivered."""
+        self._learn_secret()
         step: Json = {"do": what, "now": now, **details}
         start = len(self.whole_log)
         if start < self.log.end:
@@ -616,17 +758,31 @@ class Scene:
             step["deliveries"] = list(map(delivered, unicasts))
         self.steps.append(step)
 
+    def seen(self) -> Seen:
+        """How far somebody has read who has read all."""
+        check = decode_control(self.room.check())
+        assert isinstance(check, Check)
+        return Seen(check.offset, check.digest[: limits.SEEN_HASH_BYTES])
+
+
+def hexes(runs: list[bytes]) -> list[str]:
+    return [run.hex() for run in runs]
+
 
 def delivered(unicast: Unicast) -> Json:
     return {
         "member": unicast.member.id,
         "at": unicast.at,
-        "controls": [control.hex() for control in unicast.controls],
+        "controls": hexes(list(unicast.controls)),
     }
 
 
 def receive(participant: Participant, item: Json, log: bytes, now: float) -> list[ClientEvent]:
     """Give a participant one item of its stream."""
+    if "cut" in item:
+        participant.disconnect()
+        return []
+    participant.note_activity(now)
     if "control" in item:
         return participant.receive_control(decode_control(bytes.fromhex(item["control"])), now)
     data = log[slice(*item["log"])] if "log" in item else bytes.fromhex(item["frames"])
@@ -647,92 +803,146 @@ def shown_as(shown: ClientEvent) -> Json:
 
 def make_room() -> Json:
     scene = Scene()
-    ira = scene.join(0.0, "Ira")
+    offences: list[Json] = []
+    ira = scene.enter(0.0, "Ira")
     scene.read(0.0, ira)
-    sahnawaz = scene.join(1.0, "Sahnawaz")
+    sahnawaz = scene.enter(1.0, "Sahnawaz")
     scene.read(1.0, ira)
     scene.read(1.0, sahnawaz)
 
     scene.submit(2.0, ira, scene.say(2.0, ira, "Hi"))
     scene.operator_says(2.0, "half an hour to go")
-    scene.read(2.0, ira)
-    scene.read(2.0, sahnawaz)
+    scene.read_all(2.5, ira, sahnawaz)
 
-    # Sealed before Zoë came and accepted after: she skips it.
+    # Sealed before Zoë came and accepted after: it is not for her.
     early = scene.say(3.0, ira, "sealed before Zoë came")
     zoe = scene.join(3.0, "Zoë")
+    offences += offence_before_welcome(scene)
+    scene.tick(3.0)
     scene.submit(3.0, ira, early)
-    long = scene.read(3.0, zoe) + scene.say(3.5, zoe, "") + scene.say(3.5, zoe, "ß" * 150)
-    scene.submit(3.5, zoe, long)
-    for member in (ira, sahnawaz, zoe):
-        scene.read(4.0, member)
+    scene.read(3.0, zoe)
+    long = scene.say(3.5, zoe, "") + scene.say(3.5, zoe, "ß" * 150)
+    scene.submit(3.5, zoe, [b"".join(long)])
+    scene.read_all(4.0, ira, sahnawaz, zoe)
 
-    # Sealed before Sahnawaz left, and submitted when its epoch is stale: asked for again.
+    # Sealed before Sahnawaz left: refused, and asked for again.
     late = scene.say(5.0, ira, "sealed before Sahnawaz left")
     scene.leave(5.0, sahnawaz, Reason.LEFT)
-    scene.submit(16.0, ira, late)
-    again = scene.read(16.0, ira)
-    scene.submit(16.0, ira, again)
-    scene.submit(16.0, ira, again)
-    scene.read(17.0, ira)
-    scene.read(17.0, zoe)
-    offences = offences_to_room(scene) + offences_to_participant(scene)
-    lose_and_resume(scene, ira, zoe, offences)
-    scene.close(30.0)
-    scene.read(30.0, ira)
+    scene.tick(5.0)
+    scene.submit(5.5, ira, late)
+    again = scene.read(5.5, ira)
+    scene.submit(6.0, ira, again)
+    scene.submit(6.0, ira, again)
+    scene.read_all(17.0, ira, zoe)
+    offences += offences_to_room(scene) + offences_to_participant(scene)
+
+    offences += lose_and_resume(scene, ira, zoe)
+
+    # A quarter of an hour later the secret is renewed, though nobody has left.
+    scene.read_all(700.0, ira, zoe)
+    scene.submit(701.0, zoe, scene.say(701.0, zoe, "still here"))
+    scene.read_all(702.0, ira, zoe)
+
+    # What only Ira has read is acknowledged, what Zoë says does not arrive. Then the server dies.
+    scene.submit(703.0, ira, scene.say(703.0, ira, "said before the crash"))
+    scene.read(703.0, ira)
+    scene.say(703.0, zoe, "not acknowledged")
+    scene.crash(704.0)
+    come_back(scene)
+    scene.end_room()
     return {
         "about": ABOUT_ROOM,
         "randomness": {
-            "room": [taken.hex() for taken in scene.room_random.taken],
-            "members": {
-                str(member): [taken.hex() for taken in recorded.taken]
-                for member, recorded in scene.member_random.items()
-            },
+            "rooms": [room.pop("taken") for room in scene.rooms],
+            "members": {name: hexes(recorded.taken) for name, recorded in scene.random.items()},
         },
-        "epochs": [
-            {
-                "epoch": epoch,
-                "how": how,
-                "secret": secret.secret.hex(),
-                "message_key": material(secret.message_key()),
-                "event_key": material(secret.event_key()),
-            }
-            for epoch, (how, secret) in scene.secrets.items()
-        ],
-        "log": scene.whole_log.hex(),
+        "rooms": scene.rooms,
+        "repeats": repeats_in(scene),
         "steps": scene.steps,
         "must_fail": offences,
     }
 
 
-def lose_and_resume(scene: Scene, ira: int, zoe: int, offences: list[Json]) -> None:
-    """Zoë comes back to her place in the log; and later, when it is no longer there, to its end."""
+def repeats_in(scene: Scene) -> list[Json]:
+    """The bodies of the repeats in the second room, taken apart."""
+    old, new = scene.rooms
+    repeats = []
+    offset = 0
+    for frame_type, frame in frames_of(scene.whole_log):
+        if frame_type == Message.TYPE:
+            key = scene.secrets[int.from_bytes(frame[3:7], "big") - 1][1].message_key()
+            content = MessageContent.decode(open_frame(key, frame))
+            if content.kind is Kind.REPEAT:
+                body = Repeat.decode(content.body)
+                sealing = old["epochs"][body.epoch - 1]["repeat_key"]
+                opens = SealingKey.from_bytes(bytes.fromhex(sealing))
+                repeats.append(
+                    {
+                        "at": offset,
+                        "room": body.room.hex(),
+                        "epoch": body.epoch,
+                        "sealed": body.sealed.hex(),
+                        "key": sealing,
+                        "associated": content.bound().hex(),
+                        "plaintext": opens.open(content.bound(), body.sealed).hex(),
+                    }
+                )
+        offset += len(frame)
+    assert {repeat["room"] for repeat in repeats} == {old["room"]} != {new["room"]}
+    return repeats
+
+
+def lose_and_resume(scene: Scene, ira: int, zoe: int) -> list[Json]:
+    """Zoë comes back to her place in the log; and later, when it is no longer there, to its end.
+    Returns what she cannot come back with."""
     # Of two messages under way one has arrived, of which she does not hear; a third is typed while
     # she is away. Meanwhile the key is renewed, and steps.
-    bo = scene.join(18.0, "Bo")
+    bo = scene.enter(18.0, "Bo")
     scene.read(18.0, zoe)
+    offences = offences_to_room_later(scene)
     scene.submit(18.0, zoe, scene.say(18.0, zoe, "arrives, but she does not know"))
     scene.say(18.0, zoe, "does not arrive")
     scene.lose(18.0, zoe)
     scene.say(19.0, zoe, "said without a connection")
     scene.leave(19.0, bo, Reason.KICKED)
-    scene.join(20.0, "Cy")
+    scene.tick(19.0)
+    cy = scene.enter(20.0, "Cy")
     scene.read(20.0, ira)
     scene.submit(20.0, ira, scene.say(20.0, ira, "Zoë?"))
     offences += bad_resumes(scene, zoe)
     scene.resume(21.0, zoe)
     scene.submit(21.0, zoe, scene.read(21.0, zoe))
-    scene.read(21.0, zoe)
-    scene.read(21.0, ira)
+    scene.read_all(22.0, ira, zoe)
+    scene.leave(22.5, cy, Reason.LEFT)
+    scene.tick(22.5)
+    scene.read_all(23.0, ira, zoe)
 
-    scene.lose(22.0, zoe)
+    # In the middle of an epoch, which therefore ends with a JOINED that names nobody.
+    scene.lose(24.0, zoe)
     for text in ("one", "two"):
-        scene.submit(22.0, ira, scene.say(22.0, ira, text))
-    scene.trim(22.0, scene.log.end)
-    scene.resume(23.0, zoe)
-    scene.submit(23.0, ira, scene.say(23.0, ira, "three"))
-    scene.read(23.0, zoe)
-    scene.read(23.0, ira)
+        scene.submit(24.0, ira, scene.say(24.0, ira, text))
+    scene.trim(24.0, scene.log.end)
+    scene.resume(25.0, zoe)
+    scene.submit(25.0, ira, scene.say(25.0, ira, "three"))
+    scene.read_all(26.0, zoe, ira)
+    return offences
+
+
+def come_back(scene: Scene) -> None:
+    """Three come to the new room, of whom one was not in the old one."""
+    ira = scene.enter(705.0, "Ira")
+    assert scene.read(705.0, ira) == []
+    di = scene.enter(705.5, "Di")
+    scene.read(705.5, di)
+    # Now everybody is there whom the two knew.
+    zoe = scene.enter(706.0, "Zoë")
+    news = scene.read(706.0, zoe)
+    repeats = scene.read(706.0, ira)
+    scene.submit(706.0, ira, repeats)
+    scene.submit(706.0, zoe, news)
+    scene.read_all(707.0, ira, di, zoe)
+    scene.close(708.0)
+    scene.read_all(708.0, ira, di, zoe)
 
 
 def bad_resumes(scene: Scene, member: int) -> list[Json]:
@@ -741,6 +951,8 @@ def bad_resumes(scene: Scene, member: int) -> list[Json]:
     assert isinstance(good, Resume)
     right = scene.members[member].fingerprint
     present = next(iter(scene.members))
+    welcomed_at = scene.members[member].welcomed_at
+    before = welcomed_at - len(frames_of(scene.whole_log[:welcomed_at])[-1][1])
 
     def attempt(outcome: str, what: str, request: Resume, fingerprint: bytes = right) -> Json:
         return {
@@ -758,6 +970,9 @@ def bad_resumes(scene: Scene, member: int) -> list[Json]:
         attempt("ready", "another key", good, bytes(32)),
         attempt("ready", "another member's number", replace(good, member=present)),
         attempt("ready", "nobody's number", replace(good, member=99)),
+        attempt("welcome", "an offset inside a frame", replace(good, offset=good.offset + 9)),
+        attempt("welcome", "the frame before the own welcome", replace(good, offset=before)),
+        attempt("welcome", "the beginning of the log", replace(good, offset=0)),
         attempt("welcome", "an offset that is not there yet", replace(good, offset=2**40)),
         attempt("welcome", "an offset beyond all", replace(good, offset=2**64 - 1)),
         attempt("welcome", "an epoch to come", replace(good, epoch=99)),
@@ -765,41 +980,79 @@ def bad_resumes(scene: Scene, member: int) -> list[Json]:
     ]
 
 
+def room_offence(
+    scene: Scene, now: float, member: int, outcome: str, check: str, what: str, run: bytes
+) -> Json:
+    """What a member says in a SUBMIT, to which a room answers nothing."""
+    return {
+        "what": what,
+        "to": "room",
+        "after": len(scene.steps),
+        "now": now,
+        "member": member,
+        "run": run.hex(),
+        "outcome": outcome,
+        "check": check,
+        "answer": [],
+    }
+
+
+def offence_before_welcome(scene: Scene) -> list[Json]:
+    """What somebody says who has joined and is not welcomed yet."""
+    newest = max(scene.members)
+    run = Message(scene.room.epoch, newest, 1, bytes(128)).to_wire()
+    return [room_offence(scene, 3.0, newest, "breach", "welcome", "before the welcome", run)]
+
+
 def offences_to_room(scene: Scene) -> list[Json]:
-    """What the first member could send, at 17 s, when epoch 5 is 12 s old."""
+    """What the first member could submit, at 17 s, when epoch 5 has begun with a leave."""
     ira, zoe = scene.members[1], scene.members[3]
     following = ira.seq + 1
-    sealed = bytes(96)
+    sealed = bytes(128)
 
-    def offence(
-        outcome: str, check: str, what: str, run: bytes, member: Member = ira, resend: int = 0
-    ) -> Json:
-        return {
-            "what": what,
-            "to": "room",
-            "after": len(scene.steps),
-            "now": 17.0,
-            "member": member.id,
-            "run": run.hex(),
-            "outcome": outcome,
-            "check": check,
-            "answer": [Resend(resend).encode().hex()] if resend else [],
-            **({"then": message(5, ira, following).hex()} if outcome == "dropped" else {}),
-        }
-
-    def message(epoch: int, sender: Member, seq: int) -> bytes:
+    def message(epoch: int, seq: int, sender: Member = ira) -> bytes:
         return Message(epoch, sender.id, seq, sealed).to_wire()
 
+    good = message(5, following)
+
+    def breach(check: str, what: str, run: bytes, member: Member = ira) -> Json:
+        return room_offence(scene, 17.0, member.id, "breach", check, what, run)
+
+    def dropped(check: str, what: str, run: bytes, *answer: Control) -> Json:
+        offence = room_offence(scene, 17.0, ira.id, "dropped", check, what, run)
+        return {**offence, "answer": hexes([each.encode() for each in answer]), "then": good.hex()}
+
+    event = Event(5, ira.id, following, sealed).to_wire()
+    again = Resend(following)
     return [
-        offence("breach", "sender", "a message in another's name", message(5, zoe, following)),
-        offence("breach", "epoch", "an epoch to come", message(6, ira, following)),
-        offence("breach", "epoch", "an epoch before the member's own", message(3, zoe, 3), zoe),
-        offence("breach", "frame", "no header", block(b"\x20")),
-        offence("breach", "frame", "nothing sealed", Message(5, ira.id, following, b"").to_wire()),
-        offence("dropped", "number", "a repeat", message(5, ira, ira.seq)),
-        offence("dropped", "number", "a gap", message(5, ira, following + 1), resend=following),
-        offence("dropped", "epoch", "a stale epoch", message(4, ira, following), resend=following),
+        breach("sender", "a message in another's name", message(5, following, zoe)),
+        breach("epoch", "an epoch to come", message(6, following)),
+        breach("epoch", "an epoch before the member's own", message(3, 3, zoe), zoe),
+        breach("frame", "no header", block(b"\x20")),
+        breach("frame", "nothing sealed", Message(5, ira.id, following, b"").to_wire()),
+        breach("frame", "half a header", good[:10]),
+        breach("run", "the last byte is missing", good[:-1]),
+        breach("run", "an EVENT", event),
+        breach("run", "an EVENT of the server", Event(5, 0, 99, sealed).to_wire()),
+        breach("run", "a LINK", block(b"\x10" + bytes(128))),
+        dropped("number", "a repeat", message(5, ira.seq)),
+        dropped("number", "a gap", message(5, following + 1), again),
+        dropped("epoch", "an epoch before the last leave", message(4, following), again),
+        dropped("epoch", "two of them", message(4, following) + message(4, following + 1), again),
     ]
+
+
+def offences_to_room_later(scene: Scene) -> list[Json]:
+    """The same member 11 s after a join has ended epoch 5, which is more than 10."""
+    ira = scene.members[1]
+
+    def message(epoch: int) -> bytes:
+        return Message(epoch, ira.id, ira.seq + 1, bytes(128)).to_wire()
+
+    what = "an epoch that a join has ended long ago"
+    offence = room_offence(scene, 29.0, ira.id, "dropped", "epoch", what, message(5))
+    answer = [Resend(ira.seq + 1).encode().hex()]
+    return [{**offence, "answer": answer, "then": message(6).hex()}]
 
 
 def flipped(data: bytes, at: int) -> bytes:
@@ -809,89 +1062,315 @@ def flipped(data: bytes, at: int) -> bytes:
     return bytes(changed)
 
 
-def offences_to_participant(scene: Scene) -> list[Json]:
+def running_hash(scene: Scene) -> RunningHash:
+    """The hash of all that is in the log."""
+    running = RunningHash.of_room(scene.room.id)
+    for frame_type, frame in frames_of(scene.whole_log):
+        running.update(frame)
+        if frame_type == Event.TYPE:
+            event_key = scene.secrets[int.from_bytes(frame[3:7], "big") - 1][1].event_key()
+            if isinstance(decode_room_event(open_frame(event_key, frame)), Joined | Left):
+                running.begin_epoch()
+    return running
+
+
+class Offences:
     """What the third member could receive at 17 s, in epoch 5, when nothing of its own is under
-    way."""
-    ira, zoe = scene.members[1], scene.members[3]
-    epoch = scene.room.epoch
-    secret = scene.secrets[epoch][1]
-    events = sum(frame_type == Event.TYPE for frame_type, _ in frames_of(scene.whole_log))
-    following = ira.seq + 1
-    random_bytes = FixedBytes("vectors/offences")
-    hi = MessageContent(0, bytes(8), 1, "Hi").encode()
+    way and a CHECK has covered all that it read. The first member sends, or somebody in its
+    name."""
 
-    def seal(
-        kind: int, sealing: SealingKey, sender: int, seq: int, content: bytes, of: int = epoch
+    def __init__(self, scene: Scene) -> None:
+        self.after = len(scene.steps)
+        self.ira, self.zoe = scene.members[1], scene.members[3]
+        self.room, self.epoch, self.end = scene.room.id, scene.room.epoch, scene.log.end
+        self.secret = scene.secrets[-1][1]
+        self.events = sum(kind == Event.TYPE for kind, _ in frames_of(scene.whole_log))
+        self.seq = self.ira.seq + 1
+        self.seen = scene.seen()
+        self.origin = scene.random["Ira"].taken[0]
+        self.hash = running_hash(scene)
+        self.random_bytes = FixedBytes("vectors/offences")
+        self.true = self.message(self.seq)
+
+    # -- what can be received
+
+    def seal(self, header: bytes, sealing: SealingKey, content: bytes) -> bytes:
+        return header + sealing.seal(header, content, self.random_bytes)
+
+    def content(
+        self, number: int, body: bytes = b"Hi", kind: Kind = Kind.SAY, seen: Seen | None = None
+    ) -> MessageContent:
+        """What the first member says; by default it has seen what is there."""
+        return MessageContent(kind, 0, self.origin, number, body, seen or self.seen)
+
+    def message(self, seq: int, content: bytes | None = None, sender: int = 1) -> bytes:
+        content = self.content(seq).encode() if content is None else content
+        header = room_header(Message.TYPE, self.epoch, sender, seq, sealed_bytes(len(content)))
+        return self.seal(header, self.secret.message_key(), content)
+
+    def event(
+        self, content: RoomEvent | bytes, sender: int = 0, epoch: int = 0, ahead: int = 1
     ) -> bytes:
-        header = room_header(kind, of, sender, seq, sealed_bytes(len(content)))
-        return header + sealing.seal(header, content, random_bytes)
+        data = content if isinstance(content, bytes) else content.encode()
+        place = (epoch or self.epoch, sender, self.events + ahead, sealed_bytes(len(data)))
+        return self.seal(room_header(Event.TYPE, *place), self.secret.event_key(), data)
 
-    def message(seq: int, content: bytes = hi, sender: int = ira.id) -> bytes:
-        return seal(Message.TYPE, secret.message_key(), sender, seq, content)
+    def check(self, *frames: bytes) -> Json:
+        """The server's CHECK when it has written these."""
+        running = self.hash.copy()
+        running.update(b"".join(frames))
+        return control(Check(self.end + len(b"".join(frames)), running.digest()))
 
-    def event(happened: RoomEvent | bytes, sender: int = 0, of: int = epoch) -> bytes:
-        content = happened if isinstance(happened, bytes) else happened.encode()
-        return seal(Event.TYPE, secret.event_key(), sender, events + 1, content, of)
+    # -- what comes of it
 
-    def frames(outcome: str, check: str, what: str, *runs: bytes) -> Json:
-        return offence(outcome, check, what, [{"frames": run.hex()} for run in runs])
-
-    def control(what: str, unexpected: Control) -> Json:
-        return offence("breach", "place", what, [{"control": unexpected.encode().hex()}])
-
-    def offence(outcome: str, check: str, what: str, stream: list[Json]) -> Json:
+    def offence(self, outcome: str, check: str, what: str, *stream: Json, **more: object) -> Json:
         return {
             "what": what,
             "to": "participant",
-            "after": len(scene.steps),
-            "now": 17.0,
-            "member": zoe.id,
-            "stream": stream,
+            "after": self.after,
+            "now": 17.5,
+            "member": self.zoe.id,
+            "stream": list(stream),
+            "shows": [],
             "outcome": outcome,
             "check": check,
-            # What opens has used up its number, whatever is in it.
-            **(
-                {"then": message(following + (check == "content")).hex()}
-                if outcome == "dropped"
-                else {}
-            ),
+            **more,
         }
 
-    true = message(following)
-    notice = Notice("x")
-    joined = Joined((RosterEntry(ira.id, 0, "Ira", bytes(32)),))
-    own = message(zoe.seq + 1, sender=zoe.id)
-    forged = seal(Event.TYPE, secret.message_key(), 0, events + 1, Closing().encode())
-    relabelled = Event(epoch, 0, events + 1, true[ROOM_HEADER_BYTES:]).to_wire()
-    to_come = Message(9, 1, following, bytes(96)).to_wire()
+    def resume(self, offset: int) -> str:
+        return Resume(self.zoe.id, self.zoe.token, offset, self.epoch).encode().hex()
+
+    def refused(self, check: str, what: str, *runs: bytes) -> Json:
+        """Nothing of the run is taken, and the true frame is taken afterwards."""
+        more = {"resume": self.resume(self.end), "then": self.true.hex()}
+        return self.offence("refused", check, what, *map(frames, runs), **more)
+
+    def distrusted(self, check: str, what: str, *stream: Json) -> Json:
+        more = {"resume": self.resume(2**64 - 1)}
+        return self.offence("distrusted", check, what, *stream, **more)
+
+    def dropped(self, check: str, what: str, content: bytes, outcome: str = "dropped") -> Json:
+        """The frame has used up its number, whatever is in it."""
+        run, then = self.message(self.seq, content), self.message(self.seq + 1)
+        return self.offence(outcome, check, what, frames(run), then=then.hex())
+
+    def breach(self, what: str, unexpected: Control) -> Json:
+        return self.offence("breach", "place", what, control(unexpected))
+
+    # -- the offences
+
+    def frames_that_cannot_be_there(self) -> list[Json]:
+        true, seq, refused = self.true, self.seq, self.refused
+        left = self.event(Left(((1, Reason.LEFT),)))
+        far = Message(9, 1, seq, bytes(128)).to_wire()
+        past = Message(self.epoch - 1, 1, seq, bytes(128)).to_wire()
+        forged_header = room_header(Event.TYPE, self.epoch, 0, self.events + 1, sealed_bytes(1))
+        forged = self.seal(forged_header, self.secret.message_key(), Closing().encode())
+        relabelled = Event(self.epoch, 0, self.events + 1, true[ROOM_HEADER_BYTES:]).to_wire()
+        closing = self.event(Closing())
+        return [
+            refused("number", "a message is left out", self.message(seq + 1)),
+            refused("number", "a message comes again", self.message(seq - 1)),
+            refused("number", "a bit of the number is flipped", flipped(true, 17)),
+            refused("sender", "the sender is not in the room", self.message(1, sender=9)),
+            refused("sender", "the sender has left", self.message(2, sender=2)),
+            refused("sender", "a message of the server", self.message(1, sender=0)),
+            refused("epoch", "an epoch to come", far),
+            refused("epoch", "an epoch before the last leave", past),
+            refused("own", "our own message, which we never sent", self.own()),
+            refused("frame", "no header", block(b"\x20")),
+            refused("header", "an event of a member", self.event(Closing(), sender=1)),
+            refused("header", "an event of the last epoch", self.event(Closing(), epoch=4)),
+            refused("header", "an event is left out", self.event(Closing(), ahead=2)),
+            refused("header", "an event comes again", self.event(Closing(), ahead=0)),
+            refused("header", "a bit of an event is flipped", flipped(closing, 50)),
+            refused("header", "an event under the message key", forged),
+            refused("header", "a message relabelled as an event", relabelled),
+            # It is the true frame that cannot stand where a key was due.
+            self.offence(
+                "refused",
+                "rekey",
+                "no key follows a leave",
+                frames(left),
+                frames(true),
+                resume=self.resume(self.end + len(left)),
+            ),
+        ]
+
+    def own(self) -> bytes:
+        return self.message(self.zoe.seq + 1, sender=self.zoe.id)
+
+    def what_cannot_be_mended(self) -> list[Json]:
+        joined = Joined((RosterEntry(self.ira.id, 0, "Ira", bytes(32)),))
+        alike = Joined((RosterEntry(9, 0, "IRA", bytes(32)),))
+        no_print = Joined((RosterEntry(9, 0, "Eve", bytes(31)),))
+        bad = frames(self.message(self.seq + 1))
+        events: list[tuple[str, str, RoomEvent | bytes]] = [
+            ("content", "an unknown event", b"\x7f"),
+            ("content", "a byte is left over", Closing().encode() + b"\0"),
+            ("roster", "somebody joins who is in", joined),
+            ("roster", "somebody joins with a name that is taken", alike),
+            ("roster", "a fingerprint of 31 bytes", no_print),
+            ("roster", "a stranger leaves", Left(((9, Reason.LEFT),))),
+            ("roster", "the participant itself leaves", Left(((3, Reason.LEFT),))),
+            ("roster", "a stranger is lost", Lost(9)),
+            ("roster", "a stranger is back", Back(9)),
+        ]
+        again = (bad, {"cut": True}, control(Resumed()), bad)
+        return [
+            *(
+                self.distrusted(check, what, frames(self.event(event)))
+                for check, what, event in events
+            ),
+            self.distrusted("number", "the same place is wrong again", *again),
+        ]
+
+    def what_is_dropped(self) -> list[Json]:
+        seq = self.seq
+        hi = self.content(seq).encode()
+        long = self.content(seq, bytes(limits.MAX_TEXT_BYTES + 1)).encode()
+        text = SealingKey.from_bytes(bytes(64)).seal(b"", b"Hi", self.random_bytes)
+        repeats = {room: Repeat(room, self.epoch, text).encode() for room in (self.room, bytes(8))}
+        cannot, absent = (self.content(seq, body, Kind.REPEAT) for body in repeats.values())
+        torn = self.content(seq, self.room, Kind.REPEAT)
+        then = self.message(seq + 1).hex()
+        jump, back = self.content(seq + 1), self.content(seq - 1)
+        return [
+            *(
+                self.offence("dropped", "seal", what, frames(flipped(self.true, at)), then=then)
+                for what, at in (("a bit of the ciphertext", 50), ("a bit of the tag", -1))
+            ),
+            self.dropped("content", "not UTF-8", hi + b"\xff"),
+            self.dropped("content", "the number is cut", hi[:23]),
+            self.dropped("content", "`seen` is cut", hi[:48]),
+            self.dropped("content", "a text of 16,385 bytes", long),
+            self.dropped("kind", "the kind 0", b"\0" + hi[1:]),
+            self.dropped("kind", "an unknown kind", b"\x7f" + hi[1:]),
+            self.dropped("jump", "the number in the run jumps", jump.encode()),
+            self.dropped("jump", "the number in the run stands still", back.encode()),
+            self.dropped("repeat", "a repeat that does not open", cannot.encode()),
+            self.dropped("content", "a repeat without an epoch", torn.encode()),
+            self.dropped(
+                "repeat",
+                "a repeat from a strange room",
+                absent.encode(),
+                "passed over",
+            ),
+        ]
+
+    def what_is_said(self) -> list[Json]:
+        """What is taken, and comes to light by a hash."""
+        seq, end, true = self.seq, self.end, self.true
+        forged = self.message(seq, self.content(seq, b"Forged").encode())
+        wrong = Check(end, bytes(32))
+        elsewhere = Seen(end, bytes(limits.SEEN_HASH_BYTES))
+        between = Seen(end - 1, self.seen.digest)
+        short = control(Check(end, self.hash.digest()))
+        left = self.event(Left(()))
+        rekey = control(replace(REKEY, epoch=self.epoch + 1))
+        entries = tuple(member.entry() for member in (self.ira, self.zoe))
+        welcome = replace(WELCOME, room=self.room, member=3, token=self.zoe.token, members=2)
+        back = {"resume": self.resume(end)}
+        lost = Resume(self.zoe.id, self.zoe.token, 2**64 - 1, self.epoch + 1).encode().hex()
+
+        def tampered(what: str, *stream: Json, **more: object) -> Json:
+            return self.offence("tampered", "check", what, *stream, **{**back, **more})
+
+        def split(what: str, seen: Seen) -> Json:
+            run = self.message(seq, self.content(seq, seen=seen).encode())
+            then = self.message(seq + 1).hex()
+            return self.offence("split", "seen", what, frames(run), shows=["Hi"], then=then)
+
+        return [
+            tampered("CHECK with another hash", control(wrong), then=true.hex()),
+            tampered("a message is kept back", self.check(true), then=true.hex()),
+            tampered("a message is added", frames(true), short, shows=["Hi"]),
+            tampered(
+                "another text is put in its place, with the room's keys",
+                frames(forged),
+                self.check(true),
+                shows=["Forged"],
+                then=true.hex(),
+            ),
+            tampered(
+                "an epoch has ended since the last CHECK",
+                frames(left),
+                rekey,
+                self.check(true, left),
+                resume=lost,
+            ),
+            self.offence(
+                "unvouched",
+                "check",
+                "WELCOME comes where CHECK was due",
+                frames(true),
+                {"cut": True},
+                control(welcome),
+                control(Roster(entries)),
+                shows=["Hi"],
+            ),
+            split("its sender has seen another hash", elsewhere),
+            split("its sender has seen the end of a frame where there is none", between),
+        ]
+
+    def controls_out_of_place(self) -> list[Json]:
+        cut = {"cut": True}
+        again = {"resume": self.resume(self.end), "then": self.true.hex()}
+        early = (cut, frames(self.true))
+        check = control(Check(self.end, self.hash.digest()))
+        rekey = control(replace(REKEY, epoch=self.epoch + 1))
+        return [
+            self.offence("refused", "phase", "a message before RESUMED", *early, **again),
+            self.offence("breach", "place", "CHECK before RESUMED", cut, check),
+            self.offence("refused", "rekey", "a key that nobody waits for", rekey, **again),
+            self.breach("a second welcome", WELCOME),
+            self.breach("a roster out of turn", Roster(())),
+            self.breach("RESUMED without a RESUME", Resumed()),
+            self.breach("READY from the server", Ready()),
+            self.breach("SUBMIT from the server", Submit(self.true)),
+            self.breach("PING from the server", Ping()),
+        ]
+
+    def welcomes_that_make_no_sense(self) -> list[Json]:
+        ira, zoe = self.ira.entry(), self.zoe.entry()
+        welcome = replace(WELCOME, room=self.room, member=3, token=self.zoe.token, members=2)
+        scripts: list[tuple[str, list[Control]]] = [
+            ("the number 0", [replace(welcome, member=0)]),
+            ("a room without members", [replace(welcome, members=0)]),
+            ("a room of 10,001 members", [replace(welcome, members=10_001)]),
+            ("more members than it said", [welcome, Roster((ira, zoe, replace(ira, id=4)))]),
+            ("a member twice", [welcome, Roster((ira,)), Roster((ira,))]),
+            ("a member with the number 0", [welcome, Roster((ira, replace(zoe, id=0)))]),
+            ("the participant is missing", [welcome, Roster((ira, replace(zoe, id=4)))]),
+            (
+                "it has another name itself",
+                [welcome, Roster((ira, replace(zoe, name="Eve")))],
+            ),
+            ("more messages than it has sent", [welcome, Roster((ira, replace(zoe, seq=99)))]),
+        ]
+        return [
+            self.offence("breach", "welcome", what, {"cut": True}, *map(control, script))
+            for what, script in scripts
+        ]
+
+
+def frames(run: bytes) -> Json:
+    return {"frames": run.hex()}
+
+
+def control(message: Control) -> Json:
+    return {"control": message.encode().hex()}
+
+
+def offences_to_participant(scene: Scene) -> list[Json]:
+    offences = Offences(scene)
     return [
-        frames("dropped", "seal", "a bit of the ciphertext is flipped", flipped(true, 50)),
-        frames("dropped", "seal", "a bit of the tag is flipped", flipped(true, -1)),
-        frames("dropped", "seal", "a bit of the number is flipped", flipped(true, 17)),
-        frames("dropped", "seal", "an epoch to come", to_come),
-        frames("dropped", "number", "a message comes again", message(ira.seq)),
-        frames("dropped", "sender", "the sender is not in the room", message(1, sender=9)),
-        frames("dropped", "sender", "the sender has left", message(2, sender=2)),
-        frames("dropped", "content", "not UTF-8", message(following, hi + b"\xff")),
-        frames("dropped", "content", "the number is cut", message(following, bytes(23))),
-        frames("dropped", "seal", "an event under the message key", forged),
-        frames("dropped", "seal", "a message relabelled as an event", relabelled),
-        frames("breach", "frame", "no header", block(b"\x20")),
-        frames("breach", "header", "an event of a member", event(notice, sender=ira.id)),
-        frames("breach", "header", "an event of the last epoch", event(notice, of=epoch - 1)),
-        frames("breach", "content", "an unknown event", event(b"\x7f")),
-        frames("breach", "content", "a byte is left over", event(Closing().encode() + b"\0")),
-        frames("breach", "roster", "somebody joins who is in", event(joined)),
-        frames("breach", "roster", "a stranger leaves", event(Left(((9, Reason.LEFT),)))),
-        frames("breach", "roster", "a stranger is lost", event(Lost(9))),
-        frames("breach", "roster", "a stranger is back", event(Back(9))),
-        frames("breach", "rekey", "no key follows a leave", event(Left(((1, Reason.LEFT),))), true),
-        frames("breach", "own", "our own message, which we never sent", own),
-        control("a key that nobody waits for", Rekey(epoch + 1, bytes(32))),
-        control("a second welcome", WELCOME),
-        control("a roster out of turn", Roster(())),
-        control("RESUMED without a RESUME", Resumed()),
-        control("READY from the server", Ready()),
+        *offences.frames_that_cannot_be_there(),
+        *offences.what_cannot_be_mended(),
+        *offences.what_is_dropped(),
+        *offences.what_is_said(),
+        *offences.controls_out_of_place(),
+        *offences.welcomes_that_make_no_sense(),
     ]
 
 
@@ -927,10 +1406,11 @@ def samples() -> str:
     bound = f"READY, sealed under k_c1, bound to `{inside['associated']}`"
     opens = handshake["derived"][inside["key"]], inside["plaintext"]
     parts.append(sample("LINK", ready, bound, *opens))
-    first_of_type = dict(reversed(frames_of(bytes.fromhex(room["log"]))))
+    first = room["rooms"][0]
+    first_of_type = dict(reversed(frames_of(bytes.fromhex(first["log"]))))
     for name, frame_type in (("MESSAGE", Message.TYPE), ("EVENT", Event.TYPE)):
         data = first_of_type[frame_type]
-        epoch = room["epochs"][int.from_bytes(data[3:7], "big") - 1]
+        epoch = first["epochs"][int.from_bytes(data[3:7], "big") - 1]
         sealing = epoch[f"{name.lower()}_key"]
         plaintext = SealingKey.from_bytes(bytes.fromhex(sealing)).open(data[:19], data[19:])
         bound = f"Sealed under the {name.lower()} key of epoch {epoch['epoch']}"

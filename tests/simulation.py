@@ -14,7 +14,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,6 +46,7 @@ from chat.ui.style import Painter
 from tests import laws
 from tests.laws import Told, require
 from tests.support.cheap_keys import cheap_key, fingerprint_of, patch_keys
+from tests.support.enemy import TRICKS, TRICKS_WITH_KEYS, Enemy
 from tests.support.simulated import (
     START,
     Input,
@@ -53,14 +54,25 @@ from tests.support.simulated import (
     Output,
     Process,
     Socket,
+    Stream,
     ViolationError,
     World,
 )
-from tests.support.simulated_record import Life, RecordedClient, RecordedParticipant, RecordedRoom
+from tests.support.simulated_record import (
+    Life,
+    Membership,
+    RecordedClient,
+    RecordedParticipant,
+    RecordedRoom,
+)
 
 SETTLE_SECONDS = 400
 """By then everything must be quiet: the silence, the grace, the retries and the waiting, in a row,
 and the backlog of somebody who is held to a low rate."""
+
+MAX_HELD_SECONDS = 15
+"""Nobody holds a cable for longer at a time: a member that cannot come back within the grace has
+lost its place."""
 
 LEAVE_SECONDS = 60
 NOT_ACKNOWLEDGED = re.compile(r"(\d+) messages? (?:was|were) not acknowledged")
@@ -117,8 +129,9 @@ def conditions_of(seed: int) -> Conditions:
     )
 
 
-def schedule_of(seed: int, conditions: Conditions) -> list[Action]:
-    """The server starts, people join, and then anything happens."""
+def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Action]:
+    """The server starts, people join, and then anything happens. `enemy`: what somebody on the
+    cables knows (ENEMIES)."""
     random = Random(f"schedule {seed}")
     actions = [Action(0.0, "serve")]
     for who in range(conditions.people):
@@ -135,12 +148,19 @@ def schedule_of(seed: int, conditions: Conditions) -> list[Action]:
         kind = "say" if random.random() < 0.4 else random.choices(kinds, weights)[0]
         who = random.randrange(conditions.people)
         actions += _some(kind, now, who, random)
+        if enemy and random.random() < 0.5:
+            who, size = random.randrange(conditions.people), random.randrange(100)
+            seconds = random.choice((0.3, 2.0, 10.0))
+            actions.append(Action(now + random.uniform(0, 1), enemy, who, seconds, size))
     # What is printed must be what was run.
     rounded = [
         replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
     ]
     return sorted(rounded, key=lambda action: action.at)
 
+
+ENEMIES = ("enemy", "former_member", "present_member")
+"""Somebody on the cables without keys, with those of former members, with those of present ones."""
 
 WEIGHTS = {
     "start": 6,
@@ -283,8 +303,9 @@ class Run(Told):
 class Simulation:
     """One world, its schedule, and what came of it."""
 
-    def __init__(self, seed: int, conditions: Conditions) -> None:
+    def __init__(self, seed: int, conditions: Conditions, enemy: str = "") -> None:
         self.conditions = conditions
+        self.enemy = enemy
         self.world = World(seed)
         self.world.shred = conditions.shred
         self.world.latency = conditions.latency
@@ -292,6 +313,7 @@ class Simulation:
         self.world.is_offline = self._is_offline
         self.runs: list[Run] = []
         self.lives: list[Life] = []
+        self._secrets: dict[bytes, dict[int, bytes]] = {}
         self.server: Server | None = None
         self._server_process: Process | None = None
         self._server_input: Input | None = None
@@ -352,6 +374,8 @@ class Simulation:
                 yield f"{run.title} has {participant.unacknowledged} messages under way"
             elif (participant.room, participant.offset) != (room.id, server.log.end):
                 yield f"{run.title} is behind"
+            elif not participant._checked:
+                yield f"{run.title} waits for a CHECK"
 
     def _alive(self) -> list[Run]:
         return [run for run in self.runs if run.process.alive]
@@ -375,8 +399,8 @@ class Simulation:
         require(not server.alive, "the server does not end")
 
     def _check(self) -> None:
-        laws.check(self.runs, self.lives, self.conditions.grace)
-        logged = {life.content(entry).text for life in self.lives for entry in life.messages()}
+        laws.check(self.runs, self.lives, self.conditions.grace, self.enemy)
+        logged = {life.text(entry) for life in self.lives for entry in life.messages()}
         for run in self.runs:
             if run.ended:
                 self._check_exit(run, logged)
@@ -420,10 +444,11 @@ class Simulation:
                 fair = run.refusable
             case UnacknowledgedError():
                 fair = was_asked or has_closed
-            case TransportError() if "protocol" in str(error) or "out of place" in str(error):
-                fair = False
+            case TransportError() if not run.client.recorded.has_joined:
+                fair = bool(self.enemy) or "protocol" not in str(error)
             case TransportError():
-                fair = not run.client.recorded.has_joined or has_closed or self._was_patient(run)
+                fair = has_closed or self._was_patient(run)
+                fair &= "protocol" not in str(error) and "out of place" not in str(error)
             case _:
                 fair = False
         require(fair, f"{run.title} ends with {error!r}")
@@ -444,7 +469,7 @@ class Simulation:
         return self.world.now < self._offline_until.get(process.name.split(" ")[0], 0.0)
 
     def _life_of(self, room: bytes) -> Life:
-        life = Life(room)
+        life = Life(room, self._secrets)
         self.lives.append(life)
         return life
 
@@ -637,6 +662,46 @@ class Simulation:
         if self.world.listener is not None:
             self.world.listener.run_out(min(action.value, 10.0))
 
+    def _on_enemy(self, action: Action) -> None:
+        self._hold_cable(action, TRICKS, lambda _: False)
+
+    def _on_former_member(self, action: Action) -> None:
+        self._hold_cable(action, TRICKS_WITH_KEYS, lambda stay: stay.left is not None)
+
+    def _on_present_member(self, action: Action) -> None:
+        self._hold_cable(action, TRICKS_WITH_KEYS, lambda _: True)
+
+    def _hold_cable(
+        self, action: Action, tricks: Sequence[str], knows: Callable[[Membership], bool]
+    ) -> None:
+        """Somebody holds the cable of one member for a while, with the secrets of those others of
+        whom `knows` says so."""
+        trick = tricks[action.size % len(tricks)]
+
+        def secrets() -> dict[int, bytes]:
+            life = self.lives[-1]
+            return {
+                epoch: secret
+                for epoch, secret in life.secrets.items()
+                for stay in life.memberships.values()
+                if stay.name != f"p{action.who}"
+                and knows(stay)
+                and stay.first_epoch <= epoch <= stay.last_epoch
+            }
+
+        for near, _ in self._links(action):
+            for stream in (near.incoming, near.outgoing):
+                if stream.passing is None:
+                    enemy = Enemy(trick, self.world.random, self.world.urandom, secrets)
+                    stream.passing = enemy.pass_on
+                    until = self.world.now + min(action.value, MAX_HELD_SECONDS)
+                    self.world.at(until, partial(self._let_go, stream, enemy))
+
+    def _let_go(self, stream: Stream, enemy: Enemy) -> None:
+        stream.passing = None
+        stream.arrived += enemy.let_go()
+        stream.target.process.poke()
+
     def _on_jump(self, action: Action) -> None:
         self.world.wall_offset += action.value
 
@@ -679,30 +744,36 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
         yield
 
 
-def simulate(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> Simulation:
+def simulate(
+    seed: int, conditions: Conditions, schedule: Sequence[Action], enemy: str = ""
+) -> Simulation:
     """Run one schedule; returns what came of it.
 
     Raises:
         ViolationError: a law does not hold.
     """
-    simulation = Simulation(seed, conditions)
+    simulation = Simulation(seed, conditions, enemy)
     with patched(simulation.world, conditions):
         simulation.run(schedule)
     return simulation
 
 
 def violation_of(
-    seed: int, conditions: Conditions, schedule: Sequence[Action]
+    seed: int, conditions: Conditions, schedule: Sequence[Action], enemy: str = ""
 ) -> ViolationError | None:
     try:
-        simulate(seed, conditions, schedule)
+        simulate(seed, conditions, schedule, enemy)
     except ViolationError as violation:
         return violation
     return None
 
 
 def shrink(
-    seed: int, conditions: Conditions, schedule: Sequence[Action], violation: ViolationError
+    seed: int,
+    conditions: Conditions,
+    schedule: Sequence[Action],
+    violation: ViolationError,
+    enemy: str = "",
 ) -> list[Action]:
     """A short schedule that breaks a law in the same way: actions are left out as long as it does,
     many at first, then one by one."""
@@ -713,7 +784,7 @@ def shrink(
         start, before = 0, len(shortest)
         while start < len(shortest):
             candidate = shortest[:start] + shortest[start + size :]
-            found = violation_of(seed, conditions, candidate)
+            found = violation_of(seed, conditions, candidate, enemy)
             if found is not None and _kind_of(found) == kind:
                 shortest = candidate
             else:
@@ -728,40 +799,41 @@ def _kind_of(violation: ViolationError) -> str:
     return re.sub(r"[0-9]+|<.*|;.*|\.\.+", "", str(violation))[:60]
 
 
-def report(seed: int, conditions: Conditions, schedule: Sequence[Action]) -> str:
+def report(seed: int, conditions: Conditions, schedule: Sequence[Action], enemy: str = "") -> str:
     """What is printed of a schedule that breaks a law."""
-    violation = violation_of(seed, conditions, schedule)
+    violation = violation_of(seed, conditions, schedule, enemy)
     assert violation is not None
-    shortest = shrink(seed, conditions, schedule, violation)
-    violation = violation_of(seed, conditions, shortest)
+    shortest = shrink(seed, conditions, schedule, violation, enemy)
+    violation = violation_of(seed, conditions, shortest, enemy)
     lines = [f"seed {seed}: {violation}", f"  {conditions}", *(f"  {step}" for step in shortest)]
     return "\n".join(lines)
 
 
-def check_seed(seed: int) -> Simulation:
-    """Run what a seed makes; returns what came of it.
+def check_seed(seed: int, enemy: str = "") -> Simulation:
+    """Run what a seed makes; returns what came of it. `enemy`: one of ENEMIES, or nobody.
 
     Raises:
         ViolationError: a law does not hold; with the seed and the shortest schedule.
     """
     conditions = conditions_of(seed)
-    schedule = schedule_of(seed, conditions)
+    schedule = schedule_of(seed, conditions, enemy)
     try:
-        return simulate(seed, conditions, schedule)
+        return simulate(seed, conditions, schedule, enemy)
     except ViolationError as violation:
-        raise ViolationError(report(seed, conditions, schedule)) from violation
+        raise ViolationError(report(seed, conditions, schedule, enemy)) from violation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
+    parser.add_argument("--enemy", choices=ENEMIES, default="", help="who is on the cables")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     turns = failures = 0
     for seed in range(options.first, options.first + options.seeds):
         try:
-            turns += check_seed(seed).world.turns
+            turns += check_seed(seed, options.enemy).world.turns
         except ViolationError as violation:
             failures += 1
             print(violation, flush=True)

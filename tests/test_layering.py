@@ -24,7 +24,7 @@ FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
     {"errors", "limits"},
-    {"reactor", "text", "localtime", "journal"},
+    {"reactor", "text", "localtime", "journal", "runninghash"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio"},
     {"messages", "kex", "sockets", "phrases"},
     {"session", "cli"},
@@ -41,13 +41,11 @@ MAY_IMPORT = {
 }
 """What a folder may import beside itself."""
 
-CORE = {"errors", "limits", "text", "wire", "messages", "cipher", "kex", "session"} | {
-    f"{folder}.{module}"
-    for folder, modules in {
-        "server": ("room", "log", "admission", "budgets", "faults"),
-        "client": ("participant", "membership", "peers", "keyring", "outbox", "progress", "events"),
-    }.items()
-    for module in modules
+CORE = {
+    *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "session", "runninghash"),
+    *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
+    *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
+    *(f"client.{module}" for module in ("outbox", "progress", "events")),
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

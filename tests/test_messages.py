@@ -1,6 +1,7 @@
 """The contents of sealed frames: round trips, refusals, and the largest ones that must fit."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,10 +15,12 @@ from chat.messages import (
     ROOM_EVENTS,
     Back,
     Bye,
+    Check,
     ClientIdentity,
     Closing,
     Control,
     Joined,
+    Kind,
     Left,
     Lost,
     MessageContent,
@@ -26,17 +29,20 @@ from chat.messages import (
     Pong,
     Ready,
     Rekey,
+    Repeat,
     Resend,
     Resume,
     Resumed,
     RoomEvent,
     Roster,
     RosterEntry,
+    Seen,
+    Submit,
     Welcome,
     decode_control,
     decode_room_event,
 )
-from chat.wire import ROOM_HEADER_BYTES, Link, Pubkey, Record, block
+from chat.wire import ROOM_HEADER_BYTES, Fields, Link, Pubkey, Record, block
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -46,6 +52,7 @@ secrets = st.binary(min_size=limits.ROOM_SECRET_BYTES, max_size=limits.ROOM_SECR
 rooms = st.binary(min_size=limits.ROOM_ID_BYTES, max_size=limits.ROOM_ID_BYTES)
 tokens = st.binary(min_size=limits.RESUME_TOKEN_BYTES, max_size=limits.RESUME_TOKEN_BYTES)
 origins = st.binary(min_size=limits.ORIGIN_BYTES, max_size=limits.ORIGIN_BYTES)
+digests = st.binary(min_size=limits.HASH_BYTES, max_size=limits.HASH_BYTES)
 reasons = st.sampled_from(Reason)
 names = st.text(max_size=limits.MAX_NAME_CHARS)
 roster_entries = st.builds(RosterEntry, u32, u64, names, st.binary(max_size=64), u64)
@@ -54,7 +61,7 @@ sentences = st.text(min_size=1, max_size=limits.MAX_REASON_BYTES // 4)
 
 CONTROL_STRATEGIES: dict[type[Control], st.SearchStrategy[Control]] = {
     Ready: st.builds(Ready),
-    Welcome: st.builds(Welcome, rooms, u32, tokens, u32, secrets, u64, u64, u64, u32),
+    Welcome: st.builds(Welcome, rooms, u32, tokens, u32, u32, secrets, u64, digests, u64, u64, u32),
     Roster: st.builds(Roster, entries),
     Rekey: st.builds(Rekey, u32, secrets),
     Resend: st.builds(Resend, u64),
@@ -63,6 +70,8 @@ CONTROL_STRATEGIES: dict[type[Control], st.SearchStrategy[Control]] = {
     Resumed: st.builds(Resumed),
     Ping: st.builds(Ping),
     Pong: st.builds(Pong),
+    Submit: st.builds(Submit, st.binary(max_size=200)),
+    Check: st.builds(Check, u64, digests),
 }
 EVENT_STRATEGIES: dict[type[RoomEvent], st.SearchStrategy[RoomEvent]] = {
     Joined: st.builds(Joined, entries),
@@ -78,14 +87,15 @@ SECRET = bytes(range(32))
 ROOM = b"the room"
 TOKEN = b"TOKEN".ljust(limits.RESUME_TOKEN_BYTES)
 ORIGIN = b"a client"
+DIGEST = bytes(range(100, 132))
 ENTRY = RosterEntry(7, 9, "Ira", b"print", 1_700_000_000)
 ENTRY_HEX = "00000007 0000000000000009 0003497261 00057072696e74 000000006553f100"
 SAMPLES: list[tuple[Record, str]] = [
     (Ready(), "01"),
     (
-        Welcome(ROOM, 1, TOKEN, 2, SECRET, 3, 4, 5, 6),
-        f"02 {ROOM.hex()} 00000001 {TOKEN.hex()} 00000002 {SECRET.hex()} 0000000000000003"
-        "0000000000000004 0000000000000005 00000006",
+        Welcome(ROOM, 1, TOKEN, 2, 1, SECRET, 3, DIGEST, 4, 5, 6),
+        f"02 {ROOM.hex()} 00000001 {TOKEN.hex()} 00000002 00000001 {SECRET.hex()} 0000000000000003"
+        f"{DIGEST.hex()} 0000000000000004 0000000000000005 00000006",
     ),
     (Roster((ENTRY,)), f"03 {ENTRY_HEX}"),
     (Rekey(2, SECRET), f"04 00000002 {SECRET.hex()}"),
@@ -95,6 +105,8 @@ SAMPLES: list[tuple[Record, str]] = [
     (Resumed(), "08"),
     (Ping(), "09"),
     (Pong(), "0a"),
+    (Submit(b"a run"), "0b 612072756e"),
+    (Check(258, DIGEST), f"0c 0000000000000102 {DIGEST.hex()}"),
     (Joined((ENTRY, ENTRY)), f"01 {ENTRY_HEX} {ENTRY_HEX}"),
     (Left(((7, Reason.LEFT), (8, Reason.LOST))), "02 00000007 01 00000008 02"),
     (Notice("Zoë"), "03 5a6fc3ab"),
@@ -138,7 +150,7 @@ def test_record_that_was_encoded_is_decoded_to_itself(record: Record) -> None:
 
 def is_list(record: Record) -> bool:
     """Whether a record goes on to the end of its bytes, so that a beginning of it may be one."""
-    return isinstance(record, Roster | Joined | Left | Notice)
+    return isinstance(record, Roster | Joined | Left | Notice | Submit)
 
 
 @pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
@@ -153,13 +165,17 @@ def test_record_that_was_cut_is_refused_but_between_the_items_of_a_list(
         except ProtocolError:
             continue
         taken.append(end)
-    size = {Roster: 32, Joined: 32, Left: 5, Notice: 1}.get(type(record), len(data))
+    size = {Roster: 32, Joined: 32, Left: 5, Notice: 1, Submit: 1}.get(type(record), len(data))
     between = set(range(1, len(data), size)) if is_list(record) else set()
     # Within "ë" a notice is no UTF-8.
     assert set(taken) == between - ({4} if isinstance(record, Notice) else set())
 
 
-@pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
+@pytest.mark.parametrize(
+    ("record", "encoded"),
+    [sample for sample in SAMPLES if not isinstance(sample[0], Submit)],
+    ids=name_of,
+)
 def test_left_over_byte_behind_a_record_is_refused(record: Record, encoded: str) -> None:
     # A list takes it for the beginning of an item, and a notice for text that is not UTF-8.
     refusal = (
@@ -203,10 +219,9 @@ ENTRY_HEAD, ENTRY_TAIL = bytes(12), block(b"") + bytes(8)
         ),
         ("not UTF-8", decode_room_event, b"\x03\xf8\x88\x80\x80\x80"),
         ("not UTF-8", ClientIdentity.decode, block(b"\xff") + block(b"")),
-        ("not UTF-8", MessageContent.decode, bytes(24) + b"\xc0\x80"),
+        ("not UTF-8", MessageContent.decode, b"\1" + bytes(48) + b"\xc0\x80"),
         ("too short", MessageContent.decode, b""),
-        ("too short", MessageContent.decode, bytes(7)),
-        ("too short", MessageContent.decode, bytes(23)),
+        ("too short", MessageContent.decode, b"\1"),
     ],
 )
 def test_field_that_cannot_be_is_refused(refusal: str, decode: Decode, data: bytes) -> None:
@@ -271,28 +286,53 @@ def test_introduction_that_was_encoded_is_decoded_to_itself(name: str, key: byte
 
 
 @thoroughly
-@given(u64, origins, u64, st.text(max_size=200))
+@given(u64, origins, u64, st.text(max_size=200), u64, st.binary(min_size=16, max_size=16))
 def test_content_that_was_encoded_is_decoded_to_itself(
-    time_ms: int, origin: bytes, number: int, text: str
+    time_ms: int, origin: bytes, number: int, text: str, offset: int, digest: bytes
 ) -> None:
-    content = MessageContent(time_ms, origin, number, text)
-    head = time_ms.to_bytes(8, "big") + origin + number.to_bytes(8, "big")
-    assert content.encode() == head + text.encode()
-    assert MessageContent.decode(content.encode()) == content
+    content = MessageContent(Kind.SAY, time_ms, origin, number, text.encode(), Seen(offset, digest))
+    head = b"\1" + time_ms.to_bytes(8, "big") + origin + number.to_bytes(8, "big")
+    assert content.encode() == head + offset.to_bytes(8, "big") + digest + text.encode()
+    decoded = MessageContent.decode(content.encode())
+    assert (decoded, decoded.seen) == (content, content.seen)
 
 
-def test_content_of_the_greatest_length_is_taken_and_a_longer_one_refused() -> None:
-    text = "x" * limits.MAX_TEXT_BYTES
-    assert MessageContent.decode(MessageContent(1, ORIGIN, 1, text).encode()).text == text
-    for longer in (text + "x", "é" * (limits.MAX_TEXT_BYTES // 2) + "x"):
-        with pytest.raises(ProtocolError, match="a message is too long"):
-            MessageContent.decode(MessageContent(1, ORIGIN, 1, longer).encode())
+def test_message_is_the_same_however_far_its_sender_had_read() -> None:
+    content = MessageContent(Kind.SAY, 1, ORIGIN, 1, b"Hi", Seen(1, bytes(16)))
+    assert content == replace(content, seen=Seen(2, b"x" * 16))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\0" + bytes(48), "unknown kind 0"),
+        (b"\3" + bytes(48), "unknown kind 3"),
+        (b"\1" + bytes(47), "too short"),
+        (b"\1" + bytes(48) + b"\xff", "not UTF-8"),
+        (b"\1" + bytes(48 + limits.MAX_TEXT_BYTES + 1), "too long"),
+        (b"\1" + bytes(48) + "é".encode() * (limits.MAX_TEXT_BYTES // 2) + b"x", "too long"),
+    ],
+)
+def test_content_that_makes_no_sense_is_refused(data: bytes, why: str) -> None:
+    with pytest.raises(ProtocolError, match=why):
+        MessageContent.decode(data)
+
+
+def test_repeat_is_bound_to_its_number_and_says_where_it_was_said() -> None:
+    content = MessageContent(Kind.SAY, 258, ORIGIN, 772, b"Hi")
+    assert content.bound().hex() == f"0000000000000102{ORIGIN.hex()}0000000000000304"
+    body = Repeat(ROOM, 258, b"sealed").encode()
+    assert body.hex() == f"{ROOM.hex()}00000102{b'sealed'.hex()}"
+    assert Repeat.decode(body) == Repeat(ROOM, 258, b"sealed")
+    with pytest.raises(ProtocolError, match="too short"):
+        Repeat.decode(body[:11])
 
 
 # -- what must fit into a frame ----------------------------------------------------------------
 
 LONGEST_NAME = "\U0001f600" * limits.MAX_NAME_CHARS
 ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32), 1),) * limits.JOINS_PER_STEP
+LONGEST_SEALED = bytes(sealed_bytes(limits.MAX_TEXT_BYTES))
 LINK_FRAME_BYTES = len(Link(b"").to_wire())
 
 
@@ -304,13 +344,22 @@ LINK_FRAME_BYTES = len(Link(b"").to_wire())
         Left(((1, Reason.LOST),) * limits.MAX_MEMBERS),
         Notice("x" * limits.MAX_TEXT_BYTES),
         Bye(Reason.PROTOCOL, "x" * limits.MAX_REASON_BYTES),
-        MessageContent(1, ORIGIN, 1, "x" * limits.MAX_TEXT_BYTES),
+        Submit(bytes(limits.MAX_SUBMIT_BYTES)),
+        MessageContent(Kind.SAY, 1, ORIGIN, 1, bytes(limits.MAX_TEXT_BYTES)),
+        MessageContent(Kind.REPEAT, 1, ORIGIN, 1, Repeat(ROOM, 1, LONGEST_SEALED).encode()),
     ],
     ids=name_of,
 )
 def test_largest_of_its_kind_fits_into_a_frame(record: Record | MessageContent) -> None:
     size = sealed_bytes(len(record.encode()))
     assert max(LINK_FRAME_BYTES, ROOM_HEADER_BYTES) + size <= limits.MAX_FRAME_BYTES
+
+
+def test_submit_takes_the_largest_message() -> None:
+    largest = MessageContent(Kind.REPEAT, 1, ORIGIN, 1, Repeat(ROOM, 1, LONGEST_SEALED).encode())
+    frame = ROOM_HEADER_BYTES + sealed_bytes(len(largest.encode()))
+    assert frame == 18_483 < limits.MAX_SUBMIT_BYTES
+    Submit.decode_body(Fields(bytes(frame)))
 
 
 def test_longest_introduction_fits_into_a_handshake_frame() -> None:
@@ -324,7 +373,7 @@ def test_longest_introduction_fits_into_a_handshake_frame() -> None:
 
 def test_secrets_of_the_room_are_not_shown() -> None:
     secret = b"PRIVATE".ljust(limits.ROOM_SECRET_BYTES)
-    welcome = Welcome(ROOM, 1, TOKEN, 2, secret, 3, 4, 5, 6)
+    welcome = Welcome(ROOM, 1, TOKEN, 2, 1, secret, 3, DIGEST, 4, 5, 6)
     shown = repr([welcome, Rekey(2, secret), Resume(1, TOKEN, 2, 3)])
     assert "PRIVATE" not in shown
     assert "TOKEN" not in shown

@@ -11,12 +11,32 @@ from pathlib import Path
 import pytest
 
 import chat
-from chat import kex, limits
-from chat.errors import Reason
-from chat.messages import CONTROLS, ROOM_EVENTS
+from chat import kex, limits, runninghash
+from chat.client.events import FrameRefused
+from chat.client.participant import Phase
+from chat.errors import ProtocolError, Reason
+from chat.messages import (
+    CONTENT_HEADER_BYTES,
+    CONTROLS,
+    ROOM_EVENTS,
+    Check,
+    Control,
+    Kind,
+    MessageContent,
+    Ping,
+    Pong,
+    Ready,
+    Rekey,
+    Resend,
+    Resume,
+    Resumed,
+    Roster,
+    Submit,
+)
 from chat.session import ClientSession, ServerSession, Session
 from chat.wire import FRAMES, PROTOCOL, ROOM_HEADER_BYTES, Frame
-from tests.make_vectors import with_samples
+from tests.make_vectors import WELCOME, with_samples
+from tests.support.hall import CUT, MEMBERS, Desk, RoomInMemory
 from tests.support.helpers import frames_of
 
 PACKAGE = Path(chat.__file__).parent
@@ -105,12 +125,103 @@ def test_numbers_and_names_in_a_table_are_those_in_the_code(
     assert [(int(number, 0), name.upper()) for number, name, *_ in rows] == expected
 
 
+SIZE = re.compile(r"`u(\d+)`|`\[(\d+)\]`")
+
+
+def size_of(fields: str) -> int:
+    """How many bytes these fields take, as far as they have a fixed size."""
+    return sum(int(bits or 0) // 8 + int(size or 0) for bits, size in SIZE.findall(fields))
+
+
+def test_bodies_of_a_fixed_size_have_it() -> None:
+    rows = table(chapter("5.1 Control messages"), "type", "message", "from", "body")
+    bodies = {name: body for _, name, _, body in rows}
+    for control in (
+        *(Ready(), WELCOME, Rekey(1, bytes(32)), Resend(1), Resume(1, bytes(16), 1, 1), Resumed()),
+        *(Ping(), Pong(), Check(1, bytes(32))),
+    ):
+        body = bodies[in_document(type(control).__name__)]
+        assert size_of(body) == len(control.encode_body())
+
+
+def test_content_of_a_message_is_laid_out_as_the_table_says() -> None:
+    rows = list(table(chapter("6.2 MESSAGE"), "field", "size", "is"))
+    fixed = {field: size_of(size) for field, size, _ in rows}
+    assert sum(fixed.values()) == CONTENT_HEADER_BYTES
+    content = MessageContent(Kind.REPEAT, 3, bytes(8), 4, b"")
+    for field, value in (("kind", b"\2"), ("time", b"\3"), ("number", b"\4")):
+        start = sum(fixed[before] for before in list(fixed)[: list(fixed).index(field)])
+        part = content.encode()[start : start + fixed[field]]
+        assert part == bytes(fixed[field] - 1) + value
+    kinds = re.findall(r"(\d+): \*(\w+)\*", rows[0][2])
+    assert kinds == [(str(int(kind)), kind.name.lower()) for kind in Kind]
+
+
+# -- the phases --------------------------------------------------------------------------------
+
+
+def in_phase(phase: Phase) -> Desk:
+    """A participant that has come so far."""
+    desk = Desk(welcomed=phase is not Phase.LOADING_ROSTER)
+    match phase:
+        case Phase.DISCONNECTED:
+            desk.play(CUT)
+        case Phase.LOADING_ROSTER:
+            desk.play(desk.welcome())
+        case Phase.CATCHING_UP:
+            desk.play(CUT, Resumed())
+        case Phase.REGROUPING:
+            desk.new_room(MEMBERS[0])
+    assert desk.participant.phase is phase
+    return desk
+
+
+def taken_in(phase: Phase) -> set[str]:
+    """What a participant takes in this phase."""
+    desk = in_phase(phase)
+    controls = (desk.welcome(), Roster(MEMBERS), desk.check(), Resend(1), Resumed(), Submit(b""))
+    others = (Ready(), Ping(), Pong(), Resume(1, bytes(16), 0, 1))
+    taken = {
+        in_document(type(control).__name__)
+        for control in (*controls, *others)
+        if takes(in_phase(phase), control)
+    }
+    if not any(isinstance(shown, FrameRefused) for shown in desk.play(desk.left())):
+        taken.add("frames of the log")
+    return taken | ({"REKEY"} if takes(desk, desk.rekey()) else set())
+
+
+def takes(desk: Desk, control: Control) -> bool:
+    try:
+        desk.play(control)
+    except ProtocolError:
+        return False
+    return True
+
+
+def test_phases_are_those_in_the_code_and_take_what_the_table_says() -> None:
+    said: dict[str, set[str]] = {}
+    name = ""
+    for phase, took, ends in table(
+        chapter("6.6 The phases of a participant"), "phase", "takes", "ends with"
+    ):
+        name = phase or name  # An empty cell continues the row above.
+        said.setdefault(name, set()).update(re.findall("[A-Z]{4,}|frames of the log", took))
+        assert {*re.findall(r"→ (\w+)", ends)} <= set(Phase.__members__)
+    assert said == {phase.name: taken_in(phase) for phase in Phase}
+
+
 # -- labels and limits -------------------------------------------------------------------------
 
 
 def test_labels_are_those_in_the_code() -> None:
-    labels = {value.decode() for name, value in vars(kex).items() if name.startswith("LABEL_")}
-    assert labels
+    labels = {
+        value.decode()
+        for module in (kex, runninghash)
+        for name, value in vars(module).items()
+        if name.startswith("LABEL_")
+    }
+    assert runninghash.LABEL_ROOM_LOG.decode() in labels
     assert set(re.findall(rf"{PROTOCOL} [a-z ]+", DOCUMENT)) == labels
     keys = dict(table(chapter("4. The handshake"), "key", "info"))
     assert keys == {
@@ -119,13 +230,18 @@ def test_labels_are_those_in_the_code() -> None:
         "k_c1": f"`{kex.LABEL_LINK_CLIENT.decode()}`",
         "k_s1": f"`{kex.LABEL_LINK_SERVER.decode()}`",
     }
+    behind_rekey = f'HKDF(key, empty, "{kex.LABEL_LINK_NEXT.decode()}", 64)'
+    assert behind_rekey in chapter("3.3 What is sealed under what")
     room = chapter("6.1 Epochs and keys")
     for what, label in (
         ("message key", kex.LABEL_ROOM_MESSAGE),
         ("event key", kex.LABEL_ROOM_EVENT),
+        ("repeat key", kex.LABEL_ROOM_REPEAT),
         ("step", kex.LABEL_ROOM_STEP),
     ):
         assert re.search(rf'{what} += HKDF\(secret, empty, "{label.decode()}"', room)
+    first_base = rf'base of epoch 1 += SHA-256\("{runninghash.LABEL_ROOM_LOG.decode()}" ‖ room\)'
+    assert re.search(first_base, chapter("6.4 The running hash"))
 
 
 LIMITS = [
@@ -144,16 +260,31 @@ LIMITS = [
     ("4.1 States", "within {} seconds of the connection", limits.FIRST_FRAME_SECONDS),
     ("4.2 HELLO", "not-after = now + {} ", limits.SHARE_SECONDS),
     ("4.2 HELLO", "more than {} seconds past", limits.SHARE_SKEW_SECONDS),
+    (
+        "4.2 HELLO",
+        "more than {} seconds ahead",
+        limits.SHARE_SECONDS + limits.SHARE_SKEW_SECONDS,
+    ),
+    (
+        "4.2 HELLO",
+        "up to {} minutes slow, or up to {} minutes fast",
+        limits.SHARE_SKEW_SECONDS / 60,
+        (limits.SHARE_SECONDS - limits.SHARE_RENEW_SECONDS + limits.SHARE_SKEW_SECONDS) / 60,
+    ),
     ("4.4 SESSION_KEY", "The server makes {} random bytes r", limits.SESSION_KEY_BYTES),
     ("5.1 Control messages", "token `[{}]`", limits.RESUME_TOKEN_BYTES),
     ("5.1 Control messages", "room `[{}]`", limits.ROOM_ID_BYTES),
     ("5.1 Control messages", "room secret `[{}]`", limits.ROOM_SECRET_BYTES),
+    ("5.1 Control messages", "base `[{}]`", limits.HASH_BYTES),
+    ("5.1 Control messages", "running hash `[{}]`", limits.HASH_BYTES),
+    ("5.1 Control messages", "MESSAGE frames, the rest: at most {} bytes", limits.MAX_SUBMIT_BYTES),
     ("5.1 Control messages", "sentence `text` (at most {} bytes)", limits.MAX_REASON_BYTES),
+    ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
     ("5.2 Endings", "or for {} after a sleep.", limits.AWAKE_PONG_SECONDS),
     ("5.2 Endings", "for {} seconds has seen none of them", limits.ACKNOWLEDGE_SECONDS),
-    ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
+    ("5.2 Endings", "not come {} seconds after", limits.CATCH_UP_SECONDS),
     ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
     ("6.1 Epochs and keys", "a room secret of {} bytes", limits.ROOM_SECRET_BYTES),
     (
@@ -162,19 +293,42 @@ LIMITS = [
         limits.JOIN_INTERVAL_SECONDS * 1000,
     ),
     ("6.1 Epochs and keys", "leaves within {} ms one", limits.LEAVE_INTERVAL_SECONDS * 1000),
-    ("6.2 MESSAGE", "origin `[{}]`", limits.ORIGIN_BYTES),
+    (
+        "6.1 Epochs and keys",
+        "within {} ms for each member",
+        limits.INTERVAL_SECONDS_PER_MEMBER * 1000,
+    ),
+    ("6.1 Epochs and keys", "was {} seconds ago and something", limits.RENEWAL_SECONDS),
+    ("6.1 Epochs and keys", "waits, for at most {} seconds", limits.RENEWAL_WAIT_SECONDS),
+    ("6.2 MESSAGE", "| origin | `[{}]`", limits.ORIGIN_BYTES),
+    ("6.2 MESSAGE", "the first {} bytes of the running hash", limits.SEEN_HASH_BYTES),
     ("6.2 MESSAGE", "at most {} bytes of UTF-8", limits.MAX_TEXT_BYTES),
-    ("6.2 MESSAGE", "ended no more than {} seconds ago", limits.EPOCH_GRACE_SECONDS),
-    ("6.4 What a participant checks", "the keys of the last {} epochs", limits.MAX_EPOCHS),
-    ("6.4 What a participant checks", "end in the {} seconds", limits.EPOCH_GRACE_SECONDS),
-    ("6.5 Losing the connection, and coming back", "a grace ({} seconds", limits.GRACE_SECONDS),
-    ("6.6 A new room", "in the last {} seconds", limits.REPLAY_SECONDS),
-    ("6.6 A new room", "at most {} seconds", limits.REGROUP_SECONDS),
-    ("6.7 Too fast, too slow", "the log's window ({} MiB)", limits.WINDOW_BYTES / 2**20),
-    ("6.7 Too fast, too slow", "for up to {} seconds", limits.MAX_ARRIVAL_WAIT_SECONDS),
-    ("6.7 Too fast, too slow", "more than {} of its key", limits.MAX_LOST_OF_KEY),
-    ("6.7 Too fast, too slow", "or {} of its address", limits.MAX_LOST_OF_SOURCE),
+    ("6.2 MESSAGE", "that ended no more than {} seconds ago", limits.EPOCH_GRACE_SECONDS),
+    ("6.4 The running hash", "and {} second has gone by", limits.CHECK_SECONDS),
+    ("6.4 The running hash", "{} ms if that is longer", limits.CHECK_SECONDS_PER_MEMBER * 1000),
+    ("6.4 The running hash", "the ends of the last {} frames", limits.MAX_TRAIL),
+    ("6.5 What a participant checks", "a fingerprint of {} bytes", limits.FINGERPRINT_BYTES),
+    ("6.5 What a participant checks", "the keys of the last {} epochs", limits.MAX_EPOCHS),
+    ("6.2 MESSAGE", "one of the last {} before it", limits.MAX_PAST_EPOCHS),
+    ("6.6 The phases of a participant", "or {} seconds are over", limits.REGROUP_SECONDS),
+    ("6.6 The phases of a participant", "has {} seconds from the", limits.WELCOME_SECONDS),
+    ("6.7 Losing the connection, and coming back", "a grace ({} seconds", limits.GRACE_SECONDS),
+    (
+        "6.7 Losing the connection, and coming back",
+        "after {} seconds and then twice as long each time, {} at most",
+        limits.RETRY_SECONDS,
+        limits.MAX_RETRY_SECONDS,
+    ),
+    ("6.8 A new room", "at most {} seconds. Then", limits.REGROUP_SECONDS),
+    ("6.8 A new room", "in the last {} seconds", limits.REPLAY_SECONDS),
+    ("6.8 A new room", "room `[{}]`", limits.ROOM_ID_BYTES),
+    ("6.8 A new room", "keys of its last {} epochs", limits.MAX_EPOCHS),
+    ("6.9 Too fast, too slow", "the log's window ({} MiB)", limits.WINDOW_BYTES / 2**20),
+    ("6.9 Too fast, too slow", "for up to {} seconds", limits.MAX_ARRIVAL_WAIT_SECONDS),
+    ("6.9 Too fast, too slow", "more than {} of its key", limits.MAX_LOST_OF_KEY),
+    ("6.9 Too fast, too slow", "or {} of its address", limits.MAX_LOST_OF_SOURCE),
     ("7. Names and text", "has 1 to {} characters", limits.MAX_NAME_CHARS),
+    ("7. Names and text", "at most {} combining marks", limits.MAX_MARKS),
     ("9. Rejections", "no RELAY within {} seconds", limits.HANDSHAKE_SECONDS),
     ("9. Rejections", "no whole first frame within {} seconds", limits.FIRST_FRAME_SECONDS),
     ("11. What is not protected", "{} MiB of sealed log", limits.WINDOW_BYTES / 2**20),
@@ -188,12 +342,20 @@ def test_limit_in_the_document_is_the_one_in_the_code(
     assert sentence.format(*(f"{number:.12g}" for number in numbers)) in plain(chapter(title))
 
 
-def test_epochs_kept_are_enough_for_the_rates_of_joins_and_leaves() -> None:
-    """PROTOCOL 6.4: a message under the first of them may still be accepted."""
-    a_second = 1 / limits.JOIN_INTERVAL_SECONDS + 1 / limits.LEAVE_INTERVAL_SECONDS
-    ends = round(a_second * limits.EPOCH_GRACE_SECONDS)
-    assert f"No more than {ends} can end" in plain(chapter("6.4 What a participant checks"))
-    assert ends < limits.MAX_EPOCHS
+def test_server_takes_no_message_of_an_epoch_whose_key_participants_have_forgotten() -> None:
+    """PROTOCOL 6.2: however many come back within the grace, and need a new WELCOME."""
+    hall = RoomInMemory()
+    ira, thea = hall.enter("Ira", "Thea")
+    ira.say("on its way for long")
+    ira.carry(0)
+    request = Resume(thea.member.id, thea.member.token, 2**64 - 1, 1)
+    for _ in range(limits.MAX_EPOCHS):
+        hall.lose(thea)
+        hall.room.resume(request, thea.member.fingerprint, hall.now)
+    ira.carry()
+    assert hall.room.messages == 0
+    hall.settle()
+    assert ira.said() == [("Ira", "on its way for long")]
 
 
 def test_contents_name_all_chapters_and_lead_there() -> None:
@@ -210,7 +372,7 @@ def test_sections_that_are_referred_to_are_there() -> None:
     sections = {title.split()[0].rstrip(".") for title in HEADING.findall(DOCUMENT)}
     for reference in re.findall(r"\((?:section )?(\d{1,2}(?:\.\d)?)\)", prose):
         assert reference in sections
-    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
     cited = re.findall(r"PROTOCOL (\d+(?:\.\d+)?)", "\n".join(sources))
     assert cited
     assert set(cited) <= sections

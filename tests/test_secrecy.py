@@ -18,7 +18,7 @@ from chat.client.participant import Participant
 from chat.errors import OpenError, Reason
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, MAX_FRAME_BYTES, ORIGIN_BYTES
-from chat.messages import MessageContent, Ready, Rekey, Resume, Welcome, decode_control
+from chat.messages import Kind, MessageContent, Ready, Rekey, Resume, Welcome, decode_control
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.session import ClientSession, ControlReceived, Offer, ServerSession
@@ -84,6 +84,9 @@ class Tap:
         stay.connected = True
         for unicast in resumed[1]:
             self.take(unicast)
+        # A WELCOME in the middle of an epoch has begun another one.
+        for member in self.room.members.values():
+            self.stays[member.id].epochs.add(self.room.epoch)
 
     def turn(self) -> None:
         """Let a join or a leave take effect."""
@@ -114,7 +117,7 @@ class Tap:
         """A member says something under the key of the current epoch, or of an earlier one."""
         seq = stay.member.seq + 1
         text = f"{stay.member.name} in epoch {epoch}"
-        content = MessageContent(0, bytes(ORIGIN_BYTES), seq, text).encode()
+        content = MessageContent(Kind.SAY, 0, bytes(ORIGIN_BYTES), seq, text.encode()).encode()
         header = wire.room_header(
             wire.Message.TYPE, epoch, stay.member.id, seq, sealed_bytes(len(content))
         )
@@ -125,8 +128,8 @@ class Tap:
         """Every frame of the log, each with its epoch."""
         return [
             (header.epoch, run[header.start : header.end])
-            for _, run in wire.FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end))
-            for header in wire.room_headers(run)
+            for kind, run in wire.FrameReader(MAX_FRAME_BYTES).feed(self.log.read(0, self.log.end))
+            for header in wire.room_headers(kind, run)
         ]
 
     def epochs_opened(self, secrets: list[RoomSecret]) -> list[int]:
@@ -163,8 +166,9 @@ def step(secret: RoomSecret) -> RoomSecret:
 
 @cache
 def keys_of(secret: RoomSecret) -> tuple[SealingKey, ...]:
-    """All ways of using a secret: as both keys are made from it, and as a key itself."""
-    return secret.message_key(), secret.event_key(), SealingKey.from_bytes(secret.secret * 2)
+    """All ways of using a secret: as its keys are made from it, and as a key itself."""
+    derived = secret.message_key(), secret.event_key(), secret.repeat_key()
+    return *derived, SealingKey.from_bytes(secret.secret * 2)
 
 
 def opens(keys: Iterable[SealingKey], associated: bytes, sealed: bytes) -> bool:
@@ -256,7 +260,7 @@ def test_member_who_claims_to_be_older_than_it_is_is_given_no_earlier_key(epoch:
     tap.lose(zoe)
     tap.resume(zoe, offset=0, epoch=epoch)
     tap.assert_opens_its_stay_alone(zoe)
-    assert zoe.member.epoch == 5
+    assert zoe.member.epoch == 6
 
 
 ACTS = st.lists(
@@ -396,7 +400,7 @@ def test_keys_of_one_members_link_open_nothing_of_anothers() -> None:
 def test_room_secrets_and_tokens_never_travel_in_clear() -> None:
     ira = Wire("Ira", "ira")
     secret = bytes(range(200, 232))
-    ira.server.send(Welcome(bytes(8), 1, TOKEN, 2, secret, 0, 0, 0, 1).encode())
+    ira.server.send(Welcome(bytes(8), 1, TOKEN, 2, 1, secret, 0, bytes(32), 0, 0, 1).encode())
     ira.server.send(Rekey(3, secret[::-1]).encode())
     assert [type(event) for event in ira.exchange()] == [ControlReceived, ControlReceived]
     seen = b"".join(ira.to_client + ira.to_server)
@@ -411,7 +415,7 @@ def test_room_secrets_and_tokens_never_travel_in_clear() -> None:
 def test_rsa_keys_that_leak_later_open_nothing_of_a_recorded_wire(holder: str) -> None:
     """Both ends have forgotten their shares; what the RSA keys can do is all that is left."""
     link = Wire("Ira", "ira")
-    link.server.send(Welcome(bytes(8), 1, TOKEN, 2, bytes(32), 0, 0, 0, 1).encode())
+    link.server.send(Welcome(bytes(8), 1, TOKEN, 2, 1, bytes(32), 0, bytes(32), 0, 0, 1).encode())
     link.exchange()
     leaked = key(holder)
     sealed = [
@@ -441,7 +445,7 @@ def test_text_and_names_never_appear_in_the_log() -> None:
         for control in unicast.controls:
             participant.receive_control(decode_control(control), 0.0)
     participant.say("the treasure lies under the old oak", 1_700_000_000_000)
-    room.submit(member, participant.data_to_send(), 0.0)
+    room.submit(member, b"".join(participant.data_to_send()), 0.0)
     room.say("the server is restarted at noon")
     room.leave(member, Reason.LEFT)
     room.tick(1.0)

@@ -15,12 +15,16 @@ from chat.client.events import ClientEvent, MessageReceived, Reconnected
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, SeenMessages
 from chat.client.participant import Participant
+from chat.client.trail import Trail
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare
+from chat.messages import Check, MessageContent, Rekey
 from chat.server.log import Cursor, OrderedLog
 from chat.server.room import Member, Room
+from chat.session import Session
 from tests import simulation
 from tests.simulation import (
+    ENEMIES,
     WEIGHTS,
     Action,
     Conditions,
@@ -53,7 +57,7 @@ SEEDS_A_TEST = 20
 SEEDS_LOOKED_INTO = 40
 """So many are run by the test that looks into them, too."""
 
-SEEDS_TO_FIND = 40
+SEEDS_TO_FIND = 50
 """Within so many seeds whatever is broken on purpose must be found."""
 
 QUIET = Conditions(people=2, terminals=0b11, latency=0.001, shred=0.0)
@@ -65,15 +69,24 @@ def test_laws_hold_whatever_happens(first: int) -> None:
         check_seed(seed)
 
 
+@pytest.mark.parametrize("enemy", ENEMIES)
+@pytest.mark.parametrize("first", [1, 11, 21])
+def test_laws_hold_whoever_is_on_the_cables(enemy: str, first: int) -> None:
+    for seed in range(first, first + 10):
+        check_seed(seed, enemy)
+
+
 # -- what is broken on purpose is found --------------------------------------------------------
 
 Real = Callable[..., Any]
 """The method that is broken, as it was."""
 
 
-def skip_an_acknowledgement(real: Real, self: Participant, seq: int, content: object) -> None:
+def skip_an_acknowledgement(
+    real: Real, self: Participant, membership: object, seq: int, data: object
+) -> None:
     if seq % 10:
-        real(self, seq, content)
+        real(self, membership, seq, data)
 
 
 def be_off_by_one(real: Real, self: Cursor, size: int) -> None:
@@ -107,8 +120,8 @@ def say_nothing_of_a_gap(real: Real, self: Participant, membership: Membership, 
     return real(self, membership, now)
 
 
-def offer_nothing_again(real: Real, self: Outbox, *, replay: bool) -> None:
-    real(self, replay=False)
+def do_nothing(*_: object) -> None:
+    pass
 
 
 def wait_for_nobody(real: Real, self: Participant, *entered: object) -> Any:
@@ -154,7 +167,7 @@ BREAKS: list[Break] = [
     (OrderedLog, "start_after_trim", trim_too_early),
     SHOW_AGAIN,
     (Participant, "_enter", say_nothing_of_a_gap),
-    (Outbox, "renumber", offer_nothing_again),
+    (Outbox, "replay", do_nothing),
     (Participant, "_phase_on_entering", wait_for_nobody),
     KEEP_NONE,
     (Room, "_renew", step_the_secret_after_a_leave),
@@ -163,6 +176,52 @@ BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
     (Participant, "_enter", show_nothing_of_our_own),
     (Participant, "_enter", count_our_own_as_missed),
     (Participant, "_show", show_another_number),
+]
+
+
+def always(*_: object) -> bool:
+    return True
+
+
+def say_as_new(_real: Real, _self: object, said: MessageContent, *_: object) -> MessageContent:
+    return said
+
+
+def accept_all_epochs(_real: Real, _self: Room, member: Member, _now: float) -> int:
+    return member.epoch
+
+
+def believe_the_wire(
+    real: Real, self: Session, reason: Reason, text: str, error: object = None
+) -> Any:
+    return real(self, Reason.PROTOCOL if error else reason, text, error)
+
+
+def go_on_as_if_nothing_were(real: Real, self: Membership, check: Check) -> bool:
+    return bool(self.trail.check(check)) or not self.trail.offset
+
+
+def trust_numbers_alone(
+    real: Real, self: SeenMessages, fingerprint: bytes, content: MessageContent, text: bytes
+) -> Any:
+    self.checked()
+    return real(self, fingerprint, content, text)
+
+
+def be_put_out_by_a_key(real: Real, self: Participant, membership: object, rekey: Rekey) -> Any:
+    if not self._keyring.expects(rekey.epoch):
+        raise ProtocolError("a Rekey message is out of place")
+    return real(self, membership, rekey)
+
+
+BREAKS_FOR_AN_ENEMY: list[tuple[str, Break]] = [
+    ("", (Participant, "_as_repeat", say_as_new)),
+    ("", (Room, "_oldest_epoch", accept_all_epochs)),
+    ("enemy", (Trail, "check", always)),
+    ("enemy", (Session, "_fail", believe_the_wire)),
+    ("enemy", (Membership, "check", go_on_as_if_nothing_were)),
+    ("enemy", (Participant, "_on_rekey", be_put_out_by_a_key)),
+    ("present_member", (SeenMessages, "is_new", trust_numbers_alone)),
 ]
 
 
@@ -178,6 +237,14 @@ def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.M
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
 
 
+@pytest.mark.parametrize(("enemy", "broken"), BREAKS_FOR_AN_ENEMY)
+def test_what_would_help_an_enemy_is_found(
+    enemy: str, broken: Break, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_on_purpose(monkeypatch, broken)
+    assert any(_violation_of_seed(seed, enemy) for seed in range(1, SEEDS_TO_FIND + 1))
+
+
 def test_unacknowledged_messages_that_are_not_counted_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -185,9 +252,9 @@ def test_unacknowledged_messages_that_are_not_counted_are_found(
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
 
 
-def _violation_of_seed(seed: int) -> ViolationError | None:
+def _violation_of_seed(seed: int, enemy: str = "") -> ViolationError | None:
     conditions = conditions_of(seed)
-    return violation_of(seed, conditions, schedule_of(seed, conditions))
+    return violation_of(seed, conditions, schedule_of(seed, conditions, enemy), enemy)
 
 
 # What p0 says arrives, but p0 does not hear of it; when it is back, the log no longer goes back
@@ -253,7 +320,7 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
         yield from ["sent again"] * (max(sent.values(), default=0) > 1)
         yield from ["ended with an error"] * (run.process.error is not None)
     lives = simulation.lives
-    texts = Counter(life.content(entry).text for life in lives for entry in life.messages())
+    texts = Counter(life.text(entry) for life in lives for entry in life.messages())
     yield from ["written twice"] * (max(texts.values(), default=0) > 1)
     yield from (f"left: {stay.reason}" for life in lives for stay in life.memberships.values())
 

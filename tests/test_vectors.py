@@ -17,15 +17,23 @@ from Cryptodome.Hash import SHA256
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
-from chat.client.events import ClientEvent, MessageReceived, Warned
+from chat.client.events import (
+    ClientEvent,
+    FrameRefused,
+    MessageReceived,
+    Tampered,
+    Warned,
+)
 from chat.errors import ProtocolError, Reason
 from chat.kex import PrivateKey
 from chat.messages import (
     CONTROLS,
     ROOM_EVENTS,
     Bye,
+    Check,
     Ready,
     Resume,
+    Resumed,
     Welcome,
     decode_control,
 )
@@ -37,6 +45,7 @@ from chat.session import (
     Established,
     HelloReceived,
     ServerSession,
+    SubmitReceived,
 )
 from chat.wire import Event, Link, Message, Refused, block, decode_frame
 from tests.make_vectors import (
@@ -59,7 +68,7 @@ def load(name: str) -> Json:
 
 
 HANDSHAKE, ROOM = load("handshake"), load("room")
-LOG = bytes.fromhex(ROOM["log"])
+LOGS = [bytes.fromhex(room["log"]) for room in ROOM["rooms"]]
 
 
 def ids(scenarios: list[Json]) -> list[str]:
@@ -152,6 +161,7 @@ def test_key_schedule_of_the_handshake_by_hand() -> None:
         ("k_s1", second, "h1", b"chat/1 link server to client"),
     ):
         assert derive(material, derived(salt), label, 64) == derived(name)
+    assert derive(derived("k_s1"), b"", b"chat/1 link next", 64) == derived("k_s1_next")
 
 
 SEALED = [each for each in HANDSHAKE["frames"] if "sealed" in each]
@@ -167,7 +177,7 @@ def test_sealed_frame_opens_by_hand(each: Json) -> None:
     assert sealed[:16] == taken(each["from"], f"IV of {name}")
     padded = open_by_hand(derived(inside["key"]), bytes.fromhex(inside["associated"]), sealed)
     plaintext = bytes.fromhex(inside["plaintext"])
-    assert len(padded) == padme(max(len(plaintext) + 1, 64))
+    assert len(padded) == padme(max(len(plaintext) + 1, 96))
     assert padded == plaintext + b"\x80" + bytes(len(padded) - len(plaintext) - 1)
 
 
@@ -225,13 +235,15 @@ def test_recorded_frames_are_taken_for_what_they_are() -> None:
                     assert events == [Ended(Reason.LEFT, "so long", by_peer=True)]
                 case "PUBKEY" | "PONG":
                     assert events == []
+                case "SUBMIT":
+                    assert events == [SubmitReceived(plaintext_of("SUBMIT")[1:])]
                 case name:
                     assert events == [ControlReceived(decode_control(plaintext_of(name)))]
 
 
 HANDSHAKE_CHECKS = {
     "signature": "the server's signature is not valid",
-    "expiry": "what the server signed has run out",
+    "expiry": "what the server signed is not valid now",
     "key": "an RSA key .* is not taken|the public key",
     "version": "the server speaks 'chat/0'",
     "frame": "left-over bytes|too short for its fields|an empty frame|is too long|unknown frame",
@@ -268,19 +280,20 @@ def test_bad_handshake_fails_at_its_stage(bad: Json) -> None:
     assert session.state.name == bad["stage"]
     (ended,) = session.receive(received(bad["receive"]), 0.0)
     assert isinstance(ended, Ended)
-    assert (ended.reason, ended.by_peer) == (Reason.PROTOCOL, False)
+    reason = Reason[bad.get("reason", "PROTOCOL")]
+    assert (ended.reason, ended.by_peer) == (reason, False)
     assert re.search(HANDSHAKE_CHECKS[bad["check"]], ended.text)
     answer = session.data_to_send()
     if bad["stage"] in ("SEND_SESSION_KEY", "RELAY"):
         direction = "k_s1" if bad["to"] == "server" else "k_c1"
         sent = 0 if bad["to"] == "server" else 1
         bound = bytes((Link.TYPE, *sent.to_bytes(8, "big")))
-        said = Bye(Reason.PROTOCOL, ended.text).encode()
+        said = Bye(reason, ended.text).encode()
         assert open_by_hand(derived(direction), bound, answer[3:]).startswith(said + b"\x80")
     elif bad["to"] == "server":
-        assert decode_frame(answer) == Refused(Reason.PROTOCOL, ended.text)
+        assert decode_frame(answer) == Refused(reason, ended.text)
     else:
-        assert answer == b""
+        assert (answer, "reason" in bad) == (b"", False)
 
 
 def test_every_check_of_the_handshake_is_among_the_bad_ones() -> None:
@@ -300,9 +313,9 @@ def test_every_control_message_is_among_the_frames() -> None:
 # -- the room ----------------------------------------------------------------------------------
 
 
-def replayed(steps: list[Json]) -> Scene:
-    """The scene after these steps, each of which came out as it was recorded."""
-    scene = Scene()
+def replayed(count: int) -> Scene:
+    """The scene after so many steps, each of which came out as it was recorded."""
+    scene, steps = Scene(), ROOM["steps"][:count]
     for step in steps:
         now, member = step["now"], step.get("member", 0)
         match step["do"]:
@@ -310,81 +323,179 @@ def replayed(steps: list[Json]) -> Scene:
                 scene.join(now, step["name"])
             case "leave":
                 scene.leave(now, member, Reason(step["reason"]))
-            case "tick":
-                pass  # It came with the join or the leave.
             case "notice":
                 scene.operator_says(now, step["text"])
             case "say":
                 scene.say(now, member, step["text"])
             case "submit":
-                run = bytes.fromhex(step["run"]) if "run" in step else LOG[slice(*step["log"])]
-                scene.submit(now, member, run)
+                log = LOGS[len(scene.rooms)]
+                run = bytes.fromhex(step["run"]) if "run" in step else log[slice(*step["log"])]
+                scene.submit(now, member, [run])
             case "trim":
                 scene.trim(now, step["start"])
             case "read" | "lose" | "resume":
                 getattr(scene, step["do"])(now, member)
-            case "close":
-                scene.close(now)
+            case "tick" | "crash" | "close":
+                getattr(scene, step["do"])(now)
     assert scene.steps == steps
-    assert scene.whole_log == LOG[: len(scene.whole_log)]
+    assert LOGS[len(scene.rooms)].startswith(scene.whole_log)
     return scene
 
 
-def test_keys_of_the_epochs_by_hand() -> None:
-    fresh = [each for each in ROOM["randomness"]["room"] if len(each) == 64]
+ROOMS = pytest.mark.parametrize("number", range(len(ROOM["rooms"])))
+
+
+@ROOMS
+def test_keys_of_the_epochs_by_hand(number: int) -> None:
+    fresh = [each for each in ROOM["randomness"]["rooms"][number] if len(each) == 64]
     secret = b""
-    for number, epoch in enumerate(ROOM["epochs"], 1):
-        assert epoch["epoch"] == number
+    for count, epoch in enumerate(ROOM["rooms"][number]["epochs"], 1):
+        assert epoch["epoch"] == count
         if epoch["how"] == "step":
             secret = derive(secret, b"", b"chat/1 room step", 32)
         else:
             secret = bytes.fromhex(fresh.pop(0))
         assert secret.hex() == epoch["secret"]
-        assert derive(secret, b"", b"chat/1 room message", 64).hex() == epoch["message_key"]
-        assert derive(secret, b"", b"chat/1 room event", 64).hex() == epoch["event_key"]
+        for key_name in ("message", "event", "repeat"):
+            label = f"chat/1 room {key_name}".encode()
+            assert derive(secret, b"", label, 64).hex() == epoch[f"{key_name}_key"]
     assert fresh == []
 
 
+def opened_by_hand(number: int, frame: bytes, which: str) -> bytes:
+    """What is sealed in a frame of the log of a room."""
+    epoch = int.from_bytes(frame[3:7], "big")
+    material = bytes.fromhex(ROOM["rooms"][number]["epochs"][epoch - 1][which])
+    padded = open_by_hand(material, frame[:19], frame[19:])
+    assert padded.rstrip(b"\0").endswith(b"\x80")
+    return padded.rstrip(b"\0")[:-1]
+
+
+def repeated_by_hand(content: bytes, repeat: Json) -> str:
+    """The text in a message of the kind *repeat*, which is listed as this one."""
+    old = ROOM["rooms"][0]
+    assert repeat["key"] == old["epochs"][repeat["epoch"] - 1]["repeat_key"]
+    head = old["room"] + repeat["epoch"].to_bytes(4, "big").hex()
+    assert content[49:].hex() == head + repeat["sealed"]
+    assert content[1:25].hex() == repeat["associated"]
+    padded = open_by_hand(bytes.fromhex(repeat["key"]), content[1:25], content[61:])
+    assert padded.rstrip(b"\0")[:-1].hex() == repeat["plaintext"]
+    return bytes.fromhex(repeat["plaintext"]).decode()
+
+
 def test_frames_of_the_log_open_by_hand() -> None:
-    said = []
+    said: list[str] = []
+    repeated: list[str] = []
     happened = set()
-    for frame_type, data in frames_of(LOG):
-        epoch = int.from_bytes(data[3:7], "big")
-        which = "message_key" if frame_type == Message.TYPE else "event_key"
-        material = bytes.fromhex(ROOM["epochs"][epoch - 1][which])
-        padded = open_by_hand(material, data[:19], data[19:])
-        plaintext = padded.rstrip(b"\0")
-        assert plaintext.endswith(b"\x80")
-        if frame_type == Message.TYPE:
-            said.append(plaintext[24:-1].decode())
-        else:
-            assert frame_type == Event.TYPE
-            assert data[7:11] == bytes(4)
-            happened.add(plaintext[0])
+    for number, log in enumerate(LOGS):
+        for frame_type, frame in frames_of(log):
+            if frame_type == Event.TYPE:
+                assert frame[7:11] == bytes(4)
+                happened.add(opened_by_hand(number, frame, "event_key")[0])
+                continue
+            assert frame_type == Message.TYPE
+            content = opened_by_hand(number, frame, "message_key")
+            if content[0] == 1:
+                said.append(content[49:].decode())
+            else:
+                assert content[0] == 2
+                repeated.append(repeated_by_hand(content, ROOM["repeats"][len(repeated)]))
     assert happened == set(ROOM_EVENTS)
-    typed = {step["text"] for step in ROOM["steps"] if step["do"] == "say"}
-    assert set(said) == typed
-    assert len(said) == len(typed)
+    assert sorted(said) == sorted(step["text"] for step in ROOM["steps"] if step["do"] == "say")
+    assert "said before the crash" in repeated
+    assert len(repeated) == len(ROOM["repeats"])
+    assert set(repeated) < set(said)
+
+
+def hashes_by_hand(number: int) -> dict[int, bytes]:
+    """The running hash at the beginning of a room, and at the end of each of its frames."""
+    base = hashlib.sha256(
+        b"chat/1 room log" + bytes.fromhex(ROOM["rooms"][number]["room"])
+    ).digest()
+    epoch, offset, hashes = b"", 0, {0: base}
+    for frame_type, frame in frames_of(LOGS[number]):
+        epoch += frame
+        offset += len(frame)
+        hashes[offset] = hashlib.sha256(base + hashlib.sha256(epoch).digest()).digest()
+        # 1 and 2, joined and left, end an epoch.
+        if frame_type == Event.TYPE and opened_by_hand(number, frame, "event_key")[0] in (1, 2):
+            base, epoch = hashes[offset], b""
+    return hashes
+
+
+@ROOMS
+def test_running_hash_by_hand(number: int) -> None:
+    """In each CHECK, in each WELCOME, and in what each message has seen."""
+    hashes = hashes_by_hand(number)
+    crash = next(at for at, step in enumerate(ROOM["steps"]) if step["do"] == "crash")
+    steps = ROOM["steps"][crash:] if number else ROOM["steps"][:crash]
+    kinds = set()
+    for step in steps:
+        for delivery in step.get("deliveries", ()):
+            for control in map(bytes.fromhex, delivery["controls"]):
+                message = decode_control(control)
+                kinds.add(type(message))
+                if isinstance(message, Check):
+                    assert message.offset == delivery["at"]
+                    assert message.digest == hashes[message.offset]
+                elif isinstance(message, Welcome):
+                    assert message.base == hashes[message.offset]
+    assert {Check, Welcome} <= kinds
+    for frame_type, frame in frames_of(LOGS[number]):
+        if frame_type == Message.TYPE:
+            content = opened_by_hand(number, frame, "message_key")
+            assert hashes[int.from_bytes(content[25:33], "big")][:16] == content[33:49]
+
+
+def test_what_the_story_is_to_show_is_in_it() -> None:
+    """A second implementation meets everything that happens seldom."""
+    shown = {event["what"] for step in ROOM["steps"] for event in step.get("shown", ())}
+    assert {"MessageNotForUs", "Reconnected", "Tampered", "MemberLost", "RoomClosed"} <= shown
+    nobody = [
+        opened_by_hand(0, frame, "event_key")
+        for frame_type, frame in frames_of(LOGS[0])
+        if frame_type == Event.TYPE
+    ]
+    # A joined and a left that name nobody.
+    assert {b"\x01", b"\x02"} <= set(nobody)
 
 
 ROOM_CHECKS = {
+    ("breach", "welcome"): "a message before the welcome",
     ("breach", "sender"): "a message in another member's name",
     ("breach", "epoch"): "a message under a key that the member does not have",
     ("breach", "frame"): "a frame is too short for its fields",
+    ("breach", "run"): "a run of frames has something else in it",
 }
 PARTICIPANT_CHECKS = {
+    ("refused", "number"): "cannot have passed on here",
+    ("refused", "sender"): "cannot have passed on here",
+    ("refused", "epoch"): "cannot have passed on here",
+    ("refused", "own"): "not as we sent it",
+    ("refused", "frame"): "a frame is too short for its fields",
+    ("refused", "header"): "cannot have told here",
+    ("refused", "rekey"): "where a new key was due|where none was due",
+    ("distrusted", "content"): "unknown event|left-over bytes",
+    (
+        "distrusted",
+        "roster",
+    ): "in the room twice|somebody who is not here|a fingerprint that is none",
+    ("distrusted", "number"): "cannot have passed on here",
     ("dropped", "seal"): "could not be opened",
-    ("dropped", "number"): "arrived twice",
-    ("dropped", "sender"): "somebody who is not here",
-    ("dropped", "content"): "a text is not UTF-8|too short for its fields",
-    ("breach", "frame"): "a frame is too short for its fields",
-    ("breach", "header"): "an event that does not fit in here",
-    ("breach", "content"): "unknown event|left-over bytes",
-    ("breach", "roster"): "in the room twice|somebody who is not here",
-    ("breach", "rekey"): "where a new key was due",
-    ("breach", "own"): "not as we sent it",
+    ("dropped", "content"): "a text is not UTF-8|too short for its fields|too long",
+    ("dropped", "kind"): "of the unknown kind",
+    ("dropped", "jump"): "a number that is not next",
+    ("dropped", "repeat"): "a repeated message could not be opened",
+    ("passed over", "repeat"): "",
+    ("tampered", "check"): "",
+    ("unvouched", "check"): "",
+    ("split", "seen"): "was shown another conversation than you",
+    ("refused", "phase"): "before the welcome",
     ("breach", "place"): "is out of place",
+    ("breach", "welcome"): "a welcome that makes no sense|more members than|in the room twice|"
+    "in the list of members|messages that we did not send",
 }
+DROPPED = ("dropped", "split")
 
 
 def bad(to: str) -> pytest.MarkDecorator:
@@ -392,55 +503,83 @@ def bad(to: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("scenario", scenarios, ids=ids(scenarios))
 
 
+def test_every_check_of_the_room_is_among_the_bad_ones() -> None:
+    for to, checks in (("room", {*ROOM_CHECKS}), ("participant", {*PARTICIPANT_CHECKS})):
+        scenarios = [each for each in ROOM["must_fail"] if each["to"] == to]
+        found = {(each["outcome"], each["check"]) for each in scenarios}
+        assert found - {("dropped", "number"), ("dropped", "epoch")} == checks
+
+
 @bad("room")
 def test_room_does_not_take_what_it_should_not(scenario: Json) -> None:
-    scene = replayed(ROOM["steps"][: scenario["after"]])
+    scene = replayed(scenario["after"])
     end = scene.log.end
     member = scene.members[scenario["member"]]
-    run = bytes.fromhex(scenario["run"])
 
-    def submit() -> list[Unicast]:
-        return scene.room.submit(member, run, scenario["now"])
+    def submit(run: str) -> list[Unicast]:
+        return scene.room.submit(member, bytes.fromhex(run), scenario["now"])
 
     if scenario["outcome"] == "breach":
         with pytest.raises(ProtocolError, match=ROOM_CHECKS["breach", scenario["check"]]):
-            submit()
+            submit(scenario["run"])
     else:
-        answer = [control.hex() for each in submit() for control in each.controls]
+        answer = [control.hex() for each in submit(scenario["run"]) for control in each.controls]
         assert answer == scenario["answer"]
     assert scene.log.end == end
     if "then" in scenario:
-        run = bytes.fromhex(scenario["then"])
-        assert submit() == []
-        assert scene.log.read(end, scene.log.end) == run
+        assert submit(scenario["then"]) == []
+        assert scene.log.read(end, scene.log.end).hex() == scenario["then"]
+
+
+def texts(shown: list[ClientEvent]) -> list[str]:
+    return [event.text for event in shown if isinstance(event, MessageReceived)]
 
 
 @bad("participant")
 def test_participant_does_not_take_what_it_should_not(scenario: Json) -> None:
-    scene = replayed(ROOM["steps"][: scenario["after"]])
+    scene = replayed(scenario["after"])
     participant = scene.participants[scenario["member"]]
-    said = PARTICIPANT_CHECKS[scenario["outcome"], scenario["check"]]
+    outcome = scenario["outcome"]
+    said = PARTICIPANT_CHECKS[outcome, scenario["check"]]
 
-    def take(stream: list[Json]) -> list[ClientEvent]:
+    def take(*stream: Json) -> list[ClientEvent]:
         return [
-            event for item in stream for event in receive(participant, item, LOG, scenario["now"])
+            event for item in stream for event in receive(participant, item, b"", scenario["now"])
         ]
 
-    if scenario["outcome"] == "breach":
+    if outcome == "breach":
         with pytest.raises(ProtocolError, match=said):
-            take(scenario["stream"])
-    else:
-        (warning,) = take(scenario["stream"])
-        assert isinstance(warning, Warned)
-        assert re.search(said, warning.text)
-        (shown,) = take([{"frames": scenario["then"]}])
-        assert isinstance(shown, MessageReceived)
-        assert (shown.name, shown.text) == ("Ira", "Hi")
+            take(*scenario["stream"])
+        return
+    shown = take(*scenario["stream"])
+    assert texts(shown) == scenario["shows"]
+    told = [event for event in shown if not isinstance(event, MessageReceived)]
+    match outcome:
+        case "refused" | "distrusted":
+            assert isinstance(told[-1], FrameRefused)
+            assert re.search(said, told[-1].text)
+        case "tampered" | "unvouched":
+            (tampered,) = [event for event in told if isinstance(event, Tampered)]
+            assert tampered.certain == (outcome == "tampered")
+        case "dropped" | "split":
+            (warning,) = told
+            assert isinstance(warning, Warned)
+            assert warning.text.startswith("Ira: ")
+            assert re.search(said, warning.text)
+        case "passed over":
+            assert told == []
+    if "resume" in scenario:
+        participant.disconnect()
+        assert participant.first_control().encode().hex() == scenario["resume"]
+    if "then" in scenario:
+        if "resume" in scenario:
+            take({"control": Resumed().encode().hex()})
+        assert texts(take({"frames": scenario["then"]})) == ["Hi"]
 
 
 @bad("resume")
 def test_bad_resume_does_not_bring_back_to_the_place(scenario: Json) -> None:
-    scene = replayed(ROOM["steps"][: scenario["after"]])
+    scene = replayed(scenario["after"])
     request = decode_control(bytes.fromhex(scenario["request"]))
     assert isinstance(request, Resume)
     fingerprint = bytes.fromhex(scenario["fingerprint"])

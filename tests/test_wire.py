@@ -29,6 +29,7 @@ from chat.wire import (
     decode_frame,
     room_header,
     room_headers,
+    starts_frame,
 )
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
@@ -251,7 +252,7 @@ runs = st.lists(st.builds(Message, u32, u32, u64, sealed), max_size=6)
 @given(runs)
 def test_headers_of_a_run_are_those_of_its_frames(run: list[Message]) -> None:
     data = b"".join(frame.to_wire() for frame in run)
-    headers = list(room_headers(data))
+    headers = list(room_headers(Message.TYPE, data))
     assert [decode_frame(data[header.start : header.end]) for header in headers] == run
     assert [header[2:] for header in headers] == [(f.epoch, f.sender, f.seq) for f in run]
     starts = [0, *(header.end for header in headers)]
@@ -267,17 +268,33 @@ CUT_OFF = [GOOD[:end] for end in range(1, ROOM_HEADER_BYTES + 1)]
 @pytest.mark.parametrize("behind", [b"", GOOD, GOOD * 3], ids=len)
 def test_room_frame_without_content_is_refused_after_those_before_it(behind: bytes) -> None:
     for bad in (*(empty + behind for empty in EMPTY), *CUT_OFF):
-        headers = room_headers(GOOD + bad)
+        headers = room_headers(Message.TYPE, GOOD + bad)
         assert next(headers).end == len(GOOD)
         with pytest.raises(ProtocolError, match="too short for its fields"):
             next(headers)
+
+
+@pytest.mark.parametrize(
+    "bad", [Event(1, 0, 1, b"sealed").to_wire(), Link(bytes(99)).to_wire(), GOOD[:-1]]
+)
+def test_run_with_something_else_in_it_is_refused_after_what_precedes(bad: bytes) -> None:
+    headers = room_headers(Message.TYPE, GOOD + bad)
+    assert next(headers).end == len(GOOD)
+    with pytest.raises(ProtocolError, match="has something else in it"):
+        next(headers)
+
+
+def test_place_in_a_run_is_known_to_begin_a_frame() -> None:
+    run = GOOD + Event(1, 0, 1, bytes(300)).to_wire() + GOOD
+    ends = {0, len(GOOD), len(run) - len(GOOD), len(run)}
+    assert {at for at in range(len(run) + 1) if starts_frame(run, at)} == ends
 
 
 @thoroughly
 @given(st.binary(max_size=200))
 def test_headers_of_garbage_are_refused_and_nothing_else(run: bytes) -> None:
     try:
-        headers = list(room_headers(run))
+        headers = list(room_headers(Message.TYPE, run))
     except ProtocolError:
         return
     assert all(header.end - header.start > ROOM_HEADER_BYTES for header in headers)

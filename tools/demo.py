@@ -124,21 +124,21 @@ class Tap:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.seen = b""
-        self.sent_by_client = b""
+        self.sent_by_server = b""
         reactor.watch_read(self._listener.fileno(), self._on_connection)
 
     def _on_connection(self) -> None:
         client = self._listener.accept()[0]
         server = socket.create_connection(self._server)
-        self._pass_on(client, server, from_client=True)
-        self._pass_on(server, client, from_client=False)
+        self._pass_on(client, server, from_server=False)
+        self._pass_on(server, client, from_server=True)
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, *, from_client: bool) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, *, from_server: bool) -> None:
         def on_data() -> None:
             data = source.recv(65536)
             self.seen += data
-            if from_client:
-                self.sent_by_client += data
+            if from_server:
+                self.sent_by_server += data
             if data:
                 target.sendall(data)
             else:
@@ -148,11 +148,9 @@ class Tap:
         self._reactor.watch_read(source.fileno(), on_data)
 
     def message(self) -> bytes:
-        """The first message that the client sent, as it was on the wire."""
-        for frame_type, frame in FrameReader(MAX_FRAME_BYTES).feed(self.sent_by_client):
-            if frame_type == Message.TYPE:
-                return frame
-        raise UnexpectedError("no message passed the tap")
+        """The first messages that the server relayed, as they were on the wire; empty: none yet."""
+        frames = FrameReader(MAX_FRAME_BYTES).feed(self.sent_by_server)
+        return next((frame for frame_type, frame in frames if frame_type == Message.TYPE), b"")
 
 
 def until(reactor: Reactor, condition: Callable[[], bool], what: str) -> None:
@@ -184,6 +182,7 @@ def converse(reactor: Reactor, actors: list[Actor]) -> None:
     zoe.types(GREETING)
     boris.shows(f"{ZOE}: {GREETING}")
     server.shows("Message exchanged")
+    until(reactor, lambda: tap.message() != b"", "a message at the tap")
     for line in hex_dump(tap.message()):
         tell("the wire", line)
     if any(secret.encode() in tap.seen for secret in (GREETING, ZOE, BORIS)):

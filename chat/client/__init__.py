@@ -4,6 +4,7 @@
     connection.py   one connection: its socket, its session, its timer
     participant.py  the room as a member sees it
     membership.py   one place in one room: where we are in the log, and the roster
+    trail.py        how far we have read the log, and the running hash on the way
     peers.py        who is in, and how far each was heard
     keyring.py      the keys of the epochs
     outbox.py       what was said, until it is acknowledged; and how it survives a new room
@@ -15,7 +16,7 @@
 Bytes arrive at the `Connection`, whose session opens what is for us alone. The rest is the room's
 log: the `Participant` opens it and returns events, which the `Client` shows to its `View`. What the
 person says goes from the view to the participant, and waits in its outbox until its own copy comes
-back in the log. At the end of each turn the connection sends what is new.
+back in the log. At the end of each turn the connection sends what is new, in a SUBMIT on the link.
 
 May import the root, but not `cli`, `stdio` and `phrases`; never `server`, `files` or `ui`. The
 view, and where keys come from, are chosen in `__main__`.

@@ -51,6 +51,7 @@ from chat.client.events import (
     Connecting,
     Disconnected,
     Entered,
+    FrameRefused,
     KeysExchanged,
     Leaving,
     LookingUp,
@@ -59,6 +60,7 @@ from chat.client.events import (
     Person,
     Reconnected,
     ServerMet,
+    Tampered,
     Warned,
 )
 from chat.client.participant import Participant
@@ -67,6 +69,7 @@ from chat.errors import (
     ChatError,
     ProtocolError,
     Reason,
+    ServerKeyError,
     TransportError,
     UnacknowledgedError,
 )
@@ -119,6 +122,7 @@ class Client:
         self._retry: Timer | None = None
         self._retry_seconds = RETRY_SECONDS
         self._lost = False
+        self._met_stranger = False
         self._wake_up = WakeUp(reactor)
         self._server_fingerprint = ""
         self._leaving = False
@@ -295,12 +299,18 @@ class Client:
                 self._room_closed = True
                 self._end(None)
             case Outcome.REFUSE:
-                self._end(endings.refusal_of(end))
+                self._end(endings.refusal_of(end, established))
             case Outcome.FAIL | Outcome.ASK_AGAIN:
                 self._end(endings.failure_of(end, established))
 
     def on_failed(self, error: ChatError) -> None:
-        if isinstance(error, ProtocolError):
+        if isinstance(error, ServerKeyError) and self._participant.has_joined:
+            # Anybody on the way can show a key of their own. To those who are in, it is a cut.
+            if not self._met_stranger:
+                self._met_stranger = True
+                self._view.show(Warned(str(error)))
+            self._lose(TransportError("somebody else answers for the server"))
+        elif isinstance(error, ProtocolError):
             text = f"the server does not follow the protocol: {error}"
             self._end(TransportError(text), error.reason, str(error))
         else:
@@ -399,12 +409,18 @@ class Client:
             if isinstance(event, Entered | Reconnected):
                 self._on_entered()
             self._view.show(event)
+            match event:
+                case FrameRefused(text):
+                    self.on_ended(Ended(Reason.LOST, text, by_peer=False))
+                case Tampered(certain=True):
+                    text = "what arrives is not what the server sent"
+                    self.on_ended(Ended(Reason.LOST, text, by_peer=False))
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
 
     def _on_entered(self) -> None:
-        self._lost = False
+        self._lost = self._met_stranger = False
         self._retry_seconds = RETRY_SECONDS
 
     def _set_input(self) -> None:

@@ -34,6 +34,7 @@ from chat.client.participant import Participant
 from chat.errors import ChatError, Reason
 from chat.kex import PublicKey
 from chat.limits import LINGER_SECONDS, WELCOME_SECONDS
+from chat.messages import Submit
 from chat.reactor import Reactor, Timer
 from chat.session import (
     ClientSession,
@@ -108,10 +109,10 @@ class Connection:
     def send(self) -> None:
         """Send what there is to say, as far as the kernel takes it."""
         # While the transport is writing, something has not left. It goes on by itself.
-        data = b"" if self._transport.writing else self._participant.data_to_send()
-        if data:
-            self._note(f"sends messages, {len(data)} bytes")
-        data += self._session.data_to_send()
+        if not self._transport.writing:
+            for run in self._participant.data_to_send():
+                self._session.send(Submit(run).encode())
+        data = self._session.data_to_send()
         if data:
             self._outgoing.add(data)
             self._transport.flush()

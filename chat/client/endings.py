@@ -10,7 +10,7 @@ a server that says it has no time now is asked again, if the client may wait (`-
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from chat.errors import LOSSES, ClockError, Reason, RefusedError, TransportError
+from chat.errors import LOSSES, REASONS, ClockError, Reason, RefusedError, TransportError
 from chat.localtime import time_of
 from chat.session import Ended
 from chat.text import counted, escape_line
@@ -73,23 +73,32 @@ def loss_of(end: Ended) -> TransportError:
     return TransportError(escape_line(end.text))
 
 
-def refusal_of(end: Ended) -> RefusedError:
+def refusal_of(end: Ended, established: bool) -> RefusedError:
     """Why the server does not want us. Others are told that we joined again; for the client whose
     place was taken, that was somebody else."""
     if end.reason is Reason.REPLACED:
         text = "another client has joined with this name and key"
         return RefusedError(end.reason, text, "to be in twice, take another name or other --keys")
-    return RefusedError(end.reason, escape_line(end.text))
+    return RefusedError(end.reason, _sentence_of(end, established))
 
 
 def failure_of(end: Ended, established: bool) -> TransportError:
     """Why the stay cannot go on."""
     if end.by_peer:
-        return TransportError(f"the server ended the connection: {escape_line(end.text)}")
+        return TransportError(f"the server ended the connection: {_sentence_of(end, established)}")
     error = loss_of(end)
     if not established and not error.hint:
         error.hint = _MUTE if end.reason is Reason.TIMEOUT else _STRANGE
     return error
+
+
+def _sentence_of(end: Ended, established: bool) -> str:
+    """The peer's own sentence. Before the handshake is complete anybody on the way may have said
+    it, and nobody should do what a stranger advises: then the words for the reason come first."""
+    sentence = escape_line(end.text)
+    if established or sentence == REASONS[end.reason]:
+        return sentence
+    return f'{REASONS[end.reason]} (it says, unproved: "{sentence}")'
 
 
 def clocks_differ(not_after: float, now: float) -> str:

@@ -109,6 +109,31 @@ class MessageReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageNotForUs:
+    """Somebody said something just before we came, and did not know of us: we cannot read it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRefused:
+    """Something arrived that the server cannot have sent. It was not shown; reconnecting."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tampered:
+    """What was shown in the last `seconds` is not what the server sent; or, if that is not
+    `certain`, nobody vouches that it is. If it is certain, we connect again; `again`: what was
+    really said is shown then."""
+
+    seconds: float
+    certain: bool
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MemberJoined:
     """A member joined."""
 
@@ -188,6 +213,9 @@ ClientEvent = (
     | OutboxFull
     | Leaving
     | MessageReceived
+    | MessageNotForUs
+    | FrameRefused
+    | Tampered
     | MemberJoined
     | MemberLeft
     | MemberLost

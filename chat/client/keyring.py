@@ -1,6 +1,6 @@
 """The keys of a room as one of its members has them, one epoch after the other.
 
-Implements PROTOCOL 6.1 and 6.4 for a client.
+Implements PROTOCOL 6.1, 6.5 and 6.8 for a client.
 """
 
 from chat.cipher import SealingKey
@@ -42,36 +42,60 @@ class Keyring:
     (`await_rekey`, `renew`). In between nothing may be sealed, since the member who left still
     knows the current key, and no room frame can arrive.
 
-    Invariant: `current` is the epoch that began last. From `first` on, the epoch of the last
-    welcome, no epoch is missing except those dropped as the oldest.
+    What was sealed before a LEFT does not count behind it. So all earlier secrets are forgotten
+    there: nobody can open the talk of before with what we remember. What is left of an epoch is its
+    repeat key, which opens nothing in that room's log, but may be wanted in the next room.
+
+    Invariant: `current` is the epoch that began last. What was sealed before `oldest` does not
+    count; it began with the last LEFT. From the first epoch that we know to the current one none is
+    missing except those dropped as the oldest.
     """
 
     def __init__(self) -> None:
-        self.first = 0
+        self.oldest = 0
         self.current = 0
         self.awaits_rekey = False
         """Whether the current epoch has ended and REKEY has not come."""
+        self._room = b""
         self._known: dict[int, _Epoch] = {}
+        self._repeat: dict[tuple[bytes, int], SealingKey] = {}
 
-    def welcome(self, epoch: int, secret: RoomSecret) -> None:
-        """WELCOME brings this epoch. The epochs between it and those we know stay unknown."""
-        self.first = epoch
-        self._begin(epoch, secret)
+    def welcome(self, room: bytes, epoch: int, oldest: int, secret: RoomSecret) -> None:
+        """WELCOME brings this epoch of this room, and says which is the oldest that counts. Of what
+        we knew before, keep the secrets from which this one follows: under them others may have
+        sealed what comes now.
 
-    def forget(self) -> None:
-        """We are a new member, and the keys from before are of no use."""
+        Raises:
+            ProtocolError: the oldest is after this one.
+        """
+        if oldest > epoch:
+            raise ProtocolError("a welcome that makes no sense")
+        chain = self._chain(epoch, oldest, secret) if room == self._room else []
+        self._room, self.oldest = room, oldest
         self._known.clear()
+        for number, known in [*chain, (epoch, secret)]:
+            self._begin(number, known)
+
+    def _chain(self, epoch: int, oldest: int, secret: RoomSecret) -> list[tuple[int, RoomSecret]]:
+        first = min((known for known in self._known if known >= oldest), default=epoch)
+        if not 0 < epoch - first < MAX_EPOCHS:
+            return []
+        chain, at = [], self._known[first].secret
+        for number in range(first, epoch):
+            chain.append((number, at))
+            at = at.step()
+        return chain if at == secret else []
 
     def step(self) -> None:
-        """Somebody joined: the next secret follows from the current one.
+        """The next secret follows from the current one.
 
         Raises:
             ProtocolError: there is no next epoch number.
         """
-        self.renew(self._known[self.current].secret.step())
+        self._begin(self._next(), self._known[self.current].secret.step())
 
     def await_rekey(self) -> None:
-        """Somebody left: the next secret comes in REKEY."""
+        """The next secret comes in REKEY."""
         self.awaits_rekey = True
 
     def expects(self, epoch: int) -> bool:
@@ -79,28 +103,44 @@ class Keyring:
         return self.awaits_rekey and epoch == self.current + 1
 
     def renew(self, secret: RoomSecret) -> None:
-        """The next epoch begins, with this secret.
+        """REKEY has brought the secret of the next epoch. Forget those before.
 
         Raises:
             ProtocolError: there is no next epoch number.
         """
+        self.oldest = self._next()
+        self._known.clear()
+        self._begin(self.oldest, secret)
+
+    def _next(self) -> int:
         if self.current >= _MAX_EPOCH:
             raise ProtocolError("the epochs have run out")
-        self._begin(self.current + 1, secret)
+        return self.current + 1
 
     def _begin(self, epoch: int, secret: RoomSecret) -> None:
         self.current = epoch
         self.awaits_rekey = False
-        # A lying server may come back to an epoch that we know.
-        self._known.pop(epoch, None)
         self._known[epoch] = _Epoch(secret)
+        self._repeat[self._room, epoch] = secret.repeat_key()
         if len(self._known) > MAX_EPOCHS:
             del self._known[next(iter(self._known))]
+        if len(self._repeat) > MAX_EPOCHS:
+            del self._repeat[next(iter(self._repeat))]
+
+    def counts(self, epoch: int) -> bool:
+        """Whether a message that was sealed under this epoch counts at this place of the log. If we
+        do not know its key, it is not for us."""
+        return self.oldest <= epoch <= self.current
 
     def message_key(self, epoch: int) -> SealingKey | None:
         """The key of the messages of an epoch; None if we do not know it."""
         known = self._known.get(epoch)
         return None if known is None else known.message_key
+
+    def repeat_key(self, room: bytes, epoch: int) -> SealingKey | None:
+        """The key of what was said in an epoch and is repeated in a later room; None if we were not
+        there."""
+        return self._repeat.get((room, epoch))
 
     @property
     def current_message_key(self) -> SealingKey:

@@ -12,18 +12,24 @@ found by comparing it with the membership before:
 - the same room and another token: we were put out, and are a new member of the same room;
 - another room: the server was started anew.
 
+What we take of the log is not vouched for until the server says CHECK. If the two do not agree, the
+membership goes back to the last CHECK, and everything since is asked for once more. Who was heard,
+and how far, is all that has to be put back, as long as nobody came or went; otherwise only a new
+WELCOME helps.
+
 A membership is `entered` when the roster is complete. If the connection breaks before that, the
 next WELCOME replaces a membership that was never entered. What that one would have told the user is
 still untold, so the next one takes it over.
 """
 
 from chat.client.peers import SERVER, Peer, Peers
+from chat.client.trail import Trail
 from chat.errors import ProtocolError
 from chat.limits import MAX_MEMBERS
-from chat.messages import Resume, RosterEntry, Welcome
+from chat.messages import Check, Resume, RosterEntry, Welcome
 
 _UNKNOWN_OFFSET = 2**64 - 1
-"""What RESUME asks for when it cannot go on from anywhere: a new WELCOME (PROTOCOL 6.5)."""
+"""What RESUME asks for when it cannot go on from anywhere: a new WELCOME (PROTOCOL 6.7)."""
 
 _MAX_OFFSET = 2**63
 
@@ -31,7 +37,7 @@ _MAX_OFFSET = 2**63
 class Membership:
     """What belongs to one place in one room.
 
-    Invariant: `offset` and `messages` count what we have taken of the log, in bytes and in MESSAGE
+    Invariant: `trail` and `messages` count what we have taken of the log, in bytes and in MESSAGE
     frames.
     """
 
@@ -49,11 +55,19 @@ class Membership:
             raise ProtocolError("a welcome that makes no sense")
         self.room = welcome.room
         self.id = welcome.member
-        self.offset = welcome.offset
+        self.trail = Trail(welcome.offset, welcome.base)
         self.messages = welcome.messages
         self.server = Peer("the server", welcome.event_seq)
         self.peers = Peers()
         self.entered = False
+        self.distrusted = False
+        """Whether only a new WELCOME can help: what we took is not what the server wrote."""
+        self.tampered = False
+        """Whether the user was told so of all that we took since the last CHECK."""
+        self._refused_at: int | None = None
+        self._epoch_ended = False
+        self._checked_messages = welcome.messages
+        self._heard: dict[Peer, tuple[int, int | None]] = {}
         self._token = welcome.token
         self._size = welcome.members
         self.same_room = self.same_place = False
@@ -64,6 +78,8 @@ class Membership:
         """Whether this is another room than the one that was entered last."""
         self.missed = 0
         """How many messages the log no longer had when we came back for them."""
+        self.known_own = 0
+        """How many messages of our own we had taken before, though nobody vouched for them."""
         self.was_in = False
         """Whether a membership has been entered, this one or one before."""
         if before is not None:
@@ -112,8 +128,54 @@ class Membership:
             raise ProtocolError("we are in the list of members under another name")
         return us
 
+    # -- what the server vouches for
+
+    def hear(self, peer: Peer, seq: int, frame: bytes) -> None:
+        """Take a frame, with this number, of a member or of the server."""
+        if not self._epoch_ended:
+            self._heard.setdefault(peer, (peer.seq, peer.shift))
+        peer.seq = seq
+        self.trail.take(frame)
+
+    def end_epoch(self) -> None:
+        """The frame that was taken last ended its epoch."""
+        self.trail.begin_epoch()
+        self._epoch_ended = True
+        # There is no way back from here.
+        self._heard.clear()
+
+    def check(self, check: Check) -> bool:
+        """Whether the server vouches for all that we took; if not, go back."""
+        if self.trail.check(check):
+            self._epoch_ended = False
+            self._checked_messages = self.messages
+            self._heard.clear()
+            return True
+        self.go_back()
+        return False
+
+    def go_back(self) -> None:
+        """Forget what was taken since the server last vouched for it, and take it again. If that
+        cannot be, or was in vain, nothing can go on."""
+        if self._epoch_ended:
+            self.distrusted = self.tampered = True
+            return
+        for peer, (seq, shift) in self._heard.items():
+            peer.seq, peer.shift = seq, shift
+        self._heard.clear()
+        self.messages = self._checked_messages
+        self.trail.go_back()
+        self.refuse_frame()
+
+    def refuse_frame(self) -> None:
+        """What comes next cannot be what the server wrote. If it is so the second time, then
+        something that we took before it was wrong."""
+        self.distrusted |= self._refused_at == self.trail.offset
+        self._refused_at = self.trail.offset
+
     def resume(self, epoch: int) -> Resume:
         """What asks to go on from here; `epoch` is the last one whose key has arrived."""
         # Without the whole roster there is no place to go on from.
-        offset = self.offset if self.entered else _UNKNOWN_OFFSET
+        known = self.entered and not self.distrusted
+        offset = self.trail.offset if known else _UNKNOWN_OFFSET
         return Resume(self.id, self._token, offset, epoch)

@@ -9,14 +9,16 @@ the acknowledgement. As long as the room lives, sequence numbers turn *sent agai
 once*: the server knows the last number that it took of each member.
 
 A server that dies takes the room with it. Clients come back to a new room, with new members'
-numbers, sequence numbers and keys (PROTOCOL 6.6). A message may then have been acknowledged to its
+numbers, sequence numbers and keys (PROTOCOL 6.8). A message may then have been acknowledged to its
 sender and never have reached the others. Three parts, one class each, make that harmless:
 
 1. **Replay** (`Outbox`). The sender sends again, first and in the old order, what was acknowledged
    in the last REPLAY_SECONDS, and then what was not acknowledged at all. Sequence numbers begin at
-   1 again, but a message keeps the origin and the number of its run: by these it is known. It also
-   keeps the age of its first acknowledgement: a replay that is acknowledged is not recent again.
-   Otherwise servers that die in a row would have old words said to newcomers without end.
+   1 again, but a message keeps the origin and the number of its run: by these it is known. What was
+   acknowledged is sealed under a key of the old room (`Repeat`), since somebody may be in the new
+   one who was not in the old. It also keeps the age of its first acknowledgement: a replay that is
+   acknowledged is not recent again. Otherwise servers that die in a row would be told old words
+   without end.
 2. **Regroup** (`Regroup`). Before the sender replays anything, it waits until everybody that it
    knew in the old room is in the new one, for REGROUP_SECONDS at most. Otherwise those who come
    back a second later would miss the replay.
@@ -30,19 +32,35 @@ its numbers: a message that overtook an earlier one would hide it.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from chat.limits import (
     MAX_MEMBERS,
     MAX_ORIGINS,
     MAX_ORIGINS_OF_ONE,
+    MAX_UNCHECKED,
     PING_SECONDS,
     REGROUP_SECONDS,
     REPLAY_BYTES,
     REPLAY_SECONDS,
 )
-from chat.messages import MessageContent
+from chat.messages import Kind, MessageContent
+
+
+@dataclass(frozen=True, slots=True)
+class _Acknowledged:
+    """A message that was acknowledged: when, and in which epoch of which room it was sealed."""
+
+    at: float
+    room: bytes
+    epoch: int
+    content: MessageContent
+
+
+MakeRepeat = Callable[[MessageContent, bytes, int], MessageContent | None]
+"""Takes a message, and the room and the epoch in which it was sealed."""
 
 
 class Outbox:
@@ -63,10 +81,14 @@ class Outbox:
         self.size = 0
         self._origin = origin
         self._number = 0
-        self._recent: deque[tuple[float, MessageContent]] = deque()
+        self._recent: deque[_Acknowledged] = deque()
+        self._unchecked = 0
+        """So many of the last of these were acknowledged since the last CHECK."""
         self._recent_size = 0
         self._acknowledged_at: dict[int, float] = {}
         """By number: when what is being replayed was acknowledged first (`_heard_seconds`)."""
+        self._sealed_in: dict[int, int] = {}
+        """By number: the epoch under which a message was sealed last."""
         self._heard_at: float | None = None
         self._heard_seconds = 0.0
 
@@ -78,9 +100,10 @@ class Outbox:
     def add(self, time_ms: int, text: str) -> int:
         """Put in a message; returns its number in our run."""
         self._number += 1
-        self.messages.append(MessageContent(time_ms, self._origin, self._number, text))
+        body = text.encode()
+        self.messages.append(MessageContent(Kind.SAY, time_ms, self._origin, self._number, body))
         self.unsent += 1
-        self.size += len(text.encode())
+        self.size += len(body)
         return self._number
 
     def numbered(self, seq: int) -> Iterator[tuple[int, MessageContent]]:
@@ -94,24 +117,48 @@ class Outbox:
         end_seq = self.first_seq + len(self.messages)
         self.unsent = max(self.unsent, min(end_seq - seq, len(self.messages)))
 
-    def take_to_send(self) -> list[tuple[int, MessageContent]]:
-        """What is to be sent, each with its sequence number; from now on it counts as sent."""
+    def take_to_send(self, epoch: int) -> list[tuple[int, MessageContent]]:
+        """What is to be sent, each with its sequence number; from now on it counts as sent, and as
+        sealed in this epoch."""
         end_seq = self.first_seq + len(self.messages)
         taken = list(self.numbered(end_seq - self.unsent))
+        self._sealed_in.update((content.number, epoch) for _, content in taken)
         self.unsent = 0
         self.sent_seq = max(self.sent_seq, end_seq - 1)
         return taken
 
-    def acknowledge(self) -> None:
-        """The first message is at its place in the log."""
+    def acknowledge(self, room: bytes) -> None:
+        """The first message is at its place in the log of this room."""
         content = self.messages.popleft()
         self.first_seq += 1
         self.unsent = min(self.unsent, len(self.messages))
-        self.size -= len(content.text.encode())
+        self.size -= len(content.body)
         first = self._acknowledged_at.pop(content.number, self._heard_seconds)
-        self._recent.append((first, content))
-        self._recent_size += len(content.text.encode())
+        epoch = self._sealed_in.pop(content.number)
+        self._recent.append(_Acknowledged(first, room, epoch, content))
+        self._recent_size += len(content.body)
+        self._unchecked += 1
         self._forget()
+
+    def checked(self) -> None:
+        """The server has vouched for all acknowledgements."""
+        self._unchecked = 0
+
+    def take_back(self) -> int:
+        """What passed for acknowledgements since the last CHECK may have been none. Wait for them
+        anew. Returns how many these are."""
+        count, self._unchecked = self._unchecked, 0
+        for _ in range(count):
+            said = self._recent.pop()
+            content = said.content
+            self._recent_size -= len(content.body)
+            self.messages.appendleft(content)
+            self.first_seq -= 1
+            self.size += len(content.body)
+            self._sealed_in[content.number] = said.epoch
+            if content.kind is Kind.REPEAT:
+                self._acknowledged_at[content.number] = said.at
+        return count
 
     # -- replay
 
@@ -129,20 +176,28 @@ class Outbox:
     def _forget(self) -> None:
         # The last silence may have counted whole, though the server died at its beginning.
         oldest = self._heard_seconds - REPLAY_SECONDS - PING_SECONDS
-        while self._recent and (self._recent_size > REPLAY_BYTES or self._recent[0][0] < oldest):
-            self._recent_size -= len(self._recent.popleft()[1].text.encode())
+        while self._recent and (self._recent_size > REPLAY_BYTES or self._recent[0].at < oldest):
+            self._recent_size -= len(self._recent.popleft().content.body)
+        self._unchecked = min(self._unchecked, len(self._recent))
 
-    def renumber(self, *, replay: bool) -> None:
-        """Number the messages anew for a new membership. `replay`: it is in a new room, so what was
-        acknowledged a moment ago comes first."""
-        if replay:
-            self.messages.extendleft(content for _, content in reversed(self._recent))
-            self._acknowledged_at.update((content.number, first) for first, content in self._recent)
-            self.size += self._recent_size
-            self._recent.clear()
-            self._recent_size = 0
-            # Nothing was heard between the rooms.
-            self._heard_at = None
+    def replay(self, repeat: MakeRepeat) -> None:
+        """A new room: say first what was acknowledged a moment ago, as `repeat` has it. If that
+        makes nothing of a message, those before are left out as well: a run has no gaps."""
+        for said in reversed(self._recent):
+            content = repeat(said.content, said.room, said.epoch)
+            if content is None:
+                break
+            self._acknowledged_at[content.number] = said.at
+            self.messages.appendleft(content)
+            self.size += len(content.body)
+        self._recent.clear()
+        self._recent_size = self._unchecked = 0
+        # Nothing was heard between the rooms.
+        self._heard_at = None
+
+    def renumber(self) -> None:
+        """Number the messages anew, for a new membership. What was acknowledged stays so."""
+        self._unchecked = 0
         self.first_seq = 1
         self.sent_seq = 0
         self.unsent = len(self.messages)
@@ -180,25 +235,72 @@ class Regroup:
         self._missing.clear()
 
 
-class SeenMessages:
-    """The highest number that was shown of each run, by the sender's key and the run's origin.
+class _Run:
+    """What was shown of one run of a sender's program."""
 
-    The key is the one in the roster, so nobody can suppress another member's messages. When there
-    are too many keys, or too many runs of one key, the one that was silent for longest is dropped.
+    __slots__ = ("last", "taken", "unchecked")
+
+    def __init__(self) -> None:
+        self.last = 0
+        """The highest number that the server has vouched for."""
+        self.taken = 0
+        """The highest number that the next CHECK covers."""
+        self.unchecked: dict[int, int] = {}
+        """By number: the hashes of the texts behind `last`, whether a CHECK will cover them or they
+        were taken back."""
+
+
+class SeenMessages:
+    """What was shown of each run, by the sender's key and the run's origin.
+
+    The key is the one in the roster, so nobody can suppress another member's messages. But somebody
+    on our wire who knows the room's keys can say something in another's name, until the next CHECK
+    finds it. If its number alone counted, what the other says under this number would be hidden for
+    good. So until the CHECK comes a message is known by its text as well.
+
+    When there are too many keys, or too many runs of one key, the one that was silent for longest
+    is dropped.
     """
 
     def __init__(self) -> None:
-        self._last: dict[bytes, dict[bytes, int]] = {}
+        self._runs: dict[bytes, dict[bytes, _Run]] = {}
+        self._taken: dict[_Run, None] = {}
+        """The runs of which something was taken since the last CHECK."""
 
-    def is_new(self, fingerprint: bytes, origin: bytes, number: int) -> bool:
+    def is_new(self, fingerprint: bytes, content: MessageContent, text: bytes) -> bool:
         """Whether this message has not been shown; from now on it has."""
         # Taken out and put back in: a dict keeps the order in which keys were put in.
-        runs = self._last.pop(fingerprint, {})
-        last = runs.pop(origin, 0)
-        runs[origin] = max(last, number)
-        self._last[fingerprint] = runs
+        runs = self._runs.pop(fingerprint, {})
+        run = runs.pop(content.origin, None) or _Run()
+        runs[content.origin] = run
+        self._runs[fingerprint] = runs
         if len(runs) > MAX_ORIGINS_OF_ONE:
             del runs[next(iter(runs))]
-        if len(self._last) > MAX_ORIGINS:
-            del self._last[next(iter(self._last))]
-        return number > last
+        if len(self._runs) > MAX_ORIGINS:
+            del self._runs[next(iter(self._runs))]
+        number, unchecked, same = content.number, run.unchecked, hash(text)
+        if number <= run.last:
+            return False
+        run.taken = max(run.taken, number)
+        self._taken[run] = None
+        if len(self._taken) > MAX_UNCHECKED:
+            del self._taken[next(iter(self._taken))]
+        if unchecked.get(number) == same:
+            return False
+        if len(unchecked) >= MAX_UNCHECKED:
+            del unchecked[next(iter(unchecked))]
+        unchecked[number] = same
+        return True
+
+    def checked(self) -> None:
+        """The server has vouched for all that was taken."""
+        for run in self._taken:
+            last = run.last = max(run.last, run.taken)
+            run.unchecked = {n: text for n, text in run.unchecked.items() if n > last}
+        self.take_back()
+
+    def take_back(self) -> None:
+        """No CHECK will cover what was taken since the last one."""
+        for run in self._taken:
+            run.taken = 0
+        self._taken.clear()

@@ -21,31 +21,46 @@ kept where it can be replaced as a whole:
                     resume                            RESUMED -> CATCHING_UP
     LOADING_ROSTER  ROSTER                            the last name -> REGROUPING or LIVE as a new
                                                       member, CATCHING_UP as the old one
-    CATCHING_UP     room frames, REKEY, RESEND        RESEND -> LIVE, or REGROUPING if others are
-                                                      still missing
-    REGROUPING      room frames, REKEY, RESEND        everybody is there, or time is up -> LIVE
-    LIVE            room frames, REKEY, RESEND        -
+    CATCHING_UP     room frames, REKEY, CHECK,        RESEND -> LIVE, or REGROUPING if others are
+                    RESEND                            still missing
+    REGROUPING      the same                          everybody is there, or time is up -> LIVE
+    LIVE            the same                          -
 
 `disconnect` leads from each of them to DISCONNECTED. We send in LIVE alone, and not between LEFT
 and its REKEY. Whatever was said before waits in the outbox.
+
+Control messages come on the link, and the server has said what they say. Room frames are open to
+whoever holds our cable. So what is wrong with them is not taken for the server's fault:
+
+- A frame that the server cannot have written here (not the next number of its sender, somebody who
+  is not in, an epoch that does not count) is refused. We connect again, and ask for the log from
+  before it (`FrameRefused`).
+- What passes for the server's may still be somebody else's. CHECK finds it within seconds. Then we
+  say so, connect again, and ask for everything since the last CHECK once more (`Tampered`).
+- When a WELCOME comes before the CHECK, it will never come. Then we say that, too.
+- Where going back does not help, we ask for a new WELCOME.
 """
 
+from dataclasses import replace
 from enum import Enum, auto
 
 from chat.cipher import RandomBytes, SealingKey, sealed_bytes
 from chat.client.events import (
     ClientEvent,
     Entered,
+    FrameRefused,
     MemberBack,
     MemberJoined,
     MemberLeft,
     MemberLost,
+    MessageNotForUs,
     MessageQueued,
     MessageReceived,
     NoticeReceived,
     Person,
     Reconnected,
     RoomClosed,
+    Tampered,
     Warned,
 )
 from chat.client.keyring import Keyring
@@ -53,11 +68,12 @@ from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.peers import SERVER, Peer
 from chat.client.progress import Progress
-from chat.errors import OpenError, ProtocolError, Reason, UsageError
+from chat.errors import ForgeableError, OpenError, ProtocolError, Reason, UsageError
 from chat.kex import RoomSecret
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
     CATCH_UP_SECONDS,
+    MAX_RATED_READ_BYTES,
     MAX_TEXT_BYTES,
     ORIGIN_BYTES,
     OUTBOX_BYTES,
@@ -65,15 +81,18 @@ from chat.limits import (
 )
 from chat.messages import (
     Back,
+    Check,
     Closing,
     Control,
     Joined,
+    Kind,
     Left,
     Lost,
     MessageContent,
     Notice,
     Ready,
     Rekey,
+    Repeat,
     Resend,
     Resume,
     Resumed,
@@ -81,6 +100,7 @@ from chat.messages import (
     Roster,
     Welcome,
     decode_room_event,
+    text_of,
 )
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, RoomHeader, room_header, room_headers
 
@@ -115,6 +135,8 @@ class Participant:
         self._seen = SeenMessages()
         self._regroup = Regroup()
         self._progress = Progress()
+        self._checking = Progress()
+        self._now = self._checked_at = 0.0
         self.overdue = False
         """Whether the server had owed us something for so long, at the last `tick`, that the
         connection is useless."""
@@ -180,20 +202,38 @@ class Participant:
         who left could still read it."""
         return self.can_send and not self._keyring.awaits_rekey and self._outbox.unsent > 0
 
-    def data_to_send(self) -> bytes:
-        """The frames that are to be sent since the last call. Call it only when all it gave before
-        has left: a message that has to be sent again meanwhile is then sealed once."""
+    def data_to_send(self) -> list[bytes]:
+        """The frames that are to be sent since the last call, in runs, each for a SUBMIT. A run is
+        short, or one message: a server that holds us to our rate reads so much in one piece, and
+        with longer runs it could not acknowledge anything in time. Call this only when all it gave
+        before has left: a message that has to be sent again meanwhile is then sealed once."""
         if not self.has_data_to_send:
-            return b""
-        return b"".join([self._seal(seq, content) for seq, content in self._outbox.take_to_send()])
+            return []
+        runs = [b""]
+        for seq, content in self._outbox.take_to_send(self._keyring.current):
+            frame = self._seal(seq, content)
+            if runs[-1] and len(runs[-1]) + len(frame) > MAX_RATED_READ_BYTES:
+                runs.append(b"")
+            runs[-1] += frame
+        return runs
 
     def _seal(self, seq: int, content: MessageContent) -> bytes:
         assert self._membership is not None
-        data = content.encode()
+        data = replace(content, seen=self._membership.trail.seen()).encode()
         epoch, key = self._keyring.current, self._keyring.current_message_key
         size = sealed_bytes(len(data))
         header = room_header(Message.TYPE, epoch, self._membership.id, seq, size)
         return header + key.seal(header, data, self._random_bytes)
+
+    def _as_repeat(self, said: MessageContent, room: bytes, epoch: int) -> MessageContent | None:
+        """What was said in an earlier room, for those who were there when it was said."""
+        if said.kind is Kind.REPEAT:
+            return said
+        key = self._keyring.repeat_key(room, epoch)
+        if key is None:
+            return None
+        sealed = key.seal(said.bound(), said.body, self._random_bytes)
+        return replace(said, kind=Kind.REPEAT, body=Repeat(room, epoch, sealed).encode())
 
     # -- connections come and go
 
@@ -202,12 +242,15 @@ class Participant:
         """When to call `tick` at the latest; None: when something arrives."""
         if self._phase is Phase.REGROUPING:
             return self._regroup.until
-        if not self._waits_for_server:
-            return None
-        deadline = max(self._progress.came, self._progress.began) + ACKNOWLEDGE_SECONDS
-        if self._phase is Phase.CATCHING_UP:
-            return min(deadline, self._progress.began + CATCH_UP_SECONDS)
-        return deadline
+        deadlines = []
+        if self._waits_for_server:
+            began = self._progress.began
+            deadlines.append(max(self._progress.came, began) + ACKNOWLEDGE_SECONDS)
+            if self._phase is Phase.CATCHING_UP:
+                deadlines.append(began + CATCH_UP_SECONDS)
+        if self._waits_for_check:
+            deadlines.append(self._checking.came + ACKNOWLEDGE_SECONDS)
+        return min(deadlines, default=None)
 
     @property
     def _waits_for_server(self) -> bool:
@@ -215,6 +258,15 @@ class Participant:
         missed."""
         owed = bool(self._outbox.messages) or self._keyring.awaits_rekey
         return self._phase is Phase.CATCHING_UP or (self._phase is Phase.LIVE and owed)
+
+    @property
+    def _waits_for_check(self) -> bool:
+        return self._phase in _PRESENT and not self._checked
+
+    @property
+    def _checked(self) -> bool:
+        """Whether the server has vouched for all that we read of the log."""
+        return self._membership is None or self._membership.trail.checked
 
     @property
     def stuck_since(self) -> float:
@@ -227,10 +279,12 @@ class Participant:
         since the last call."""
         if self._phase is Phase.REGROUPING and now >= self._regroup.until:
             self.stop_waiting()
-        owed = self._waits_for_server
+        owed, unchecked = self._waits_for_server, self._waits_for_check
         waiting = owed or self._phase not in _PRESENT or bool(self._outbox.messages)
         self._progress.look(now, self._phase, waiting=waiting, owed=owed, listening=listening)
-        self.overdue = owed and self.deadline is not None and now >= self.deadline
+        self._checking.look(now, None, waiting=False, owed=unchecked, listening=listening)
+        due = self.deadline if owed or unchecked else None
+        self.overdue = due is not None and now >= due
 
     def stop_waiting(self) -> None:
         """In a new room: send what there is to say, whoever is still missing."""
@@ -246,6 +300,9 @@ class Participant:
 
     def note_activity(self, now: float) -> None:
         """Something arrived on the connection, if only a PONG."""
+        self._now = now
+        if self._checked:
+            self._checked_at = now
         if self._phase in _PRESENT:
             self._outbox.age(now)
 
@@ -264,16 +321,20 @@ class Participant:
         """
         match control, self._phase:
             case Welcome(), Phase.DISCONNECTED:
-                self._on_welcome(control)
-                return []
+                return self._on_welcome(control)
             case Roster(), Phase.LOADING_ROSTER:
                 return self._on_roster(control, now)
             case Resumed(), Phase.DISCONNECTED if self._membership and self._membership.entered:
                 self._phase = Phase.CATCHING_UP
                 return [Reconnected(0, new_room=False, awaiting=False)]
-            case Rekey(), _ if self._phase in _PRESENT and self._keyring.expects(control.epoch):
-                self._keyring.renew(RoomSecret(control.secret))
-                return []
+            case Rekey(), _ if self._membership is not None and self._phase in _PRESENT:
+                return self._on_rekey(self._membership, control)
+            case Check(), _ if self._membership is not None and self._phase in _PRESENT:
+                return self._on_check(self._membership, control)
+            case Resend(seq), _ if self._membership and seq < self._outbox.first_seq:
+                # It has not taken what we think it has: somebody on the way has acknowledged that.
+                self._membership.go_back()
+                return self._tampered(self._membership)
             case Resend(), Phase.CATCHING_UP | Phase.REGROUPING if self._regroup.waits:
                 self._phase = Phase.REGROUPING
                 return []
@@ -283,17 +344,54 @@ class Participant:
                 return []
         raise ProtocolError(f"a {type(control).__name__} message is out of place")
 
-    def _on_welcome(self, welcome: Welcome) -> None:
+    def _on_welcome(self, welcome: Welcome) -> list[ClientEvent]:
         before = self._membership
+        doubts = self._doubt()
+        self._seen.take_back()
         membership = self._membership = Membership(welcome, before)
-        if not membership.same_place:
-            # A new member's sequence numbers begin at 1, and its keys with this epoch.
-            self._outbox.renumber(replay=not membership.same_room)
-            self._keyring.forget()
         if before is not None and before.was_in and not membership.same_room:
             self._regroup.expect(before.peers.fingerprints())
-        self._keyring.welcome(welcome.epoch, RoomSecret(welcome.secret))
+        if not membership.same_room:
+            self._outbox.replay(self._as_repeat)
+        if membership.same_place:
+            # The roster says which of them were true.
+            membership.known_own = self._outbox.take_back()
+        else:
+            # A new member's sequence numbers begin at 1.
+            self._outbox.renumber()
+        secret = RoomSecret(welcome.secret)
+        self._keyring.welcome(welcome.room, welcome.epoch, welcome.oldest_epoch, secret)
+        self._checked_at = self._now
         self._phase = Phase.LOADING_ROSTER
+        return doubts
+
+    def _on_rekey(self, membership: Membership, rekey: Rekey) -> list[ClientEvent]:
+        if not self._keyring.expects(rekey.epoch):
+            # Somebody on the way may have held back the LEFT before it.
+            membership.refuse_frame()
+            return [FrameRefused("a new key where none was due")]
+        self._keyring.renew(RoomSecret(rekey.secret))
+        return []
+
+    def _on_check(self, membership: Membership, check: Check) -> list[ClientEvent]:
+        if not membership.check(check):
+            return self._tampered(membership)
+        self._checked_at = self._now
+        self._seen.checked()
+        self._outbox.checked()
+        self._checking.move()
+        return []
+
+    def _tampered(self, membership: Membership) -> list[ClientEvent]:
+        self._seen.take_back()
+        self._outbox.take_back()
+        return [Tampered(self._now - self._checked_at, True, not membership.distrusted)]
+
+    def _doubt(self) -> list[ClientEvent]:
+        """What we took since the last CHECK cannot be compared with the server's any more."""
+        if self._membership is None or self._checked or self._membership.tampered:
+            return []
+        return [Tampered(self._now - self._checked_at, certain=False, again=False)]
 
     def _on_roster(self, roster: Roster, now: float) -> list[ClientEvent]:
         membership = self._membership
@@ -310,15 +408,16 @@ class Participant:
            only then of our own messages: they came after all that was missed.
         """
         us = membership.ourselves(self._name)
-        accepted = self._take_acknowledged(us)
+        accepted = self._take_acknowledged(membership, us)
         again = membership.was_in
         membership.enter()
         self._regroup.arrived(membership.peers.fingerprints())
         self._phase = self._phase_on_entering(membership, now)
         events: list[ClientEvent] = []
         if again:
-            # Our own messages were counted as missed, but are shown now.
-            missed = max(0, membership.missed - len(accepted))
+            # Our own messages were counted as missed, but are shown now, or were before.
+            own = max(0, len(accepted) - membership.known_own)
+            missed = max(0, membership.missed - own)
             awaiting = self._phase is Phase.REGROUPING
             events.append(Reconnected(missed, membership.changed_room, awaiting))
         if membership.is_new:
@@ -327,14 +426,14 @@ class Participant:
             events += self._show(us, content, own=True)
         return events
 
-    def _take_acknowledged(self, us: Peer) -> list[MessageContent]:
+    def _take_acknowledged(self, membership: Membership, us: Peer) -> list[MessageContent]:
         """Acknowledge and return what the roster counts of our own messages."""
-        outbox = self._outbox
+        outbox, room = self._outbox, membership.room
         if us.seq > outbox.sent_seq:
             raise ProtocolError("the server counts messages that we did not send")
         accepted = [content for seq, content in outbox.numbered(0) if seq <= us.seq]
         for _ in accepted:
-            outbox.acknowledge()
+            outbox.acknowledge(room)
             self._progress.move()
         return accepted
 
@@ -347,87 +446,117 @@ class Participant:
     # -- what arrives in the room
 
     def receive_frames(self, frame_type: int, run: bytes) -> list[ClientEvent]:
-        """Take a run of room frames, all of the same type.
-
-        Raises:
-            ProtocolError: the server breaks the protocol. What a single member could have got wrong
-                is not raised: the frame is dropped, with one warning for each member and kind.
+        """Take a run of room frames, all of the same type. Where one is refused, the rest of the
+        run is not looked at.
         """
         membership = self._membership
         if membership is None or self._phase not in _PRESENT:
-            raise ProtocolError("a room frame before the welcome")
+            return [FrameRefused("a room frame before the welcome")]
         events: list[ClientEvent] = []
         if self._phase is Phase.CATCHING_UP:
             self._progress.move(awaited=not self._outbox.messages)
-        for header in room_headers(run):
-            if self._keyring.awaits_rekey:
-                raise ProtocolError("a room frame where a new key was due")
-            sealed_at = header.start + ROOM_HEADER_BYTES
-            bound, sealed = run[header.start : sealed_at], run[sealed_at : header.end]
-            if frame_type == Event.TYPE:
-                events += self._on_event(membership, header, bound, sealed)
-            else:
-                membership.messages += 1
-                events += self._on_message(membership, header, bound, sealed)
-            membership.offset += header.end - header.start
+            # The first CHECK stands behind all that we missed.
+            self._checking.move()
+        take = self._on_event if frame_type == Event.TYPE else self._on_message
+        try:
+            for header in room_headers(frame_type, run):
+                if self._keyring.awaits_rekey:
+                    raise ForgeableError("a room frame where a new key was due")
+                frame = run[header.start : header.end]
+                events += take(membership, header, frame)
+        except ProtocolError as error:
+            membership.refuse_frame()
+            events.append(FrameRefused(str(error)))
         return events
 
     def _on_message(
-        self, membership: Membership, header: RoomHeader, bound: bytes, sealed: bytes
+        self, membership: Membership, header: RoomHeader, frame: bytes
     ) -> list[ClientEvent]:
-        """`bound` are the header's bytes, which the sealed part is bound to."""
+        keyring = self._keyring
         peer = membership.peers.find(header.sender)
-        if peer is None:
-            return _warn(membership.server, "a message of somebody who is not here")
-        if header.seq <= peer.seq:
-            return _warn(peer, "a message arrived twice, and was dropped the second time")
-        key = self._keyring.message_key(header.epoch)
-        if key is None and header.epoch < self._keyring.first:
-            # Sealed before we came, by a member who had not heard of us: not for us.
-            peer.account_for(header.seq)
-            return []
-        data = _opened(key, bound, sealed)
-        if data is None:
-            # Its number stays free: the message that rightly bears it may still come.
-            peer.account_for(header.seq)
-            return _warn(peer, "a message could not be opened, and was dropped")
-        events = _hear(peer, header.seq)
+        if peer is None or header.seq != peer.seq + 1 or not keyring.counts(header.epoch):
+            raise ForgeableError("a message that the server cannot have passed on here")
         own = header.sender == membership.id
+        key = keyring.message_key(header.epoch)
+        data = _opened(key, frame)
+        if own:
+            self._acknowledge(membership, header.seq, data)
+        membership.hear(peer, header.seq, frame)
+        membership.messages += 1
+        if key is None:
+            return [MessageNotForUs(peer.name)]
+        if data is None:
+            return _warn(peer, "a message could not be opened, and was dropped")
         try:
             content = MessageContent.decode(data)
+            return self._read(membership, peer, content, own)
         except ProtocolError as error:
-            if own:
-                raise
-            return [*events, *_warn(peer, f"{error}, and was dropped")]
-        if own:
-            self._acknowledge(header.seq, content)
-        return [*events, *self._show(peer, content, own)]
+            return _warn(peer, f"{error}, and was dropped")
 
-    def _acknowledge(self, seq: int, content: MessageContent) -> None:
+    def _acknowledge(self, membership: Membership, seq: int, data: bytes | None) -> None:
         outbox = self._outbox
-        if not outbox.messages or (outbox.first_seq, outbox.messages[0]) != (seq, content):
-            raise ProtocolError("our own message came back, but not as we sent it")
-        outbox.acknowledge()
+        content = None if data is None else MessageContent.decode(data)
+        due = outbox.first_seq if outbox.first_seq <= outbox.sent_seq else None
+        if seq != due or outbox.messages[0] != content:
+            raise ForgeableError("our own message came back, but not as we sent it")
+        outbox.acknowledge(membership.room)
         self._progress.move()
 
-    def _show(self, peer: Peer, content: MessageContent, own: bool) -> list[MessageReceived]:
-        if not self._seen.is_new(peer.fingerprint, content.origin, content.number):
+    def _read(
+        self, membership: Membership, peer: Peer, content: MessageContent, own: bool
+    ) -> list[ClientEvent]:
+        """Take a message that opened.
+
+        Raises:
+            ProtocolError: its sender cannot mean it.
+        """
+        if not peer.is_next(content.number):
+            raise ProtocolError("a message has a number that is not next")
+        events: list[ClientEvent] = []
+        if not membership.trail.agrees(content.seen):
+            events += _warn(
+                peer,
+                "was shown another conversation than you; the server, or somebody on the way, "
+                "deceives one of you",
+            )
+        return [*events, *self._show(peer, content, own)]
+
+    def _show(self, peer: Peer, content: MessageContent, own: bool) -> list[ClientEvent]:
+        body = self._body_of(content)
+        if body is None or not self._seen.is_new(peer.fingerprint, content, body):
             return []
-        return [MessageReceived(peer.name, content.time_ms, content.text, own, content.number)]
+        return [MessageReceived(peer.name, content.time_ms, text_of(body), own, content.number)]
+
+    def _body_of(self, content: MessageContent) -> bytes | None:
+        """The text as bytes; None if it is repeated, and we were not there when it was said.
+
+        Raises:
+            ProtocolError: it is repeated, and not as it was said.
+        """
+        if content.kind is Kind.SAY:
+            return content.body
+        repeat = Repeat.decode(content.body)
+        key = self._keyring.repeat_key(repeat.room, repeat.epoch)
+        try:
+            return None if key is None else key.open(content.bound(), repeat.sealed)
+        except OpenError as error:
+            raise ProtocolError("a repeated message could not be opened") from error
 
     def _on_event(
-        self, membership: Membership, header: RoomHeader, bound: bytes, sealed: bytes
+        self, membership: Membership, header: RoomHeader, frame: bytes
     ) -> list[ClientEvent]:
         server = membership.server
-        if header.sender != SERVER or header.epoch != self._keyring.current:
-            raise ProtocolError("an event that does not fit in here")
-        if header.seq <= server.seq:
-            return _warn(server, "an event arrived twice, and was dropped the second time")
-        data = _opened(self._keyring.current_event_key, bound, sealed)
-        if data is None:
-            server.account_for(header.seq)
-            return _warn(server, "an event could not be opened, and was dropped")
-        return [*_hear(server, header.seq), *self._apply(membership, decode_room_event(data))]
+        fits = header.sender == SERVER and header.seq == server.seq + 1
+        data = _opened(self._keyring.current_event_key, frame)
+        if not fits or header.epoch != self._keyring.current or data is None:
+            raise ForgeableError("an event that the server cannot have told here")
+        membership.hear(server, header.seq, frame)
+        try:
+            return self._apply(membership, decode_room_event(data))
+        except ProtocolError:
+            # Half of it may have been applied.
+            membership.distrusted = True
+            raise
 
     def _apply(self, membership: Membership, event: RoomEvent) -> list[ClientEvent]:
         peers = membership.peers
@@ -436,12 +565,14 @@ class Participant:
                 for entry in entries:
                     peers.add(entry)
                 self._keyring.step()
+                membership.end_epoch()
                 self._regroup.arrived(entry.fingerprint for entry in entries)
                 if not self._regroup.waits:
                     self.stop_waiting()
                 return [MemberJoined(entry.name) for entry in entries]
             case Left(departures):
                 self._keyring.await_rekey()
+                membership.end_epoch()
                 return [_remove(membership, *departure) for departure in departures]
             case Lost(member):
                 return [] if member == membership.id else [MemberLost(peers.of(member).name)]
@@ -460,21 +591,14 @@ def _remove(membership: Membership, member: int, reason: Reason) -> MemberLeft:
     return MemberLeft(membership.peers.remove(member).name, reason)
 
 
-def _opened(key: SealingKey | None, bound: bytes, sealed: bytes) -> bytes | None:
-    """What was sealed; None if it does not open."""
+def _opened(key: SealingKey | None, frame: bytes) -> bytes | None:
+    """What was sealed in a room frame; None if it does not open."""
     try:
-        return None if key is None else key.open(bound, sealed)
+        return (
+            None if key is None else key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
+        )
     except OpenError:
         return None
-
-
-def _hear(peer: Peer, seq: int) -> list[ClientEvent]:
-    """A frame with this number opened: whatever should have come before it was withheld."""
-    missing = peer.hear(seq)
-    if not missing:
-        return []
-    text = f"{missing} of {peer.name}'s messages did not arrive: somebody withheld them"
-    return [Warned(text)]
 
 
 def _warn(peer: Peer, text: str) -> list[ClientEvent]:

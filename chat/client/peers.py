@@ -1,6 +1,6 @@
 """The members of the room as one of them was told, and how far each was heard.
 
-Implements PROTOCOL 5.1 and 6.4 for a client: what an honest server never says of a member is
+Implements PROTOCOL 5.1 and 6.5 for a client: what an honest server never says of a member is
 refused here. Keys and messages are not known here.
 """
 
@@ -20,33 +20,27 @@ SERVER = 0
 class Peer:
     """A member, ourselves included, or the server.
 
-    `seq` is the number of the last frame that was heard, which is one that opened. A frame that
-    claims the number behind it and does not open is accounted for: it is not missing, but it does
-    not take the number, since the frame that rightly bears it may still come.
+    `seq` is the number of its last frame in the log. `shift` is by how much the numbers of its run
+    are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
+    so this never changes. None: it has said nothing that we could read.
     """
 
-    __slots__ = ("_accounted", "fingerprint", "name", "seq", "since", "warned")
+    __slots__ = ("fingerprint", "name", "seq", "shift", "since", "warned")
 
     def __init__(self, name: str, seq: int, fingerprint: bytes = b"", since: int = 0) -> None:
         self.name = name
         self.seq = seq
         self.fingerprint = fingerprint
         self.since = since
+        self.shift: int | None = None
         self.warned: set[str] = set()
         """The warnings about this peer that were shown."""
-        self._accounted = seq
 
-    def account_for(self, seq: int) -> None:
-        """A frame that claims this number arrived and did not open. Only the number that is next
-        counts: an invented one must not explain a gap before it."""
-        if seq == max(self.seq, self._accounted) + 1:
-            self._accounted = seq
-
-    def hear(self, seq: int) -> int:
-        """A frame with this number opened. Returns how many numbers before it never arrived."""
-        missing = max(0, seq - max(self.seq, self._accounted) - 1)
-        self.seq = seq
-        return missing
+    def is_next(self, number: int) -> bool:
+        """Whether this is the number, in its run, of the message that came last."""
+        if self.shift is None:
+            self.shift = number - self.seq
+        return number - self.seq == self.shift
 
 
 class Peers:

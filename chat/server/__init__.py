@@ -4,6 +4,7 @@
     doorman.py     listens, takes in or refuses, lets newcomers shake hands in turn
     connection.py  one client's end: its session, its socket, its timer, its account
     room.py        members and epochs; what happens becomes an entry of the log
+    checks.py      which members are to be told the running hash, and when
     log.py         the ordered log, and the cursors of those who read it
     admission.py   which pending connection makes room, and whose handshake is next
     budgets.py     how much a key, and a source, may ask of the server
@@ -11,12 +12,11 @@
     words.py       the sentences for it
     faults.py      what may be written down of an error in the program
 
-A newcomer is the `Doorman`'s guest until the `Server` admits it. Then its frames go this way: they
-arrive at a `Connection`, whose session opens them or, if they are MESSAGEs, passes them on as they
-are. The `Server` submits them to the `Room`, which checks their headers and appends them to the
-log. At the end of the turn `Server._before_wait` sends every member what its cursor has not had
-yet. What is for one member alone comes back from the room as a `Unicast`, and is spliced into the
-member's stream.
+A newcomer is the `Doorman`'s guest until the `Server` admits it. Then its messages go this way: a
+SUBMIT arrives at a `Connection`, whose session opens it. The `Server` submits the MESSAGE frames in
+it to the `Room`, which checks their headers and appends them to the log as they are. At the end of
+the turn `Server._before_wait` sends every member what its cursor has not had yet. What is for one
+member alone comes back from the room as a `Unicast`, and is spliced into the member's stream.
 
 May import the root, but not `cli`; never `client`, `files` or `ui`.
 """

@@ -7,7 +7,7 @@ until it is full again. Three things are counted, each by a token bucket:
 
     messages   messages, and every other frame
     arrivals   joins and resumes, and what is sent a second time because of a resume
-    share      bytes of the log's window, while some member may come back and still need it
+    share      bytes read for the log's window, while some member may come back and still need it
 
 This module is told the time. What happens to a connection that is over budget is decided by
 `Connection`: it reads later and comes in later, and nothing that was said is dropped.
@@ -127,7 +127,7 @@ class Account:
         self._source.messages.spend(cost, now)
 
     def fill_window(self, size: int, now: float) -> None:
-        """Charge bytes of the log that push out what a member may still come back for."""
+        """Charge bytes that, once they are in the log, push out what a member may come back for."""
         self._key.share.spend(size, now)
         self._source.share.spend(size, now)
 

@@ -44,9 +44,9 @@ from chat.session import (
     Ended,
     Established,
     Offer,
-    RoomFramesReceived,
     ServerSession,
     SessionEvent,
+    SubmitReceived,
 )
 from chat.transport import Transport
 
@@ -65,6 +65,9 @@ class Hub(Protocol):
     def admit(self, connection: "Connection", client: Established) -> int:
         """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
         client is sent a second time."""
+
+    def check(self) -> bytes:
+        """The control message that tells the running hash at the end of the log."""
 
     def relay(self, connection: "Connection", run: bytes, now: float) -> int:
         """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
@@ -165,6 +168,10 @@ class Connection:
             self._places.await_turn(self)
         else:
             now = self._hub.reactor.clock()
+            if self._account is not None and self._hub.window_guarded:
+                # As it is read, not when it is whole: a SUBMIT may be long, and a client may have
+                # many connections.
+                self._account.fill_window(len(data), now)
             self._handle(self.session.receive(data, now), now)
             self._throttle(now)
 
@@ -197,7 +204,7 @@ class Connection:
             if self.over:
                 return
             match event:
-                case RoomFramesReceived(_, run):
+                case SubmitReceived(run):
                     self._relay(run, now)
                 case Established():
                     self._arrive(event, now)
@@ -249,12 +256,9 @@ class Connection:
         except ProtocolError as error:
             self.drop(error.reason, str(error))
             return
-        account = self._account
-        if account is not None:
+        if self._account is not None:
             relayed = hub.log.end - end
-            account.say(count, relayed, now, void=len(run) - relayed)
-            if hub.window_guarded:
-                account.fill_window(relayed, now)
+            self._account.say(count, relayed, now, void=len(run) - relayed)
 
     # -- how fast
 
@@ -316,8 +320,10 @@ class Connection:
         2. The cursor is cut at the end of the frame that is half sent. When the server is closing,
            it is not: then every member is sent the rest of the log before the farewell.
         3. The farewell is spliced in at the very end: BYE on the link, or REFUSED where there is no
-           link yet. The session says it only when its turn has come. Otherwise an answer to PING
-           that still waits amid the log would take the farewell with it.
+           link yet. If the stream goes to the end of the log, CHECK comes before it, but not if the
+           cut has thrown something away, since that may be the WELCOME or a new key. The session
+           says BYE only when its turn has come. Otherwise an answer to PING that still waits amid
+           the log would take the farewell with it.
         4. The transport sends what is left, and closes: when the client has closed, too, or after
            LINGER_SECONDS. From here on nothing that arrives reaches this object.
         5. `closed`, perhaps at once: the timer, the account and the server forget the connection.
@@ -326,15 +332,21 @@ class Connection:
             return
         self._note(f"dropped, {reason.name}")
         self._hub.connection_lost(self, reason, text)
+        log, cursor = self._hub.log, self.cursor
+        check = self._hub.check() if cursor.following else b""
         if reason is not Reason.CLOSING:
-            self.cursor.cut()
+            if cursor.following and (cursor.splices or log.entry_end(cursor.offset) != log.end):
+                check = b""
+            cursor.cut()
 
         def farewell() -> bytes:
+            if check:
+                self.session.send(check)
             self.session.close(reason, text)
             return self.session.data_to_send()
 
         self.over = True
-        self.cursor.splice(Sealed(farewell), self._hub.log.end)
+        cursor.splice(Sealed(farewell), log.end)
         self.transport.finish(LINGER_SECONDS)
 
     def closed(self) -> None:

@@ -5,6 +5,7 @@ own, so nobody has a queue. What is meant for one member alone is spliced into t
 at an exact offset. This module does not know what the bytes mean.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 
@@ -88,6 +89,13 @@ class OrderedLog:
         assert self.start <= start <= end <= self.end
         with memoryview(self._bytes) as window:
             return bytes(window[start - self.start : end - self.start])
+
+    def around(self, offset: int) -> tuple[bytes, int]:
+        """The entries that were appended together around `offset`, which must be in the window, and
+        where in these bytes it lies. It lies at their end where it is a boundary."""
+        index = bisect_left(self._boundaries, offset)
+        start = self._boundaries[max(index - 1, 0)]
+        return self.read(start, self._boundaries[index]), offset - start
 
     def entry_end(self, offset: int) -> int:
         """The end of the entry that `offset` lies in (or of the entries appended with it). A

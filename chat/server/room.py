@@ -21,12 +21,16 @@ from chat.limits import (
     MAX_LOST_OF_KEY,
     MAX_LOST_OF_SOURCE,
     MAX_MEMBERS,
+    MAX_PAST_EPOCHS,
+    RENEWAL_SECONDS,
+    RENEWAL_WAIT_SECONDS,
     RESUME_TOKEN_BYTES,
     ROOM_ID_BYTES,
     SILENCE_SECONDS,
 )
 from chat.messages import (
     Back,
+    Check,
     Closing,
     Joined,
     Left,
@@ -43,18 +47,20 @@ from chat.messages import (
     encode_entry,
     encode_identity,
 )
+from chat.runninghash import RunningHash
+from chat.server.checks import Checks
 from chat.server.log import OrderedLog
 from chat.text import fold_name, normalize_name
-from chat.wire import Event, RoomHeader, room_header, room_headers
+from chat.wire import Event, Message, RoomHeader, room_header, room_headers, starts_frame
 
 
 class Member:
     """Somebody in the room.
 
-    `joined_at` is in seconds since 1970, by our clock. `seq` is the number of the last message that
-    was accepted. `epoch` is the first epoch whose key the member has, 0 before its welcome, and
-    `welcomed_at` is where in the log that epoch begins. `resend_pending`: a RESEND was sent, and
-    what it asks for has not come.
+    `joined_at` is in seconds since 1970, by our clock. `seq` is the number of the last message
+    that was accepted. `epoch` is the epoch of its last welcome, the first whose key the member has,
+    and 0 before. `welcomed_at` is where in the log that epoch begins. `resend_pending`: a RESEND
+    was sent, and what it asks for has not come.
 
     The server notes two things here: `source`, from where the member is connected, and `sent`, the
     offset up to which the log has been sent to it.
@@ -150,18 +156,28 @@ class Room:
     called directly behind the event that makes it necessary, so this event is the last frame of its
     epoch, and the log itself says which key opens which frame:
 
-        joins   The secret *steps*: everybody derives the next one. Newcomers are given it with
-                their WELCOME, spliced in behind JOINED, and cannot derive the one before.
-        leaves  The secret is *renewed*: a fresh one is given to each member that stays by REKEY,
-                spliced in behind LEFT. `_renewals` keeps it for members that resume later.
+        JOINED  The secret *steps*: everybody derives the next one. Newcomers are given it with
+                their WELCOME, spliced in behind JOINED, and cannot derive the one before. A welcome
+                can only stand where an epoch begins. So when a member needs a new one in the middle
+                of an epoch, JOINED names nobody, and ends it.
+        LEFT    The secret is *renewed*: a fresh one is given to each member that stays by REKEY,
+                spliced in behind LEFT. `_renewals` keeps it for members that resume later. When
+                something was said under a secret that is RENEWAL_SECONDS old, LEFT names nobody.
 
     Joins that come close together share one step, leaves one renewal (`deadline` says when the next
-    may be), since each costs a frame for many members. Leaves come first where both are due: the
-    roster in a WELCOME does not list those that are out, so a LEFT behind it would name strangers.
+    may be), since each costs a frame for many members. Leaves come first where both are due:
+    whoever comes may have the name of somebody who goes.
 
-    A message that was sealed just before an epoch ended is still accepted for a while. So
-    `_past_epochs` holds the epochs that ended lately; they are consecutive and end with
-    `epoch` - 1.
+    Whoever has left has the old secret, so *from LEFT on nothing counts that was sealed under an
+    earlier epoch*. Its sender is asked for it again, and nothing is lost. But a sender far away
+    could be asked again and again, and never get through. So a renewal waits for those whom the
+    last one made say something again (`_refused`), for RENEWAL_WAIT_SECONDS at most. A step shuts
+    nobody out, so a message that was sealed just before it is still accepted for a while:
+    `_past_epochs` holds the epochs that ended lately since the last renewal; they are consecutive
+    and end with `epoch` - 1.
+
+    **The running hash** goes on with each append, and `check` tells what it is at the log's end.
+    Every member with a connection is told now and then (`_checks`).
     """
 
     def __init__(self, log: OrderedLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
@@ -179,11 +195,18 @@ class Room:
         self._random_bytes = random_bytes
         self._names: dict[str, Member] = {}
         self._pending_joins: list[Member] = []
-        self._pending_leaves: list[tuple[int, Reason]] = []
+        self._pending_leaves: list[tuple[Member, Reason]] = []
         self._next_id = 1
         self._event_seq = 0
-        self._past_epochs: deque[tuple[int, float]] = deque()
+        self._past_epochs: deque[tuple[int, float]] = deque(maxlen=MAX_PAST_EPOCHS)
         self._next_join_at = self._next_leave_at = float("-inf")
+        self._hash = RunningHash.of_room(self.id)
+        self._epoch_begins = 0
+        self._renewed_at = float("-inf")
+        self._renewed_epoch = 1
+        self._messages_at_renewal = 0
+        self._refused: set[int] = set()
+        self._checks: Checks[Member] = Checks()
         self._secret = RoomSecret.fresh(random_bytes)
         self._event_key = self._secret.event_key()
 
@@ -198,7 +221,7 @@ class Room:
         name = self.usable_name(name)
         if fold_name(name) in self._names:
             raise RefusedError(Reason.NAME_TAKEN, f"the name {name} is taken")
-        if len(self._names) >= MAX_MEMBERS:
+        if len(self._names) + len(self._pending_leaves) >= MAX_MEMBERS:
             raise RefusedError(Reason.FULL, "")
         token = self._random_bytes(RESUME_TOKEN_BYTES)
         member = Member(self._next_id, name, fingerprint, token, joined_at)
@@ -222,9 +245,11 @@ class Room:
         """Take somebody out. The others hear of it at the next `tick`, and `reason` with it."""
         del self._names[fold_name(member.name)]
         self._end_absence(member)
+        self._checks.end(member)
         if member.id in self.members:
             del self.members[member.id]
-            self._pending_leaves.append((member.id, reason))
+            self._refused.discard(member.id)
+            self._pending_leaves.append((member, reason))
         else:
             self._pending_joins.remove(member)
 
@@ -234,6 +259,8 @@ class Room:
         to keep; then the member must leave."""
         if member.id not in self.members or self._grace_seconds <= 0:
             return False
+        self._refused.discard(member.id)
+        self._checks.end(member)
         if member.id not in self._lost:
             self._lost[member.id] = now
             self._append(Lost(member.id))
@@ -286,19 +313,22 @@ class Room:
             self._append(Back(member.id))
         if self._can_continue(member, request):
             unicasts = self._continue(member, request)
+            self._checks.resume(member)
         else:
-            unicasts = self._welcome_again(member, now)
+            unicasts = [self._welcome_again(member, now)]
         member.resend_pending = True
         resend = Resend(member.seq + 1).encode()
         return member, [*unicasts, Unicast(member, self._log.end, (resend,))]
 
     def _can_continue(self, member: Member, request: Resume) -> bool:
         """Whether the log from the member's offset on is still there, and so are all keys since. A
-        member may ask for neither log nor keys from before its own welcome."""
+        member may ask for neither log nor keys from before its own welcome, and not for half a
+        frame: somebody on the wire may have brought its count out of step."""
         return (
             max(member.welcomed_at, self._log.start) <= request.offset <= self._log.end
             and max(member.epoch, self._forgotten_epoch) <= request.epoch <= self.epoch
             and all(renewal.at >= request.offset for renewal in self._missed(request))
+            and starts_frame(*self._log.around(request.offset))
         )
 
     def _missed(self, request: Resume) -> list[_Renewal]:
@@ -311,13 +341,11 @@ class Room:
         ]
         return [Unicast(member, request.offset, (Resumed().encode(),)), *rekeys]
 
-    def _welcome_again(self, member: Member, now: float) -> list[Unicast]:
-        # Announce pending leaves first: the roster in WELCOME no longer lists those members, so a
-        # later LEFT would name strangers.
-        announced = self._renew(now) if self._pending_leaves else []
-        welcome = (self._welcome(member).encode(), *self._roster())
-        others = [unicast for unicast in announced if unicast.member is not member]
-        return [*others, Unicast(member, self._log.end, welcome)]
+    def _welcome_again(self, member: Member, now: float) -> Unicast:
+        if self._epoch_begins != self._log.end:
+            self._append(Joined(()))
+            self._begin_epoch(self._secret.step(), now)
+        return self._welcome(member, self._roster(), now)
 
     def find(self, name: str) -> Member | None:
         """The member of this name, whatever its case."""
@@ -333,23 +361,43 @@ class Room:
     def deadline(self) -> float | None:
         """When `end_grace` or `tick` has something to do, if nothing happens before."""
         deadlines = []
-        if self._pending_leaves:
-            deadlines.append(self._next_leave_at)
-        elif self._pending_joins:
+        renewal_at = self._renewal_at
+        if renewal_at is not None:
+            deadlines.append(renewal_at)
+        if self._pending_joins and not self._pending_leaves:
             deadlines.append(self._next_join_at)
         if self._lost:
             deadlines.append(next(iter(self._lost.values())) + self._grace_seconds)
+        check_at = self._checks.deadline(self._log.end)
+        if check_at is not None:
+            deadlines.append(check_at)
         return min(deadlines, default=None)
 
+    @property
+    def _renewal_at(self) -> float | None:
+        """When the secret is to be renewed; None: there is no cause."""
+        if self._pending_leaves:
+            waits_until = self._renewed_at + RENEWAL_WAIT_SECONDS if self._refused else 0
+            return max(self._next_leave_at, waits_until)
+        if self.messages > self._messages_at_renewal:
+            return self._renewed_at + RENEWAL_SECONDS
+        return None
+
     def tick(self, now: float) -> list[Unicast]:
-        """Let the leaves and the joins that are due take effect."""
+        """Let the leaves and the joins that are due take effect, and tell the running hash to those
+        that are due."""
         unicasts: list[Unicast] = []
         self._forget_renewals(now)
-        if self._pending_leaves and now >= self._next_leave_at:
+        renewal_at = self._renewal_at
+        if renewal_at is not None and now >= renewal_at:
             unicasts += self._renew(now)
         if self._pending_joins and not self._pending_leaves and now >= self._next_join_at:
             self._next_join_at = now + self._interval(JOIN_INTERVAL_SECONDS)
             unicasts += self._step(now)
+        told = list(self._checks.due(now, self._log.end))
+        if told:
+            check = (self.check(),)
+            unicasts += [Unicast(member, self._log.end, check) for member in told]
         return unicasts
 
     def end_grace(self, now: float) -> list[Member]:
@@ -380,44 +428,54 @@ class Room:
     def _renew(self, now: float) -> list[Unicast]:
         """Announce the leaves, and give a fresh secret to the members that stay."""
         self._next_leave_at = now + self._interval(LEAVE_INTERVAL_SECONDS)
-        self._append(Left(tuple(self._pending_leaves)))
+        self._append(Left(tuple((member.id, reason) for member, reason in self._pending_leaves)))
         self._pending_leaves.clear()
         self._begin_epoch(RoomSecret.fresh(self._random_bytes), now)
+        self._past_epochs.clear()
+        self._refused.clear()
+        self._renewed_at, self._renewed_epoch = now, self.epoch
+        self._messages_at_renewal = self.messages
         self._renewals.append(_Renewal(self._log.end, self.epoch, self._secret, now))
         rekey = (Rekey(self.epoch, self._secret.secret).encode(),)
         return [Unicast(member, self._log.end, rekey) for member in self.members.values()]
 
     def _step(self, now: float) -> list[Unicast]:
         """Announce the joins, step the secret, and give it to the newcomers."""
+        if not self.members:
+            # Nobody had the secret before.
+            self._renewed_at = now
         newcomers = self._pending_joins[:JOINS_PER_STEP]
         del self._pending_joins[:JOINS_PER_STEP]
         self._append(Joined(tuple(member.entry() for member in newcomers)))
         self._begin_epoch(self._secret.step(), now)
-        for member in newcomers:
-            member.epoch = self.epoch
-            member.welcomed_at = member.sent = self._log.end
-            self.members[member.id] = member
+        self.members.update((member.id, member) for member in newcomers)
         roster = self._roster()
-        return [
-            Unicast(member, self._log.end, (self._welcome(member).encode(), *roster))
-            for member in newcomers
-        ]
+        return [self._welcome(member, roster, now) for member in newcomers]
 
-    def _welcome(self, member: Member) -> Welcome:
-        return Welcome(
+    def _welcome(self, member: Member, roster: list[bytes], now: float) -> Unicast:
+        """Welcome a member where an epoch begins, at the end of the log."""
+        member.epoch = self.epoch
+        member.welcomed_at = member.sent = self._log.end
+        self._checks.begin(member, now, self._log.end)
+        welcome = Welcome(
             self.id,
             member.id,
             member.token,
             self.epoch,
+            self._renewed_epoch,
             self._secret.secret,
             self._log.end,
+            self._hash.base,
             self.messages,
             self._event_seq,
-            len(self.members),
+            len(self.members) + len(self._pending_leaves),
         )
+        return Unicast(member, self._log.end, (welcome.encode(), *roster))
 
     def _roster(self) -> list[bytes]:
-        entries = [member.encoded_entry() for member in self.members.values()]
+        """All that are in, as the log tells it: those that go have not been announced yet."""
+        leaving = (member for member, _ in self._pending_leaves)
+        entries = [member.encoded_entry() for member in (*self.members.values(), *leaving)]
         return [
             Roster.encode_all(entries[start : start + JOINS_PER_STEP])
             for start in range(0, len(entries), JOINS_PER_STEP)
@@ -426,9 +484,15 @@ class Room:
     def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
         self._forget_epochs(now)
         self._past_epochs.append((self.epoch, now))
+        self._hash.begin_epoch()
+        self._epoch_begins = self._log.end
         self.epoch += 1
         self._secret = secret
         self._event_key = secret.event_key()
+
+    def check(self) -> bytes:
+        """The control message that tells a member the running hash at the end of the log."""
+        return Check(self._log.end, self._hash.digest()).encode()
 
     # -- what is said
 
@@ -439,7 +503,9 @@ class Room:
 
             sender and epoch    not the member's           ProtocolError
             seq = last + 1      epoch current or recent    appended; last goes up by 1
-            seq = last + 1      epoch ended too long ago   dropped; RESEND(last + 1)
+            seq = last + 1      epoch before the last      dropped; RESEND(last + 1)
+                                renewal, or ended by a
+                                step too long ago
             seq > last + 1      any                        dropped; RESEND, unless one is pending
             seq <= last         any                        a repeat: dropped in silence
 
@@ -448,8 +514,9 @@ class Room:
         are appended together, which is what makes a flood cheap.
 
         Raises:
-            ProtocolError: a frame names another sender, or an epoch that is not the member's. The
-                frames before it have been appended.
+            ProtocolError: the run is not made of MESSAGE frames, or one of them names another
+                sender, or an epoch that is not the member's. The frames before it have been
+                appended.
         """
         if member.id not in self.members:
             raise ProtocolError("a message before the welcome")
@@ -457,10 +524,11 @@ class Room:
         ask = False
         start = end = 0
         try:
-            for header in room_headers(run):
+            for header in room_headers(Message.TYPE, run):
                 self._check(member, header)
                 next_in_turn = header.seq == member.seq + 1
                 if next_in_turn and header.epoch >= oldest:
+                    self._refused.discard(member.id)
                     member.seq = header.seq
                     member.resend_pending = ask = False
                     self.messages += 1
@@ -469,6 +537,8 @@ class Room:
                     start = header.end
                     if next_in_turn or (header.seq > member.seq and not member.resend_pending):
                         member.resend_pending = ask = True
+                    if next_in_turn and header.epoch < self._renewed_epoch:
+                        self._refused.add(member.id)
                 end = header.end
         finally:
             self._append_run(run[start:end])
@@ -502,6 +572,7 @@ class Room:
     def _append_run(self, run: bytes) -> None:
         if run:
             self._log.append(run)
+            self._hash.update(run)
 
     def _append(self, event: RoomEvent) -> None:
         """Seal an event under the current epoch. If it changes who is in, it must be the last of
@@ -509,4 +580,4 @@ class Room:
         self._event_seq += 1
         content = event.encode()
         header = room_header(Event.TYPE, self.epoch, 0, self._event_seq, sealed_bytes(len(content)))
-        self._log.append(header + self._event_key.seal(header, content, self._random_bytes))
+        self._append_run(header + self._event_key.seal(header, content, self._random_bytes))

@@ -210,6 +210,9 @@ class Server:
         if self._terminating and not self.connections:
             self.reactor.stop()
 
+    def check(self) -> bytes:
+        return self._room.check()
+
     # -- what is said
 
     def relay(self, connection: Connection, run: bytes, now: float) -> int:
@@ -263,11 +266,12 @@ class Server:
 
     def _fan_out(self) -> None:
         start, self._sent_end = self._sent_end, self.log.end
-        if start == self._sent_end:
+        end = self._sent_end
+        if start == end:
             return
-        data = self.log.read(start, self._sent_end)
+        data = self.log.read(start, end)
         size = len(data)
-        behind, threshold = self._behind, self._sent_end - self.log.window_bytes * BEHIND
+        behind, threshold = self._behind, end - self.log.window_bytes * BEHIND
         self._behind, now = {}, self.reactor.clock()
         for connection in list(self._members.values()):
             try:
@@ -276,7 +280,8 @@ class Server:
                 if cursor.offset == start and cursor.at_log:
                     sent = transport.try_send(data)
                     if sent == size:
-                        cursor.offset += size
+                        # The same number object for all, and not one for each.
+                        cursor.offset = end
                         continue
                     cursor.offset += sent or 0
                 if not transport.writing:

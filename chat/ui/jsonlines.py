@@ -17,12 +17,14 @@ from chat.client.events import (
     MemberJoined,
     MemberLeft,
     MemberLost,
+    MessageNotForUs,
     MessageReceived,
     NoticeReceived,
     Person,
     Reconnected,
     RoomClosed,
     ServerMet,
+    Tampered,
     Warned,
 )
 from chat.client.view import ChatClient
@@ -128,6 +130,8 @@ EVENTS = {
     Entered: "entered",
     Disconnected: "disconnected",
     Reconnected: "reconnected",
+    MessageNotForUs: "not-for-you",
+    Tampered: "tampered",
     MemberJoined: "joined",
     MemberLost: "lost",
     MemberBack: "back",

@@ -6,6 +6,7 @@ only line feeds stay, for the view to indent. Where lines are shown, and how the
 views' business. The status lines are those of the demo from which this program grew.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,6 +24,7 @@ from chat.client.events import (
     MemberJoined,
     MemberLeft,
     MemberLost,
+    MessageNotForUs,
     MessageReceived,
     NoticeReceived,
     OutboxFull,
@@ -30,6 +32,7 @@ from chat.client.events import (
     Reconnected,
     RoomClosed,
     ServerMet,
+    Tampered,
     Warned,
 )
 from chat.limits import REGROUP_SECONDS
@@ -40,11 +43,11 @@ from chat.text import action_of, escape, escape_line, fingerprint_of
 
 def said(message: MessageReceived, time_format: str) -> tuple[str, str, str]:
     """When, who, and what, which may have several lines."""
-    time = time_of(message.time_ms / 1000, time_format)
+    when = time_of(message.time_ms / 1000, time_format)
     action = action_of(message.text)
     if action is None:
-        return time, f"{escape_line(message.name)}:", escape(message.text)
-    return time, f"* {escape_line(message.name)}", escape(action)
+        return when, f"{escape_line(message.name)}:", escape(message.text)
+    return when, f"* {escape_line(message.name)}", escape(action)
 
 
 def happened(event: ClientEvent) -> list[StatusLine]:
@@ -83,6 +86,22 @@ def _reconnected(event: Reconnected) -> list[StatusLine]:
     if event.missed:
         lines.append(trouble(f"{event.missed} message{'' if event.missed == 1 else 's'} missed."))
     return lines
+
+
+def _not_for_us(event: MessageNotForUs) -> StatusLine:
+    name = escape_line(event.name)
+    return good(f"A message of {name} was for those who were here before you.")
+
+
+def _tampered(event: Tampered) -> StatusLine:
+    since = time_of(time.time() - event.seconds, "%H:%M:%S")
+    if event.certain:
+        again = " What was really said comes again." if event.again else ""
+        return trouble(
+            "Somebody on the way changes what the server sends. What was shown since "
+            f"{since} may be changed, out of order, or incomplete.{again}"
+        )
+    return trouble(f"What was shown since {since} could not be checked against the server.")
 
 
 def _leaving(event: Leaving) -> str:
@@ -124,6 +143,8 @@ _LINES: dict[type[ClientEvent], Callable[[Any], list[StatusLine]]] = {
     Entered: _entered,
     Disconnected: _disconnected,
     Reconnected: _reconnected,
+    MessageNotForUs: lambda event: [_not_for_us(event)],
+    Tampered: lambda event: [_tampered(event)],
     MemberJoined: lambda event: [_newcomer(event)],
     MemberLeft: lambda event: [left(event.name, event.reason)],
     MemberLost: lambda event: [lost(event.name)],
@@ -168,12 +189,9 @@ BELL_STATE = {
 CONVERSATION_PROTECTED = [
     good(
         "Every message is sealed with AES-256 and HMAC-SHA-256. The keys change when somebody "
-        "joins or leaves: newcomers cannot read what was said before, and members who left cannot "
-        "read what is said after."
-    ),
-    good(
-        "After a crash of the server, what was said in the last minute before it is said again to "
-        "everybody who is in the room then."
+        "joins or leaves, and every ten minutes: newcomers cannot read what was said before, and "
+        "members who left cannot read what is said after. What somebody changes on the way is "
+        "found within seconds."
     ),
     good("An eavesdropper sees who talks when, and about how much: no names, and no text."),
     good(

@@ -27,12 +27,12 @@ from chat.errors import (
     UnacknowledgedError,
 )
 from chat.kex import PublicKey, SignedShare
-from chat.messages import Bye, Control, Notice, Ping, Rekey, Resend, Resumed, Roster
+from chat.messages import Bye, Check, Control, Ping, Rekey, Resend, Resume, Resumed, Roster
 from chat.server.admission import Admission
 from chat.server.connection import Connection as ServerConnection
-from chat.session import Ended, Established, Offer, RoomFramesReceived, ServerSession
+from chat.session import Ended, Established, Offer, ServerSession, SubmitReceived
 from chat.stdio import LineOutput
-from chat.wire import Refused, block, room_headers
+from chat.wire import Message, Refused, block, room_headers
 from tests.support import hall as by_hand
 from tests.support.hall import cut, entry
 from tests.support.helpers import key
@@ -227,8 +227,8 @@ def test_script_that_comes_at_a_busy_moment_asks_again(
     seat.type("one")
     seat.end_input()
     seat.run()
-    told = "[!] the server ended the connection: come back later; trying again."
-    assert seat.screen.lines().count(told) == 1
+    told = f'{REASONS[reason]} (it says, unproved: "come back later"); trying again.'
+    assert seat.screen.lines().count(f"[!] the server ended the connection: {told}") == 1
     assert not busy
     assert hall.server.relayed == 1
 
@@ -240,7 +240,7 @@ def test_script_that_is_put_off_for_longer_than_its_patience_ends(
     monkeypatch.setattr(Admission, "is_full", lambda *_: True)
     seat = hall.seat("Ira", patience=5)
     began = hall.reactor.clock()
-    with pytest.raises(TransportError, match=r"too many connections wait to be let in$"):
+    with pytest.raises(TransportError, match=r"too many connections wait to be let in"):
         seat.run()
     assert 5 <= hall.reactor.clock() - began < 5 + limits.MAX_RETRY_SECONDS
 
@@ -524,25 +524,25 @@ def test_pipe_gives_up_when_its_patience_is_over(hall: Hall) -> None:
     assert distant.lines == [LOST]
 
 
-def test_server_that_shows_another_key_on_the_way_back_gets_nothing(hall: Hall) -> None:
-    distant = Distant(hall)
-    changed = ServerKeyError("THE KEY HAS CHANGED")
+def test_other_key_on_the_way_back_is_a_loss_and_told_once(hall: Hall, distant: Distant) -> None:
+    """Anybody on the way can show a key. They get nothing, and cannot end the stay either."""
+    refused = [ServerKeyError("THE KEY HAS CHANGED")] * 3
 
     def trust(_key: PublicKey) -> bool:
-        raise changed
+        if refused:
+            raise refused.pop()
+        return True
 
-    def story() -> None:
-        distant.unplug()
-        distant.seat.trust = trust
-        distant.cable.plug()
-        distant.seat.type("secret")
-
-    with pytest.raises(ServerKeyError) as caught:
-        distant.run(story)
-    assert caught.value is changed
-    assert str(caught.value) == "THE KEY HAS CHANGED; 1 message was not acknowledged"
+    distant.unplug()
+    distant.seat.trust = trust
+    distant.cable.plug()
+    distant.seat.type("secret")
+    hall.until(lambda: len(refused) == 2)
     assert distant.cable.carried == 0
-    assert BACK not in distant.lines
+    distant.wait_for(BACK)
+    distant.until_heard("secret")
+    assert not refused
+    assert distant.lines == [LOST, "[!] THE KEY HAS CHANGED.", BACK]
 
 
 def test_dead_connection_is_noticed_and_its_place_taken_over(hall: Hall, distant: Distant) -> None:
@@ -711,6 +711,7 @@ class Host:
         self.wire: Wire | None = None
         self.connections = 0
         self.established = False
+        self.resume: Resume | None = None
         self.messages: list[bytes] = []
         self.ended: Ended | None = None
         self._handled = 0
@@ -750,9 +751,10 @@ class Host:
         self._handled += len(data)
         for event in self.session.receive(data, self.reactor.clock()) if data else []:
             match event:
-                case Established():
+                case Established(_, _, resume):
                     self.established = True
-                case RoomFramesReceived(_, run):
+                    self.resume = resume
+                case SubmitReceived(run):
                     self.messages += cut(run)
                 case Ended():
                     self.ended = event
@@ -834,18 +836,13 @@ def forge_hello(host: Host) -> None:
     host.send(bytes(hello))
 
 
-def break_twice(host: Host) -> None:
-    host.hand.epoch = 2
-    host.send(host.hand.event(Notice("x")), host.hand.message(1, sender=1))
-
-
 def welcome_without_us(host: Host) -> None:
     host.send(host.hand.welcome(members=1), Roster((entry(2, "Eve"),)))
 
 
 BY_SERVER = "the server ended the connection: "
 BREACH = "the server does not follow the protocol: "
-LINES, ESCAPED = "x\x1b[2J\ny", r"x\x1b[2J\ny"
+LINES, UNPROVED = "x\x1b[2J\ny", r' (it says, unproved: "x\x1b[2J\ny")'
 FULL, TIMEOUT = (Refused(reason, LINES).to_wire() for reason in (Reason.FULL, Reason.TIMEOUT))
 
 Ends = dict[str, tuple[Act, type[ChatError]]]
@@ -860,10 +857,10 @@ NO_HANDSHAKE: Ends = {
         TransportError,
     ),
     "the server's signature is not valid": (forge_hello, TransportError),
-    BY_SERVER + ESCAPED: (say(TIMEOUT), TransportError),
+    BY_SERVER + REASONS[Reason.TIMEOUT] + UNPROVED: (say(TIMEOUT), TransportError),
 }
 WITH_HELLO: Ends = {
-    ESCAPED: (hello_and(FULL), RefusedError),
+    REASONS[Reason.FULL] + UNPROVED: (hello_and(FULL), RefusedError),
     "a SessionKey frame is out of place in AWAIT_TRUST": (
         hello_and(block(b"\x03" + bytes(96))),
         TransportError,
@@ -875,12 +872,8 @@ AT_THE_WELCOME: Ends = {
     BY_SERVER + REASONS[Reason.CLOSING]: (say(Bye(Reason.CLOSING, "")), TransportError),
 }
 INSIDE: Ends = {
-    f"{BREACH}an event that does not fit in here": (break_twice, TransportError),
-    f"{BREACH}our own message came back, but not as we sent it": (
-        lambda host: host.send(host.hand.message(1, sender=1)),
-        TransportError,
-    ),
-    "a sealed frame does not open": (say(block(b"\x10" + bytes(100))), TransportError),
+    f"{BREACH}a Resumed message is out of place": (say(Resumed()), TransportError),
+    "a frame is too short for its fields": (say(Rekey(2, b"")), TransportError),
     REASONS[Reason.KICKED]: (say(Bye(Reason.KICKED, "")), RefusedError),
     BY_SERVER + REASONS[Reason.PROTOCOL]: (say(Bye(Reason.PROTOCOL, "")), TransportError),
 }
@@ -928,14 +921,14 @@ def test_first_error_is_told_though_somebody_leaves_meanwhile(host: Host) -> Non
     def act() -> None:
         assert host.wire is not None
         host.wire.deafen()
-        break_twice(host)
+        host.send(Resumed(), Resumed())
 
     host.reactor.when(lambda: host.established, host.welcome)
     host.reactor.when(lambda: seat.inside, act)
     for _ in range(5):
         host.reactor.when(lambda: True, lambda: None)
     host.reactor.when(lambda: True, seat.client.leave)
-    with pytest.raises(TransportError, match=r"an event that does not fit in here$"):
+    with pytest.raises(TransportError, match=r"a Resumed message is out of place$"):
         seat.run()
 
 
@@ -1028,6 +1021,37 @@ def test_word_that_nobody_vouches_for_does_not_end_a_stay(host: Host, data: byte
     assert lines.count(LOADING_ROSTER[3]) == 1
 
 
+CHANGED = "; it was changed on the way"
+JUNK: dict[str, Act] = {
+    "an empty frame" + CHANGED: say(b"\0\0"),
+    "unknown frame type 0x7f" + CHANGED: say(block(b"\x7f")),
+    "a Refused frame is out of place in RELAY" + CHANGED: say(FULL),
+    "a sealed frame does not open" + CHANGED: say(block(b"\x10" + bytes(100))),
+    "a message that the server cannot have passed on here": lambda host: host.send(
+        host.hand.message(2)
+    ),
+    "what arrives is not what the server sent": lambda host: host.send(
+        host.hand.message(1), Check(0, bytes(32))
+    ),
+}
+
+
+@pytest.mark.parametrize("text", JUNK)
+def test_what_nobody_vouches_for_breaks_the_connection_and_no_more(host: Host, text: str) -> None:
+    seat = host.seat()
+    host.let_in(seat, "Sahnawaz")
+    seat.screen.clear()
+    JUNK[text](host)
+    until(host.reactor, lambda: host.connections == 2 and host.established and host.resume)
+    assert host.resume == Resume(1, host.hand.token, 4_711, 1)
+    host.send(Resumed(), Resend(1))
+    until(host.reactor, lambda: BACK in seat.screen.lines())
+    shown = [line for line in seat.screen.lines() if line.startswith("[")]
+    tampered = [line for line in shown if line.startswith("[!] Somebody on the way changes")]
+    assert shown == [*tampered, lost(text), BACK]
+    assert len(tampered) == text.startswith("what arrives")
+
+
 def test_messages_under_way_are_bounded_and_counted_when_patience_is_over(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1075,7 +1099,7 @@ def test_server_that_acknowledges_nothing_is_given_up(
     assert (host.connections > 1) == (patience > limits.ACKNOWLEDGE_SECONDS)
     waited = host.reactor.clock() - began
     assert 0 <= waited - max(patience, limits.ACKNOWLEDGE_SECONDS) < 2 * limits.ACKNOWLEDGE_SECONDS
-    assert {header.seq for header in room_headers(b"".join(host.messages))} == {1}
+    assert {header.seq for header in room_headers(Message.TYPE, b"".join(host.messages))} == {1}
     # Even if nothing else had happened, the loop would have been woken for it.
     calls = [call.args for call in call_at.mock_calls]
     deadlines = [at for at, callback in calls if callback is reactor._do_nothing]
@@ -1180,7 +1204,7 @@ def test_what_was_acknowledged_long_ago_is_not_sent_to_a_new_room(host: Host) ->
     host.let_in(seat)
     seat.type("long ago")
     until(host.reactor, lambda: host.messages)
-    host.send(*host.messages)
+    host.send(*map(host.hand.write, host.messages), host.hand.check())
     for _ in range(20):
         host.reactor.time.advance(limits.PING_SECONDS / 4)
         for _ in range(3):

@@ -12,7 +12,7 @@ from chat.session import ControlReceived
 from tests.support.helpers import FixedBytes, Pair
 from tests.support.loopback import SteppedReactor
 
-SIZE = 4_000_000
+SIZE, RUNS = 4_000_000, 80
 
 
 class Talker(Participant):
@@ -20,9 +20,9 @@ class Talker(Participant):
 
     asked = 0
 
-    def data_to_send(self) -> bytes:
+    def data_to_send(self) -> list[bytes]:
         self.asked += 1
-        return bytes(SIZE)
+        return [bytes(SIZE // RUNS)] * RUNS
 
 
 def test_messages_are_asked_for_only_when_all_before_has_left() -> None:
@@ -30,7 +30,7 @@ def test_messages_are_asked_for_only_when_all_before_has_left() -> None:
     near.setblocking(False)
     talker = Talker(FixedBytes("talker"))
     with closing(far), closing(SteppedReactor()) as reactor:
-        connection = Connection(mock.Mock(), reactor, near, Pair().client, talker)
+        connection = Connection(mock.Mock(), reactor, near, Pair().shake_hands().client, talker)
         for _ in range(5):
             connection.send()
             assert talker.asked == 1

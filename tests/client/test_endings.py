@@ -1,9 +1,11 @@
 """What the end of a connection does to a stay, and what is said of it."""
 
+from collections.abc import Callable
+
 import pytest
 
-from chat.client.endings import Outcome, failure_of, loss_of, outcome_of
-from chat.errors import REASONS, ClockError, Reason
+from chat.client.endings import Outcome, failure_of, loss_of, outcome_of, refusal_of
+from chat.errors import REASONS, ChatError, ClockError, Reason
 from chat.session import Ended
 
 REFUSALS = {
@@ -41,6 +43,20 @@ def test_words_of_the_other_side_stay_on_their_line(by_peer: bool) -> None:
         assert error.hint == ""
     told = str(failure_of(end, established=True))
     assert told.startswith("the server ended the connection: ") is by_peer
+
+
+@pytest.mark.parametrize("end_with", [refusal_of, failure_of])
+def test_sentence_before_the_handshake_is_over_is_marked_as_unproved(
+    end_with: Callable[[Ended, bool], ChatError],
+) -> None:
+    """Anybody on the way could have said it, and nobody should do what it advises."""
+    advice = "delete \x1bknown_servers"
+    end = Ended(Reason.FULL, advice, by_peer=True)
+    assert str(end_with(end, True)).endswith(r"delete \x1bknown_servers")
+    marked = r'the room is full (it says, unproved: "delete \x1bknown_servers")'
+    assert str(end_with(end, False)).endswith(marked)
+    plain = str(end_with(Ended(Reason.FULL, REASONS[Reason.FULL], by_peer=True), False))
+    assert plain.endswith(REASONS[Reason.FULL])
 
 
 def test_failure_before_the_handshake_is_over_asks_whether_it_is_a_chat_server() -> None:

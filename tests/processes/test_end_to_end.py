@@ -59,7 +59,7 @@ def test_journal_follows_a_connection_and_holds_no_text_and_no_name(
     assert_ends_well(server)
     steps = {
         "client": ["tries 127.0.0.1", "connected to", "AWAIT_SESSION_KEY -> RELAY", "LIVE", "Bye"],
-        "server": ["listens on 127.0.0.1:", "accepted from", "is member 1", "Message", "closed"],
+        "server": ["listens on 127.0.0.1:", "accepted from", "is member 1", "Submit", "closed"],
     }
     for end, expected in steps.items():
         journal = (tmp_path / end).read_text()

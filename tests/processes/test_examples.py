@@ -113,10 +113,10 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("layer", "shown"),
     [
-        ("seal", "opened      Hello\nof 768 copies with one bit flipped, 0 opened\n"),
+        ("seal", "opened      Hello\nof 1024 copies with one bit flipped, 0 opened\n"),
         (
             "handshake",
-            "C → S  LINK         99 bytes   server RELAY, client RELAY\nthe link stands\n",
+            "C → S  LINK        131 bytes   server RELAY, client RELAY\nthe link stands\n",
         ),
         ("room", "Boris is shown: NoticeReceived(text='The server speaks, too.')\n"),
     ],

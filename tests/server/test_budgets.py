@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat.cipher import MIN_SEALED_BYTES
 from chat.client.events import Reconnected
 from chat.errors import Reason
 from chat.limits import (
@@ -31,13 +32,15 @@ from chat.limits import (
     WINDOW_SHARE_OF_KEY,
     WINDOW_SHARE_OF_SOURCE,
 )
-from chat.messages import Ping, Ready, Resume
+from chat.messages import Ping, Ready, Resume, Submit
 from chat.server import words
 from chat.server.budgets import Account, Budgets, TokenBucket
 from chat.session import Ended, State
-from chat.wire import Message
+from chat.wire import ROOM_HEADER_BYTES, Message
 from tests.support.helpers import key
-from tests.support.loopback import Company, Hall, Peer, dial, leave, lose
+from tests.support.loopback import Company, Hall, Peer, connection_of, dial, leave, lose
+
+SHORT_MESSAGE_BYTES = ROOM_HEADER_BYTES + MIN_SEALED_BYTES
 
 
 def test_burst_is_free_and_what_exceeds_it_takes_its_time() -> None:
@@ -283,6 +286,19 @@ def test_member_who_is_offline_misses_nothing_while_one_key_floods(
     assert hall.server.log.end > 6 * 200 * 1000 > 8 * WINDOW
 
 
+def test_long_submit_is_charged_as_it_is_read(hall: Hall, company: Company) -> None:
+    """Otherwise many connections could hold one ready, each but for its last byte."""
+    lose(hall, company.sahnawaz)
+    eve = hall.join("eve", "other")
+    eve.session.send(Submit(eve.frame(sealed=bytes(60_000))).encode())
+    eve.send(eve.session.data_to_send()[:-1])
+    hall.turns(20)
+    assert hall.server.budgets is not None
+    share = hall.server.budgets._budgets[key("other").public.digest].share
+    assert share.repaid_at > hall.reactor.clock()
+    assert connection_of(hall, "eve")._read_again_at > hall.reactor.clock()
+
+
 class Greedy(Peer):
     """A connection that resumes as another peer, from its welcome on, and only counts bytes."""
 
@@ -333,14 +349,19 @@ def test_low_rate_is_kept_however_many_connections_a_key_has(rate: float, names:
         seconds = 60
         pass_time(hall, seconds, step=0.25)
         allowed = rate * (RATE_BURST_SECONDS + seconds)
-        assert 0.5 * allowed < hall.server.relayed < 1.2 * allowed + 2 * names
+        # Each has the last run of messages taken whole.
+        at_once = MAX_RATED_READ_BYTES // SHORT_MESSAGE_BYTES * names
+        assert 0.5 * allowed < hall.server.relayed < 1.2 * allowed + at_once
+        # What still waits in the kernel would be read for as long as it was said too fast.
+        hall.server.terminate()
 
 
 def test_ping_behind_much_that_is_dropped_is_answered_in_time() -> None:
     """Somebody has left while a member was sending, so what it has sent is under an old key."""
     with contextlib.closing(Hall(rate=10)) as hall:
         eve = hall.join("eve", "other")
-        eve.send(b"".join(eve.frame(seq=seq, sealed=bytes(16_384)) for seq in range(2, 66)))
+        for seq in range(2, 66):
+            eve.session.send(Submit(eve.frame(seq=seq, sealed=bytes(16_384))).encode())
         eve.send_control(Ping().encode())
         hall.until(lambda: eve.resends == [1])
         answered = len(eve.received)
@@ -408,7 +429,8 @@ def test_message_before_the_wait_is_over_breaks_the_protocol(hall: Hall, company
         hall.join(f"pest {number}", "other")
     pest = hall.unproved("pest", "other")
     pest.session.send(Ready().encode())
-    pest.send(pest.session.data_to_send() + Message(1, 3, 1, bytes(96)).to_wire())
+    pest.session.send(Submit(Message(1, 3, 1, bytes(96)).to_wire()).encode())
+    pest.send(pest.session.data_to_send())
     hall.until(lambda: pest.eof)
     assert pest.ended == Ended(Reason.PROTOCOL, "a message before the welcome", by_peer=True)
     hall.wait(2)
@@ -421,7 +443,7 @@ def test_newcomer_that_waits_comes_in_before_it_is_read_again() -> None:
     with contextlib.closing(Hall(rate=1)) as hall:
         first, *_ = [hall.join(f"pest {number}", "other") for number in range(ARRIVALS_AT_ONCE)]
         first.say("x" * 16_000)
-        hall.until(lambda: hall.server.relayed)
+        pass_time(hall, 20, lambda: hall.server.relayed)
         # Twelve seconds are owed, of which a connection has to wait five before it is read.
         begun = hall.reactor.clock()
         late = hall.join("late", "other")

@@ -3,6 +3,8 @@
 import sys
 import unicodedata
 from collections.abc import Callable
+from hashlib import sha256
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from chat.errors import ProtocolError, Reason, RefusedError
 from chat.kex import RoomSecret
 from chat.messages import (
     Back,
+    Check,
     Closing,
     Control,
     Joined,
@@ -32,6 +35,7 @@ from chat.messages import (
     decode_room_event,
 )
 from chat.server import room as room_module
+from chat.server.checks import Checks
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, block, room_headers
@@ -72,12 +76,21 @@ class Bench:
         self.now = 1_000.0
         self.joins = 0
         self.secrets: dict[int, RoomSecret] = {}
+        self.hashes: dict[int, bytes] = {}
         self.delivered: list[Unicast] = []
 
+    @property
+    def deadline(self) -> float | None:
+        """That of the room, but for the members that are to be told the running hash."""
+        checks, self.room._checks = self.room._checks, Checks()
+        deadline, self.room._checks = self.room.deadline, checks
+        return deadline
+
     def tick(self) -> list[Unicast]:
+        """What is delivered then, but for the running hash."""
         unicasts = self.room.tick(self.now)
         self.delivered += unicasts
-        return unicasts
+        return [unicast for unicast in unicasts if not told(unicast)]
 
     def join(self, name: str) -> Member:
         """Let somebody in, each a minute after the one before."""
@@ -131,6 +144,11 @@ class Bench:
             assert (unicast.member, unicast.at) == (member, self.log.end)
         return count, [control for unicast in unicasts for control in controls(unicast)]
 
+    def delivered_to(self, member: Member) -> list[Control]:
+        """What was for this member alone."""
+        mine = (unicast for unicast in self.delivered if unicast.member is member)
+        return [control for unicast in mine for control in controls(unicast)]
+
     def frames(self, wanted: int) -> list[bytes]:
         """The frames of this type in the log."""
         whole = frames_of(self.log.read(0, self.log.end))
@@ -138,24 +156,37 @@ class Bench:
 
     def events(self) -> list[tuple[int, RoomEvent]]:
         """The events in the log, each with the epoch under which it is sealed. They are numbered
-        without a gap, and an epoch's last is the one that ends it. What was delivered agrees."""
-        found = []
+        without a gap, and an epoch's last is the one that ends it. What was delivered agrees, and
+        so do the running hashes, which are computed by hand."""
+        found: list[tuple[int, RoomEvent]] = []
         fresh = iter(self.fresh.made)
-        epoch = 1
+        epoch, offset, begun = 1, 0, b""
+        base = sha256(b"chat/1 room log" + self.room.id).digest()
+        begins = {epoch: (offset, base)}
         self.secrets = {epoch: next(fresh)}
-        for number, data in enumerate(self.frames(Event.TYPE), 1):
-            (header,) = room_headers(data)
-            assert (header.epoch, header.sender, header.seq) == (epoch, 0, number)
+        self.hashes = {offset: base}
+        for frame_type, data in frames_of(self.log.read(0, self.log.end)):
+            offset, begun = offset + len(data), begun + data
+            self.hashes[offset] = sha256(base + sha256(begun).digest()).digest()
+            if frame_type != Event.TYPE:
+                continue
+            (header,) = room_headers(Event.TYPE, data)
+            assert (header.epoch, header.sender, header.seq) == (epoch, 0, len(found) + 1)
             secret = self.secrets[epoch]
             event = decode_room_event(open_frame(secret.event_key(), data))
             found.append((epoch, event))
             if isinstance(event, Joined | Left):
-                epoch += 1
+                epoch, base, begun = epoch + 1, self.hashes[offset], b""
+                begins[epoch] = (offset, base)
                 self.secrets[epoch] = secret.step() if isinstance(event, Joined) else next(fresh)
         assert epoch == self.room.epoch
         for control in (control for unicast in self.delivered for control in controls(unicast)):
             if isinstance(control, Welcome | Rekey):
                 assert control.secret == self.secrets[control.epoch].secret
+            if isinstance(control, Welcome):
+                assert (control.offset, control.base) == begins[control.epoch]
+            if isinstance(control, Check):
+                assert control.digest == self.hashes[control.offset]
         return found
 
     def happened(self) -> list[RoomEvent]:
@@ -164,6 +195,11 @@ class Bench:
 
 def controls(unicast: Unicast) -> list[Control]:
     return [decode_control(control) for control in unicast.controls]
+
+
+def told(unicast: Unicast) -> bool:
+    """Whether it is the running hash that the member is told."""
+    return isinstance(decode_control(unicast.controls[0]), Check)
 
 
 def entry(member: Member, seq: int = 0) -> RosterEntry:
@@ -185,7 +221,8 @@ def test_join_takes_effect_at_the_tick() -> None:
     assert (unicast.member, unicast.at) == (ira, bench.log.end)
     welcome, roster = controls(unicast)
     stepped = bench.secrets[1].step().secret
-    assert welcome == Welcome(bench.room.id, ira.id, ira.token, 2, stepped, bench.log.end, 0, 1, 1)
+    place = (bench.room.id, ira.id, ira.token, 2, 1, stepped, bench.log.end)
+    assert welcome == Welcome(*place, bench.hashes[bench.log.end], 0, 1, 1)
     assert roster == Roster((entry(ira),))
 
 
@@ -194,10 +231,10 @@ def test_storm_of_joins_is_spread_over_steps_that_fit_into_frames() -> None:
     numbers = range(limits.JOINS_PER_STEP + 1)
     members = [bench.join(chr(0x20000 + number) * limits.MAX_NAME_CHARS) for number in numbers]
     assert len(bench.tick()) == limits.JOINS_PER_STEP
-    assert bench.room.deadline == bench.now + limits.JOIN_INTERVAL_SECONDS
+    assert bench.deadline == bench.now + limits.JOIN_INTERVAL_SECONDS
     bench.now += limits.JOIN_INTERVAL_SECONDS
     (last,) = bench.tick()
-    assert bench.room.deadline is None
+    assert bench.deadline is None
     assert bench.happened() == [
         Joined(tuple(map(entry, members[: limits.JOINS_PER_STEP]))),
         Joined((entry(members[-1]),)),
@@ -220,10 +257,10 @@ def test_welcome_gives_the_numbers_heard_so_far() -> None:
     bench.submit(sahnawaz, message(sahnawaz, 1, 2))
     bench.room.say("hello")
     (thea,) = bench.enter("Thea")
-    welcome, roster = controls(bench.delivered[-1])
+    welcome, roster = bench.delivered_to(thea)[:2]
     assert len(bench.events()) == 3
-    secret = bench.secrets[3].secret
-    assert welcome == Welcome(bench.room.id, thea.id, thea.token, 3, secret, bench.log.end, 3, 3, 3)
+    place = (bench.room.id, thea.id, thea.token, 3, 1, bench.secrets[3].secret, bench.log.end)
+    assert welcome == Welcome(*place, bench.hashes[bench.log.end], 3, 3, 3)
     assert roster == Roster((entry(ira, 2), entry(sahnawaz, 1), entry(thea)))
 
 
@@ -298,7 +335,7 @@ def test_joins_and_leaves_are_announced_in_order_and_not_too_often(moments: list
                 here[act] = here.pop(act[1])
                 bench.room.leave(here[act], Reason.LEFT)
                 inside = [member for member in inside if member is not here[act]]
-        due = bench.room.deadline
+        due = bench.deadline
         assert bool(announced) is (due is not None and due <= bench.now)
         unicasts = bench.tick()
         places = [unicast.at for unicast in unicasts]
@@ -329,7 +366,7 @@ def test_joins_and_leaves_are_announced_in_order_and_not_too_often(moments: list
         assert unicasts == []
         assert bench.happened() == expected
         assert list(bench.room.members.values()) == inside
-        assert bench.room.deadline == (None if deadline is None else start + deadline)
+        assert bench.deadline == (None if deadline is None else start + deadline)
 
 
 def test_steady_departures_do_not_keep_newcomers_out() -> None:
@@ -375,7 +412,7 @@ def test_name_that_cannot_be_used_is_refused(name: str) -> None:
         bench.join(name)
     assert refusal.value.reason is Reason.NAME_INVALID
     assert str(refusal.value).isprintable()
-    assert bench.room.deadline is None
+    assert bench.deadline is None
 
 
 def test_full_room_refuses_until_somebody_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,7 +425,11 @@ def test_full_room_refuses_until_somebody_leaves(monkeypatch: pytest.MonkeyPatch
     assert refusal.value.reason is Reason.FULL
     with pytest.raises(RefusedError, match="is taken"):
         bench.join("ira")
+    # Until the others are told, she counts: a roster may have to name her.
     bench.room.leave(ira, Reason.LEFT)
+    with pytest.raises(RefusedError):
+        bench.join("Thea")
+    bench.tick()
     bench.join("Thea")
 
 
@@ -402,12 +443,12 @@ def test_lost_member_keeps_its_place_and_is_announced_once() -> None:
     bench.room.suspend(ira, bench.now + 1)
     assert bench.room.members == {ira.id: ira, sahnawaz.id: sahnawaz}
     assert bench.room.find("ira") is ira
-    assert bench.room.deadline == bench.now + limits.GRACE_SECONDS
+    assert bench.deadline == bench.now + limits.GRACE_SECONDS
     assert bench.tick() == []
     assert bench.events()[1:] == [(2, Lost(ira.id))]
     # A newcomer's roster has it, too.
-    bench.enter("Thea")
-    roster = controls(bench.delivered[-1])[1]
+    (thea,) = bench.enter("Thea")
+    roster = bench.delivered_to(thea)[1]
     assert isinstance(roster, Roster)
     assert entry(ira) in roster.entries
 
@@ -424,7 +465,7 @@ def test_lost_member_leaves_when_its_grace_is_over() -> None:
     assert bench.room.end_grace(bench.now) == []
     assert [unicast.member for unicast in bench.tick()] == [sahnawaz]
     assert bench.happened()[1:] == [Lost(ira.id), Left(((ira.id, Reason.LOST),))]
-    assert bench.room.deadline is None
+    assert bench.deadline is None
     assert bench.resume(ira, offset, 2) is None
     bench.join("Ira")
 
@@ -440,7 +481,7 @@ def test_each_lost_member_has_a_grace_of_its_own() -> None:
     bench.room.suspend(ira, start + 30)
     bench.room.leave(sahnawaz, Reason.REPLACED)
     bench.tick()
-    assert bench.room.deadline == start + 20 + limits.GRACE_SECONDS
+    assert bench.deadline == start + 20 + limits.GRACE_SECONDS
     assert bench.room.end_grace(start + 20 + limits.GRACE_SECONDS) == [thea]
     assert bench.room.end_grace(start + 30 + limits.GRACE_SECONDS) == [ira]
     # Whose grace has ended by the next tick leave together.
@@ -501,10 +542,11 @@ def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
     bench = Bench()
     members = bench.enter(*(f"member {number}" for number in range(40)))
     costs = []
-    for member in members:
+    for member in members[:-1]:
+        member.fingerprint = member.name.encode()
         bench.room.suspend(member, bench.now)
         costs.append(steps(lambda: (bench.room.end_grace(bench.now), bench.room.deadline)))
-    assert costs == [costs[0]] * len(members)
+    assert costs == [costs[0]] * (len(members) - 1)
 
 
 @pytest.mark.parametrize(("grace_seconds", "entered"), [(0, True), (limits.GRACE_SECONDS, False)])
@@ -550,7 +592,8 @@ def test_resume_goes_on_where_the_member_was_and_asks_for_the_rest() -> None:
     bench.submit(sahnawaz, message(sahnawaz, 1, 2))
     assert bench.resume(ira, offset, 2) == [(offset, Resumed()), (bench.log.end, Resend(3))]
     assert bench.happened()[1:] == [Lost(ira.id), Back(ira.id)]
-    assert bench.room.deadline is None
+    # Something was said, so the secret will be renewed, and that is all.
+    assert bench.deadline == bench.now + limits.RENEWAL_SECONDS
     # The question has been asked; a message of before the cut is not asked for again.
     assert bench.submit(ira, message(ira, 4, 2)) == (0, [])
     assert bench.submit(ira, message(ira, 2, 2), message(ira, 3, 2)) == (1, [])
@@ -584,9 +627,12 @@ def test_resume_while_a_departure_waits_goes_on_before_it() -> None:
 # -- coming back too late ----------------------------------------------------------------------
 
 
-def started_over(bench: Bench, member: Member, offset: int, epoch: int) -> Welcome:
-    """Resume. The answer is a welcome, the roster and RESEND at the end of the log, with no key
-    but the current one."""
+def started_over(
+    bench: Bench, member: Member, offset: int, epoch: int, *leaving: Member
+) -> Welcome:
+    """Resume. The answer is a welcome, the roster and RESEND at the end of the log, where an epoch
+    begins, with no key but the current one. The roster names those, too, of whose leave nobody has
+    been told."""
     received = bench.resume(member, offset, epoch)
     assert received is not None
     assert {at for at, _ in received} == {bench.log.end}
@@ -595,7 +641,7 @@ def started_over(bench: Bench, member: Member, offset: int, epoch: int) -> Welco
     assert (welcome.room, welcome.member) == (bench.room.id, member.id)
     assert (welcome.token, welcome.epoch) == (member.token, bench.room.epoch)
     assert (welcome.offset, welcome.messages) == (bench.log.end, bench.room.messages)
-    everybody = bench.room.members.values()
+    everybody = [*bench.room.members.values(), *leaving]
     assert roster == Roster(tuple(entry(other, other.seq) for other in everybody))
     assert (welcome.members, resend) == (len(everybody), Resend(member.seq + 1))
     return welcome
@@ -628,8 +674,13 @@ PLACES: list[tuple[str, int, list[int] | None]] = [
     ("place", 2, STARTS_OVER),
     ("place", 0, STARTS_OVER),
     # Behind a renewal of which she has no key.
-    ("renewal of 4 + 1", 3, STARTS_OVER),
+    ("step to 5", 3, STARTS_OVER),
+    ("step to 5", 4, [6]),
     ("end", 5, STARTS_OVER),
+    # Between two messages that were appended together, and in the middle of one.
+    ("in a run", 3, [4, 6]),
+    ("in a frame", 3, STARTS_OVER),
+    ("end - 1", 6, STARTS_OVER),
 ]
 
 
@@ -645,18 +696,26 @@ def test_resume_continues_in_the_log_or_starts_over(
     bench.submit(sahnawaz, message(sahnawaz, 1, 3))
     places["place"] = bench.log.end
     bench.room.suspend(ira, bench.now)
-    bench.submit(sahnawaz, message(sahnawaz, 2, 3))
+    run = [message(sahnawaz, 2, 3), message(sahnawaz, 3, 3)]
+    places["in a run"] = bench.log.end + len(run[0])
+    places["in a frame"] = places["in a run"] + 2
+    bench.submit(sahnawaz, *run)
     places["renewal of 4"] = bench.depart(thea)
     bench.enter("Mei")
-    bench.submit(sahnawaz, message(sahnawaz, 3, 5))
+    places["step to 5"] = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 4, 5))
     places["renewal of 6"] = bench.depart(zoe)
     bench.room.say("welcome back")
-    places["renewal of 4 + 1"] = places["renewal of 4"] + 1
     # That she is back is announced behind the place that she asks for.
     places["end"] = bench.log.end
-    places |= {"end + 1": bench.log.end + BACK_BYTES + 1, "nowhere": NOWHERE}
+    places |= {"end - 1": bench.log.end - 1, "end + 1": bench.log.end + BACK_BYTES + 1}
+    places["nowhere"] = NOWHERE
     if renewed is STARTS_OVER:
         started_over(bench, ira, places[where], epoch)
+        # The second welcome stands where the first one does, and needs no step.
+        end = bench.log.end
+        assert started_over(bench, ira, NOWHERE, epoch).offset == end
+        assert bench.happened()[-2:] == [Back(ira.id), Joined(())]
     else:
         received = bench.resume(ira, places[where], epoch)
         bench.events()
@@ -668,7 +727,7 @@ def test_resume_continues_in_the_log_or_starts_over(
             ),
             (bench.log.end, Resend(1)),
         ]
-    assert bench.happened()[-1] == Back(ira.id)
+        assert bench.happened()[-1] == Back(ira.id)
 
 
 def test_place_behind_the_window_starts_over_and_is_told_how_much_was_said() -> None:
@@ -684,11 +743,11 @@ def test_place_behind_the_window_starts_over_and_is_told_how_much_was_said() -> 
     bench.log.trim(bench.log.start_after_trim())
     start = bench.log.start
     assert place < start
-    assert started_over(bench, ira, place, 2).messages == 101
-    assert started_over(bench, ira, start - 1, 2).messages == 101
     received = bench.resume(ira, start, 2)
     assert received is not None
     assert received[0] == (start, Resumed())
+    assert started_over(bench, ira, start - 1, 2).messages == 101
+    assert started_over(bench, ira, place, 2).messages == 101
 
 
 def test_renewal_is_forgotten_when_nobody_can_need_it() -> None:
@@ -706,15 +765,16 @@ def test_renewal_is_forgotten_when_nobody_can_need_it() -> None:
     assert received[0] == (place, Resumed())
     bench.now += 0.001
     bench.depart(zoe)
-    started_over(bench, ira, place, 2)
     # A member that has that key can still continue.
     received = bench.resume(ira, place, 3)
     assert received is not None
     assert [type(control) for _, control in received] == [Resumed, Rekey, Resend]
+    started_over(bench, ira, place, 2)
 
 
-def test_start_over_first_announces_who_has_left() -> None:
-    """Otherwise LEFT would name a member that is not in the new roster."""
+def test_start_over_while_a_departure_waits_names_who_has_left_too() -> None:
+    """Otherwise LEFT would name a member that is not in the new roster. A newcomer, who is not in
+    either, is announced when it is its turn."""
     bench = Bench()
     ira, sahnawaz, thea, zoe = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
     bench.room.leave(zoe, Reason.LEFT)
@@ -722,23 +782,12 @@ def test_start_over_first_announces_who_has_left() -> None:
     bench.room.suspend(ira, bench.now)
     bench.room.leave(thea, Reason.KICKED)
     mei = bench.join("Mei")
-    bench.delivered.clear()
-    renewed_at = bench.now
-    assert started_over(bench, ira, NOWHERE, 2).epoch == 4
-    assert [unicast.member for unicast in bench.delivered] == [sahnawaz, ira, ira]
-    (rekey,) = controls(bench.delivered[0])
-    assert (rekey, bench.delivered[0].at) == (
-        Rekey(4, bench.fresh.made[-1].secret),
-        bench.log.end,
-    )
-    assert bench.happened()[-2:] == [Back(ira.id), Left(((thea.id, Reason.KICKED),))]
-    # Nothing is left over for the tick but the newcomer; the next to leave waits as after any
-    # renewal.
-    bench.now += limits.JOIN_INTERVAL_SECONDS
-    assert [unicast.member for unicast in bench.tick()] == [mei]
-    bench.room.leave(mei, Reason.LEFT)
-    assert bench.tick() == []
-    assert bench.room.deadline == renewed_at + limits.LEAVE_INTERVAL_SECONDS
+    assert started_over(bench, ira, NOWHERE, 2, thea).epoch == 4
+    assert bench.deadline == bench.now + limits.LEAVE_INTERVAL_SECONDS
+    bench.now += limits.LEAVE_INTERVAL_SECONDS
+    assert [unicast.member for unicast in bench.tick()] == [ira, sahnawaz, mei]
+    left = Left(((thea.id, Reason.KICKED),))
+    assert bench.happened()[-4:] == [Back(ira.id), Joined(()), left, Joined((entry(mei),))]
 
 
 # -- who may not come back ---------------------------------------------------------------------
@@ -780,10 +829,10 @@ def test_request_of_somebody_else_is_not_a_resume(
     ids = {name: known.id for name, known in members.items()} | {"the server": 0, "nobody": 99}
     tokens = {name: known.token for name, known in members.items()}
     tokens |= {"wrong": ira.token[:-1] + bytes((ira.token[-1] ^ 1,)), "zeros": bytes(16)}
-    end, deadline = bench.log.end, bench.room.deadline
+    end, deadline = bench.log.end, bench.deadline
     request = Resume(ids[member], tokens[token], bench.log.end, bench.room.epoch)
     assert bench.ask(request, fingerprint) is None
-    assert (bench.log.end, bench.room.deadline) == (end, deadline)
+    assert (bench.log.end, bench.deadline) == (end, deadline)
     # Each has a token of its own, which goes on being the right one.
     assert len({known.token for known in members.values()}) == len(members)
     for _ in range(2):
@@ -833,8 +882,8 @@ def test_any_claim_is_served_in_order_and_without_a_key_from_before_the_welcome(
 Turn = tuple[str, str, int]
 """Acts, the messages that are appended then, and the number in the RESEND that follows, or 0.
 
-An act is a `join`, a wait in seconds (`8s`), or a message (number, or number@epoch). All messages
-of a turn are one run."""
+An act is a `join`, a `leave`, a wait in seconds (`8s`), or a message (number, or number@epoch). All
+messages of a turn are one run."""
 
 LATE = f"{limits.EPOCH_GRACE_SECONDS + 0.001}s"
 DIALOGUES: dict[str, list[Turn]] = {
@@ -875,19 +924,33 @@ DIALOGUES: dict[str, list[Turn]] = {
         ("join 8s join 4s 1@2", "", 1),
         ("1@3 2@4", "1@3 2@4", 0),
     ],
+    "what was sealed before somebody left is said again under the new secret": [
+        ("1 leave 2@2 3@2", "", 1),
+        ("4@2", "", 0),
+        ("1@3 2@3 3@3 4@3", "1@3 2@3 3@3 4@3", 0),
+    ],
+    "a step before or behind a leave saves nothing": [
+        ("join leave join 1@2 2@5", "", 1),
+        ("1@3", "", 1),
+        # Epoch 4 was ended by a step, which shuts nobody out.
+        ("1@4 2@5", "1@4 2@5", 0),
+    ],
+    "a repeat from before a leave is dropped silently": [("1", "1", 0), ("leave 1@2", "", 0)],
 }
 
 
 @pytest.mark.parametrize("dialogue", DIALOGUES.values(), ids=DIALOGUES)
 def test_messages_are_taken_in_order_and_byte_for_byte(dialogue: list[Turn]) -> None:
     bench = Bench()
-    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    ira, sahnawaz, thea, *_ = bench.enter("Ira", "Sahnawaz", "Thea")
     accepted = []
     for number, (acts, taken, resend) in enumerate(dialogue):
         run = []
         for place, act in enumerate(acts.split()):
             if act == "join":
                 bench.enter(f"newcomer {number}.{place}")
+            elif act == "leave":
+                bench.depart(thea)
             elif act.endswith("s"):
                 bench.now += float(act.removesuffix("s"))
             else:
@@ -901,6 +964,202 @@ def test_messages_are_taken_in_order_and_byte_for_byte(dialogue: list[Turn]) -> 
     assert bench.frames(Message.TYPE) == accepted
     # The others have numbers of their own.
     assert bench.submit(sahnawaz, message(sahnawaz, 3, bench.room.epoch))[1] == [Resend(1)]
+
+
+def test_message_is_not_accepted_under_an_epoch_too_many_steps_ago() -> None:
+    """Welcomes may step much faster than joins, and a reader keeps only so many keys."""
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    for _ in range(limits.MAX_PAST_EPOCHS + 1):
+        bench.room.say("something")
+        started_over(bench, sahnawaz, NOWHERE, 2)
+    assert bench.submit(ira, message(ira, 1, 2)) == (0, [Resend(1)])
+    assert bench.submit(ira, message(ira, 1, 3)) == (1, [])
+
+
+# -- the renewal of the secret -----------------------------------------------------------------
+
+WAITS: dict[str, tuple[str, bool]] = {
+    "for what was refused": ("1@2", True),
+    "not for what was accepted": ("1@3", False),
+    "not when it was said again": ("1@2 1@3", False),
+    "while it is refused again": ("1@2 1@2", True),
+    "while only others are heard": ("1@2 other", True),
+    "not for what was out of turn": ("2@2", False),
+    "not for a member that is lost": ("1@2 lost", False),
+    "not for a member that has left": ("1@2 left", False),
+}
+
+
+@pytest.mark.parametrize(("acts", "waits"), WAITS.values(), ids=WAITS)
+def test_renewal_waits_for_those_whom_the_last_one_refused(acts: str, waits: bool) -> None:
+    bench = Bench()
+    ira, sahnawaz, *guests = bench.enter("Ira", "Sahnawaz", "Thea", "Zoë")
+    bench.depart(guests[0])
+    renewed_at = bench.now
+    for act in acts.split():
+        match act:
+            case "other":
+                bench.submit(sahnawaz, message(sahnawaz, 1, 3))
+            case "lost":
+                bench.room.suspend(ira, bench.now)
+            case "left":
+                bench.room.leave(ira, Reason.LEFT)
+            case _:
+                seq, _, epoch = act.partition("@")
+                bench.submit(ira, message(ira, int(seq), int(epoch)))
+    bench.room.leave(guests[1], Reason.LEFT)
+    seconds = limits.RENEWAL_WAIT_SECONDS if waits else limits.LEAVE_INTERVAL_SECONDS
+    assert bench.deadline == renewed_at + seconds
+    bench.now = renewed_at + seconds * 0.99
+    assert bench.tick() == []
+    bench.now = renewed_at + seconds
+    assert bench.tick() != []
+    # Whom this one has not refused, the next one does not wait for.
+    bench.room.leave(sahnawaz, Reason.LEFT)
+    assert bench.deadline == bench.now + limits.LEAVE_INTERVAL_SECONDS
+
+
+def test_nobody_far_away_starves_while_others_leave() -> None:
+    """Somebody leaves every 0.2 s, and it takes 0.25 s from the server to Ira, or back."""
+    bench = Bench()
+    ira, *guests = bench.enter("Ira", *(f"guest {number}" for number in range(100)))
+    way, said, epochs = 5, 0, [2] * 5
+    to_server: dict[int, list[bytes]] = {}
+    to_ira: dict[int, int] = {}
+    accepted_at = [0]
+    for moment in range(400):
+        known = epochs[moment]
+        first = to_ira.pop(moment, said + 1)
+        said += moment % 2
+        arriving = to_server.setdefault(moment + way, [])
+        arriving += [message(ira, seq, known) for seq in range(first, said + 1)]
+        if moment % 4 == 0:
+            bench.room.leave(guests.pop(), Reason.LEFT)
+        count, answers = bench.submit(ira, *to_server.pop(moment, []))
+        for answer in answers:
+            assert isinstance(answer, Resend)
+            to_ira[moment + way] = answer.seq
+        accepted_at += [moment] * bool(count)
+        bench.now += 0.05
+        bench.tick()
+        epochs.append(bench.room.epoch)
+    # Two ways, and what a renewal adds: a second at most.
+    assert max(later - at for at, later in pairwise(accepted_at)) <= 20
+    assert said - ira.seq <= 20
+    left = [event for event in bench.happened() if isinstance(event, Left)]
+    assert len(left) > 20
+    assert sum(len(event.departures) for event in left) >= 95
+
+
+OLD = limits.RENEWAL_SECONDS
+AGEING: dict[str, list[tuple[float, str, float | None, bool]]] = {
+    "since the first join, if something was said": [
+        (0, "join", None, False),
+        (5, "message", OLD, False),
+        (OLD - 1, "message", OLD, False),
+        (OLD, "", None, True),
+        (3 * OLD, "", None, False),
+    ],
+    "the operator's words and those who come do not count": [
+        (0, "join", None, False),
+        (1, "notice join", None, False),
+        (2 * OLD, "", None, False),
+    ],
+    "since the last renewal": [
+        (0, "join join", None, False),
+        (5, "message", OLD, False),
+        (100, "leave", None, True),
+        (101, "message", 100 + OLD, False),
+        (100 + OLD, "", None, True),
+    ],
+    "at once, if it was old when the first word was said": [
+        (0, "join", None, False),
+        (2 * OLD, "message", None, True),
+        (2 * OLD + 1, "message", 3 * OLD, False),
+    ],
+    "since somebody came into an empty room": [
+        (0, "join", None, False),
+        (100, "leave", None, True),
+        (900, "join", None, False),
+        (901, "message", 900 + OLD, False),
+    ],
+}
+
+
+@pytest.mark.parametrize("moments", AGEING.values(), ids=AGEING)
+def test_secret_is_renewed_when_it_is_old_and_something_was_said(
+    moments: list[tuple[float, str, float | None, bool]],
+) -> None:
+    bench, here = Bench(), list[Member]()
+    start = bench.now
+    for seconds, acts, deadline, renewed in moments:
+        bench.now = start + seconds
+        for act in acts.split():
+            match act:
+                case "join":
+                    here.append(bench.join(f"member {bench.joins}"))
+                case "leave":
+                    bench.room.leave(here.pop(), Reason.LEFT)
+                case "notice":
+                    bench.room.say("hello")
+                case "message":
+                    count, _ = bench.submit(
+                        here[0], message(here[0], here[0].seq + 1, bench.room.epoch)
+                    )
+                    assert count == 1
+        before = len(bench.fresh.made)
+        unicasts = bench.tick()
+        assert len(bench.fresh.made) - before == renewed
+        rekeyed = [each.member for each in unicasts if isinstance(controls(each)[0], Rekey)]
+        assert rekeyed == (here if renewed else [])
+        if renewed and "leave" not in acts:
+            assert bench.happened()[-1] == Left(())
+        assert bench.deadline == (None if deadline is None else start + deadline)
+
+
+# -- the running hash --------------------------------------------------------------------------
+
+
+def test_members_with_a_connection_are_told_the_running_hash_of_all_that_was_written() -> None:
+    """That the hashes are right over all epochs, `events` has checked. Who is told when, is in
+    `test_checks.py`."""
+    bench = Bench()
+    ira, _, thea = bench.enter("Ira", "Sahnawaz", "Thea")
+    bench.room.suspend(thea, bench.now)
+    for epoch in (2, 3, 4):
+        bench.submit(ira, message(ira, ira.seq + 1, epoch), message(ira, ira.seq + 2, epoch))
+        bench.now += limits.CHECK_SECONDS
+        assert bench.room.deadline is not None
+        assert bench.room.deadline <= bench.now
+        unicasts = bench.room.tick(bench.now)
+        bench.delivered += unicasts
+        connected = set(bench.room.members.values()) - {thea}
+        assert {unicast.member for unicast in unicasts} == connected
+        assert len(unicasts) == len(connected)
+        checks = [control for unicast in unicasts for control in controls(unicast)]
+        assert {check for check in checks if isinstance(check, Check)} == set(checks)
+        assert {unicast.at for unicast in unicasts} == {bench.log.end}
+        assert decode_control(bench.room.check()) in checks
+        bench.enter(f"newcomer {epoch}")
+    bench.happened()
+    assert not any(isinstance(control, Check) for control in bench.delivered_to(thea))
+
+
+def test_member_that_takes_its_place_over_in_a_quiet_room_is_told_the_running_hash() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    place = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2))
+    bench.now += limits.CHECK_SECONDS
+    bench.tick()
+    assert bench.resume(ira, place, 2) is not None
+    bench.delivered.clear()
+    assert bench.room.deadline is not None
+    bench.now = bench.room.deadline
+    bench.tick()
+    assert [unicast.member for unicast in bench.delivered] == [ira]
+    bench.happened()
 
 
 # -- breaches ----------------------------------------------------------------------------------

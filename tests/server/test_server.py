@@ -24,16 +24,17 @@ from chat.client.events import (
     NoticeReceived,
     Reconnected,
     RoomClosed,
+    Tampered,
 )
 from chat.errors import REASONS, Reason
-from chat.messages import Bye, Ping, Resend
+from chat.messages import Bye, Check, Control, Ping, Resend, Submit
 from chat.server import words
 from chat.server.admission import Admission
 from chat.server.budgets import Account
 from chat.server.connection import Connection
 from chat.server.doorman import Doorman
-from chat.session import Ended, State
-from chat.wire import Event, Hello, Pubkey, Refused, block, decode_frame
+from chat.session import Ended, Established, State
+from chat.wire import Event, Hello, Link, Pubkey, Refused, block, decode_frame
 from tests.support.helpers import frames_of, key
 from tests.support.loopback import (
     Company,
@@ -383,28 +384,43 @@ def test_name_that_cannot_be_had_is_refused_on_the_link(
 # -- bad company in the room
 
 
-def controlled(eve: Peer, encoded: bytes) -> bytes:
-    eve.session.send(encoded)
+def controlled(eve: Peer, *controls: Control) -> bytes:
+    for control in controls:
+        eve.session.send(control.encode())
     return eve.session.data_to_send()
 
 
-OFFENCES: dict[str, tuple[Callable[[Peer], bytes], str]] = {
-    "refused by the room": (
-        lambda eve: eve.frame(sender=eve.welcome.member - 1, seq=2),
+def of_another(eve: Peer) -> bytes:
+    return eve.frame(sender=eve.welcome.member - 1, seq=3)
+
+
+SOMETHING_ELSE = "a run of frames has something else in it"
+TOO_SHORT = "a frame is too short for its fields"
+OFFENCES: dict[str, tuple[Callable[[Peer], Control], str]] = {
+    "in another's name": (
+        lambda eve: Submit(of_another(eve)),
         "a message in another member's name",
     ),
-    "refused by the session": (
-        lambda eve: Event(eve.welcome.epoch, 0, 99, bytes(96)).to_wire(),
-        "a Event frame is out of place in RELAY",
-    ),
-    "refused by the connection": (
-        lambda eve: controlled(eve, Resend(1).encode()),
-        "a Resend is out of place",
-    ),
     "behind a message out of sequence, which is answered": (
-        lambda eve: eve.frame(seq=5) + block(b"\x7f\0"),
-        "unknown frame type 0x7f",
+        lambda eve: Submit(eve.frame(seq=5) + of_another(eve)),
+        "a message in another member's name",
     ),
+    "half a frame": (lambda eve: Submit(eve.frame(seq=3)[:-1]), SOMETHING_ELSE),
+    "the beginning of a frame": (lambda eve: Submit(eve.frame(seq=3)[:3]), TOO_SHORT),
+    "a frame and a half": (
+        lambda eve: Submit(eve.frame(seq=9) + eve.frame(seq=3)[:-1]),
+        SOMETHING_ELSE,
+    ),
+    "an event": (
+        lambda eve: Submit(Event(eve.welcome.epoch, 0, 99, bytes(96)).to_wire()),
+        SOMETHING_ELSE,
+    ),
+    "an epoch to come": (
+        lambda eve: Submit(eve.frame(seq=3, epoch=eve.welcome.epoch + 9)),
+        "a message under a key that the member does not have",
+    ),
+    "a control message out of place": (lambda _: Resend(1), "a Resend is out of place"),
+    "what only the server says": (lambda _: Check(1, bytes(32)), "a Check is out of place"),
 }
 
 
@@ -416,10 +432,10 @@ def test_member_that_breaks_the_protocol_is_put_out_with_a_word_and_the_others_a
     make, text = OFFENCES[what]
     eve = hall.join("Eve", "other")
     eve.participant.say("good", 0)
-    good = eve.participant.data_to_send()
+    (good,) = eve.participant.data_to_send()
     eve.participant.say("too late", 0)
-    late = eve.participant.data_to_send()
-    eve.send(good + make(eve) + controlled(eve, Ping().encode()) + late)
+    (late,) = eve.participant.data_to_send()
+    eve.send(controlled(eve, Submit(good), make(eve), Ping(), Submit(late)))
     assert hall.farewell_to(eve) == ended(Reason.PROTOCOL, text)
     *_, exchanged, left = hall.screen.lines()
     assert exchanged.endswith("Message exchanged")
@@ -428,6 +444,108 @@ def test_member_that_breaks_the_protocol_is_put_out_with_a_word_and_the_others_a
     assert hall.server.relayed == 1
     company.noticed(MemberJoined("Eve"), MemberLeft("Eve", Reason.PROTOCOL))
     assert [line for line in company.ira.heard if line.startswith("Eve: ")] == ["Eve: good"]
+
+
+FORGERIES: dict[str, tuple[Callable[[Peer], bytes], str]] = {
+    "junk": (lambda _: b"\xff" * 100, "a frame of 65537 bytes is too long"),
+    "an empty frame": (lambda _: bytes(2), "an empty frame"),
+    "an unknown frame": (lambda _: block(b"\x7f\0"), "unknown frame type 0x7f"),
+    "a message outside of SUBMIT": (
+        lambda eve: eve.frame(seq=2),
+        "a Message frame is out of place in RELAY",
+    ),
+    "an event": (
+        lambda eve: Event(eve.welcome.epoch, 0, 99, bytes(96)).to_wire(),
+        "a Event frame is out of place in RELAY",
+    ),
+    "an earlier step": (lambda _: NOT_SEALED, "a Pubkey frame is out of place in RELAY"),
+    "a LINK that does not open": (
+        lambda _: Link(bytes(128)).to_wire(),
+        "a sealed frame does not open",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_bytes_that_anybody_could_have_sent_cost_a_member_the_connection_and_no_more(
+    hall: Hall, company: Company, what: str
+) -> None:
+    """It comes back to its place, and what it said behind them is not lost."""
+    make, text = FORGERIES[what]
+    eve = hall.join("Eve", "other")
+    eve.say("before")
+    hall.until(lambda: company.ira.heard)
+    eve.participant.say("behind", 0)
+    (behind,) = eve.participant.data_to_send()
+    eve.send(make(eve) + controlled(eve, Submit(behind)))
+    end = hall.farewell_to(eve)
+    assert end == ended(Reason.LOST, f"{text}; it was changed on the way")
+    assert hall.screen.lines()[-1] == f"[!] Eve lost the connection: {end.text}."
+    back = hall.come_back(eve)
+    hall.until(lambda: company.ira.heard == ["Eve: before", "Eve: behind"])
+    assert back.news == [Reconnected(0, new_room=False, awaiting=False)]
+    company.noticed(MemberJoined("Eve"), MemberLost("Eve"), MemberBack("Eve"))
+
+
+# -- the running hash
+
+
+def checks_of(peer: Peer) -> list[Check]:
+    """What the server told this member of the log on this connection."""
+    return [control for control in peer.controls if isinstance(control, Check)]
+
+
+def test_members_are_told_the_running_hash_a_second_after_the_log_has_moved(hall: Hall) -> None:
+    """The server wakes up for that, and only for that."""
+    ira, eve = hall.join("Ira"), hall.join("Eve", "other")
+    hall.wait(limits.CHECK_SECONDS)
+    seen = len(checks_of(ira))
+    hall.wait(limits.CHECK_SECONDS)
+    assert len(checks_of(ira)) == seen, "the log has not moved"
+    assert hall.server._room.deadline is None
+    ira.say("one", "two")
+    hall.until(lambda: len(eve.heard) == 2)
+    end = hall.server.log.end
+    hall.until(lambda: [checks_of(peer)[-1].offset for peer in (ira, eve)] == [end, end])
+    assert len(checks_of(ira)) == seen + 1
+    assert not any(isinstance(event, Tampered) for event in ira.events + eve.events)
+
+
+@pytest.mark.parametrize("way", ["kick", "terminate", "offence"])
+def test_last_running_hash_comes_right_before_a_goodbye(
+    hall: Hall, company: Company, way: str
+) -> None:
+    eve = hall.join("Eve", "other")
+    company.talk()
+    hall.until(lambda: len(eve.heard) == 2)
+    told = len(checks_of(eve))
+    if way == "offence":
+        eve.send(controlled(eve, Resend(1)))
+    else:
+        hall.type({"kick": "KICK Eve", "terminate": "TERMINATE"}[way])
+    hall.farewell_to(eve)
+    assert len(checks_of(eve)) > told
+    assert checks_of(eve)[-1] is eve.controls[-1]
+    assert eve.participant._checked
+    assert not any(isinstance(event, Tampered) for event in eve.events)
+
+
+def test_goodbye_that_comes_before_the_answer_to_resume_has_no_hash(
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is thrown away, and nothing but the goodbye can be understood without it."""
+    guest = hall.join("guest", "other")
+    admit = hall.server.admit
+
+    def admit_and_kick(connection: Connection, client: Established) -> int:
+        sent_again = admit(connection, client)
+        hall.server.kick("guest")
+        return sent_again
+
+    monkeypatch.setattr(hall.server, "admit", admit_and_kick)
+    back = hall.come_back(guest)
+    assert hall.farewell_to(back) == ended(Reason.KICKED)
+    assert back.controls == []
 
 
 # -- slow members
@@ -461,7 +579,12 @@ def test_slow_member_is_cut_off_with_a_word_and_comes_back_to_an_honest_gap(narr
     company.noticed(MemberJoined("slow"), MemberLost("slow"))
     back = narrow.come_back(slow)
     narrow.until(lambda: company.ira.heard[-1] == "slow: not lost")
-    assert back.news == [Reconnected(said + 2 - heard, new_room=False, awaiting=False)]
+    # The stream was cut where no hash was told, so nobody vouches for the last of what was heard.
+    assert checks_of(slow)[-1:] != slow.controls[-1:]
+    doubt, reconnected = back.news
+    assert isinstance(doubt, Tampered)
+    assert not doubt.certain
+    assert reconnected == Reconnected(said + 2 - heard, new_room=False, awaiting=False)
     assert back.welcome.member == slow.welcome.member
     narrow.until(lambda: back.heard[heard:] == ["slow: not lost"])
     company.noticed(MemberBack("slow"))
@@ -486,6 +609,7 @@ Stubborn = tuple[Company, Peer]
 def stubborn(narrow: Hall, monkeypatch: pytest.MonkeyPatch) -> Stubborn:
     """Company, and a member that reads nothing while there is much to read."""
     monkeypatch.setattr("chat.server.connection.MAX_SPLICES", 3)
+    monkeypatch.setattr("chat.server.checks.CHECK_SECONDS", 1e9)
     company = Company(narrow)
     slow = narrow.join("slow", "other")
     slow.deafen()

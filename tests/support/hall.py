@@ -14,18 +14,23 @@ from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.messages import (
+    Check,
     Control,
     Joined,
+    Kind,
     Left,
     MessageContent,
     Rekey,
+    Repeat,
     Resume,
     RoomEvent,
     Roster,
     RosterEntry,
     Welcome,
     decode_control,
+    text_of,
 )
+from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.wire import (
@@ -44,8 +49,8 @@ def fingerprint(name: str) -> bytes:
 
 
 def cut(run: bytes) -> list[bytes]:
-    """The frames of a run."""
-    return [run[header.start : header.end] for header in room_headers(run)]
+    """The frames of a run, all of the type of the first."""
+    return [run[header.start : header.end] for header in room_headers(run[2] if run else 0, run)]
 
 
 # -- a room and its participants, in memory ----------------------------------------------------
@@ -90,7 +95,7 @@ class MemberInMemory:
 
     def carry(self, count: int | None = None) -> None:
         """Let the server have the next `count` frames that are on their way, or all of them."""
-        self.under_way.extend(cut(self.participant.data_to_send()))
+        self.under_way.extend(cut(b"".join(self.participant.data_to_send())))
         count = len(self.under_way) if count is None else min(count, len(self.under_way))
         run = b"".join(self.under_way.popleft() for _ in range(count))
         if run:
@@ -259,7 +264,7 @@ class RoomInMemory:
             header
             for frame_type, frame in frames_of(self.log.everything[start:end])
             if frame_type == Message.TYPE
-            for header in room_headers(frame)
+            for header in room_headers(Message.TYPE, frame)
         ]
 
 
@@ -310,22 +315,48 @@ class Server:
         self.room = ROOM
         self.token = TOKEN
         self.secret = RoomSecret(b"5" * 32)
+        self.secrets: dict[tuple[bytes, int], RoomSecret] = {}
+        """Those of all rooms and epochs in which something was said."""
         self.epoch = epoch
         self.event_seq = 0
+        self.oldest = 1
+        self.hash = RunningHash(bytes(32))
+        self.offset = 4_711
 
     def welcome(
         self, member: int = US, members: int = 3, offset: int = 4_711, messages: int = 0
     ) -> Welcome:
-        secret = self.secret.secret
-        place = (member, self.token, self.epoch, secret, offset, messages)
-        return Welcome(self.room, *place, self.event_seq, members)
+        self.hash, self.offset = RunningHash(bytes(32)), offset
+        epochs = (self.epoch, self.oldest, self.secret.secret)
+        return Welcome(
+            self.room,
+            member,
+            self.token,
+            *epochs,
+            offset,
+            self.hash.base,
+            messages,
+            self.event_seq,
+            members,
+        )
+
+    def check(self) -> Check:
+        """The running hash of what was made since the welcome."""
+        return Check(self.offset, self.hash.digest())
 
     def seal(self, kind: int, key: SealingKey, sender: int, seq: int, content: bytes) -> bytes:
         header = room_header(kind, self.epoch, sender, seq, sealed_bytes(len(content)))
-        return header + key.seal(header, content, self.random_bytes)
+        return self.write(header + key.seal(header, content, self.random_bytes))
+
+    def write(self, frame: bytes) -> bytes:
+        """The frame is in the log now."""
+        self.hash.update(frame)
+        self.offset += len(frame)
+        return frame
 
     def content(self, seq: int, content: bytes, sender: int = THEM) -> bytes:
         """A message with any content, well sealed."""
+        self.secrets[self.room, self.epoch] = self.secret
         return self.seal(Message.TYPE, self.secret.message_key(), sender, seq, content)
 
     def message(
@@ -339,7 +370,8 @@ class Server:
     ) -> bytes:
         """A message of another member. By default its number in the sender's run is `seq`."""
         origin = bytes((sender % 256,)) * limits.ORIGIN_BYTES if origin is None else origin
-        content = MessageContent(time_ms, origin, seq if number is None else number, text)
+        number = seq if number is None else number
+        content = MessageContent(Kind.SAY, time_ms, origin, number, text.encode())
         return self.content(seq, content.encode(), sender)
 
     def ours(self, seq: int, text: str, number: int | None = None) -> bytes:
@@ -348,7 +380,7 @@ class Server:
 
     def broken(self, seq: int, sender: int = THEM) -> bytes:
         """A message that does not open."""
-        return Message(self.epoch, sender, seq, bytes(96)).to_wire()
+        return self.write(Message(self.epoch, sender, seq, bytes(128)).to_wire())
 
     def event(self, event: RoomEvent) -> bytes:
         """The next event; the epoch changes as the event says."""
@@ -356,7 +388,10 @@ class Server:
         key = self.secret.event_key()
         data = self.seal(Event.TYPE, key, 0, self.event_seq, event.encode())
         if isinstance(event, Joined | Left):
+            self.hash.begin_epoch()
             self.renew(self.secret.step() if isinstance(event, Joined) else RoomSecret(b"r" * 32))
+        if isinstance(event, Left):
+            self.oldest = self.epoch
         return data
 
     def joined(self, *entries: RosterEntry) -> bytes:
@@ -380,6 +415,7 @@ class Server:
         self.token = bytes((self.token[0] + 1,)) + self.token[1:]
         self.secret = RoomSecret((self.room[:7] + self.token[:1]) * 4)
         self.epoch = 2
+        self.oldest = 1
         self.event_seq = 1
 
 
@@ -395,8 +431,11 @@ class Desk(Server):
             self.play(self.welcome(), Roster(MEMBERS))
         for seq, text in enumerate(script, 1):
             self.now += 1
-            self.play(text, self.ours(seq, text))
-        self.sent()
+            self.play(text)
+            self.sent()
+            self.play(self.ours(seq, text))
+        if welcomed:
+            self.play(self.check())
 
     def new_room(self, *members: RosterEntry, room: bytes = b"") -> list[ClientEvent]:
         """Lose the connection to `restart`, and come back, to these or to MEMBERS."""
@@ -426,12 +465,25 @@ class Desk(Server):
     def contents(self) -> list[tuple[int, MessageContent]]:
         """Number and content of what the participant sends, all under the current key."""
         found, key = [], self.secret.message_key()
-        for frame in cut(self.participant.data_to_send()):
-            (header,) = room_headers(frame)
+        for frame in cut(b"".join(self.participant.data_to_send())):
+            (header,) = room_headers(Message.TYPE, frame)
             assert (header.epoch, header.sender) == (self.epoch, US)
             found.append((header.seq, MessageContent.decode(open_frame(key, frame))))
         return found
 
     def sent(self) -> list[tuple[int, str]]:
         """Number and text of what the participant sends, all under the current key."""
-        return [(seq, content.text) for seq, content in self.contents()]
+        return [(seq, self.text(content)) for seq, content in self.contents()]
+
+    def text(self, content: MessageContent) -> str:
+        """What is said, or repeated."""
+        if content.kind is Kind.SAY:
+            return text_of(content.body)
+        repeat = Repeat.decode(content.body)
+        key = self.secrets[repeat.room, repeat.epoch].repeat_key()
+        return text_of(key.open(content.bound(), repeat.sealed))
+
+    def echo(self) -> list[ClientEvent]:
+        """Let the participant send, and have it all back from the log."""
+        run = b"".join(self.participant.data_to_send())
+        return self.play(*map(self.write, cut(run)))

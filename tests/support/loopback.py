@@ -20,7 +20,7 @@ from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import PublicKey
 from chat.limits import GRACE_SECONDS, RATE
-from chat.messages import Bye, Control, Resend, Welcome
+from chat.messages import Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
 from chat.server.connection import Connection
 from chat.server.console import Console
@@ -229,7 +229,7 @@ def dial(address: tuple[str, int], source: str = "") -> socket.socket:
 
 class Peer(Wire):
     """A client without a terminal, whose test can reach into everything. `earlier` is the same
-    member on the connection before this one."""
+    member on the connection before this one, which is `replaced`."""
 
     def __init__(
         self,
@@ -252,6 +252,7 @@ class Peer(Wire):
         self.events: list[ClientEvent] = earlier.events if earlier else []
         self.ended: Ended | None = None
         self.ready = True
+        self.replaced = False
         super().__init__(reactor, connected)
 
     def take(self, data: bytes) -> None:
@@ -270,15 +271,19 @@ class Peer(Wire):
                     self.session.data_to_send()
             case ControlReceived(control):
                 self.controls.append(control)
+                if self.replaced:
+                    return
                 self.events += self.participant.receive_control(control, now)
-            case RoomFramesReceived(frame_type, run):
+            case RoomFramesReceived(frame_type, run) if not self.replaced:
                 self.events += self.participant.receive_frames(frame_type, run)
             case Ended():
                 self.ended = event
 
     def flush(self) -> None:
         """Send what the session and the participant have to say."""
-        self.send(self.session.data_to_send() + self.participant.data_to_send())
+        for run in () if self.replaced else self.participant.data_to_send():
+            self.session.send(Submit(run).encode())
+        self.send(self.session.data_to_send())
 
     def say(self, *texts: str) -> None:
         """Say something, as one should."""
@@ -423,6 +428,7 @@ class Hall:
         """A member on a new connection, as soon as the server has answered; the old one may still
         be there."""
         lost.participant.disconnect()
+        lost.replaced = True
         key_name = key_name or lost.key_name
         peer = Peer(self.reactor, dial(self.address), lost.name_in_room, key_name, lost)
         self._guests.append(peer)

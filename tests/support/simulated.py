@@ -154,6 +154,8 @@ class Stream:
         self.bytes_per_second = float("inf")
         self.stalled_until = 0.0
         self.severed = False
+        self.passing: Callable[[bytes], bytes] | None = None
+        """What somebody on the way makes of each piece."""
         self.arrived = bytearray()
         self.eof = False
         self._under_way: deque[bytes | None] = deque()
@@ -188,7 +190,9 @@ class Stream:
         elif piece is None:
             self.eof = True
         else:
-            self.arrived += piece
+            passed = piece if self.passing is None else self.passing(piece)
+            self._held += len(passed) - len(piece)
+            self.arrived += passed
         self.target.process.poke()
 
     def take(self, size: int) -> bytes:

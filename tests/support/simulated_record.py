@@ -6,6 +6,7 @@ The real classes do the work; these only listen. The laws over all this are in `
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from chat.cipher import RandomBytes
 from chat.client.client import Client
@@ -15,19 +16,23 @@ from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.limits import SILENCE_SECONDS
 from chat.messages import (
+    Check,
     Control,
     Joined,
+    Kind,
     Left,
     MessageContent,
     Rekey,
+    Repeat,
     Resume,
     Resumed,
     RoomEvent,
     Welcome,
+    text_of,
 )
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
-from chat.wire import room_headers
+from chat.wire import Message, RoomHeader, room_headers
 from tests.support.helpers import open_frame
 
 Clock = Callable[[], float]
@@ -67,12 +72,14 @@ class Membership:
 class Life:
     """One life of a server: its room."""
 
-    def __init__(self, room: bytes) -> None:
+    def __init__(self, room: bytes, secrets: dict[bytes, dict[int, bytes]]) -> None:
+        """`secrets` are those of all rooms, by room and epoch."""
         self.room = room
+        self.all_secrets = secrets
+        self.secrets = secrets.setdefault(room, {})
         self.entries: list[Entry] = []
         self.boundaries: list[int] = [0]
         """Where something was appended. What is between two of them is forgotten together."""
-        self.secrets: dict[int, bytes] = {}
         self.memberships: dict[int, Membership] = {}
         self.died_at = float("inf")
         self.terminated = False
@@ -85,6 +92,15 @@ class Life:
             key = RoomSecret(self.secrets[entry.epoch]).message_key()
             self._contents[entry.start] = MessageContent.decode(open_frame(key, entry.frame))
         return self._contents[entry.start]
+
+    def text(self, entry: Entry) -> str:
+        """The text of a message, perhaps as it was said in a room before this one."""
+        content = self.content(entry)
+        if content.kind is Kind.SAY:
+            return text_of(content.body)
+        repeat = Repeat.decode(content.body)
+        key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key()
+        return text_of(key.open(content.bound(), repeat.sealed))
 
     def start_of_window(self, window_bytes: int) -> int:
         """From where on the log must still be there."""
@@ -135,6 +151,9 @@ class RecordedRoom(Room):
     ) -> tuple[Member, list[Unicast]] | None:
         start = self.life.start_of_window(self._log.window_bytes)
         still_there = start <= request.offset <= self._log.end
+        # Somebody on the way may have brought the member's count out of step.
+        starts = {entry.start for entry in self.life.entries} | {self._log.end}
+        still_there &= request.offset in starts and request.epoch <= self.epoch
         renewed_at = self.life.renewed_at(request.epoch)
         # No secret need be kept for longer: a server that was awake has put out who was silent so
         # long.
@@ -166,7 +185,9 @@ class RecordedRoom(Room):
         base, now = self._log.end, self._clock()
         super()._append_run(run)
         self.life.boundaries.append(self._log.end)
-        for header in room_headers(run):
+        if not run or run[2] != Message.TYPE:
+            return
+        for header in room_headers(Message.TYPE, run):
             frame = run[header.start : header.end]
             start, end = base + header.start, base + header.end
             self.life.entries.append(
@@ -180,13 +201,15 @@ class RecordedRoom(Room):
 @dataclass(frozen=True, slots=True)
 class Welcomed:
     """A welcome arrived, when this was known: where the client was, whom it knew, and of which
-    epochs it had the keys."""
+    rooms and epochs it could open what is repeated. `epochs` are those of the room that it knows
+    then."""
 
     at: float
     welcome: Welcome
     room_before: bytes
     offset_before: int
     known: frozenset[bytes]
+    repeatable: frozenset[tuple[bytes, int]]
     epochs: frozenset[int]
 
 
@@ -195,6 +218,14 @@ class Continued:
     """The connection went on where it was."""
 
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The server vouched for all that was taken, up to here."""
+
+    room: bytes
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +245,10 @@ class Story:
     """What a client was told, what it told its user, and what it sent."""
 
     origin: bytes
-    stream: list[Welcomed | Continued | ClientEvent] = field(default_factory=list)
+    stream: list[Welcomed | Continued | Checked | ClientEvent] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     given: set[bytes] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
 
 
 class RecordedParticipant(Participant):
@@ -225,19 +257,38 @@ class RecordedParticipant(Participant):
     def __init__(self, clock: Clock, random_bytes: RandomBytes, name: str) -> None:
         super().__init__(random_bytes, name)
         self._clock = clock
+        self._oldest_epoch = 0
         self.story = Story(self._outbox._origin)
 
     def receive_control(self, control: Control, now: float) -> list[ClientEvent]:
         story = self.story
         if isinstance(control, Welcome):
             members = frozenset(one.fingerprint for one in self.members())
-            epochs = frozenset(self._keyring._known)
-            story.stream.append(Welcomed(now, control, self.room, self.offset, members, epochs))
+            repeatable = frozenset(self._keyring._repeat)
+            place = self.room, self.offset, members, repeatable
         if isinstance(control, Resumed):
             story.stream.append(Continued(now))
         if isinstance(control, Welcome | Rekey):
             story.given.add(control.secret)
-        return super().receive_control(control, now)
+        shown = super().receive_control(control, now)
+        if isinstance(control, Welcome):
+            self._oldest_epoch = 0
+            epochs = frozenset(self._keyring._known)
+            story.stream.append(Welcomed(now, control, *place, epochs))
+        if isinstance(control, Check) and not shown:
+            story.stream.append(Checked(self.room, self.offset))
+        return shown
+
+    def _apply(self, membership: Any, event: RoomEvent) -> list[ClientEvent]:
+        if isinstance(event, Left):
+            self._oldest_epoch = self._keyring.current + 1
+        return super()._apply(membership, event)
+
+    def _on_message(self, membership: Any, header: RoomHeader, frame: bytes) -> list[ClientEvent]:
+        shown = super()._on_message(membership, header, frame)
+        if header.epoch < self._oldest_epoch and shown:
+            self.story.faults.append("takes what was sealed before somebody left")
+        return shown
 
     def _seal(self, seq: int, content: MessageContent) -> bytes:
         here = self._membership
@@ -250,7 +301,7 @@ class RecordedParticipant(Participant):
 
     @property
     def offset(self) -> int:
-        return 0 if self._membership is None else self._membership.offset
+        return 0 if self._membership is None else self._membership.trail.offset
 
     @property
     def room(self) -> bytes:

@@ -73,6 +73,11 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
             "time": 1,
         },
     ),
+    (events.MessageNotForUs("Thea"), {"event": "not-for-you", "name": "Thea"}),
+    (
+        events.Tampered(2.5, certain=True, again=False),
+        {"event": "tampered", "seconds": 2.5, "certain": True, "again": False},
+    ),
     (events.MemberJoined("Thea"), {"event": "joined", "name": "Thea"}),
     (events.MemberLost("Thea"), {"event": "lost", "name": "Thea"}),
     (events.MemberBack("Thea"), {"event": "back", "name": "Thea"}),
@@ -96,6 +101,8 @@ NOT_TOLD: list[events.ClientEvent] = [
     events.Connecting("localhost", 9443),
     events.KeysExchanged(),
     events.OutboxFull(1024),
+    # The connection that is lost for it is told.
+    events.FrameRefused("a room frame before the welcome"),
 ]
 
 

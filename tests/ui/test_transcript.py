@@ -150,6 +150,11 @@ def test_trouble_is_marked_as_trouble() -> None:
         (events.MemberBack("Ira"), ["[+] Ira is back."]),
         (events.MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
         (events.Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
+        (
+            events.MessageNotForUs("\x1b[2J"),
+            [r"[+] A message of \x1b[2J was for those who were here before you."],
+        ),
+        (events.FrameRefused("the connection that is lost for it is told"), []),
         # These are only shown while they last.
         (events.LookingUp("localhost"), []),
         (events.Connecting("localhost", 9443), []),
@@ -157,6 +162,24 @@ def test_trouble_is_marked_as_trouble() -> None:
 )
 def test_event_has_its_lines(event: events.ClientEvent, lines: list[str]) -> None:
     assert transcript.happened(event) == lines
+
+
+@pytest.mark.parametrize(
+    ("certain", "again", "said"),
+    [
+        (True, True, ["Somebody on the way", "since 09:35:24", "may be changed", "comes again."]),
+        (True, False, ["Somebody on the way", "since 09:35:24", "may be changed", "incomplete."]),
+        (False, False, ["What was shown since 09:35:24 could not be checked against the server."]),
+    ],
+)
+def test_tampering_is_told_with_the_time_since_when(
+    monkeypatch: pytest.MonkeyPatch, certain: bool, again: bool, said: list[str]
+) -> None:
+    monkeypatch.setattr("time.time", lambda: at("2023-06-25 09:35:29"))
+    line = told(events.Tampered(5.0, certain, again))
+    assert line.startswith("[!] ")
+    assert line.endswith(said[-1])
+    assert [words in line for words in said] == [True] * len(said)
 
 
 @pytest.mark.parametrize(
