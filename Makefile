@@ -5,6 +5,7 @@ endif
 # It would keep `python -m` from finding what lies in this folder.
 unexport PYTHONSAFEPATH
 SEEDS ?= 20000
+MINUTES ?= 5
 
 # For the command line alone: conda, WSL and cloud shells have such names in the environment, too.
 HOST = 127.0.0.1
@@ -24,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 ADVISE_FIX = { echo "make fix mends most of this"; exit 1; }
 
-.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak bench screenshots clean
+.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench screenshots clean
 
 help:
 	@echo "make demo               watch an encrypted conversation between real processes"
@@ -38,6 +39,7 @@ help:
 	@echo "make coverage           run all tests, and list what they do not reach"
 	@echo "make trace              list the calls that take one message from one member to another"
 	@echo "make soak               simulate many more rooms than the tests do (SEEDS)"
+	@echo "make fuzz               look for inputs that break something (MINUTES)"
 	@echo "make bench              measure the server"
 	@echo "make screenshots        make the pictures in the README from a real conversation"
 	@echo "make clean              remove what these made"
@@ -90,6 +92,11 @@ trace: $(VENV)/ready
 soak: $(VENV)/ready-dev
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
+# Without `atheris`, which is not there for every system, nothing guides the choice of inputs.
+fuzz: $(VENV)/ready-dev
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || true
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks
 
@@ -97,7 +104,7 @@ screenshots: $(VENV)/ready-dev
 	$(BIN)/python -m tools.screenshots
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* .fuzz build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:

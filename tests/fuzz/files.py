@@ -1,0 +1,100 @@
+"""Files that something else has written, or that a crash has cut off."""
+
+import os
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from Cryptodome.IO import PEM
+
+from chat.errors import IdentityError, ServerKeyError
+from chat.files.history import History
+from chat.files.keys import load_or_make_key
+from chat.files.known_servers import KnownServers
+from chat.limits import HISTORY_LINES
+from tests.fuzz.choices import Choices, cheap
+from tests.support.helpers import KEYS, key
+
+
+@cache
+def _folder() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory()
+
+
+def _written(name: str, content: bytes) -> Path:
+    """A file in a folder that has nothing else."""
+    folder = Path(_folder().name)
+    for each in folder.iterdir():
+        each.unlink()
+    path = folder / name
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        file.write(content)
+    return path
+
+
+def keys(data: bytes) -> None:
+    """A key file is read, or it is refused."""
+    choices = Choices(data)
+    private, public = (
+        (KEYS / "server.pem").read_bytes(),
+        key("server").rsa.public_key().export_key(),
+    )
+    role, pem = choices.pick((("private", private), ("public", public)))
+    der, marker, _ = PEM.decode(pem.decode())
+    marker = choices.pick((marker, "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PRIVATE KEY"))
+    form = choices.number(4)
+    if form < 2:
+        changed = choices.rest() if form else choices.mutated(der)
+        content = PEM.encode(changed, marker).encode()
+    else:
+        content = choices.rest() if form == 2 else choices.mutated(pem)
+    folder = _written(f"server_{role}_key.pem", content).parent
+    with suppress(IdentityError):
+        load_or_make_key(folder, "server", lambda: key("server"))
+
+
+_HOST = "chat.example"
+_PIECES = (
+    *(
+        "[chat.example]:9443",
+        f" {key('server').public.openssh}",
+        "\n",
+        "*",
+        "?",
+        ",",
+        "!",
+        "#",
+        " ",
+    ),
+    *(f" {key('other').public.openssh}", " ssh-rsa AAAA", "@revoked ", "@cert-authority ", "|1|"),
+    *("c", "*a*", "*l*", "*e*", "ssh-ed25519 AAAA", "é", "\0"),
+)
+
+
+def known_servers(data: bytes) -> None:
+    """Each line is understood, or refused by its number. Whatever stands there, a key that was
+    chosen is known, and a server that was forgotten is not."""
+    choices, content, server = Choices(data), b"", (_HOST, 9443, key("server").public)
+    while choices:
+        content += choices.pick(_PIECES).encode() if choices.number(8) else choices.take(3)
+    known = KnownServers(_written("known_servers", content))
+    with suppress(IdentityError, ServerKeyError):
+        cheap(lambda: KnownServers(known._path, read_only=True).check(*server))
+        known.choose(*server)
+        known.check(*server)
+        assert known.check(*server)
+        known.forget(*server[:2])
+        assert not known.check(*server)
+
+
+def history(data: bytes) -> None:
+    """Whatever is in the file, an entry is put behind it and comes back."""
+    choices = Choices(data)
+    entry = choices.take(choices.number(40)).decode(errors="ignore")
+    content = choices.take(choices.number(300)) * choices.pick((1, 1, 500)) + choices.rest()
+    log = History(_written("history", content))
+    assert len(cheap(log.load)) <= HISTORY_LINES
+    log.append(entry)
+    last = log.load()[-1:]
+    assert last == [entry] or not log.keeps(entry) or not content.endswith(b"\n")
