@@ -282,10 +282,10 @@ LIMITS = [
     ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
-    ("5.2 Endings", "or for {} after a sleep.", limits.AWAKE_PONG_SECONDS),
+    ("5.2 Endings", "or for {} after a sleep;", limits.AWAKE_PONG_SECONDS),
     ("5.2 Endings", "for {} seconds has seen none of them", limits.ACKNOWLEDGE_SECONDS),
     ("5.2 Endings", "not come {} seconds after", limits.CATCH_UP_SECONDS),
-    ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
+    ("5.2 Endings", "heard nothing of a member for {} seconds.", limits.SILENCE_SECONDS),
     ("6.1 Epochs and keys", "a room secret of {} bytes", limits.ROOM_SECRET_BYTES),
     (
         "6.1 Epochs and keys",
