@@ -1,5 +1,5 @@
 """What people read agrees with the code: PROTOCOL's tables, numbers and samples, the README's
-numbers and diagrams, and the places that CONTRIBUTING names.
+numbers and diagrams, the tests that SECURITY names, and the places that CONTRIBUTING names.
 
 A number is looked for in the words around it, so that the sentence that names a limit cannot go.
 """
@@ -462,6 +462,20 @@ def test_links_to_files_lead_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (path.parent / target).exists(), target
+
+
+# -- the promises ------------------------------------------------------------------------------
+
+
+def test_each_promise_of_the_readme_is_held_by_tests_that_are_there() -> None:
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = list(table(security, "who", "promise", "test"))
+    assert {who for who, _ in table(README, "who", "gets")} <= {who for who, *_ in rows}
+    for _, promise, tests in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+        assert named, promise
+        for path, name in named:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), name
 
 
 # -- for those who change the code -------------------------------------------------------------
