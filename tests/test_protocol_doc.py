@@ -331,6 +331,12 @@ LIMITS = [
     ("7. Names and text", "at most {} combining marks", limits.MAX_MARKS),
     ("9. Rejections", "no RELAY within {} seconds", limits.HANDSHAKE_SECONDS),
     ("9. Rejections", "no whole first frame within {} seconds", limits.FIRST_FRAME_SECONDS),
+    (
+        "11. What is not protected",
+        "after {} seconds, or after {} if it is catching up",
+        limits.ACKNOWLEDGE_SECONDS,
+        limits.CATCH_UP_SECONDS,
+    ),
     ("11. What is not protected", "{} MiB of sealed log", limits.WINDOW_BYTES / 2**20),
 ]
 
@@ -405,6 +411,8 @@ def test_samples_are_one_whole_frame_of_each_type() -> None:
 README_LIMITS = [
     ("after `--grace` seconds ({}) without you", limits.GRACE_SECONDS),
     ("or {} without an acknowledgement", limits.ACKNOWLEDGE_SECONDS),
+    ("drops the connection after {} seconds,", limits.ACKNOWLEDGE_SECONDS),
+    ("or after {} minutes if it has just come back", limits.CATCH_UP_SECONDS / 60),
     ("gives up after {} seconds without a connection (`--patience`)", limits.PATIENCE_SECONDS),
     ("sends more than {} messages a second (`--rate`)", limits.RATE),
     ("The server keeps the last {} MiB.", limits.WINDOW_BYTES / 2**20),

@@ -191,7 +191,7 @@ CONVERSATION_PROTECTED = [
         "Every message is sealed with AES-256 and HMAC-SHA-256. The keys change when somebody "
         "joins or leaves, and every ten minutes while people talk: newcomers cannot read what was "
         "said before, and members who left cannot read what is said after, nor say anything. What "
-        "somebody changes on the way is found within seconds, and shown here in red."
+        "somebody changes on the way is found, as a rule within seconds, and said here in red."
     ),
     good(
         "An eavesdropper sees when somebody talks, comes or goes, and about how much is said: no "
