@@ -12,7 +12,7 @@ import pytest
 
 import chat
 from chat import kex, limits, runninghash
-from chat.client.events import FrameRefused
+from chat.client.events import FrameRefused, Tampered
 from chat.client.participant import Phase
 from chat.errors import ProtocolError, Reason
 from chat.messages import (
@@ -34,6 +34,7 @@ from chat.messages import (
     Submit,
 )
 from chat.session import ClientSession, ServerSession, Session
+from chat.ui.transcript import happened
 from chat.wire import FRAMES, PROTOCOL, ROOM_HEADER_BYTES, Frame
 from tests.make_vectors import WELCOME, with_samples
 from tests.support.hall import CUT, MEMBERS, Desk, RoomInMemory
@@ -435,6 +436,12 @@ README_LIMITS = [
 @pytest.mark.parametrize(("sentence", "number"), README_LIMITS)
 def test_limit_in_the_readme_is_the_one_in_the_code(sentence: str, number: float) -> None:
     assert sentence.format(f"{number:.12g}") in plain(README)
+
+
+def test_readme_quotes_the_lines_about_what_was_changed_on_the_way() -> None:
+    for certain in (True, False):
+        (line,) = happened(Tampered(0.0, certain, again=True))
+        assert re.sub(r"\d\d:\d\d:\d\d", "18:02:11", line) in plain(README)
 
 
 @pytest.mark.parametrize(
