@@ -50,8 +50,8 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
    as the grace.)
 11. Leaves. Nothing that was sealed under an epoch before the last LEFT is written behind it, nor
    shown behind it by a run that has taken it.
-12. Repeats. No run can open what is repeated of an epoch in which it was not a member. What was
-   acknowledged to its sender is not said as new in a later room.
+12. Repeats. No run can open what is repeated of an epoch in which it was not a member. With nobody
+   on the cables, what was acknowledged to its sender is not said as new in a later room.
 
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something

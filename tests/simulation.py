@@ -1,6 +1,6 @@
 """Whole rooms in memory: one server and up to eight people, over links that do everything wrong.
 
-    python -m tests.simulation --seeds 20000 --first 1
+    python -m tests.simulation --seeds 20000 --first 1 --enemy present_member
 
 The real `Server`, `Client`, `Console`, `Dialer` and `Reactor` run on the machine of `simulated`, in
 virtual time. A seed makes the conditions (limits, latency, how bytes are torn apart) and a
@@ -823,24 +823,36 @@ def check_seed(seed: int, enemy: str = "") -> Simulation:
         raise ViolationError(report(seed, conditions, schedule, enemy)) from violation
 
 
+def _show_progress(text: str) -> None:
+    """In the row of a terminal that is written again and again; an empty text clears it."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
+    began = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
-    parser.add_argument("--enemy", choices=ENEMIES, default="", help="who is on the cables")
+    parser.add_argument("--enemy", choices=["", *ENEMIES], default="", help="who is on the cables")
     options = parser.parse_args(arguments)
-    began = time.monotonic()
     turns = failures = 0
-    for seed in range(options.first, options.first + options.seeds):
+    for done in range(options.seeds):
+        rate = turns / (time.monotonic() - began)
+        _show_progress(
+            f"{done} of {options.seeds} seeds, {failures} failed, {rate:.0f} turns a second"
+        )
         try:
-            turns += check_seed(seed, options.enemy).world.turns
+            turns += check_seed(options.first + done, options.enemy).world.turns
         except ViolationError as violation:
             failures += 1
+            _show_progress("")
             print(violation, flush=True)
+    _show_progress("")
     seconds = time.monotonic() - began
     print(
-        f"{options.seeds} seeds, {failures} failed, {turns} turns of the loop in {seconds:.1f} s "
-        f"({turns / seconds:.0f} a second)"
+        f"{options.seeds} seeds with {options.enemy or 'nobody'} on the cables, {failures} failed, "
+        f"{turns} turns of the loop in {seconds:.1f} s ({turns / seconds:.0f} a second)"
     )
     return 1 if failures else 0
 

@@ -1,5 +1,5 @@
 """What people read agrees with the code: PROTOCOL's tables, numbers and samples, the README's
-numbers and diagrams, and the places that CONTRIBUTING names.
+numbers and diagrams, the tests that SECURITY names, and the places that CONTRIBUTING names.
 
 A number is looked for in the words around it, so that the sentence that names a limit cannot go.
 """
@@ -12,7 +12,7 @@ import pytest
 
 import chat
 from chat import kex, limits, runninghash
-from chat.client.events import FrameRefused
+from chat.client.events import FrameRefused, Tampered
 from chat.client.participant import Phase
 from chat.errors import ProtocolError, Reason
 from chat.messages import (
@@ -34,6 +34,7 @@ from chat.messages import (
     Submit,
 )
 from chat.session import ClientSession, ServerSession, Session
+from chat.ui.transcript import happened
 from chat.wire import FRAMES, PROTOCOL, ROOM_HEADER_BYTES, Frame
 from tests.make_vectors import WELCOME, with_samples
 from tests.support.hall import CUT, MEMBERS, Desk, RoomInMemory
@@ -282,10 +283,10 @@ LIMITS = [
     ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
-    ("5.2 Endings", "or for {} after a sleep.", limits.AWAKE_PONG_SECONDS),
+    ("5.2 Endings", "or for {} after a sleep;", limits.AWAKE_PONG_SECONDS),
     ("5.2 Endings", "for {} seconds has seen none of them", limits.ACKNOWLEDGE_SECONDS),
     ("5.2 Endings", "not come {} seconds after", limits.CATCH_UP_SECONDS),
-    ("5.2 Endings", "heard nothing of a member for {}.", limits.SILENCE_SECONDS),
+    ("5.2 Endings", "heard nothing of a member for {} seconds.", limits.SILENCE_SECONDS),
     ("6.1 Epochs and keys", "a room secret of {} bytes", limits.ROOM_SECRET_BYTES),
     (
         "6.1 Epochs and keys",
@@ -331,6 +332,12 @@ LIMITS = [
     ("7. Names and text", "at most {} combining marks", limits.MAX_MARKS),
     ("9. Rejections", "no RELAY within {} seconds", limits.HANDSHAKE_SECONDS),
     ("9. Rejections", "no whole first frame within {} seconds", limits.FIRST_FRAME_SECONDS),
+    (
+        "11. What is not protected",
+        "after {} seconds, or after {} if it is catching up",
+        limits.ACKNOWLEDGE_SECONDS,
+        limits.CATCH_UP_SECONDS,
+    ),
     ("11. What is not protected", "{} MiB of sealed log", limits.WINDOW_BYTES / 2**20),
 ]
 
@@ -405,6 +412,8 @@ def test_samples_are_one_whole_frame_of_each_type() -> None:
 README_LIMITS = [
     ("after `--grace` seconds ({}) without you", limits.GRACE_SECONDS),
     ("or {} without an acknowledgement", limits.ACKNOWLEDGE_SECONDS),
+    ("drops the connection after {} seconds,", limits.ACKNOWLEDGE_SECONDS),
+    ("or after {} minutes if it has just come back", limits.CATCH_UP_SECONDS / 60),
     ("gives up after {} seconds without a connection (`--patience`)", limits.PATIENCE_SECONDS),
     ("sends more than {} messages a second (`--rate`)", limits.RATE),
     ("The server keeps the last {} MiB.", limits.WINDOW_BYTES / 2**20),
@@ -427,6 +436,12 @@ README_LIMITS = [
 @pytest.mark.parametrize(("sentence", "number"), README_LIMITS)
 def test_limit_in_the_readme_is_the_one_in_the_code(sentence: str, number: float) -> None:
     assert sentence.format(f"{number:.12g}") in plain(README)
+
+
+def test_readme_quotes_the_lines_about_what_was_changed_on_the_way() -> None:
+    for certain in (True, False):
+        (line,) = happened(Tampered(0.0, certain, again=True))
+        assert re.sub(r"\d\d:\d\d:\d\d", "18:02:11", line) in plain(README)
 
 
 @pytest.mark.parametrize(
@@ -462,6 +477,20 @@ def test_links_to_files_lead_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (path.parent / target).exists(), target
+
+
+# -- the promises ------------------------------------------------------------------------------
+
+
+def test_each_promise_of_the_readme_is_held_by_tests_that_are_there() -> None:
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = list(table(security, "who", "promise", "test"))
+    assert {who for who, _ in table(README, "who", "gets")} <= {who for who, *_ in rows}
+    for _, promise, tests in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+        assert named, promise
+        for path, name in named:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), name
 
 
 # -- for those who change the code -------------------------------------------------------------

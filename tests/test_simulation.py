@@ -383,12 +383,18 @@ def test_seed_that_fails_is_named_and_counted(
     assert simulation.main(["--seeds", "1", "--first", str(failing)]) == 1
     printed = capsys.readouterr().out
     assert printed.startswith(f"seed {failing}: ")
-    assert "1 seeds, 1 failed" in printed
+    assert "1 seeds with nobody on the cables, 1 failed" in printed
 
 
-def test_seeds_that_hold_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulation.main(["--seeds", "2"]) == 0
-    assert "2 seeds, 0 failed" in capsys.readouterr().out
+@pytest.mark.parametrize("terminal", [False, True])
+def test_seeds_that_hold_are_counted(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    assert simulation.main(["--seeds", "2", "--enemy", "enemy"]) == 0
+    printed = capsys.readouterr()
+    assert "2 seeds with enemy on the cables, 0 failed" in printed.out
+    assert ("1 of 2 seeds, 0 failed" in printed.err) is terminal
 
 
 # -- the machine -------------------------------------------------------------------------------

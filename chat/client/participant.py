@@ -35,8 +35,9 @@ whoever holds our cable. So what is wrong with them is not taken for the server'
 - A frame that the server cannot have written here (not the next number of its sender, somebody who
   is not in, an epoch that does not count) is refused. We connect again, and ask for the log from
   before it (`FrameRefused`).
-- What passes for the server's may still be somebody else's. CHECK finds it within seconds. Then we
-  say so, connect again, and ask for everything since the last CHECK once more (`Tampered`).
+- What passes for the server's may still be somebody else's. CHECK finds it, as a rule within
+  seconds. Then we say so, connect again, and ask for everything since the last CHECK once more
+  (`Tampered`).
 - When a WELCOME comes before the CHECK, it will never come. Then we say that, too.
 - Where going back does not help, we ask for a new WELCOME.
 """

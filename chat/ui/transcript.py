@@ -189,14 +189,17 @@ BELL_STATE = {
 CONVERSATION_PROTECTED = [
     good(
         "Every message is sealed with AES-256 and HMAC-SHA-256. The keys change when somebody "
-        "joins or leaves, and every ten minutes: newcomers cannot read what was said before, and "
-        "members who left cannot read what is said after. What somebody changes on the way is "
-        "found within seconds."
+        "joins or leaves, and every ten minutes while people talk: newcomers cannot read what was "
+        "said before, and members who left cannot read what is said after, nor say anything. What "
+        "somebody changes on the way is found, as a rule within seconds, and said here in red."
     ),
-    good("An eavesdropper sees who talks when, and about how much: no names, and no text."),
     good(
-        "Whoever runs the server sees names and addresses, and could read along, since the server "
-        "makes the keys; this program neither shows nor keeps what is said."
+        "An eavesdropper sees when somebody talks, comes or goes, and about how much is said: no "
+        "names, and no text."
+    ),
+    good(
+        "Whoever runs the server sees names and addresses, and could read along and forge, since "
+        "the server makes the keys; this program neither shows nor keeps what is said."
     ),
     good("Compare these fingerprints with the others over another channel:"),
 ]

@@ -99,7 +99,8 @@ class Enemy:
         return b"".join(reversed(frames))
 
     def _flip(self, frame: bytes) -> bytes:
-        at = self._random.randrange(2, len(frame))
+        # Behind what was truncated anything may pass for a frame, also an empty one.
+        at = self._random.randrange(2, len(frame)) if len(frame) > 2 else 0
         return frame[:at] + bytes((frame[at] ^ 1 << self._random.randrange(8),)) + frame[at + 1 :]
 
     def _truncate(self, frame: bytes) -> bytes:
