@@ -57,9 +57,11 @@ RENEWAL_SECONDS = 600
 """A secret under which something was said is renewed after this long, even if nobody leaves: then
 what was said before cannot be opened with what the members remember."""
 
-RENEWAL_WAIT_SECONDS = 10
+RENEWAL_WAIT_SECONDS = 3
+WAIT_AGAIN_SECONDS = 60
 """Members whose messages were refused because of a renewal say them again before the next one, but
-the next one waits no longer than this."""
+the next one waits no longer than the first: a round trip over a bad network. A key for which it has
+waited in vain does not make it wait again for so long."""
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_PER_MEMBER = 3.5e-3
@@ -91,6 +93,10 @@ PONG_SECONDS = 15
 
 SILENCE_SECONDS = 75
 """A member that the server has not heard for this long, two PINGs, has lost its connection."""
+
+FRAME_SECONDS = 60
+"""What arrives of a frame that has not become whole in this time is no sign of life. The longest
+takes so long at 1 KB a second."""
 
 ACKNOWLEDGE_SECONDS = 45
 """When none of its own messages has come back for this long though some are under way, a client

@@ -386,7 +386,7 @@ class MessageContent:
             raise ProtocolError("a frame is too short for its fields")
         kind, time_ms, origin, number, offset, digest = _CONTENT_HEADER.unpack_from(data)
         if kind not in _KINDS:
-            raise ProtocolError(f"a message is of the unknown kind {kind}")
+            raise ProtocolError("a message is of an unknown kind")
         body = data[CONTENT_HEADER_BYTES:]
         content = cls(Kind(kind), time_ms, origin, number, body, Seen(offset, digest))
         if content.kind is Kind.SAY:

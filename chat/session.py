@@ -32,6 +32,7 @@ from chat.errors import REASONS, ForgeableError, ProtocolError, Reason
 from chat.limits import (
     AWAKE_PONG_SECONDS,
     FIRST_FRAME_SECONDS,
+    FRAME_SECONDS,
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_FRAME_BYTES,
@@ -159,6 +160,7 @@ class Session:
     __slots__ = (
         "_answered",
         "_controls",
+        "_frame_began",
         "_link",
         "_out",
         "_random_bytes",
@@ -171,7 +173,7 @@ class Session:
 
     def __init__(self, state: State, random_bytes: RandomBytes, now: float) -> None:
         self.state = state
-        self._started_at = self.heard_at = now
+        self._started_at = self.heard_at = self._frame_began = now
         self._random_bytes = random_bytes
         self._reader = FrameReader(MAX_HANDSHAKE_FRAME_BYTES)
         self._link: LinkCipher | None = None
@@ -210,11 +212,17 @@ class Session:
         """Take bytes of the peer. A breach of the protocol is not raised: it is an `Ended`, and
         `data_to_send` has the farewell."""
         events: list[SessionEvent] = []
-        self.note_activity(now)
+        if not self._reader.inside_frame:
+            self._frame_began = now
+        if now - self._frame_began < FRAME_SECONDS:
+            # Otherwise somebody on the way who sends a byte now and then could pass for the peer.
+            self.note_activity(now)
         try:
             for frame_type, frame in self._reader.feed(data):
                 if self.over:
                     break
+                self._frame_began = now
+                self.note_activity(now)
                 events += self._step(frame_type, frame)
         except ForgeableError as error:
             if self._link is None:

@@ -13,17 +13,19 @@ once (under several memberships of its sender). Every line that is typed is unli
 2. Display. What a run shows of a membership is its log from the place of its welcome to how far it
    has taken it, in order, entry by entry and nothing else. Left out are only: its own LOST and
    BACK; the text of messages sealed under an epoch before that of its last welcome (their senders
-   had not heard of it yet) whose secret it did not have, of which it says that they are not for
-   it; messages that are repeated of an epoch of which it had no secret; messages that it has shown
-   before, and perhaps some that it has missed, if it has shown a later one of the same run; and
-   gaps. There is no warning, ever, but that nobody vouches for what it took last, where a welcome comes before the
-   next CHECK. What is said is shown with its number, so that the run knows its own again.
+   had not heard of it yet) whose secret it did not have, of which it says once for each sender that
+   they are not for it; messages that are repeated of an epoch of which it had no secret; messages
+   that it has shown before, and perhaps some that it has missed, if it has shown a later one of the
+   same run; and gaps. There is no warning, ever, but that nobody vouches for what it took last,
+   where a welcome comes before the next CHECK. What is said is shown with its number, so that the
+   run knows its own again.
 3. Gaps. After each new connection the run says so once, and says how many messages of the log lie
    between how far it had taken it and where it goes on: that is the gap. There is none as long as
    the window of the log reaches back to the place of the member, and the first secret that it was
    not given is not older than the silence and the grace together. Its own messages in the gap, if
    its membership is still the same, do not count: they are shown in order, as any other of its own,
-   before whatever else is said.
+   before whatever else is said. Whoever came or went in the gap is told, too, if it has kept its
+   place; but not why.
 4. Stay. A run that comes back to the same life has the same membership still, unless that ended by
    a kick, or since the connection was lost for the whole grace, or since another run of the same
    name and key took it over. LOST and BACK alternate.
@@ -213,10 +215,12 @@ class Replay:
         self._expected: deque[ClientEvent] = deque()
         self._missed = 0
         self._own_in_gap: list[Entry] = []
+        self._told_until: int | None = None
         self._new_room = False
         self._entered = False
         self._at = 0
         self._first_epoch = 0
+        self._told_not_for_us: set[int] = set()
         self._repeatable: frozenset[tuple[bytes, int]] = frozenset()
         self._known_epochs: frozenset[int] = frozenset()
 
@@ -262,6 +266,9 @@ class Replay:
         again = same_room and self._membership.id == welcome.member
         if not again:
             self._own_in_gap.clear()
+            self._told_until = None
+        elif self._told_until is None:
+            self._told_until = item.offset_before
         if same_room:
             gap = self._life.messages_between(item.offset_before, welcome.offset)
             self._missed += len(gap)
@@ -270,6 +277,7 @@ class Replay:
             self._new_room = True
         self._membership = self._life.memberships[welcome.member]
         self._first_epoch = welcome.epoch
+        self._told_not_for_us.clear()
         self._repeatable = item.repeatable
         self._known_epochs = item.epochs
         self._at = welcome.offset
@@ -283,16 +291,30 @@ class Replay:
         require(item.missed == missed, f"{run} says {item.missed} missed where it is {missed}")
         require(item.new_room == self._new_room, f"{run} is wrong about the room being new")
         self._missed, self._new_room = 0, False
+        if self._told_until is not None:
+            self._expected += self._changes(self._told_until)
+            self._told_until = None
         for entry in self._own_in_gap:
             self._expected += self._of_content(entry)
         self._own_in_gap.clear()
 
-    def _on_entered(self, item: Entered) -> None:
-        here = {
-            membership.name
-            for membership in self._life.memberships.values()
-            if membership.joined <= self._at and (membership.left or 2**63) > self._at
+    def _here(self, offset: int) -> dict[int, str]:
+        """Who is in, by the log up to an offset."""
+        return {
+            number: stay.name
+            for number, stay in self._life.memberships.items()
+            if stay.joined <= offset < (stay.left or 2**63)
         }
+
+    def _changes(self, told_until: int) -> Iterator[ClientEvent]:
+        """Who has come and gone in a gap."""
+        before, now = self._here(told_until), self._here(self._at)
+        gone = [name for number, name in before.items() if number not in now]
+        yield from (MemberLeft(name, Reason.LEFT) for name in gone)
+        yield from (MemberJoined(name) for number, name in now.items() if number not in before)
+
+    def _on_entered(self, item: Entered) -> None:
+        here = set(self._here(self._at).values())
         require(set(item.members) == here, f"{self._run.title} is told the wrong names")
         text = f"{self._run.title} is wrong about having been in before"
         require(item.again == self._entered, text)
@@ -324,7 +346,9 @@ class Replay:
 
     def _of_message(self, entry: Entry) -> Iterable[ClientEvent]:
         if entry.epoch < self._first_epoch and entry.epoch not in self._known_epochs:
-            yield MessageNotForUs(self._life.memberships[entry.sender].name)
+            if entry.sender not in self._told_not_for_us:
+                self._told_not_for_us.add(entry.sender)
+                yield MessageNotForUs(self._life.memberships[entry.sender].name)
         else:
             yield from self._of_content(entry)
 

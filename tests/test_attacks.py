@@ -12,12 +12,13 @@ from chat.cipher import sealed_bytes
 from chat.client.events import (
     ClientEvent,
     FrameRefused,
+    MemberJoined,
     MemberLeft,
     MessageNotForUs,
     NoticeReceived,
     Tampered,
 )
-from chat.errors import ClockError, OpenError, Reason
+from chat.errors import ClockError, OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare, check_offer
 from chat.limits import CHECK_SECONDS, ORIGIN_BYTES
 from chat.messages import (
@@ -335,6 +336,31 @@ def test_forged_event_is_found_and_ends_no_membership(
     assert ("Victim", "I am still here") in ira.said()
 
 
+def test_who_speaks_under_a_key_that_is_to_come_keeps_its_place(hall: RoomInMemory) -> None:
+    """M: a forged *joined* made the victim speak so, and the server ended its membership."""
+    _, mallory, victim = three(hall)
+    seq = victim.participant._membership.server.seq + 1  # type: ignore[union-attr]
+    give(victim, [event_by(secret_of(mallory), hall.room.epoch, seq, Joined(()))])
+    victim.say("hello")
+    with pytest.raises(ProtocolError) as refused:
+        victim.carry()
+    assert refused.value.reason is Reason.LOST
+
+
+def test_join_that_was_hidden_on_the_way_is_told_with_the_next_welcome(hall: RoomInMemory) -> None:
+    """W: whoever flipped a bit in each event made the victim ask for a new WELCOME, and nobody told
+    it who had come meanwhile."""
+    _, thea, victim = three(hall)
+    hall.join("Evil")
+    hall.leave(thea, Reason.LEFT)
+    for _ in range(3):
+        hall.pass_time(CHECK_SECONDS)
+        give(victim, [flipped(item) for item in stream_to(victim)])
+    settle(hall)
+    assert MemberJoined("Evil") in victim.shown
+    assert [type(event) for event in victim.shown].count(MemberLeft) == 1
+
+
 def test_forged_acknowledgement_is_taken_back_and_the_message_said(hall: RoomInMemory) -> None:
     """M holds back what the victim says, guesses it, and sends the copy that acknowledges it."""
     ira, mallory, victim = three(hall)
@@ -390,4 +416,4 @@ def test_member_that_lies_about_what_it_saw_accuses_itself(hall: RoomInMemory) -
     settle(hall)
     for one in (ira, thea):
         (warning,) = one.warnings()
-        assert warning.startswith("Victim: was shown another conversation than you")
+        assert warning.startswith("Victim says to have been shown another conversation than you")

@@ -79,6 +79,7 @@ from chat.limits import (
     HURRIED_LINGER_SECONDS,
     LINGER_SECONDS,
     MAX_RETRY_SECONDS,
+    PATIENCE_SECONDS,
     RETRY_SECONDS,
 )
 from chat.reactor import Reactor, Timer, WakeUp
@@ -123,6 +124,7 @@ class Client:
         self._retry_seconds = RETRY_SECONDS
         self._lost = False
         self._met_stranger = False
+        self._tampered_at = float("-inf")
         self._wake_up = WakeUp(reactor)
         self._server_fingerprint = ""
         self._leaving = False
@@ -308,7 +310,7 @@ class Client:
             # Anybody on the way can show a key of their own. To those who are in, it is a cut.
             if not self._met_stranger:
                 self._met_stranger = True
-                self._view.show(Warned(str(error)))
+                self._view.show(Warned(" ".join(str(error).split())))
             self._lose(TransportError("somebody else answers for the server"))
         elif isinstance(error, ProtocolError):
             text = f"the server does not follow the protocol: {error}"
@@ -410,18 +412,23 @@ class Client:
                 self._on_entered()
             self._view.show(event)
             match event:
-                case FrameRefused(text):
-                    self.on_ended(Ended(Reason.LOST, text, by_peer=False))
+                case FrameRefused(why):
+                    self._on_tampered(why)
                 case Tampered(certain=True):
-                    text = "what arrives is not what the server sent"
-                    self.on_ended(Ended(Reason.LOST, text, by_peer=False))
+                    self._on_tampered("what arrives is not what the server sent")
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
 
+    def _on_tampered(self, why: str) -> None:
+        self._tampered_at = self._reactor.clock()
+        self.on_ended(Ended(Reason.LOST, why, by_peer=False))
+
     def _on_entered(self) -> None:
         self._lost = self._met_stranger = False
-        self._retry_seconds = RETRY_SECONDS
+        if self._reactor.clock() - self._tampered_at > PATIENCE_SECONDS:
+            # Otherwise somebody on the way could make us come back every second.
+            self._retry_seconds = RETRY_SECONDS
 
     def _set_input(self) -> None:
         """Let the view take input, or stop it, when that changes."""
@@ -438,7 +445,7 @@ class Client:
         listening = self._connection is None or not self._connection.reading_paused
         self._participant.tick(now, listening=listening)
         if self._participant.overdue and not self._over:
-            self._lose(TransportError("the server acknowledges nothing"))
+            self._lose(TransportError("the server has confirmed nothing for too long"))
         connection = self._connection
         if connection is None or connection.over:
             return

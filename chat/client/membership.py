@@ -22,9 +22,10 @@ next WELCOME replaces a membership that was never entered. What that one would h
 still untold, so the next one takes it over.
 """
 
+from chat.client.events import ClientEvent, MemberJoined, MemberLeft
 from chat.client.peers import SERVER, Peer, Peers
 from chat.client.trail import Trail
-from chat.errors import ProtocolError
+from chat.errors import ProtocolError, Reason
 from chat.limits import MAX_MEMBERS
 from chat.messages import Check, Resume, RosterEntry, Welcome
 
@@ -78,6 +79,8 @@ class Membership:
         """Whether this is another room than the one that was entered last."""
         self.missed = 0
         """How many messages the log no longer had when we came back for them."""
+        self._before: Peers | None = None
+        """Who was in the room when we were told last, if we have kept our place."""
         self.known_own = 0
         """How many messages of our own we had taken before, though nobody vouched for them."""
         self.was_in = False
@@ -92,7 +95,11 @@ class Membership:
         self.changed_room = before.was_in and not self.same_room
         self.was_in = before.was_in
         if self.same_room:
-            self.missed = max(0, self.messages - before.messages)
+            # What nobody vouches for may be somebody else's.
+            taken = before._checked_messages if before.distrusted else before.messages
+            self.missed = max(0, self.messages - taken)
+        if self.same_place:
+            self._before = before.peers if before.entered else before._before
         if not before.entered:
             # The user was not told of the change that it brought.
             self.is_new |= before.is_new
@@ -127,6 +134,17 @@ class Membership:
         if name and us.name != name:
             raise ProtocolError("we are in the list of members under another name")
         return us
+
+    def changes(self) -> list[ClientEvent]:
+        """Who has come and gone since we were told last. Why they went is not known."""
+        if self._before is None:
+            return []
+        gone, come = self._before.without(self.peers), self.peers.without(self._before)
+        self._before = None
+        return [
+            *(MemberLeft(peer.name, Reason.LEFT) for peer in gone),
+            *(MemberJoined(peer.name) for peer in come),
+        ]
 
     # -- what the server vouches for
 

@@ -74,6 +74,7 @@ from chat.kex import RoomSecret
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
     CATCH_UP_SECONDS,
+    MAX_MEMBERS,
     MAX_RATED_READ_BYTES,
     MAX_TEXT_BYTES,
     ORIGIN_BYTES,
@@ -138,6 +139,7 @@ class Participant:
         self._progress = Progress()
         self._checking = Progress()
         self._now = self._checked_at = 0.0
+        self._split_from: set[bytes] = set()
         self.overdue = False
         """Whether the server had owed us something for so long, at the last `tick`, that the
         connection is useless."""
@@ -302,8 +304,6 @@ class Participant:
     def note_activity(self, now: float) -> None:
         """Something arrived on the connection, if only a PONG."""
         self._now = now
-        if self._checked:
-            self._checked_at = now
         if self._phase in _PRESENT:
             self._outbox.age(now)
 
@@ -320,6 +320,7 @@ class Participant:
         Raises:
             ProtocolError: it makes no sense here.
         """
+        self._now = now
         match control, self._phase:
             case Welcome(), Phase.DISCONNECTED:
                 return self._on_welcome(control)
@@ -356,7 +357,9 @@ class Participant:
             self._outbox.replay(self._as_repeat)
         if membership.same_place:
             # The roster says which of them were true.
-            membership.known_own = self._outbox.take_back()
+            taken_back = self._outbox.take_back()
+            if before is not None and not before.distrusted:
+                membership.known_own = taken_back
         else:
             # A new member's sequence numbers begin at 1.
             self._outbox.renumber()
@@ -386,13 +389,19 @@ class Participant:
     def _tampered(self, membership: Membership) -> list[ClientEvent]:
         self._seen.take_back()
         self._outbox.take_back()
-        return [Tampered(self._now - self._checked_at, True, not membership.distrusted)]
+        return [Tampered(self._doubtful_seconds, True, not membership.distrusted)]
+
+    @property
+    def _doubtful_seconds(self) -> float:
+        """For how long what we took may have been changed. Without a CHECK, or with nothing at all,
+        a connection does not last longer than ACKNOWLEDGE_SECONDS."""
+        return min(self._now - self._checked_at, ACKNOWLEDGE_SECONDS)
 
     def _doubt(self) -> list[ClientEvent]:
         """What we took since the last CHECK cannot be compared with the server's any more."""
         if self._membership is None or self._checked or self._membership.tampered:
             return []
-        return [Tampered(self._now - self._checked_at, certain=False, again=False)]
+        return [Tampered(self._doubtful_seconds, certain=False, again=False)]
 
     def _on_roster(self, roster: Roster, now: float) -> list[ClientEvent]:
         membership = self._membership
@@ -421,6 +430,7 @@ class Participant:
             missed = max(0, membership.missed - own)
             awaiting = self._phase is Phase.REGROUPING
             events.append(Reconnected(missed, membership.changed_room, awaiting))
+            events += membership.changes()
         if membership.is_new:
             events.append(Entered(tuple(peer.name for peer in membership.peers), again))
         for content in accepted:
@@ -436,6 +446,8 @@ class Participant:
         for _ in accepted:
             outbox.acknowledge(room)
             self._progress.move()
+        # The roster came on the link.
+        outbox.checked()
         return accepted
 
     def _phase_on_entering(self, membership: Membership, now: float) -> Phase:
@@ -485,7 +497,7 @@ class Participant:
         membership.hear(peer, header.seq, frame)
         membership.messages += 1
         if key is None:
-            return [MessageNotForUs(peer.name)]
+            return peer.once("not for us", MessageNotForUs(peer.name))
         if data is None:
             return _warn(peer, "a message could not be opened, and was dropped")
         try:
@@ -515,12 +527,19 @@ class Participant:
             raise ProtocolError("a message has a number that is not next")
         events: list[ClientEvent] = []
         if not membership.trail.agrees(content.seen):
-            events += _warn(
-                peer,
-                "was shown another conversation than you; the server, or somebody on the way, "
-                "deceives one of you",
-            )
+            events += self._split(peer)
         return [*events, *self._show(peer, content, own)]
+
+    def _split(self, peer: Peer) -> list[ClientEvent]:
+        """Said once of each key, since anybody can claim to have seen something else."""
+        if peer.fingerprint in self._split_from or len(self._split_from) >= MAX_MEMBERS:
+            return []
+        self._split_from.add(peer.fingerprint)
+        text = (
+            f"{peer.name} says to have been shown another conversation than you; "
+            f"either {peer.name}, the server, or somebody on the way deceives you"
+        )
+        return [Warned(text)]
 
     def _show(self, peer: Peer, content: MessageContent, own: bool) -> list[ClientEvent]:
         body = self._body_of(content)
@@ -604,7 +623,4 @@ def _opened(key: SealingKey | None, frame: bytes) -> bytes | None:
 
 def _warn(peer: Peer, text: str) -> list[ClientEvent]:
     """Say this, but only once of each peer."""
-    if text in peer.warned:
-        return []
-    peer.warned.add(text)
-    return [Warned(f"{peer.name}: {text}")]
+    return peer.once(text, Warned(f"{peer.name}: {text}"))

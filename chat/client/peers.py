@@ -7,7 +7,7 @@ refused here. Keys and messages are not known here.
 import unicodedata
 from collections.abc import Iterator
 
-from chat.client.events import Person
+from chat.client.events import ClientEvent, Person
 from chat.errors import ProtocolError, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import RosterEntry
@@ -34,7 +34,14 @@ class Peer:
         self.since = since
         self.shift: int | None = None
         self.warned: set[str] = set()
-        """The warnings about this peer that were shown."""
+        """What was said of this peer, once."""
+
+    def once(self, what: str, event: ClientEvent) -> list[ClientEvent]:
+        """The event, if nothing was said of this before."""
+        if what in self.warned:
+            return []
+        self.warned.add(what)
+        return [event]
 
     def is_next(self, number: int) -> bool:
         """Whether this is the number, in its run, of the message that came last."""
@@ -98,6 +105,11 @@ class Peers:
         if peer is None:
             raise ProtocolError("an event about somebody who is not here")
         return peer
+
+    def without(self, others: "Peers") -> list[Peer]:
+        """Those who are not among the others, by their numbers."""
+        members = sorted(self._members.items())
+        return [peer for number, peer in members if number not in others._members]
 
     def fingerprints(self) -> set[bytes]:
         """The keys of all members."""

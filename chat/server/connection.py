@@ -258,7 +258,12 @@ class Connection:
             return
         if self._account is not None:
             relayed = hub.log.end - end
-            self._account.say(count, relayed, now, void=len(run) - relayed)
+            void = len(run) - relayed
+            # To open a SUBMIT and to refuse what is in it is work as well.
+            self._account.say(max(count, 1), relayed, now, void=void)
+            if hub.window_guarded:
+                # It was charged when it was read, and is not in the log.
+                self._account.fill_window(-void, now)
 
     # -- how fast
 

@@ -27,6 +27,7 @@ from chat.limits import (
     RESUME_TOKEN_BYTES,
     ROOM_ID_BYTES,
     SILENCE_SECONDS,
+    WAIT_AGAIN_SECONDS,
 )
 from chat.messages import (
     Back,
@@ -51,7 +52,14 @@ from chat.runninghash import RunningHash
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog
 from chat.text import fold_name, normalize_name
-from chat.wire import Event, Message, RoomHeader, room_header, room_headers, starts_frame
+from chat.wire import (
+    Event,
+    Message,
+    RoomHeader,
+    room_header,
+    room_headers,
+    starts_frame,
+)
 
 
 class Member:
@@ -171,7 +179,8 @@ class Room:
     Whoever has left has the old secret, so *from LEFT on nothing counts that was sealed under an
     earlier epoch*. Its sender is asked for it again, and nothing is lost. But a sender far away
     could be asked again and again, and never get through. So a renewal waits for those whom the
-    last one made say something again (`_refused`), for RENEWAL_WAIT_SECONDS at most. A step shuts
+    last one made say something again (`_refused`), for RENEWAL_WAIT_SECONDS at most; and not for a
+    key for which it has just waited in vain (`_waited_for`). A step shuts
     nobody out, so a message that was sealed just before it is still accepted for a while:
     `_past_epochs` holds the epochs that ended lately since the last renewal; they are consecutive
     and end with `epoch` - 1.
@@ -204,6 +213,7 @@ class Room:
         self._epoch_begins = 0
         self._renewed_at = float("-inf")
         self._renewed_epoch = 1
+        self._waited_for: dict[bytes, float] = {}
         self._messages_at_renewal = 0
         self._refused: set[int] = set()
         self._checks: Checks[Member] = Checks()
@@ -432,12 +442,23 @@ class Room:
         self._pending_leaves.clear()
         self._begin_epoch(RoomSecret.fresh(self._random_bytes), now)
         self._past_epochs.clear()
-        self._refused.clear()
+        self._stop_waiting(now)
         self._renewed_at, self._renewed_epoch = now, self.epoch
         self._messages_at_renewal = self.messages
         self._renewals.append(_Renewal(self._log.end, self.epoch, self._secret, now))
         rekey = (Rekey(self.epoch, self._secret.secret).encode(),)
         return [Unicast(member, self._log.end, rekey) for member in self.members.values()]
+
+    def _stop_waiting(self, now: float) -> None:
+        """Whoever has not got through in the whole wait is not waited for again for a while."""
+        for key, until in list(self._waited_for.items()):
+            if now >= until:
+                del self._waited_for[key]
+        if now >= self._renewed_at + RENEWAL_WAIT_SECONDS:
+            for member_id in self._refused:
+                key = self.members[member_id].fingerprint
+                self._waited_for[key] = now + WAIT_AGAIN_SECONDS
+        self._refused.clear()
 
     def _step(self, now: float) -> list[Unicast]:
         """Announce the joins, step the secret, and give it to the newcomers."""
@@ -538,13 +559,18 @@ class Room:
                     if next_in_turn or (header.seq > member.seq and not member.resend_pending):
                         member.resend_pending = ask = True
                     if next_in_turn and header.epoch < self._renewed_epoch:
-                        self._refused.add(member.id)
+                        self._refuse(member, now)
                 end = header.end
         finally:
             self._append_run(run[start:end])
         if not ask:
             return []
         return [Unicast(member, self._log.end, (Resend(member.seq + 1).encode(),))]
+
+    def _refuse(self, member: Member, now: float) -> None:
+        """The last renewal made this member say something again: let the next one wait for it."""
+        if now >= self._waited_for.get(member.fingerprint, now):
+            self._refused.add(member.id)
 
     def say(self, text: str) -> None:
         """The server's operator tells everybody something."""
@@ -557,8 +583,11 @@ class Room:
     def _check(self, member: Member, header: RoomHeader) -> None:
         if header.sender != member.id:
             raise ProtocolError("a message in another member's name")
-        if not member.epoch <= header.epoch <= self.epoch:
+        if header.epoch < member.epoch:
             raise ProtocolError("a message under a key that the member does not have")
+        if header.epoch > self.epoch:
+            # Somebody on its wire may have told it of a join that was none.
+            raise ProtocolError("a message under a key that is to come", Reason.LOST)
 
     def _oldest_epoch(self, member: Member, now: float) -> int:
         """The oldest epoch under which this member's messages are accepted now."""

@@ -90,7 +90,7 @@ def _reconnected(event: Reconnected) -> list[StatusLine]:
 
 def _not_for_us(event: MessageNotForUs) -> StatusLine:
     name = escape_line(event.name)
-    return good(f"A message of {name} was for those who were here before you.")
+    return good(f"What {name} said just before you came was for those who were here then.")
 
 
 def _tampered(event: Tampered) -> StatusLine:
@@ -101,7 +101,7 @@ def _tampered(event: Tampered) -> StatusLine:
             "Somebody on the way changes what the server sends. What was shown since "
             f"{since} may be changed, out of order, or incomplete.{again}"
         )
-    return trouble(f"What was shown since {since} could not be checked against the server.")
+    return good(f"The server has not confirmed what was shown since {since}.")
 
 
 def _leaving(event: Leaving) -> str:

@@ -1093,7 +1093,8 @@ def test_server_that_acknowledges_nothing_is_given_up(
     monkeypatch.setattr(host.reactor, "call_at", call_at)
     host.reactor.when(lambda: host.established, let_in)
     with pytest.raises(
-        TransportError, match=r"^the server acknowledges nothing; 1 message was not acknowledged$"
+        TransportError,
+        match=r"^the server has confirmed nothing for too long; 1 message was not acknowledged$",
     ):
         seat.run()
     assert (host.connections > 1) == (patience > limits.ACKNOWLEDGE_SECONDS)

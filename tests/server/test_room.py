@@ -1172,7 +1172,10 @@ BREACHES: list[tuple[str, bytes]] = [
         for sender in (1, 0, 99, 2**32 - 1)
     ),
     *((UNKNOWN_KEY, Message(epoch, IRA, 3, b"sealed").to_wire()) for epoch in (0, 1, 2)),
-    *((UNKNOWN_KEY, Message(epoch, IRA, 3, b"sealed").to_wire()) for epoch in (4, 5, 2**32 - 1)),
+    *(
+        ("under a key that is to come", Message(epoch, IRA, 3, b"sealed").to_wire())
+        for epoch in (4, 5, 2**32 - 1)
+    ),
     *(("too short", block(bytes((Message.TYPE,)) + bytes(size))) for size in (0, 1, 15, 16)),
 ]
 

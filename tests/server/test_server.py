@@ -415,10 +415,6 @@ OFFENCES: dict[str, tuple[Callable[[Peer], Control], str]] = {
         lambda eve: Submit(Event(eve.welcome.epoch, 0, 99, bytes(96)).to_wire()),
         SOMETHING_ELSE,
     ),
-    "an epoch to come": (
-        lambda eve: Submit(eve.frame(seq=3, epoch=eve.welcome.epoch + 9)),
-        "a message under a key that the member does not have",
-    ),
     "a control message out of place": (lambda _: Resend(1), "a Resend is out of place"),
     "what only the server says": (lambda _: Check(1, bytes(32)), "a Check is out of place"),
 }

@@ -152,7 +152,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         (events.Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
         (
             events.MessageNotForUs("\x1b[2J"),
-            [r"[+] A message of \x1b[2J was for those who were here before you."],
+            [r"[+] What \x1b[2J said just before you came was for those who were here then."],
         ),
         (events.FrameRefused("the connection that is lost for it is told"), []),
         # These are only shown while they last.
@@ -169,7 +169,7 @@ def test_event_has_its_lines(event: events.ClientEvent, lines: list[str]) -> Non
     [
         (True, True, ["Somebody on the way", "since 09:35:24", "may be changed", "comes again."]),
         (True, False, ["Somebody on the way", "since 09:35:24", "may be changed", "incomplete."]),
-        (False, False, ["What was shown since 09:35:24 could not be checked against the server."]),
+        (False, False, ["The server has not confirmed what was shown since 09:35:24."]),
     ],
 )
 def test_tampering_is_told_with_the_time_since_when(
@@ -177,7 +177,7 @@ def test_tampering_is_told_with_the_time_since_when(
 ) -> None:
     monkeypatch.setattr("time.time", lambda: at("2023-06-25 09:35:29"))
     line = told(events.Tampered(5.0, certain, again))
-    assert line.startswith("[!] ")
+    assert line.startswith("[!] " if certain else "[+] ")
     assert line.endswith(said[-1])
     assert [words in line for words in said] == [True] * len(said)
 
