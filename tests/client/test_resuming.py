@@ -1,7 +1,7 @@
 """A participant over several connections: coming back to its place, and into a new room.
 
-With a real room in memory, and with a server that lies. Whole schedules of cuts are in
-`test_participant` and in the simulation.
+With a real room in memory, and with a server that lies. Whole schedules of cuts are in the
+simulation.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 
 from chat.cipher import MIN_SEALED_BYTES
 from chat.client import events
-from chat.errors import ProtocolError, Reason
+from chat.errors import ProtocolError
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import (
@@ -52,53 +52,6 @@ def back(missed: int = 0, *, new_room: bool = False, awaiting: bool = False) -> 
 
 
 # -- with a real room --------------------------------------------------------------------------
-
-
-def test_resume_is_told_in_order_all_that_happened_meanwhile() -> None:
-    hall = RoomInMemory()
-    ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
-    hall.lose(ira)
-    sahnawaz.say("one")
-    hall.settle()
-    hall.leave(thea)
-    hall.pass_time(1)
-    hall.settle()
-    sahnawaz.say("two")
-    (zoe,) = hall.enter("Zoë")
-    hall.room.say("behave")
-    zoe.say("three")
-    hall.settle()
-    hall.leave(zoe, Reason.KICKED)
-    hall.pass_time(1)
-    hall.come_back(ira)
-    ira.say("typed before the end was heard")
-    hall.settle()
-    assert [event for event in ira.shown if not isinstance(event, events.MessageReceived)] == [
-        events.Entered(("Ira", "Sahnawaz", "Thea")),
-        back(),
-        events.MemberLeft("Thea", Reason.LEFT),
-        events.MemberJoined("Zoë"),
-        events.NoticeReceived("behave"),
-        events.MemberLeft("Zoë", Reason.KICKED),
-    ]
-    assert ira.said() == hall.said(ira)
-    assert ira.said()[-1] == ("Ira", "typed before the end was heard")
-
-
-def test_lost_between_a_leave_and_the_new_key_is_given_the_key() -> None:
-    hall = RoomInMemory()
-    ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
-    hall.leave(thea)
-    hall.pass_time(1)
-    ira.read(1)
-    assert ira.shown[-1] == events.MemberLeft("Thea", Reason.LEFT)
-    hall.lose(ira)
-    sahnawaz.say("under the new key")
-    hall.settle()
-    hall.come_back(ira)
-    hall.settle()
-    assert ira.said() == [("Sahnawaz", "under the new key")]
-    assert ira.warnings() == []
 
 
 def test_gap_between_an_old_key_and_now_accuses_nobody() -> None:
