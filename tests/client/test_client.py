@@ -133,14 +133,6 @@ def test_what_others_say_and_do_is_shown_and_ones_own_words_are_not(hall: Hall) 
     ]
 
 
-def test_line_that_was_too_long_is_missing_at_the_end(hall: Hall) -> None:
-    seat = hall.seat("Ira")
-    seat.type("x" * (limits.MAX_TEXT_BYTES + 1), "short")
-    seat.end_input()
-    with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
-        seat.run()
-
-
 def test_what_was_read_is_sent_before_the_client_waits(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,29 +460,6 @@ def test_leaving_while_offline_gives_up_the_place_as_soon_as_the_server_is_reach
     distant.run(story)
     hall.until(lambda: hall.shown("[+] Ira left the server."))
     hall.until(lambda: distant.guest.news[-1] == MemberLeft("Ira", Reason.LEFT))
-
-
-@pytest.mark.parametrize("acknowledgement_lost", [False, True])
-def test_pipe_ends_well_when_everything_arrived_through_a_cut_and_says_nothing_twice(
-    hall: Hall, acknowledgement_lost: bool
-) -> None:
-    distant = Distant(hall, patience=60)
-
-    def story() -> None:
-        if not acknowledgement_lost:
-            distant.unplug()
-        distant.seat.type("one", "two")
-        distant.seat.end_input()
-        if not acknowledgement_lost:
-            hall.turns(10)
-            distant.cable.plug()
-
-    if acknowledgement_lost:
-        hall.when(lambda: hall.server.relayed, distant.cable.cut)
-    distant.run(story)
-    assert LOST in distant.lines, "nothing was lost: this tests nothing"
-    distant.until_heard("one", "two")
-    hall.until(lambda: hall.shown("[+] Ira left the server."))
 
 
 def test_pipe_that_ends_while_offline_with_nothing_to_send_ends_well_soon(hall: Hall) -> None:
