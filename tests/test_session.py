@@ -11,8 +11,6 @@ from functools import cache
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from chat import kex, limits, wire
 from chat.errors import REASONS, ForgeableError, Reason
@@ -180,13 +178,6 @@ def new_client() -> ClientSession:
     return ClientSession("Ira", key("ira"), FIRST, FixedBytes("client"), BEGUN, lambda: WALL_CLOCK)
 
 
-def flipped(data: bytes, at: int, bit: int = 0) -> bytes:
-    """`data` with one bit flipped."""
-    changed = bytearray(data)
-    changed[at] ^= 1 << bit
-    return bytes(changed)
-
-
 # -- the good handshake ------------------------------------------------------------------------
 
 
@@ -253,55 +244,6 @@ def test_longest_submit_passes_right_behind_the_handshake_and_no_longer_one() ->
     longer = sealed_by(client.session, Submit(bytes(limits.MAX_SUBMIT_BYTES + 1)))
     (ended,) = take(where.session, longer)
     assert ended == Ended(Reason.PROTOCOL, "more messages at once than may be", by_peer=False)
-
-
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(
-    place=st.sampled_from(LIVE),
-    parts=st.lists(
-        st.binary(max_size=60)
-        | st.builds(
-            lambda number, body: wire.block(bytes((number,)) + body),
-            st.sampled_from([*wire.FRAMES, 0x7F]),
-            st.binary(max_size=120),
-        ),
-        max_size=4,
-    ),
-    size=st.integers(1, 600),
-)
-def test_random_bytes_and_frames_never_do_more_than_end_the_session(
-    place: tuple[str, State], parts: list[bytes], size: int
-) -> None:
-    where = scene(*place)
-    data = b"".join(parts)
-    pieces = [data[start : start + size] for start in range(0, len(data), size)]
-    events = [event for piece in pieces for event in take(where.session, piece)]
-    assert not [event for event in events if isinstance(event, Established | ControlReceived)]
-    assert not [event for event in events[:-1] if isinstance(event, Ended)]
-    if not events or not isinstance(events[-1], Ended):
-        assert where.session.state is place[1]
-        assert where.session.data_to_send() == b""
-    elif events[-1].by_peer:
-        # REFUSED comes in clear: before the link stands anybody can say it.
-        assert isinstance(where.session, ClientSession)
-        assert_nothing_more(where.session)
-    else:
-        assert_failed(where, place[1], events)
-
-
-# -- frames that are altered -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("side", "state"), [place for place in HANDSHAKING if place[1] is not State.AWAIT_TRUST]
-)
-def test_altered_frame_of_the_handshake_is_never_taken(side: str, state: State) -> None:
-    size = len(scene(side, state).pending)
-    for at in [*range(2, size, 13), size - 1]:
-        where = scene(side, state)
-        events = take(where.session, flipped(where.pending, at, at % 8))
-        assert [type(event) for event in events] == [Ended]
-        assert_failed(where, state, events)
 
 
 # -- data in all sizes -------------------------------------------------------------------------
