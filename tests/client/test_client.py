@@ -103,36 +103,6 @@ def test_address_that_cannot_be_reached_is_an_error(hall: Hall, broadcast: bool)
 # -- talking
 
 
-def test_what_others_say_and_do_is_shown_and_ones_own_words_are_not(hall: Hall) -> None:
-    seat = hall.seat("Ira")
-    seat.begin()
-    hall.until(lambda: seat.inside)
-    seat.screen.clear()
-    guest = hall.join("guest", "other")
-    guest.say("größer 漢字 👍", "\x1b[2Jone\n[+] two\r\n2023-06-25 09:35:24 Ira: three\u202e\x9b")
-    seat.type("Hi")
-    hall.until(lambda: len(guest.heard) == 3)
-    hall.type("SAY dinner is ready")
-    hall.until(lambda: len(guest.news) == 1)
-    guest.close()
-    hall.until(lambda: "[!] guest lost the connection." in seat.screen.lines())
-    hall.come_back(guest)
-    hall.until(lambda: "[+] guest is back." in seat.screen.lines())
-    hall.type("KICK guest")
-    hall.until(lambda: len(seat.screen.lines()) == 9)
-    assert without_times(seat.screen.lines()) == [
-        "[+] New person joined the room. Username: guest",
-        "<time> guest: größer 漢字 👍",
-        "<time> guest: \\x1b[2Jone",
-        "    [+] two\\r",
-        "    2023-06-25 09:35:24 Ira: three\\u202e\\x9b",
-        "[+] The server says: dinner is ready",
-        "[!] guest lost the connection.",
-        "[+] guest is back.",
-        "[!] guest left the server: put out by the server's operator.",
-    ]
-
-
 def test_what_was_read_is_sent_before_the_client_waits(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,23 +501,6 @@ def test_dead_connection_is_noticed_and_its_place_taken_over(hall: Hall, distant
         "<time> guest: into the void",
     ]
     assert distant.guest.news == [MemberJoined("Ira")]
-
-
-@pytest.mark.parametrize("dead", [False, True])
-def test_connection_is_tried_after_a_sleep(hall: Hall, distant: Distant, dead: bool) -> None:
-    carried = distant.cable.carried
-    if dead:
-        distant.cable.freeze()
-    distant.seat.client.wake()
-    hall.turns(10)
-    hall.wait(limits.AWAKE_PONG_SECONDS - 1)
-    assert distant.lines == []
-    hall.wait(1)
-    noticed = lost(f"the server has not answered for {limits.AWAKE_PONG_SECONDS} s")
-    assert distant.lines == ([noticed] if dead else [])
-    assert distant.cable.carried > carried
-    if dead:
-        distant.wait_for(BACK)
 
 
 def test_client_that_dials_when_it_falls_asleep_dials_anew_until_it_leaves(hall: Hall) -> None:

@@ -473,17 +473,6 @@ def test_cut_in_the_first_roster_of_a_new_room_is_no_breach() -> None:
     assert desk.sent() == [(1, "one")]
 
 
-def test_server_that_dies_again_is_awaited_by_all_that_were_known_in_either_room() -> None:
-    desk = awaiting()
-    zoe = entry(9, "Zoë")
-    desk.play(desk.joined(zoe))
-    desk.new_room(ALONE, MEMBERS[1])
-    for missing in (zoe, MEMBERS[2]):
-        assert desk.sent() == []
-        desk.play(desk.joined(missing))
-    assert desk.sent() == [(1, "one"), (2, "two")]
-
-
 # -- shown once --------------------------------------------------------------------------------
 
 
@@ -578,23 +567,3 @@ def test_repeat_that_is_not_as_it_was_said_is_dropped(what: str) -> None:
     desk.new_room()
     warned = events.Warned("Sahnawaz: a repeated message could not be opened, and was dropped")
     assert desk.play(as_of_them(desk, 1, content)) == [warned]
-
-
-def test_what_we_repeat_is_as_it_was_said_and_stays_so_over_two_crashes() -> None:
-    desk = Desk("one")
-    desk.play(desk.joined())
-    desk.play("two")
-    desk.sent()
-    desk.play(desk.ours(2, "two"), desk.check())
-    desk.new_room()
-    first = desk.contents()
-    epochs = [Repeat.decode(content.body).epoch for _, content in first]
-    assert epochs == [EPOCH, EPOCH + 1]
-    desk.play(Resend(1))
-    again = desk.contents()
-    assert again == first
-    desk.play(Resend(1))
-    desk.echo()
-    desk.play(desk.check())
-    desk.new_room()
-    assert desk.contents() == first

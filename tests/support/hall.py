@@ -34,7 +34,7 @@ from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.wire import Event, FrameReader, Message, room_header, room_headers
-from tests.support.helpers import WALL_CLOCK, FixedBytes, frames_of, open_frame
+from tests.support.helpers import WALL_CLOCK, FixedBytes, open_frame
 
 
 def fingerprint(name: str) -> bytes:
@@ -209,17 +209,6 @@ class RoomInMemory:
             for seat in self.seats.values():
                 seat.carry()
                 seat.read()
-
-
-def epochs_in(hall: RoomInMemory) -> list[tuple[int, int, int]]:
-    """Sender, number and epoch of each message in the log."""
-    headers = [
-        header
-        for frame_type, frame in frames_of(hall.log.everything)
-        if frame_type == Message.TYPE
-        for header in room_headers(Message.TYPE, frame)
-    ]
-    return [(header.sender, header.seq, header.epoch) for header in headers]
 
 
 # -- the server by hand ------------------------------------------------------------------------
