@@ -331,7 +331,7 @@ def test_new_room_is_offered_again_what_it_may_lack() -> None:
     assert desk.participant.unacknowledged == 4
     contents = desk.contents()
     assert [(content.number, content.kind) for _, content in contents] == [
-        *((1, Kind.REPEAT), (2, Kind.REPEAT), (3, Kind.SAY), (4, Kind.SAY)),
+        *((1, Kind.REPEAT), (2, Kind.REPEAT), (3, Kind.SAY), (4, Kind.SAY))
     ]
     assert [(seq, desk.text(content)) for seq, content in contents] == list(
         enumerate(("one", "two", "three", "four"), 1)

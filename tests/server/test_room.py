@@ -593,11 +593,7 @@ def test_resume_while_a_departure_waits_goes_on_before_it() -> None:
     bench.room.leave(thea, Reason.LEFT)
     assert bench.resume(ira, offset, 2) == [(offset, Resumed()), (bench.log.end, Resend(1))]
     assert [unicast.member for unicast in bench.tick()] == [ira, sahnawaz]
-    assert bench.happened()[1:] == [
-        Lost(ira.id),
-        Back(ira.id),
-        Left(((thea.id, Reason.LEFT),)),
-    ]
+    assert bench.happened()[1:] == [Lost(ira.id), Back(ira.id), Left(((thea.id, Reason.LEFT),))]
 
 
 # -- coming back too late ----------------------------------------------------------------------
