@@ -5,7 +5,6 @@ What a frame of the handshake or the link may hold, and must not, is in the vect
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
@@ -29,7 +28,7 @@ from chat.session import (
     State,
     SubmitReceived,
 )
-from tests.support.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, feed_all_ways, key, offer
+from tests.support.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, key, offer
 
 MESSAGE = wire.Message(1, 7, 1, bytes(range(96))).to_wire()
 EVENT = wire.Event(1, 0, 1, bytes(range(96))).to_wire()
@@ -254,26 +253,22 @@ def joined(events: list[SessionEvent]) -> list[SessionEvent]:
     there are."""
     result: list[SessionEvent] = []
     for event in events:
-        last = result[-1] if result else None
-        if (
-            isinstance(event, RoomFramesReceived)
-            and isinstance(last, RoomFramesReceived)
-            and last.frame_type == event.frame_type
-        ):
-            result[-1] = RoomFramesReceived(event.frame_type, last.run + event.run)
-        else:
-            result.append(event)
+        match result[-1:], event:
+            case [RoomFramesReceived(kind, run)], RoomFramesReceived(same, more) if kind == same:
+                result[-1] = RoomFramesReceived(kind, run + more)
+            case _:
+                result.append(event)
     return result
 
 
 def in_all_pieces(side: str, state: State, data: bytes) -> list[list[SessionEvent]]:
     """What a session makes of data that comes whole, byte by byte, and in pieces of seven."""
-
-    def receiver() -> Callable[[bytes], list[SessionEvent]]:
+    results = []
+    for size in (len(data), 1, 7):
         session = scene(side, state).session
-        return lambda piece: take(session, piece)
-
-    return list(map(joined, feed_all_ways(receiver, data)))
+        pieces = [data[start : start + size] for start in range(0, len(data), size)]
+        results.append(joined([event for piece in pieces for event in take(session, piece)]))
+    return results
 
 
 AFTER_THE_END = b"\0" + MESSAGE + b"\0\0" + b"\xff" * 9

@@ -454,24 +454,6 @@ class Hall:
         self._guests.append(cable)
         return cable
 
-    def crash(self) -> None:
-        """The server dies with all it knows."""
-        server = self.server
-        self.reactor.unwatch(self.listener.fileno())
-        self.listener.close()
-        for connection in server.connections:
-            self.reactor.unwatch(connection.transport._socket.fileno())
-            connection.transport._socket.close()
-        server.connections.clear()
-        server._members.clear()
-
-    def restart(self) -> None:
-        """A new server, where the one that died has been."""
-        self.listener = listen(*self.address)
-        self.server = Server(self.reactor, [self.listener], key("server"), self.console)
-        with contextlib.suppress(NotRunError):
-            self.server.run()
-
     def close(self) -> None:
         for guest in self._guests:
             guest.close()
