@@ -310,17 +310,6 @@ def test_client_takes_the_same_from_data_in_any_pieces() -> None:
         ]
 
 
-@pytest.mark.parametrize("breach", [b"\0\0", b"\0\1\x7f", b"\0\1\x01"])
-@at_both_ends
-def test_what_precedes_a_breach_is_the_same_in_any_pieces(side: str, breach: bytes) -> None:
-    peer = scene(side, State.RELAY).peer
-    good = [sealed_by(peer, Resend(number)) for number in (1, 2)]
-    whole, *others = in_all_pieces(side, State.RELAY, b"".join(good) + breach + MESSAGE)
-    assert whole[:2] == [ControlReceived(Resend(number)) for number in (1, 2)]
-    assert [type(event) for event in whole[2:]] == [Ended]
-    assert others == [whole, whole]
-
-
 # -- time --------------------------------------------------------------------------------------
 
 
