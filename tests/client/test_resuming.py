@@ -145,6 +145,8 @@ def test_member_that_was_not_told_all_names_asks_for_a_new_welcome() -> None:
     desk.play(desk.welcome(), Roster(MEMBERS[:1]), CUT)
     assert desk.participant.first_control() == Resume(US, TOKEN, NOWHERE, EPOCH)
     assert not desk.participant.has_joined
+    with pytest.raises(ProtocolError, match="a Resumed message is out of place"):
+        desk.play(Resumed())
     shown = desk.play("Hi", desk.welcome(offset=5_000), Roster(MEMBERS), Resend(1))
     assert shown == [events.Entered(("Ira", "Sahnawaz", "Thea"))]
     assert desk.sent() == [(1, "Hi")]
