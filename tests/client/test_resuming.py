@@ -252,6 +252,15 @@ def test_gap_of_two_welcomes_is_told_once_and_whole() -> None:
     assert desk.play(CUT, desk.welcome(messages=9), with_own(2)) == [back()]
 
 
+def test_own_message_that_we_had_before_a_gap_does_not_make_the_gap_smaller() -> None:
+    desk = Desk()
+    desk.play("one")
+    desk.sent()
+    desk.play(desk.ours(1, "one"))
+    told = desk.play(CUT, desk.welcome(messages=3), with_own(1))
+    assert told == [events.Tampered(0.0, certain=False, again=False), back(2)]
+
+
 def test_own_message_in_a_gap_of_a_new_room_that_was_shown_in_the_old_is_not_shown_again() -> None:
     desk = Desk("one")
     desk.play("two")
