@@ -252,13 +252,17 @@ def test_gap_of_two_welcomes_is_told_once_and_whole() -> None:
     assert desk.play(CUT, desk.welcome(messages=9), with_own(2)) == [back()]
 
 
-def test_own_message_that_we_had_before_a_gap_does_not_make_the_gap_smaller() -> None:
+@pytest.mark.parametrize("counted", [0, 1])
+def test_roster_says_which_of_our_own_was_true_that_we_had_before_a_gap(counted: int) -> None:
+    """The gap is no smaller for it."""
     desk = Desk()
     desk.play("one")
     desk.sent()
     desk.play(desk.ours(1, "one"))
-    told = desk.play(CUT, desk.welcome(messages=3), with_own(1))
+    told = desk.play(CUT, desk.welcome(messages=3), with_own(counted))
     assert told == [events.Tampered(0.0, certain=False, again=False), back(2)]
+    desk.play(Resend(counted + 1))
+    assert desk.sent() == [(1, "one")][counted:]
 
 
 def test_own_message_in_a_gap_of_a_new_room_that_was_shown_in_the_old_is_not_shown_again() -> None:
