@@ -1,5 +1,5 @@
-"""What a WELCOME means, going by the one before it. What a roster may not say is in
-`test_participant`."""
+"""What a WELCOME means, going by the one before it. What else neither it nor a roster may say is in
+the vectors and in `test_peers`."""
 
 import pytest
 
