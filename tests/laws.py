@@ -81,17 +81,7 @@ from chat.client.events import (
 from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
-from chat.messages import (
-    Back,
-    Closing,
-    Joined,
-    Kind,
-    Left,
-    Lost,
-    Notice,
-    Repeat,
-    RoomEvent,
-)
+from chat.messages import Back, Closing, Joined, Kind, Left, Lost, Notice, Repeat, RoomEvent
 from tests.support.simulated import ViolationError
 from tests.support.simulated_record import (
     Checked,

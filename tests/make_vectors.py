@@ -1250,12 +1250,7 @@ class Offences:
             self.dropped("jump", "the number in the run stands still", back.encode()),
             self.dropped("repeat", "a repeat that does not open", cannot.encode()),
             self.dropped("content", "a repeat without an epoch", torn.encode()),
-            self.dropped(
-                "repeat",
-                "a repeat from a strange room",
-                absent.encode(),
-                "passed over",
-            ),
+            self.dropped("repeat", "a repeat from a strange room", absent.encode(), "passed over"),
         ]
 
     def what_is_said(self) -> list[Json]:
@@ -1342,10 +1337,7 @@ class Offences:
             ("a member twice", [welcome, Roster((ira,)), Roster((ira,))]),
             ("a member with the number 0", [welcome, Roster((ira, replace(zoe, id=0)))]),
             ("the participant is missing", [welcome, Roster((ira, replace(zoe, id=4)))]),
-            (
-                "it has another name itself",
-                [welcome, Roster((ira, replace(zoe, name="Eve")))],
-            ),
+            ("it has another name itself", [welcome, Roster((ira, replace(zoe, name="Eve")))]),
             ("more messages than it has sent", [welcome, Roster((ira, replace(zoe, seq=99)))]),
         ]
         return [

@@ -11,7 +11,7 @@ from tests.fuzz.targets import CORPUS, INPUTS, TARGETS
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_is_found_in_a_few_inputs(name: str) -> None:
-    @settings(max_examples=25, derandomize=True, database=None)
+    @settings(max_examples=100, derandomize=True, database=None)
     @given(INPUTS)
     def run(data: bytes) -> None:
         TARGETS[name](data)

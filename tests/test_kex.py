@@ -1,7 +1,9 @@
-"""Key exchange: published vectors, keys that are refused, the signed share, the key schedule."""
+"""Key exchange: published vectors, keys that are refused, the signed share.
+
+The key schedule is done by hand in `test_vectors.py`.
+"""
 
 import os
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,6 @@ from chat.kex import (
     _derive,
     check_offer,
     check_strength,
-    handshake_keys,
-    link_keys,
 )
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
 from chat.text import fingerprint_of
@@ -494,47 +494,6 @@ def test_signature_of_an_offer_is_what_openssl_verifies(tmp_path: Path) -> None:
         command += ["-sigopt", option]
     command += ["-signature", str(tmp_path / "signature"), str(tmp_path / "signed")]
     assert output_of(*command).strip() == b"Verified OK"
-
-
-# -- the key schedule --------------------------------------------------------------------------
-
-# That the keys are those of the document, `test_vectors.py` shows by hand.
-SHARED, HELLO, SHARE, TRANSCRIPT = b"shared", b"the hello frame", b"a share", b"all three frames"
-
-
-def material_of(sealing_key: SealingKey) -> bytes:
-    return sealing_key.cipher + sealing_key.mac
-
-
-def parts_of(keys: LinkKeys) -> set[bytes]:
-    return {part for end in (keys.client, keys.server) for part in (end.cipher, end.mac)}
-
-
-def test_no_two_keys_share_anything() -> None:
-    schedules = [
-        handshake_keys(SHARED, HELLO, SHARE),
-        handshake_keys(SHARED[:-1] + b"!", HELLO, SHARE),
-        handshake_keys(SHARED, HELLO[:-1] + b"!", SHARE),
-        handshake_keys(SHARED, HELLO, SHARE[:-1] + b"!"),
-        link_keys(SHARED, SESSION_KEY, HELLO + SHARE),
-        link_keys(SHARED, SESSION_KEY, TRANSCRIPT),
-        link_keys(SHARED[:-1] + b"!", SESSION_KEY, TRANSCRIPT),
-        link_keys(SHARED, SESSION_KEY[:-1] + b"!", TRANSCRIPT),
-        link_keys(SHARED, SESSION_KEY, TRANSCRIPT[:-1] + b"!"),
-    ]
-    assert all(len(parts_of(schedule)) == 4 for schedule in schedules)
-    for one, other in combinations(schedules, 2):
-        assert parts_of(one).isdisjoint(parts_of(other))
-
-
-def test_secrets_of_a_room_never_come_back() -> None:
-    random_bytes = FixedBytes("room")
-    secret = RoomSecret.fresh(random_bytes)
-    seen = {RoomSecret.fresh(random_bytes).secret}
-    for _ in range(50):
-        seen |= {secret.secret, material_of(secret.message_key()), material_of(secret.event_key())}
-        secret = secret.step()
-    assert len(seen) == 151
 
 
 # -- secrets are not shown ---------------------------------------------------------------------

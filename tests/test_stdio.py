@@ -615,11 +615,7 @@ def test_output_that_can_never_be_written_again_is_broken(
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC], ids=errno.errorcode.get)
 def test_failure_is_told_to_whoever_comes_late_and_no_longer_when_it_is_over(
-    reactor: Reactor,
-    clock: FakeClock,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    number: int,
+    reactor: Reactor, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     disk = Disk(0, number)
     monkeypatch.setattr(os, "write", disk.write)

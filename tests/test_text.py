@@ -9,17 +9,7 @@ from hypothesis import strategies as st
 
 from chat.errors import UsageError
 from chat.limits import MAX_MARKS, MAX_NAME_CHARS
-from chat.text import (
-    action_of,
-    as_action,
-    cap_marks,
-    caseless,
-    escape,
-    escape_line,
-    fold_name,
-    normalize_name,
-)
-from tests.support.growth import TEXTS, Grown, growth
+from chat.text import action_of, as_action, cap_marks, caseless, escape, fold_name, normalize_name
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -274,18 +264,6 @@ def test_harmless_text_stays_as_it_is(text: str) -> None:
 
 
 @thoroughly
-@given(st.text(st.characters(codec=None)))
-@example("\ud83d\ude00")
-@example("a\x1b\n\u2066b\u200d")
-def test_printable_text_is_harmless_and_stays_what_it_is(text: str) -> None:
-    shown = escape(text)
-    assert set(shown).isdisjoint(HARMFUL)
-    assert shown.encode().decode() == shown
-    assert escape(shown) == shown
-    assert shown.count("\n") == text.count("\n")
-
-
-@thoroughly
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
 def test_text_is_made_printable_character_by_character(one: str, other: str) -> None:
     assert escape(f"{one}.{other}") == f"{escape(one)}.{escape(other)}"
@@ -325,23 +303,3 @@ def test_no_text_that_is_normalised_has_more_marks_in_a_row(text: str, times: in
 def test_all_that_a_normal_form_sorts_are_marks() -> None:
     sorted_ones = [chr(code) for code in range(0x110000) if unicodedata.combining(chr(code))]
     assert {unicodedata.category(char)[0] for char in sorted_ones} == {"M"}
-
-
-# -- whatever the text is, the work grows with its length and no faster --------------------------
-
-
-@pytest.mark.slow
-@settings(max_examples=10, deadline=None, derandomize=True)
-@given(TEXTS)
-@example(Grown(("a", "\u0301\u0316"), in_runs=True))
-@example(Grown(("\u0301\u0316\u034f",), in_runs=False))
-def test_what_is_done_with_text_takes_time_with_its_length(grown: Grown) -> None:
-    def work(text: str) -> None:
-        escape_line(text)
-        caseless(text)
-        fold_name(text)
-        action_of(as_action(text))
-        with contextlib.suppress(UsageError):
-            normalize_name(text)
-
-    assert growth(work, grown, 4000) < 2.5

@@ -17,13 +17,7 @@ from Cryptodome.Hash import SHA256
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
-from chat.client.events import (
-    ClientEvent,
-    FrameRefused,
-    MessageReceived,
-    Tampered,
-    Warned,
-)
+from chat.client.events import ClientEvent, FrameRefused, MessageReceived, Tampered, Warned
 from chat.errors import ProtocolError, Reason
 from chat.kex import PrivateKey
 from chat.messages import (
@@ -48,15 +42,7 @@ from chat.session import (
     SubmitReceived,
 )
 from chat.wire import Event, Link, Message, Refused, block, decode_frame
-from tests.make_vectors import (
-    MAKERS,
-    VECTORS,
-    Ends,
-    Json,
-    Scene,
-    receive,
-    text_of,
-)
+from tests.make_vectors import MAKERS, VECTORS, Ends, Json, Scene, receive, text_of
 from tests.support.cheap_keys import derive
 from tests.support.helpers import frames_of
 from tests.test_cipher import padme
@@ -495,7 +481,6 @@ PARTICIPANT_CHECKS = {
     ("breach", "welcome"): "a welcome that makes no sense|more members than|in the room twice|"
     "in the list of members|messages that we did not send",
 }
-DROPPED = ("dropped", "split")
 
 
 def bad(to: str) -> pytest.MarkDecorator:

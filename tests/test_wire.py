@@ -290,16 +290,6 @@ def test_place_in_a_run_is_known_to_begin_a_frame() -> None:
     assert {at for at in range(len(run) + 1) if starts_frame(run, at)} == ends
 
 
-@thoroughly
-@given(st.binary(max_size=200))
-def test_headers_of_garbage_are_refused_and_nothing_else(run: bytes) -> None:
-    try:
-        headers = list(room_headers(Message.TYPE, run))
-    except ProtocolError:
-        return
-    assert all(header.end - header.start > ROOM_HEADER_BYTES for header in headers)
-
-
 # -- the reader --------------------------------------------------------------------------------
 
 Found = tuple[int, bytes]
@@ -426,19 +416,3 @@ def test_limit_that_is_raised_between_two_frames_holds_for_the_next() -> None:
     assert next(found) == (Link.TYPE, short)
     reader.limit = limits.MAX_FRAME_BYTES
     assert list(found) == [(Link.TYPE, long)]
-
-
-@thoroughly
-@given(st.lists(st.binary(max_size=60), max_size=6))
-def test_garbage_in_a_stream_is_refused_and_nothing_else(pieces: list[bytes]) -> None:
-    reader = FrameReader(40)
-    taken = 0
-    try:
-        for piece in pieces:
-            for frame_type, data in reader.feed(piece):
-                assert data[2] == frame_type
-                taken += len(data)
-    except ProtocolError:
-        return
-    # The rest is less than a frame.
-    assert reader.inside_frame is (taken < sum(map(len, pieces)) < taken + 40)

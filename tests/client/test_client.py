@@ -103,44 +103,6 @@ def test_address_that_cannot_be_reached_is_an_error(hall: Hall, broadcast: bool)
 # -- talking
 
 
-def test_what_others_say_and_do_is_shown_and_ones_own_words_are_not(hall: Hall) -> None:
-    seat = hall.seat("Ira")
-    seat.begin()
-    hall.until(lambda: seat.inside)
-    seat.screen.clear()
-    guest = hall.join("guest", "other")
-    guest.say("größer 漢字 👍", "\x1b[2Jone\n[+] two\r\n2023-06-25 09:35:24 Ira: three\u202e\x9b")
-    seat.type("Hi")
-    hall.until(lambda: len(guest.heard) == 3)
-    hall.type("SAY dinner is ready")
-    hall.until(lambda: len(guest.news) == 1)
-    guest.close()
-    hall.until(lambda: "[!] guest lost the connection." in seat.screen.lines())
-    hall.come_back(guest)
-    hall.until(lambda: "[+] guest is back." in seat.screen.lines())
-    hall.type("KICK guest")
-    hall.until(lambda: len(seat.screen.lines()) == 9)
-    assert without_times(seat.screen.lines()) == [
-        "[+] New person joined the room. Username: guest",
-        "<time> guest: größer 漢字 👍",
-        "<time> guest: \\x1b[2Jone",
-        "    [+] two\\r",
-        "    2023-06-25 09:35:24 Ira: three\\u202e\\x9b",
-        "[+] The server says: dinner is ready",
-        "[!] guest lost the connection.",
-        "[+] guest is back.",
-        "[!] guest left the server: put out by the server's operator.",
-    ]
-
-
-def test_line_that_was_too_long_is_missing_at_the_end(hall: Hall) -> None:
-    seat = hall.seat("Ira")
-    seat.type("x" * (limits.MAX_TEXT_BYTES + 1), "short")
-    seat.end_input()
-    with pytest.raises(UnacknowledgedError, match=r"^1 message was not acknowledged$"):
-        seat.run()
-
-
 def test_what_was_read_is_sent_before_the_client_waits(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,29 +432,6 @@ def test_leaving_while_offline_gives_up_the_place_as_soon_as_the_server_is_reach
     hall.until(lambda: distant.guest.news[-1] == MemberLeft("Ira", Reason.LEFT))
 
 
-@pytest.mark.parametrize("acknowledgement_lost", [False, True])
-def test_pipe_ends_well_when_everything_arrived_through_a_cut_and_says_nothing_twice(
-    hall: Hall, acknowledgement_lost: bool
-) -> None:
-    distant = Distant(hall, patience=60)
-
-    def story() -> None:
-        if not acknowledgement_lost:
-            distant.unplug()
-        distant.seat.type("one", "two")
-        distant.seat.end_input()
-        if not acknowledgement_lost:
-            hall.turns(10)
-            distant.cable.plug()
-
-    if acknowledgement_lost:
-        hall.when(lambda: hall.server.relayed, distant.cable.cut)
-    distant.run(story)
-    assert LOST in distant.lines, "nothing was lost: this tests nothing"
-    distant.until_heard("one", "two")
-    hall.until(lambda: hall.shown("[+] Ira left the server."))
-
-
 def test_pipe_that_ends_while_offline_with_nothing_to_send_ends_well_soon(hall: Hall) -> None:
     """Even if its patience is over earlier."""
     distant = Distant(hall, patience=1)
@@ -562,23 +501,6 @@ def test_dead_connection_is_noticed_and_its_place_taken_over(hall: Hall, distant
         "<time> guest: into the void",
     ]
     assert distant.guest.news == [MemberJoined("Ira")]
-
-
-@pytest.mark.parametrize("dead", [False, True])
-def test_connection_is_tried_after_a_sleep(hall: Hall, distant: Distant, dead: bool) -> None:
-    carried = distant.cable.carried
-    if dead:
-        distant.cable.freeze()
-    distant.seat.client.wake()
-    hall.turns(10)
-    hall.wait(limits.AWAKE_PONG_SECONDS - 1)
-    assert distant.lines == []
-    hall.wait(1)
-    noticed = lost(f"the server has not answered for {limits.AWAKE_PONG_SECONDS} s")
-    assert distant.lines == ([noticed] if dead else [])
-    assert distant.cable.carried > carried
-    if dead:
-        distant.wait_for(BACK)
 
 
 def test_client_that_dials_when_it_falls_asleep_dials_anew_until_it_leaves(hall: Hall) -> None:

@@ -1,9 +1,10 @@
-"""What a WELCOME means, going by the one before it. What a roster may not say is in
-`test_participant`."""
+"""What a WELCOME means, going by the one before it. What else neither it nor a roster may say is in
+the vectors and in `test_peers`."""
 
 import pytest
 
 from chat.client.membership import Membership
+from chat.errors import ProtocolError
 from tests.support.hall import MEMBERS, ROOM, TOKEN, Server
 
 SAME, PUT_OUT, RESTARTED = (ROOM, TOKEN), (ROOM, bytes(16)), (b"room two", TOKEN)
@@ -61,3 +62,11 @@ def test_first_room_is_no_change_though_another_was_announced() -> None:
 def test_server_that_counts_fewer_messages_than_we_have_heard_makes_no_negative_gap() -> None:
     before = welcomed(None, SAME, 10, entered=True)
     assert welcomed(before, SAME, 9, entered=True).missed == 0
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_more_members_than_the_welcome_said_are_a_breach(first: int) -> None:
+    membership = Membership(Server().welcome(members=2), None)
+    membership.take(MEMBERS[:first])
+    with pytest.raises(ProtocolError, match="more members than the welcome said"):
+        membership.take(MEMBERS[first:])

@@ -7,17 +7,11 @@ from collections.abc import Callable, Sequence
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from chat.cipher import OVERHEAD_BYTES
 from chat.client import events
 from chat.errors import ProtocolError, Reason, UsageError
 from chat.limits import (
-    EPOCH_GRACE_SECONDS,
-    GRACE_SECONDS,
     MAX_FRAME_BYTES,
-    MAX_MEMBERS,
     MAX_SUBMIT_BYTES,
     MAX_TEXT_BYTES,
     OUTBOX_BYTES,
@@ -25,9 +19,7 @@ from chat.limits import (
     SEEN_HASH_BYTES,
 )
 from chat.messages import (
-    CONTENT_HEADER_BYTES,
     Back,
-    Bye,
     Check,
     Closing,
     Control,
@@ -37,39 +29,31 @@ from chat.messages import (
     Lost,
     MessageContent,
     Notice,
-    Pong,
-    Ready,
     Resend,
     Resume,
     Resumed,
     RoomEvent,
     Roster,
-    RosterEntry,
     Seen,
-    Submit,
 )
-from chat.wire import ROOM_HEADER_BYTES, Event, Message
+from chat.wire import ROOM_HEADER_BYTES, Event, Message, room_headers
 from tests.support.hall import (
     CUT,
     EPOCH,
     MEMBERS,
     ORIGIN,
     OTHER,
-    ROOM,
     THEM,
-    TOKEN,
     US,
     Desk,
-    MemberInMemory,
     RoomInMemory,
     cut,
     entry,
-    epochs_in,
     fingerprint,
     hi,
     own,
 )
-from tests.support.helpers import WALL_CLOCK, open_frame
+from tests.support.helpers import frames_of, open_frame
 
 RECONNECTED = events.Reconnected(0, new_room=False, awaiting=False)
 
@@ -78,23 +62,6 @@ RECONNECTED = events.Reconnected(0, new_room=False, awaiting=False)
 
 def person(name: str, since: int) -> events.Person:
     return events.Person(name, since, fingerprint(name))
-
-
-def test_newcomer_is_shown_who_is_in_and_others_who_came() -> None:
-    hall = RoomInMemory()
-    (ira,) = hall.enter("Ira")
-    sahnawaz, thea = hall.enter("Sahnawaz", "Thea")
-    assert ira.shown == [
-        events.Entered(("Ira",)),
-        events.MemberJoined("Sahnawaz"),
-        events.MemberJoined("Thea"),
-    ]
-    assert sahnawaz.shown == thea.shown == [events.Entered(("Ira", "Sahnawaz", "Thea"))]
-    came = int(WALL_CLOCK) + 1_000
-    everybody = [person("Ira", came), person("Sahnawaz", came + 1), person("Thea", came + 1)]
-    for seat in (ira, sahnawaz, thea):
-        assert seat.participant.has_joined
-        assert seat.participant.members() == everybody
 
 
 def test_own_copy_acknowledges_and_bears_the_number_that_was_given() -> None:
@@ -116,24 +83,6 @@ def test_own_copy_acknowledges_and_bears_the_number_that_was_given() -> None:
         ]
 
 
-def test_stale_messages_are_sent_again_and_nothing_is_lost() -> None:
-    hall = RoomInMemory()
-    ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
-    ira.say("one")
-    ira.say("two")
-    hall.join("Thea")
-    hall.pass_time(1)
-    hall.pass_time(EPOCH_GRACE_SECONDS + 1)
-    ira.carry()
-    assert epochs_in(hall) == []
-    # The answer finds the sender in the middle of typing.
-    ira.say("three")
-    hall.settle()
-    assert epochs_in(hall) == [(1, 1, 3), (1, 2, 3), (1, 3, 3)]
-    assert ira.said() == sahnawaz.said() == [("Ira", "one"), ("Ira", "two"), ("Ira", "three")]
-    assert not ira.warnings() + sahnawaz.warnings()
-
-
 def test_member_who_was_asleep_still_opens_what_was_accepted_in_the_time_of_grace() -> None:
     """The grace counts by the server's clock. A laptop that slept for an hour between two frames
     reads, an hour later, what the server took within seconds."""
@@ -148,7 +97,8 @@ def test_member_who_was_asleep_still_opens_what_was_accepted_in_the_time_of_grac
     ira.carry()
     hall.now += 3_600
     sahnawaz.read()
-    assert epochs_in(hall) == [(1, 1, 2)]
+    (said,) = (frame for kind, frame in frames_of(hall.log.everything) if kind == Message.TYPE)
+    assert next(room_headers(Message.TYPE, said)).epoch == 2
     assert sahnawaz.warnings() == []
     assert sahnawaz.said() == [("Ira", "on its way")]
 
@@ -180,118 +130,15 @@ def test_members_follow_who_joins_and_who_leaves_and_not_who_is_lost() -> None:
     assert desk.participant.members() == [person("Ira", 99)]
 
 
-# -- the property ------------------------------------------------------------------------------
-
-NAMES = ["Ira", "Sahnawaz", "Thea", "Zoë"]
-TURN_SECONDS = 0.03
-WAITS = [0.1, 1.0, 4.0, EPOCH_GRACE_SECONDS + 0.5]
-MAX_SECONDS = GRACE_SECONDS - 10
-WINDOW_BYTES = 2_000
-
-ACTS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["toggle", "say", "say", "carry", "carry", "read", "read", "wait", "cut", "trim"]
-        ),
-        st.sampled_from(NAMES),
-        st.integers(1, 4),
-    ),
-    min_size=60,
-    max_size=120,
-)
-
-
-@pytest.mark.slow
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(ACTS)
-def test_everybody_is_shown_the_same_order_and_each_message_once(
-    acts: list[tuple[str, str, int]],
-) -> None:
-    """Whatever is cut comes back before anybody's grace is over; where the log's window is left,
-    the gap is told."""
-    hall = RoomInMemory()
-    end = hall.now + MAX_SECONDS
-    inside = dict(zip(NAMES[:3], hall.enter(*NAMES[:3]), strict=True))
-    for number, (act, name, count) in enumerate(acts):
-        seat = inside.get(name)
-        if act == "wait":
-            wait = WAITS[count - 1]
-            hall.pass_time(wait if hall.now + wait < end else 0.0)
-        elif act == "trim":
-            hall.trim(WINDOW_BYTES)
-        elif act == "toggle" and seat is None:
-            inside[name] = hall.join(name)
-        elif act == "toggle" and seat is not None:
-            hall.leave(inside.pop(name))
-        elif seat is not None and seat.participant.has_joined:
-            act_in_room(hall, seat, act, number, count)
-        hall.pass_time(TURN_SECONDS)
-    for seat in inside.values():
-        if not seat.connected:
-            hall.come_back(seat)
-    for _ in range(6):
-        hall.pass_time(0.2)
-        hall.settle()
-    assert_same_order(hall, inside)
-
-
-def act_in_room(
-    hall: RoomInMemory, seat: MemberInMemory, act: str, number: int, count: int
-) -> None:
-    if act == "say":
-        for part in range(count):
-            seat.say(f"{number}.{part} of {seat.member.name}")
-    elif not seat.connected:
-        hall.come_back(seat)
-    elif act == "cut":
-        # Every other time the server does not notice.
-        hall.lose(seat) if count % 2 else hall.come_back(seat)
-    elif act == "read":
-        seat.read(2 * count)
-    else:
-        seat.carry(count)
-
-
-def assert_same_order(hall: RoomInMemory, inside: dict[str, MemberInMemory]) -> None:
-    for seat in hall.everybody:
-        assert seat.warnings() == []
-        assert seat.said() == hall.said(seat)
-    for seat in hall.seats.values():
-        assert seat.participant.can_send
-        assert seat.offset == hall.log.end
-        assert seat.participant.unacknowledged == 0
-        assert seat.missed() == hall.gaps(seat)
-        name = seat.member.name
-        assert [text for who, text in seat.said() if who == name] == seat.texts
-    assert {seat.member.name for seat in hall.seats.values()} == set(inside)
-    said = epochs_in(hall)
-    assert len({(sender, seq) for sender, seq, _ in said}) == len(said)
-
-
 # -- what is shown -----------------------------------------------------------------------------
 
 CLOSED = events.Warned("Sahnawaz: a message could not be opened, and was dropped")
+MALFORMED = events.Warned("Sahnawaz: a frame is too short for its fields, and was dropped")
 JUMP = events.Warned("Sahnawaz: a message has a number that is not next, and was dropped")
 DECEIVED = events.Warned(
     "Sahnawaz says to have been shown another conversation than you; either Sahnawaz, the server, "
     "or somebody on the way deceives you"
 )
-HEADER = b"\x01" + bytes(CONTENT_HEADER_BYTES - 1)
-FORMS = {
-    b"": "a frame is too short for its fields",
-    HEADER[:-1]: "a frame is too short for its fields",
-    b"\x00" + HEADER[1:]: "a message is of an unknown kind",
-    b"\x03" + HEADER[1:]: "a message is of an unknown kind",
-    HEADER + b"\xff": "a text is not UTF-8",
-    HEADER + "\ud800".encode("utf-8", "surrogatepass"): "a text is not UTF-8",
-    HEADER + b"x" * (MAX_TEXT_BYTES + 1): "a message is too long",
-    b"\x02" + HEADER[1:] + bytes(11): "a frame is too short for its fields",
-    b"\x02"
-    + HEADER[1:]
-    + ROOM
-    + EPOCH.to_bytes(4, "big"): "a repeated message could not be opened",
-}
-"""What is sealed in a message, and what is wrong with it."""
 
 
 def seeing(desk: Desk, seq: int, offset: int, digest: bytes) -> bytes:
@@ -347,7 +194,7 @@ SHOWN: dict[str, tuple[Callable[[Desk], Script], list[events.ClientEvent]]] = {
     ),
     "what opens and is malformed takes its number, and no number of the run": (
         lambda desk: [desk.content(1, b""), desk.message(2, number=9), desk.message(3, number=10)],
-        [events.Warned(f"Sahnawaz: {FORMS[b'']}, and was dropped"), hi(9), hi(10)],
+        [MALFORMED, hi(9), hi(10)],
     ),
     "numbers of a run that do not go up with those of the membership": (
         lambda desk: [
@@ -420,16 +267,6 @@ def test_roster_says_how_far_each_member_was_heard() -> None:
     assert desk.play(desk.message(9)) == [hi(9)]
 
 
-@pytest.mark.parametrize("content", FORMS)
-def test_malformed_content_of_a_hostile_member_is_dropped_and_said_once(content: bytes) -> None:
-    desk = Desk()
-    numbered = [content[:17] + bytes((0,) * 7 + (seq,)) + content[25:] for seq in (1, 2)]
-    contents = numbered if len(content) > 25 else [content] * 2
-    malformed = [desk.content(seq, content) for seq, content in enumerate(contents, 1)]
-    warned = events.Warned(f"Sahnawaz: {FORMS[content]}, and was dropped")
-    assert desk.play(*malformed, desk.message(3), desk.check()) == [warned, hi(3)]
-
-
 # -- what the server cannot have written -------------------------------------------------------
 
 NOWHERE = 2**64 - 1
@@ -440,14 +277,9 @@ TOO_SHORT = events.FrameRefused("a frame is too short for its fields")
 NO_REKEY = events.FrameRefused("a room frame where a new key was due")
 
 
-def sealed(content: bytes, epoch: int = EPOCH, sender: int = 0) -> Callable[[Desk], bytes]:
-    """An event with any content, well sealed."""
-
-    def lie(desk: Desk) -> bytes:
-        desk.epoch = epoch
-        return desk.seal(Event.TYPE, desk.secret.event_key(), sender, 1, content)
-
-    return lie
+def event_of_an_epoch_to_come(desk: Desk) -> bytes:
+    desk.epoch += 1
+    return desk.event(Notice("x"))
 
 
 def behind(*script: Callable[[Desk], bytes | Control]) -> Callable[[Desk], bytes]:
@@ -462,55 +294,22 @@ def behind(*script: Callable[[Desk], bytes | Control]) -> Callable[[Desk], bytes
     return lie
 
 
-NOTICE, LEFT = Notice("x").encode(), Left(((OTHER, Reason.LEFT),)).encode()
 REFUSED: dict[str, tuple[Callable[[Desk], bytes], events.FrameRefused]] = {
-    "a message that is not next": (lambda desk: desk.message(2), NO_MESSAGE),
-    "a message twice": (behind(*[lambda desk: desk.message(1)] * 2), NO_MESSAGE),
     "the number 0": (lambda desk: desk.message(0), NO_MESSAGE),
-    "a message of the server": (lambda desk: desk.message(1, sender=0), NO_MESSAGE),
-    "a message of a stranger": (lambda desk: desk.message(1, sender=4), NO_MESSAGE),
-    "a message of somebody who has left": (
-        behind(lambda desk: desk.left(OTHER), Desk.rekey, lambda desk: desk.message(1, "", OTHER)),
-        NO_MESSAGE,
-    ),
-    "an epoch to come": (lambda _: Message(EPOCH + 1, THEM, 1, bytes(128)).to_wire(), NO_MESSAGE),
     "no epoch": (lambda _: Message(0, THEM, 1, bytes(128)).to_wire(), NO_MESSAGE),
-    "an epoch that a leave ended": (
-        behind(Desk.left, Desk.rekey, lambda _: Message(EPOCH, THEM, 1, bytes(128)).to_wire()),
-        NO_MESSAGE,
-    ),
     "an epoch before us that a leave ended": (
         behind(Desk.left, Desk.rekey, lambda _: before_us(1)),
         NO_MESSAGE,
     ),
     "nothing sealed": (lambda _: Message(EPOCH, THEM, 1, b"").to_wire(), TOO_SHORT),
-    "an event that is not next": (
-        lambda desk: [desk.event(Notice(text)) for text in ("left out", "next")][1],
-        NO_EVENT,
-    ),
-    "an event twice": (behind(*[lambda _: Desk().event(Notice("x"))] * 2), NO_EVENT),
-    "an event that does not open": (lambda desk: desk.event(Closing())[:-1] + b"?", NO_EVENT),
-    "an event under the members' key": (
-        lambda desk: desk.seal(Event.TYPE, desk.secret.message_key(), 0, 1, NOTICE),
-        NO_EVENT,
-    ),
-    "an event as a message": (
-        lambda desk: Message(EPOCH, 0, 1, desk.event(Closing())[ROOM_HEADER_BYTES:]).to_wire(),
-        NO_MESSAGE,
-    ),
-    "a message as an event": (
-        lambda desk: Event(EPOCH, 0, 1, desk.message(1)[ROOM_HEADER_BYTES:]).to_wire(),
-        NO_EVENT,
-    ),
-    "an event of the last epoch": (sealed(NOTICE, epoch=EPOCH - 1), NO_EVENT),
-    "an event of an epoch to come": (sealed(NOTICE, epoch=EPOCH + 1), NO_EVENT),
-    "an event of a member": (sealed(NOTICE, sender=THEM), NO_EVENT),
+    "an event of an epoch to come": (event_of_an_epoch_to_come, NO_EVENT),
     "a message in the place of a rekey": (behind(Desk.left, lambda _: before_us(1)), NO_REKEY),
     "an event in the place of a rekey": (
         behind(Desk.left, lambda desk: desk.event(Closing())),
         NO_REKEY,
     ),
 }
+"""What the vectors do not have."""
 
 
 def asked_offset(desk: Desk) -> int:
@@ -544,39 +343,23 @@ def test_rest_of_a_run_is_not_looked_at_behind_what_is_refused() -> None:
 
 
 EVENT_LIES: dict[str, RoomEvent] = {
-    "somebody joins twice": Joined((entry(THEM, "Sahnawaz"),)),
     "somebody joins twice at once": Joined((entry(4, "Zoë"), entry(4, "Zoë"))),
     "we join again": Joined((entry(US, "Ira"),)),
-    "somebody joins under our name": Joined((entry(4, "IRA"),)),
     "somebody joins without a name": Joined((entry(4, ""),)),
-    "somebody joins with half a key": Joined((RosterEntry(4, 0, "Zoë", bytes(16)),)),
     "the server joins": Joined((entry(0, "the server"),)),
-    "a stranger leaves": Left(((4, Reason.LEFT),)),
-    "we leave": Left(((US, Reason.LEFT),)),
     "the server leaves": Left(((0, Reason.LEFT),)),
     "somebody leaves twice": Left(((OTHER, Reason.LEFT), (OTHER, Reason.LEFT))),
-    "a stranger is lost": Lost(4),
     "the server is lost": Lost(0),
-    "a stranger is back": Back(4),
     "the server is back": Back(0),
 }
-SEALED_LIES: dict[str, bytes] = {
-    "unknown event": b"\x7f",
-    "empty event": b"",
-    "left-over bytes": Closing().encode() + b"\0",
-    "unknown reason": LEFT[:-1] + b"\0",
-    "half a departure": LEFT[:-1],
-    "half an entry": Joined(MEMBERS).encode()[:-1],
-    "notice that is not UTF-8": b"\x03\xff",
-}
+"""What the vectors do not have."""
 
 
-@pytest.mark.parametrize("what", [*EVENT_LIES, *SEALED_LIES])
+@pytest.mark.parametrize("what", EVENT_LIES)
 def test_event_that_says_what_cannot_be_makes_all_doubtful_at_once(what: str) -> None:
     """It opened, so half of it may have been applied: only a new WELCOME helps."""
     desk = Desk()
-    lie = sealed(SEALED_LIES[what])(desk) if what in SEALED_LIES else desk.event(EVENT_LIES[what])
-    (refused,) = desk.play(lie)
+    (refused,) = desk.play(desk.event(EVENT_LIES[what]))
     assert isinstance(refused, events.FrameRefused)
     assert asked_offset(desk) == NOWHERE
     told = desk.play(CUT, desk.welcome(), Roster(MEMBERS))
@@ -599,7 +382,7 @@ ALTERED: dict[str, Callable[[Desk], bytes]] = {
     "another number": lambda desk: desk.ours(2, "Hi"),
     "another order": lambda desk: desk.ours(1, "you", number=2),
     "too short": lambda desk: desk.content(1, b"\0", US),
-    "not UTF-8": lambda desk: desk.content(1, HEADER + b"\xff", US),
+    "not UTF-8": lambda desk: desk.content(1, b"\x01" + bytes(48) + b"\xff", US),
     "sealed with another key": lambda desk: desk.broken(1, US),
     "sealed before we came": lambda _: Message(EPOCH - 1, US, 1, bytes(128)).to_wire(),
 }
@@ -677,17 +460,6 @@ def test_check_that_does_not_agree_takes_all_back_to_the_last_one(what: str) -> 
     assert desk.sent() == [(3, "three")]
 
 
-def test_number_that_a_forger_used_up_hides_nothing() -> None:
-    """Somebody on our wire who knows the room's keys says something in another's name."""
-    desk = Desk()
-    true, forged = (Desk().message(1, text) for text in ("what was said", "what was forged"))
-    assert desk.play(forged, Check(4_711 + len(true), bytes(32))) == [
-        hi(1, text="what was forged"),
-        *tampered(again=True),
-    ]
-    assert desk.play(CUT, Resumed(), true) == [RECONNECTED, hi(1, text="what was said")]
-
-
 def test_number_that_no_check_covers_hides_no_later_one() -> None:
     """It would do so for good, in this room and in the next, if the next CHECK made it count."""
     for script in ([Check(0, bytes(32)), CUT, Resumed()], [CUT, Desk().welcome(), Roster(MEMBERS)]):
@@ -752,35 +524,6 @@ def test_altered_message_is_found_and_the_true_one_still_counts() -> None:
         else:
             assert isinstance(told, events.FrameRefused), at
         assert desk.play(CUT, Resumed(), frame) == [RECONNECTED, hi(1)], at
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(
-    st.lists(
-        st.builds(
-            Message,
-            st.integers(EPOCH - 1, EPOCH + 2) | st.just(2**32 - 1),
-            st.integers(0, 4),
-            st.integers(0, 3) | st.just(2**64 - 1),
-            st.binary(min_size=1, max_size=OVERHEAD_BYTES + 70),
-        ),
-        min_size=1,
-        max_size=8,
-    )
-)
-def test_forged_messages_do_not_disturb_what_follows(forged: list[Message]) -> None:
-    desk = Desk()
-    doubt = (events.FrameRefused, events.Warned, events.MessageNotForUs, events.Tampered)
-    for shown in (*(desk.play(frame.to_wire()) for frame in forged), desk.play(desk.check())):
-        assert all(isinstance(event, doubt) for event in shown)
-    if asked_offset(desk) == NOWHERE:
-        desk.play(CUT, desk.welcome(), Roster(MEMBERS), Resend(1))
-    else:
-        desk.play(CUT, Resumed(), Resend(1))
-    assert desk.play(desk.message(1), desk.message(2)) == [hi(1), hi(2)]
-    desk.play("Hello")
-    desk.sent()
-    assert desk.play(desk.ours(1, "Hello"), desk.check()) == [own(1, "Hello")]
 
 
 # -- what is sent ------------------------------------------------------------------------------
@@ -887,58 +630,11 @@ def standing(what: str) -> Desk:
         return desk
     if "lacking a key" in what:
         desk.play(desk.left(OTHER))
-    if "c" in what.replace("lacking", ""):
+    if "cut" in what or "catching up" in what:
         desk.play(CUT)
     if "catching up" in what:
         desk.play(Resumed())
     return desk
-
-
-STANDINGS = {
-    "unknown": {"welcome"},
-    "welcomed": {"roster"},
-    "cut in the roster": {"welcome"},
-    "in": {"resend", "check"},
-    "lacking a key": {"rekey", "resend", "check"},
-    "cut": {"welcome", "resumed"},
-    "cut, lacking a key": {"welcome", "resumed"},
-    "catching up": {"resend", "check"},
-    "catching up, lacking a key": {"rekey", "resend", "check"},
-    "regrouping": {"resend", "check"},
-}
-"""How a participant can stand, and what the server may say then."""
-
-CONTROLS: dict[str, Callable[[Desk], Control]] = {
-    "welcome": Desk.welcome,
-    "roster": lambda _: Roster(MEMBERS[1:]),
-    "resumed": lambda _: Resumed(),
-    "rekey": Desk.rekey,
-    "resend": lambda _: Resend(1),
-    "check": Desk.check,
-    "submit": lambda _: Submit(b""),
-    "ready": lambda _: Ready(),
-    "resume": lambda _: Resume(US, TOKEN, 4_711, EPOCH),
-    "pong": lambda _: Pong(),
-    "bye": lambda _: Bye(Reason.LEFT, "bye"),
-}
-
-
-def is_accepted(desk: Desk, control: Control) -> bool:
-    try:
-        shown = desk.play(control)
-    except ProtocolError as error:
-        return "message is out of place" not in str(error)
-    return not any(isinstance(event, events.FrameRefused) for event in shown)
-
-
-@pytest.mark.parametrize("how", STANDINGS)
-def test_control_out_of_place_is_a_breach(how: str) -> None:
-    accepted = set()
-    for name, control in CONTROLS.items():
-        desk = standing(how)
-        if is_accepted(desk, control(desk)):
-            accepted.add(name)
-    assert accepted == STANDINGS[how]
 
 
 @pytest.mark.parametrize("how", ["unknown", "welcomed", "cut", "cut in the roster"])
@@ -950,27 +646,8 @@ def test_room_frame_before_we_are_in_is_refused(how: str) -> None:
         assert desk.participant.first_control() == first
 
 
-ROSTER_LIES: dict[str, tuple[dict[str, int], list[tuple[RosterEntry, ...]], str]] = {
-    "a member twice": ({}, [(MEMBERS[0], *MEMBERS[1:2] * 2)], "in the room twice"),
-    "a member twice, in two pieces": ({}, [MEMBERS[:2], MEMBERS[:1]], "in the room twice"),
-    "more than were announced": ({"members": 2}, [MEMBERS], "more members"),
-    "more in the second piece": ({"members": 2}, [MEMBERS[:1], MEMBERS[1:]], "more members"),
-    "ourselves missing": ({"members": 2}, [MEMBERS[1:]], "we are not in"),
-    "ourselves under no number": ({"member": 0}, [MEMBERS], "makes no sense"),
-    "nobody": ({"members": 0}, [], "makes no sense"),
-    "more than a room has": ({"members": MAX_MEMBERS + 1}, [], "makes no sense"),
-    "a place behind the end of numbers": ({"offset": 2**63 + 1}, [], "makes no sense"),
-    "us under another name": (
-        {},
-        [(entry(US, "Thea"), MEMBERS[1], entry(OTHER, "Ira"))],
-        "under another name",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", ROSTER_LIES)
-def test_welcome_and_roster_that_make_no_sense_are_a_breach(what: str) -> None:
-    fields, rosters, said = ROSTER_LIES[what]
+def test_welcome_behind_the_end_of_all_places_is_a_breach() -> None:
+    """What else makes no sense in WELCOME and ROSTER is in the vectors and in `test_peers`."""
     desk = Desk(welcomed=False)
-    with pytest.raises(ProtocolError, match=said):
-        desk.play(desk.welcome(**fields), *map(Roster, rosters))
+    with pytest.raises(ProtocolError, match="makes no sense"):
+        desk.play(desk.welcome(offset=2**63 + 1))

@@ -1,7 +1,7 @@
 """A participant over several connections: coming back to its place, and into a new room.
 
-With a real room in memory, and with a server that lies. Whole schedules of cuts are in
-`test_participant` and in the simulation.
+With a real room in memory, and with a server that lies. Whole schedules of cuts are in the
+simulation.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 
 from chat.cipher import MIN_SEALED_BYTES
 from chat.client import events
-from chat.errors import ProtocolError, Reason
+from chat.errors import ProtocolError
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import (
@@ -52,53 +52,6 @@ def back(missed: int = 0, *, new_room: bool = False, awaiting: bool = False) -> 
 
 
 # -- with a real room --------------------------------------------------------------------------
-
-
-def test_resume_is_told_in_order_all_that_happened_meanwhile() -> None:
-    hall = RoomInMemory()
-    ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
-    hall.lose(ira)
-    sahnawaz.say("one")
-    hall.settle()
-    hall.leave(thea)
-    hall.pass_time(1)
-    hall.settle()
-    sahnawaz.say("two")
-    (zoe,) = hall.enter("Zoë")
-    hall.room.say("behave")
-    zoe.say("three")
-    hall.settle()
-    hall.leave(zoe, Reason.KICKED)
-    hall.pass_time(1)
-    hall.come_back(ira)
-    ira.say("typed before the end was heard")
-    hall.settle()
-    assert [event for event in ira.shown if not isinstance(event, events.MessageReceived)] == [
-        events.Entered(("Ira", "Sahnawaz", "Thea")),
-        back(),
-        events.MemberLeft("Thea", Reason.LEFT),
-        events.MemberJoined("Zoë"),
-        events.NoticeReceived("behave"),
-        events.MemberLeft("Zoë", Reason.KICKED),
-    ]
-    assert ira.said() == hall.said(ira)
-    assert ira.said()[-1] == ("Ira", "typed before the end was heard")
-
-
-def test_lost_between_a_leave_and_the_new_key_is_given_the_key() -> None:
-    hall = RoomInMemory()
-    ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
-    hall.leave(thea)
-    hall.pass_time(1)
-    ira.read(1)
-    assert ira.shown[-1] == events.MemberLeft("Thea", Reason.LEFT)
-    hall.lose(ira)
-    sahnawaz.say("under the new key")
-    hall.settle()
-    hall.come_back(ira)
-    hall.settle()
-    assert ira.said() == [("Sahnawaz", "under the new key")]
-    assert ira.warnings() == []
 
 
 def test_gap_between_an_old_key_and_now_accuses_nobody() -> None:
@@ -192,6 +145,8 @@ def test_member_that_was_not_told_all_names_asks_for_a_new_welcome() -> None:
     desk.play(desk.welcome(), Roster(MEMBERS[:1]), CUT)
     assert desk.participant.first_control() == Resume(US, TOKEN, NOWHERE, EPOCH)
     assert not desk.participant.has_joined
+    with pytest.raises(ProtocolError, match="a Resumed message is out of place"):
+        desk.play(Resumed())
     shown = desk.play("Hi", desk.welcome(offset=5_000), Roster(MEMBERS), Resend(1))
     assert shown == [events.Entered(("Ira", "Sahnawaz", "Thea"))]
     assert desk.sent() == [(1, "Hi")]
@@ -297,6 +252,19 @@ def test_gap_of_two_welcomes_is_told_once_and_whole() -> None:
     assert desk.play(CUT, desk.welcome(messages=9), with_own(2)) == [back()]
 
 
+@pytest.mark.parametrize("counted", [0, 1])
+def test_roster_says_which_of_our_own_was_true_that_we_had_before_a_gap(counted: int) -> None:
+    """The gap is no smaller for it."""
+    desk = Desk()
+    desk.play("one")
+    desk.sent()
+    desk.play(desk.ours(1, "one"))
+    told = desk.play(CUT, desk.welcome(messages=3), with_own(counted))
+    assert told == [events.Tampered(0.0, certain=False, again=False), back(2)]
+    desk.play(Resend(counted + 1))
+    assert desk.sent() == [(1, "one")][counted:]
+
+
 def test_own_message_in_a_gap_of_a_new_room_that_was_shown_in_the_old_is_not_shown_again() -> None:
     desk = Desk("one")
     desk.play("two")
@@ -378,7 +346,7 @@ def test_new_room_is_offered_again_what_it_may_lack() -> None:
     assert desk.participant.unacknowledged == 4
     contents = desk.contents()
     assert [(content.number, content.kind) for _, content in contents] == [
-        *((1, Kind.REPEAT), (2, Kind.REPEAT), (3, Kind.SAY), (4, Kind.SAY)),
+        *((1, Kind.REPEAT), (2, Kind.REPEAT), (3, Kind.SAY), (4, Kind.SAY))
     ]
     assert [(seq, desk.text(content)) for seq, content in contents] == list(
         enumerate(("one", "two", "three", "four"), 1)
@@ -520,17 +488,6 @@ def test_cut_in_the_first_roster_of_a_new_room_is_no_breach() -> None:
     assert desk.sent() == [(1, "one")]
 
 
-def test_server_that_dies_again_is_awaited_by_all_that_were_known_in_either_room() -> None:
-    desk = awaiting()
-    zoe = entry(9, "Zoë")
-    desk.play(desk.joined(zoe))
-    desk.new_room(ALONE, MEMBERS[1])
-    for missing in (zoe, MEMBERS[2]):
-        assert desk.sent() == []
-        desk.play(desk.joined(missing))
-    assert desk.sent() == [(1, "one"), (2, "two")]
-
-
 # -- shown once --------------------------------------------------------------------------------
 
 
@@ -625,23 +582,3 @@ def test_repeat_that_is_not_as_it_was_said_is_dropped(what: str) -> None:
     desk.new_room()
     warned = events.Warned("Sahnawaz: a repeated message could not be opened, and was dropped")
     assert desk.play(as_of_them(desk, 1, content)) == [warned]
-
-
-def test_what_we_repeat_is_as_it_was_said_and_stays_so_over_two_crashes() -> None:
-    desk = Desk("one")
-    desk.play(desk.joined())
-    desk.play("two")
-    desk.sent()
-    desk.play(desk.ours(2, "two"), desk.check())
-    desk.new_room()
-    first = desk.contents()
-    epochs = [Repeat.decode(content.body).epoch for _, content in first]
-    assert epochs == [EPOCH, EPOCH + 1]
-    desk.play(Resend(1))
-    again = desk.contents()
-    assert again == first
-    desk.play(Resend(1))
-    desk.echo()
-    desk.play(desk.check())
-    desk.new_room()
-    assert desk.contents() == first

@@ -46,11 +46,7 @@ def test_empty_home_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("home", [None, ""])
 @pytest.mark.parametrize(("folder", "variable", "_usual"), FOLDERS)
 def test_user_without_a_home_is_told_so_unless_a_folder_is_configured(
-    folder: Folder,
-    variable: str,
-    _usual: str,
-    home: str | None,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Folder, variable: str, _usual: str, home: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a container, for instance, a user may have no entry in the list of users."""
 

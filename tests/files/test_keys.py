@@ -12,8 +12,6 @@ from Cryptodome.IO import PEM as PEM_FORM
 from Cryptodome.IO import PKCS8
 from Cryptodome.PublicKey import ECC, RSA
 from Cryptodome.Util.asn1 import DerNull, DerSequence
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from chat.errors import IdentityError
 from chat.files.keys import load_or_make_key
@@ -400,21 +398,6 @@ def test_private_key_of_ssh_keygen_that_cannot_be_used_is_told_why(
     with pytest.raises(IdentityError) as caught:
         load(tmp_path)
     assert str(caught.value) == f"the private key {path} {said}"
-
-
-@settings(max_examples=60, deadline=None)
-@given(at=st.integers(0, len(PEM) - 1), byte=st.integers(0, 255))
-def test_altered_private_key_is_the_same_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
-) -> None:
-    directory = tmp_path_factory.mktemp("keys")
-    path = directory / "server_private_key.pem"
-    path.touch(mode=0o600)
-    path.write_bytes(PEM[:at] + bytes((byte,)) + PEM[at + 1 :])
-    try:
-        assert load(directory).rsa.has_private()
-    except IdentityError:
-        assert list(files(directory)) == [path.name]
 
 
 # -- public keys that are refused

@@ -211,9 +211,7 @@ def test_file_that_the_kernel_cuts_off_is_as_it_was(path: Path, room: int) -> No
 # -- file systems that lack something
 
 
-@pytest.fixture(
-    params=["EACCES", "EPERM", "ENOSYS", "EOPNOTSUPP", "EMLINK", "EXDEV"],
-)
+@pytest.fixture(params=["EACCES", "EPERM", "ENOSYS", "EOPNOTSUPP", "EMLINK", "EXDEV"])
 def linkless(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system without hard links, as it says so."""
     monkeypatch.setattr(os, "link", refusal(getattr(errno, request.param)))
@@ -340,9 +338,7 @@ def left(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_was_left_is_cleared_and_nothing_else_nor_what_somebody_is_writing(
-    left: Path,
-) -> None:
+def test_what_was_left_is_cleared_and_nothing_else_nor_what_somebody_is_writing(left: Path) -> None:
     before = names(left)
     with files.locked(left, 0):
         files.clear(left, {"file"})

@@ -26,12 +26,10 @@ def fuzz(name: str, seconds: int) -> bool:
     with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) as worker:
         assert worker.stdout is not None
         for line in worker.stdout:
-            if not (count := re.match(r"#(\d+)", line)):
+            if not (count := re.match(r"#(\d+)(?:.*cov: (\d+))?", line)):
                 said.append(line)
                 continue
-            executions = max(executions, int(count[1]))
-            if cov := re.search(r"cov: (\d+)", line):
-                edges = cov[1]
+            executions, edges = max(executions, int(count[1])), count[2] or edges
             row = f"{name:14}{executions:>12,} executions{edges:>8} edges"
             if in_place:
                 left = max(0.0, began + seconds - time.monotonic())

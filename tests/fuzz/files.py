@@ -36,11 +36,8 @@ def _written(name: str, content: bytes) -> Path:
 def keys(data: bytes) -> None:
     """A key file is read, or it is refused."""
     choices = Choices(data)
-    private, public = (
-        (KEYS / "server.pem").read_bytes(),
-        key("server").rsa.public_key().export_key(),
-    )
-    role, pem = choices.pick((("private", private), ("public", public)))
+    private, public = (KEYS / "server.pem").read_bytes(), key("server").rsa.public_key()
+    role, pem = choices.pick((("private", private), ("public", public.export_key())))
     der, marker, _ = PEM.decode(pem.decode())
     marker = choices.pick((marker, "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PRIVATE KEY"))
     form = choices.number(4)
@@ -56,17 +53,8 @@ def keys(data: bytes) -> None:
 
 _HOST = "chat.example"
 _PIECES = (
-    *(
-        "[chat.example]:9443",
-        f" {key('server').public.openssh}",
-        "\n",
-        "*",
-        "?",
-        ",",
-        "!",
-        "#",
-        " ",
-    ),
+    *("[chat.example]:9443", f" {key('server').public.openssh}"),
+    *("\n", "*", "?", ",", "!", "#", " "),
     *(f" {key('other').public.openssh}", " ssh-rsa AAAA", "@revoked ", "@cert-authority ", "|1|"),
     *("c", "*a*", "*l*", "*e*", "ssh-ed25519 AAAA", "é", "\0"),
 )

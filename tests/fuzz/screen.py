@@ -54,11 +54,17 @@ def text(data: bytes) -> None:
     assert width_of(cheap(lambda: cut(escaped, 40)), at_most) <= 40
     work = choices.pick((caseless, is_blank, action_of, fold_name, columns_of, transcript.pending))
     cheap(lambda: work(said))
-    painter = Painter(name, choices.pick([*Colours]), "%H:%M", is_dumb=bool(choices.number(2)))
+    colours, is_dumb = choices.pick([*Colours]), bool(choices.number(2))
     event: MessageReceived | NoticeReceived = NoticeReceived(said)
     if choices.number(2):
         event = MessageReceived(name, 0, said, own=False, number=1)
-    painted = cheap(lambda: painter.paint(event, columns, window_rows=rows))
+
+    def paint() -> list[str]:
+        # A painter remembers whether it has found the name in this message.
+        painter = Painter(name, colours, "%H:%M", is_dumb=is_dumb)
+        return painter.paint(event, columns, window_rows=rows)
+
+    painted = cheap(paint)
     assert not any(_ACTS.search(_OURS.sub("", row)) for row in painted)
     assert columns is None or not any("\n" in row for row in painted)
     assert json.loads(json.dumps(fields_of(event)))

@@ -103,31 +103,3 @@ def test_server_that_is_killed_and_started_again_loses_and_doubles_nothing(stage
     leave(bob)
     assert shown_by(bob) == flood(0, LINES)
     assert "the server was started anew" in bob.out
-
-
-def test_killed_client_that_is_started_again_takes_its_name_over(stage: Stage) -> None:
-    _, port = stage.server()
-    cable = Cable(stage, port)
-    bob = listener(stage, port)
-    ira = join(stage.client(cable.port, "Ira"))
-    # The server does not hear of her end: the cable keeps the connection half open.
-    cable.do("freeze")
-    ira.signal(signal.SIGKILL)
-    ira.wait()
-    again = join(stage.client(port, "ira"))
-    bob.expect("Ira left the server: joined again.", "Username: ira")
-    again.type("here I am")
-    bob.expect("ira: here I am")
-    leave(again)
-    leave(bob)
-
-
-def test_lost_member_leaves_when_the_grace_is_over(stage: Stage) -> None:
-    server, port = stage.server("--grace", "0.1")
-    bob = listener(stage, port)
-    ira = join(stage.client(port, "Ira"))
-    bob.expect("Username: Ira")
-    ira.signal(signal.SIGKILL)
-    bob.expect("[!] Ira lost the connection.", "[!] Ira left the server: the connection was lost.")
-    server.expect("Ira lost the connection", "Ira left the server: the connection was lost.")
-    leave(bob)

@@ -24,7 +24,7 @@ from tests.support.processes import (
     without_times,
     zone_file,
 )
-from tests.support.terminals import Window, client_command
+from tests.support.terminals import Window
 
 ON_THE_WAY_IN = "".join(f"{line}\n" for line in LOADING_ROSTER)
 ENDED = "[+] All connections had been terminated\n[+] Server is shut down\n"
@@ -145,33 +145,6 @@ def window(stage: Stage, command: list[str], **env: str) -> Window:
     window = Window(command, environment(stage.home, {"TERM": "dumb", **env}), columns=200)
     stage.at_the_end(window.kill)
     return window
-
-
-def test_conversation_at_terminals(stage: Stage) -> None:
-    server = window(stage, [*CHAT, "server", "--port", "0", *stage.keys("server", "server")])
-    server.await_screen("--fingerprint ")
-    port = int(server.lines()[1].split("port: ")[1])
-    ira, zofia = (
-        window(stage, client_command(port, name, stage.keys("client", key_name)))
-        for name, key_name in (("Ira", "ira"), ("Žofia", "other"))
-    )
-    for client in (ira, zofia):
-        client.await_screen("Žofia")
-        assert client.lines()[0] == "[+] Plain input: the terminal is a dumb one."
-    zofia.type("Grüße 👋\n")
-    ira.await_screen("Žofia: Grüße 👋")
-    ira.type("Hi\n")
-    zofia.await_screen("Ira: Hi")
-    zofia.key("C-d")
-    assert zofia.end() == 0
-    ira.await_screen("[+] Žofia left the server.")
-    ira.key("C-c")
-    assert ira.end() == 0
-    assert b"\x1b" not in ira.written
-    server.await_screen("[+] Ira left the server.")
-    server.type("TERMINATE\n")
-    assert server.end() == 0
-    assert server.lines()[-3:] == ["TERMINATE", *ENDED.splitlines()]
 
 
 def test_server_whose_address_has_changed_is_found_again(stage: Stage) -> None:
@@ -314,21 +287,6 @@ def test_conversation_of_a_program(stage: Stage) -> None:
     ]
     assert [event.get("text") for event in events[3:]] == ["beeps", "plain \x1b", "hello\x07"]
     assert [event["action"] for event in events[3:]] == [True, False, False]
-
-
-def test_program_that_says_what_cannot_be_said_is_told(stage: Stage) -> None:
-    _, port = stage.server()
-    bot = stage.client(port, "bot", "--json")
-    bot.type("\ufeff" + '{"say": "Hi"}', "[1]")
-    bot.end_input()
-    status, out, err = bot.end()
-    why = "a command is an object with one field"
-    reason, error = err.splitlines()
-    assert reason.startswith(f"chat: line 2: {why}")
-    assert (status, error) == (1, "chat: error: 1 line was not a command")
-    events = [json.loads(line) for line in out.splitlines()[3:]]
-    assert sorted(event["event"] for event in events) == ["acknowledged", "error", "warning"]
-    assert events[-1]["event"] == "error"
 
 
 def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> None:

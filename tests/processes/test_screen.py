@@ -21,7 +21,6 @@ from unicodedata import combining, normalize
 import pytest
 
 from chat.limits import MAX_TEXT_BYTES, PASTE_LINES, PENDING_ROWS
-from tests.support.helpers import key
 from tests.support.processes import (
     CHAT,
     ROOT,
@@ -753,7 +752,7 @@ def test_interrupt_that_takes_away_what_was_typed_holds_up_nothing(room: Room) -
         "        pass\n"
         "    return read(self)\n"
         "chat.ui.editor.LineEditor.read = read_late\n"
-        "chat.reactor._noted = lambda *signal: interrupts.append(signal)\n",
+        "chat.reactor._noted = lambda *signal: interrupts.append(signal)\n"
     )
     ira = room.window(command)
     ira.await_rows("> |")
@@ -762,24 +761,6 @@ def test_interrupt_that_takes_away_what_was_typed_holds_up_nothing(room: Room) -
     ira.key("C-c")
     room.zoe.type("Hi")
     ira.await_screen("Zoe: Hi")
-
-
-def test_every_way_to_end_a_line_sends_it(room: Room) -> None:
-    with frozen(room.server):
-        ira = room.start()
-        ira.await_screen("Connected successfully")
-        ira.enter("Hi")
-    ira.await_rows(IN, "Ira: Hi", "> |")
-    ira.type("one\rtwo\rthree\r")
-    ira.await_rows("Ira: Hi", "Ira: one", "Ira: two", "Ira: three", "> |")
-    ira.key("Up", "Up", "Up")
-    ira.await_rows("> one|")
-    ira.key("C-o")
-    ira.await_rows("Ira: one", "> two|")
-    ira.key("C-o")
-    ira.await_rows("Ira: two", "> three|")
-    ira.type("\x1b#")
-    ira.await_rows("Ira: two", "Ira: #three", "> |")
 
 
 # -- terminals that can less
@@ -949,17 +930,6 @@ def test_lines_are_coloured_by_what_they_are(room: Room) -> None:
     assert ira.look("first.") == Look("red")
 
 
-def test_without_colours_everything_is_plain(room: Room) -> None:
-    ira = room.ira("--color", "never")
-    room.zoe.type("Hi, Ira")
-    ira.await_screen("Zoe: Hi, Ira")
-    with frozen(room.server):
-        ira.enter("/wibble", "Hi")
-        ira.await_rows("... Hi", "> |")
-    assert ira.all_looks() == {PLAIN}
-    assert not re.search(rb"\x1b\[[0-9;]*m", ira.written)
-
-
 def test_mention_is_bold_rings_and_counts_in_the_title(room: Room) -> None:
     ira = room.ira()
     room.zoe.type("Hi, ira!")
@@ -994,25 +964,6 @@ def test_terminal_without_a_title_gets_none(room: Room) -> None:
     ira.await_rows("Zoe: Ira", "> |")
     assert (ira.title, ira.bells) == (TITLE, 1)
     assert b"\x1b]" not in ira.written
-
-
-def test_message_of_very_many_rows_is_folded_until_it_is_asked_for(room: Room) -> None:
-    ira = room.ira(rows=100)
-    lines = [str(number) for number in range(60)]
-    ira.paste("\n".join(lines), "Enter")
-    ira.enter("y")
-    fold = "[+] 40 more lines of this; /more 1 shows the whole."
-    ira.await_rows("Ira: 0", *(f"    {line}" for line in lines[1:20]), fold, "> |")
-    assert ira.look(fold) == DIM
-    ira.enter("/more")
-    ira.await_rows(fold, "Ira: 0", *(f"    {line}" for line in lines[1:]), "> |")
-
-
-def test_keys_of_the_members_and_of_the_server_are_listed(room: Room) -> None:
-    ira = room.ira()
-    ira.enter("/security")
-    listed = [("server", "the server"), ("other", "Zoe"), ("sahnawaz", "Max"), ("ira", "Ira (you)")]
-    ira.await_rows(*(f"[+] {key(name).public.fingerprint} {who}" for name, who in listed), "> |")
 
 
 # -- what takes its time

@@ -43,10 +43,7 @@ SCRIPTS: dict[str, list[Moment]] = {
         ("9s =A =B", "B A", None),
     ],
     "who comes back alone": [("log +A -A", "", None), ("=A", "A", None)],
-    "who comes back delays nobody": [
-        ("+A +B log 0.5s =B", "B", 0.5),
-        ("0.5s", "A", None),
-    ],
+    "who comes back delays nobody": [("+A +B log 0.5s =B", "B", 0.5), ("0.5s", "A", None)],
 }
 
 

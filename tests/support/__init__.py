@@ -10,5 +10,4 @@ cheap_keys.py        stand-ins for RSA and X25519, for simulations
 processes.py         real processes through pipes
 terminals.py         real processes at a terminal, and what stands on it
 proxy.py             a TCP proxy that does to connections what cables do
-growth.py            how the cost grows when a text is twice as long
 """

@@ -33,15 +33,8 @@ from chat.messages import (
 from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
-from chat.wire import (
-    Event,
-    FrameReader,
-    Message,
-    RoomHeader,
-    room_header,
-    room_headers,
-)
-from tests.support.helpers import WALL_CLOCK, FixedBytes, frames_of, open_frame
+from chat.wire import Event, FrameReader, Message, room_header, room_headers
+from tests.support.helpers import WALL_CLOCK, FixedBytes, open_frame
 
 
 def fingerprint(name: str) -> bytes:
@@ -78,11 +71,6 @@ class MemberInMemory:
         self.connected = True
         self.following = False
         self.offset = 0
-        self.taken: list[tuple[int, int]] = []
-        """What it has read of the log so far, but for what comes since `began`."""
-        self.began = 0
-        self.told = 0
-        """How many of the gaps between these parts it was told of, which is when it is back."""
         self.splices: deque[tuple[int, bytes]] = deque()
         self.shown: list[ClientEvent] = []
         self.texts: list[str] = []
@@ -107,10 +95,7 @@ class MemberInMemory:
         while count and self.following:
             if self.splices and self.splices[0][0] == self.offset:
                 control = decode_control(self.splices.popleft()[1])
-                shown = self.participant.receive_control(control, self.hall.now)
-                if any(isinstance(event, Reconnected) for event in shown):
-                    self.told = len(self.taken)
-                self.shown += shown
+                self.shown += self.participant.receive_control(control, self.hall.now)
                 count -= 1
                 continue
             end = self.splices[0][0] if self.splices else self.hall.log.end
@@ -126,8 +111,6 @@ class MemberInMemory:
     def lose(self) -> None:
         """The connection breaks: what is on its way in either direction does not arrive."""
         self.connected = self.following = False
-        self.taken.append((self.began, self.offset))
-        self.began = self.offset
         self.splices.clear()
         self.under_way.clear()
         self.participant.disconnect()
@@ -206,7 +189,7 @@ class RoomInMemory:
                 continue
             if not seat.following:
                 seat.following = True
-                seat.began = seat.offset = unicast.at
+                seat.offset = unicast.at
             seat.splices.extend((unicast.at, control) for control in unicast.controls)
 
     def trim(self, window_bytes: int) -> None:
@@ -226,52 +209,6 @@ class RoomInMemory:
             for seat in self.seats.values():
                 seat.carry()
                 seat.read()
-
-    def said(self, seat: MemberInMemory) -> list[tuple[str, str]]:
-        """What this member should have been shown, going by the log: every message of the parts of
-        it that it has read, except those sealed before it had a key; and of the gaps between them
-        its own."""
-        names = {other.member.id: other.member.name for other in self.everybody}
-        texts = {other.member.id: other.texts for other in self.everybody}
-        found: list[RoomHeader] = []
-        last = None
-        for number, (start, end) in enumerate([*seat.taken, (seat.began, seat.offset)]):
-            if last is not None and number <= seat.told:
-                found += (
-                    header
-                    for header in self.headers(last, start)
-                    if header.sender == seat.member.id
-                )
-            found += (
-                header for header in self.headers(start, end) if header.epoch >= seat.member.epoch
-            )
-            last = end
-        return [(names[header.sender], texts[header.sender][header.seq - 1]) for header in found]
-
-    def gaps(self, seat: MemberInMemory) -> int:
-        """How many messages of others lie between the parts of the log that this member has
-        read."""
-        places = [place for part in [*seat.taken, (seat.began, seat.offset)] for place in part]
-        return sum(
-            header.sender != seat.member.id
-            for end, start in zip(places[1:-1:2], places[2::2], strict=True)
-            for header in self.headers(end, start)
-        )
-
-    def headers(self, start: int, end: int) -> list[RoomHeader]:
-        """Those of the messages in a part of the log."""
-        return [
-            header
-            for frame_type, frame in frames_of(self.log.everything[start:end])
-            if frame_type == Message.TYPE
-            for header in room_headers(Message.TYPE, frame)
-        ]
-
-
-def epochs_in(hall: RoomInMemory) -> list[tuple[int, int, int]]:
-    """Sender, number and epoch of each message in the log."""
-    headers = hall.headers(0, len(hall.log.everything))
-    return [(header.sender, header.seq, header.epoch) for header in headers]
 
 
 # -- the server by hand ------------------------------------------------------------------------

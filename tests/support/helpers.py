@@ -9,10 +9,9 @@ import shutil
 import stat
 import subprocess
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from Cryptodome.PublicKey import RSA
@@ -140,27 +139,6 @@ def lying(
 def output_of(*command: str | Path, given_input: bytes = b"") -> bytes:
     """What a program prints; it must succeed."""
     return subprocess.run(command, input=given_input, capture_output=True, check=True).stdout
-
-
-Result = TypeVar("Result")
-
-
-def feed_all_ways(
-    make: Callable[[], Callable[[bytes], Iterable[Result]]], data: bytes
-) -> list[list[Result]]:
-    """Feed `data` to three fresh receivers: whole, byte by byte, and in pieces of seven bytes.
-    Returns what came out of each."""
-    results = []
-    for size in (len(data) or 1, 1, 7):
-        receive = make()
-        results.append(
-            [
-                result
-                for start in range(0, len(data), size)
-                for result in receive(data[start : start + size])
-            ]
-        )
-    return results
 
 
 def side_by_side(*actions: Callable[[], object]) -> None:

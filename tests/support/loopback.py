@@ -19,7 +19,7 @@ from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import PublicKey
-from chat.limits import GRACE_SECONDS, RATE
+from chat.limits import RATE
 from chat.messages import Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
 from chat.server.connection import Connection
@@ -331,9 +331,7 @@ class Peer(Wire):
 class Hall:
     """A server on the loopback, its console, and everybody who came."""
 
-    def __init__(
-        self, *listeners: socket.socket, grace: float = GRACE_SECONDS, rate: float = RATE
-    ) -> None:
+    def __init__(self, *listeners: socket.socket, rate: float = RATE) -> None:
         self.reactor = SteppedReactor()
         self.listener, *others = listeners or (listen("127.0.0.1", 0),)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
@@ -343,7 +341,7 @@ class Hall:
         self._source, self._hand = os.pipe()
         self.console = Console(self.reactor, self._source, self.screen.output)
         listening = [self.listener, *others]
-        self.server = Server(self.reactor, listening, key("server"), self.console, grace, rate)
+        self.server = Server(self.reactor, listening, key("server"), self.console, rate=rate)
         self.console.obey(self.server)
         self._guests: list[Wire | Seat | Cable] = []
         self.contains_faults = False
@@ -424,13 +422,13 @@ class Hall:
         assert peer.ended is None
         return peer
 
-    def come_back(self, lost: Peer, key_name: str = "") -> Peer:
+    def come_back(self, lost: Peer) -> Peer:
         """A member on a new connection, as soon as the server has answered; the old one may still
         be there."""
         lost.participant.disconnect()
         lost.replaced = True
-        key_name = key_name or lost.key_name
-        peer = Peer(self.reactor, dial(self.address), lost.name_in_room, key_name, lost)
+        name, key_name = lost.name_in_room, lost.key_name
+        peer = Peer(self.reactor, dial(self.address), name, key_name, lost)
         self._guests.append(peer)
         self.until(lambda: peer.participant.can_send or peer.ended)
         return peer
@@ -453,24 +451,6 @@ class Hall:
         cable = Cable(self.reactor, self.address)
         self._guests.append(cable)
         return cable
-
-    def crash(self) -> None:
-        """The server dies with all it knows."""
-        server = self.server
-        self.reactor.unwatch(self.listener.fileno())
-        self.listener.close()
-        for connection in server.connections:
-            self.reactor.unwatch(connection.transport._socket.fileno())
-            connection.transport._socket.close()
-        server.connections.clear()
-        server._members.clear()
-
-    def restart(self) -> None:
-        """A new server, where the one that died has been."""
-        self.listener = listen(*self.address)
-        self.server = Server(self.reactor, [self.listener], key("server"), self.console)
-        with contextlib.suppress(NotRunError):
-            self.server.run()
 
     def close(self) -> None:
         for guest in self._guests:

@@ -120,18 +120,10 @@ class Piped:
     """A process with pipes for its standard streams, or with what it is given."""
 
     def __init__(
-        self,
-        command: list[str],
-        env: Mapping[str, str],
-        stdin: int | IO[bytes] = subprocess.PIPE,
+        self, command: list[str], env: Mapping[str, str], stdin: int | IO[bytes] = subprocess.PIPE
     ) -> None:
         self.popen = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=env,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            command, cwd=ROOT, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert self.popen.stdout is not None
         assert self.popen.stderr is not None

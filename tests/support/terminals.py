@@ -165,10 +165,6 @@ class Emulator:
         rows = (self._screen.buffer[y] for y in range(self._screen.lines))
         return [[(row[x].data, _look(row[x])) for x in range(self._screen.columns)] for row in rows]
 
-    def all_looks(self) -> set[Look]:
-        """Every look that there is on the screen."""
-        return {_look(cell) for row in self._screen.buffer.values() for cell in row.values()}
-
     def set_size(self, columns: int, rows: int) -> None:
         # pyte takes rows away at the top, and leaves the cursor where it was; XTerm takes them from
         # below the cursor as long as there are any.

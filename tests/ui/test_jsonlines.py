@@ -235,13 +235,13 @@ NO_COMMANDS = {
         *('{"say": ' + "9" * 5000 + "}", '{"say": ' + "[" * 10_000),
     ],
     "a command is an object with one field": [
-        *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}'),
+        *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}')
     ],
     "a command is one of say, me, who and leave": [
-        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}'),
+        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}')
     ],
     "say takes a text that is not empty": [
-        *('{"say": ""}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}'),
+        *('{"say": ""}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}')
     ],
     "me takes a text that is not empty": ['{"me": ""}', '{"me": true}'],
     "who takes true": ['{"who": 1}', '{"who": false}', '{"who": "true"}'],

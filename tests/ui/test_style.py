@@ -23,7 +23,6 @@ from chat.limits import FOLDED_BEYOND_ROWS, FOLDED_KEPT, FOLDED_TO_ROWS
 from chat.phrases import good
 from chat.ui.style import Colours, Painter, choose_colours
 from chat.ui.wrap import columns_of, cut
-from tests.support.growth import TEXTS, Grown, growth
 from tests.support.terminals import Emulator
 
 ZWNJ = "\u200c"
@@ -538,25 +537,7 @@ def test_row_that_the_terminal_makes_many_of_counts_as_many(text: str) -> None:
 
 # -- whatever the text is, the work grows with its length and no faster
 
-
-@pytest.mark.slow
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(TEXTS)
-@example(Grown(("a", "\t"), in_runs=True))
-@example(Grown(("a", " "), in_runs=True))
-@example(Grown(("a", "\u0301\u0316"), in_runs=True))
-@example(Grown(("\u00a0", "ira"), in_runs=False))
-def test_showing_a_text_takes_time_with_its_length(grown: Grown) -> None:
-    painter = Painter("Ira", Colours.RICH)
-
-    def show(text: str) -> None:
-        for event in (said(text), said("Hi", text), NoticeReceived(text), Warned(text)):
-            for columns in (80, None):
-                painter.paint(event, columns, window_rows=100)
-                painter.paint(event, columns)
-        cut(text, 1000)
-
-    assert growth(show, grown) < 2.5
+# That it takes little time, `tests/fuzz` shows.
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
