@@ -302,6 +302,11 @@ the second limit is needed, and whoever reads a message has its key."""
 CHECKS_TOGETHER = 1 / 8
 """Members that are due within this part of the interval are told the running hash together."""
 
+MAX_REFUSALS = 5
+"""How often a participant asks for the log from a place up to which the server has vouched for it,
+and is sent what cannot stand there, before it asks for a new WELCOME. With the pauses in between
+(MAX_RETRY_SECONDS) that is half a minute."""
+
 CHECKS_PER_TURN = 64
 """Members that are told the running hash in one turn of the loop: two milliseconds. In a flood a
 turn of a room of MAX_MEMBERS takes 0.2 s, and still all are told in time."""

@@ -1216,13 +1216,14 @@ class Offences:
             ("roster", "a stranger is lost", Lost(9)),
             ("roster", "a stranger is back", Back(9)),
         ]
-        again = (bad, {"cut": True}, control(Resumed()), bad)
+        once_more = ({"cut": True}, control(Resumed()), bad)
+        again = (bad, *limits.MAX_REFUSALS * once_more)
         return [
             *(
                 self.distrusted(check, what, frames(self.event(event)))
                 for check, what, event in events
             ),
-            self.distrusted("number", "the same place is wrong again", *again),
+            self.distrusted("number", "the same place is wrong again and again", *again),
         ]
 
     def what_is_dropped(self) -> list[Json]:

@@ -26,7 +26,7 @@ from chat.client.events import ClientEvent, MemberJoined, MemberLeft
 from chat.client.peers import SERVER, Peer, Peers
 from chat.client.trail import Trail
 from chat.errors import ProtocolError, Reason
-from chat.limits import MAX_MEMBERS
+from chat.limits import MAX_MEMBERS, MAX_REFUSALS
 from chat.messages import Check, Resume, RosterEntry, Welcome
 
 _UNKNOWN_OFFSET = 2**64 - 1
@@ -66,6 +66,7 @@ class Membership:
         self.tampered = False
         """Whether the user was told so of all that we took since the last CHECK."""
         self._refused_at: int | None = None
+        self._refusals = 0
         self._epoch_ended = False
         self._checked_messages = welcome.messages
         self._heard: dict[Peer, tuple[int, int | None]] = {}
@@ -187,9 +188,12 @@ class Membership:
 
     def refuse_frame(self) -> None:
         """What comes next cannot be what the server wrote. If it is so the second time, then
-        something that we took before it was wrong."""
-        self.distrusted |= self._refused_at == self.trail.offset
+        something that we took before it was wrong. If the server has vouched for that, then
+        somebody on the way goes on; but there is an end to that."""
+        again = self._refused_at == self.trail.offset
+        self._refusals = self._refusals + 1 if again else 1
         self._refused_at = self.trail.offset
+        self.distrusted |= self._refusals > (MAX_REFUSALS if self.trail.checked else 1)
 
     def resume(self, epoch: int) -> Resume:
         """What asks to go on from here; `epoch` is the last one whose key has arrived."""
