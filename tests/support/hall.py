@@ -348,8 +348,8 @@ class Server:
     def restart(self, room: bytes = b"") -> None:
         """The server died, and is there again with a new room; or, with the room of before, it put
         the participant out."""
-        self.room = room or bytes((self.room[0] + 1,)) + self.room[1:]
-        self.token = bytes((self.token[0] + 1,)) + self.token[1:]
+        self.room = room or bytes(((self.room[0] + 1) % 256,)) + self.room[1:]
+        self.token = bytes(((self.token[0] + 1) % 256,)) + self.token[1:]
         self.secret = RoomSecret((self.room[:7] + self.token[:1]) * 4)
         self.epoch = 2
         self.oldest = 1
