@@ -795,9 +795,10 @@ def test_own_message_is_marked_until_it_stands_in_its_place(room: Room) -> None:
         assert ira.look("... one") == DIM
         ira.type("three")
         ira.await_rows("... one", "... two", "> three|")
-    # Whom the server reads first after it was frozen is not said; either place is the right one.
-    zoe, own = ["Zoe: I was first"], ["Ira: one", "Ira: two"]
-    places = [[IN, *zoe, *own, "> three|"], [IN, *own, *zoe, "> three|"]]
+    # Whom the server reads first after it was frozen is not said; any place is the right one.
+    zoe, one, two = "Zoe: I was first", "Ira: one", "Ira: two"
+    orders = (zoe, one, two), (one, zoe, two), (one, two, zoe)
+    places = [[IN, *order, "> three|"] for order in orders]
     ira.until(lambda: ira.rows()[-5:] in places)
 
 
