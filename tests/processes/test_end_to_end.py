@@ -183,7 +183,7 @@ def test_client_whose_machine_has_slept_doubts_the_connection(stage: Stage) -> N
     ira = stage.client(port, "Ira", chat=[sys.executable, "-c", ASLEEP, str(night)])
     ira.expect("[+] In the room: Ira\n")
     # Whatever it hears would be an answer.
-    server.signal(signal.SIGSTOP)
+    server.freeze()
     night.touch()
     ira.type("Hi")
     ira.expect("[!] The connection was lost: the server has not answered for ")

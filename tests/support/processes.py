@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import selectors
+import signal
 import socket
 import struct
 import subprocess
@@ -185,6 +186,23 @@ class Piped:
         """How many bytes of its standard input it has not read."""
         assert self.popen.stdin is not None
         return _unread(self.popen.stdin)
+
+    def has_done_its_input(self) -> bool:
+        """Whether it has read its standard input, and done all that it does about it."""
+        # Looked at in this order: what has read does not wait again before it is done.
+        return self.unread_input() == 0 and self._state() == "S"
+
+    def freeze(self) -> None:
+        """Stop it while it waits, until SIGCONT. In the middle of a turn the kernel would still
+        remember whom it has just heard, and name that connection first, whatever comes meanwhile.
+        """
+        await_condition(lambda: self._state() == "S")
+        self.signal(signal.SIGSTOP)
+        await_condition(lambda: self._state() == "T")
+
+    def _state(self) -> str:
+        """S: it waits, T: it is stopped (proc(5))."""
+        return Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(") ")[2][0]
 
     def unread_output(self) -> int:
         """How many bytes of its standard output we have not read."""
