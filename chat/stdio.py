@@ -119,6 +119,9 @@ class LineInput:
 
     def _on_readable(self) -> None:
         assert self._descriptor is not None
+        if self.is_terminal and not can_be_read_by_us(self._descriptor):
+            self._watch_again_in(FOREGROUND_SECONDS)
+            return
         try:
             data = os.read(self._descriptor, CONSOLE_READ_BYTES)
         except BlockingIOError:
@@ -399,6 +402,16 @@ def can_be_read(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def can_be_read_by_us(terminal: int) -> bool:
+    """Whether a read from a terminal would return at once, and what it returns is meant for us.
+
+    What a shell reads wakes us in the background, too. By the time we look the shell may have read
+    it, and brought us forward: a read would wait for a key then, and everything else with it. So
+    the foreground is asked for first. From then on nobody else reads.
+    """
+    return not is_in_background(terminal) and can_be_read(terminal)
 
 
 def _wait_writable(descriptor: int, seconds: float | None) -> bool:

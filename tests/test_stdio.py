@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import termios
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import chat.stdio
 from chat import limits
 from chat.reactor import Reactor
-from chat.stdio import LineInput, LineOutput, is_in_background
+from chat.stdio import LineInput, LineOutput, can_be_read, is_in_background
 from tests.support.helpers import FakeClock
 from tests.support.loopback import MOMENT, until
 
@@ -337,25 +338,59 @@ def test_terminal_that_fails_and_does_not_control_us_is_at_its_end(
     assert lines.got == [END]
 
 
+@pytest.mark.parametrize("known", [True, False])
 def test_process_brought_to_the_foreground_without_a_signal_reads_again(
-    reactor: Reactor, clock: FakeClock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    reactor: Reactor,
+    clock: FakeClock,
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
 ) -> None:
-    """bash's `fg` sends no SIGCONT to a job that was never stopped."""
-    failed: list[int] = []
+    """bash's `fg` sends no SIGCONT to a job that was never stopped. It is in the background before
+    it looks (`known`), or only when it reads."""
+    tried: list[int] = []
 
     def read(descriptor: int, size: int) -> bytes:
-        failed.append(descriptor)
+        tried.append(descriptor)
         return fail_to_read(descriptor, size)
+
+    def foreground(descriptor: int) -> int:
+        if known:
+            tried.append(descriptor)
+        return os.getpgrp() + (known or bool(tried))
 
     lines = Lines(reactor, terminal.program)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "tcgetpgrp", lambda _descriptor: os.getpgrp() + 1)
+        patch.setattr(os, "tcgetpgrp", foreground)
         patch.setattr(os, "read", read)
         os.write(terminal.screen, b"for us\n")
-        until(reactor, lambda: failed)
+        until(reactor, lambda: tried)
         reactor.turn(MOMENT)
         assert lines.got == []
-        assert len(failed) == 1, "a background process must not ask again and again"
+        assert len(tried) == 1, "a background process must not ask again and again"
+    for _ in range(100):
+        clock.advance(1)
+        reactor.turn(0)
+    assert lines.got == ["for us"]
+
+
+def test_line_that_the_shell_has_read_is_not_waited_for(
+    reactor: Reactor, clock: FakeClock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes us in the background, and the shell brings us forward before we look."""
+    lines = Lines(reactor, terminal.program)
+
+    def foreground(_descriptor: int) -> int:
+        termios.tcflush(terminal.program, termios.TCIFLUSH)
+        return os.getpgrp()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "tcgetpgrp", foreground)
+        patch.setattr(os, "read", lambda *_: pytest.fail("a read would wait for the next line"))
+        os.write(terminal.screen, b"fg\n")
+        until(reactor, lambda: not can_be_read(terminal.program))
+        assert lines.got == []
+    os.write(terminal.screen, b"for us\n")
     for _ in range(100):
         clock.advance(1)
         reactor.turn(0)

@@ -31,7 +31,7 @@ from chat.limits import (
 from chat.localtime import look_again
 from chat.phrases import StatusLine
 from chat.reactor import Reactor
-from chat.stdio import LineOutput, can_be_read, is_in_background
+from chat.stdio import LineOutput, can_be_read, can_be_read_by_us, is_in_background
 from chat.ui import transcript
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
@@ -322,10 +322,15 @@ class Screen:
         self._live.draw_later()
 
     def _on_readable(self) -> None:
-        if is_in_background(self._source):
+        if not self._live.typing or is_in_background(self._source):
+            # It is watched still, but what woke us is for the shell, or was typed before the line
+            # stands there again.
             self._reactor.watch_read(self._source, None)
             self._live.typing = False
             self._come_forward()
+            return
+        if not can_be_read_by_us(self._source):
+            # The shell has read it. Readline would wait for a key, and everything else with it.
             return
         self._interrupted_at = float("-inf")
         self._forget_mentions()

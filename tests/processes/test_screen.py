@@ -462,6 +462,32 @@ def test_client_in_the_background_shows_and_leaves_the_terminal_alone(room: Room
     ira.await_rows("> half|")
 
 
+def test_client_brought_forward_before_it_looks_waits_for_no_key(room: Room) -> None:
+    """What the shell reads wakes the client in the background, too. The client looks late."""
+    command = room.changed(
+        "import os, chat.ui.screen as screen\n"
+        "def late(self, _step):\n"
+        "    os.write(1, b'woken')\n"
+        "    while screen.is_in_background(0):\n"
+        # Fails where the terminal is gone.
+        "        os.tcgetpgrp(0)\n"
+        "    self._on_readable()\n"
+        "screen.Screen._look_again_with = late\n"
+    )
+    ira = room.shell().run(command, end="")
+    ira.await_rows(IN, "> |")
+    ira.type("half")
+    ira.await_rows("> half|")
+    ira.key("C-z")
+    ira.await_rows("$ |")
+    ira.enter("bg")
+    ira.await_screen("woken")
+    ira.enter("fg")
+    room.zoe.type("Still there?")
+    ira.await_screen("Zoe: Still there?")
+    ira.await_rows("> half|")
+
+
 # -- everything as it was found
 
 
