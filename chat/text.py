@@ -121,7 +121,10 @@ def fold_name(name: str) -> str:
     """A key that is equal for names that a reader takes for the same: case, width, normal form and
     invisible characters do not count (Unicode, 3.13: NFKC_Casefold)."""
     seen = cap_marks(_IGNORABLE.sub("", name), escape=False)
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", seen).casefold())
+    # Capped again, since a letter may have come with some of its marks. Not only then: to sort very
+    # many marks takes long.
+    seen = cap_marks(unicodedata.normalize("NFD", seen), escape=False)
+    folded = unicodedata.normalize("NFKD", seen.casefold())
     return unicodedata.normalize("NFKD", folded.casefold())
 
 
