@@ -636,6 +636,12 @@ class World:
         descriptor = self.descriptors[number]
         return isinstance(descriptor, Input) and descriptor.is_terminal
 
+    def getpgrp(self) -> int:
+        return 1
+
+    def tcgetpgrp(self, _terminal: int) -> int:
+        return self.getpgrp()
+
     def read(self, number: int, size: int) -> bytes:
         descriptor = self.descriptors[number]
         assert isinstance(descriptor, Input)
