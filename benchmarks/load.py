@@ -26,6 +26,7 @@ from Cryptodome.PublicKey import RSA
 from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import ProtocolError
+from chat.introduction import Introduction
 from chat.kex import PrivateKey
 from chat.messages import Ping, Ready, Submit, Welcome
 from chat.session import (
@@ -308,7 +309,8 @@ class Member:
         self.welcomed = False
         self.messages = 0
         self.acquainted: set[str] = set()
-        self._session = ClientSession(name, key, Ready(), os.urandom, time.monotonic(), time.time)
+        me = Introduction.fresh(name, key, os.urandom)
+        self._session = ClientSession(me, Ready(), os.urandom, time.monotonic(), time.time)
         from_here = (source, 0) if source else None
         self.socket = socket.create_connection((HOST, port), DEADLINE_SECONDS, from_here)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -24,7 +24,10 @@ from chat.errors import ClockError, OpenError, ProtocolError
 from chat.limits import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
+    PROOF_BYTES,
+    ROOM_KEY_BYTES,
     ROOM_SECRET_BYTES,
+    ROOM_TAG_BYTES,
     RSA_EXPONENT,
     SESSION_KEY_BYTES,
     SHARE_RENEW_SECONDS,
@@ -44,6 +47,10 @@ LABEL_ROOM_MESSAGE = b"chat/1 room message"
 LABEL_ROOM_EVENT = b"chat/1 room event"
 LABEL_ROOM_STEP = b"chat/1 room step"
 LABEL_ROOM_REPEAT = b"chat/1 room repeat"
+LABEL_TAG = b"chat/1 room tag"
+LABEL_MEMBER = b"chat/1 member"
+LABEL_SEALED_MESSAGE = b"chat/1 sealed message"
+LABEL_SEALED_REPEAT = b"chat/1 sealed repeat"
 
 _SSH_KEY_TYPE = b"ssh-rsa"
 _SSH_HEAD = b"\0\0\0\x07" + _SSH_KEY_TYPE + b"\0\0\0\x03" + RSA_EXPONENT.to_bytes(3, "big")
@@ -279,6 +286,58 @@ def next_link_key(key: SealingKey) -> SealingKey:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomKey:
+    """K, the key of a sealed room (PROTOCOL 6.10). The server never has it."""
+
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def fresh(cls, random_bytes: RandomBytes) -> "RoomKey":
+        """For a room that nobody is in yet."""
+        return cls(random_bytes(ROOM_KEY_BYTES))
+
+    def at(self, server_digest: bytes) -> "SealedRoom":
+        """The room of this key at the server whose key has this SHA-256."""
+        return SealedRoom(
+            self,
+            _derive(self.secret, server_digest, LABEL_TAG, ROOM_TAG_BYTES),
+            _derive(self.secret, b"", LABEL_MEMBER, _HASH_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRoom:
+    """A sealed room at one server. `tag` is by what the server knows it: nothing about K follows
+    from it, and two servers cannot compare theirs."""
+
+    key: RoomKey
+    tag: bytes
+    _proof_key: bytes = field(repr=False)
+
+    def proof(self, name: str, fingerprint: bytes, share: bytes, caller: bool) -> bytes:
+        """What only somebody who has the room key can say of a member: 16 bytes of HMAC-SHA-256.
+        So the server can neither invent a member nor put another key or share under a name."""
+        name_bytes = name.encode()
+        covered = b"".join(
+            (
+                self.tag,
+                len(name_bytes).to_bytes(2, "big"),
+                name_bytes,
+                fingerprint,
+                share,
+                bytes((caller,)),
+            )
+        )
+        return hmac.digest(self._proof_key, covered, "sha256")[:PROOF_BYTES]
+
+    def has_proved(
+        self, name: str, fingerprint: bytes, share: bytes, caller: bool, proof: bytes
+    ) -> bool:
+        """Whether this is that proof."""
+        return hmac.compare_digest(proof, self.proof(name, fingerprint, share, caller))
+
+
+@dataclass(frozen=True, slots=True)
 class RoomSecret:
     """The secret of one epoch of the room (PROTOCOL 6.1)."""
 
@@ -293,19 +352,24 @@ class RoomSecret:
         """For the epoch after a join. A member that has the new secret cannot compute this one."""
         return RoomSecret(_derive(self.secret, b"", LABEL_ROOM_STEP, ROOM_SECRET_BYTES))
 
-    def message_key(self) -> SealingKey:
-        return SealingKey.from_bytes(
-            _derive(self.secret, b"", LABEL_ROOM_MESSAGE, SEALING_KEY_BYTES)
-        )
-
     def event_key(self) -> SealingKey:
-        return SealingKey.from_bytes(_derive(self.secret, b"", LABEL_ROOM_EVENT, SEALING_KEY_BYTES))
+        """For what the server tells. It is the server's, in a sealed room, too."""
+        return self._key(LABEL_ROOM_EVENT)
 
-    def repeat_key(self) -> SealingKey:
+    def message_key(self, room_key: RoomKey | None = None) -> SealingKey:
+        """For what members say. In a sealed room the server cannot derive it."""
+        if room_key is None:
+            return self._key(LABEL_ROOM_MESSAGE)
+        return self._key(LABEL_SEALED_MESSAGE, room_key.secret)
+
+    def repeat_key(self, room_key: RoomKey | None = None) -> SealingKey:
         """For what is repeated in a new room. It opens nothing that is in this room's log."""
-        return SealingKey.from_bytes(
-            _derive(self.secret, b"", LABEL_ROOM_REPEAT, SEALING_KEY_BYTES)
-        )
+        if room_key is None:
+            return self._key(LABEL_ROOM_REPEAT)
+        return self._key(LABEL_SEALED_REPEAT, room_key.secret)
+
+    def _key(self, label: bytes, room_key: bytes = b"") -> SealingKey:
+        return SealingKey.from_bytes(_derive(self.secret + room_key, b"", label, SEALING_KEY_BYTES))
 
 
 def _derive(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:

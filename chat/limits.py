@@ -41,7 +41,12 @@ RSA_EXPONENT = 65_537
 SESSION_KEY_BYTES = 32
 ROOM_SECRET_BYTES = 32
 X25519_BYTES = 32
+ROOM_KEY_BYTES = 32
 """256 bits each (RFC 7748 for the share)."""
+
+ROOM_TAG_BYTES = 16
+PROOF_BYTES = 16
+"""By which the server knows a sealed room, and by which its members know each other."""
 
 SHARE_SECONDS = 3_600
 """A signed X25519 share is good for this long. Once it is forgotten, what was said is safe."""

@@ -15,34 +15,80 @@ from chat.limits import (
     MAX_SUBMIT_BYTES,
     MAX_TEXT_BYTES,
     ORIGIN_BYTES,
+    PROOF_BYTES,
     RESUME_TOKEN_BYTES,
     ROOM_ID_BYTES,
     ROOM_SECRET_BYTES,
+    ROOM_TAG_BYTES,
     SEEN_HASH_BYTES,
+    X25519_BYTES,
 )
 from chat.wire import Farewell, Fields, Record, block, decode_record, decode_text
 
 # -- what is sealed in the handshake -----------------------------------------------------------
 
 
+_CALLER = 0x01
+_LOST = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a client shows the other members beside its name and key: its X25519 share, which is
+    fresh for each run of the program; in a sealed room the proof that it has the room key
+    (`kex.SealedRoom.proof`), otherwise nothing; and whether it is a *caller*, who comes to say one
+    thing, so that nobody is told of its coming and going."""
+
+    share: bytes = bytes(X25519_BYTES)
+    proof: bytes = b""
+    caller: bool = False
+
+    def encode(self, *, lost: bool = False) -> bytes:
+        flags = _CALLER * self.caller | _LOST * lost
+        return bytes((flags,)) + self.share + block(self.proof)
+
+
+def _decode_card(fields: Fields, known_flags: int) -> tuple[Card, int]:
+    """The card, and its flags."""
+    flags, share, proof = fields.unsigned(1), fields.take(X25519_BYTES), fields.block()
+    if flags & ~known_flags:
+        raise ProtocolError("a flag that is not known")
+    if len(proof) not in (0, PROOF_BYTES):
+        raise ProtocolError("a proof that is none")
+    return Card(share, proof, bool(flags & _CALLER)), flags
+
+
 @dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """Sealed in PUBKEY: the name and the key that the client claims. READY proves the key."""
+    """Sealed in PUBKEY: the name and the key that the client claims, the tag of the room that it
+    wants (empty for the open room), and its card. READY proves the key."""
 
     name: str
     public_key: bytes
+    tag: bytes = b""
+    card: Card = Card()
 
     def encode(self) -> bytes:
-        return block(self.name.encode()) + block(self.public_key)
+        return b"".join(
+            (
+                block(self.name.encode()),
+                block(self.public_key),
+                block(self.tag),
+                self.card.encode(),
+            )
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Raises ProtocolError."""
         fields = Fields(data)
-        identity = cls(fields.text(), fields.block())
+        name, public_key, tag = fields.text(), fields.block(), fields.block()
+        card, _ = _decode_card(fields, _CALLER)
+        if len(tag) not in (0, ROOM_TAG_BYTES) or bool(tag) != bool(card.proof):
+            raise ProtocolError("a tag without a proof, or one that is none")
         if fields.left:
             raise ProtocolError("left-over bytes after the introduction")
-        return identity
+        return cls(name, public_key, tag, card)
 
 
 # -- control messages, sealed on the link ------------------------------------------------------
@@ -124,37 +170,38 @@ class Pong(_Empty, Control):
 @dataclass(frozen=True, slots=True)
 class RosterEntry:
     """A member as others know it. `seq` is the number of its last message so far; `since` is when
-    it joined, in seconds since 1970 by the server's clock."""
+    it joined, in seconds since 1970 by the server's clock. `lost`: it has no connection."""
 
     id: int
     seq: int
     name: str
     fingerprint: bytes
     since: int = 0
+    card: Card = Card()
+    lost: bool = False
 
     def encode(self) -> bytes:
-        identity = encode_identity(self.name, self.fingerprint, self.since)
-        return encode_entry(self.id, self.seq, identity)
+        identity = encode_identity(self.id, self.name, self.fingerprint, self.since)
+        return encode_entry(self.seq, identity, self.card.encode(lost=self.lost))
 
     @classmethod
     def decode(cls, fields: Fields) -> Self:
-        return cls(
-            fields.unsigned(4),
-            fields.unsigned(8),
-            fields.text(),
-            fields.block(),
-            fields.unsigned(8),
-        )
+        seq, member_id = fields.unsigned(8), fields.unsigned(4)
+        name, fingerprint, since = fields.text(), fields.block(), fields.unsigned(8)
+        card, flags = _decode_card(fields, _CALLER | _LOST)
+        return cls(member_id, seq, name, fingerprint, since, card, bool(flags & _LOST))
 
 
-def encode_identity(name: str, fingerprint: bytes, since: int) -> bytes:
-    """The part of a roster entry that never changes."""
-    return block(name.encode()) + block(fingerprint) + since.to_bytes(8, "big")
+def encode_identity(member_id: int, name: str, fingerprint: bytes, since: int) -> bytes:
+    """The part of a roster entry that never changes, but for the card."""
+    name_block, print_block = block(name.encode()), block(fingerprint)
+    return member_id.to_bytes(4, "big") + name_block + print_block + since.to_bytes(8, "big")
 
 
-def encode_entry(member_id: int, seq: int, identity: bytes) -> bytes:
-    """A roster entry. `identity` is encoded already, since a roster may have thousands of them."""
-    return struct.pack(">IQ", member_id, seq) + identity
+def encode_entry(seq: int, identity: bytes, card: bytes) -> bytes:
+    """A roster entry. `identity` and `card` are encoded already, since a roster may have thousands
+    of them."""
+    return seq.to_bytes(8, "big") + identity + card
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from typing import ClassVar
 from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
 from chat.errors import REASONS, ForgeableError, ProtocolError, Reason
+from chat.introduction import Introduction
 from chat.limits import (
     AWAKE_PONG_SECONDS,
     FIRST_FRAME_SECONDS,
@@ -98,10 +99,11 @@ class HelloReceived:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """The link stands. At the server `name` and `public_key` are the client's, which READY or
-    RESUME has just proved; `resume` is the RESUME, if it was one."""
+    """The link stands. `identity` is what the client said of itself. READY or RESUME has just
+    proved to the server that `public_key` is the client's; `resume` is the RESUME, if it was
+    one."""
 
-    name: str
+    identity: ClientIdentity
     public_key: kex.PublicKey
     resume: Resume | None
 
@@ -431,7 +433,7 @@ class ServerSession(Session):
         answer = self._queue(SessionKey(sealed))
         keys = kex.link_keys(shared, session_key, hello + pubkey.to_wire() + answer)
         self._link = keys.for_server()
-        self._client = Established(identity.name, client_key, None)
+        self._client = Established(identity, client_key, None)
         self._offer = None
         return []
 
@@ -487,24 +489,23 @@ class ClientSession(Session):
         "_first",
         "_handshake",
         "_hello",
-        "_key",
-        "_name",
+        "_identity",
+        "_me",
         "_pinged_at",
         "_pong_seconds",
     )
 
     def __init__(
         self,
-        name: str,
-        key: kex.PrivateKey,
+        me: Introduction,
         first: Ready | Resume,
         random_bytes: RandomBytes,
         now: float,
         wall_clock: Callable[[], float],
     ) -> None:
         super().__init__(State.AWAIT_HELLO, random_bytes, now)
-        self._name = name
-        self._key = key
+        self._me = me
+        self._identity: ClientIdentity | None = None
         self._first = first
         self._clock = wall_clock
         self._pinged_at = now
@@ -551,8 +552,8 @@ class ClientSession(Session):
         share = kex.KeyShare(self._random_bytes)
         shared = share.agree(self._hello.share)
         link = kex.handshake_keys(shared, hello, share.public).for_client()
-        identity = ClientIdentity(self._name, self._key.public.blob).encode()
-        sealed = link.seal(Pubkey.TYPE, identity, self._random_bytes)
+        self._identity = self._me.to(kex.PublicKey(self._hello.server_key))
+        sealed = link.seal(Pubkey.TYPE, self._identity.encode(), self._random_bytes)
         pubkey = self._queue(Pubkey(share.public, sealed))
         self._handshake = _SentPubkey(shared, hello + pubkey, link)
         self._hello = None
@@ -565,8 +566,9 @@ class ClientSession(Session):
         return [HelloReceived(server_key)]
 
     def _on_session_key(self, answer: SessionKey) -> list[SessionEvent]:
-        assert self._handshake is not None
-        session_key = self._key.unwrap(self._handshake.link.open(SessionKey.TYPE, answer.sealed))
+        assert self._handshake is not None and self._identity is not None
+        me = self._me.key
+        session_key = me.unwrap(self._handshake.link.open(SessionKey.TYPE, answer.sealed))
         transcript = self._handshake.transcript + answer.to_wire()
         keys = kex.link_keys(self._handshake.shared, session_key, transcript)
         self._link = keys.for_client()
@@ -574,7 +576,7 @@ class ClientSession(Session):
         self._handshake = None
         self._pinged_at = self.heard_at
         self.send(self._first.encode())
-        return [Established(self._name, self._key.public, None)]
+        return [Established(self._identity, me.public, None)]
 
     def _on_refused(self, refused: Refused) -> list[SessionEvent]:
         return self._end_by_peer(refused)

@@ -8,6 +8,7 @@ A session takes bytes and the time, and returns events and bytes. It needs nothi
 import os
 import time
 
+from chat.introduction import Introduction
 from chat.kex import PrivateKey, SignedShare
 from chat.messages import Ready
 from chat.session import ClientSession, Offer, ServerSession
@@ -17,7 +18,9 @@ server_key, client_key = PrivateKey.generate(2048), PrivateKey.generate(2048)
 now = time.monotonic()
 offer = SignedShare.make(server_key, time.time(), os.urandom)
 server = ServerSession(Offer.of(offer), os.urandom, now)
-client = ClientSession("Ira", client_key, Ready(), os.urandom, now, time.time)
+client = ClientSession(
+    Introduction.fresh("Ira", client_key, os.urandom), Ready(), os.urandom, now, time.time
+)
 
 
 def carry(direction: str, data: bytes, states: tuple[object, object]) -> None:

@@ -19,9 +19,11 @@ from chat.cipher import SealingKey, sealed_bytes
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.errors import Reason
+from chat.introduction import Introduction
 from chat.messages import (
     Back,
     Bye,
+    Card,
     Check,
     ClientIdentity,
     Closing,
@@ -120,6 +122,7 @@ WELCOME = Welcome(
 )
 ROSTER = Roster((RosterEntry(1, 0, NAME, key("ira").public.digest),))
 RESUME = Resume(1, TOKEN, 4_660, 3)
+ROOM_KEY = kex.RoomKey(bytes(range(160, 192)))
 REKEY = Rekey(3, bytes(range(32, 64)))
 CHECK = Check(4_660, bytes(range(128, 160)))
 MESSAGE = Message(2, 1, 1, bytes(128)).to_wire()
@@ -144,15 +147,14 @@ class Handshake:
 class Ends:
     """Both sessions, with recorded randomness."""
 
-    def __init__(self, first: Ready | Resume) -> None:
+    def __init__(self, first: Ready | Resume, room_key: kex.RoomKey | None = None) -> None:
         self.for_offer, self.for_server, self.for_client = map(
             Recorded, ("offer", "server", "client")
         )
         self.offer = kex.SignedShare.make(key("server"), WALL_CLOCK, self.for_offer)
         self.server = ServerSession(Offer.of(self.offer), self.for_server, 0.0)
-        self.client = ClientSession(
-            NAME, key("ira"), first, self.for_client, 0.0, lambda: WALL_CLOCK
-        )
+        self.me = Introduction.fresh(NAME, key("ira"), self.for_client, room_key)
+        self.client = ClientSession(self.me, first, self.for_client, 0.0, lambda: WALL_CLOCK)
 
     def shake_hands(self) -> list[bytes]:
         """The four frames of the handshake."""
@@ -214,7 +216,7 @@ def make_handshake() -> Json:
     ends = Ends(Ready())
     hello, pubkey, answer, ready = ends.shake_hands()
     *_, resume = Ends(RESUME).shake_hands()
-    share = kex.KeyShare(lambda _: ends.for_client.taken[0]).public
+    share = kex.KeyShare(lambda _: ends.for_client.taken[1]).public
     shared = ends.offer.share.agree(share)
     session_key = ends.for_server.taken[0]
     first = kex.handshake_keys(shared, hello, share)
@@ -227,12 +229,29 @@ def make_handshake() -> Json:
         "k_s1_next": kex.next_link_key(second.server),
     }
     wrapped = first.server.open(bound_to(SessionKey.TYPE, 0), answer[3:])
-    identity = introduction(key("ira").public.blob)
+    _, for_sealed_room, *_ = Ends(Ready(), ROOM_KEY).shake_hands()
+    server_key = key("server").public
+    sealed_room = ROOM_KEY.at(server_key.digest)
+    open_place = ends.me.to(server_key)
+    proof = sealed_room.proof(NAME, key("ira").public.digest, open_place.card.share, False)
+    sealed_place = replace(
+        open_place, tag=sealed_room.tag, card=replace(open_place.card, proof=proof)
+    )
+    pubkey_bound = bound_to(Pubkey.TYPE, 0)
     refused = Refused(Reason.FULL, "").to_wire()
     frames = [
         frame_of("server", "HELLO", hello),
         frame_of("server", "REFUSED", refused, instead_of="HELLO"),
-        sealed_frame("client", "PUBKEY", pubkey, "k_c0", bound_to(Pubkey.TYPE, 0), identity),
+        sealed_frame("client", "PUBKEY", pubkey, "k_c0", pubkey_bound, open_place.encode()),
+        sealed_frame(
+            "client",
+            "PUBKEY_SEALED_ROOM",
+            for_sealed_room,
+            "k_c0",
+            pubkey_bound,
+            sealed_place.encode(),
+            instead_of="PUBKEY",
+        ),
         sealed_frame(
             "server", "SESSION_KEY", answer, "k_s0", bound_to(SessionKey.TYPE, 0), wrapped
         ),
@@ -269,6 +288,7 @@ def make_handshake() -> Json:
         "randomness": {
             "offer": ends.for_offer.labelled("X25519 private key", "PSS salt"),
             "client": ends.for_client.labelled(
+                "X25519 private key of the card",
                 "X25519 private key",
                 *(f"IV of {name}" for name in ("PUBKEY", "READY", "SUBMIT", "PING", "BYE")),
             ),
@@ -282,6 +302,10 @@ def make_handshake() -> Json:
         },
         "derived": {
             "server_share": ends.offer.share.public.hex(),
+            "card_share": open_place.card.share.hex(),
+            "room_key": ROOM_KEY.secret.hex(),
+            "room_tag": sealed_room.tag.hex(),
+            "room_proof": proof.hex(),
             "client_share": share.hex(),
             "shared": shared.hex(),
             "session_key": session_key.hex(),
@@ -302,6 +326,11 @@ def make_handshake() -> Json:
 
 def introduction(blob: bytes) -> bytes:
     return ClientIdentity(NAME, blob).encode()
+
+
+def without_card(identity: bytes) -> bytes:
+    """An introduction up to its tag."""
+    return identity[: -len(Card().encode())]
 
 
 def key_pair(name: str) -> Json:
@@ -421,6 +450,7 @@ def bad_pubkeys(good: Handshake) -> list[Json]:
         return Pubkey(good.share, sealed).to_wire()
 
     identity = introduction(ira.blob)
+    in_room = Card(proof=bytes(16))
     low_order = kex.handshake_keys(bytes(32), good.hello, bytes(32)).client
     of_low_order = low_order.seal(bound_to(Pubkey.TYPE, 0), identity, random_bytes)
     exponent_3 = kex.PublicKey.from_rsa(RSA.construct((key("ira").rsa.n, 3)))
@@ -437,6 +467,26 @@ def bad_pubkeys(good: Handshake) -> list[Json]:
             "key", "the modulus has a leading zero too many", introducing(introduction(padded))
         ),
         failure("content", "a byte is left over", introducing(identity + b"\0")),
+        failure(
+            "content",
+            "the tag has 15 bytes",
+            introducing(ClientIdentity(NAME, ira.blob, bytes(15), in_room).encode()),
+        ),
+        failure(
+            "content",
+            "a tag without a proof",
+            introducing(ClientIdentity(NAME, ira.blob, bytes(16)).encode()),
+        ),
+        failure(
+            "content",
+            "a proof without a tag",
+            introducing(ClientIdentity(NAME, ira.blob, b"", in_room).encode()),
+        ),
+        failure(
+            "content",
+            "a flag that is not known",
+            introducing(without_card(identity) + Card().encode(lost=True)),
+        ),
         failure("content", "the introduction is empty", introducing(b"")),
         failure("content", "the name is not UTF-8", introducing(block(b"\xff") + block(ira.blob))),
         failure("frame", "there is no whole share", altered("PUBKEY", cut=len(good.pubkey) - 20)),

@@ -22,6 +22,7 @@ from chat.kex import (
     LinkKeys,
     PrivateKey,
     PublicKey,
+    RoomKey,
     RoomSecret,
     SignedShare,
     _derive,
@@ -519,3 +520,50 @@ def test_private_values_are_not_shown() -> None:
     for number in (rsa.d, rsa.p, rsa.q, rsa.u):
         assert str(int(number)) not in shown
         assert f"{int(number):x}" not in shown.lower()
+
+
+# -- room keys ---------------------------------------------------------------------------------
+
+ROOM_KEY = RoomKey(bytes(range(32)))
+WHO = ("Ira", bytes(32), bytes(range(32)), False)
+
+
+def test_room_has_another_tag_at_each_server_and_for_each_key() -> None:
+    keys, servers = (ROOM_KEY, RoomKey(bytes(32))), (bytes(32), bytes(range(32)))
+    assert len({room_key.at(server).tag for room_key in keys for server in servers}) == 4
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("Irb", *WHO[1:]),
+        ("", *WHO[1:]),
+        ("Ira", bytes(range(32)), *WHO[2:]),
+        (*WHO[:2], bytes(32), False),
+        (*WHO[:3], True),
+        # What one field loses, the next may not win.
+        ("Ira\0", bytes(31), *WHO[2:]),
+    ],
+)
+def test_proof_is_of_one_member_of_one_room(other: tuple[str, bytes, bytes, bool]) -> None:
+    room = ROOM_KEY.at(bytes(32))
+    proof = room.proof(*WHO)
+    assert room.has_proved(*WHO, proof)
+    assert not room.has_proved(*other, proof)
+    assert not room.has_proved(*WHO, b"")
+    assert not ROOM_KEY.at(bytes(range(32))).has_proved(*WHO, proof)
+    assert not RoomKey(bytes(32)).at(bytes(32)).has_proved(*WHO, proof)
+
+
+def test_server_that_knows_every_secret_has_no_key_of_a_sealed_room() -> None:
+    secret = RoomSecret(bytes(range(32)))
+    of_server = {secret.message_key(), secret.event_key(), secret.repeat_key()}
+    of_room = {secret.message_key(ROOM_KEY), secret.repeat_key(ROOM_KEY)}
+    of_other = {secret.message_key(RoomKey(bytes(32))), secret.repeat_key(RoomKey(bytes(32)))}
+    assert len(of_server | of_room | of_other) == 7
+
+
+def test_room_key_is_not_shown() -> None:
+    room = ROOM_KEY.at(bytes(32))
+    assert ROOM_KEY.secret.hex() not in repr(room) + repr(ROOM_KEY)
+    assert repr(ROOM_KEY.secret) not in repr(room) + repr(ROOM_KEY)

@@ -27,6 +27,7 @@ FLOORS = (
     {"reactor", "text", "localtime", "journal", "runninghash"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio"},
     {"messages", "kex", "sockets", "phrases"},
+    {"introduction"},
     {"session", "cli"},
 )
 """The modules of the root. Each imports modules of lower floors only."""
@@ -42,7 +43,8 @@ MAY_IMPORT = {
 """What a folder may import beside itself."""
 
 CORE = {
-    *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "session", "runninghash"),
+    *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "introduction", "session"),
+    "runninghash",
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events")),

@@ -15,6 +15,7 @@ from chat.messages import (
     ROOM_EVENTS,
     Back,
     Bye,
+    Card,
     Check,
     ClientIdentity,
     Closing,
@@ -88,8 +89,13 @@ ROOM = b"the room"
 TOKEN = b"TOKEN".ljust(limits.RESUME_TOKEN_BYTES)
 ORIGIN = b"a client"
 DIGEST = bytes(range(100, 132))
-ENTRY = RosterEntry(7, 9, "Ira", b"print", 1_700_000_000)
-ENTRY_HEX = "00000007 0000000000000009 0003497261 00057072696e74 000000006553f100"
+SHARE = bytes(range(32, 64))
+PROOF = bytes(range(16))
+ENTRY = RosterEntry(7, 9, "Ira", b"print", 1_700_000_000, Card(SHARE, PROOF, True), True)
+ENTRY_HEX = (
+    "0000000000000009 00000007 0003497261 00057072696e74 000000006553f100"
+    f"03 {SHARE.hex()} 0010 {PROOF.hex()}"
+)
 SAMPLES: list[tuple[Record, str]] = [
     (Ready(), "01"),
     (
@@ -165,7 +171,14 @@ def test_record_that_was_cut_is_refused_but_between_the_items_of_a_list(
         except ProtocolError:
             continue
         taken.append(end)
-    size = {Roster: 32, Joined: 32, Left: 5, Notice: 1, Submit: 1}.get(type(record), len(data))
+    sizes = {
+        Roster: len(ENTRY.encode()),
+        Joined: len(ENTRY.encode()),
+        Left: 5,
+        Notice: 1,
+        Submit: 1,
+    }
+    size = sizes.get(type(record), len(data))
     between = set(range(1, len(data), size)) if is_list(record) else set()
     # Within "ë" a notice is no UTF-8.
     assert set(taken) == between - ({4} if isinstance(record, Notice) else set())
@@ -273,9 +286,16 @@ def test_sentence_of_a_farewell_is_the_usual_one_if_there_is_none_and_cut_to_the
 
 
 @thoroughly
-@given(st.text(max_size=100), st.binary(max_size=600))
-def test_introduction_that_was_encoded_is_decoded_to_itself(name: str, key: bytes) -> None:
-    identity = ClientIdentity(name, key)
+@given(
+    st.text(max_size=100),
+    st.binary(max_size=600),
+    st.sampled_from([(b"", b""), (bytes(range(16)), PROOF)]),
+    st.booleans(),
+)
+def test_introduction_that_was_encoded_is_decoded_to_itself(
+    name: str, key: bytes, room: tuple[bytes, bytes], caller: bool
+) -> None:
+    identity = ClientIdentity(name, key, room[0], Card(SHARE, room[1], caller))
     data = identity.encode()
     assert ClientIdentity.decode(data) == identity
     for end in {0, 1, len(data) // 2, len(data) - 1}:
@@ -315,7 +335,8 @@ def test_repeat_is_bound_to_its_number_and_says_where_it_was_said() -> None:
 # -- what must fit into a frame ----------------------------------------------------------------
 
 LONGEST_NAME = "\U0001f600" * limits.MAX_NAME_CHARS
-ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32), 1),) * limits.JOINS_PER_STEP
+LONGEST_CARD = Card(proof=bytes(limits.PROOF_BYTES))
+ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32), 1, LONGEST_CARD),) * limits.JOINS_PER_STEP
 LONGEST_SEALED = bytes(sealed_bytes(limits.MAX_TEXT_BYTES))
 LINK_FRAME_BYTES = len(Link(b"").to_wire())
 

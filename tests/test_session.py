@@ -28,7 +28,7 @@ from chat.session import (
     State,
     SubmitReceived,
 )
-from tests.support.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, key, offer
+from tests.support.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, ira, key, offer
 
 MESSAGE = wire.Message(1, 7, 1, bytes(range(96))).to_wire()
 EVENT = wire.Event(1, 0, 1, bytes(range(96))).to_wire()
@@ -36,7 +36,7 @@ REFUSED = wire.Refused(Reason.FULL, "the room is full").to_wire()
 TOKEN = bytes(range(16))
 WELCOME = Welcome(bytes(8), 1, TOKEN, 1, 1, bytes(32), 0, bytes(32), 0, 0, 1)
 RESUME = Resume(7, TOKEN, 2**40, 12)
-IRA_IS_IN = Established("Ira", key("ira").public, None)
+IRA_IS_IN = Established(ira().to(key("server").public), key("ira").public, None)
 
 SERVER = "server"
 CLIENT = "client"
@@ -86,8 +86,9 @@ def pair_after(steps: int) -> Pair:
 def scene(side: str, state: State) -> Scene:
     """Bring a session into `state`. The pair is a copy, since a handshake takes 10 ms; what never
     changes is shared."""
-    constant: list[object] = [offer(), key("ira"), key("server")]
-    pair = copy.deepcopy(pair_after(STEPS[side, state]), {id(each): each for each in constant})
+    made = pair_after(STEPS[side, state])
+    constant: list[object] = [offer(), key("ira"), key("server"), made.me]
+    pair = copy.deepcopy(made, {id(each): each for each in constant})
     both: tuple[Session, Session] = (pair.server, pair.client)
     session, peer = both if side == SERVER else both[::-1]
     assert session.state is state
@@ -174,7 +175,7 @@ def new_server() -> ServerSession:
 
 
 def new_client() -> ClientSession:
-    return ClientSession("Ira", key("ira"), FIRST, FixedBytes("client"), BEGUN, lambda: WALL_CLOCK)
+    return ClientSession(ira(), FIRST, FixedBytes("client"), BEGUN, lambda: WALL_CLOCK)
 
 
 # -- the good handshake ------------------------------------------------------------------------

@@ -272,7 +272,7 @@ OWN_IN_A_GAP = [
 
 
 def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
-    stream = simulate(1, FORGETFUL, OWN_IN_A_GAP).runs[0].client.story.stream
+    stream = simulate(3, FORGETFUL, OWN_IN_A_GAP).runs[0].client.story.stream
     at = stream.index(Reconnected(60, new_room=False, awaiting=False))
     said = [item for item in stream[at + 1 : at + 3] if isinstance(item, MessageReceived)]
     assert [(item.name, item.own, item.number) for item in said] == [
@@ -285,9 +285,9 @@ def test_own_messages_in_a_gap_are_shown_and_are_not_missed() -> None:
 def test_what_is_broken_about_our_own_in_a_gap_is_found(
     broken: Break, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert violation_of(1, FORGETFUL, OWN_IN_A_GAP) is None
+    assert violation_of(3, FORGETFUL, OWN_IN_A_GAP) is None
     break_on_purpose(monkeypatch, broken)
-    assert violation_of(1, FORGETFUL, OWN_IN_A_GAP) is not None
+    assert violation_of(3, FORGETFUL, OWN_IN_A_GAP) is not None
 
 
 # -- a simulation ------------------------------------------------------------------------------

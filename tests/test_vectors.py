@@ -25,6 +25,7 @@ from chat.messages import (
     ROOM_EVENTS,
     Bye,
     Check,
+    ClientIdentity,
     Ready,
     Resume,
     Resumed,
@@ -150,13 +151,25 @@ def test_key_schedule_of_the_handshake_by_hand() -> None:
     assert derive(derived("k_s1"), b"", b"chat/1 link next", 64) == derived("k_s1_next")
 
 
+def test_tag_and_proof_of_a_sealed_room_by_hand() -> None:
+    room_key, server = derived("room_key"), hashlib.sha256(key("server").public.blob).digest()
+    share = x25519(taken("client", "X25519 private key of the card"), BASE_POINT)
+    assert share == derived("card_share")
+    tag = derive(room_key, server, b"chat/1 room tag", 16)
+    assert tag == derived("room_tag")
+    name, ira = HANDSHAKE["name"].encode(), hashlib.sha256(key("ira").public.blob).digest()
+    covered = tag + len(name).to_bytes(2, "big") + name + ira + share + b"\0"
+    proof_key = derive(room_key, b"", b"chat/1 member", 32)
+    assert hmac.digest(proof_key, covered, "sha256")[:16] == derived("room_proof")
+
+
 SEALED = [each for each in HANDSHAKE["frames"] if "sealed" in each]
 
 
 @pytest.mark.parametrize("each", SEALED, ids=[each["frame"] for each in SEALED])
 def test_sealed_frame_opens_by_hand(each: Json) -> None:
     data, inside = bytes.fromhex(each["bytes"]), each["sealed"]
-    sealed = data[35:] if each["frame"] == "PUBKEY" else data[3:]
+    sealed = data[35:] if each["frame"].startswith("PUBKEY") else data[3:]
     assert len(data) == 2 + int.from_bytes(data[:2], "big")
     assert data[2] == bytes.fromhex(inside["associated"])[0]
     name = each.get("instead_of", each["frame"])
@@ -203,6 +216,7 @@ def plaintext_of(name: str) -> bytes:
 
 def test_recorded_frames_are_taken_for_what_they_are() -> None:
     ends = Ends(Ready())
+    identity = ClientIdentity.decode(plaintext_of("PUBKEY"))
     for each in HANDSHAKE["frames"]:
         if "instead_of" not in each:
             to = "client" if each["from"] == "server" else "server"
@@ -212,11 +226,11 @@ def test_recorded_frames_are_taken_for_what_they_are() -> None:
                 case "HELLO":
                     assert events == [HelloReceived(key("server").public)]
                 case "SESSION_KEY":
-                    assert events == [Established(HANDSHAKE["name"], key("ira").public, None)]
+                    assert events == [Established(identity, key("ira").public, None)]
                 case "READY":
                     (at_server,) = events
                     assert isinstance(at_server, Established)
-                    assert at_server.name == HANDSHAKE["name"]
+                    assert at_server.identity == identity
                 case "BYE":
                     assert events == [Ended(Reason.LEFT, "so long", by_peer=True)]
                 case "PUBKEY" | "PONG":
@@ -239,7 +253,8 @@ HANDSHAKE_CHECKS = {
     # The peer must not be able to tell the two apart.
     "unwrap": "a sealed frame does not open",
     "share": "the X25519 share cannot be used",
-    "content": "left-over bytes|too short for its fields|a text is not UTF-8|unknown control",
+    "content": "left-over bytes|too short for its fields|a text is not UTF-8|unknown control"
+    "|a tag without a proof|a flag that is not known",
     "first": "the first control message is neither READY nor RESUME",
 }
 

@@ -73,7 +73,8 @@ from chat.errors import (
     TransportError,
     UnacknowledgedError,
 )
-from chat.kex import PrivateKey, PublicKey
+from chat.introduction import Introduction
+from chat.kex import PrivateKey, PublicKey, RoomKey
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     HURRIED_LINGER_SECONDS,
@@ -102,17 +103,18 @@ class Client:
         trust: Trust,
         view: View,
         patience: float | None = None,
+        room_key: RoomKey | None = None,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
-        connections over which nothing is acknowledged; None: always try again."""
+        connections over which nothing is acknowledged; None: always try again. `room_key` is that
+        of a sealed room; None: the open one."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
-        self._name = name
-        self._key = key
+        self._me = Introduction.fresh(name, key, os.urandom, room_key)
         self._trust = trust
         self._patience = patience
-        self._participant = Participant(os.urandom, name)
+        self._participant = Participant(os.urandom, name, room_key)
         self._view = view
         view.open(self)
         view.output.on_drained = self._on_drained
@@ -178,7 +180,7 @@ class Client:
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._me.name
 
     @property
     def server_fingerprint(self) -> str:
@@ -273,11 +275,12 @@ class Client:
         if not self._participant.has_joined:
             self._view.show(Connected())
         now, first = self._reactor.clock(), self._participant.first_control()
-        session = ClientSession(self._name, self._key, first, os.urandom, now, time.time)
+        session = ClientSession(self._me, first, os.urandom, now, time.time)
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
 
     def meet(self, server_key: PublicKey) -> None:
         known = self._trust(server_key)
+        self._participant.meet(server_key)
         self._server_fingerprint = server_key.fingerprint
         if not self._participant.has_joined:
             self._view.show(ServerMet(server_key.fingerprint, known))

@@ -5,7 +5,7 @@ Implements PROTOCOL 6.1, 6.5 and 6.8 for a client.
 
 from chat.cipher import SealingKey
 from chat.errors import ProtocolError
-from chat.kex import RoomSecret
+from chat.kex import RoomKey, RoomSecret
 from chat.limits import MAX_EPOCHS
 
 _MAX_EPOCH = 2**32 - 1
@@ -14,17 +14,18 @@ _MAX_EPOCH = 2**32 - 1
 class _Epoch:
     """An epoch's secret and its two keys, each derived when it is first needed."""
 
-    __slots__ = ("_event_key", "_message_key", "secret")
+    __slots__ = ("_event_key", "_message_key", "_room_key", "secret")
 
-    def __init__(self, secret: RoomSecret) -> None:
+    def __init__(self, secret: RoomSecret, room_key: RoomKey | None) -> None:
         self.secret = secret
+        self._room_key = room_key
         self._message_key: SealingKey | None = None
         self._event_key: SealingKey | None = None
 
     @property
     def message_key(self) -> SealingKey:
         if self._message_key is None:
-            self._message_key = self.secret.message_key()
+            self._message_key = self.secret.message_key(self._room_key)
         return self._message_key
 
     @property
@@ -51,7 +52,9 @@ class Keyring:
     missing except those dropped as the oldest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room_key: RoomKey | None = None) -> None:
+        """`room_key` is that of a sealed room; None in the open one."""
+        self._room_key = room_key
         self.oldest = 0
         self.current = 0
         self.awaits_rekey = False
@@ -120,8 +123,8 @@ class Keyring:
     def _begin(self, epoch: int, secret: RoomSecret) -> None:
         self.current = epoch
         self.awaits_rekey = False
-        self._known[epoch] = _Epoch(secret)
-        self._repeat[self._room, epoch] = secret.repeat_key()
+        self._known[epoch] = _Epoch(secret, self._room_key)
+        self._repeat[self._room, epoch] = secret.repeat_key(self._room_key)
         if len(self._known) > MAX_EPOCHS:
             del self._known[next(iter(self._known))]
         if len(self._repeat) > MAX_EPOCHS:

@@ -23,7 +23,7 @@ still untold, so the next one takes it over.
 """
 
 from chat.client.events import ClientEvent, MemberJoined, MemberLeft
-from chat.client.peers import SERVER, Peer, Peers
+from chat.client.peers import SERVER, Peer, Peers, Proves
 from chat.client.trail import Trail
 from chat.errors import ProtocolError, Reason
 from chat.limits import MAX_MEMBERS, MAX_REFUSALS
@@ -42,8 +42,14 @@ class Membership:
     frames.
     """
 
-    def __init__(self, welcome: Welcome, before: "Membership | None") -> None:
-        """`before` is the membership that this one replaces; None for the first.
+    def __init__(
+        self,
+        welcome: Welcome,
+        before: "Membership | None",
+        proves: Proves | None = None,
+    ) -> None:
+        """`before` is the membership that this one replaces; None for the first. `proves`: see
+        `Peers`.
 
         Raises:
             ProtocolError: an honest server says no such WELCOME.
@@ -59,7 +65,7 @@ class Membership:
         self.trail = Trail(welcome.offset, welcome.base)
         self.messages = welcome.messages
         self.server = Peer("the server", welcome.event_seq)
-        self.peers = Peers()
+        self.peers = Peers(proves)
         self.entered = False
         self.distrusted = False
         """Whether only a new WELCOME can help: what we took is not what the server wrote."""

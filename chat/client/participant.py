@@ -67,10 +67,10 @@ from chat.client.events import (
 from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
-from chat.client.peers import SERVER, Peer
+from chat.client.peers import SERVER, Peer, Proves
 from chat.client.progress import Progress
 from chat.errors import ForgeableError, OpenError, ProtocolError, Reason, UsageError
-from chat.kex import RoomSecret
+from chat.kex import PublicKey, RoomKey, RoomSecret, SealedRoom
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
     CATCH_UP_SECONDS,
@@ -100,6 +100,7 @@ from chat.messages import (
     Resumed,
     RoomEvent,
     Roster,
+    RosterEntry,
     Welcome,
     decode_room_event,
     text_of,
@@ -126,13 +127,18 @@ _PRESENT = (Phase.CATCHING_UP, Phase.REGROUPING, Phase.LIVE)
 class Participant:
     """A member's view of the room, over one connection after the other."""
 
-    def __init__(self, random_bytes: RandomBytes, name: str = "") -> None:
-        """`name` is the name under which we join; an empty one matches any roster."""
+    def __init__(
+        self, random_bytes: RandomBytes, name: str = "", room_key: RoomKey | None = None
+    ) -> None:
+        """`name` is the name under which we join; an empty one matches any roster. `room_key` is
+        that of a sealed room; None in the open one."""
         self._random_bytes = random_bytes
         self._name = name
+        self._room_key = room_key
+        self._room: SealedRoom | None = None
         self._phase = Phase.DISCONNECTED
         self._membership: Membership | None = None
-        self._keyring = Keyring()
+        self._keyring = Keyring(room_key)
         self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
         self._seen = SeenMessages()
         self._regroup = Regroup()
@@ -307,6 +313,24 @@ class Participant:
         if self._phase in _PRESENT:
             self._outbox.age(now)
 
+    def meet(self, server_key: PublicKey) -> None:
+        """The connection is to the server of this key."""
+        if self._room_key is not None:
+            self._room = self._room_key.at(server_key.digest)
+
+    def _proves(self) -> Proves | None:
+        room = self._room
+        if room is None:
+            return None
+
+        def proves(entry: RosterEntry) -> bool:
+            card = entry.card
+            return room.has_proved(
+                entry.name, entry.fingerprint, card.share, card.caller, card.proof
+            )
+
+        return proves
+
     def disconnect(self) -> None:
         """The connection is lost. What is said from now on waits for the next one."""
         self._phase = Phase.DISCONNECTED
@@ -350,7 +374,7 @@ class Participant:
         before = self._membership
         doubts = self._doubt()
         self._seen.take_back()
-        membership = self._membership = Membership(welcome, before)
+        membership = self._membership = Membership(welcome, before, self._proves())
         if before is not None and before.was_in and not membership.same_room:
             self._regroup.expect(before.peers.fingerprints())
         if not membership.same_room:

@@ -5,33 +5,51 @@ refused here. Keys and messages are not known here.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from chat.client.events import ClientEvent, Person
 from chat.errors import ProtocolError, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
-from chat.messages import RosterEntry
+from chat.messages import Card, RosterEntry
 from chat.text import fold_name, normalize_name
+
+_NO_CARD = Card()
 
 SERVER = 0
 """The number that no member has."""
 
 
+Proves = Callable[[RosterEntry], bool]
+"""Takes a member. Returns whether it has proved to have the room key."""
+
+
 class Peer:
-    """A member, ourselves included, or the server.
+    """A member, ourselves included, or the server. `proved`: in a sealed room it has shown that it
+    has the room key, so neither the server nor anybody else has made it up.
 
     `seq` is the number of its last frame in the log. `shift` is by how much the numbers of its run
     are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
     so this never changes. None: it has said nothing that we could read.
     """
 
-    __slots__ = ("fingerprint", "name", "seq", "shift", "since", "warned")
+    __slots__ = ("card", "fingerprint", "name", "proved", "seq", "shift", "since", "warned")
 
-    def __init__(self, name: str, seq: int, fingerprint: bytes = b"", since: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        seq: int,
+        fingerprint: bytes = b"",
+        since: int = 0,
+        card: Card = _NO_CARD,
+        *,
+        proved: bool = False,
+    ) -> None:
         self.name = name
         self.seq = seq
         self.fingerprint = fingerprint
         self.since = since
+        self.card = card
+        self.proved = proved
         self.shift: int | None = None
         self.warned: set[str] = set()
         """What was said of this peer, once."""
@@ -56,7 +74,9 @@ class Peers:
     Invariant: no two names look the same to a reader, and there are at most MAX_MEMBERS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proves: Proves | None = None) -> None:
+        """`proves` is None in the open room, where there is nothing to prove."""
+        self._proves = proves
         self._members: dict[int, Peer] = {}
         self._names: set[str] = set()
 
@@ -79,7 +99,10 @@ class Peers:
             raise ProtocolError("more members than a room has")
         if len(entry.fingerprint) != FINGERPRINT_BYTES:
             raise ProtocolError("a fingerprint that is none")
-        peer = Peer(entry.name, entry.seq, entry.fingerprint, entry.since)
+        proved = self._proves is not None and self._proves(entry)
+        peer = Peer(
+            entry.name, entry.seq, entry.fingerprint, entry.since, entry.card, proved=proved
+        )
         self._members[entry.id] = peer
         self._names.add(name)
         return peer

@@ -31,6 +31,7 @@ from chat.limits import (
 )
 from chat.messages import (
     Back,
+    Card,
     Check,
     Closing,
     Joined,
@@ -61,6 +62,8 @@ from chat.wire import (
     starts_frame,
 )
 
+_NO_CARD = Card()
+
 
 class Member:
     """Somebody in the room.
@@ -75,11 +78,14 @@ class Member:
     """
 
     __slots__ = (
+        "_card",
         "_identity",
+        "card",
         "epoch",
         "fingerprint",
         "id",
         "joined_at",
+        "lost",
         "name",
         "resend_pending",
         "sent",
@@ -90,14 +96,23 @@ class Member:
     )
 
     def __init__(
-        self, member_id: int, name: str, fingerprint: bytes, token: bytes, joined_at: float
+        self,
+        member_id: int,
+        name: str,
+        fingerprint: bytes,
+        token: bytes,
+        joined_at: float,
+        card: Card = _NO_CARD,
     ) -> None:
         self.id = member_id
         self.token = token
         self.name = name
         self.fingerprint = fingerprint
         self.joined_at = max(0, int(joined_at))
-        self._identity = encode_identity(name, fingerprint, self.joined_at)
+        self.card = card
+        self.lost = False
+        self._identity = encode_identity(member_id, name, fingerprint, self.joined_at)
+        self._card = card.encode()
         self.epoch = 0
         self.seq = 0
         self.resend_pending = False
@@ -106,11 +121,14 @@ class Member:
 
     def entry(self) -> RosterEntry:
         """The member as others are told of it."""
-        return RosterEntry(self.id, self.seq, self.name, self.fingerprint, self.joined_at)
+        return RosterEntry(
+            self.id, self.seq, self.name, self.fingerprint, self.joined_at, self.card, self.lost
+        )
 
     def encoded_entry(self) -> bytes:
-        """The same, encoded. Only two numbers are new, and a roster may have thousands of these."""
-        return encode_entry(self.id, self.seq, self._identity)
+        """The same, encoded. Little of it is new, and a roster may have thousands of these."""
+        card = self.card.encode(lost=True) if self.lost else self._card
+        return encode_entry(self.seq, self._identity, card)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +240,9 @@ class Room:
 
     # -- membership
 
-    def join(self, name: str, fingerprint: bytes, joined_at: float) -> Member:
+    def join(
+        self, name: str, fingerprint: bytes, joined_at: float, card: Card = _NO_CARD
+    ) -> Member:
         """Let somebody in, as of the next `tick`. `joined_at` is in seconds since 1970.
 
         Raises:
@@ -234,7 +254,7 @@ class Room:
         if len(self._names) + len(self._pending_leaves) >= MAX_MEMBERS:
             raise RefusedError(Reason.FULL, "")
         token = self._random_bytes(RESUME_TOKEN_BYTES)
-        member = Member(self._next_id, name, fingerprint, token, joined_at)
+        member = Member(self._next_id, name, fingerprint, token, joined_at, card)
         self._next_id += 1
         self._names[fold_name(name)] = member
         self._pending_joins.append(member)
@@ -273,6 +293,7 @@ class Room:
         self._checks.end(member)
         if member.id not in self._lost:
             self._lost[member.id] = now
+            member.lost = True
             self._append(Lost(member.id))
             self._begin_absence(member.fingerprint, member, MAX_LOST_OF_KEY)
             self._begin_absence(member.source, member, MAX_LOST_OF_SOURCE)
@@ -295,6 +316,7 @@ class Room:
         """Returns whether the member was lost."""
         if self._lost.pop(member.id, None) is None:
             return False
+        member.lost = False
         for owner in (member.fingerprint, member.source):
             lost = self._lost_of.get(owner, {})
             lost.pop(member.id, None)

@@ -117,12 +117,12 @@ class Server:
             sent_again = self._resume(connection, client, client.resume)
             if sent_again is not None:
                 return sent_again
-        self._join(connection, client.name, client.public_key.digest)
+        self._join(connection, client)
         return 0
 
     def _resume(self, connection: Connection, client: Established, request: Resume) -> int | None:
         """How many bytes are sent a second time; None if this client may not resume."""
-        namesake = self._room.find(client.name)
+        namesake = self._room.find(client.identity.name)
         if namesake is None or namesake.id != request.member:
             return None
         resumed = self._room.resume(request, client.public_key.digest, self.reactor.clock())
@@ -136,15 +136,15 @@ class Server:
         self._console.show(phrases.back(member.name))
         return sent_again
 
-    def _join(self, connection: Connection, name: str, fingerprint: bytes) -> None:
-        namesake = None
+    def _join(self, connection: Connection, client: Established) -> None:
+        namesake, fingerprint = None, client.public_key.digest
         try:
-            name = self._room.usable_name(name)
+            name = self._room.usable_name(client.identity.name)
             namesake = self._room.find(name)
             if namesake is not None and namesake.fingerprint == fingerprint:
                 self._take_over(namesake)
                 self._room.leave(namesake, Reason.REPLACED)
-            member = self._room.join(name, fingerprint, time.time())
+            member = self._room.join(name, fingerprint, time.time(), client.identity.card)
         except RefusedError as refusal:
             text = str(refusal)
             if namesake is not None and refusal.reason is Reason.NAME_TAKEN:

@@ -51,8 +51,9 @@ def _recorded(steps: int) -> Pair:
 
 def _pair(steps: int) -> Pair:
     """Two sessions after so many steps of the handshake, which is made once."""
-    shared = (key("ira"), key("server"), offer())
-    return copy.deepcopy(_recorded(steps), {id(each): each for each in shared})
+    recorded = _recorded(steps)
+    shared = (key("ira"), key("server"), offer(), recorded.me)
+    return copy.deepcopy(recorded, {id(each): each for each in shared})
 
 
 def _forge(choices: Choices, honest: bytes, last: bytes) -> bytes:

@@ -313,6 +313,7 @@ class Greedy(Peer):
                 data_to_send=lambda: b"",
             ),
             events=[],
+            me=twin.me,
         )
         super().__init__(hall.reactor, dial(hall.address), "eve", twin.key_name, cast(Peer, nobody))
 

@@ -192,9 +192,10 @@ def told(unicast: Unicast) -> bool:
     return isinstance(decode_control(unicast.controls[0]), Check)
 
 
-def entry(member: Member, seq: int = 0) -> RosterEntry:
+def entry(member: Member, seq: int = 0, *, lost: bool = False) -> RosterEntry:
     """What everybody is told of a member, since when it is in in whole seconds."""
-    return RosterEntry(member.id, seq, member.name, FINGERPRINT, SINCE + 60 * (member.id - 1))
+    since = SINCE + 60 * (member.id - 1)
+    return RosterEntry(member.id, seq, member.name, FINGERPRINT, since, lost=lost)
 
 
 # -- joins -------------------------------------------------------------------------------------
@@ -426,7 +427,7 @@ def test_lost_member_keeps_its_place_and_is_announced_once() -> None:
     (thea,) = bench.enter("Thea")
     roster = bench.delivered_to(thea)[1]
     assert isinstance(roster, Roster)
-    assert entry(ira) in roster.entries
+    assert entry(ira, lost=True) in roster.entries
 
 
 def test_lost_member_leaves_when_its_grace_is_over() -> None:

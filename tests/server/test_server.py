@@ -11,6 +11,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -229,6 +230,7 @@ def test_another_name_never_resumes_even_with_key_and_token(hall: Hall, company:
     guest = hall.join("guest", "other")
     lose(hall, guest)
     guest.name_in_room = guest.participant._name = "eve"
+    guest.me = replace(guest.me, name="eve")
     eve = hall.come_back(guest)
     assert eve.welcome.member != guest.welcome.member
     company.noticed(MemberJoined("guest"), MemberLost("guest"), MemberJoined("eve"))

@@ -17,6 +17,7 @@ import pytest
 from Cryptodome.PublicKey import RSA
 
 from chat.cipher import SealingKey
+from chat.introduction import Introduction
 from chat.kex import PrivateKey, SignedShare
 from chat.messages import Ready, Resume
 from chat.server.log import Sealed
@@ -83,6 +84,11 @@ def open_frame(key: SealingKey, frame: bytes) -> bytes:
     return key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
 
 
+def ira() -> Introduction:
+    """The fixed client, on its way to the open room."""
+    return Introduction.fresh("Ira", key("ira"), FixedBytes("Ira's share"))
+
+
 @cache
 def offer() -> SignedShare:
     """What the fixed server offers."""
@@ -97,8 +103,9 @@ class Pair:
     ) -> None:
         self.now = 0.0
         self.server = ServerSession(Offer.of(offer()), FixedBytes("server"), self.now)
+        self.me = Introduction.fresh(name, key(client_key), FixedBytes(f"{name}'s share"))
         self.client = ClientSession(
-            name, key(client_key), first, FixedBytes("client"), self.now, lambda: WALL_CLOCK
+            self.me, first, FixedBytes("client"), self.now, lambda: WALL_CLOCK
         )
 
     def to_client(self) -> list[SessionEvent]:

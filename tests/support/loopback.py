@@ -18,6 +18,7 @@ from chat.client.client import Client, Trust
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import Reason
+from chat.introduction import Introduction
 from chat.kex import PublicKey
 from chat.limits import RATE
 from chat.messages import Bye, Control, Resend, Submit, Welcome
@@ -245,9 +246,9 @@ class Peer(Wire):
             earlier.participant if earlier else Participant(os.urandom, name)
         )
         first = self.participant.first_control()
-        self.session = ClientSession(
-            name, key(key_name), first, os.urandom, reactor.clock(), time.time
-        )
+        me = earlier.me if earlier else Introduction.fresh(name, key(key_name), os.urandom)
+        self.me: Introduction = me
+        self.session = ClientSession(me, first, os.urandom, reactor.clock(), time.time)
         self.controls: list[Control] = []
         self.events: list[ClientEvent] = earlier.events if earlier else []
         self.ended: Ended | None = None

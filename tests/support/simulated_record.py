@@ -13,7 +13,7 @@ from chat.client.client import Client
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.errors import Reason
-from chat.kex import RoomSecret
+from chat.kex import RoomKey, RoomSecret
 from chat.limits import SILENCE_SECONDS
 from chat.messages import (
     Check,
@@ -254,8 +254,10 @@ class Story:
 class RecordedParticipant(Participant):
     """The client's half, writing down what comes and goes."""
 
-    def __init__(self, clock: Clock, random_bytes: RandomBytes, name: str) -> None:
-        super().__init__(random_bytes, name)
+    def __init__(
+        self, clock: Clock, random_bytes: RandomBytes, name: str, room_key: RoomKey | None
+    ) -> None:
+        super().__init__(random_bytes, name, room_key)
         self._clock = clock
         self._oldest_epoch = 0
         self.story = Story(self._outbox._origin)
