@@ -253,6 +253,9 @@ SEND_BYTES = 256 * 1024
 MAX_MEMBERS = 10_000
 """Members of the room."""
 
+MAX_ROOMS = 64
+"""Sealed rooms (`--max-rooms`). Each may keep a window of the log, so all of them 512 MiB."""
+
 MAX_PENDING = 4_096
 MAX_PENDING_PER_SOURCE = 1_024
 """Connections that are not members yet, in all and of one source, an IPv4 address or an IPv6 /64

@@ -310,11 +310,16 @@ def _noted(_signum: int, _frame: object) -> None:
     """Only keeps the default action from happening. The wake-up socket tells the loop."""
 
 
-class WakeUp:
-    """Ends the wait at a time that may be moved. A hook does what is due then."""
+def _do_nothing() -> None:
+    pass
 
-    def __init__(self, reactor: Reactor) -> None:
+
+class WakeUp:
+    """Ends the wait at a time that may be moved. A hook does what is due then, or `callback`."""
+
+    def __init__(self, reactor: Reactor, callback: Callable[[], None] = _do_nothing) -> None:
         self._reactor = reactor
+        self._callback = callback
         self._timer: Timer | None = None
 
     def set(self, deadline: float | None) -> None:
@@ -323,8 +328,4 @@ class WakeUp:
             if self._timer.deadline == deadline:
                 return
             self._timer.cancel()
-        self._timer = None if deadline is None else self._reactor.call_at(deadline, _do_nothing)
-
-
-def _do_nothing() -> None:
-    pass
+        self._timer = None if deadline is None else self._reactor.call_at(deadline, self._callback)

@@ -29,6 +29,7 @@ import chat.resolver
 import chat.server.connection
 import chat.server.console
 import chat.server.doorman
+import chat.server.hosted
 import chat.server.server
 import chat.sockets
 import chat.stdio
@@ -366,10 +367,11 @@ class Simulation:
     def _unsettled(self) -> Iterator[str]:
         server = self.server
         assert server is not None
-        room = server._room
+        home = server.rooms.of(b"")
+        room = home.room
         here = self._alive()
-        if room.members.keys() != server._members.keys() or len(room.members) != len(here):
-            yield f"{len(here)} run, {len(room.members)} are members, {len(server._members)} there"
+        if room.members.keys() != home._members.keys() or len(room.members) != len(here):
+            yield f"{len(here)} run, {len(room.members)} are members, {len(home._members)} there"
         for run in here:
             participant = run.client.recorded
             if run.leaving_at < float("inf"):
@@ -380,7 +382,7 @@ class Simulation:
                 yield f"{run.title} is not current"
             elif participant.unacknowledged:
                 yield f"{run.title} has {participant.unacknowledged} messages under way"
-            elif (participant.room, participant.offset) != (room.id, server.log.end):
+            elif (participant.room, participant.offset) != (room.id, home.log.end):
                 yield f"{run.title} is behind"
             elif not participant._checked:
                 yield f"{run.title} waits for a CHECK"
@@ -492,7 +494,7 @@ class Simulation:
         listener = world.listener = Listener(process)
         conditions = self.conditions
         room = partial(RecordedRoom, self._life_of, world.clock)
-        with mock.patch.object(chat.server.server, "Room", room):
+        with mock.patch.object(chat.server.hosted, "Room", room):
             server = self.server = Server(
                 process.reactor,
                 [cast(socket.socket, listener)],
@@ -509,7 +511,7 @@ class Simulation:
             console.close()
 
         def look() -> None:
-            log = server.log
+            log = server.rooms.of(b"").log
             # After CLOSING nothing is appended, and slow members still read what is there.
             bounded = server._terminating or log.end - log.start <= conditions.window
             require(bounded, "the log is larger than its window")
@@ -726,7 +728,7 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
         patch_keys(stack)
         for module, names in (
             (chat.client.client, ("os", "random", "time")),
-            (chat.server.server, ("os", "time")),
+            (chat.server.hosted, ("os", "time")),
             (chat.server.doorman, ("os", "time")),
             (chat.server.connection, ("os",)),
             (chat.server.console, ("time",)),
@@ -743,6 +745,7 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
             (chat.server.doorman, "Connection", OrderedConnection),
             (OrderedConnection, "_count", 0),
             (chat.server.server, "WINDOW_BYTES", conditions.window),
+            (chat.server.hosted, "WINDOW_BYTES", conditions.window),
             (chat.transport, "READ_BYTES", conditions.read_bytes),
             (chat.transport, "SEND_BYTES", conditions.send_bytes),
             (chat.client.participant, "OUTBOX_MESSAGES", conditions.outbox),

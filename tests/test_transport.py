@@ -51,7 +51,7 @@ class Line:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         self.socket = ours
         self.peer.setblocking(False)
-        self.cursor = Cursor(self.log)
+        self.cursor = Cursor()
         self.transport = Transport(reactor, ours, self.cursor, self.owner)
 
     def put(self, data: bytes) -> None:
@@ -151,7 +151,7 @@ def test_socket_sends_small_pieces_at_once_and_looks_after_a_silent_peer(line: L
 
 def test_splices_and_log_leave_in_order(reactor: Reactor, line: Line) -> None:
     line.put(b"first ")
-    line.cursor.follow(0)
+    line.cursor.follow(line.log, 0)
     line.log.append(b"log ")
     line.cursor.splice(plain(b"splice "), line.log.end)
     line.log.append(b"more")
@@ -161,7 +161,7 @@ def test_splices_and_log_leave_in_order(reactor: Reactor, line: Line) -> None:
 
 def test_more_than_the_kernel_takes_arrives_whole(reactor: Reactor, line: Line) -> None:
     line.put(BIG)
-    line.cursor.follow(0)
+    line.cursor.follow(line.log, 0)
     line.log.append(BIG)
     line.transport.flush()
     assert line.cursor.unsent, "the kernel took everything: this tests nothing"
@@ -213,7 +213,7 @@ def test_partial_sends_are_continued(reactor: Reactor, line: Line, sizes: list[i
 
     line.transport.send = send
     line.put(b"0123456789")
-    line.cursor.follow(0)
+    line.cursor.follow(line.log, 0)
     line.log.append(b"abcdefghij")
     line.transport.flush()
     assert line.take_all(20) == b"0123456789abcdefghij"

@@ -1,6 +1,8 @@
 """The server: what it consists of, and how it turns.
 
-    server.py      admits, relays, ends: carries what the room decides to the connections
+    server.py      joins connections and rooms; lets the rooms send at the end of a turn
+    rooms.py       which rooms there are: the open one, and one for each tag
+    hosted.py      one room and its members' connections: admits, relays, sends, ends
     doorman.py     listens, takes in or refuses, lets newcomers shake hands in turn
     connection.py  one client's end: its session, its socket, its timer, its account
     room.py        members and epochs; what happens becomes an entry of the log
@@ -13,10 +15,11 @@
     faults.py      what may be written down of an error in the program
 
 A newcomer is the `Doorman`'s guest until the `Server` admits it. Then its messages go this way: a
-SUBMIT arrives at a `Connection`, whose session opens it. The `Server` submits the MESSAGE frames in
-it to the `Room`, which checks their headers and appends them to the log as they are. At the end of
-the turn `Server._before_wait` sends every member what its cursor has not had yet. What is for one
-member alone comes back from the room as a `Unicast`, and is spliced into the member's stream.
+SUBMIT arrives at a `Connection`, whose session opens it. The `HostedRoom` submits the MESSAGE
+frames in it to its `Room`, which checks their headers and appends them to the log as they are. At
+the end of the turn `HostedRoom.fan_out` sends every member what its cursor has not had yet. What is
+for one member alone comes back from the room as a `Unicast`, and is spliced into the member's
+stream.
 
 May import the root, but not `cli`; never `client`, `files` or `ui`.
 """

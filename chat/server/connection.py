@@ -55,32 +55,43 @@ class Hub(Protocol):
     """What a connection needs of the server."""
 
     reactor: Reactor
-    log: OrderedLog
     budgets: Budgets | None
     to_flush: set["Connection"]
     """Connections that have something to send at the end of the turn."""
-    window_guarded: bool
-    """Whether some member may still need what falls out of the log's window next."""
 
     def admit(self, connection: "Connection", client: Established) -> int:
         """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
         client is sent a second time."""
-
-    def check(self) -> bytes:
-        """The control message that tells the running hash at the end of the log."""
-
-    def relay(self, connection: "Connection", run: bytes, now: float) -> int:
-        """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
-
-        Raises:
-            ProtocolError: the client may not send one of these. Those before it were appended.
-        """
 
     def connection_lost(self, connection: "Connection", reason: Reason, text: str) -> None:
         """A connection ends: do what that means for the room."""
 
     def connection_closed(self, connection: "Connection") -> None:
         """A connection's socket is closed: forget the connection."""
+
+
+class Home(Protocol):
+    """What a member's connection needs of its room."""
+
+    log: OrderedLog
+    window_guarded: bool
+    """Whether some member may still need what falls out of the log's window next."""
+
+    def check(self) -> bytes:
+        """The control message that tells the running hash at the end of the log."""
+
+    def relay(self, member: Member, run: bytes, now: float) -> int:
+        """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
+
+        Raises:
+            ProtocolError: the client may not send one of these. Those before it were appended.
+        """
+
+    def lose(self, member: Member, reason: Reason, text: str) -> None:
+        """The member's connection is dropped."""
+
+    def abandon(self, member: Member, connection: "Connection") -> None:
+        """The member's connection could not be dropped in order."""
 
 
 class Places(Protocol):
@@ -99,7 +110,8 @@ _numbers = count(1)
 
 class Connection:
     """See the module's text. `address` is for people, and limits go by `source`
-    (`sockets.source_of`). `spoke`: something has arrived. `over`: it was dropped, or is closed."""
+    (`sockets.source_of`). `home` is the room into which it was admitted, even when it is no member
+    any more. `spoke`: something has arrived. `over`: it was dropped, or is closed."""
 
     __slots__ = (
         "_account",
@@ -112,6 +124,7 @@ class Connection:
         "_unread",
         "address",
         "cursor",
+        "home",
         "member",
         "over",
         "session",
@@ -143,10 +156,11 @@ class Connection:
         self.address = address
         self.source = source
         self.spoke = self.over = False
+        self.home: Home | None = None
         self.member: Member | None = None
         self.session = ServerSession(offer, os.urandom, now)
         self.session.note = journal.notes_about(name)
-        self.cursor = Cursor(hub.log)
+        self.cursor = Cursor()
         self.transport = Transport(hub.reactor, connected, self.cursor, self, patient=True)
         # This bounds what a guest makes us keep, and there may be many guests.
         self.transport.read_bytes = MAX_HANDSHAKE_FRAME_BYTES
@@ -168,7 +182,7 @@ class Connection:
             self._places.await_turn(self)
         else:
             now = self._hub.reactor.clock()
-            if self._account is not None and self._hub.window_guarded:
+            if self._account is not None and self._window_guarded:
                 # As it is read, not when it is whole: a SUBMIT may be long, and a client may have
                 # many connections.
                 self._account.fill_window(len(data), now)
@@ -249,19 +263,27 @@ class Connection:
         if self._account is not None:
             self._account.resend(sent_again, self._hub.reactor.clock())
 
+    @property
+    def _window_guarded(self) -> bool:
+        return self.home is not None and self.home.window_guarded
+
     def _relay(self, run: bytes, now: float) -> None:
-        hub, end = self._hub, self._hub.log.end
+        home, member = self.home, self.member
+        if home is None or member is None:
+            self.drop(Reason.PROTOCOL, "a message before the welcome")
+            return
+        end = home.log.end
         try:
-            count = hub.relay(self, run, now)
+            count = home.relay(member, run, now)
         except ProtocolError as error:
             self.drop(error.reason, str(error))
             return
         if self._account is not None:
-            relayed = hub.log.end - end
+            relayed = home.log.end - end
             void = len(run) - relayed
             # To open a SUBMIT and to refuse what is in it is work as well.
             self._account.say(max(count, 1), relayed, now, void=void)
-            if hub.window_guarded:
+            if home.window_guarded:
                 # It was charged when it was read, and is not in the log.
                 self._account.fill_window(-void, now)
 
@@ -270,7 +292,7 @@ class Connection:
     def _throttle(self, now: float) -> None:
         """Read no further until the account is repaid."""
         if self._account is not None and not self.over:
-            guarded = self._hub.window_guarded
+            guarded = self._window_guarded
             self._hold(self._account.hold_seconds(now, window_guarded=guarded), now)
 
     def _hold(self, seconds: float, now: float) -> None:
@@ -292,7 +314,8 @@ class Connection:
         """Send the member what is for it alone. The first that it is sent is a WELCOME or RESUMED:
         that is where its stream begins to follow the log."""
         if not self.cursor.following:
-            self.cursor.follow(unicast.at)
+            assert self.home is not None
+            self.cursor.follow(self.home.log, unicast.at)
         self._splice(Sealed(self.session.seal, *unicast.controls), unicast.at)
 
     def _splice(self, sealed: Sealed, at: int) -> None:
@@ -307,7 +330,12 @@ class Connection:
         """Send what the session has to say, behind all that is in the log by now."""
         if self.session.has_data_to_send and not self._spliced:
             self._spliced = True
-            self._splice(Sealed(self._session_data), self._hub.log.end)
+            self._splice(Sealed(self._session_data), self._log_end)
+
+    @property
+    def _log_end(self) -> int:
+        """Where a splice belongs that comes behind all that is in the log by now."""
+        return 0 if self.home is None else self.home.log.end
 
     def _session_data(self) -> bytes:
         # One splice takes all that the session has to say by the time at which it leaves.
@@ -337,11 +365,14 @@ class Connection:
             return
         self._note(f"dropped, {reason.name}")
         self._hub.connection_lost(self, reason, text)
-        log, cursor = self._hub.log, self.cursor
-        check = self._hub.check() if cursor.following else b""
+        home, cursor = self.home, self.cursor
+        check = b""
+        if cursor.following:
+            assert home is not None
+            check, log = home.check(), home.log
+            if cursor.splices or log.entry_end(cursor.offset) != log.end:
+                check = check if reason is Reason.CLOSING else b""
         if reason is not Reason.CLOSING:
-            if cursor.following and (cursor.splices or log.entry_end(cursor.offset) != log.end):
-                check = b""
             cursor.cut()
 
         def farewell() -> bytes:
@@ -351,7 +382,7 @@ class Connection:
             return self.session.data_to_send()
 
         self.over = True
-        cursor.splice(Sealed(farewell), log.end)
+        cursor.splice(Sealed(farewell), self._log_end)
         self.transport.finish(LINGER_SECONDS)
 
     def closed(self) -> None:

@@ -6,7 +6,7 @@ sessions; the server does what a command asks for.
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from chat import phrases
@@ -24,25 +24,50 @@ from chat.server.room import Member
 from chat.stdio import LineInput, LineOutput, is_text
 
 
+class RoomControl(Protocol):
+    """What the operator can ask of a room."""
+
+    tag: bytes
+    """Empty for the open room."""
+
+    def members(self) -> list[Member]:
+        """Who is in."""
+
+    def has(self, name: str) -> bool:
+        """Whether somebody of this name is in, or is about to be."""
+
+    def kick(self, name: str) -> None:
+        """Put somebody out who is in."""
+
+
+class RoomsControl(Protocol):
+    """What the operator can ask of all rooms."""
+
+    @property
+    def relayed(self) -> int:
+        """Messages relayed so far, also in rooms that have ended."""
+
+    @property
+    def relayed_bytes(self) -> int:
+        """Bytes of the logs so far."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the logs that are kept now."""
+
+    def __iter__(self) -> Iterator[RoomControl]:
+        """The rooms there are."""
+
+
 class ServerControl(Protocol):
     """What the operator can ask of a server."""
 
     @property
-    def relayed(self) -> int:
-        """Messages relayed so far."""
-
-    @property
-    def relayed_bytes(self) -> int:
-        """Bytes of the room's log so far."""
-
-    def members(self) -> list[Member]:
-        """The members of the room."""
+    def rooms(self) -> RoomsControl:
+        """All rooms."""
 
     def terminate(self) -> None:
         """Tell everybody, send what is queued, and stop. The second time: stop at once."""
-
-    def kick(self, name: str) -> bool:
-        """Put somebody out; False if nobody has that name."""
 
     def say(self, text: str) -> None:
         """Tell everybody something."""
@@ -113,6 +138,7 @@ class Console:
             "TERMINATE": self._on_terminate,
             "HELP": self._on_help,
             "WHO": self._on_who,
+            "ROOMS": self._on_rooms,
             "KICK": self._on_kick,
             "SAY": self._on_say,
             "STATS": self._on_stats,
@@ -204,16 +230,34 @@ class Console:
         self.show(*words.HELP)
 
     def _on_who(self, server: ServerControl, _argument: str) -> None:
-        members = server.members()
-        self.show(phrases.members_count(len(members)))
-        for member in members:
-            self.show(phrases.member_line(member.name, member.joined_at, member.fingerprint))
+        for room in server.rooms:
+            members = room.members()
+            self.show(words.room_members(room.tag, len(members)))
+            for member in members:
+                self.show(phrases.member_line(member.name, member.joined_at, member.fingerprint))
 
-    def _on_kick(self, server: ServerControl, name: str) -> None:
-        if not name:
+    def _on_rooms(self, server: ServerControl, _argument: str) -> None:
+        for room in server.rooms:
+            self.show(words.room_members(room.tag, len(room.members())))
+
+    def _on_kick(self, server: ServerControl, argument: str) -> None:
+        if not argument:
             self.show(phrases.needs_argument("KICK", "a name"))
-        elif not server.kick(name):
-            self.show(phrases.nobody_named(name))
+            return
+        # A name may end in what is a room's name as well. Then it is the name.
+        name, _, room_name = argument.rpartition(" ")
+        for who, rooms in (
+            (argument, list(server.rooms)),
+            (name, [room for room in server.rooms if words.room_name(room.tag) == room_name]),
+        ):
+            found = [room for room in rooms if room.has(who)]
+            if len(found) > 1:
+                self.show(words.in_several_rooms(who, [room.tag for room in found]))
+                return
+            if found:
+                found[0].kick(who)
+                return
+        self.show(phrases.nobody_named(argument))
 
     def _on_say(self, server: ServerControl, text: str) -> None:
         if text:
@@ -223,4 +267,7 @@ class Console:
 
     def _on_stats(self, server: ServerControl, _argument: str) -> None:
         uptime = self._reactor.clock() - self._started_at
-        self.show(words.stats(len(server.members()), server.relayed, server.relayed_bytes, uptime))
+        rooms = server.rooms
+        members = sum(len(room.members()) for room in rooms)
+        self.show(words.stats(members, rooms.relayed, rooms.relayed_bytes, uptime))
+        self.show(words.memory(len(list(rooms)), rooms.kept_bytes))

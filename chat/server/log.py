@@ -104,6 +104,10 @@ class OrderedLog:
         return next(boundary for boundary in self._boundaries if boundary >= offset)
 
 
+_NO_LOG = OrderedLog(0)
+"""What a cursor has before it follows one; it is not read."""
+
+
 class Cursor:
     """One member's place in its outgoing stream. It is what a `Transport` sends.
 
@@ -126,11 +130,11 @@ class Cursor:
 
     __slots__ = ("_log", "_splices", "following", "offset", "unsent")
 
-    def __init__(self, log: OrderedLog) -> None:
-        self._log = log
+    def __init__(self) -> None:
+        self._log = _NO_LOG
         self._splices: deque[tuple[int, Sealed]] | None = None
         self.following = False
-        self.offset = log.end
+        self.offset = 0
         self.unsent = b""
 
     @property
@@ -150,8 +154,9 @@ class Cursor:
         """Whether the log from `offset` to its end comes next, and nothing else."""
         return self.following and not self.unsent and not self._splices
 
-    def follow(self, offset: int) -> None:
-        """From here on the stream is the log, from `offset` on."""
+    def follow(self, log: OrderedLog, offset: int) -> None:
+        """From here on the stream is this log, from `offset` on."""
+        self._log = log
         self.offset = offset
         self.following = True
 

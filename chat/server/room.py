@@ -300,6 +300,11 @@ class Room:
         return True
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in, is about to be, or has a place that is kept."""
+        return not self._names and not self._pending_leaves
+
+    @property
     def anybody_lost(self) -> bool:
         """Whether some member may come back to its place in the log."""
         return bool(self._lost)

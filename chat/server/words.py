@@ -6,21 +6,47 @@ where it becomes part of a line. This module does not know where lines go.
 
 from collections.abc import Iterable
 
+from chat.limits import WINDOW_BYTES
 from chat.localtime import time_of
-from chat.phrases import INDENT, good, trouble
+from chat.phrases import INDENT, good, members_count, trouble
 from chat.text import counted, escape_line
 
 TERMINATED = good("All connections had been terminated")
 SHUT_DOWN = good("Server is shut down")
 
 HELP = [
-    good("TERMINATE   end the server"),
-    good("WHO         list the members"),
-    good("KICK name   put somebody out; they can join again"),
-    good("SAY text    tell everybody something"),
-    good("STATS       count members, messages and bytes"),
-    good("HELP        show this"),
+    good("TERMINATE         end the server"),
+    good("WHO               list the members of each room"),
+    good("ROOMS             list the rooms"),
+    good("KICK name [room]  put somebody out; they can join again"),
+    good("SAY text          tell everybody something"),
+    good("STATS             count members, messages and bytes"),
+    good("HELP              show this"),
 ]
+
+
+def room_name(tag: bytes) -> str:
+    """By what the operator knows a room: as much of the tag as no two rooms share by chance."""
+    return tag.hex()[:8] if tag else "open"
+
+
+def room_title(tag: bytes) -> str:
+    """What a line about a sealed room ends with; nothing for the open room."""
+    return f" (room {room_name(tag)})" if tag else ""
+
+
+def room_members(tag: bytes, count: int) -> str:
+    return good(f"In the room {room_name(tag)}: {count}") if tag else members_count(count)
+
+
+def in_several_rooms(name: str, tags: Iterable[bytes]) -> str:
+    rooms = ", ".join(room_name(tag) for tag in tags)
+    return trouble(f"{escape_line(name)} is in several rooms; name one behind it: {rooms}.")
+
+
+def memory(rooms: int, kept_bytes: int) -> str:
+    most = (rooms * WINDOW_BYTES) >> 20
+    return good(f"{rooms} room{'' if rooms == 1 else 's'}, {kept_bytes} bytes of {most} MiB kept")
 
 
 def running(host: str, port: int, fingerprint: str) -> list[str]:

@@ -192,7 +192,7 @@ def test_script_that_comes_at_a_busy_moment_asks_again(
     told = f'{REASONS[reason]} (it says, unproved: "come back later"); trying again.'
     assert seat.screen.lines().count(f"[!] the server ended the connection: {told}") == 1
     assert not busy
-    assert hall.server.relayed == 1
+    assert hall.home.room.messages == 1
 
 
 @pytest.mark.slow
@@ -601,7 +601,7 @@ def test_client_whose_output_is_broken_ends(hall: Hall, piped: Piped, when: str)
         hall.when(lambda: hall.shown("[+] Ira left the server."), piped.show_to_nobody)
     with pytest.raises(TransportError, match=r"^nobody reads what is shown$"):
         piped.seat.run()
-    hall.until(lambda: not hall.server.members())
+    hall.until(lambda: not hall.home.members())
 
 
 def test_client_whose_output_broke_before_it_began_dials_nobody(hall: Hall, piped: Piped) -> None:

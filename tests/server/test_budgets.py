@@ -248,6 +248,7 @@ WINDOW = 128 * 1024
 def hall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hall]:
     """A server that keeps little of its log."""
     monkeypatch.setattr("chat.server.server.WINDOW_BYTES", WINDOW)
+    monkeypatch.setattr("chat.server.hosted.WINDOW_BYTES", WINDOW)
     monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
     with contextlib.closing(Hall()) as hall:
         yield hall
@@ -283,7 +284,7 @@ def test_member_who_is_offline_misses_nothing_while_one_key_floods(
     # Nothing of the flood is lost either: the rest of it comes when nobody is offline any more.
     assert any(peer.participant.unacknowledged for peer in names)
     pass_time(hall, 100, lambda: not any(peer.participant.unacknowledged for peer in names), 0.25)
-    assert hall.server.log.end > 6 * 200 * 1000 > 8 * WINDOW
+    assert hall.home.log.end > 6 * 200 * 1000 > 8 * WINDOW
 
 
 def test_long_submit_is_charged_as_it_is_read(hall: Hall, company: Company) -> None:
@@ -308,6 +309,7 @@ class Greedy(Peer):
         nobody = SimpleNamespace(
             participant=SimpleNamespace(
                 first_control=lambda: resume,
+                meet=lambda _: None,
                 receive_control=lambda *_: [],
                 receive_frames=lambda *_: [],
                 data_to_send=lambda: b"",
@@ -352,7 +354,7 @@ def test_low_rate_is_kept_however_many_connections_a_key_has(rate: float, names:
         allowed = rate * (RATE_BURST_SECONDS + seconds)
         # Each has the last run of messages taken whole.
         at_once = MAX_RATED_READ_BYTES // SHORT_MESSAGE_BYTES * names
-        assert 0.5 * allowed < hall.server.relayed < 1.2 * allowed + at_once
+        assert 0.5 * allowed < hall.home.room.messages < 1.2 * allowed + at_once
         # What still waits in the kernel would be read for as long as it was said too fast.
         hall.server.terminate()
 
@@ -435,7 +437,7 @@ def test_message_before_the_wait_is_over_breaks_the_protocol(hall: Hall, company
     hall.until(lambda: pest.eof)
     assert pest.ended == Ended(Reason.PROTOCOL, "a message before the welcome", by_peer=True)
     hall.wait(2)
-    assert hall.server._room.find("pest") is None
+    assert hall.home.room.find("pest") is None
     company.talk()
 
 
@@ -444,7 +446,7 @@ def test_newcomer_that_waits_comes_in_before_it_is_read_again() -> None:
     with contextlib.closing(Hall(rate=1)) as hall:
         first, *_ = [hall.join(f"pest {number}", "other") for number in range(ARRIVALS_AT_ONCE)]
         first.say("x" * 16_000)
-        pass_time(hall, 20, lambda: hall.server.relayed)
+        pass_time(hall, 20, lambda: hall.home.room.messages)
         # Twelve seconds are owed, of which a connection has to wait five before it is read.
         begun = hall.reactor.clock()
         late = hall.join("late", "other")

@@ -22,25 +22,41 @@ from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
 
 
+class Room:
+    """A room that notes what it is asked."""
+
+    def __init__(self, asked: list[str], tag: bytes = b"") -> None:
+        self.tag = tag
+        self.in_room: list[Member] = []
+        self.present: set[str] = set()
+        self._asked = asked
+
+    def members(self) -> list[Member]:
+        return self.in_room
+
+    def has(self, name: str) -> bool:
+        return name in self.present
+
+    def kick(self, name: str) -> None:
+        self._asked.append(f"kick {name!r}{words.room_title(self.tag)}")
+
+
+class AllRooms(list[Room]):
+    """The rooms of the server."""
+
+    relayed = relayed_bytes = kept_bytes = 0
+
+
 class Server:
     """A server that notes what it is asked."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.in_room: list[Member] = []
-        self.present: set[str] = set()
-        self.relayed = 0
-        self.relayed_bytes = 0
-
-    def members(self) -> list[Member]:
-        return self.in_room
+        self.open_room = Room(self.asked)
+        self.rooms = AllRooms([self.open_room])
 
     def terminate(self) -> None:
         self.asked.append("terminate")
-
-    def kick(self, name: str) -> bool:
-        self.asked.append(f"kick {name!r}")
-        return name in self.present
 
     def say(self, text: str) -> None:
         self.asked.append(f"say {text!r}")
@@ -133,12 +149,12 @@ NOBODY = "[+] Nobody is here."
 def test_command_is_obeyed_or_answered(
     desk: OperatorDesk, line: str, asked: list[str], shown: list[str]
 ) -> None:
-    desk.server.present = {"Zoë", "Zoë  von der Leine"}
+    desk.server.open_room.present = {"Zoë", "Zoë  von der Leine"}
     assert (desk.type(line), desk.server.asked) == (shown, asked)
 
 
 def test_who_and_stats_tell_of_the_members(desk: OperatorDesk) -> None:
-    desk.server.in_room = [
+    desk.server.open_room.in_room = [
         Member(number, name, key(owner).public.digest, bytes(16), WALL_CLOCK + 60 * number)
         for number, (name, owner) in enumerate([("Ira", "ira"), ("Ärger", "other")])
     ]
@@ -147,10 +163,12 @@ def test_who_and_stats_tell_of_the_members(desk: OperatorDesk) -> None:
         f"[+] Ira, since {localtime.time_of(WALL_CLOCK)}, {key('ira').public.fingerprint}",
         f"[+] Ärger, since {localtime.time_of(WALL_CLOCK + 60)}, {key('other').public.fingerprint}",
     ]
-    desk.server.relayed, desk.server.relayed_bytes = 12, 3456
+    rooms = desk.server.rooms
+    rooms.relayed, rooms.relayed_bytes, rooms.kept_bytes = 12, 3456, 2345
     desk.clock.advance(61.4)
     assert desk.type("Stats") == [
-        "[+] 2 members, 12 messages exchanged, 3456 bytes relayed, up for 61 s"
+        "[+] 2 members, 12 messages exchanged, 3456 bytes relayed, up for 61 s",
+        "[+] 1 room, 2345 bytes of 8 MiB kept",
     ]
 
 
@@ -161,6 +179,7 @@ def test_line_that_is_not_utf_8_is_not_obeyed(desk: OperatorDesk, line: str) -> 
 
 
 def test_commands_of_one_read_are_all_obeyed_in_order(desk: OperatorDesk) -> None:
+    desk.server.open_room.present = {"Ira"}
     desk.type("say one\nsay two\nkick Ira")
     assert desk.server.asked == ["say 'one'", "say 'two'", "kick 'Ira'"]
 

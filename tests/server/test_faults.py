@@ -17,6 +17,7 @@ from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.faults import chain_of, kind_of, places_of
+from chat.server.hosted import HostedRoom
 from chat.server.room import Room
 from chat.server.server import Server
 from chat.session import ServerSession
@@ -129,7 +130,7 @@ ENTRIES = {
     "its socket is read": (Transport, "_on_readable", say),
     "its bytes arrive": (Connection, "received", say),
     "its session receives": (ServerSession, "receive", say),
-    "it says something": (Server, "relay", say),
+    "it says something": (HostedRoom, "relay", say),
     "the room takes what it says": (Room, "submit", say),
     "it is throttled": (Connection, "_throttle", say),
     "it gives a sign of life": (Connection, "send_session_data", ping),
@@ -179,7 +180,7 @@ def test_fault_at_any_entry_ends_one(
     company.talk()
     assert company.ira.ended is None
     assert company.sahnawaz.ended is None
-    assert connection not in hall.server._members.values()
+    assert connection not in hall.home._members.values()
     assert connection not in hall.server.to_flush
     assert faults_in(hall) == shown
 
@@ -204,7 +205,7 @@ def test_connection_whose_end_fails_is_forgotten(
     guest.shut_down()
     hall.until(lambda: guest.eof)
     assert flaw.raised == 2
-    assert [connection.member for connection in hall.server._members.values()] == [
+    assert [connection.member for connection in hall.home._members.values()] == [
         connection_of(hall, name).member for name in ("Ira", "sahnawaz")
     ]
     company.talk()
@@ -289,14 +290,14 @@ def test_silent_guest_that_cannot_be_dropped_is_closed_all_the_same(
 
 @pytest.mark.parametrize(
     ("where", "method"),
-    [(Room, "tick"), (Room, "end_grace"), (Server, "_fan_out"), (Server, "_before_wait")],
+    [(Room, "tick"), (Room, "end_grace"), (HostedRoom, "fan_out"), (Server, "_before_wait")],
 )
 def test_fault_of_the_turn_itself_stops_nobody_for_long(
     hall: Hall, company: Company, flaws: Flaws, where: type, method: str
 ) -> None:
     if method == "_before_wait":
         # The hook is a bound method already.
-        where, method = Server, "_prepare_wait"
+        where, method = HostedRoom, "prepare_wait"
     flaw = flaws(where, method)
     company.talk()
     assert flaw.raised == 1
@@ -322,12 +323,13 @@ def test_tick_that_always_fails_neither_spins_nor_stops(
 
 
 @pytest.mark.parametrize(
-    ("command", "method"), [("WHO", "members"), ("KICK Ira", "kick"), ("SAY hello", "say")]
+    ("command", "method"),
+    [("WHO", "members"), ("ROOMS", "members"), ("KICK Ira", "kick"), ("SAY hello", "say")],
 )
 def test_fault_in_a_command_leaves_the_console_and_the_room_as_they_were(
     hall: Hall, company: Company, flaws: Flaws, command: str, method: str
 ) -> None:
-    flaw = flaws(Server, method)
+    flaw = flaws(HostedRoom, method)
     hall.type(command)
     hall.until(lambda: flaw.raised)
     company.assert_undisturbed()

@@ -26,8 +26,8 @@ def log_of(*entries: bytes, window_bytes: int = WINDOW) -> OrderedLog:
 
 
 def following(log: OrderedLog, offset: int = 0) -> Cursor:
-    cursor = Cursor(log)
-    cursor.follow(offset)
+    cursor = Cursor()
+    cursor.follow(log, offset)
     return cursor
 
 
@@ -187,12 +187,12 @@ class Conversation(RuleBasedStateMachine):
         for _ in range(3):
             self.connect()
             self.members[-1].followed_from = 0
-            self.members[-1].cursor.follow(0)
+            self.members[-1].cursor.follow(self.log, 0)
 
     @precondition(lambda self: len(self.members) < 6)
     @rule()
     def connect(self) -> None:
-        self.members.append(Member(Cursor(self.log)))
+        self.members.append(Member(Cursor()))
 
     @rule(data=st.data())
     def follow(self, data: st.DataObject) -> None:
@@ -200,7 +200,7 @@ class Conversation(RuleBasedStateMachine):
         if member.followed_from is None and member.stream_when_cut is None:
             kept = [offset for offset in self.boundaries if offset >= self.log.start]
             member.followed_from = data.draw(st.sampled_from(kept), label="offset")
-            member.cursor.follow(member.followed_from)
+            member.cursor.follow(self.log, member.followed_from)
 
     @rule(data=st.data(), size=st.integers(1, 12))
     def splice(self, data: st.DataObject, size: int) -> None:

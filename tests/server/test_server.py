@@ -90,7 +90,7 @@ def test_message_reaches_everybody_in_the_same_order_and_its_sender_too(hall: Ha
         peer.say(f"one of {number}", f"two of {number}")
     hall.until(lambda: all(len(peer.heard) == 8 for peer in peers))
     assert len({tuple(peer.heard) for peer in peers}) == 1
-    assert hall.server.relayed == 8
+    assert hall.home.room.messages == 8
     assert [peer.participant.unacknowledged for peer in peers] == [0] * 4
     shown = "\n".join(hall.screen.lines())
     assert shown.count("Message exchanged") == 8
@@ -128,7 +128,7 @@ def test_member_that_goes_without_a_word_has_lost_the_connection(
     way(hall.join("guest", "other"))
     hall.until(lambda: hall.shown(f"[!] guest lost the connection{why}."))
     company.noticed(MemberJoined("guest"), MemberLost("guest"))
-    assert len(hall.server.members()) == 3
+    assert len(hall.home.members()) == 3
 
 
 # -- losing the connection, and coming back
@@ -173,7 +173,7 @@ def test_server_wakes_up_when_the_room_has_something_to_do(hall: Hall, company: 
     lose(hall, hall.join("guest", "other"))
     company.talk()
     waited_for = [timer.deadline for timer in hall.reactor._timers if timer.callback]
-    assert hall.server._room.deadline in waited_for
+    assert hall.home.room.deadline in waited_for
 
 
 def test_lost_member_can_be_put_out(hall: Hall, company: Company) -> None:
@@ -205,7 +205,7 @@ def test_member_takes_its_name_over_by_its_key_alone(hall: Hall, company: Compan
     assert again.welcome.member != guest.welcome.member
     left = MemberLeft("guest", Reason.REPLACED)
     company.noticed(MemberJoined("guest"), left, MemberJoined("GUEST"))
-    assert len(hall.server.members()) == 3
+    assert len(hall.home.members()) == 3
 
 
 def test_unusable_name_that_reads_the_same_puts_nobody_out(hall: Hall, company: Company) -> None:
@@ -243,7 +243,7 @@ def test_loss_that_sending_shows_is_told_in_the_same_turn(hall: Hall, company: C
     hall.join("guest", "other")
     connection_of(hall, "guest").transport.send = send
     unsent: list[int] = []
-    hall.reactor.before_wait(lambda: unsent.append(hall.server.log.end - hall.server._sent_end))
+    hall.reactor.before_wait(lambda: unsent.append(hall.home.log.end - hall.home._sent_end))
     company.ira.say("is everybody here?")
     hall.until(lambda: company.sahnawaz.heard)
     company.news += [MemberJoined("guest"), MemberLost("guest")]
@@ -329,7 +329,7 @@ def test_stranger_that_takes_too_long_is_refused(
     hall.until(lambda: stranger.received)
     hall.wait(seconds - 1)
     assert not stranger.eof
-    assert len(hall.server.members()) == 2
+    assert len(hall.home.members()) == 2
     assert hall.screen.lines() == []
     hall.wait(1)
     hall.until(lambda: stranger.eof)
@@ -419,7 +419,7 @@ def test_member_that_breaks_the_protocol_is_put_out_with_a_word_and_the_others_a
     assert exchanged.endswith("Message exchanged")
     assert left == f"[!] Eve left the server: {text}."
     hall.until(lambda: company.ira.heard)
-    assert hall.server.relayed == 1
+    assert hall.home.room.messages == 1
     company.noticed(MemberJoined("Eve"), MemberLeft("Eve", Reason.PROTOCOL))
     assert [line for line in company.ira.heard if line.startswith("Eve: ")] == ["Eve: good"]
 
@@ -469,10 +469,10 @@ def test_members_are_told_the_running_hash_a_second_after_the_log_has_moved(hall
     seen = len(checks_of(ira))
     hall.wait(limits.CHECK_SECONDS)
     assert len(checks_of(ira)) == seen, "the log has not moved"
-    assert hall.server._room.deadline is None
+    assert hall.home.room.deadline is None
     ira.say("one", "two")
     hall.until(lambda: len(eve.heard) == 2)
-    end = hall.server.log.end
+    end = hall.home.log.end
     hall.until(lambda: [checks_of(peer)[-1].offset for peer in (ira, eve)] == [end, end])
     assert len(checks_of(ira)) == seen + 1
     assert not any(isinstance(event, Tampered) for event in ira.events + eve.events)
@@ -506,7 +506,7 @@ def test_goodbye_that_comes_before_the_answer_to_resume_has_no_hash(
 
     def admit_and_kick(connection: Connection, client: Established) -> int:
         sent_again = admit(connection, client)
-        hall.server.kick("guest")
+        hall.home.kick("guest")
         return sent_again
 
     monkeypatch.setattr(hall.server, "admit", admit_and_kick)
@@ -525,6 +525,7 @@ BEHIND_SHOWN = "[!] slow lost the connection: fell too far behind the conversati
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hall]:
     """A server that keeps little of its log, and does not mind how fast it is filled."""
     monkeypatch.setattr("chat.server.server.WINDOW_BYTES", WINDOW)
+    monkeypatch.setattr("chat.server.hosted.WINDOW_BYTES", WINDOW)
     monkeypatch.setattr("chat.transport.SEND_BYTES", WINDOW // 32)
     with contextlib.closing(Hall(rate=0)) as hall:
         yield hall
@@ -564,7 +565,7 @@ def test_farewell_opens_although_a_new_key_never_arrived(narrow: Hall) -> None:
     flood(narrow, company.ira, WINDOW // 2)
     leave(narrow, narrow.join("guest", "server"))
     narrow.type("KICK slow")
-    narrow.until(lambda: len(narrow.server.members()) == 2)
+    narrow.until(lambda: len(narrow.home.members()) == 2)
     slow.listen()
     assert narrow.farewell_to(slow) == ended(Reason.KICKED)
 
@@ -789,7 +790,7 @@ def test_members_and_those_who_are_refused_take_nobodys_place(hall: Hall, compan
     stranger.send(NOT_SEALED)
     hall.until(lambda: stranger.eof)
     hall.join("member 2", "other")
-    hall.until(lambda: len(hall.server.connections) == len(hall.server.members()) == 5)
+    hall.until(lambda: len(hall.server.connections) == len(hall.home.members()) == 5)
 
 
 def test_guest_that_waits_for_its_turn_is_not_read(hall: Hall) -> None:
@@ -896,7 +897,7 @@ def test_kicked_member_is_told_and_so_are_the_others(hall: Hall, company: Compan
 
 def test_newcomer_can_be_kicked_before_it_is_welcomed(hall: Hall, company: Company) -> None:
     eve = hall.knock("Eve", "other")
-    hall.when(lambda: hall.server.kick("Eve"), lambda: None)
+    hall.when(lambda: hall.home.has("Eve"), lambda: hall.home.kick("Eve"))
     assert hall.farewell_to(eve) == ended(Reason.KICKED)
     assert not eve.participant.has_joined
     company.assert_undisturbed()
@@ -915,14 +916,15 @@ def test_operator_sees_who_is_here_and_how_much_was_said(hall: Hall, company: Co
     hall.screen.clear()
     for command in ("kick Eve", "who", "stats"):
         hall.type(command)
-    hall.until(lambda: len(hall.screen.lines()) == 5)
-    nobody, count, ira, sahnawaz, stats = hall.screen.lines()
+    hall.until(lambda: len(hall.screen.lines()) == 6)
+    nobody, count, ira, sahnawaz, stats, memory = hall.screen.lines()
     assert nobody == "[!] Nobody here is called Eve."
     assert count == "[+] In the room: 2"
     assert ira.startswith("[+] Ira, since ")
     assert ira.endswith(key("ira").public.fingerprint)
     assert sahnawaz.startswith("[+] sahnawaz, since ")
-    assert f" 2 messages exchanged, {hall.server.log.end} bytes relayed" in stats
+    assert f" 2 messages exchanged, {hall.home.log.end} bytes relayed" in stats
+    assert memory == f"[+] 1 room, {hall.home.log.end} bytes of 8 MiB kept"
 
 
 # -- the end
@@ -1006,7 +1008,7 @@ def test_termination_while_a_member_is_about_to_fall_behind_comes_to_its_end(nar
     """The log is about to be trimmed in the very turn in which the server is terminated."""
     company = Company(narrow)
     company.sahnawaz.deafen()
-    log, cursor = narrow.server.log, connection_of(narrow, "sahnawaz").cursor
+    log, cursor = narrow.home.log, connection_of(narrow, "sahnawaz").cursor
     narrow.when(
         lambda: log.surplus and cursor.offset < log.start_after_trim(), narrow.server.terminate
     )

@@ -19,12 +19,14 @@ from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.introduction import Introduction
-from chat.kex import PublicKey
+from chat.kex import PublicKey, RoomKey
 from chat.limits import RATE
 from chat.messages import Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
 from chat.server.connection import Connection
 from chat.server.console import Console
+from chat.server.hosted import HostedRoom
+from chat.server.rooms import OPEN_ROOM, RoomRules
 from chat.server.server import Server
 from chat.session import (
     ClientSession,
@@ -239,15 +241,16 @@ class Peer(Wire):
         name: str,
         key_name: str = "ira",
         earlier: "Peer | None" = None,
+        room_key: RoomKey | None = None,
     ) -> None:
         self.name_in_room = name
         self.key_name = key_name
-        self.participant: Participant = (
-            earlier.participant if earlier else Participant(os.urandom, name)
-        )
-        first = self.participant.first_control()
-        me = earlier.me if earlier else Introduction.fresh(name, key(key_name), os.urandom)
-        self.me: Introduction = me
+        if earlier is None:
+            self.participant = Participant(os.urandom, name, room_key)
+            self.me = Introduction.fresh(name, key(key_name), os.urandom, room_key)
+        else:
+            self.participant, self.me = earlier.participant, earlier.me
+        first, me = self.participant.first_control(), self.me
         self.session = ClientSession(me, first, os.urandom, reactor.clock(), time.time)
         self.controls: list[Control] = []
         self.events: list[ClientEvent] = earlier.events if earlier else []
@@ -265,7 +268,8 @@ class Peer(Wire):
     def _handle(self, event: SessionEvent) -> None:
         now = self.reactor.clock()
         match event:
-            case HelloReceived():
+            case HelloReceived(server_key):
+                self.participant.meet(server_key)
                 self.session.trust()
             case Established():
                 if not self.ready:
@@ -329,10 +333,15 @@ class Peer(Wire):
         ).to_wire()
 
 
+_ANY_ROOM = RoomRules()
+
+
 class Hall:
     """A server on the loopback, its console, and everybody who came."""
 
-    def __init__(self, *listeners: socket.socket, rate: float = RATE) -> None:
+    def __init__(
+        self, *listeners: socket.socket, rate: float = RATE, rules: RoomRules = _ANY_ROOM
+    ) -> None:
         self.reactor = SteppedReactor()
         self.listener, *others = listeners or (listen("127.0.0.1", 0),)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
@@ -342,7 +351,9 @@ class Hall:
         self._source, self._hand = os.pipe()
         self.console = Console(self.reactor, self._source, self.screen.output)
         listening = [self.listener, *others]
-        self.server = Server(self.reactor, listening, key("server"), self.console, rate=rate)
+        self.server = Server(
+            self.reactor, listening, key("server"), self.console, rate=rate, rules=rules
+        )
         self.console.obey(self.server)
         self._guests: list[Wire | Seat | Cable] = []
         self.contains_faults = False
@@ -356,6 +367,11 @@ class Hall:
         if not self.contains_faults:
             raise fault
         return self.server.on_fault(answering, fault)
+
+    @property
+    def home(self) -> HostedRoom:
+        """The open room."""
+        return self.server.rooms.of(OPEN_ROOM)
 
     def until(self, condition: Callable[[], object]) -> None:
         """Take turns until the condition holds."""
@@ -401,9 +417,17 @@ class Hall:
         assert peer.ended is not None
         return peer.ended
 
-    def knock(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
-        """Somebody who begins to join, from an address if that matters."""
-        peer = Peer(self.reactor, dial(self.address, source), name, key_name)
+    def knock(
+        self,
+        name: str,
+        key_name: str = "ira",
+        source: str = "",
+        room_key: RoomKey | None = None,
+    ) -> Peer:
+        """Somebody who begins to join, from an address if that matters, a sealed room or the open
+        one."""
+        dialled = dial(self.address, source)
+        peer = Peer(self.reactor, dialled, name, key_name, room_key=room_key)
         self._guests.append(peer)
         return peer
 
@@ -416,9 +440,9 @@ class Hall:
         peer.session._link._sent = 0
         return peer
 
-    def join(self, name: str, key_name: str = "ira") -> Peer:
-        """A member of the room."""
-        peer = self.knock(name, key_name)
+    def join(self, name: str, key_name: str = "ira", room_key: RoomKey | None = None) -> Peer:
+        """A member of the open room, or of a sealed one."""
+        peer = self.knock(name, key_name, room_key=room_key)
         self.until(lambda: peer.participant.has_joined or peer.ended)
         assert peer.ended is None
         return peer

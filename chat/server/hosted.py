@@ -1,0 +1,321 @@
+"""One room at the server, and the connections of its members.
+
+The room decides what happens to members; here that is carried to their connections, and at the end
+of a turn of the loop everything that is new is sent. Which rooms there are, and who gets a place at
+all, is not known here.
+"""
+
+import os
+import time
+from functools import partial
+
+from chat import phrases
+from chat.errors import LOSSES, REASONS, Reason, RefusedError
+from chat.limits import BEHIND, MAX_TEXT_BYTES, SILENCE_SECONDS, WINDOW_BYTES
+from chat.messages import Resume
+from chat.reactor import Reactor, WakeUp
+from chat.server import words
+from chat.server.connection import Connection
+from chat.server.console import Console
+from chat.server.log import OrderedLog
+from chat.server.room import Member, Room, Unicast, bytes_again
+from chat.session import Established
+from chat.wire import clip_text
+
+
+class HostedRoom:
+    """A room, its log, and the connections to it.
+
+    How it turns. Within a turn of the loop, callbacks only gather: what happens in the room is
+    appended to the log, and what is for one member alone is spliced into its cursor. Only farewells
+    leave at once, and what a full socket takes again. A room in which something has happened, or
+    something is due, puts itself among the *busy* ones. At the end of the turn the server calls for
+    each of these
+
+    1. `gather`: memberships end whose grace is over, and joins and leaves that are due take effect.
+       This appends, so it comes before what is appended is sent.
+    2. `fan_out`: members that had everything before this turn are sent what is new, the same bytes
+       in one `send` each. Members that are behind, or have a splice, send at their own pace.
+    3. `trim`, when splices have left: if the log is larger than its window, members that are still
+       before the new start are dropped, and then the log is trimmed. This comes after sending,
+       which is what brings members forward.
+
+    Each step may append again: a send that fails shows that a member is lost, and others are to
+    hear of that. So the steps are repeated until nothing is new (`settled`). Whenever the loop
+    waits, this invariant holds: *each cursor is at the end of the log and has no splice, or its
+    transport waits for its socket*. Otherwise something would stay unsent until the loop wakes up
+    by chance.
+
+    `_members` are the connections whose `member` is set, by that member's id. The room has more
+    members than these: those that are lost. `_sent_end` is how far the log has been sent to all
+    that are up to date, and `_behind` since when the others have been far behind.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        console: Console,
+        grace_seconds: float,
+        busy: "set[HostedRoom]",
+        tag: bytes = b"",
+    ) -> None:
+        """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
+        `busy` when it is to be called at the end of the turn."""
+        self.tag = tag
+        self.title = words.room_title(tag)
+        self.log = OrderedLog(WINDOW_BYTES)
+        self.room = Room(self.log, os.urandom, grace_seconds)
+        self.window_guarded = False
+        self._reactor = reactor
+        self._console = console
+        self._busy = busy
+        self._members: dict[int, Connection] = {}
+        self._sent_end = 0
+        self._behind: dict[Connection, float] = {}
+        self._somebody_behind = False
+        self._wake_up = WakeUp(reactor, self._touch)
+        self._no_tick_before = float("-inf")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in, and nobody's place is kept."""
+        return self.room.is_empty and not self._members
+
+    def _touch(self) -> None:
+        """Something has happened here, or is due."""
+        self._busy.add(self)
+
+    def _show(self, *lines: str) -> None:
+        self._console.show(*(f"{line}{self.title}" for line in lines))
+
+    # -- members come and go
+
+    def admit(self, connection: Connection, client: Established) -> int:
+        """A client in whose key is proved comes in: back to its place, or as a new member. Returns
+        how many bytes it is sent a second time.
+
+        Raises:
+            RefusedError: it may not come in.
+        """
+        self._touch()
+        if client.resume is not None:
+            sent_again = self._resume(connection, client, client.resume)
+            if sent_again is not None:
+                return sent_again
+        self._join(connection, client)
+        return 0
+
+    def _resume(self, connection: Connection, client: Established, request: Resume) -> int | None:
+        """How many bytes are sent a second time; None if this client may not resume."""
+        namesake = self.room.find(client.identity.name)
+        if namesake is None or namesake.id != request.member:
+            return None
+        resumed = self.room.resume(request, client.public_key.digest, self._reactor.clock())
+        if resumed is None:
+            return None
+        member, unicasts = resumed
+        self._take_over(member)
+        self._enter(connection, member)
+        sent_again = bytes_again(member, unicasts)
+        self._deliver(unicasts)
+        self._show(phrases.back(member.name))
+        return sent_again
+
+    def _join(self, connection: Connection, client: Established) -> None:
+        namesake, fingerprint = None, client.public_key.digest
+        try:
+            name = self.room.usable_name(client.identity.name)
+            namesake = self.room.find(name)
+            if namesake is not None and namesake.fingerprint == fingerprint:
+                self._take_over(namesake)
+                self.room.leave(namesake, Reason.REPLACED)
+            member = self.room.join(name, fingerprint, time.time(), client.identity.card)
+        except RefusedError as refusal:
+            text = str(refusal)
+            if namesake is not None and refusal.reason is Reason.NAME_TAKEN:
+                text = f"{text}: {self._who_has_it(namesake)}"
+            raise RefusedError(refusal.reason, text) from refusal
+        heard_by = len(self._members)
+        self._enter(connection, member)
+        self._show(*words.joined(member.name, heard_by))
+
+    def _who_has_it(self, namesake: Member) -> str:
+        """Why a name is taken, and for how long."""
+        grace = self.room.grace(namesake, self._reactor.clock())
+        if grace is None:
+            return words.in_use(time.time() - namesake.joined_at)
+        return words.kept(namesake.name, *grace)
+
+    def _enter(self, connection: Connection, member: Member) -> None:
+        connection.home = self
+        connection.member = member
+        member.source = connection.source
+        self._members[member.id] = connection
+
+    def _exit(self, member: Member) -> Connection | None:
+        """The member's connection, if it has one, is no member's any more."""
+        connection = self._members.pop(member.id, None)
+        if connection is not None:
+            connection.member = None
+            member.sent = max(member.sent, connection.cursor.offset)
+        return connection
+
+    def _take_over(self, member: Member) -> None:
+        """A member is here anew. Its old connection, which may be dead without our knowing, goes.
+        The membership does not end with it: `_exit` comes first."""
+        old = self._exit(member)
+        if old is not None:
+            self._reactor.call(partial(old.drop, Reason.REPLACED))
+
+    def lose(self, member: Member, reason: Reason, text: str) -> None:
+        """A member's connection is dropped. The room keeps the member's place for a while if it was
+        lost (LOSSES), and otherwise the membership ends."""
+        self._touch()
+        kept = reason in LOSSES and self.room.suspend(member, self._reactor.clock())
+        if not kept:
+            self.room.leave(member, Reason.LOST if reason in LOSSES else reason)
+        self._exit(member)
+        if kept:
+            self._show(phrases.lost(member.name, text or REASONS[reason]))
+        else:
+            self._show(phrases.left(member.name, reason, text))
+
+    def abandon(self, member: Member, connection: Connection) -> None:
+        """What is left of a member whose connection could not be lost in order."""
+        if self._members.get(member.id) is connection:
+            del self._members[member.id]
+
+    # -- what is said
+
+    def relay(self, member: Member, run: bytes, now: float) -> int:
+        """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
+
+        Raises:
+            ProtocolError: the client may not send one of these. Those before it were appended.
+        """
+        self._touch()
+        before = self.room.messages
+        try:
+            self._deliver(self.room.submit(member, run, now))
+        finally:
+            count = self.room.messages - before
+            self._console.exchanged(count)
+        return count
+
+    def check(self) -> bytes:
+        """The control message that tells the running hash at the end of the log."""
+        return self.room.check()
+
+    def _deliver(self, unicasts: list[Unicast]) -> None:
+        for unicast in unicasts:
+            connection = self._members.get(unicast.member.id)
+            if connection is not None:
+                self._reactor.call(partial(connection.deliver, unicast))
+
+    # -- the end of a turn
+
+    def gather(self) -> None:
+        """See step 1 of the class."""
+        now = self._reactor.clock()
+        if now < self._no_tick_before:
+            return
+        try:
+            for member in self.room.end_grace(now):
+                self._show(phrases.left(member.name, Reason.LOST))
+            self._deliver(self.room.tick(now))
+        except Exception as fault:
+            # What is due stays due. Do not try it in every turn, and do not stop the talk for it.
+            self._no_tick_before = now + self._reactor.contain(self, fault)
+
+    def fan_out(self) -> None:
+        """See step 2 of the class."""
+        start, self._sent_end = self._sent_end, self.log.end
+        end = self._sent_end
+        if start == end:
+            return
+        data = self.log.read(start, end)
+        size = len(data)
+        behind, threshold = self._behind, end - self.log.window_bytes * BEHIND
+        self._behind, now = {}, self._reactor.clock()
+        for connection in list(self._members.values()):
+            try:
+                transport = connection.transport
+                cursor = connection.cursor
+                if cursor.offset == start and cursor.at_log:
+                    sent = transport.try_send(data)
+                    if sent == size:
+                        # The same number object for all, and not one for each.
+                        cursor.offset = end
+                        continue
+                    cursor.offset += sent or 0
+                if not transport.writing:
+                    transport.flush()
+                if cursor.offset < threshold and cursor.following:
+                    self._behind[connection] = behind.get(connection, now)
+            except Exception as fault:
+                self._reactor.contain(connection, fault)
+        oldest = now - SILENCE_SECONDS
+        self._somebody_behind = any(since >= oldest for since in self._behind.values())
+
+    def trim(self) -> None:
+        """See step 3 of the class."""
+        if not self.log.surplus:
+            return
+        start = self.log.start_after_trim()
+        for connection in list(self._members.values()):
+            cursor = connection.cursor
+            if cursor.following and cursor.offset < start:
+                self._reactor.call(partial(connection.drop, Reason.TOO_SLOW))
+        # Dropping members appended LOST events. They make the log too large again, perhaps, which
+        # is for the next pass.
+        self.log.trim(start)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing was appended since `fan_out`."""
+        return self._sent_end == self.log.end
+
+    def prepare_wait(self) -> None:
+        """Say when to wake up, and whether what falls out of the log's window in the next turn may
+        still be needed: by a member that is lost, or by one that is behind, but not for so long
+        that it must be alive. A connection may be dead for SILENCE_SECONDS before that is known."""
+        deadline = self.room.deadline
+        self.window_guarded = self.room.anybody_lost or self._somebody_behind
+        if deadline is not None:
+            deadline = max(deadline, self._no_tick_before)
+        self._wake_up.set(deadline)
+
+    # -- what the operator can do
+
+    def members(self) -> list[Member]:
+        """Who is in."""
+        return list(self.room.members.values())
+
+    def has(self, name: str) -> bool:
+        """Whether somebody of this name is in, or is about to be."""
+        return self.room.find(name) is not None
+
+    def kick(self, name: str) -> None:
+        """Put somebody out who is in."""
+        member = self.room.find(name)
+        assert member is not None
+        self._touch()
+        connection = self._members.get(member.id)
+        if connection is not None:
+            self._reactor.call(partial(connection.drop, Reason.KICKED))
+        else:
+            self.room.leave(member, Reason.KICKED)
+            self._show(phrases.left(member.name, Reason.KICKED))
+
+    def say(self, text: str) -> None:
+        """Tell everybody here something."""
+        self._touch()
+        self.room.say(clip_text(text, MAX_TEXT_BYTES))
+
+    def close(self) -> None:
+        """Tell everybody here that the room ends."""
+        self.room.close()
+
+    def end(self) -> None:
+        """Nobody is here any more, and nothing is due."""
+        self._wake_up.set(None)

@@ -1,0 +1,87 @@
+"""Which rooms there are at the server: the open one, and one for each tag that somebody is in with.
+
+Who may come into a room is decided there. What is said is not known here.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from chat.errors import Reason, RefusedError
+from chat.limits import MAX_ROOMS
+from chat.server.hosted import HostedRoom
+
+NewRoom = Callable[[bytes], HostedRoom]
+"""Makes the room of a tag."""
+
+OPEN_ROOM = b""
+"""Instead of a tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRules:
+    """What rooms there may be: the open one, so many sealed ones, and of these only those of which
+    `is_allowed` says so."""
+
+    open_room: bool = True
+    max_rooms: int = MAX_ROOMS
+    is_allowed: Callable[[bytes], bool] = lambda _tag: True
+
+
+class Rooms:
+    """The rooms by their tags. A sealed room begins when somebody comes with its tag, and ends when
+    nobody is in it and nobody's place is kept. The open room never ends."""
+
+    def __init__(self, rules: RoomRules, new_room: NewRoom) -> None:
+        self._rules = rules
+        self._new_room = new_room
+        self._rooms: dict[bytes, HostedRoom] = {}
+        self._ended_messages = self._ended_bytes = 0
+        if rules.open_room:
+            self._rooms[OPEN_ROOM] = new_room(OPEN_ROOM)
+
+    def __iter__(self) -> Iterator[HostedRoom]:
+        return iter(list(self._rooms.values()))
+
+    def of(self, tag: bytes) -> HostedRoom:
+        """The room of this tag, which is made if it is not there.
+
+        Raises:
+            RefusedError: there is no such room, and it may not be made.
+        """
+        room = self._rooms.get(tag)
+        if room is None:
+            self._check(tag)
+            room = self._rooms[tag] = self._new_room(tag)
+        return room
+
+    def _check(self, tag: bytes) -> None:
+        if tag == OPEN_ROOM:
+            raise RefusedError(Reason.NO_ROOM, "this server has no open room; ask for an invite")
+        if not self._rules.is_allowed(tag):
+            raise RefusedError(Reason.NO_ROOM, "")
+        sealed = len(self._rooms) - self._rules.open_room
+        if sealed >= self._rules.max_rooms:
+            raise RefusedError(Reason.NO_ROOM, "this server has no place for another room")
+
+    def end(self, room: HostedRoom) -> None:
+        """Forget a sealed room if nobody is in it any more."""
+        if room.tag != OPEN_ROOM and room.is_empty and self._rooms.get(room.tag) is room:
+            room.end()
+            del self._rooms[room.tag]
+            self._ended_messages += room.room.messages
+            self._ended_bytes += room.log.end
+
+    @property
+    def relayed(self) -> int:
+        """Messages relayed so far, also in rooms that have ended."""
+        return self._ended_messages + sum(room.room.messages for room in self)
+
+    @property
+    def relayed_bytes(self) -> int:
+        """Bytes of the logs so far, also of rooms that have ended."""
+        return self._ended_bytes + sum(room.log.end for room in self)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the logs that are kept now."""
+        return sum(room.log.end - room.log.start for room in self)
