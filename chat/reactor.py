@@ -19,7 +19,7 @@ What must hold:
 - A callback may watch and unwatch any descriptor, its own as well. So the list of ready descriptors
   holds `_Watch` objects, `unwatch` empties the one it finds, and `_serve` looks into it before each
   call. If a closed number is opened again in the same turn, it gets a fresh `_Watch`.
-- A descriptor is in one of three places: in the selector, in `_always_ready` (the selector refuses
+- A descriptor is in one of three places: in the selector (and in `_selected`), in `_always_ready` (the selector refuses
   regular files), or in `_resting` (its callback has failed, and is left alone for a while).
 - An exception that a callback lets out goes to `on_fault`, together with the object that the
   callback is a method of. Without `on_fault` it ends the loop.
@@ -59,12 +59,13 @@ class Timer:
 
 class _Watch:
     """The callbacks of one descriptor: for when it can be read, and for when it can be written.
-    `patient`: others come first."""
+    `patient`: others come first. `selected`: the events for which the selector has it, if any."""
 
-    __slots__ = ("patient", "read", "write")
+    __slots__ = ("patient", "read", "selected", "write")
 
     def __init__(self) -> None:
         self.patient = False
+        self.selected = 0
         self.read: Callback | None = None
         self.write: Callback | None = None
 
@@ -90,6 +91,7 @@ class Reactor:
         self.on_fault: OnFault | None = None
         self.patient_per_turn: int | None = None
         self._selector = selectors.DefaultSelector()
+        self._selected: dict[int, _Watch] = {}
         self._always_ready: dict[int, _Watch] = {}
         self._resting: dict[int, _Watch] = {}
         self._patient_served = 0
@@ -126,29 +128,39 @@ class Reactor:
         self._apply(descriptor, watch)
 
     def _watch_of(self, descriptor: int) -> _Watch:
-        for watches in (self._always_ready, self._resting):
+        for watches in (self._selected, self._always_ready, self._resting):
             if descriptor in watches:
                 return watches[descriptor]
-        key = self._selector.get_map().get(descriptor)
-        return key.data if key else _Watch()
+        return _Watch()
 
     def _apply(self, descriptor: int, watch: _Watch) -> None:
-        registered = descriptor in self._selector.get_map()
-        if not watch.events:
+        events = watch.events
+        if not events:
             self._always_ready.pop(descriptor, None)
             self._resting.pop(descriptor, None)
-            if registered:
-                self._selector.unregister(descriptor)
-        elif descriptor in self._resting:
-            return
-        elif registered:
-            self._selector.modify(descriptor, watch.events, watch)
-        elif descriptor not in self._always_ready:
-            try:
-                self._selector.register(descriptor, watch.events, watch)
-            except PermissionError:
-                # epoll refuses regular files and /dev/null, which are always ready.
-                self._always_ready[descriptor] = watch
+            if watch.selected:
+                self._unselect(descriptor, watch)
+        elif watch.selected:
+            if watch.selected != events:
+                self._selector.modify(descriptor, events, watch)
+                watch.selected = events
+        elif descriptor not in self._resting and descriptor not in self._always_ready:
+            self._select(descriptor, watch)
+
+    def _select(self, descriptor: int, watch: _Watch) -> None:
+        try:
+            self._selector.register(descriptor, watch.events, watch)
+        except PermissionError:
+            # epoll refuses regular files and /dev/null, which are always ready.
+            self._always_ready[descriptor] = watch
+        else:
+            self._selected[descriptor] = watch
+            watch.selected = watch.events
+
+    def _unselect(self, descriptor: int, watch: _Watch) -> None:
+        self._selector.unregister(descriptor)
+        del self._selected[descriptor]
+        watch.selected = 0
 
     def _rest(self, descriptor: int, watch: _Watch, seconds: float) -> None:
         """Leave a descriptor alone whose callback has failed: it stays ready, and the callback
@@ -156,7 +168,7 @@ class Reactor:
         if not watch.events or descriptor in self._resting:
             return
         if self._always_ready.pop(descriptor, None) is None:
-            self._selector.unregister(descriptor)
+            self._unselect(descriptor, watch)
         self._resting[descriptor] = watch
         self.call_at(self.clock() + seconds, partial(self._end_rest, descriptor, watch))
 
