@@ -124,8 +124,8 @@ class Console:
         self._input.start()
 
     def show(self, *lines: str) -> None:
-        """Show lines, in one write. If too many wait already, nobody reads them, or the disk is full
-        to which they are written. Then they are only counted."""
+        """Show lines, all in one write. If too many wait already, nobody reads them, or the disk is
+        full to which they are written. Then they are only counted."""
         size, taken = self._output.queued_bytes, []
         for line in lines:
             if size > CONSOLE_QUEUE_BYTES:
