@@ -4,7 +4,7 @@ A connection lives through these stages, and may end in each of them (`Connectio
 
     silent      HELLO is out. Until the client's first frame is whole, the connection makes room for
                 others when a place is needed (`Doorman`).
-    waiting     The first frame is there. To look into it costs a millisecond or two, so the
+    waiting     The first frame is there. To look into it costs about a millisecond, so the
                 connection waits for its turn. Of what comes meanwhile only one read is kept.
     proving     PUBKEY was good, SESSION_KEY is out. READY or RESUME proves the client's key. Until
                 then the connection makes room for others again.
