@@ -4,23 +4,26 @@ It knows descriptors and callbacks, and nothing of chat. One turn (`Reactor.turn
 
     1. The wait, until a descriptor is ready or the next timer is due. It is the only place where
        the program blocks. There is no wait while deferred work is left.
-    2. The callbacks of the ready descriptors: first those of members, say, then a few of the
-       patient ones (`watch_read`).
+    2. The callbacks of the ready descriptors: first those of members, say, then those that became
+       ready meanwhile, then a few of the patient ones (`watch_read`). Each is called once.
     3. The timers that are due.
     4. One piece of deferred work.
     5. The hooks. What all these callbacks gathered is done here, all at once.
 
 Why in this order: the hooks come last, directly before the next wait, or what they do would wait as
-long. Descriptors come before timers, so that a peer whose answer has arrived is not taken for dead.
-Deferred work is one piece a turn, so that it delays everything else by one piece and no more.
+long. The second look in 2 comes before them, so that what many say leaves together, in one `send`
+to each; in a flood that saves half of the sends. Descriptors come before timers, so that a peer
+whose answer has arrived is not taken for dead. Deferred work is one piece a turn, so that it delays
+everything else by one piece and no more.
 
 What must hold:
 
 - A callback may watch and unwatch any descriptor, its own as well. So the list of ready descriptors
   holds `_Watch` objects, `unwatch` empties the one it finds, and `_serve` looks into it before each
   call. If a closed number is opened again in the same turn, it gets a fresh `_Watch`.
-- A descriptor is in one of three places: in the selector, in `_always_ready` (the selector refuses
-  regular files), or in `_resting` (its callback has failed, and is left alone for a while).
+- A descriptor is in one of three places: in `_selected`, which mirrors the selector, in
+  `_always_ready` (the selector refuses regular files), or in `_resting` (its callback has failed,
+  and is left alone for a while).
 - An exception that a callback lets out goes to `on_fault`, together with the object that the
   callback is a method of. Without `on_fault` it ends the loop.
 """
@@ -31,7 +34,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 Callback = Callable[[], None]
@@ -59,12 +62,13 @@ class Timer:
 
 class _Watch:
     """The callbacks of one descriptor: for when it can be read, and for when it can be written.
-    `patient`: others come first."""
+    `patient`: others come first. `selected`: the events for which the selector has it, if any."""
 
-    __slots__ = ("patient", "read", "write")
+    __slots__ = ("patient", "read", "selected", "write")
 
     def __init__(self) -> None:
         self.patient = False
+        self.selected = 0
         self.read: Callback | None = None
         self.write: Callback | None = None
 
@@ -90,6 +94,7 @@ class Reactor:
         self.on_fault: OnFault | None = None
         self.patient_per_turn: int | None = None
         self._selector = selectors.DefaultSelector()
+        self._selected: dict[int, _Watch] = {}
         self._always_ready: dict[int, _Watch] = {}
         self._resting: dict[int, _Watch] = {}
         self._patient_served = 0
@@ -126,29 +131,39 @@ class Reactor:
         self._apply(descriptor, watch)
 
     def _watch_of(self, descriptor: int) -> _Watch:
-        for watches in (self._always_ready, self._resting):
+        for watches in (self._selected, self._always_ready, self._resting):
             if descriptor in watches:
                 return watches[descriptor]
-        key = self._selector.get_map().get(descriptor)
-        return key.data if key else _Watch()
+        return _Watch()
 
     def _apply(self, descriptor: int, watch: _Watch) -> None:
-        registered = descriptor in self._selector.get_map()
-        if not watch.events:
+        events = watch.events
+        if not events:
             self._always_ready.pop(descriptor, None)
             self._resting.pop(descriptor, None)
-            if registered:
-                self._selector.unregister(descriptor)
-        elif descriptor in self._resting:
-            return
-        elif registered:
-            self._selector.modify(descriptor, watch.events, watch)
-        elif descriptor not in self._always_ready:
-            try:
-                self._selector.register(descriptor, watch.events, watch)
-            except PermissionError:
-                # epoll refuses regular files and /dev/null, which are always ready.
-                self._always_ready[descriptor] = watch
+            if watch.selected:
+                self._unselect(descriptor, watch)
+        elif watch.selected:
+            if watch.selected != events:
+                self._selector.modify(descriptor, events, watch)
+                watch.selected = events
+        elif descriptor not in self._resting and descriptor not in self._always_ready:
+            self._select(descriptor, watch)
+
+    def _select(self, descriptor: int, watch: _Watch) -> None:
+        try:
+            self._selector.register(descriptor, watch.events, watch)
+        except PermissionError:
+            # epoll refuses regular files and /dev/null, which are always ready.
+            self._always_ready[descriptor] = watch
+        else:
+            self._selected[descriptor] = watch
+            watch.selected = watch.events
+
+    def _unselect(self, descriptor: int, watch: _Watch) -> None:
+        self._selector.unregister(descriptor)
+        del self._selected[descriptor]
+        watch.selected = 0
 
     def _rest(self, descriptor: int, watch: _Watch, seconds: float) -> None:
         """Leave a descriptor alone whose callback has failed: it stays ready, and the callback
@@ -156,7 +171,7 @@ class Reactor:
         if not watch.events or descriptor in self._resting:
             return
         if self._always_ready.pop(descriptor, None) is None:
-            self._selector.unregister(descriptor)
+            self._unselect(descriptor, watch)
         self._resting[descriptor] = watch
         self.call_at(self.clock() + seconds, partial(self._end_rest, descriptor, watch))
 
@@ -220,7 +235,7 @@ class Reactor:
     def turn(self, timeout: float | None = None) -> None:
         """One turn, as the module's text says. `timeout` bounds the wait, in seconds."""
         patient = []
-        for ready in self._wait(timeout):
+        for ready in self._ready(timeout):
             if ready[1].patient:
                 patient.append(ready)
             else:
@@ -236,6 +251,16 @@ class Reactor:
             self.call(self._deferred.popleft())
         for hook in self._hooks:
             self.call(hook)
+
+    def _ready(self, timeout: float | None) -> Iterator[_Ready]:
+        """Wait for what is ready. When that has been served, look once for what became ready
+        meanwhile, but no descriptor comes twice. If none but patient ones were ready, nobody says
+        anything that others could leave with."""
+        first = self._wait(timeout)
+        yield from first
+        if any(not watch.patient for _, watch, _ in first):
+            served = {descriptor for descriptor, _, _ in first}
+            yield from (ready for ready in self._wait(0) if ready[0] not in served)
 
     def _some_of(self, patient: list[_Ready]) -> list[_Ready]:
         """Those of the patient descriptors whose turn it is. The others are ready in the next turn

@@ -384,7 +384,7 @@ class Offer:
 class ServerSession(Session):
     """A session at the server: AWAIT_PUBKEY, SEND_SESSION_KEY, RELAY. HELLO goes out at once.
 
-    To receive PUBKEY costs a millisecond or two of RSA. A caller that wants to choose the moment
+    To receive PUBKEY costs about a millisecond of X25519 and RSA. A caller that chooses the moment
     asks `completes_first_frame` before it calls `receive`. If the answer is yes, the client has met
     its deadline, however long the caller then waits.
     """

@@ -406,6 +406,45 @@ def test_those_who_can_wait_come_last_in_turns(reactor: Reactor, pair: Pair, cal
     assert len(set(call.made)) == 1 + count
 
 
+def test_what_becomes_ready_while_others_are_served_is_served_in_the_same_turn(
+    reactor: Reactor, pair: Pair, call: Calls
+) -> None:
+    """But nothing twice, though both are ready all the time; and hooks come behind both."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        def first() -> None:
+            call("first")()
+            theirs.send(b"x")
+
+        reactor.watch_read(ours.fileno(), call("meanwhile"))
+        reactor.watch_read(ready_socket(pair), first)
+        reactor.before_wait(call("hook"))
+        for _ in range(2):
+            call.made.clear()
+            reactor.turn(0)
+            assert sorted(call.made[:2]) == ["first", "meanwhile"]
+            assert call.made[2:] == ["hook"]
+
+
+def test_second_look_is_not_for_those_who_can_wait(
+    reactor: Reactor, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float | None] = []
+    select = reactor._selector.select
+
+    def look(timeout: float | None = None) -> object:
+        looks.append(timeout)
+        return select(timeout)
+
+    monkeypatch.setattr(reactor._selector, "select", look)
+    reactor.watch_read(ready_socket(pair), nothing, patient=True)
+    reactor.turn(LONG)
+    reactor.watch_read(pair[0].fileno(), nothing)
+    reactor.turn(LONG)
+    assert looks == [LONG, LONG, 0]
+
+
 # -- faults
 
 

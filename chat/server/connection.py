@@ -4,8 +4,8 @@ A connection lives through these stages, and may end in each of them (`Connectio
 
     silent      HELLO is out. Until the client's first frame is whole, the connection makes room for
                 others when a place is needed (`Doorman`).
-    waiting     The first frame is there. To look into it costs a millisecond or two of RSA, so the
-                connection waits for its turn, and is not read meanwhile.
+    waiting     The first frame is there. To look into it costs about a millisecond, so the
+                connection waits for its turn. Of what comes meanwhile only one read is kept.
     proving     PUBKEY was good, SESSION_KEY is out. READY or RESUME proves the client's key. Until
                 then the connection makes room for others again.
     arriving    The key is proved. If the key or the source comes too often, there is a wait.
@@ -175,8 +175,11 @@ class Connection:
 
     def received(self, data: bytes) -> None:
         self.spoke = True
-        if self.session.completes_first_frame(data):
+        if self._unread:
+            # More than the first frame, before its turn: keep this, and read no further.
+            self._unread += data
             self.transport.pause_reading()
+        elif self.session.completes_first_frame(data):
             self._unread = data
             self._note("waits for its turn")
             self._places.await_turn(self)

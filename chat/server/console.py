@@ -150,16 +150,20 @@ class Console:
         self._input.start()
 
     def show(self, *lines: str) -> None:
-        """Show lines. If too many wait already, nobody reads them, or the disk is full to which
-        they are written. Then they are only counted."""
+        """Show lines, all in one write. If too many wait already, nobody reads them, or the disk is
+        full to which they are written. Then they are only counted."""
+        size, taken = self._output.queued_bytes, []
         for line in lines:
-            if self._output.queued_bytes > CONSOLE_QUEUE_BYTES:
+            if size > CONSOLE_QUEUE_BYTES:
                 self._dropped += 1
                 continue
             if self._dropped:
-                self._output.write(words.lines_dropped(self._dropped))
+                taken.append(words.lines_dropped(self._dropped))
                 self._dropped = 0
-            self._output.write(line)
+            taken.append(line)
+            size += len(line)
+        if taken:
+            self._output.write("\n".join(taken))
 
     def exchanged(self, count: int) -> None:
         """So many messages were relayed. Beyond a few lines a second they are summed up."""

@@ -241,7 +241,7 @@ class HostedRoom:
             try:
                 transport = connection.transport
                 cursor = connection.cursor
-                if cursor.offset == start and cursor.at_log:
+                if cursor.is_at(start):
                     sent = transport.try_send(data)
                     if sent == size:
                         # The same number object for all, and not one for each.

@@ -149,10 +149,9 @@ class Cursor:
         """How many splices are not sealed yet."""
         return len(self._splices) if self._splices else 0
 
-    @property
-    def at_log(self) -> bool:
-        """Whether the log from `offset` to its end comes next, and nothing else."""
-        return self.following and not self.unsent and not self._splices
+    def is_at(self, offset: int) -> bool:
+        """Whether the log from here to its end comes next, and nothing else."""
+        return self.offset == offset and self.following and not self.unsent and not self._splices
 
     def follow(self, log: OrderedLog, offset: int) -> None:
         """From here on the stream is this log, from `offset` on."""

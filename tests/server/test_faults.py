@@ -177,6 +177,8 @@ def test_fault_at_any_entry_ends_one(
     assert shown[1] in [f"    The connection of {it} was closed." for it in ("guest", guest.name)]
     assert shown[-1] == "    RuntimeError"
     assert "test_faults.py" in shown[-2]
+    # What the guest said before its end arrives.
+    hall.turns(5)
     company.talk()
     assert company.ira.ended is None
     assert company.sahnawaz.ended is None

@@ -221,7 +221,7 @@ class Conversation(RuleBasedStateMachine):
     @rule(data=st.data(), limit=st.integers(1, 50), wanted=st.integers(0, 60))
     def send(self, data: st.DataObject, limit: int, wanted: int) -> None:
         member = self.draw_member(data)
-        at_log = member.cursor.at_log
+        at_log = member.cursor.is_at(member.cursor.offset)
         pending = member.cursor.pending(limit)
         assert bool(pending) is not member.cursor.idle
         assert self.stream(member).startswith(member.sent + pending)

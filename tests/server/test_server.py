@@ -852,6 +852,39 @@ def test_flood_of_handshakes_delays_others_by_one(
     assert served[-1] == "127.0.0.1" or len(served) < 52, "the flood was over: this tests nothing"
 
 
+def test_guest_that_waits_for_its_turn_is_read_once_more_at_most(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Doorman, "_shake_hands", lambda _doorman: None)
+    guest = hall.greeted()
+    (connection,) = hall.server.connections
+    guest.send(NOT_SEALED)
+    hall.until(lambda: connection._unread)
+    guest.send(bytes(8 * limits.MAX_HANDSHAKE_FRAME_BYTES))
+    hall.turns(20)
+    more = len(connection._unread) - len(NOT_SEALED)
+    assert 0 < more <= limits.MAX_HANDSHAKE_FRAME_BYTES
+    assert not connection.over
+
+
+def test_guest_that_goes_while_it_waits_for_its_turn_costs_no_handshake(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handshakes: list[Connection] = []
+    shake_hands = Doorman._shake_hands
+    monkeypatch.setattr(Connection, "take_turn", handshakes.append)
+    monkeypatch.setattr(Doorman, "_shake_hands", lambda _doorman: None)
+    guest = hall.greeted()
+    name = guest.name
+    guest.send(NOT_SEALED)
+    hall.until(lambda: hall.server.doorman._turns)
+    guest.close()
+    hall.until(lambda: not hall.server.connections)
+    shake_hands(hall.server.doorman)
+    assert handshakes == []
+    assert hall.screen.lines() == [f"[!] {name} went away: the connection was lost."]
+
+
 # -- the share
 
 
