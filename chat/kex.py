@@ -53,7 +53,6 @@ _SSH_KEY_TYPE = b"ssh-rsa"
 _SSH_HEAD = b"\0\0\0\x07" + _SSH_KEY_TYPE + b"\0\0\0\x03" + RSA_EXPONENT.to_bytes(3, "big")
 _SSH_LENGTH_BYTES = 4
 _HASH_BYTES = 32
-_EMPTY_HASH = hashlib.sha256().digest()
 _X25519_MASK = (1 << 255) - 1
 """The last bit of a share does not count (RFC 7748, 5)."""
 _BAD_SHARE = "the X25519 share cannot be used"
@@ -111,46 +110,8 @@ class PublicKey:
         Raises:
             ProtocolError: the key cannot be used.
         """
-        modulus = self._modulus()
-        size = (modulus.bit_length() + 7) // 8
-        padded = int.from_bytes(_oaep(session_key, size, random_bytes), "big")
-        return pow(padded, RSA_EXPONENT, modulus).to_bytes(size, "big")
-
-    def _modulus(self) -> int:
-        """The modulus of a key that `rsa` takes. Raises what `rsa` raises: to make the library's
-        object takes most of the time, so only what is not plainly good is made into one."""
-        modulus = int.from_bytes(self.blob[len(_SSH_HEAD) + _SSH_LENGTH_BYTES :], "big")
-        plainly_good = (
-            self.blob == _ssh_blob(modulus)
-            and MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS
-            and modulus % 2
-            and modulus % RSA_EXPONENT
-        )
-        return modulus if plainly_good else int(self.rsa().n)
-
-
-def _oaep(message: bytes, size: int, random_bytes: RandomBytes) -> bytes:
-    """EME-OAEP, with SHA-256 and an empty label, to `size` bytes (RFC 8017, 7.1.1). These are the
-    RFC's own lines, like `_derive`: a join wraps one key, and the library takes three times as long
-    for the same bytes. Nothing is decided by what is secret here. To open is the library's work."""
-    seed = random_bytes(_HASH_BYTES)
-    block = _EMPTY_HASH + (b"\x01" + message).rjust(size - 1 - 2 * _HASH_BYTES, b"\0")
-    masked_block = _xor(block, _mask(seed, len(block)))
-    masked_seed = _xor(seed, _mask(masked_block, _HASH_BYTES))
-    return b"\0" + masked_seed + masked_block
-
-
-def _mask(seed: bytes, size: int) -> bytes:
-    """MGF1 with SHA-256 (RFC 8017, B.2.1)."""
-    blocks = range(-(-size // _HASH_BYTES))
-    return b"".join(hashlib.sha256(seed + number.to_bytes(4, "big")).digest() for number in blocks)[
-        :size
-    ]
-
-
-def _xor(left: bytes, right: bytes) -> bytes:
-    number = int.from_bytes(left, "big") ^ int.from_bytes(right, "big")
-    return number.to_bytes(len(left), "big")
+        oaep = PKCS1_OAEP.new(self.rsa(), hashAlgo=SHA256, randfunc=random_bytes)
+        return oaep.encrypt(session_key)
 
 
 def _ssh_blob(modulus: int) -> bytes:

@@ -292,7 +292,6 @@ def test_any_bytes_are_the_one_encoding_of_a_key_or_refused(blob: bytes) -> None
             wrapped_for(PublicKey(blob))
     else:
         assert blob_of(int(rsa.n), int(rsa.e)) == blob
-        assert wrapped_for(PublicKey(blob)) == wrapped_by_the_library(PublicKey(blob))
 
 
 @needs_ssh_keygen
@@ -352,19 +351,6 @@ IRA = key("ira").public
 
 def wrapped_for(public: PublicKey, session_key: bytes = SESSION_KEY) -> bytes:
     return public.wrap(session_key, FixedBytes("wrap"))
-
-
-def wrapped_by_the_library(public: PublicKey, session_key: bytes = SESSION_KEY) -> bytes:
-    oaep = PKCS1_OAEP.new(public.rsa(), hashAlgo=SHA256, randfunc=FixedBytes("wrap"))
-    return oaep.encrypt(session_key)
-
-
-@pytest.mark.parametrize("bits", [2048, 2049, 2055, 2056, 3072, 4095, 4096])
-@pytest.mark.parametrize("size", [0, 1, 32, 190])
-def test_key_is_wrapped_as_the_library_wraps_it(bits: int, size: int) -> None:
-    public = PublicKey(blob_of(odd_number(bits)))
-    session_key = FixedBytes("session key")(size)
-    assert wrapped_for(public, session_key) == wrapped_by_the_library(public, session_key)
 
 
 def test_wrapped_session_key_is_unwrapped_by_its_owner_alone() -> None:
