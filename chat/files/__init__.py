@@ -3,6 +3,7 @@
     folders.py        where a user's files are (XDG)
     storage.py        files that are read and replaced with care
     keyfolder.py      checks that nobody else can change the folder of the keys
+    lines.py          a file of lines there, which several programs may change
     keys.py           RSA key pairs as PEM files
     known_servers.py  which servers were met, and with which keys
     history.py        what was typed, for the next run

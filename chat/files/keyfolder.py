@@ -26,7 +26,7 @@ def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:
     check(path)
     _require_own(status, f"the {what} {path}")
     if private and status.st_mode & 0o077:
-        raise _loose(path, f"others can read the private key {path}", f"chmod 600 {path}")
+        raise _loose(path, f"others can read the {what} {path}", f"chmod 600 {path}")
     if status.st_mode & 0o022:
         raise _loose(path, f"others can change the {what} {path}", f"chmod go-w {path}")
     return content
