@@ -25,7 +25,7 @@ FOLDERS = {"server", "client", "files", "ui"}
 FLOORS = (
     {"errors", "limits"},
     {"reactor", "text", "localtime", "journal", "runninghash"},
-    {"wire", "cipher", "transport", "resolver", "sleep", "stdio"},
+    {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "invite"},
     {"messages", "kex", "sockets", "phrases"},
     {"session", "cli"},
 )
@@ -43,6 +43,7 @@ MAY_IMPORT = {
 
 CORE = {
     *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "session", "runninghash"),
+    "invite",
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events")),
