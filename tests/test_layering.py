@@ -33,7 +33,7 @@ FLOORS = (
 
 ROOT = set().union(*FLOORS)
 MAY_IMPORT = {
-    "files": {"errors", "limits", "text", "kex"},
+    "files": {"errors", "limits", "text", "kex", "invite"},
     "server": ROOT - {"cli"},
     "client": ROOT - {"cli", "stdio", "phrases", "sleep"},
     "ui": {"errors", "limits", "reactor", "text", "localtime", "stdio", "phrases"}

@@ -1,7 +1,7 @@
-"""The folder of keys and known servers: no other user can have changed what is read from it.
+"""The folder of keys, known servers and kept rooms: no other user can have changed what is read.
 
 The rules for owners and permissions are those of `ssh` with StrictModes, for the folder itself and
-the files in it. `keys` and `known_servers` know what is in the files.
+the files in it. `keys`, `known_servers` and `rooms` know what is in the files.
 """
 
 import os
@@ -12,6 +12,7 @@ from chat.errors import IdentityError
 from chat.files import storage as files
 
 KNOWN_SERVERS = "known_servers"
+ROOMS = "rooms"
 
 
 def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:
