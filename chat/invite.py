@@ -21,11 +21,10 @@ from chat.limits import (
     MAX_INVITE_CHARS,
     ROOM_KEY_BYTES,
 )
+from chat.place import SCHEME, is_invite
 from chat.text import fingerprint_of
 
-SCHEME = "chat://"
-
-_LABEL = b"chat/1 invite"
+LABEL_INVITE = b"chat/1 invite"
 _BYTES = 1 + FINGERPRINT_BYTES + ROOM_KEY_BYTES + INVITE_CHECKSUM_BYTES
 _CHARS = 4 * _BYTES // 3
 """Base64 has no padding here, and no bit that could be changed without being noticed."""
@@ -52,6 +51,11 @@ class Invite:
         """The fingerprint of the server's key."""
         return fingerprint_of(self.server_digest)
 
+    @property
+    def address(self) -> str:
+        """Host and port for people: `chat.example:9443`, `[2001:db8::1]:9443`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def encode(self) -> str:
         """The invite as people pass it on.
 
@@ -70,9 +74,9 @@ class Invite:
         Raises:
             InviteError: it is none, or of another version, or not as it was made.
         """
-        text = "".join(text.split())
-        if text[: len(SCHEME)].lower() != SCHEME:
+        if not is_invite(text):
             raise InviteError("this is no invite", f"an invite begins with {SCHEME}")
+        text = "".join(text.split())
         if len(text) > MAX_INVITE_CHARS:
             raise InviteError(f"the invite is too long: no invite has {len(text):,} characters")
         address, slash, body = text[len(SCHEME) :].partition("/")
@@ -82,11 +86,6 @@ class Invite:
         said = _opened(address, body)
         key_at = 1 + FINGERPRINT_BYTES
         return cls(host, port, said[1:key_at], said[key_at:])
-
-
-def is_invite(text: str) -> bool:
-    """Whether this is meant as an invite, be it a damaged one."""
-    return "".join(text.split())[: len(SCHEME)].lower() == SCHEME
 
 
 def _opened(address: str, body: str) -> bytes:
@@ -115,7 +114,7 @@ def _opened(address: str, body: str) -> bytes:
 
 
 def _checksum(address: str, said: bytes) -> bytes:
-    covered = _LABEL + f"{address.lower()}/".encode() + said
+    covered = LABEL_INVITE + f"{address.lower()}/".encode() + said
     return sha256(covered).digest()[:INVITE_CHECKSUM_BYTES]
 
 

@@ -25,6 +25,7 @@ from chat.limits import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
     ROOM_SECRET_BYTES,
+    ROOM_TAG_BYTES,
     RSA_EXPONENT,
     SESSION_KEY_BYTES,
     SHARE_RENEW_SECONDS,
@@ -40,6 +41,7 @@ LABEL_HANDSHAKE_SERVER = b"chat/1 handshake server to client"
 LABEL_LINK_CLIENT = b"chat/1 link client to server"
 LABEL_LINK_SERVER = b"chat/1 link server to client"
 LABEL_LINK_NEXT = b"chat/1 link next"
+LABEL_ROOM_TAG = b"chat/1 room tag"
 LABEL_ROOM_MESSAGE = b"chat/1 room message"
 LABEL_ROOM_EVENT = b"chat/1 room event"
 LABEL_ROOM_STEP = b"chat/1 room step"
@@ -276,6 +278,12 @@ def next_link_key(key: SealingKey) -> SealingKey:
     """k_s1 behind a REKEY: with it nobody can open that REKEY, nor any before (PROTOCOL 3.3)."""
     material = key.cipher + key.mac
     return SealingKey.from_bytes(_derive(material, b"", LABEL_LINK_NEXT, SEALING_KEY_BYTES))
+
+
+def room_tag(room_key: bytes, server_digest: bytes) -> bytes:
+    """By which the server with this key knows the room. Nothing of the room's key follows from it,
+    and two servers cannot tell that their rooms have the same key."""
+    return _derive(room_key, server_digest, LABEL_ROOM_TAG, ROOM_TAG_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

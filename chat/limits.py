@@ -38,19 +38,17 @@ MAX_RSA_BITS = 4_096
 RSA_EXPONENT = 65_537
 """Below 2,048 bits an RSA key is no longer safe; above 4,096 it only costs the server time."""
 
-ROOM_KEY_BYTES = 32
-"""What an invite holds, and no server: as much as a session key."""
-
-ROOM_TAG_BYTES = 16
-"""By which a server knows a room; so that none is met twice."""
-
 INVITE_CHECKSUM_BYTES = 4
 """One mistyped invite in 4 billion passes for a right one."""
 
 SESSION_KEY_BYTES = 32
 ROOM_SECRET_BYTES = 32
 X25519_BYTES = 32
+ROOM_KEY_BYTES = 32
 """256 bits each (RFC 7748 for the share)."""
+
+ROOM_TAG_BYTES = 16
+"""By which the server knows a sealed room."""
 
 SHARE_SECONDS = 3_600
 """A signed X25519 share is good for this long. Once it is forgotten, what was said is safe."""

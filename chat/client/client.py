@@ -102,9 +102,12 @@ class Client:
         trust: Trust,
         view: View,
         patience: float | None = None,
+        *,
+        room_key: bytes | None = None,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
-        connections over which nothing is acknowledged; None: always try again."""
+        connections over which nothing is acknowledged; None: always try again. `room_key`: that of
+        a sealed room, from its invite; None: the open room."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
@@ -112,6 +115,7 @@ class Client:
         self._key = key
         self._trust = trust
         self._patience = patience
+        self._room_key = room_key
         self._participant = Participant(os.urandom, name)
         self._view = view
         view.open(self)
@@ -126,7 +130,7 @@ class Client:
         self._met_stranger = False
         self._tampered_at = float("-inf")
         self._wake_up = WakeUp(reactor)
-        self._server_fingerprint = ""
+        self._server_key: PublicKey | None = None
         self._leaving = False
         self._asked_to_leave = False
         self._room_closed = False
@@ -182,7 +186,16 @@ class Client:
 
     @property
     def server_fingerprint(self) -> str:
-        return self._server_fingerprint
+        return "" if self._server_key is None else self._server_key.fingerprint
+
+    @property
+    def invite(self) -> str | None:
+        if self._room_key is None or self._server_key is None:
+            return None
+        from chat.invite import Invite
+
+        host, port = self._dialer.host, self._dialer.port
+        return Invite(host, port, self._server_key.digest, self._room_key).encode()
 
     @property
     def has_joined(self) -> bool:
@@ -278,7 +291,7 @@ class Client:
 
     def meet(self, server_key: PublicKey) -> None:
         known = self._trust(server_key)
-        self._server_fingerprint = server_key.fingerprint
+        self._server_key = server_key
         if not self._participant.has_joined:
             self._view.show(ServerMet(server_key.fingerprint, known))
 

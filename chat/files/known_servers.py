@@ -19,6 +19,7 @@ from chat.errors import IdentityError, ProtocolError, ServerKeyError
 from chat.files.lines import LineFile
 from chat.kex import PublicKey
 from chat.limits import KNOWN_SERVERS_BYTES
+from chat.text import fingerprint_of
 
 _REVOKED = "@revoked"
 _CERTIFICATE = "@cert-authority"
@@ -31,13 +32,34 @@ def check_fingerprint(expected: str, key: PublicKey) -> None:
         ServerKeyError: the fingerprint is that of another key.
     """
     if key.fingerprint != expected:
-        raise ServerKeyError(
-            "THE SERVER'S KEY IS NOT THE ONE YOU NAMED\n"
-            f"  named: {expected}\n"
-            f"  shown: {key.fingerprint}\n"
-            "  nothing of yours has been sent",
-            "ask whoever runs the server for its fingerprint",
+        hint = "ask whoever runs the server for its fingerprint"
+        raise _not_expected("THE ONE YOU NAMED", "named", expected, key, hint)
+
+
+def check_invited(digest: bytes, key: PublicKey) -> None:
+    """Compare a server's key with the SHA-256 of one that an invite holds.
+
+    Raises:
+        ServerKeyError: it is that of another key.
+    """
+    if key.digest != digest:
+        hint = (
+            "somebody may be in the middle; if the server was set up anew, its rooms need new "
+            "invites: ask whoever gave you this one"
         )
+        raise _not_expected("THE ONE IN THE INVITE", "invite", fingerprint_of(digest), key, hint)
+
+
+def _not_expected(
+    which: str, label: str, expected: str, key: PublicKey, hint: str
+) -> ServerKeyError:
+    return ServerKeyError(
+        f"THE SERVER'S KEY IS NOT {which}\n"
+        f"  {label}: {expected}\n"
+        f"  {'shown':>{len(label)}}: {key.fingerprint}\n"
+        "  nothing of yours has been sent",
+        hint,
+    )
 
 
 class KnownServers:

@@ -12,11 +12,14 @@ from pathlib import Path
 
 from chat.errors import IdentityError, InviteError, UsageError
 from chat.files.lines import LineFile
-from chat.invite import Invite, is_invite
+from chat.invite import Invite
 from chat.limits import MAX_NAME_CHARS, ROOMS_BYTES
 from chat.text import caseless
 
 _NAME = re.compile(rf"(?!-)[\w.-]{{1,{MAX_NAME_CHARS}}}")
+
+_SIMILAR = 0.75
+"""Two letters that were swapped, in a word of eight."""
 
 
 def check_name(name: str) -> str:
@@ -25,8 +28,6 @@ def check_name(name: str) -> str:
     Raises:
         UsageError: it can, or is too long.
     """
-    if is_invite(name):
-        raise UsageError("that is an invite, and no name for one")
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"the name of a kept room has 1 to {MAX_NAME_CHARS} letters, digits, dots, underscores "
@@ -69,6 +70,15 @@ class KeptRooms:
         """
         found = _named(self.all(), name)
         return self._require_whole(found[0]) if found else None
+
+    def nearest(self, name: str) -> str:
+        """The kept name of which this may be a misspelling; empty if there is none, or if a dot
+        shows that it is meant as a host. Raises as `all` does."""
+        from difflib import get_close_matches
+
+        names = {caseless(room.name): room.name for room in self.all()}
+        found = [] if "." in name else get_close_matches(caseless(name), names, 1, _SIMILAR)
+        return names[found[0]] if found else ""
 
     def require_free(self, name: str) -> None:
         """Raises UsageError if another room is kept under this name, and what `find` raises."""
