@@ -42,32 +42,38 @@ _WHITE_ON_BLACK, _AS_BEFORE = "\x1b[97;40m", "\x1b[0m"
 def invite(options: argparse.Namespace, folder: Path) -> None:
     """Make a room that the server knows nothing of, and print its invite."""
     host, port = _new_room_at(options.place, folder)
-    rooms = KeptRooms(folder / ROOMS)
+    kept = KeptRooms(folder / ROOMS)
     # Whatever cannot be done is told before anything is dialled.
     Invite(host, port, bytes(FINGERPRINT_BYTES), bytes(ROOM_KEY_BYTES)).encode()
     if options.keep is not None:
-        rooms.require_free(check_name(options.keep))
+        kept.require_free(check_name(options.keep))
     known_servers = KnownServers(folder / KNOWN_SERVERS)
     key, known = _meet(Target(host, port), options.fingerprint, known_servers)
-    _tell(server_fingerprint(key.fingerprint, known))
-    if not (known or options.fingerprint):
-        _tell(_NEW_HERE)
-    if is_this_machine(host):
-        _tell(trouble(f"{host} is this machine itself: from another one the invite leads nowhere."))
     made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES))
     if options.keep is not None:
-        rooms.add(options.keep, made)
-        where = f" --keys {quote(str(options.keys))}" if options.keys else ""
-        _tell(good(f"Kept as {options.keep}: python -m chat client {options.keep} NAME{where}"))
-    if options.tag:
-        _tell(_FOR_THE_SERVER)
-        _tell(room_tag(made.room_key, made.server_digest).hex())
+        kept.add(options.keep, made)
+    _tell_about(made, options, known)
     print(made.encode(), flush=True)
     if sys.stderr.isatty():
         _tell(_WHAT_IT_IS)
         _tell(_WHOM_FOR)
     if options.qr:
         _draw(made.encode())
+
+
+def _tell_about(made: Invite, options: argparse.Namespace, known: bool) -> None:
+    """All that there is to know of a new invite; `known`: whether its server was."""
+    _tell(server_fingerprint(made.fingerprint, known))
+    if not (known or options.fingerprint):
+        _tell(_NEW_HERE)
+    if is_this_machine(made.host):
+        _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
+    if options.keep is not None:
+        where = f" --keys {quote(str(options.keys))}" if options.keys else ""
+        _tell(good(f"Kept as {options.keep}: python -m chat client {options.keep} NAME{where}"))
+    if options.tag:
+        _tell(_FOR_THE_SERVER)
+        _tell(room_tag(made.room_key, made.server_digest).hex())
 
 
 def rooms(options: argparse.Namespace, folder: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.processes import CHAT, Result, Stage, environment
 from tests.support.terminals import Window
 
 FINGERPRINT = key("server").public.fingerprint
-LOOPBACK = "[!] 127.0.0.1 is this machine itself: from another one the invite leads nowhere.\n"
+LOOPBACK = "[!] 127.0.0.1 is this machine itself; other machines cannot use the invite.\n"
 NEW_HERE = (
     f"[+] Fingerprint of the server: {FINGERPRINT} (new)\n"
     "[!] This server was not known here. Ask whoever runs it whether this is its fingerprint, "
