@@ -107,8 +107,10 @@ def test_nobody_is_asked_where_the_answer_would_be_seen(typed: mock.Mock) -> Non
 
     for answer in (EOFError, UnicodeDecodeError("utf-8", b"\xff", 0, 1, ""), warn):
         typed.side_effect = answer
-        with pytest.raises(UsageError, match="no invite was given") as caught:
-            given_invite()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(UsageError, match="no invite was given") as caught:
+                given_invite()
         assert "CHAT_INVITE" in caught.value.hint
 
 
