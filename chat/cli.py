@@ -45,10 +45,16 @@ class _Parser(argparse.ArgumentParser):
     raises UsageError. Options may stand between the words, and none behind `--`.
     """
 
+    fill: "Callable[[_Parser], None] | None" = None
+    """Adds the role's arguments. Called when it is the role that was chosen: to add all of them
+    takes longer than to read the command line."""
     understand: Callable[[argparse.Namespace], None] | None = None
     _inside = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
         if self.understand is None or self._inside:
             return super().parse_known_args(args, namespace)
         end = args.index("--") if "--" in args else len(args)
@@ -93,6 +99,10 @@ def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
     server = roles.add_parser(
         "server", help="run a room", description="Run a room. Type HELP at its console."
     )
+    server.fill = _fill_server
+
+
+def _fill_server(server: _Parser) -> None:
     server.add_argument(
         "--host",
         type=_host,
@@ -145,6 +155,10 @@ def _add_client(roles: "argparse._SubParsersAction[_Parser]") -> None:
         description="Join a room. Each line you type is a message; /help lists the commands.",
         epilog=_SECRETS,
     )
+    client.fill = _fill_client
+
+
+def _fill_client(client: _Parser) -> None:
     client.understand = _understand_client
     _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
@@ -178,6 +192,10 @@ def _add_send(roles: "argparse._SubParsersAction[_Parser]") -> None:
         epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then. Put -- "
         "before a text that begins with a dash.",
     )
+    send.fill = _fill_send
+
+
+def _fill_send(send: _Parser) -> None:
     send.understand = _understand_send
     _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
 
@@ -190,6 +208,10 @@ def _add_invite(roles: "argparse._SubParsersAction[_Parser]") -> None:
         description="Make a room that only those enter who have its invite, which is printed. "
         "The server learns nothing of it.",
     )
+    invite.fill = _fill_invite
+
+
+def _fill_invite(invite: _Parser) -> None:
     invite.understand = _understand_place
     _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT})")
     invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
@@ -209,6 +231,10 @@ def _add_rooms(roles: "argparse._SubParsersAction[_Parser]") -> None:
         description="List the rooms whose invites are kept, keep one, or remove one. add takes the "
         "invite from CHAT_INVITE, or asks for it, or reads it from a pipe.",
     )
+    rooms.fill = _fill_rooms
+
+
+def _fill_rooms(rooms: _Parser) -> None:
     rooms.understand = _understand_rooms
     _add_words(rooms, "add|remove KEPT", "a name of your own for the room")
     _add_keys(rooms)
@@ -223,6 +249,10 @@ def _add_fingerprint(roles: "argparse._SubParsersAction[_Parser]") -> None:
         "an invite holds.",
         epilog=_SECRETS,
     )
+    fingerprint.fill = _fill_fingerprint
+
+
+def _fill_fingerprint(fingerprint: _Parser) -> None:
     fingerprint.understand = _understand_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
     _add_keys(fingerprint)
@@ -234,6 +264,10 @@ def _add_forget(roles: "argparse._SubParsersAction[_Parser]") -> None:
         help="forget a server's key",
         description="Forget the key of a server, so that its next one is accepted.",
     )
+    forget.fill = _fill_forget
+
+
+def _fill_forget(forget: _Parser) -> None:
     forget.add_argument("host", type=_host, help="where the server runs")
     forget.add_argument("port", type=_port, help="its port")
     _add_keys(forget)
