@@ -125,7 +125,7 @@ MAX_HOST_CHARS = 253
 """The longest name that DNS has (RFC 1035, 2.3.4)."""
 
 MAX_INVITE_CHARS = 512
-"""The longest invite has 364. What is longer is none, and is not looked at."""
+"""The longest invite has 359. What is longer is none, and is not looked at."""
 
 HANDSHAKE_SECONDS = 10
 """From the connection to the finished handshake."""
