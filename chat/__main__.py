@@ -23,16 +23,16 @@ from chat.limits import (
     LINGER_SECONDS,
     MAX_MEMBERS,
     PATIENCE_SECONDS,
-    READ_BYTES,
     SPARE_DESCRIPTORS,
 )
 from chat.reactor import Reactor
-from chat.stdio import LineOutput
+from chat.stdio import LineOutput, read_whole
 
 if TYPE_CHECKING:
     from chat.client.view import View
     from chat.files.known_servers import KnownServers
     from chat.kex import PrivateKey, PublicKey
+    from chat.targets import Target
     from chat.ui.style import Painter
 
 FAILED = 1
@@ -212,29 +212,31 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _join(options: argparse.Namespace) -> None:
+    target = _target(options)
     with closing(Reactor()) as reactor, closing(_view(options, reactor)) as view:
-        _converse(options, reactor, view)
+        _converse(options, target, reactor, view)
 
 
 def _send(options: argparse.Namespace) -> None:
     from chat.ui.plain import SingleView
 
+    target = _target(options)
     text = _read_text() if options.text == STANDARD_INPUT else options.text
     with closing(Reactor()) as reactor:
-        _converse(options, reactor, SingleView(reactor, text))
+        _converse(options, target, reactor, SingleView(reactor, text))
+
+
+def _target(options: argparse.Namespace) -> "Target":
+    """Where to connect. The person may be asked for it, so this comes before any view."""
+    from chat.targets import target_of
+
+    return target_of(options.place, lambda: _keys(options))
 
 
 def _read_text() -> str:
     """The message on standard input, which is read before we connect."""
-    source = _descriptor_of(sys.stdin)
-    data = b""
     # More than this is too long in any case, and may never end.
-    while source is not None and len(data) <= MAX_INPUT_BYTES:
-        more = os.read(source, READ_BYTES)
-        if not more:
-            break
-        data += more
-    return message_of(data)
+    return message_of(read_whole(_descriptor_of(sys.stdin), MAX_INPUT_BYTES))
 
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
@@ -291,22 +293,23 @@ def _screen(
     return Screen(reactor, source, output, painter, history, term)
 
 
-def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
+def _converse(
+    options: argparse.Namespace, target: "Target", reactor: Reactor, view: "View"
+) -> None:
     from chat.client.client import Client
     from chat.client.events import Failed, MakingKey, Warned
-    from chat.files.known_servers import check_fingerprint
+    from chat.kex import RoomKey
     from chat.sleep import SleepWatch
     from chat.sockets import Dialer
+    from chat.targets import is_right_key
 
     known_servers = _known_servers(options, read_only=options.ephemeral)
 
     def trust(key: "PublicKey") -> bool:
-        if options.fingerprint:
-            check_fingerprint(options.fingerprint, key)
-            if known_servers.choose(options.host, options.port, key):
-                view.show(Warned("The server had another key before; it has the one you named now"))
-                return False
-        return known_servers.check(options.host, options.port, key)
+        def warn(why: str) -> None:
+            view.show(Warned(why))
+
+        return is_right_key(target, options.fingerprint, key, known_servers, warn)
 
     def announce() -> None:
         view.show(MakingKey())
@@ -317,9 +320,19 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
         patience = PATIENCE_SECONDS
     try:
         # The host is looked up while the key is loaded.
-        with closing(Dialer(reactor, options.host, options.port)) as dialer:
+        with closing(Dialer(reactor, target.host, target.port)) as dialer:
             key = _load_key(options, announce, view.spin)
-            client = Client(reactor, dialer, options.name, key, trust, view, patience)
+            room_key = None if target.room_key is None else RoomKey(target.room_key)
+            client = Client(
+                reactor,
+                dialer,
+                options.name,
+                key,
+                trust,
+                view,
+                patience,
+                room_key=room_key,
+            )
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
             with closing(SleepWatch(reactor, client.wake)):
@@ -329,6 +342,12 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
     except ChatError as error:
         view.show(Failed(str(error), error.hint, error.exit_status))
         raise
+
+
+def _about_invites(options: argparse.Namespace) -> None:
+    from chat.invitations import PROGRAMS
+
+    PROGRAMS[options.role](options, _keys(options))
 
 
 def _forget(options: argparse.Namespace) -> None:
@@ -383,7 +402,13 @@ def _load_key(
     return load_or_make_key(_keys(options), role, make)
 
 
-_PROGRAMS = {"server": _serve, "client": _join, "send": _send, "forget": _forget}
+_PROGRAMS = {
+    "server": _serve,
+    "client": _join,
+    "send": _send,
+    **dict.fromkeys(("invite", "rooms", "fingerprint"), _about_invites),
+    "forget": _forget,
+}
 
 
 def _descriptor_of(stream: TextIO | None) -> int | None:

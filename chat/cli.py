@@ -6,6 +6,8 @@
 import argparse
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from chat.limits import (
     PATIENCE_SECONDS,
     RATE,
 )
-from chat.text import normalize_name
+from chat.place import check_host, destination_of, place_of, port_of
 
 STANDARD_INPUT = "-"
 """The TEXT of `send` that means: read the message from standard input."""
@@ -37,7 +39,36 @@ _NO_TEXT = "a message is text, and this is not UTF-8"
 
 class _Parser(argparse.ArgumentParser):
     """Raises OSError if standard output does not take the help or the version, which argparse would
-    pass over. The parsers of the roles are of this class as well."""
+    pass over. The parsers of the roles are of this class as well.
+
+    A role may have words that only make sense together, and `understand` makes options of them. It
+    raises UsageError. Options may stand between the words, and none behind `--`.
+    """
+
+    fill: "Callable[[_Parser], None] | None" = None
+    """Adds the role's arguments. Called when it is the role that was chosen: to add all of them
+    takes longer than to read the command line."""
+    understand: Callable[[argparse.Namespace], None] | None = None
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
+        if self.understand is None or self._inside:
+            return super().parse_known_args(args, namespace)
+        end = args.index("--") if "--" in args else len(args)
+        # It may call this method again, for the options and then for the words.
+        self._inside = True
+        options, unknown = self.parse_known_intermixed_args(args[:end], namespace)
+        self._inside = False
+        options.words += args[end + 1 :]
+        if not unknown:
+            try:
+                self.understand(options)
+            except UsageError as error:
+                self.error(error.advice)
+        return options, unknown
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not None and file is sys.stdout:
@@ -51,10 +82,15 @@ def parser() -> argparse.ArgumentParser:
     """The command line as argparse knows it. Help and version are printed, or raise OSError."""
     top = _Parser(prog="chat", description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
-    roles = top.add_subparsers(dest="role", required=True, metavar="server|client|send|forget")
+    roles = top.add_subparsers(
+        dest="role", required=True, metavar="server|client|send|invite|rooms|fingerprint|forget"
+    )
     _add_server(roles)
     _add_client(roles)
     _add_send(roles)
+    _add_invite(roles)
+    _add_rooms(roles)
+    _add_fingerprint(roles)
     _add_forget(roles)
     return top
 
@@ -63,6 +99,10 @@ def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
     server = roles.add_parser(
         "server", help="run a room", description="Run a room. Type HELP at its console."
     )
+    server.fill = _fill_server
+
+
+def _fill_server(server: _Parser) -> None:
     server.add_argument(
         "--host",
         type=_host,
@@ -111,8 +151,15 @@ def _add_client(roles: "argparse._SubParsersAction[_Parser]") -> None:
     client = roles.add_parser(
         "client",
         help="join a room",
+        usage=_usage("client", "HOST [PORT] NAME", "NAME@HOST[:PORT]", "INVITE|KEPT|- NAME"),
         description="Join a room. Each line you type is a message; /help lists the commands.",
+        epilog=_SECRETS,
     )
+    client.fill = _fill_client
+
+
+def _fill_client(client: _Parser) -> None:
+    client.understand = _understand_client
     _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
         "--color",
@@ -138,12 +185,77 @@ def _add_send(roles: "argparse._SubParsersAction[_Parser]") -> None:
     send = roles.add_parser(
         "send",
         help="send one message",
+        usage=_usage(
+            "send", "HOST [PORT] NAME TEXT", "NAME@HOST[:PORT] TEXT", "INVITE|KEPT|- NAME TEXT"
+        ),
         description="Send one message, and end when it is acknowledged.",
-        epilog="Every user of this machine can read the arguments of a process: a secret should "
-        "come from standard input. Put -- before a message that begins with a dash.",
+        epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then. Put -- "
+        "before a text that begins with a dash.",
     )
+    send.fill = _fill_send
+
+
+def _fill_send(send: _Parser) -> None:
+    send.understand = _understand_send
     _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
-    send.add_argument("text", type=_text, help="the message; - reads it from standard input")
+
+
+def _add_invite(roles: "argparse._SubParsersAction[_Parser]") -> None:
+    invite = roles.add_parser(
+        "invite",
+        help="make a room that only those enter who have its invite",
+        usage=_usage("invite", "HOST [PORT]"),
+        description="Make a room that only those enter who have its invite, which is printed. "
+        "The server learns nothing of it.",
+    )
+    invite.fill = _fill_invite
+
+
+def _fill_invite(invite: _Parser) -> None:
+    invite.understand = _understand_place
+    _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT})")
+    invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
+    invite.add_argument("--qr", action="store_true", help="also draw it as a QR code")
+    invite.add_argument(
+        "--tag", action="store_true", help="also show the room's line for the server's --room-tags"
+    )
+    _add_expected(invite)
+    _add_keys(invite)
+
+
+def _add_rooms(roles: "argparse._SubParsersAction[_Parser]") -> None:
+    rooms = roles.add_parser(
+        "rooms",
+        help="list the rooms that are kept, keep one, remove one",
+        usage=_usage("rooms", "", "add KEPT", "remove KEPT"),
+        description="List the rooms whose invites are kept, keep one, or remove one. add takes the "
+        "invite from CHAT_INVITE, or asks for it, or reads it from a pipe.",
+    )
+    rooms.fill = _fill_rooms
+
+
+def _fill_rooms(rooms: _Parser) -> None:
+    rooms.understand = _understand_rooms
+    _add_words(rooms, "add|remove KEPT", "a name of your own for the room")
+    _add_keys(rooms)
+
+
+def _add_fingerprint(roles: "argparse._SubParsersAction[_Parser]") -> None:
+    fingerprint = roles.add_parser(
+        "fingerprint",
+        help="show the fingerprint of a server",
+        usage=_usage("fingerprint", "HOST [PORT]", "INVITE|KEPT|-"),
+        description="Show the fingerprint of a server: the one that it shows now, or the one that "
+        "an invite holds.",
+        epilog=_SECRETS,
+    )
+    fingerprint.fill = _fill_fingerprint
+
+
+def _fill_fingerprint(fingerprint: _Parser) -> None:
+    fingerprint.understand = _understand_place
+    _add_words(fingerprint, "HOST [PORT]", _WHERE)
+    _add_keys(fingerprint)
 
 
 def _add_forget(roles: "argparse._SubParsersAction[_Parser]") -> None:
@@ -152,25 +264,69 @@ def _add_forget(roles: "argparse._SubParsersAction[_Parser]") -> None:
         help="forget a server's key",
         description="Forget the key of a server, so that its next one is accepted.",
     )
-    _add_address(forget)
+    forget.fill = _fill_forget
+
+
+def _fill_forget(forget: _Parser) -> None:
+    forget.add_argument("host", type=_host, help="where the server runs")
+    forget.add_argument("port", type=_port, help="its port")
     _add_keys(forget)
 
 
-def _add_address(role: argparse.ArgumentParser) -> None:
-    role.add_argument("host", type=_host, help="where the server runs")
-    role.add_argument("port", type=_port, help="its port")
+def _usage(role: str, *forms: str) -> str:
+    return "\n       ".join(f"chat {role} [option ...] {form}".rstrip() for form in forms)
+
+
+_WHERE = (
+    f"the server (default port: {DEFAULT_PORT}), or an invite, or the name of a kept room, or -, "
+    "which takes the invite from CHAT_INVITE or asks for it"
+)
+_SECRETS = (
+    "Every user of this machine can read the arguments of a process, so keep an invite "
+    "(chat rooms add) or give - for it."
+)
+
+
+def _add_words(role: argparse.ArgumentParser, form: str, meaning: str) -> None:
+    role.add_argument("words", nargs="*", metavar=form, help=meaning)
+
+
+def _understand_client(options: argparse.Namespace) -> None:
+    options.place, options.name = destination_of(options.words)
+    del options.words
+
+
+def _understand_send(options: argparse.Namespace) -> None:
+    *where, text = options.words or [""]
+    options.place, options.name = destination_of(where, "your name or the text")
+    options.text = _checked(text)
+    del options.words
+
+
+def _understand_place(options: argparse.Namespace) -> None:
+    options.place = place_of(options.words)
+    del options.words
+
+
+def _understand_rooms(options: argparse.Namespace) -> None:
+    match options.words:
+        case []:
+            options.action, options.kept = "list", ""
+        case ["add" | "remove" as action, name]:
+            options.action, options.kept = action, name
+        case ["add", _, *_]:
+            raise UsageError("no invite stands behind the name, where others could read it")
+        case ["add" | "remove"]:
+            raise UsageError("the name of the room is missing")
+        case _:
+            raise UsageError("there is add KEPT and remove KEPT, and nothing lists the rooms")
+    del options.words
 
 
 def _add_destination(role: argparse.ArgumentParser, patience: float | None, default: str) -> None:
     """`default` says what the default `patience` means."""
-    _add_address(role)
-    role.add_argument("name", type=_name, help="your name in the room")
-    role.add_argument(
-        "--fingerprint",
-        type=_fingerprint,
-        metavar="SHA256:...",
-        help="the server's fingerprint, if you were told it",
-    )
+    _add_words(role, "WHERE NAME", f"WHERE: {_WHERE}; NAME: your name in the room")
+    _add_expected(role)
     role.add_argument(
         "--patience",
         type=_number,
@@ -180,6 +336,15 @@ def _add_destination(role: argparse.ArgumentParser, patience: float | None, defa
         f"(default: {default})",
     )
     _add_key_options(role)
+
+
+def _add_expected(role: argparse.ArgumentParser) -> None:
+    role.add_argument(
+        "--fingerprint",
+        type=_fingerprint,
+        metavar="SHA256:...",
+        help="the server's fingerprint, if you were told it",
+    )
 
 
 def _add_keys(role: argparse.ArgumentParser) -> None:
@@ -212,39 +377,28 @@ def _folder(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let argparse tell what is wrong with an argument."""
+    try:
+        yield
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _port(text: str) -> int:
-    port = _port_or_zero(text)
-    if port == 0:
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
-    return port
+    with _told():
+        return port_of(text)
 
 
 def _port_or_zero(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
-        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return int(text)
-
-
-def _name(text: str) -> str:
-    try:
-        return normalize_name(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    with _told():
+        return port_of(text, 0)
 
 
 def _host(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise argparse.ArgumentTypeError("a host is text, and this is not UTF-8") from error
-    return text
-
-
-def _text(text: str) -> str:
-    try:
-        return _checked(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    with _told():
+        return check_host(text)
 
 
 def message_of(data: bytes) -> str:

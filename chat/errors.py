@@ -3,13 +3,14 @@
     ChatError                  an error that is told in one line, without a traceback
     ├── UsageError             the user asked for something impossible
     │   ├── CommandError       a line looks like a command, but is none
+    │   ├── InviteError        an invite is damaged, or is none
     │   └── OutboxFullError    too much is unacknowledged to send more at the moment
     ├── ProtocolError          the peer broke the protocol; ends its session, with a reason
     │   ├── ForgeableError     what is wrong was found before any MAC was checked
     │   │   └── OpenError      a sealed frame does not open; never says more than that
     │   └── ClockError         the server's signature is not valid at the time of our clock
     ├── RefusedError           the server does not let us in, or put us out
-    ├── IdentityError          a key file, or the list of known servers, cannot be used
+    ├── IdentityError          a key file, or a list in the folder of the keys, cannot be used
     ├── ServerKeyError         the server's key is not the expected one
     ├── TransportError         the network: unreachable, refused, lost
     ├── EditorMissingError     lines cannot be edited here
@@ -87,6 +88,10 @@ class CommandError(UsageError):
     """A line looks like a command, but is none."""
 
 
+class InviteError(UsageError):
+    """An invite is damaged, or is none. The sentence quotes nothing of its secret."""
+
+
 class OutboxFullError(UsageError):
     """So much is unacknowledged that no message is taken at the moment."""
 
@@ -132,7 +137,7 @@ class RefusedError(ChatError):
 
 
 class IdentityError(ChatError):
-    """A key file or the list of known servers cannot be used."""
+    """A key file or a list in the folder of the keys cannot be used."""
 
 
 class ServerKeyError(ChatError):

@@ -38,6 +38,9 @@ MAX_RSA_BITS = 4_096
 RSA_EXPONENT = 65_537
 """Below 2,048 bits an RSA key is no longer safe; above 4,096 it only costs the server time."""
 
+INVITE_CHECKSUM_BYTES = 4
+"""One mistyped invite in 4 billion passes for a right one."""
+
 SESSION_KEY_BYTES = 32
 ROOM_SECRET_BYTES = 32
 X25519_BYTES = 32
@@ -118,6 +121,12 @@ from where it is by then. The window in this time is 14 KB a second."""
 DEFAULT_PORT = 9443
 DEFAULT_RSA_BITS = 3_072
 """As strong as a 128-bit cipher (NIST SP 800-57)."""
+
+MAX_HOST_CHARS = 253
+"""The longest name that DNS has (RFC 1035, 2.3.4)."""
+
+MAX_INVITE_CHARS = 512
+"""The longest invite has 359. What is longer is none, and is not looked at."""
 
 HANDSHAKE_SECONDS = 10
 """From the connection to the finished handshake."""
@@ -394,6 +403,9 @@ KEY_FILE_BYTES = 64 * 1024
 
 KNOWN_SERVERS_BYTES = 4 * 1024 * 1024
 """The list of known servers: 6,000 of them. It is read at each connection."""
+
+ROOMS_BYTES = 1024 * 1024
+"""The list of kept rooms: 4,000 of them."""
 
 LOCK_SECONDS = 2.0
 LOCK_POLL_SECONDS = 0.002

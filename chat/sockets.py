@@ -44,6 +44,14 @@ def host_text(host: str) -> str:
     return str(address) if isinstance(address, IPv4Address) else host
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host, as a person writes it, means each machine itself."""
+    try:
+        return _address_of(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def own_host(listener: socket.socket) -> str:
     """The address of a listener, for people; a link-local one with its zone: `fe80::1%eth0`."""
     numbers = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV

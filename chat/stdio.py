@@ -180,6 +180,18 @@ def _text_of(line: bytes) -> str:
     return line.decode(errors="surrogateescape").rstrip("\r")
 
 
+def read_whole(descriptor: int | None, most: int) -> bytes:
+    """All that can be read until the end, which is waited for; a little more than `most` bytes at
+    most."""
+    data = b""
+    while descriptor is not None and len(data) <= most:
+        more = os.read(descriptor, CONSOLE_READ_BYTES)
+        if not more:
+            break
+        data += more
+    return data
+
+
 def is_text(line: str) -> bool:
     """Whether a text can be sent: lone surrogates stand for bytes that are not UTF-8."""
     try:

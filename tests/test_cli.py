@@ -7,10 +7,11 @@ import pytest
 from chat import __version__, limits
 from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import UsageError
+from chat.place import Place
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
-ROLES = ("server", "client", "send", "forget")
+ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget")
 DEFAULTS = {
     "server": (limits.DEFAULT_PORT, limits.GRACE_SECONDS, limits.RATE, limits.DEFAULT_RSA_BITS),
     "client": (f"for ever, or {limits.PATIENCE_SECONDS} without a terminal", "%Y-%m-%d %H:%M:%S"),
@@ -47,6 +48,7 @@ UNKNOWN = "unrecognized arguments: "
 NO_UTF8 = "and this is not UTF-8"
 JOIN = ["client", "localhost", "9443", "Ira"]
 SEND = ["send", "localhost", "9443", "Ira"]
+INVITE = "chat://chat.example:9443/AQAB"
 
 BAD_PORTS = ("70000", "x", "", " 1", "9_443", "\u0669\u0664\u0664\u0663", "9" * 5000)
 BAD_FINGERPRINTS = ("", FINGERPRINT[7:], FINGERPRINT[:-1], FINGERPRINT + "=", FINGERPRINT + "\n")
@@ -60,7 +62,7 @@ BAD_NAMES = {
 }
 
 MISUSE = [
-    ([], f"{REQUIRED}server|client|send|forget"),
+    ([], f"{REQUIRED}server|client|send|invite|rooms|fingerprint|forget"),
     (["room"], "invalid choice: 'room'"),
     (["server", "--nonsense"], f"{UNKNOWN}--nonsense"),
     (["server", "extra"], f"{UNKNOWN}extra"),
@@ -78,9 +80,10 @@ MISUSE = [
     (["server", "--color", "never"], f"{UNKNOWN}--color"),
     (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
     (["server", "--host", "caf\udce9"], f"a host is text, {NO_UTF8}"),
-    (JOIN[:1], f"{REQUIRED}host, port, name"),
-    (JOIN[:3], f"{REQUIRED}name"),
-    ([*JOIN, "more"], f"{UNKNOWN}more"),
+    (JOIN[:1], "your name is missing"),
+    (JOIN[:3], "9443 is taken for a port, so your name is missing"),
+    ([*JOIN, "more"], "there are too many words: 4"),
+    ([*JOIN, "--nonsense"], f"{UNKNOWN}--nonsense"),
     *((["client", "localhost", port, "Ira"], PORT) for port in ("0", "00000")),
     (["client", "localhost", "http", "Ira"], "a port is a number from"),
     *(([*JOIN[:3], name], said) for name, said in BAD_NAMES.items()),
@@ -91,19 +94,32 @@ MISUSE = [
     ([*JOIN, "--time", "%H\0"], A_FORMAT),
     ([*JOIN, "--time", "\udce9"], A_FORMAT),
     *(([*JOIN, "--time", bad], A_FORMAT) for bad in ("%", "%H:%", "%é", "%H%n", "\x1b[1m%H")),
-    ([*JOIN, "--json", "yes"], f"{UNKNOWN}yes"),
+    ([*JOIN, "--json", "yes"], "there are too many words: 4"),
     ([*JOIN, "--keys="], "a folder has a name"),
     (["forget", "localhost"], f"{REQUIRED}port"),
     (["forget", "localhost", "0"], PORT),
-    (SEND, f"{REQUIRED}text"),
+    (SEND[:1], "your name or the text is missing"),
+    (SEND[:2], "your name or the text is missing"),
+    (SEND, "9443 is taken for a port, so your name or the text is missing"),
+    ([*SEND, "Hi", "Ira"], "there are too many words: 4"),
     ([*SEND, ""], "a message has at least one character"),
     ([*SEND, "caf\udce9"], f"a message is text, {NO_UTF8}"),
-    ([*SEND, "--fail"], f"{REQUIRED}text"),
+    ([*SEND, "--fail"], f"{UNKNOWN}--fail"),
     ([*SEND, "Hi", "--json"], f"{UNKNOWN}--json"),
     ([*SEND, "Hi", "--fingerprint", "x"], A_FINGERPRINT),
     (["send", "localhost", "9443", "caf\udce9", "Hi"], PRINTABLE),
     (["send", "caf\udce9", "9443", "Ira", "Hi"], f"a host is text, {NO_UTF8}"),
     (["send", "localhost", "0", "Ira", "Hi"], PORT),
+    (["invite"], "the host is missing"),
+    (["invite", "localhost", "9443", "Ira"], "there are too many words: 3"),
+    (["invite", "localhost", "--keep"], "expected one argument"),
+    (["fingerprint"], "the host is missing"),
+    (["fingerprint", INVITE, "9443"], "an invite says the port"),
+    (["rooms", "add"], "the name of the room is missing"),
+    (["rooms", "remove"], "the name of the room is missing"),
+    (["rooms", "add", "friends", INVITE], "no invite stands behind the name"),
+    (["rooms", "remove", "friends", "more"], "there is add KEPT and remove KEPT"),
+    (["rooms", "friends"], "there is add KEPT and remove KEPT"),
 ]
 
 
@@ -118,14 +134,14 @@ def test_misuse_shows_the_usage_and_ends_with_status_two(
     assert out == ""
     assert err.startswith("usage: chat ")
     assert text in " ".join(err.split())
+    assert "AQAB" not in err
 
 
 # -- what is given, and what is left out
 
 KEYS = {"keys": None, "bits": limits.DEFAULT_RSA_BITS, "ephemeral": False}
 DESTINATION = {
-    "host": "localhost",
-    "port": 9443,
+    "place": Place("localhost", 9443),
     "name": "Ira",
     "fingerprint": None,
     "patience": None,
@@ -151,6 +167,15 @@ SERVER = {
 }
 SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}
 FORGET = ["forget", "localhost", "9443"]
+MAKE = {
+    "role": "invite",
+    "place": Place("localhost", may_be_kept=True),
+    "keep": None,
+    "qr": False,
+    "tag": False,
+    "fingerprint": None,
+    "keys": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +202,35 @@ FORGET = ["forget", "localhost", "9443"]
         ([*JOIN, "--keys=~/x"], CLIENT | {"keys": Path("/home/ira/x")}),
         ([*JOIN, "--bits", "4096", "--ephemeral"], CLIENT | {"bits": 4096, "ephemeral": True}),
         ([*SEND, "Hi"], SENT),
+        (
+            ["client", "--json", "localhost", "--keys", "x", "9443", "--time", "", "Ira"],
+            CLIENT | {"json": True, "keys": Path("x"), "time": ""},
+        ),
+        (["client", "Ira@[::1]:1"], CLIENT | {"place": Place("::1", 1)}),
+        (["client", INVITE, "Ira"], CLIENT | {"place": Place(invite=INVITE)}),
+        (["client", "-", "Ira"], CLIENT | {"place": Place()}),
+        (["send", "-", "Ira", "-"], SENT | {"place": Place(), "text": STANDARD_INPUT}),
+        (["send", "Ira@localhost:9443", "Hi"], SENT),
+        (["send", "--", *SEND[1:], "-x"], SENT | {"text": "-x"}),
+        (["invite", "localhost"], MAKE),
+        (
+            ["invite", "localhost", "--keep", "x", "9443", "--qr", "--tag"],
+            MAKE | {"place": Place("localhost", 9443), "keep": "x", "qr": True, "tag": True},
+        ),
+        (
+            ["fingerprint", "-"],
+            {"role": "fingerprint", "place": Place(), "keys": None},
+        ),
+        (["rooms"], {"role": "rooms", "action": "list", "kept": "", "keys": None}),
+        (
+            ["rooms", "add", "--keys", "x", "friends"],
+            {"role": "rooms", "action": "add", "kept": "friends", "keys": Path("x")},
+        ),
         (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
+        (
+            ["forget", "[::1]", "9443"],
+            {"role": "forget", "host": "::1", "port": 9443, "keys": None},
+        ),
         ([*SEND, "--", "--json"], SENT | {"text": "--json"}),
         ([*SEND, "-"], SENT | {"text": STANDARD_INPUT}),
         ([*SEND, "one\ntwo", "--patience", "5"], SENT | {"text": "one\ntwo", "patience": 5}),

@@ -3,6 +3,7 @@
 The key schedule is done by hand in `test_vectors.py`.
 """
 
+import hmac
 import os
 from pathlib import Path
 
@@ -47,6 +48,18 @@ thoroughly = settings(max_examples=150, deadline=None, derandomize=True)
 
 def flip(data: bytes, bit: int) -> bytes:
     return (int.from_bytes(data, "big") ^ 1 << bit).to_bytes(len(data), "big")
+
+
+# -- rooms -------------------------------------------------------------------------------------
+
+
+def test_tag_of_a_room_depends_on_its_key_and_on_the_server_and_shows_neither() -> None:
+    room_key, digest = bytes(range(32)), bytes(range(32, 64))
+    tag = RoomKey(room_key).at(digest).tag
+    assert tag.hex() == "5a09cf19fadc592000974ac21363696c"
+    # RFC 5869 in its own words: extract with the salt, then expand by one block.
+    secret = hmac.digest(digest, room_key, "sha256")
+    assert tag == hmac.digest(secret, b"chat/1 room tag\x01", "sha256")[:16]
 
 
 # -- HKDF (RFC 5869) ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import chat
-from chat import kex, limits, runninghash
+from chat import invite, kex, limits, runninghash
 from chat.client.events import FrameRefused, Tampered
 from chat.client.participant import Phase
 from chat.errors import ProtocolError, Reason
@@ -218,7 +218,7 @@ def test_phases_are_those_in_the_code_and_take_what_the_table_says() -> None:
 def test_labels_are_those_in_the_code() -> None:
     labels = {
         value.decode()
-        for module in (kex, runninghash)
+        for module in (invite, kex, runninghash)
         for name, value in vars(module).items()
         if name.startswith("LABEL_")
     }

@@ -88,6 +88,20 @@ def test_an_address_has_a_text_and_a_source(host: str, text: str, source: str) -
 
 
 @pytest.mark.parametrize(
+    ("host", "this"),
+    [
+        *(
+            (host, True)
+            for host in ("localhost", "LOCALHOST", "127.1.2.3", "::1", "::ffff:127.0.0.1")
+        ),
+        *((host, False) for host in ("chat.example", "192.0.2.7", "::", "fe80::1%eth0", "")),
+    ],
+)
+def test_host_that_each_machine_has_for_itself_is_known(host: str, this: bool) -> None:
+    assert sockets.is_this_machine(host) is this
+
+
+@pytest.mark.parametrize(
     ("hosts", "reachable"),
     [
         (["127.0.0.1"], None),

@@ -11,6 +11,7 @@
     progress.py     whether the server does anything with what was said
     events.py       what a client tells its view, a class for each thing
     view.py         what a client and its view want of each other
+    meeting.py      a look at a server's key, without joining
     endings.py      what the end of a connection does to the stay, and the sentences for it
 
 Bytes arrive at the `Connection`, whose session opens what is for us alone. The rest is the room's

@@ -103,6 +103,7 @@ class Client:
         trust: Trust,
         view: View,
         patience: float | None = None,
+        *,
         room_key: RoomKey | None = None,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
@@ -128,7 +129,7 @@ class Client:
         self._met_stranger = False
         self._tampered_at = float("-inf")
         self._wake_up = WakeUp(reactor)
-        self._server_fingerprint = ""
+        self._server_key: PublicKey | None = None
         self._leaving = False
         self._asked_to_leave = False
         self._room_closed = False
@@ -184,7 +185,17 @@ class Client:
 
     @property
     def server_fingerprint(self) -> str:
-        return self._server_fingerprint
+        return "" if self._server_key is None else self._server_key.fingerprint
+
+    @property
+    def invite(self) -> str | None:
+        room_key = self._me.room_key
+        if room_key is None or self._server_key is None:
+            return None
+        from chat.invite import Invite
+
+        host, port = self._dialer.host, self._dialer.port
+        return Invite(host, port, self._server_key.digest, room_key.secret).encode()
 
     @property
     def has_joined(self) -> bool:
@@ -281,7 +292,7 @@ class Client:
     def meet(self, server_key: PublicKey) -> None:
         known = self._trust(server_key)
         self._participant.meet(server_key)
-        self._server_fingerprint = server_key.fingerprint
+        self._server_key = server_key
         if not self._participant.has_joined:
             self._view.show(ServerMet(server_key.fingerprint, known))
 

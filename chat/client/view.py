@@ -22,6 +22,10 @@ class ChatClient(Protocol):
         """The fingerprint of the server's key, as it was shown last."""
 
     @property
+    def invite(self) -> str | None:
+        """The invite of this room, which is a secret; None in the open room."""
+
+    @property
     def in_room(self) -> bool:
         """Whether we are in the room now."""
 

@@ -3,10 +3,13 @@
     folders.py        where a user's files are (XDG)
     storage.py        files that are read and replaced with care
     keyfolder.py      checks that nobody else can change the folder of the keys
+    lines.py          a file of lines there, which several programs may change
     keys.py           RSA key pairs as PEM files
     known_servers.py  which servers were met, and with which keys
+    rooms.py          invites, each under a name of the person's own
     history.py        what was typed, for the next run
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version
-or the new one is there, whole. May import `kex`, `text`, `errors` and `limits`.
+or the new one is there, whole. May import `kex`, `invite`, `text`, `errors` and
+`limits`.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chat.files import storage as files
 from chat.limits import HISTORY_BYTES, HISTORY_LINES, HISTORY_LOCK_SECONDS
+from chat.place import SCHEME
 
 
 class History:
@@ -38,11 +39,12 @@ class History:
         return [re.sub(r"\\(.)", _unescape, line) for line in lines]
 
     def keeps(self, line: str) -> bool:
-        """Whether `append` keeps such an entry."""
-        return not line.startswith(" ")
+        """Whether `append` keeps such an entry: not if it has an invite, which is a secret."""
+        return not line.startswith(" ") and SCHEME not in line.lower()
 
     def append(self, line: str) -> None:
-        """Keep an entry, unless it begins with a space, as shells do; raises OSError."""
+        """Keep an entry, unless it begins with a space, as shells do, or has an invite; raises
+        OSError."""
         if not self.keeps(line):
             return
         escaped = line.replace("\\", "\\\\").replace("\n", "\\n") + "\n"

@@ -1,7 +1,7 @@
-"""The folder of keys and known servers: no other user can have changed what is read from it.
+"""The folder of keys, known servers and kept rooms: no other user can have changed what is read.
 
 The rules for owners and permissions are those of `ssh` with StrictModes, for the folder itself and
-the files in it. `keys` and `known_servers` know what is in the files.
+the files in it. `keys`, `known_servers` and `rooms` know what is in the files.
 """
 
 import os
@@ -12,6 +12,7 @@ from chat.errors import IdentityError
 from chat.files import storage as files
 
 KNOWN_SERVERS = "known_servers"
+ROOMS = "rooms"
 
 
 def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:
@@ -26,7 +27,7 @@ def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:
     check(path)
     _require_own(status, f"the {what} {path}")
     if private and status.st_mode & 0o077:
-        raise _loose(path, f"others can read the private key {path}", f"chmod 600 {path}")
+        raise _loose(path, f"others can read the {what} {path}", f"chmod 600 {path}")
     if status.st_mode & 0o022:
         raise _loose(path, f"others can change the {what} {path}", f"chmod go-w {path}")
     return content

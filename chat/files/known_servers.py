@@ -9,19 +9,17 @@ the list is read and judged again, since another program may have changed it in 
 """
 
 import hmac
-import os
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from chat.errors import IdentityError, ProtocolError, ServerKeyError
-from chat.files import keyfolder
-from chat.files import storage as files
+from chat.files.lines import LineFile
 from chat.kex import PublicKey
-from chat.limits import KNOWN_SERVERS_BYTES, LOCK_SECONDS
+from chat.limits import KNOWN_SERVERS_BYTES
+from chat.text import fingerprint_of
 
 _REVOKED = "@revoked"
 _CERTIFICATE = "@cert-authority"
@@ -34,13 +32,34 @@ def check_fingerprint(expected: str, key: PublicKey) -> None:
         ServerKeyError: the fingerprint is that of another key.
     """
     if key.fingerprint != expected:
-        raise ServerKeyError(
-            "THE SERVER'S KEY IS NOT THE ONE YOU NAMED\n"
-            f"  named: {expected}\n"
-            f"  shown: {key.fingerprint}\n"
-            "  nothing of yours has been sent",
-            "ask whoever runs the server for its fingerprint",
+        hint = "ask whoever runs the server for its fingerprint"
+        raise _not_expected("THE ONE YOU NAMED", "named", expected, key, hint)
+
+
+def check_invited(digest: bytes, key: PublicKey) -> None:
+    """Compare a server's key with the SHA-256 of one that an invite holds.
+
+    Raises:
+        ServerKeyError: it is that of another key.
+    """
+    if key.digest != digest:
+        hint = (
+            "somebody may be in the middle; if the server was set up anew, its rooms need new "
+            "invites: ask whoever gave you this one"
         )
+        raise _not_expected("THE ONE IN THE INVITE", "invite", fingerprint_of(digest), key, hint)
+
+
+def _not_expected(
+    which: str, label: str, expected: str, key: PublicKey, hint: str
+) -> ServerKeyError:
+    return ServerKeyError(
+        f"THE SERVER'S KEY IS NOT {which}\n"
+        f"  {label}: {expected}\n"
+        f"  {'shown':>{len(label)}}: {key.fingerprint}\n"
+        "  nothing of yours has been sent",
+        hint,
+    )
 
 
 class KnownServers:
@@ -48,6 +67,7 @@ class KnownServers:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._file = LineFile(path, KNOWN_SERVERS_BYTES, "list of known servers")
         self._read_only = read_only
 
     def check(self, host: str, port: int, key: PublicKey) -> bool:
@@ -58,15 +78,15 @@ class KnownServers:
             IdentityError: the file cannot be read or written, or a line about it is damaged.
         """
         address = _address(host, port)
-        with self._errors():
-            known = self._judge(self._lines(), address, key)
+        with self._file.errors():
+            known = self._judge(self._file.read(), address, key)
             if not known and not self._read_only:
-                with self._changing():
-                    lines = self._lines()
+                with self._file.changing():
+                    lines = self._file.read()
                     # Another client may have been faster.
                     known = self._judge(lines, address, key)
                     if not known:
-                        self._write([*lines, f"{address} {key.openssh}"])
+                        self._file.write([*lines, f"{address} {key.openssh}"])
         return known
 
     def choose(self, host: str, port: int, key: PublicKey) -> bool:
@@ -78,13 +98,13 @@ class KnownServers:
             IdentityError: the file cannot be read or written, or a line about it is damaged.
         """
         address = _address(host, port)
-        with self._errors():
-            others = self._others(self._lines(), address, key)
+        with self._file.errors():
+            others = self._others(self._file.read(), address, key)
             if others and not self._read_only:
-                with self._changing():
-                    lines = self._lines()
+                with self._file.changing():
+                    lines = self._file.read()
                     if self._others(lines, address, key):
-                        self._write([*_without(lines, address), f"{address} {key.openssh}"])
+                        self._file.write([*_without(lines, address), f"{address} {key.openssh}"])
         return others
 
     def forget(self, host: str, port: int) -> list[PublicKey | None]:
@@ -96,10 +116,10 @@ class KnownServers:
                 or the file cannot be read or written.
         """
         address = _address(host, port)
-        with self._errors():
-            self._require_known(self._lines(), address)
-            with self._changing():
-                lines = self._lines()
+        with self._file.errors():
+            self._require_known(self._file.read(), address)
+            with self._file.changing():
+                lines = self._file.read()
                 found = self._require_known(lines, address)
                 kept = _without(lines, address)
                 for entry in _known(kept, address):
@@ -107,7 +127,7 @@ class KnownServers:
                         f"line {entry.number} of {self._path} is not about {address} alone",
                         "change it by hand",
                     )
-                self._write(kept)
+                self._file.write(kept)
         return [entry.key for entry in found]
 
     def _require_known(self, lines: list[str], address: str) -> "list[_Entry]":
@@ -190,38 +210,6 @@ class KnownServers:
         return IdentityError(
             f"line {entry.number} of {self._path} is damaged", "correct or remove it"
         )
-
-    # -- the file
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise keyfolder.file_error(exc, self._path) from exc
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Hold the lock, in a folder that nobody else can change."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keyfolder.check(self._path)
-        with files.locked(files.real_path(self._path).parent, LOCK_SECONDS):
-            yield
-
-    def _lines(self) -> list[str]:
-        try:
-            content = keyfolder.read(self._path, KNOWN_SERVERS_BYTES, "list of known servers")
-        except FileNotFoundError:
-            return []
-        lines = content.decode(errors="surrogateescape").split("\n")
-        return lines if lines[-1] else lines[:-1]
-
-    def _write(self, lines: list[str]) -> None:
-        content = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-        path = files.real_path(self._path)
-        files.require_size(len(content), KNOWN_SERVERS_BYTES, path)
-        mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o600
-        files.replace(path, content, mode)
 
 
 # -- the form of known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) --------------------------------

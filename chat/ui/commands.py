@@ -173,6 +173,9 @@ class Commands:
         client = self._client
         self._show(transcript.security(client.server_fingerprint, self._marked_members()))
 
+    def _on_invite(self, _argument: str) -> None:
+        self._show(transcript.invite(self._client.invite))
+
     def _marked_members(self) -> list[Person]:
         """The members, with a mark at our own name."""
         return [
@@ -242,6 +245,7 @@ _COMMANDS = {
     "/security": _Command(
         "", "what protects this conversation, and the fingerprints", Commands._on_security
     ),
+    "/invite": _Command("", "show the invite, for people who are to come in", Commands._on_invite),
     "/clear": _Command("", "clear the screen", Commands._on_clear),
     "/exit": _Command("", "leave (also EXIT, Ctrl-D)", Commands._on_leave),
     "/quit": _Command("", "leave", Commands._on_leave),

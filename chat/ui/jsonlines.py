@@ -70,6 +70,8 @@ class JsonView(LineView):
             case {"who": True}:
                 members = [_person(one) for one in self.client.members()]
                 self._emit({"event": "members", "members": members})
+            case {"invite": True}:
+                self._emit({"event": "invite", "invite": self.client.invite})
             case {"leave": True}:
                 self.input.stop()
                 self.client.finish()
@@ -89,7 +91,7 @@ class JsonView(LineView):
 
 
 _TEXT = "a text that is not empty"
-_TAKES = {"say": _TEXT, "me": _TEXT, "who": "true", "leave": "true"}
+_TAKES = {"say": _TEXT, "me": _TEXT, "who": "true", "invite": "true", "leave": "true"}
 """What is right of each command, in words."""
 
 
@@ -97,7 +99,9 @@ def _what_is_wrong(name: str) -> str:
     """Why a field with this name is no command: there is none of this name, or it takes another
     value."""
     takes = _TAKES.get(name)
-    return f"{name} takes {takes}" if takes else "a command is one of say, me, who and leave"
+    return (
+        f"{name} takes {takes}" if takes else "a command is one of say, me, who, invite and leave"
+    )
 
 
 def _command_in(line: str) -> str:

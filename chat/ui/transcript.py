@@ -244,6 +244,23 @@ def security(server: str, members: Iterable[Person]) -> list[StatusLine]:
     ]
 
 
+def invite(text: str | None) -> list[StatusLine]:
+    """The invite of the room, or (None) why there is none."""
+    if text is None:
+        return [NO_INVITE]
+    return [INVITE_IS_SECRET, good(text)]
+
+
+INVITE_IS_SECRET = good(
+    "Whoever has this invite can come in and read. Give it only to people who are to be here, "
+    "where nobody else can read it:"
+)
+NO_INVITE = trouble(
+    "This is the open room, which has no invite: whoever reaches the server can come in. "
+    "A room with an invite is made by: python -m chat invite HOST PORT"
+)
+
+
 def yourself(name: str) -> str:
     """Marks your own name in a list of members."""
     return f"{name} (you)"

@@ -26,7 +26,8 @@ from chat.errors import (
     TransportError,
     UnacknowledgedError,
 )
-from chat.kex import PublicKey, SignedShare
+from chat.invite import Invite
+from chat.kex import PublicKey, RoomKey, SignedShare
 from chat.messages import Bye, Check, Control, Ping, Rekey, Resend, Resume, Resumed, Roster
 from chat.server.admission import Admission
 from chat.server.connection import Connection as ServerConnection
@@ -64,6 +65,19 @@ def without_times(lines: list[str]) -> list[str]:
 
 
 # -- coming in
+
+
+def test_invite_of_a_sealed_room_is_known_when_the_server_has_shown_its_key(hall: Hall) -> None:
+    seat = hall.seat("Ira", room_key=RoomKey(bytes(range(32))))
+    opened = hall.seat("Boris", "other")
+    assert seat.client.invite is None
+    for one in (seat, opened):
+        one.begin()
+    hall.until(lambda: seat.inside and opened.inside)
+    host, port = hall.address
+    invite = Invite(host, port, key("server").public.digest, bytes(range(32)))
+    assert seat.client.invite == invite.encode()
+    assert opened.client.invite is None
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -57,10 +57,16 @@ def test_entry_is_one_line_of_the_file_and_is_found_again(
     assert History(path).load() == [typed]
 
 
-def test_line_that_begins_with_a_space_is_not_kept(path: Path) -> None:
+def test_line_that_begins_with_a_space_or_has_an_invite_is_not_kept(path: Path) -> None:
     history = History(path)
     history.load()
-    for line in ("before", " a secret", "  another\nof two lines", "after "):
+    secrets = (
+        " a secret",
+        "  another\nof two lines",
+        "Chat://h:1/AQAB",
+        "come to\nchat://h:1/AQAB",
+    )
+    for line in ("before", *secrets, "after "):
         history.append(line)
     assert History(path).load() == ["before", "after "]
 

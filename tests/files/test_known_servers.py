@@ -305,7 +305,7 @@ def test_what_another_client_has_learned_meanwhile_is_heeded(
 def test_list_that_somebody_holds_for_too_long_is_told(
     known: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.files.known_servers.LOCK_SECONDS", 0)
+    monkeypatch.setattr("chat.files.lines.LOCK_SECONDS", 0)
     with files.locked(known.parent, 0), pytest.raises(IdentityError, match="another program is"):
         check(known)
     assert not check(known)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from Cryptodome.IO import PEM
 
-from chat.errors import IdentityError, ServerKeyError
+from chat.errors import IdentityError, InviteError, ServerKeyError, UsageError
 from chat.files.history import History
 from chat.files.keys import load_or_make_key
 from chat.files.known_servers import KnownServers
+from chat.files.rooms import KeptRooms
+from chat.invite import Invite
 from chat.limits import HISTORY_LINES
 from tests.fuzz.choices import Choices, cheap
 from tests.support.helpers import KEYS, key
@@ -74,6 +76,35 @@ def known_servers(data: bytes) -> None:
         assert known.check(*server)
         known.forget(*server[:2])
         assert not known.check(*server)
+
+
+_INVITE = Invite("chat.example", 9443, bytes(32), bytes(range(32)))
+
+
+def invites(data: bytes) -> None:
+    """An invite is read, or refused; what is read has but one form."""
+    choices = Choices(data)
+    text = choices.mutated(_INVITE.encode().encode()) if choices.number(4) else choices.rest()
+    with suppress(InviteError):
+        invite = cheap(lambda: Invite.decode(text.decode(errors="surrogateescape")))
+        assert Invite.decode(invite.encode()) == invite == _INVITE
+
+
+def kept_rooms(data: bytes) -> None:
+    """Whatever is in the file, a room is kept behind it, found, and removed, and all else stays."""
+    choices, content = Choices(data), b""
+    while choices:
+        line = f"friends {_INVITE.encode()}".encode()
+        content += choices.mutated(line) + choices.pick((b"\n", b"\n", b"", b"\r", b"\0"))
+    content += b"\n"
+    path = _written("rooms", content)
+    rooms = KeptRooms(path)
+    assert cheap(lambda: rooms.nearest("work")) in ("", *(room.name for room in rooms.all()))
+    with suppress(IdentityError, UsageError):
+        rooms.add("work", _INVITE)
+        assert rooms.find("WORK") == _INVITE
+        rooms.remove("work")
+    assert path.read_bytes() == content
 
 
 def history(data: bytes) -> None:

@@ -13,6 +13,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     for target in (
         *(wire.frames, wire.session, rooms.participant, rooms.room),
         *(files.keys, files.known_servers, files.history),
+        *(files.invites, files.kept_rooms),
         *(screen.text, screen.lines, screen.json_lines),
     )
 }

@@ -81,7 +81,7 @@ def table(heading: str) -> dict[str, str]:
 
 
 def test_manual_lists_exactly_the_events() -> None:
-    kinds = {*jsonlines.EVENTS.values(), "message", "acknowledged", "left", "members"}
+    kinds = {*jsonlines.EVENTS.values(), "message", "acknowledged", "left", "members", "invite"}
     assert set(table("event")) == kinds
 
 
@@ -105,8 +105,10 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
         (event["text"], event["action"]) for event in events if event["event"] == "acknowledged"
     ]
     assert said == [("text", False), ("waves", True)]
-    assert [event["event"] for event in events if event["event"] in ("members", "warning")] == [
-        "members"
+    answers = ("members", "invite", "warning")
+    assert [event["event"] for event in events if event["event"] in answers] == [
+        "members",
+        "invite",
     ]
 
 

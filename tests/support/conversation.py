@@ -25,6 +25,7 @@ class NotedClient:
 
     name = "Ira"
     server_fingerprint = "SHA256:server"
+    invite: str | None = None
     in_room = can_send = True
     full = False
 

@@ -657,6 +657,7 @@ class Seat:
         *,
         on_terminal: bool = False,
         patience: float | None = None,
+        room_key: RoomKey | None = None,
     ) -> None:
         self._reactor = reactor
         self.screen = Screen(reactor)
@@ -668,7 +669,14 @@ class Seat:
         self.dialer = NotedDialer(reactor, *address)
         self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
         self.client = Client(
-            reactor, self.dialer, name, key(key_name), self._trust, self.view, patience
+            reactor,
+            self.dialer,
+            name,
+            key(key_name),
+            self._trust,
+            self.view,
+            patience,
+            room_key=room_key,
         )
 
     def _trust(self, server_key: PublicKey) -> bool:

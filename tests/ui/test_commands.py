@@ -135,6 +135,16 @@ def test_line_that_cannot_be_sent_is_known_before_it_is_taken(
 # -- what is answered
 
 
+def test_invite_is_shown_in_a_line_of_its_own_and_the_open_room_has_none(person: Person) -> None:
+    person.type("/invite")
+    assert person.shown == [transcript.NO_INVITE]
+    assert "python -m chat invite HOST PORT" in transcript.NO_INVITE
+    person.client.invite = "chat://chat.example:9443/AQAB"
+    person.type("/invite")
+    assert person.shown[1:] == [transcript.INVITE_IS_SECRET, f"[+] {person.client.invite}"]
+    assert person.client.noted == []
+
+
 @pytest.mark.usefixtures("half_past")
 def test_who_and_security_list_the_members_with_their_keys(person: Person) -> None:
     person.type("/who", "/security")
@@ -167,6 +177,7 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
         ("/more x", "[!] /more takes a number."),
         ("/exit now", "[!] /exit takes nothing after it."),
         ("/WHO Bob", "[!] /who takes nothing after it."),
+        ("/invite Bob", "[!] /invite takes nothing after it."),
         ("/clear x", "[!] /clear takes nothing after it."),
         ("/nick Bob", transcript.NOT_HERE["/nick"]),
         ("/msg Thea Hi", transcript.NOT_HERE["/msg"]),
@@ -195,7 +206,7 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
-    words = "help|who|me|ignore|unignore|more|bell|security|clear|exit|quit"
+    words = "help|who|me|ignore|unignore|more|bell|security|invite|clear|exit|quit"
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
     assert [line.split()[1] for line in person.shown] == [*commands, "//text"]

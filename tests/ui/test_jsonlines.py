@@ -194,7 +194,7 @@ def test_command_is_obeyed_and_any_other_line_is_said(
         ("gr\udcff", "it is not UTF-8", (1, 0)),
         ('{"say": "gr\udcff"}', "it is not UTF-8", (1, 0)),
         ('{"say": "\\udcff"}', "it is not UTF-8", (1, 0)),
-        ('{"\udcff": true}', "a command is one of say, me, who and leave", (0, 1)),
+        ('{"\udcff": true}', "a command is one of say, me, who, invite and leave", (0, 1)),
     ],
 )
 def test_line_that_is_not_utf_8_is_not_sent(
@@ -219,6 +219,13 @@ def test_who_lists_the_members(program: LoneView) -> None:
     assert [member["name"] for member in told["members"]] == ["Ira", "sahnawaz", "Thea"]
 
 
+@pytest.mark.parametrize("invite", [None, "chat://chat.example:9443/AQAB"])
+def test_invite_is_told_to_who_asks(program: LoneView, invite: str | None) -> None:
+    program.client.invite = invite
+    program.type('{"invite": true}')
+    assert objects(program) == [{"event": "invite", "invite": invite}]
+
+
 @pytest.mark.parametrize("line", ['{"leave": true}', "EXIT"])
 def test_leave_lets_everything_be_acknowledged_and_nothing_more_be_read(
     reactor: Reactor, program: LoneView, line: str
@@ -237,7 +244,7 @@ NO_COMMANDS = {
     "a command is an object with one field": [
         *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}')
     ],
-    "a command is one of say, me, who and leave": [
+    "a command is one of say, me, who, invite and leave": [
         *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}')
     ],
     "say takes a text that is not empty": [

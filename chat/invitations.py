@@ -1,0 +1,166 @@
+"""The programs about invites: make one, list and change what is kept, show a fingerprint.
+
+What was asked for goes to standard output, one thing a line; everything else to standard error.
+"""
+
+import argparse
+import io
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+from shlex import quote
+
+from chat.client.meeting import Meeting
+from chat.errors import UsageError
+from chat.files.keyfolder import KNOWN_SERVERS, ROOMS
+from chat.files.known_servers import KnownServers
+from chat.files.rooms import KeptRooms, check_name
+from chat.invite import Invite
+from chat.kex import PublicKey, RoomKey
+from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES
+from chat.phrases import good, trouble
+from chat.place import Place
+from chat.reactor import Reactor
+from chat.sockets import Dialer, is_this_machine
+from chat.stdio import read_whole
+from chat.targets import ENVIRONMENT, Target, given_invite, is_right_key, kept_invite, target_of
+from chat.text import fingerprint_of
+from chat.ui.transcript import server_fingerprint
+
+_WHAT_IT_IS = good("This invite is the key to a new room: whoever has it can come in, and read.")
+_WHOM_FOR = good("Give it only to the people who are to be there, where nobody else can read it.")
+_NEW_HERE = trouble(
+    "This server was not known here. Ask whoever runs it whether this is its fingerprint, before "
+    "you pass the invite on."
+)
+_FOR_THE_SERVER = good("The room's tag, which is a line for the server's --room-tags file:")
+_NO_QR = trouble("A QR code needs the package segno: pip install segno")
+_WHITE_ON_BLACK, _AS_BEFORE = "\x1b[97;40m", "\x1b[0m"
+
+
+def invite(options: argparse.Namespace, folder: Path) -> None:
+    """Make a room that the server knows nothing of, and print its invite."""
+    host, port = _new_room_at(options.place, folder)
+    kept = KeptRooms(folder / ROOMS)
+    # Whatever cannot be done is told before anything is dialled.
+    Invite(host, port, bytes(FINGERPRINT_BYTES), bytes(ROOM_KEY_BYTES)).encode()
+    if options.keep is not None:
+        kept.require_free(check_name(options.keep))
+    known_servers = KnownServers(folder / KNOWN_SERVERS)
+    key, known = _meet(Target(host, port), options.fingerprint, known_servers)
+    made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES))
+    if options.keep is not None:
+        kept.add(options.keep, made)
+    _tell_about(made, options, known)
+    print(made.encode(), flush=True)
+    if sys.stderr.isatty():
+        _tell(_WHAT_IT_IS)
+        _tell(_WHOM_FOR)
+    if options.qr:
+        _draw(made.encode())
+
+
+def _tell_about(made: Invite, options: argparse.Namespace, known: bool) -> None:
+    """All that there is to know of a new invite; `known`: whether its server was."""
+    _tell(server_fingerprint(made.fingerprint, known))
+    if not (known or options.fingerprint):
+        _tell(_NEW_HERE)
+    if is_this_machine(made.host):
+        _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
+    if options.keep is not None:
+        where = f" --keys {quote(str(options.keys))}" if options.keys else ""
+        _tell(good(f"Kept as {options.keep}: python -m chat client {options.keep} NAME{where}"))
+    if options.tag:
+        _tell(_FOR_THE_SERVER)
+        _tell(RoomKey(made.room_key).at(made.server_digest).tag.hex())
+
+
+def rooms(options: argparse.Namespace, folder: Path) -> None:
+    """List the kept rooms, keep one, or remove one."""
+    kept = KeptRooms(folder / ROOMS)
+    if options.action == "add":
+        kept.require_free(check_name(options.kept))
+        added = Invite.decode(_read_invite())
+        kept.add(options.kept, added)
+        print(good(f"Kept as {options.kept}: {added.address}, {added.fingerprint}"))
+    elif options.action == "remove":
+        for room in kept.remove(options.kept):
+            what = room.invite.address if room.invite else "a damaged line"
+            print(good(f"Removed {room.name}: {what}"))
+    else:
+        _list(kept, folder / ROOMS)
+
+
+def fingerprint(options: argparse.Namespace, folder: Path) -> None:
+    """Print the fingerprint that an invite holds, or that a server shows now."""
+    target = target_of(options.place, lambda: folder)
+    if target.server_digest is not None:
+        print(fingerprint_of(target.server_digest))
+        return
+    key, known = _meet(target, None, KnownServers(folder / KNOWN_SERVERS, read_only=True))
+    print(key.fingerprint, flush=True)
+    _tell(good("The server is known with this key." if known else "The server is new here."))
+
+
+PROGRAMS = {"invite": invite, "rooms": rooms, "fingerprint": fingerprint}
+
+
+def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
+    if not place.host:
+        raise UsageError("a new room needs the host of its server", "python -m chat invite HOST")
+    if kept_invite(place, folder) is not None:
+        raise UsageError(
+            f"{place.host} is a room that is kept",
+            "/invite shows its invite to who is in; for a new room name the host and its port",
+        )
+    return place.host, place.port
+
+
+def _meet(
+    target: Target, expected: str | None, known_servers: KnownServers
+) -> tuple[PublicKey, bool]:
+    """The server's key, and whether it was known."""
+    with (
+        closing(Reactor()) as reactor,
+        closing(Dialer(reactor, target.host, target.port)) as dialer,
+    ):
+        key = Meeting(reactor, dialer).run()
+    known = is_right_key(target, expected, key, known_servers, lambda text: _tell(trouble(text)))
+    return key, known
+
+
+def _read_invite() -> str:
+    """From the environment or a terminal, or all of what comes through a pipe."""
+    if os.environ.get(ENVIRONMENT) or sys.stdin is None or sys.stdin.isatty():
+        return given_invite()
+    return read_whole(sys.stdin.fileno(), READ_BYTES).decode(errors="replace")
+
+
+def _list(kept: KeptRooms, path: Path) -> None:
+    found = kept.all()
+    for room in found:
+        if room.invite is None:
+            _tell(trouble(f"Line {room.number} of {path} is damaged: {room.damage}."))
+        else:
+            print(room.name, room.invite.address, room.invite.fingerprint)
+    if not found:
+        _tell(good("No room is kept; python -m chat rooms add NAME keeps one."))
+
+
+def _draw(text: str) -> None:
+    """As a QR code, bright on dark or the other way round: so that a telephone can read it."""
+    try:
+        import segno
+    except ImportError:
+        _tell(_NO_QR)
+        return
+    drawn = io.StringIO()
+    segno.make(text, micro=False).terminal(out=drawn, compact=True)
+    for row in drawn.getvalue().splitlines():
+        _tell(f"{_WHITE_ON_BLACK}{row}{_AS_BEFORE}" if sys.stderr.isatty() else row)
+
+
+def _tell(line: str) -> None:
+    # Before what standard output is given, on a terminal as well.
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,139 @@
+"""Where to, and as whom: what the words of a command line mean.
+
+A word is a host, a kept room, an invite or a request to be asked for one. What an invite says,
+which rooms are kept, and how to ask are not known here.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chat.errors import UsageError
+from chat.limits import DEFAULT_PORT
+from chat.text import normalize_name
+
+SCHEME = "chat://"
+"""How an invite begins."""
+
+ASK = "-"
+"""Stands for an invite that is not on the command line."""
+
+_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
+
+
+class Place(NamedTuple):
+    """Where to, as it was typed. One of these is given: a host with its port, or an invite as text.
+    If neither is, the invite is to be asked for."""
+
+    host: str = ""
+    port: int = DEFAULT_PORT
+    may_be_kept: bool = False
+    """Whether the host may be the name of a kept room instead."""
+    invite: str = ""
+
+    def __repr__(self) -> str:
+        # An invite is secret.
+        return f"<place {self.host or 'of an invite'}>"
+
+
+def is_invite(text: str) -> bool:
+    """Whether this is meant as an invite, be it a damaged one."""
+    return "".join(text.split())[: len(SCHEME)].lower() == SCHEME
+
+
+def destination_of(words: Sequence[str], missing: str = "your name") -> tuple[Place, str]:
+    """Where to and as whom: HOST PORT NAME, HOST NAME, NAME@HOST[:PORT], INVITE NAME, KEPT NAME, or
+    - NAME. `missing` says what is not there if there are too few words.
+
+    Raises:
+        UsageError: the words mean none of these; the sentence says why.
+    """
+    match words:
+        case [word] if "@" in word and not is_invite(word):
+            name, _, where = word.rpartition("@")
+        case [] | [_]:
+            raise UsageError(f"{missing} is missing")
+        case [where, name] if name.isascii() and name.isdigit() and _is_bare(where):
+            raise UsageError(f"{name} is taken for a port, so {missing} is missing")
+        case [where, name]:
+            pass
+        case [host, port, name]:
+            return place_of([host, port]), normalize_name(name)
+        case _:
+            raise UsageError(_too_many(words))
+    return place_of([where]), normalize_name(name)
+
+
+def place_of(words: Sequence[str]) -> Place:
+    """Where to: HOST [PORT], HOST:PORT, INVITE, KEPT, or -. An IPv6 address may have brackets, and
+    needs them before :PORT.
+
+    Raises:
+        UsageError: the words mean none of these; the sentence says why.
+    """
+    match words:
+        case [word] if is_invite(word):
+            return Place(invite=word)
+        case [word] if word == ASK:
+            return Place()
+        case [word]:
+            host, port = _host_and_port(word)
+            may_be_kept = port is None and word == host and ":" not in word
+            return Place(check_host(host), DEFAULT_PORT if port is None else port, may_be_kept)
+        case [word, _] if is_invite(word) or word == ASK:
+            raise UsageError("an invite says the port, so none stands behind it")
+        case [word, port]:
+            host, another = _host_and_port(word)
+            if another is not None:
+                raise UsageError("the port is given twice")
+            return Place(check_host(host), port_of(port))
+    raise UsageError(_too_many(words) if words else "the host is missing")
+
+
+def check_host(text: str) -> str:
+    """The host, without the brackets of an IPv6 address; raises UsageError if it cannot be one."""
+    found = _BRACKETED.fullmatch(text)
+    host = found[1] if found and found[2] is None else text
+    try:
+        host.encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError("a host is text, and this is not UTF-8") from exc
+    if "@" in host:
+        raise UsageError("a host has no @; NAME@HOST:PORT is one word")
+    if "/" in host:
+        raise UsageError("a host has no slash, and an invite begins with chat://")
+    return host
+
+
+def port_of(text: str, lowest: int = 1) -> int:
+    """The port in a text of digits; raises UsageError if it is none, or below `lowest`."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not lowest <= int(text) <= 65_535:
+        raise UsageError(f"a port is a number from {lowest} to 65535")
+    return int(text)
+
+
+def _host_and_port(word: str) -> tuple[str, int | None]:
+    """HOST, HOST:PORT, [HOST] or [HOST]:PORT; without brackets an IPv6 address has no port."""
+    port: str | None
+    if found := _BRACKETED.fullmatch(word):
+        host, port = found.groups()
+    elif word.count(":") == 1:
+        host, _, port = word.partition(":")
+    else:
+        host, port = word, None
+    if not host:
+        raise UsageError("a host has at least one character")
+    return host, None if port is None else port_of(port)
+
+
+def _is_bare(word: str) -> bool:
+    """Whether this is a host alone, so that a port may be expected behind it."""
+    if word == ASK or is_invite(word) or "@" in word:
+        return False
+    return _host_and_port(word)[1] is None
+
+
+def _too_many(words: Sequence[str]) -> str:
+    if is_invite(words[0]):
+        return "there are too many words; quotes hold an invite with blanks together"
+    return f"there are too many words: {len(words)}"

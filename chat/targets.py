@@ -1,0 +1,127 @@
+"""From a place on the command line to where we connect, and what we expect there.
+
+A kept name is looked up, an invite that is not on the command line comes from CHAT_INVITE or from a
+prompt without echo. Here, too, a server's key is judged. Who connects is not known here.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from chat.errors import UsageError
+from chat.files.keyfolder import ROOMS
+from chat.place import Place
+
+if TYPE_CHECKING:
+    from chat.files.known_servers import KnownServers
+    from chat.invite import Invite
+    from chat.kex import PublicKey
+
+ENVIRONMENT = "CHAT_INVITE"
+"""The variable that may hold an invite."""
+
+_PROMPT = "Invite (it is not shown): "
+_NO_INVITE = "no invite was given"
+_HOW_TO_GIVE_ONE = f"set {ENVIRONMENT} to it, or be at a terminal to be asked for it"
+
+
+class Target(NamedTuple):
+    """Where to connect; the SHA-256 of the server's key and the room's key, if an invite says."""
+
+    host: str
+    port: int
+    server_digest: bytes | None = None
+    room_key: bytes | None = None
+
+    def __repr__(self) -> str:
+        # A room's key is secret.
+        return f"<target {self.host} {self.port}>"
+
+
+def target_of(place: Place, folder: Callable[[], Path]) -> Target:
+    """What a place stands for; `folder` tells where rooms are kept. May ask the person.
+
+    Raises:
+        UsageError: there is no invite, or it is damaged; or the name is much like a kept one.
+        IdentityError: the kept rooms cannot be read.
+    """
+    if place.host:
+        invite = kept_invite(place, folder()) if place.may_be_kept else None
+        if invite is None:
+            return Target(place.host, place.port)
+    else:
+        from chat.invite import Invite
+
+        invite = Invite.decode(place.invite or given_invite())
+    return Target(invite.host, invite.port, invite.server_digest, invite.room_key)
+
+
+def kept_invite(place: Place, folder: Path) -> "Invite | None":
+    """The invite of the kept room that a place names; None if it names a host.
+
+    Raises:
+        UsageError: the name is much like a kept one.
+        IdentityError: the kept rooms cannot be read.
+    """
+    path = folder / ROOMS
+    if not place.may_be_kept or not os.path.lexists(path):
+        return None
+    from chat.files.rooms import KeptRooms
+
+    rooms = KeptRooms(path)
+    invite = rooms.find(place.host)
+    if invite is None and (nearest := rooms.nearest(place.host)):
+        # A slip must not lead into the open room of whoever answers to that name.
+        raise UsageError(
+            f"no room is kept as {place.host}; is it {nearest}?",
+            f"a host of this name is meant with its port: {place.host}:{place.port}",
+        )
+    return invite
+
+
+def given_invite() -> str:
+    """An invite from the environment, or asked for without echo.
+
+    Raises:
+        UsageError: there is neither an invite nor somebody to ask.
+    """
+    # The processes that we start need not have it.
+    if text := os.environ.pop(ENVIRONMENT, ""):
+        return text
+    import warnings
+    from getpass import GetPassWarning, getpass
+
+    try:
+        with warnings.catch_warnings():
+            # Where the echo cannot be switched off, do not ask.
+            warnings.simplefilter("error", GetPassWarning)
+            return getpass(_PROMPT)
+    except (EOFError, GetPassWarning, UnicodeDecodeError) as exc:
+        raise UsageError(_NO_INVITE, _HOW_TO_GIVE_ONE) from exc
+
+
+def is_right_key(
+    target: Target,
+    fingerprint: str | None,
+    key: "PublicKey",
+    known_servers: "KnownServers",
+    warn: Callable[[str], None],
+) -> bool:
+    """Whether the server is known, with this key. What the invite says is compared first, then the
+    `fingerprint` that the person named; only then the list of known servers is asked.
+
+    Raises:
+        ServerKeyError: the key is not the expected one.
+        IdentityError: the known servers cannot be read or written.
+    """
+    from chat.files.known_servers import check_fingerprint, check_invited
+
+    if target.server_digest is not None:
+        check_invited(target.server_digest, key)
+    if fingerprint:
+        check_fingerprint(fingerprint, key)
+        if known_servers.choose(target.host, target.port, key):
+            warn("The server had another key before; it has the one you named now")
+            return False
+    return known_servers.check(target.host, target.port, key)
