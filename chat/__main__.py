@@ -168,6 +168,7 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.localtime import look_again
     from chat.server import words
     from chat.server.console import Console
+    from chat.server.rooms import RoomRules
     from chat.server.server import Server
     from chat.sockets import address_text, listen, own_host, reachable_at
 
@@ -194,6 +195,7 @@ def _serve(options: argparse.Namespace) -> None:
             options.rate,
             options.pending,
             options.pending_per_source,
+            RoomRules(not options.no_open_room, options.max_rooms),
         )
         reactor.on_fault = server.on_fault
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
@@ -205,7 +207,8 @@ def _serve(options: argparse.Namespace) -> None:
         outside = reachable_at(hosts)
         if outside is None:
             console.show(words.ONLY_HERE)
-        console.show(words.invitation(outside or hosts[0], port, fingerprint))
+        host, open_room = outside or hosts[0], not options.no_open_room
+        console.show(words.invitation(host, port, fingerprint, open_room=open_room))
         console.obey(server)
         server.run()
         console.close()

@@ -21,6 +21,7 @@ from chat.limits import (
     GRACE_SECONDS,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
+    MAX_ROOMS,
     MAX_TEXT_BYTES,
     PATIENCE_SECONDS,
     RATE,
@@ -143,6 +144,16 @@ def _fill_server(server: _Parser) -> None:
         default=MAX_PENDING_PER_SOURCE,
         metavar="N",
         help="the same from one IPv4 address or IPv6 /64 (default: %(default)s)",
+    )
+    server.add_argument(
+        "--no-open-room", action="store_true", help="let people in with an invite only"
+    )
+    server.add_argument(
+        "--max-rooms",
+        type=_count,
+        default=MAX_ROOMS,
+        metavar="N",
+        help="most rooms with invites at a time (default: %(default)s)",
     )
     _add_key_options(server)
 

@@ -242,7 +242,7 @@ class Console:
 
     def _on_rooms(self, server: ServerControl, _argument: str) -> None:
         for room in server.rooms:
-            self.show(words.room_members(room.tag, len(room.members())))
+            self.show(words.room_count(room.tag, len(room.members())))
 
     def _on_kick(self, server: ServerControl, argument: str) -> None:
         if not argument:

@@ -39,6 +39,11 @@ def room_members(tag: bytes, count: int) -> str:
     return good(f"In the room {room_name(tag)}: {count}") if tag else members_count(count)
 
 
+def room_count(tag: bytes, count: int) -> str:
+    """A room, and how many are in."""
+    return good(f"Room {room_name(tag)}: {count}" if tag else f"The open room: {count}")
+
+
 def in_several_rooms(name: str, tags: Iterable[bytes]) -> str:
     rooms = ", ".join(room_name(tag) for tag in tags)
     return trouble(f"{escape_line(name)} is in several rooms; name one behind it: {rooms}.")
@@ -60,8 +65,11 @@ def running(host: str, port: int, fingerprint: str) -> list[str]:
 ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
 
 
-def invitation(host: str, port: int, fingerprint: str) -> str:
-    """What the others type."""
+def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> str:
+    """What the others type, or whoever invites them."""
+    if not open_room:
+        command = f"python -m chat invite {host} {port} --fingerprint {fingerprint}"
+        return good(f"Nobody comes in without an invite. To make one: {command}")
     command = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
     return good(f"Others join with: {command}")
 

@@ -176,8 +176,8 @@ def test_operator_sees_rooms_and_puts_somebody_out_of_one(hall: Hall) -> None:
     assert hall.farewell_to(ira).reason is Reason.KICKED
     hall.until(lambda: hall.shown("[!] Nobody here is called Zoe open."))
     assert hall.screen.lines()[:3] == [
-        "[+] In the room: 1",
-        f"[+] In the room {room}: 2",
+        "[+] The open room: 1",
+        f"[+] Room {room}: 2",
         f"[!] Ira is in several rooms; name one behind it: open, {room}.",
     ]
     assert [member.name for member in hall.home.members()] == ["Ira"]
