@@ -193,8 +193,10 @@ class Participant:
         return len(outbox.messages) >= OUTBOX_MESSAGES or outbox.size >= OUTBOX_BYTES
 
     def members(self) -> list[Person]:
-        """Who is in the room, ourselves among them, as far as the roster has arrived."""
-        return [] if self._membership is None else self._membership.peers.people()
+        """Who is in the room, ourselves among them, by the last roster that is complete; by the
+        first one as far as it has arrived."""
+        known = self._entered or self._membership
+        return [] if known is None else known.peers.people()
 
     def say(self, text: str, time_ms: int) -> MessageQueued:
         """Send a message, now or when the connection is back. `time_ms` is by our clock, in

@@ -45,7 +45,8 @@ class NotedClient:
         return MessageQueued(len(self.noted), text)
 
     def say_direct(self, person: Person, text: str) -> MessageQueued:
-        if person not in self.people:
+        here = [(one.name, one.fingerprint) for one in self.people]
+        if (person.name, person.fingerprint) not in here:
             raise UsageError(f"{person.name} is not here any more")
         queued = self.say(text)
         self.noted[-1] = f"say to {person.name}: {text}"
