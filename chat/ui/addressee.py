@@ -68,7 +68,7 @@ def _the_one(name: str, found: Sequence[Person], members: Iterable[Person]) -> P
     if not found:
         names = {fold_name(one.name): one.name for one in members}
         nearest = "".join(get_close_matches(fold_name(name), names, 1))
-        hint = f"is it {names[nearest]}?" if nearest else "/who lists who is"
+        hint = f"perhaps {names[nearest]} is meant" if nearest else ""
         raise UsageError(f"nobody here is called {name}", hint)
     first, second = sorted(one.name for one in found)[:2]
     if first == second:

@@ -266,11 +266,11 @@ NEEDS = "a private message needs a name and a text"
 NOBODY = "nobody has said anything to you in private yet"
 NOT_PRIVATE = {
     **dict.fromkeys(("/msg", "/msg ", "/msg Thea", '/msg "Thea" ', " /msg"), NEEDS),
-    "/msg Théa Hi": "nobody here is called Théa: is it Thea?",
-    "/msg xyz Hi": "nobody here is called xyz: /who lists who is",
-    '/msg "Th ea" Hi': "nobody here is called Th ea: is it Thea?",
-    '/msg "Thea Hi': 'nobody here is called "Thea: is it Thea?',
-    "/msg " + "x" * 5_000: f"nobody here is called {'x' * 129}: /who lists who is",
+    "/msg Théa Hi": "nobody here is called Théa: perhaps Thea is meant",
+    "/msg xyz Hi": "nobody here is called xyz",
+    '/msg "Th ea" Hi': "nobody here is called Th ea: perhaps Thea is meant",
+    '/msg "Thea Hi': 'nobody here is called "Thea: perhaps Thea is meant',
+    "/msg " + "x" * 5_000: f"nobody here is called {'x' * 129}",
     "/msg Ira B Hi": 'this may be for Ira or for Ira B: put the name in quotation marks: "Ira"',
     "/msg twin Hi": "two people here are called twin, with different keys",
     **dict.fromkeys(("/r", " /R  "), "/r needs some text"),

@@ -261,7 +261,7 @@ NO_COMMANDS = {
     ],
     "who takes true": ['{"who": 1}', '{"who": false}', '{"who": "true"}'],
     "leave takes true": ['{"leave": "now"}', '{"leave": false}', '{"leave": 1}'],
-    "nobody here is called The: is it Thea?": ['{"direct": {"to": "The", "text": "Hi"}}'],
+    "nobody here is called The: perhaps Thea is meant": ['{"direct": {"to": "The", "text": "Hi"}}'],
     "it is too long": [
         *(json.dumps({"say": "x" * (LONGEST + 1)}), json.dumps({"me": "x" * LONGEST})),
         "x" * (LONGEST + 1),
