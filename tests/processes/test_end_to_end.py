@@ -290,8 +290,8 @@ def test_conversation_of_a_program(stage: Stage) -> None:
 
 
 def test_private_messages_reach_one_alone_though_the_server_is_killed(stage: Stage) -> None:
-    """One is heard just before, and one is said while there is no server. Boris hears both once, and
-    Thea sees nothing."""
+    """One is heard just before, and one is said while there is no server. Boris hears both once,
+    and Thea sees nothing."""
     port = stage.free_port()
     server, _ = stage.server("--port", str(port))
     thea = stage.client(port, "Thea", "--json", key="other")
