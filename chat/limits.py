@@ -114,7 +114,7 @@ takes so long at 1 KB a second."""
 ACKNOWLEDGE_SECONDS = 45
 """When none of its own messages has come back for this long though some are under way, a client
 takes the connection for lost: as long as a dead one is not noticed (PING_SECONDS, PONG_SECONDS). A
-server that holds a member to a rate of one message a second reads on after 16 seconds when that
+server that holds a member to a rate of one message a second reads on after 18 seconds when that
 member has said a message of the largest size."""
 
 CATCH_UP_SECONDS = 600
