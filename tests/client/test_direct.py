@@ -245,6 +245,16 @@ def test_same_bytes_are_sent_again(hall: RoomInMemory, three: Three) -> None:
     assert contents(hall, ira) == [first]
 
 
+def test_first_acknowledgement_that_is_taken_back_has_no_age(
+    hall: RoomInMemory, three: Three
+) -> None:
+    outbox = three[0].participant._outbox
+    three[0].say_to("Boris", "Psst")
+    hall.settle()
+    assert outbox.take_back() == 1
+    assert outbox._acknowledged_at == {}
+
+
 def test_replay_that_is_taken_back_keeps_the_age_of_its_first_acknowledgement(
     hall: RoomInMemory, three: Three
 ) -> None:
