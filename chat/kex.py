@@ -1,7 +1,8 @@
 """Key exchange: RSA identities, the server's signed X25519 share, and the key schedule.
 
-Implements PROTOCOL 4 (the handshake's cryptography) and 6.1 (the keys of a room's epochs). This
-module knows neither files nor the layout of frames: a transcript arrives as bytes.
+Implements PROTOCOL 4 (the handshake's cryptography), 6.1 (the keys of a room's epochs), and the
+keys of 6.10 and 6.12. This module knows neither files nor the layout of frames: a transcript
+arrives as bytes.
 """
 
 import hashlib
@@ -48,6 +49,7 @@ LABEL_TAG = b"chat/1 room tag"
 LABEL_MEMBER = b"chat/1 member"
 LABEL_SEALED_MESSAGE = b"chat/1 sealed message"
 LABEL_SEALED_REPEAT = b"chat/1 sealed repeat"
+LABEL_DIRECT = b"chat/1 direct"
 
 _SSH_KEY_TYPE = b"ssh-rsa"
 _SSH_HEAD = b"\0\0\0\x07" + _SSH_KEY_TYPE + b"\0\0\0\x03" + RSA_EXPONENT.to_bytes(3, "big")
@@ -342,6 +344,21 @@ class SealedRoom:
     ) -> bool:
         """Whether this is that proof."""
         return hmac.compare_digest(proof, self.proof(name, fingerprint, share, caller))
+
+
+def direct_key(
+    share: KeyShare, peer: bytes, room_key: RoomKey | None, *, sending: bool
+) -> SealingKey:
+    """For private messages of ours to the member with the share `peer`, or of that member to us. In
+    a sealed room nobody can derive it who has not the room key.
+
+    Raises:
+        ProtocolError: the peer's share cannot be used.
+    """
+    material = share.agree(peer) + (b"" if room_key is None else room_key.secret)
+    pair = share.public + peer if sending else peer + share.public
+    salt = hashlib.sha256(pair).digest()
+    return SealingKey.from_bytes(_derive(material, salt, LABEL_DIRECT, SEALING_KEY_BYTES))
 
 
 @dataclass(frozen=True, slots=True)

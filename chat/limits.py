@@ -29,9 +29,17 @@ MIN_PADDED_BYTES = 96
 """Short plaintexts are padded to this, so that "yes" and "no" look alike; above it PADMÉ. It holds
 what a message says beside its text, and 46 bytes of that."""
 
-MAX_SUBMIT_BYTES = 20_480
-"""The MESSAGE frames in one SUBMIT: the longest message, repeated, has 18,483. What is read of one
-connection in one turn, and so what many can append in one, is not much more."""
+MAX_SUBMIT_BYTES = 21_504
+"""The MESSAGE frames in one SUBMIT: the longest private message has 20,531, and the longest one for
+everybody, repeated, 18,483. What is read of one connection in one turn, and so what many can append
+in one, is not much more."""
+
+DIRECT_WRAPS = 16
+DIRECT_WRAPS_OF_PERSON = 8
+DIRECT_WRAP_BYTES = 128
+"""Wraps of a private message: a person has at most 8 connections, and two persons read it, its
+sender being one. Always as many, so that nobody learns how many are meant. Each is a sealing key of
+64 bytes, sealed."""
 
 MIN_RSA_BITS = 2_048
 MAX_RSA_BITS = 4_096
@@ -109,7 +117,7 @@ takes so long at 1 KB a second."""
 ACKNOWLEDGE_SECONDS = 45
 """When none of its own messages has come back for this long though some are under way, a client
 takes the connection for lost: as long as a dead one is not noticed (PING_SECONDS, PONG_SECONDS). A
-server that holds a member to a rate of one message a second reads on after 16 seconds when that
+server that holds a member to a rate of one message a second reads on after 18 seconds when that
 member has said a message of the largest size."""
 
 CATCH_UP_SECONDS = 600
@@ -327,6 +335,10 @@ and is sent what cannot stand there, before it asks for a new WELCOME. With the 
 CHECKS_PER_TURN = 64
 """Members that are told the running hash in one turn of the loop: two milliseconds. In a flood a
 turn of a room of MAX_MEMBERS takes 0.2 s, and still all are told in time."""
+
+MAX_PAIR_KEYS = 1_024
+"""Keys for private messages that a participant keeps, each for one share and one direction. To make
+one anew takes a millisecond; most members of a large room never send a private message."""
 
 MAX_UNCHECKED = 32_768
 MAX_TRAIL = 4_096

@@ -11,6 +11,9 @@ from typing import Self
 
 from chat.errors import ProtocolError, Reason
 from chat.limits import (
+    DIRECT_WRAP_BYTES,
+    DIRECT_WRAPS,
+    FINGERPRINT_BYTES,
     HASH_BYTES,
     MAX_SUBMIT_BYTES,
     MAX_TEXT_BYTES,
@@ -390,6 +393,8 @@ class Kind(IntEnum):
     """A text for everybody."""
     REPEAT = 2
     """A text that was said in a room before this one, for those who were there (`Repeat`)."""
+    DIRECT = 3
+    """A text for one person (`Direct`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,10 +443,13 @@ class MessageContent:
         content = cls(Kind(kind), time_ms, origin, number, body, Seen(offset, digest))
         if content.kind is Kind.SAY:
             text_of(content.body)
+        elif content.kind is Kind.DIRECT:
+            Direct.decode(content.body)
         return content
 
     def bound(self) -> bytes:
-        """What a repeated text is bound to, so that it can be said under no other number."""
+        """What a repeated or private text is bound to, so that it can be said under no other
+        number."""
         return b"".join(
             (self.time_ms.to_bytes(8, "big"), self.origin, self.number.to_bytes(8, "big"))
         )
@@ -478,6 +486,46 @@ class Repeat:
         """Raises ProtocolError."""
         fields = Fields(body)
         return cls(fields.take(ROOM_ID_BYTES), fields.unsigned(4), fields.rest())
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """The body of a message of the kind DIRECT: the text, sealed under a fresh key, and this key
+    for each connection that may read it. There are always as many `wraps`: the others are random
+    bytes."""
+
+    wraps: tuple[bytes, ...]
+    sealed: bytes
+
+    def encode(self) -> bytes:
+        return b"".join(self.wraps) + self.sealed
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Raises ProtocolError."""
+        fields = Fields(body)
+        wraps = tuple(fields.take(DIRECT_WRAP_BYTES) for _ in range(DIRECT_WRAPS))
+        return cls(wraps, fields.rest())
+
+
+@dataclass(frozen=True, slots=True)
+class DirectText:
+    """Sealed in `Direct`: the text, and for whom it is, by name and SHA-256 of the key. So nobody
+    who reads it can pass it on as if it had been for somebody else."""
+
+    name: str
+    fingerprint: bytes
+    text: str = field(repr=False)
+
+    def encode(self) -> bytes:
+        return block(self.name.encode()) + self.fingerprint + self.text.encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Raises ProtocolError."""
+        fields = Fields(data)
+        name, fingerprint = fields.text(), fields.take(FINGERPRINT_BYTES)
+        return cls(name, fingerprint, text_of(fields.rest()))
 
 
 class RoomEvent(Record):

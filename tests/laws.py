@@ -16,8 +16,10 @@ once (under several memberships of its sender). Every line that is typed is unli
    had not heard of it yet) whose secret it did not have, of which it says once for each sender that
    they are not for it; messages that are repeated of an epoch of which it had no secret; messages
    that it has shown before, and perhaps some that it has missed, if it has shown a later one of the
-   same run; and gaps. There is no warning, ever, but that nobody vouches for what it took last,
-   where a welcome comes before the next CHECK. What is said is shown with its number, so that the
+   same run; private messages that were sealed for none of its share, unless it has said them; and
+   gaps. There is no warning, ever, but that nobody vouches for what it took last, where a welcome
+   comes before the next CHECK, and that a private message of its own found nobody for whom it was
+   sealed. What is said is shown with its number, so that the
    run knows its own again.
 3. Gaps. After each new connection the run says so once, and says how many messages of the log lie
    between how far it had taken it and where it goes on: that is the gap. There is none as long as
@@ -77,6 +79,7 @@ from chat.client.events import (
     Reconnected,
     RoomClosed,
     Tampered,
+    Warned,
 )
 from chat.errors import Reason
 from chat.kex import RoomSecret
@@ -89,6 +92,7 @@ from tests.support.simulated_record import (
     Entry,
     Life,
     Membership,
+    Private,
     RecordedClient,
     Welcomed,
 )
@@ -285,7 +289,7 @@ class Replay:
             self._expected += self._changes(self._told_until)
             self._told_until = None
         for entry in self._own_in_gap:
-            self._expected += self._of_content(entry)
+            self._expected += self._of_content(entry, placed=False)
         self._own_in_gap.clear()
 
     def _here(self, offset: int) -> dict[int, str]:
@@ -342,8 +346,10 @@ class Replay:
         else:
             yield from self._of_content(entry)
 
-    def _of_content(self, entry: Entry) -> Iterable[ClientEvent]:
-        content = self._life.content(entry)
+    def _of_content(self, entry: Entry, *, placed: bool = True) -> Iterable[ClientEvent]:
+        content, private = self._life.content(entry), self._life.private(entry)
+        if not _is_for(self._run, self._life, entry):
+            return
         sender = self._life.memberships[entry.sender]
         if content.kind is Kind.REPEAT:
             repeat = Repeat.decode(content.body)
@@ -353,11 +359,22 @@ class Replay:
         if (*run, content.number) not in self._seen:
             self._seen.add((*run, content.number))
             own, text = sender.id == self._membership.id, self._life.text(entry)
-            shown = MessageReceived(sender.name, content.time_ms, text, own, content.number)
+            to = "" if private is None else private.to
+            shown = MessageReceived(sender.name, content.time_ms, text, own, content.number, to)
             if content.number < self._last.get(run, 0):
                 self._late.add(shown)
             self._last[run] = max(content.number, self._last.get(run, 0))
             yield shown
+            if own and private is not None:
+                yield from self._not_reached(entry, private, placed=placed)
+
+    def _not_reached(
+        self, entry: Entry, private: Private, *, placed: bool
+    ) -> Iterator[ClientEvent]:
+        if not self._life.has_reader(private, entry.start if placed else self._at):
+            was, did = ("was", "did not reach") if placed else ("is", "may not have reached")
+            text = f"{private.to} {was} not here any more: the private message {did} {private.to}"
+            yield Warned(text)
 
     def _of_event(self, event: RoomEvent) -> Iterable[ClientEvent]:
         members = self._life.memberships
@@ -473,7 +490,8 @@ def check_truth(run: Told, rooms: dict[bytes, Life]) -> None:
                     (life.memberships[entry.sender].name, life.text(entry))
                     for entry in life.messages_between(start, offset)
                     if (entry.epoch >= first_epoch or entry.epoch in known)
-                    and life.content(entry).kind is Kind.SAY
+                    and life.content(entry).kind is not Kind.REPEAT
+                    and _is_for(run, life, entry)
                 ]
                 missing = set(said) - shown - set(segment)
                 require(not missing, f"{run.title} does not show {missing}")
@@ -506,7 +524,7 @@ def check_repeats(runs: Runs, lives: Lives) -> None:
             content = life.content(entry)
             text = f"{life.text(entry)} was acknowledged, and is said to everybody"
             known = (content.origin, content.number) in acknowledged
-            require(not known or content.kind is Kind.REPEAT, text)
+            require(not known or content.kind is not Kind.SAY, text)
         for entry in life.messages():
             content = life.content(entry)
             if senders[content.origin].places.get(life.room, 0) >= entry.end:
@@ -552,8 +570,16 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
         text = life.text(entry)
         for reader, run in endured.items():
             taken = run.places.get(life.room, 0) >= entry.end or text in texts[reader]
-            owed = not taken and _is_shown_to(run, life, entry)
+            owed = not taken and _is_shown_to(run, life, entry) and _is_for(run, life, entry)
             require(not owed, f"{run.title} never shows {text}, said before the death")
+
+
+def _is_for(run: Told, life: Life, entry: Entry) -> bool:
+    """Whether the run may read this; of what is private, only its sender and the one who is meant
+    may."""
+    private = life.private(entry)
+    own = life.content(entry).origin == run.story.origin
+    return private is None or own or run.client.recorded.share in private.shares
 
 
 def _is_shown_to(run: Told, life: Life, entry: Entry) -> bool:

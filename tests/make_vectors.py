@@ -15,9 +15,11 @@ from typing import Any
 from Cryptodome.PublicKey import RSA
 
 from chat import kex, limits
-from chat.cipher import SealingKey, sealed_bytes
+from chat.cipher import RandomBytes, SealingKey, sealed_bytes
+from chat.client.direct import DirectMessages
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
+from chat.client.peers import Peer, Peers
 from chat.errors import Reason
 from chat.introduction import Introduction
 from chat.messages import (
@@ -28,6 +30,8 @@ from chat.messages import (
     ClientIdentity,
     Closing,
     Control,
+    Direct,
+    DirectText,
     Joined,
     Kind,
     Left,
@@ -844,7 +848,8 @@ def receive(participant: Participant, item: Json, log: bytes, now: float) -> lis
 
 
 def shown_as(shown: ClientEvent) -> Json:
-    fields = asdict(shown).items()
+    # None of these is private, and who said it stands in the roster.
+    fields = [field for field in asdict(shown).items() if field[0] not in ("to", "fingerprint")]
     return {
         "what": type(shown).__name__,
         **{name: list(value) if isinstance(value, tuple) else value for name, value in fields},
@@ -1417,6 +1422,177 @@ def offences_to_participant(scene: Scene) -> list[Json]:
     ]
 
 
+# -- private messages --------------------------------------------------------------------------
+
+ABOUT_DIRECT = [
+    "The bodies of direct messages. All bytes are in hex. Two connections of Ira, two of Boris and "
+    "one of Thea are in, in the open room or in the sealed one of `room_key`.",
+    "connections: each with the name and the fingerprint of its person, and its X25519 pair.",
+    "messages: what Ira's first connection says to Boris. randomness: what it takes from its "
+    "source, in this order. wraps: for whom each is, in the order in which they are made, with the "
+    "pair key and what the wrap is bound to. sealed: the text under the text key.",
+    "must_fail: a message that the connection `from` sends is not shown by the connection `to`. "
+    "passed over: it is for somebody else. dropped: the user is told why, because of `check`. "
+    "Where a scenario has `share`, that is the sender's in the roster; unproved: its proof is "
+    "wrong.",
+]
+TEXT_FOR_BORIS = DirectText("Boris", hashlib.sha256(b"Boris").digest(), "Psst")
+
+
+class Reader:
+    """A connection of somebody, and how all have it in their rosters."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.title = f"{name} {number}"
+        self.private = FixedBytes(f"vectors/share {self.title}")(limits.X25519_BYTES)
+        self.share = kex.KeyShare(lambda _: self.private)
+        digest = hashlib.sha256(name.encode()).digest()
+        self.entry = Peer(name, 0, digest, card=Card(self.share.public), proved=True)
+
+    def direct(
+        self, room_key: kex.RoomKey | None, random_bytes: RandomBytes = bytes
+    ) -> DirectMessages:
+        return DirectMessages(self.share, room_key, random_bytes)
+
+
+def readers() -> dict[str, Reader]:
+    made = [Reader(*who) for who in (("Ira", 1), ("Ira", 2), ("Boris", 1), ("Boris", 2))]
+    return {reader.title: reader for reader in (*made, Reader("Thea", 1))}
+
+
+def room_key_of(room: str) -> kex.RoomKey | None:
+    return ROOM_KEY if room == "sealed" else None
+
+
+def private_message(room: str, number: int, text: str) -> Json:
+    people, recorded = readers(), Recorded(f"direct {room}")
+    said = MessageContent(Kind.DIRECT, 1_700_000_000_000, bytes(range(8)), number, b"")
+    peers = Peers()
+    peers._members = {at: each.entry for at, each in enumerate(people.values(), 1)}
+    ira, room_key = people["Ira 1"], room_key_of(room)
+    meant = peers.of_person(*people["Boris 1"].entry.person)
+    body = ira.direct(room_key, recorded).seal(said, ira.entry, peers, meant, text)
+    to = ("Ira 1", "Ira 2", "Boris 1", "Boris 2")
+    lacking = limits.DIRECT_WRAPS - len(to)
+    inside = replace(TEXT_FOR_BORIS, text=text).encode()
+    return {
+        "room": room,
+        **numbers_of(said),
+        "text": text,
+        "randomness": recorded.labelled(
+            "text key",
+            *(f"IV of the wrap for {who}" for who in to),
+            *(f"wrap {number} for nobody" for number in range(1, lacking + 1)),
+            "IV of the text",
+        ),
+        "wraps": [wrap_for(people[who], ira, said, room_key) for who in to],
+        "sealed": {"associated": (said.bound() + b"\x02").hex(), "plaintext": inside.hex()},
+        "body": body.hex(),
+    }
+
+
+def numbers_of(said: MessageContent) -> Json:
+    return {"time": said.time_ms, "origin": said.origin.hex(), "number": said.number}
+
+
+def wrap_for(
+    reader: Reader, sender: Reader, said: MessageContent, room_key: kex.RoomKey | None
+) -> Json:
+    pair = kex.direct_key(sender.share, reader.share.public, room_key, sending=True)
+    bound = said.bound() + b"\x01" + sender.entry.fingerprint + reader.entry.fingerprint
+    return {"for": reader.title, "pair_key": material(pair), "associated": bound.hex()}
+
+
+def bad_private_messages(good: Json) -> Iterator[Json]:
+    """What Boris's first connection does not show, of what passes for Ira's or Thea's."""
+    body = bytes.fromhex(good["body"])
+    wraps_end = limits.DIRECT_WRAPS * limits.DIRECT_WRAP_BYTES
+    at = body.index(wrap_in(good, "Boris 1"))
+
+    def bad(outcome: str, check: str, what: str, body: bytes = body, **more: Any) -> Json:
+        numbers = {name: good[name] for name in ("time", "origin", "number")}
+        who = {"from": "Ira 1", "to": "Boris 1"}
+        ends = {"outcome": outcome, "check": check}
+        return {
+            "what": what,
+            "room": good["room"],
+            **who,
+            **numbers,
+            **ends,
+            "body": body.hex(),
+        } | (more)
+
+    def made(check: str, what: str, inside: bytes, key: bytes = bytes(64)) -> Json:
+        return bad("dropped", check, what, body_by_hand(good, inside, key))
+
+    inside = TEXT_FOR_BORIS
+    thea: Json = {"from": "Thea 1"}
+    yield bad("dropped", "frame", "a byte of the last wrap is missing", body[: wraps_end - 1])
+    yield bad("dropped", "seal", "nothing behind the wraps", body[:wraps_end])
+    yield bad("dropped", "seal", "the last byte is missing", body[:-1])
+    yield bad("dropped", "seal", "a bit of the text is flipped", flipped(body, wraps_end + 20))
+    yield made("seal", "a text key of 63 bytes", inside.encode(), bytes(63))
+    yield made("meant", "it names Thea", replace(inside, name="Thea").encode())
+    other_key = replace(inside, fingerprint=hashlib.sha256(b"Thea").digest())
+    yield made("meant", "it names a Boris with another key", other_key.encode())
+    yield made("content", "not UTF-8", inside.encode() + b"\xff")
+    yield made("content", "a text of 16,385 bytes", inside.encode() + bytes(limits.MAX_TEXT_BYTES))
+    yield made("frame", "half a fingerprint", inside.encode()[:20])
+    yield bad("passed over", "wrap", "a bit of the wrap is flipped", flipped(body, at + 20))
+    yield bad("passed over", "wrap", "its number is another", number=good["number"] + 1)
+    yield bad("passed over", "wrap", "Thea says the same bytes", **thea)
+    copied = {**thea, "share": readers()["Ira 1"].share.public.hex()}
+    yield bad("passed over", "wrap", "Thea says them, and shows Ira's share", **copied)
+    yield bad("passed over", "wrap", "it is for Thea", to="Thea 1")
+    yield bad("passed over", "share", "the share is of low order", share=bytes(32).hex())
+
+
+def wrap_in(good: Json, who: str) -> bytes:
+    """How the wrap for this connection begins, which is with its IV."""
+    (found,) = [each["bytes"] for each in good["randomness"] if each["for"].endswith(f"for {who}")]
+    return bytes.fromhex(found)
+
+
+def body_by_hand(good: Json, inside: bytes, key: bytes) -> bytes:
+    """A body that opens for Boris's first connection, whatever is inside."""
+    random_bytes = FixedBytes("vectors/by hand")
+    (wrap,) = [each for each in good["wraps"] if each["for"] == "Boris 1"]
+    pair = SealingKey.from_bytes(bytes.fromhex(wrap["pair_key"]))
+    wraps = [pair.seal(bytes.fromhex(wrap["associated"]), key, random_bytes)]
+    wraps += [random_bytes(limits.DIRECT_WRAP_BYTES) for _ in range(limits.DIRECT_WRAPS - 1)]
+    bound = bytes.fromhex(good["sealed"]["associated"])
+    sealed = SealingKey.from_bytes(bytes(64)).seal(bound, inside, random_bytes)
+    return Direct(tuple(sorted(wraps)), sealed).encode()
+
+
+def make_direct() -> Json:
+    open_room, sealed_room = private_message("open", 7, "Psst"), private_message("sealed", 8, "ß")
+    unproved = {"what": "who says it has not proved to have the room key", "unproved": True}
+    (told,) = [
+        each for each in bad_private_messages(sealed_room) if each["what"] == "it is for Thea"
+    ]
+    return {
+        "about": ABOUT_DIRECT,
+        "room_key": ROOM_KEY.secret.hex(),
+        "connections": [
+            {
+                "connection": reader.title,
+                "name": reader.entry.name,
+                "fingerprint": reader.entry.fingerprint.hex(),
+                "private": reader.private.hex(),
+                "share": reader.share.public.hex(),
+            }
+            for reader in readers().values()
+        ],
+        "messages": [open_room, sealed_room],
+        "must_fail": [
+            *bad_private_messages(open_room),
+            {**told, **unproved, "to": "Boris 1"},
+            {**told, "what": "it was said with another room key", "room": "open", "to": "Boris 1"},
+        ],
+    }
+
+
 # -- the samples in the document ---------------------------------------------------------------
 
 SAMPLES_BEGIN = "<!-- samples: written by `python -m tests.make_vectors` -->\n"
@@ -1492,7 +1668,11 @@ def with_samples(document: str) -> str:
 
 # -- the files ---------------------------------------------------------------------------------
 
-MAKERS: dict[str, Callable[[], Json]] = {"handshake": make_handshake, "room": make_room}
+MAKERS: dict[str, Callable[[], Json]] = {
+    "handshake": make_handshake,
+    "room": make_room,
+    "direct": make_direct,
+}
 
 
 def text_of(name: str) -> str:

@@ -62,6 +62,8 @@ from tests.support.simulated import (
 from tests.support.simulated_record import (
     Life,
     Membership,
+    Private,
+    PrivateTexts,
     RecordedClient,
     RecordedParticipant,
     RecordedRoom,
@@ -161,11 +163,20 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
             who, size = random.randrange(conditions.people), random.randrange(100)
             seconds = random.choice((0.3, 2.0, 10.0))
             actions.append(Action(now + random.uniform(0, 1), enemy, who, seconds, size))
+    actions += _private(seed, now, conditions.people)
     # What is printed must be what was run.
     rounded = [
         replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
     ]
     return sorted(rounded, key=lambda action: action.at)
+
+
+def _private(seed: int, until: float, people: int) -> Iterator[Action]:
+    """In every other room somebody says something to one other alone, now and then."""
+    random = Random(f"private {seed}")
+    for _ in range(random.choice((0, 10))):
+        who, whom = random.randrange(people), random.randrange(people)
+        yield Action(random.uniform(1.0, until), "msg", who, size=whom)
 
 
 ENEMIES = ("enemy", "former_member", "present_member")
@@ -290,6 +301,20 @@ class Run(Told):
         self.typed += lines
         self.input.feed("".join(line + "\n" for line in lines).encode())
 
+    def tell(self, private: PrivateTexts, whom: int) -> None:
+        """Say something to one other member alone, if there is one and nothing waits to be read."""
+        client = self.client
+        others = [one for one in client.members() if one.name != self.name]
+        waiting = self.input.unread or self.view.input._lines
+        if not self.accepts or waiting or client.full or not others:
+            return
+        person = others[whom % len(others)]
+        shares = client.recorded.shares_of(person)
+        text = f"<{self.title} says {len(self.typed) + 1}>"
+        self.typed.append(text)
+        number = client.say_direct(person, text).number
+        private[self.story.origin, number] = Private(person.name, shares, text)
+
     def leave(self, now: float) -> None:
         """The person types EXIT; the script has nothing more to say."""
         if self.leaving_at == float("inf"):
@@ -323,6 +348,7 @@ class Simulation:
         self.runs: list[Run] = []
         self.lives: list[Life] = []
         self._secrets: dict[bytes, dict[int, bytes]] = {}
+        self._private: PrivateTexts = {}
         self.server: Server | None = None
         self._server_process: Process | None = None
         self._server_input: Input | None = None
@@ -479,7 +505,7 @@ class Simulation:
         return self.world.now < self._offline_until.get(process.name.split(" ")[0], 0.0)
 
     def _life_of(self, room: bytes) -> Life:
-        life = Life(room, self._secrets)
+        life = Life(room, self._secrets, self._private)
         self.lives.append(life)
         return life
 
@@ -567,6 +593,12 @@ class Simulation:
         for run in self._current(action):
             if run.accepts:
                 run.type(int(action.value), action.size)
+
+    def _on_msg(self, action: Action) -> None:
+        for run in self._current(action):
+            if run.accepts and run.client.has_joined:
+                run.process.reactor.defer(partial(run.tell, self._private, action.size))
+                run.process.poke()
 
     def _on_exit(self, action: Action) -> None:
         for run in self._current(action):

@@ -163,6 +163,8 @@ SERVER = {
     "rate": limits.RATE,
     "pending": limits.MAX_PENDING,
     "pending_per_source": limits.MAX_PENDING_PER_SOURCE,
+    "no_open_room": False,
+    "max_rooms": limits.MAX_ROOMS,
     **KEYS,
 }
 SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}

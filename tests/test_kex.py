@@ -3,6 +3,7 @@
 The key schedule is done by hand in `test_vectors.py`.
 """
 
+import hashlib
 import hmac
 import os
 from pathlib import Path
@@ -29,6 +30,7 @@ from chat.kex import (
     _derive,
     check_offer,
     check_strength,
+    direct_key,
 )
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
 from chat.text import fingerprint_of
@@ -580,3 +582,26 @@ def test_room_key_is_not_shown() -> None:
     room = ROOM_KEY.at(bytes(32))
     assert ROOM_KEY.secret.hex() not in repr(room) + repr(ROOM_KEY)
     assert repr(ROOM_KEY.secret) not in repr(room) + repr(ROOM_KEY)
+
+
+# -- private messages ----------------------------------------------------------------------------
+
+
+def test_key_of_a_pair_is_that_of_both_ends_for_one_direction_and_one_room_key() -> None:
+    ira, boris = (KeyShare(FixedBytes(name)) for name in ("Ira", "Boris"))
+    for room_key in (None, ROOM_KEY):
+        there = direct_key(ira, boris.public, room_key, sending=True)
+        assert there == direct_key(boris, ira.public, room_key, sending=False)
+        back = direct_key(boris, ira.public, room_key, sending=True)
+        assert back == direct_key(ira, boris.public, room_key, sending=False)
+        material = ira.agree(boris.public) + (b"" if room_key is None else room_key.secret)
+        salt = hashlib.sha256(ira.public + boris.public).digest()
+        derived = cheap_keys.derive(material, salt, b"chat/1 direct", 64)
+        assert (there.cipher + there.mac, there != back) == (derived, True)
+    others = {direct_key(ira, boris.public, key, sending=True) for key in (None, ROOM_KEY)}
+    assert len(others) == 2
+
+
+def test_share_of_low_order_has_no_key_of_a_pair() -> None:
+    with pytest.raises(ProtocolError, match="X25519 share cannot be used"):
+        direct_key(OURS, bytes(X25519_BYTES), ROOM_KEY, sending=True)

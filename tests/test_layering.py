@@ -50,6 +50,7 @@ CORE = {
     *("runninghash", "place", "invite"),
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
+    "client.direct",
     *(f"client.{module}" for module in ("outbox", "progress", "events")),
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat import limits
-from chat.cipher import sealed_bytes
+from chat.cipher import SEALING_KEY_BYTES, sealed_bytes
 from chat.errors import REASONS, ProtocolError, Reason
 from chat.messages import (
     CONTROLS,
@@ -20,6 +20,8 @@ from chat.messages import (
     ClientIdentity,
     Closing,
     Control,
+    Direct,
+    DirectText,
     Joined,
     Kind,
     Left,
@@ -332,12 +334,42 @@ def test_repeat_is_bound_to_its_number_and_says_where_it_was_said() -> None:
         Repeat.decode(body[:11])
 
 
+def test_private_text_says_for_whom_it_is_behind_a_key_for_each_reader() -> None:
+    wraps = tuple(bytes((n,)) * limits.DIRECT_WRAP_BYTES for n in range(limits.DIRECT_WRAPS))
+    body = Direct(wraps, b"sealed").encode()
+    assert body == b"".join(wraps) + b"sealed"
+    assert Direct.decode(body) == Direct(wraps, b"sealed")
+    assert sealed_bytes(SEALING_KEY_BYTES) == limits.DIRECT_WRAP_BYTES
+    text = DirectText("Zoë", bytes(range(32)), "Hi")
+    assert text.encode().hex() == f"0004{'Zoë'.encode().hex()}{bytes(range(32)).hex()}4869"
+    assert DirectText.decode(text.encode()) == text
+    assert "Hi" not in repr(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"\0\5Zo", "too short"),
+        (b"\0\1\xff" + bytes(32), "not UTF-8"),
+        (b"\0\1Z" + bytes(31), "too short"),
+        (b"\0\1Z" + bytes(32) + b"\xff", "not UTF-8"),
+        (b"\0\1Z" + bytes(32 + limits.MAX_TEXT_BYTES + 1), "too long"),
+    ],
+)
+def test_private_text_that_is_none_is_refused(data: bytes, error: str) -> None:
+    with pytest.raises(ProtocolError, match=error):
+        DirectText.decode(data)
+
+
 # -- what must fit into a frame ----------------------------------------------------------------
 
 LONGEST_NAME = "\U0001f600" * limits.MAX_NAME_CHARS
 LONGEST_CARD = Card(proof=bytes(limits.PROOF_BYTES))
 ENTRIES = (RosterEntry(1, 1, LONGEST_NAME, bytes(32), 1, LONGEST_CARD),) * limits.JOINS_PER_STEP
 LONGEST_SEALED = bytes(sealed_bytes(limits.MAX_TEXT_BYTES))
+NO_WRAPS = (bytes(limits.DIRECT_WRAP_BYTES),) * limits.DIRECT_WRAPS
+LONGEST_TEXT = DirectText(LONGEST_NAME, bytes(32), "x" * limits.MAX_TEXT_BYTES)
+LONGEST_DIRECT = Direct(NO_WRAPS, bytes(sealed_bytes(len(LONGEST_TEXT.encode()))))
 LINK_FRAME_BYTES = len(Link(b"").to_wire())
 
 
@@ -352,6 +384,7 @@ LINK_FRAME_BYTES = len(Link(b"").to_wire())
         Submit(bytes(limits.MAX_SUBMIT_BYTES)),
         MessageContent(Kind.SAY, 1, ORIGIN, 1, bytes(limits.MAX_TEXT_BYTES)),
         MessageContent(Kind.REPEAT, 1, ORIGIN, 1, Repeat(ROOM, 1, LONGEST_SEALED).encode()),
+        MessageContent(Kind.DIRECT, 1, ORIGIN, 1, LONGEST_DIRECT.encode()),
     ],
     ids=name_of,
 )
@@ -360,10 +393,17 @@ def test_largest_of_its_kind_fits_into_a_frame(record: Record | MessageContent) 
     assert max(LINK_FRAME_BYTES, ROOM_HEADER_BYTES) + size <= limits.MAX_FRAME_BYTES
 
 
-def test_submit_takes_the_largest_message() -> None:
-    largest = MessageContent(Kind.REPEAT, 1, ORIGIN, 1, Repeat(ROOM, 1, LONGEST_SEALED).encode())
+@pytest.mark.parametrize(
+    ("kind", "body", "size"),
+    [
+        (Kind.REPEAT, Repeat(ROOM, 1, LONGEST_SEALED).encode(), 18_483),
+        (Kind.DIRECT, LONGEST_DIRECT.encode(), 20_531),
+    ],
+)
+def test_submit_takes_the_largest_message(kind: Kind, body: bytes, size: int) -> None:
+    largest = MessageContent(kind, 1, ORIGIN, 1, body)
     frame = ROOM_HEADER_BYTES + sealed_bytes(len(largest.encode()))
-    assert frame == 18_483 < limits.MAX_SUBMIT_BYTES
+    assert frame == size < limits.MAX_SUBMIT_BYTES
     Submit.decode_body(Fields(bytes(frame)))
 
 

@@ -11,14 +11,16 @@ from unittest import mock
 import pytest
 
 from chat import kex
+from chat.client.direct import DirectMessages
 from chat.client.events import ClientEvent, MessageReceived, Reconnected
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, SeenMessages
 from chat.client.participant import Participant
+from chat.client.peers import Peer, Peers
 from chat.client.trail import Trail
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare
-from chat.messages import MessageContent, Rekey
+from chat.messages import Kind, MessageContent, Rekey
 from chat.server.log import Cursor, OrderedLog
 from chat.server.room import Member, Room
 from chat.session import Session
@@ -149,8 +151,18 @@ def count_our_own_as_missed(real: Real, self: object, membership: Membership, no
     ]
 
 
-def show_another_number(real: Real, *said: object) -> list[MessageReceived]:
-    return [replace(shown, number=shown.number + 1) for shown in real(*said)]
+def show_another_number(real: Real, *said: object, **place: object) -> list[MessageReceived]:
+    return [replace(shown, number=shown.number + 1) for shown in real(*said, **place)]
+
+
+def forget_what_is_private(real: Real, self: object, said: MessageContent, *where: object) -> Any:
+    return None if said.kind is Kind.DIRECT else real(self, said, *where)
+
+
+def seal_for_everybody(
+    real: Real, self: DirectMessages, said: object, us: Peer, peers: Peers, _: object, text: str
+) -> Any:
+    return real(self, said, us, peers, [peer for peer in peers if peer is not us], text)
 
 
 Break = tuple[type, str, Callable[..., object]]
@@ -171,6 +183,9 @@ BREAKS: list[Break] = [
     (Participant, "_phase_on_entering", wait_for_nobody),
     KEEP_NONE,
     (Room, "_renew", step_the_secret_after_a_leave),
+    (Participant, "_as_repeat", forget_what_is_private),
+    (DirectMessages, "seal", seal_for_everybody),
+    (DirectMessages, "has_reader", lambda *_: True),
 ]
 BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
     (Participant, "_enter", show_nothing_of_our_own),
@@ -336,12 +351,12 @@ def test_what_can_happen_does_happen() -> None:
     assert expected <= seen
 
 
-@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say"])
+@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say", "msg"])
 def test_anything_can_happen_while_nobody_is_there(kind: str) -> None:
     simulate(1, QUIET, [Action(0.5, kind, 0, 1.0)])
 
 
-@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say"])
+@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say", "msg"])
 def test_anything_can_happen_to_somebody_who_talks(kind: str) -> None:
     schedule = [
         Action(0.0, "serve"),

@@ -24,8 +24,12 @@ from chat.messages import (
     CONTROLS,
     ROOM_EVENTS,
     Bye,
+    Card,
     Check,
     ClientIdentity,
+    DirectText,
+    Kind,
+    MessageContent,
     Ready,
     Resume,
     Resumed,
@@ -43,7 +47,17 @@ from chat.session import (
     SubmitReceived,
 )
 from chat.wire import Event, Link, Message, Refused, block, decode_frame
-from tests.make_vectors import MAKERS, VECTORS, Ends, Json, Scene, receive, text_of
+from tests.make_vectors import (
+    MAKERS,
+    VECTORS,
+    Ends,
+    Json,
+    Scene,
+    readers,
+    receive,
+    room_key_of,
+    text_of,
+)
 from tests.support.cheap_keys import derive
 from tests.support.helpers import frames_of
 from tests.test_cipher import padme
@@ -54,7 +68,7 @@ def load(name: str) -> Json:
     return vectors
 
 
-HANDSHAKE, ROOM = load("handshake"), load("room")
+HANDSHAKE, ROOM, DIRECT = load("handshake"), load("room"), load("direct")
 LOGS = [bytes.fromhex(room["log"]) for room in ROOM["rooms"]]
 
 
@@ -594,3 +608,92 @@ def test_bad_resume_does_not_bring_back_to_the_place(scenario: Json) -> None:
         assert isinstance(first, Welcome)
         assert (first.member, first.token) == (request.member, request.token)
         assert first.offset == scene.log.end > end
+
+
+# -- private messages --------------------------------------------------------------------------
+
+CONNECTIONS = {each["connection"]: each for each in DIRECT["connections"]}
+IN_ROOM = {"open": b"", "sealed": bytes.fromhex(DIRECT["room_key"])}
+PRIVATE = pytest.mark.parametrize(
+    "message", DIRECT["messages"], ids=[each["room"] for each in DIRECT["messages"]]
+)
+
+
+@PRIVATE
+def test_private_message_by_hand(message: Json) -> None:
+    def of(who: str, what: str) -> bytes:
+        return bytes.fromhex(CONNECTIONS[who][what])
+
+    for who in CONNECTIONS:
+        assert x25519(of(who, "private"), BASE_POINT) == of(who, "share")
+    bound = message["time"].to_bytes(8, "big") + bytes.fromhex(message["origin"])
+    bound += message["number"].to_bytes(8, "big")
+    body, taken = bytes.fromhex(message["body"]), [each["bytes"] for each in message["randomness"]]
+    wraps, sealed = [body[at : at + 128] for at in range(0, 2048, 128)], body[2048:]
+    assert wraps == sorted(wraps)
+    by_iv = {wrap[:16].hex(): wrap for wrap in wraps}
+    sender = "Ira 1"
+    for wrap, iv in zip(message["wraps"], taken[1:], strict=False):
+        shares = of(sender, "share") + of(wrap["for"], "share")
+        shared = x25519(of(sender, "private"), of(wrap["for"], "share"))
+        material = shared + IN_ROOM[message["room"]]
+        salt = hashlib.sha256(shares).digest()
+        assert derive(material, salt, b"chat/1 direct", 64).hex() == wrap["pair_key"]
+        prints = of(sender, "fingerprint") + of(wrap["for"], "fingerprint")
+        assert (bound + b"\1" + prints).hex() == wrap["associated"]
+        opened = open_by_hand(
+            bytes.fromhex(wrap["pair_key"]), bytes.fromhex(wrap["associated"]), by_iv[iv]
+        )
+        assert opened == bytes.fromhex(taken[0]) + b"\x80" + bytes(31)
+    made = len(message["wraps"])
+    nobodies = {wrap.hex() for wrap in wraps if wrap[:16].hex() not in taken[1 : 1 + made]}
+    assert nobodies == set(taken[1 + made : -1])
+    assert (bound + b"\2").hex() == message["sealed"]["associated"]
+    padded = open_by_hand(bytes.fromhex(taken[0]), bound + b"\2", sealed)
+    inside = block(b"Boris") + of("Boris 1", "fingerprint") + message["text"].encode()
+    assert padded.rstrip(b"\0")[:-1] == inside == bytes.fromhex(message["sealed"]["plaintext"])
+
+
+def opened(message: Json, to: str, sender: str = "Ira 1") -> DirectText | None:
+    people = readers()
+    of = people[sender].entry
+    of.card = Card(bytes.fromhex(message.get("share", of.card.share.hex())))
+    of.proved = "unproved" not in message
+    origin, body = bytes.fromhex(message["origin"]), bytes.fromhex(message["body"])
+    said = MessageContent(Kind.DIRECT, message["time"], origin, message["number"], body)
+    direct = people[to].direct(room_key_of(message["room"]))
+    return direct.open(said, people[to].entry, of)
+
+
+@PRIVATE
+def test_private_message_opens_for_those_who_may_read_it(message: Json) -> None:
+    boris = bytes.fromhex(CONNECTIONS["Boris 1"]["fingerprint"])
+    text = DirectText("Boris", boris, message["text"])
+    assert {who: opened(message, who) for who in CONNECTIONS} == {
+        **dict.fromkeys(("Ira 1", "Ira 2", "Boris 1", "Boris 2"), text),
+        "Thea 1": None,
+    }
+
+
+DIRECT_CHECKS = {
+    ("dropped", "frame"): "a frame is too short for its fields",
+    ("dropped", "seal"): "a private message could not be opened",
+    ("dropped", "meant"): "a private message is for somebody else",
+    ("dropped", "content"): "a text is not UTF-8|too long",
+    ("passed over", "wrap"): "",
+    ("passed over", "share"): "",
+}
+
+
+def test_every_check_of_a_private_message_is_among_the_bad_ones() -> None:
+    found = {(each["outcome"], each["check"]) for each in DIRECT["must_fail"]}
+    assert found == set(DIRECT_CHECKS)
+
+
+@pytest.mark.parametrize("bad", DIRECT["must_fail"], ids=ids(DIRECT["must_fail"]))
+def test_bad_private_message_is_not_shown(bad: Json) -> None:
+    if bad["outcome"] == "passed over":
+        assert opened(bad, bad["to"], bad["from"]) is None
+        return
+    with pytest.raises(ProtocolError, match=DIRECT_CHECKS["dropped", bad["check"]]):
+        opened(bad, bad["to"], bad["from"])

@@ -7,6 +7,7 @@
     trail.py        how far we have read the log, and the running hash on the way
     peers.py        who is in, and how far each was heard
     keyring.py      the keys of the epochs
+    direct.py       private messages: sealed for one person, opened by those who may
     outbox.py       what was said, until it is acknowledged; and how it survives a new room
     progress.py     whether the server does anything with what was said
     events.py       what a client tells its view, a class for each thing

@@ -115,7 +115,7 @@ class Client:
         self._me = Introduction.fresh(name, key, os.urandom, room_key)
         self._trust = trust
         self._patience = patience
-        self._participant = Participant(os.urandom, name, room_key)
+        self._participant = Participant(os.urandom, name, room_key, self._me.share)
         self._view = view
         view.open(self)
         view.output.on_drained = self._on_drained
@@ -218,8 +218,13 @@ class Client:
         return self._participant.members()
 
     def say(self, text: str) -> MessageQueued:
+        return self._said(self._participant.say(text, _now_ms()))
+
+    def say_direct(self, person: Person, text: str) -> MessageQueued:
+        return self._said(self._participant.say_direct(person, text, _now_ms()))
+
+    def _said(self, queued: MessageQueued) -> MessageQueued:
         participant = self._participant
-        queued = participant.say(text, max(0, int(time.time() * 1000)))
         # Somebody is at it: do not let them wait for the next try.
         self._dial_now()
         if participant.full:
@@ -490,3 +495,8 @@ class Client:
             self._error = self._error or error
         else:
             self._end(error, Reason.LEFT)
+
+
+def _now_ms() -> int:
+    """In milliseconds since 1970; a clock that is set to before is at its beginning."""
+    return max(0, int(time.time() * 1000))

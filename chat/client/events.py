@@ -4,7 +4,7 @@ Nothing else lives here. The words for a person are in `ui/transcript.py`, the f
 in `ui/jsonlines.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chat.errors import Reason
 
@@ -76,10 +76,11 @@ class Reconnected:
 @dataclass(frozen=True, slots=True)
 class MessageQueued:
     """What saying something returns. Once the message is acknowledged, `MessageReceived` follows
-    with the same number."""
+    with the same number. `to` is for whom it is, if it is private."""
 
     number: int
     text: str
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,17 @@ class Leaving:
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
     """Somebody said something. `time_ms` is by the sender's clock, in milliseconds since 1970;
-    `number` counts the messages of the sender's run. `own`: we said it, so it is acknowledged."""
+    `number` counts the messages of the sender's run. `own`: we said it, so it is acknowledged. `to`
+    is for whom it is, if it is private. `fingerprint`, the SHA-256 of the sender's key, says to
+    whom an answer would go."""
 
     name: str
     time_ms: int
     text: str
     own: bool
     number: int = 0
+    to: str = ""
+    fingerprint: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

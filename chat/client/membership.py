@@ -142,6 +142,11 @@ class Membership:
             raise ProtocolError("we are in the list of members under another name")
         return us
 
+    @property
+    def us(self) -> Peer:
+        """Our own entry, once the roster is complete."""
+        return self.peers.of(self.id)
+
     def changes(self) -> list[ClientEvent]:
         """Who has come and gone since we were told last. Why they went is not known."""
         if self._before is None:

@@ -16,7 +16,8 @@ sender and never have reached the others. Three parts, one class each, make that
    in the last REPLAY_SECONDS, and then what was not acknowledged at all. Sequence numbers begin at
    1 again, but a message keeps the origin and the number of its run: by these it is known. What was
    acknowledged is sealed under a key of the old room (`Repeat`), since somebody may be in the new
-   one who was not in the old. It also keeps the age of its first acknowledgement: a replay that is
+   one who was not in the old; a private message stays as it is, since nobody else can open it. It
+   also keeps the age of its first acknowledgement: a replay that is
    acknowledged is not recent again. Otherwise servers that die in a row would be told old words
    without end.
 2. **Regroup** (`Regroup`). Before the sender replays anything, it waits until everybody that it
@@ -33,7 +34,7 @@ its numbers: a message that overtook an earlier one would hide it.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from chat.limits import (
@@ -51,9 +52,11 @@ from chat.messages import Kind, MessageContent
 
 @dataclass(frozen=True, slots=True)
 class _Acknowledged:
-    """A message that was acknowledged: when, and in which epoch of which room it was sealed."""
+    """A message that was acknowledged: when first, and in which epoch of which room it was sealed.
+    `again`: it had been acknowledged in an earlier room."""
 
     at: float
+    again: bool
     room: bytes
     epoch: int
     content: MessageContent
@@ -69,7 +72,7 @@ class Outbox:
     Invariant: the messages bear consecutive sequence numbers from `first_seq` on. The last `unsent`
     of them are to be sent, perhaps once more. Those up to `sent_seq` have been sent at least once.
     Sequence numbers belong to one membership; the numbers inside the messages belong to our run and
-    never change. `size` is how many bytes of text the messages have.
+    never change. `size` is how many bytes the bodies of the messages have.
     """
 
     def __init__(self, origin: bytes) -> None:
@@ -99,12 +102,23 @@ class Outbox:
 
     def add(self, time_ms: int, text: str) -> int:
         """Put in a message; returns its number in our run."""
-        self._number += 1
-        body = text.encode()
-        self.messages.append(MessageContent(Kind.SAY, time_ms, self._origin, self._number, body))
+        return self._put(self._next(Kind.SAY, time_ms, text.encode()))
+
+    def add_direct(self, time_ms: int, seal: Callable[[MessageContent], bytes]) -> int:
+        """Put in a private message, of which `seal` makes the body; returns its number. Whatever
+        happens, the same bytes are sent."""
+        content = self._next(Kind.DIRECT, time_ms, b"")
+        return self._put(replace(content, body=seal(content)))
+
+    def _next(self, kind: Kind, time_ms: int, body: bytes) -> MessageContent:
+        return MessageContent(kind, time_ms, self._origin, self._number + 1, body)
+
+    def _put(self, content: MessageContent) -> int:
+        self._number = content.number
+        self.messages.append(content)
         self.unsent += 1
-        self.size += len(body)
-        return self._number
+        self.size += len(content.body)
+        return content.number
 
     def numbered(self, seq: int) -> Iterator[tuple[int, MessageContent]]:
         """The messages from a sequence number on, each with its number."""
@@ -133,9 +147,10 @@ class Outbox:
         self.first_seq += 1
         self.unsent = min(self.unsent, len(self.messages))
         self.size -= len(content.body)
+        again = content.number in self._acknowledged_at
         first = self._acknowledged_at.pop(content.number, self._heard_seconds)
         epoch = self._sealed_in.pop(content.number)
-        self._recent.append(_Acknowledged(first, room, epoch, content))
+        self._recent.append(_Acknowledged(first, again, room, epoch, content))
         self._recent_size += len(content.body)
         self._unchecked += 1
         self._forget()
@@ -156,7 +171,7 @@ class Outbox:
             self.first_seq -= 1
             self.size += len(content.body)
             self._sealed_in[content.number] = said.epoch
-            if content.kind is Kind.REPEAT:
+            if said.again:
                 self._acknowledged_at[content.number] = said.at
         return count
 

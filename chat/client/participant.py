@@ -46,6 +46,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from chat.cipher import RandomBytes, SealingKey, sealed_bytes
+from chat.client.direct import DirectMessages
 from chat.client.events import (
     ClientEvent,
     Entered,
@@ -70,7 +71,7 @@ from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.peers import SERVER, Peer, Proves
 from chat.client.progress import Progress
 from chat.errors import ForgeableError, OpenError, ProtocolError, Reason, UsageError
-from chat.kex import PublicKey, RoomKey, RoomSecret, SealedRoom
+from chat.kex import KeyShare, PublicKey, RoomKey, RoomSecret, SealedRoom
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
     CATCH_UP_SECONDS,
@@ -128,16 +129,24 @@ class Participant:
     """A member's view of the room, over one connection after the other."""
 
     def __init__(
-        self, random_bytes: RandomBytes, name: str = "", room_key: RoomKey | None = None
+        self,
+        random_bytes: RandomBytes,
+        name: str = "",
+        room_key: RoomKey | None = None,
+        share: KeyShare | None = None,
     ) -> None:
         """`name` is the name under which we join; an empty one matches any roster. `room_key` is
-        that of a sealed room; None in the open one."""
+        that of a sealed room; None in the open one. `share` is the one that we show the others;
+        without it there are no private messages for us."""
         self._random_bytes = random_bytes
         self._name = name
         self._room_key = room_key
         self._room: SealedRoom | None = None
         self._phase = Phase.DISCONNECTED
         self._membership: Membership | None = None
+        self._entered: Membership | None = None
+        """The last membership whose roster is complete."""
+        self._direct = None if share is None else DirectMessages(share, room_key, random_bytes)
         self._keyring = Keyring(room_key)
         self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
         self._seen = SeenMessages()
@@ -184,8 +193,10 @@ class Participant:
         return len(outbox.messages) >= OUTBOX_MESSAGES or outbox.size >= OUTBOX_BYTES
 
     def members(self) -> list[Person]:
-        """Who is in the room, ourselves among them, as far as the roster has arrived."""
-        return [] if self._membership is None else self._membership.peers.people()
+        """Who is in the room, ourselves among them, by the last roster that is complete; by the
+        first one as far as it has arrived."""
+        known = self._entered or self._membership
+        return [] if known is None else known.peers.people()
 
     def say(self, text: str, time_ms: int) -> MessageQueued:
         """Send a message, now or when the connection is back. `time_ms` is by our clock, in
@@ -194,16 +205,26 @@ class Participant:
         Raises:
             UsageError: the text is longer than a message may be, or is no text.
         """
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError as exc:
-            raise UsageError("a message is text, and this is not UTF-8") from exc
-        if size > MAX_TEXT_BYTES:
-            raise UsageError(
-                f"a message of {size} bytes is too long",
-                f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
-            )
+        _check_text(text)
         return MessageQueued(self._outbox.add(time_ms, text), text)
+
+    def say_direct(self, person: Person, text: str, time_ms: int) -> MessageQueued:
+        """Send a private message to a member, as `say` does. It is sealed now, for the connections
+        that this person has by the last roster.
+
+        Raises:
+            UsageError: as `say`; or this person is not here, is ourselves, or cannot be sent one.
+        """
+        _check_text(text)
+        direct, membership = self._direct, self._entered
+        if direct is None or membership is None:
+            raise UsageError("private messages cannot be sent from here")
+        us, peers = membership.us, membership.peers
+        meant = direct.readers(us, peers, person)
+        number = self._outbox.add_direct(
+            time_ms, lambda said: direct.seal(said, us, peers, meant, text)
+        )
+        return MessageQueued(number, text, person.name)
 
     @property
     def has_data_to_send(self) -> bool:
@@ -236,7 +257,8 @@ class Participant:
 
     def _as_repeat(self, said: MessageContent, room: bytes, epoch: int) -> MessageContent | None:
         """What was said in an earlier room, for those who were there when it was said."""
-        if said.kind is Kind.REPEAT:
+        if said.kind is not Kind.SAY:
+            # Nobody can open it who could not before.
             return said
         key = self._keyring.repeat_key(room, epoch)
         if key is None:
@@ -445,6 +467,7 @@ class Participant:
         accepted = self._take_acknowledged(membership, us)
         again = membership.was_in
         membership.enter()
+        self._entered = membership
         self._regroup.arrived(membership.peers.fingerprints())
         self._phase = self._phase_on_entering(membership, now)
         events: list[ClientEvent] = []
@@ -458,7 +481,7 @@ class Participant:
         if membership.is_new:
             events.append(Entered(tuple(peer.name for peer in membership.peers), again))
         for content in accepted:
-            events += self._show(us, content, own=True)
+            events += self._show(membership, us, content, placed=False)
         return events
 
     def _take_acknowledged(self, membership: Membership, us: Peer) -> list[MessageContent]:
@@ -525,8 +548,7 @@ class Participant:
         if data is None:
             return _warn(peer, "a message could not be opened, and was dropped")
         try:
-            content = MessageContent.decode(data)
-            return self._read(membership, peer, content, own)
+            return self._read(membership, peer, MessageContent.decode(data))
         except ProtocolError as error:
             return _warn(peer, f"{error}, and was dropped")
 
@@ -540,7 +562,7 @@ class Participant:
         self._progress.move()
 
     def _read(
-        self, membership: Membership, peer: Peer, content: MessageContent, own: bool
+        self, membership: Membership, peer: Peer, content: MessageContent
     ) -> list[ClientEvent]:
         """Take a message that opened.
 
@@ -552,7 +574,7 @@ class Participant:
         events: list[ClientEvent] = []
         if not membership.trail.agrees(content.seen):
             events += self._split(peer)
-        return [*events, *self._show(peer, content, own)]
+        return [*events, *self._show(membership, peer, content)]
 
     def _split(self, peer: Peer) -> list[ClientEvent]:
         """Said once of each key, since anybody can claim to have seen something else."""
@@ -565,11 +587,37 @@ class Participant:
         )
         return [Warned(text)]
 
-    def _show(self, peer: Peer, content: MessageContent, own: bool) -> list[ClientEvent]:
+    def _show(
+        self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool = True
+    ) -> list[ClientEvent]:
+        """What there is to tell of a message. `placed`: the roster is that of its place in the log;
+        otherwise it came before."""
+        if content.kind is Kind.DIRECT:
+            return self._show_direct(membership, peer, content, placed=placed)
         body = self._body_of(content)
         if body is None or not self._seen.is_new(peer.fingerprint, content, body):
             return []
-        return [MessageReceived(peer.name, content.time_ms, text_of(body), own, content.number)]
+        own = peer is membership.us
+        return [_received(peer, content, text_of(body), own=own)]
+
+    def _show_direct(
+        self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool
+    ) -> list[ClientEvent]:
+        us, direct = membership.us, self._direct
+        said = None if direct is None else direct.open(content, us, peer)
+        if direct is None or said is None:
+            return []
+        if not self._seen.is_new(peer.fingerprint, content, said.text.encode()):
+            return []
+        own, name = peer is us, said.name
+        received = _received(peer, content, said.text, own=own, to=name)
+        if not own or direct.has_reader(content, us, membership.peers, said):
+            return [received]
+        if placed:
+            lost = f"{name} was not here any more: the private message did not reach {name}"
+        else:
+            lost = f"{name} is not here any more: the private message may not have reached {name}"
+        return [received, Warned(lost)]
 
     def _body_of(self, content: MessageContent) -> bytes | None:
         """The text as bytes; None if it is repeated, and we were not there when it was said.
@@ -643,6 +691,25 @@ def _opened(key: SealingKey | None, frame: bytes) -> bytes | None:
         )
     except OpenError:
         return None
+
+
+def _received(
+    peer: Peer, content: MessageContent, text: str, *, own: bool, to: str = ""
+) -> MessageReceived:
+    number, key = content.number, peer.fingerprint
+    return MessageReceived(peer.name, content.time_ms, text, own, number, to, key)
+
+
+def _check_text(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise UsageError("a message is text, and this is not UTF-8") from exc
+    if size > MAX_TEXT_BYTES:
+        raise UsageError(
+            f"a message of {size} bytes is too long",
+            f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
+        )
 
 
 def _warn(peer: Peer, text: str) -> list[ClientEvent]:

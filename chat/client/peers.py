@@ -54,6 +54,11 @@ class Peer:
         self.warned: set[str] = set()
         """What was said of this peer, once."""
 
+    @property
+    def person(self) -> tuple[str, bytes]:
+        """Who this is a connection of: a name and a key."""
+        return self.name, self.fingerprint
+
     def once(self, what: str, event: ClientEvent) -> list[ClientEvent]:
         """The event, if nothing was said of this before."""
         if what in self.warned:
@@ -133,6 +138,10 @@ class Peers:
         """Those who are not among the others, by their numbers."""
         members = sorted(self._members.items())
         return [peer for number, peer in members if number not in others._members]
+
+    def of_person(self, name: str, fingerprint: bytes) -> list[Peer]:
+        """All connections of a person, in the order in which they came."""
+        return [peer for peer in self if peer.person == (name, fingerprint)]
 
     def fingerprints(self) -> set[bytes]:
         """The keys of all members."""

@@ -48,6 +48,13 @@ class ChatClient(Protocol):
             UsageError: the text is longer than a message may be, or is no text.
         """
 
+    def say_direct(self, person: Person, text: str) -> MessageQueued:
+        """Send a private message, as `say` does, to one of the members.
+
+        Raises:
+            UsageError: as `say`; or this person is not here, is ourselves, or cannot be sent one.
+        """
+
     def finish(self) -> None:
         """Take in nothing more, and leave when everything is acknowledged, however long that
         takes."""

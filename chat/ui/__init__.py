@@ -6,6 +6,7 @@
     live.py        the last rows of it, which are drawn again and again
     editor.py      the line that is typed: GNU readline
     commands.py    what a person can type beside messages
+    addressee.py   for whom a private message is
     transcript.py  events in words
     style.py       what lines look like: colours, and what is folded
     wrap.py        where lines are broken, so that no row can be forged

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from chat import phrases
 from chat.client.events import MessageQueued, MessageReceived, Person
 from chat.client.view import ChatClient
-from chat.errors import OutboxFullError
+from chat.errors import OutboxFullError, UsageError
 from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
 from chat.stdio import is_text
 from chat.text import as_action, fold_name
-from chat.ui import transcript
+from chat.ui import addressee, transcript
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
@@ -48,6 +48,8 @@ class Commands:
         """Whether the bell should ring."""
         self._ignored: dict[str, str] = {}
         self._speakers: dict[str, None] = {}
+        self._confidant: Person | None = None
+        """Who said something to us in private last."""
 
     def message_of(self, line: str, *, pasted: bool = False) -> str | None:
         """The message that a line sends; None if it sends none. Pasted text is a message as it is,
@@ -57,6 +59,8 @@ class Commands:
             return None
         if pasted or _PATH_OR_COMMENT.match(line):
             return line
+        if line.split(maxsplit=1)[0].lower() in _PRIVATE:
+            return None
         if line.startswith("//"):
             return line[1:]
         if word.lower() == "/me" and argument.strip():
@@ -81,32 +85,38 @@ class Commands:
         """Send the line, or carry out its command. Returns the message, if it was one.
 
         Raises:
-            OutboxFullError: no message can be taken at the moment; commands always can.
-            UsageError: the message is too long, or is no text.
+            OutboxFullError: no message can be taken at the moment; other commands always can.
+            UsageError: the message is too long, is no text, or it is private and not clear for
+                whom.
         """
         message = self.message_of(line, pasted=pasted)
         if message is not None:
-            if self._client.full:
-                raise OutboxFullError("no more messages can be taken for the moment")
+            self._refuse_when_full()
             return self._client.say(message)
         if line == "EXIT":
             self._client.leave()
-        elif line.startswith("/"):
-            self._obey(line)
+        elif line.strip():
+            return self._obey(line.lstrip())
         return None
 
-    def _obey(self, line: str) -> None:
+    def _refuse_when_full(self) -> None:
+        if self._client.full:
+            raise OutboxFullError("no more messages can be taken for the moment")
+
+    def _obey(self, line: str) -> MessageQueued | None:
         word, _, argument = line.partition(" ")
         command = _COMMANDS.get(word.lower())
         if (why := transcript.NOT_HERE.get(word.lower())) is not None:
             self._show([why])
         elif command is None:
-            nearest = get_close_matches(word.lower(), _COMMANDS, 1)
+            # A slash alone is not near to /r.
+            nearest = get_close_matches(word.lower(), _COMMANDS, 1, 0.7)
             self._show([transcript.no_such_command(word, "".join(nearest))])
         elif argument.strip() and not command.argument:
             self._show([phrases.takes_nothing(word.lower())])
         else:
-            command.run(self, argument.strip())
+            return command.run(self, argument.strip())
+        return None
 
     # -- the commands
 
@@ -125,6 +135,18 @@ class Commands:
     def _on_me(self, _argument: str) -> None:
         # With a text it would be a message.
         self._show([phrases.needs_argument("/me", "some text")])
+
+    def _on_msg(self, argument: str) -> MessageQueued:
+        self._refuse_when_full()
+        return self._client.say_direct(*addressee.split(argument, self._client.members()))
+
+    def _on_reply(self, text: str) -> MessageQueued:
+        self._refuse_when_full()
+        if not text:
+            raise UsageError("/r needs some text")
+        if self._confidant is None:
+            raise UsageError("nobody has said anything to you in private yet")
+        return self._client.say_direct(self._confidant, text)
 
     def _on_clear(self, _argument: str) -> None:
         self._clear()
@@ -188,13 +210,16 @@ class Commands:
     # -- messages from others, and completion
 
     def ignores(self, said: MessageReceived) -> bool:
-        """Whether to hide this message. Also notes its sender, for completion."""
+        """Whether to hide this message. Also notes its sender, for completion and for /r."""
         if not said.own:
             self._speakers.pop(said.name, None)
             self._speakers[said.name] = None
             if len(self._speakers) > MAX_MEMBERS:
                 del self._speakers[next(iter(self._speakers))]
-        return not said.own and fold_name(said.name) in self._ignored
+        hidden = not said.own and fold_name(said.name) in self._ignored
+        if said.to and not hidden and fold_name(said.name) != fold_name(self._client.name):
+            self._confidant = Person(said.name, 0, said.fingerprint)
+        return hidden
 
     def _names(self) -> list[str]:
         """All members, the most recent speakers first."""
@@ -217,6 +242,9 @@ class Commands:
         others = [name for name in self._names() if name != self._client.name]
         if command == "/ignore":
             return _matching(others, word, "")
+        if command == "/msg" and not line[len(command) : begin].strip():
+            names = _matching(others, word.removeprefix('"'), "")
+            return [f"{addressee.quoted(name)} " for name in names]
         if word.startswith("@"):
             return [f"@{name}" for name in _matching(others, word[1:], " ")]
         return _matching(others, word, ": " if begin == 0 else " ")
@@ -227,13 +255,15 @@ class _Command(NamedTuple):
 
     argument: str
     help: str
-    run: Callable[[Commands, str], None]
+    run: Callable[[Commands, str], MessageQueued | None]
 
 
 _COMMANDS = {
     "/help": _Command("", "show this", Commands._on_help),
     "/who": _Command("", "list the members, since when, with fingerprints", Commands._on_who),
     "/me": _Command("waves", "tell what you do", Commands._on_me),
+    "/msg": _Command("name text", "say something to one person alone", Commands._on_msg),
+    "/r": _Command("text", "answer the last private message", Commands._on_reply),
     "/ignore": _Command(
         "name", "hide the messages of somebody; without a name, list them", Commands._on_ignore
     ),
@@ -252,8 +282,11 @@ _COMMANDS = {
 }
 """All commands, in the order of the help."""
 
-_WITH_NAMES = ("/me", "/ignore", "/unignore")
+_WITH_NAMES = ("/me", "/msg", "/r", "/ignore", "/unignore")
 """The commands after which a name may stand."""
+
+_PRIVATE = ("/msg", "/r")
+"""What stands behind these is never for everybody, not even when there is a blank before them."""
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:

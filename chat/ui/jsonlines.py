@@ -31,6 +31,7 @@ from chat.client.view import ChatClient
 from chat.errors import REASONS, CommandError
 from chat.limits import CONSOLE_LINE_BYTES
 from chat.text import action_of, as_action, fingerprint_of
+from chat.ui.addressee import person_called
 from chat.ui.plain import LineView
 
 Fields = dict[str, Any]
@@ -67,6 +68,8 @@ class JsonView(LineView):
                 self.client.say(text)
             case {"me": str(text)} if text:
                 self.client.say(as_action(text))
+            case {"direct": {"to": str(to), "text": str(text), **more}} if text and not more:
+                self.client.say_direct(person_called(to, self.client.members()), text)
             case {"who": True}:
                 members = [_person(one) for one in self.client.members()]
                 self._emit({"event": "members", "members": members})
@@ -82,7 +85,7 @@ class JsonView(LineView):
         if not _command_in(line):
             return super()._is_message(line)
         match _parsed(line):
-            case {"say": str(text)} | {"me": str(text)}:
+            case {"say": str(text)} | {"me": str(text)} | {"direct": {"text": str(text)}}:
                 return bool(text)
         return False
 
@@ -91,7 +94,14 @@ class JsonView(LineView):
 
 
 _TEXT = "a text that is not empty"
-_TAKES = {"say": _TEXT, "me": _TEXT, "who": "true", "invite": "true", "leave": "true"}
+_TAKES = {
+    "say": _TEXT,
+    "me": _TEXT,
+    "direct": f'an object with "to", a name, and "text", {_TEXT}',
+    "who": "true",
+    "invite": "true",
+    "leave": "true",
+}
 """What is right of each command, in words."""
 
 
@@ -100,7 +110,9 @@ def _what_is_wrong(name: str) -> str:
     value."""
     takes = _TAKES.get(name)
     return (
-        f"{name} takes {takes}" if takes else "a command is one of say, me, who, invite and leave"
+        f"{name} takes {takes}"
+        if takes
+        else "a command is one of say, me, direct, who, invite and leave"
     )
 
 
@@ -166,6 +178,7 @@ def _content(said: MessageReceived) -> Fields:
         "text": said.text if action is None else action,
         "action": action is not None,
         "time": said.time_ms / 1000,
+        "direct": said.to or None,
     }
 
 

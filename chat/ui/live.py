@@ -168,7 +168,7 @@ class LiveRows:
         # More cannot be seen: each character takes a column, or is a mark on one that does.
         most = self.columns * (1 + MAX_MARKS)
         for underway, _ in zip(self.pending, range(PENDING_ROWS), strict=False):
-            rows.append(transcript.pending(underway.text[:most]))
+            rows.append(transcript.pending(underway.text[:most], underway.to))
         if len(self.pending) > PENDING_ROWS:
             rows.append(transcript.more_pending(len(self.pending) - PENDING_ROWS))
         fitting = (cut(row.expandtabs(), self.columns - 1) for row in rows)
@@ -204,7 +204,7 @@ class LiveRows:
         not acknowledged stay on the screen, since they are nowhere else."""
         self.end()
         for underway in self.pending:
-            line = transcript.pending_at_the_end(underway.text, offline)
+            line = transcript.pending_at_the_end(underway.text, offline, underway.to)
             self._above += self._painter.status([line], self.columns)
         self.pending.clear()
         self.draw()

@@ -23,6 +23,9 @@ from chat.ui import transcript
 from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, width_of
 
 DIM, BOLD, RED = "2", "1", "31"
+ARROW = "→"
+PRIVATE = "35"
+"""Magenta, in which no other text is; only names may be."""
 
 
 class Colours(Enum):
@@ -60,12 +63,14 @@ class Painter:
     ) -> None:
         """`name` is the reader's own, `encoding` the terminal's. `is_dumb`: the terminal knows no
         codes, and so cannot be told not to wrap."""
+        self._name = name
         name = re.escape(caseless(name))
         # A pattern that begins with plain text is found faster, so the letter before comes last.
         self._mention = re.compile(rf"{name}(?!\w)(?<!\w{name})" if name else "(?!)")
         self._colours = colours
         self._time_format = time_format
         self._encoding = encoding
+        self._arrow = ARROW if self._as_written(ARROW) == ARROW else "->"
         self._is_dumb = is_dumb
         self._measure = at_most_of_dumb if is_dumb else at_most
         self._searched: MessageReceived | None = None
@@ -74,12 +79,16 @@ class Painter:
         self._folded_so_far = 0
 
     def mentions(self, said: MessageReceived) -> bool:
-        """Whether a message from somebody else contains the reader's name as a whole word."""
+        """Whether a message from somebody else contains the reader's name as a whole word, or is
+        for the reader alone."""
         if said is not self._searched:
             action = action_of(said.text)
             text = said.text if action is None else action
             self._searched = said
-            self._found = not said.own and self._mention.search(caseless(text)) is not None
+            found = self._mention.search(caseless(text)) is not None
+            # Our own may come from another connection of ours.
+            ours = said.own or (said.to and fold_name(said.name) == fold_name(self._name))
+            self._found = not ours and (found or bool(said.to))
         return self._found
 
     def paint(
@@ -142,14 +151,16 @@ class Painter:
     def _message(
         self, said: MessageReceived, columns: int | None, window_rows: int | None
     ) -> tuple[list[str], Left | None]:
-        time, who, text = map(self._as_written, transcript.said(said, self._time_format))
+        parts = transcript.said(said, self._time_format, self._name, self._arrow)
+        time, who, text = map(self._as_written, parts)
         head = f"{time} {who} ".lstrip(" ")
         (first, *rest), left = self._lay_out(text, head, columns, window_rows)
-        if self._colours.value and self.mentions(said):
-            first, *rest = (self.colour(BOLD, row) for row in (first, *rest))
+        codes = [BOLD] * self.mentions(said) + [PRIVATE] * bool(said.to)
+        if codes:
+            first, *rest = (self.colour(";".join(codes), row) for row in (first, *rest))
         code = self._colour_of(said.name)
-        parts = [self.colour(DIM, time)] if time else []
-        heads = [" ".join([*parts, self.colour(code, who), first])]
+        before = [self.colour(DIM, time)] if time else []
+        heads = [" ".join([*before, self.colour(code, who), first])]
         if columns is not None and width_of(head, self._measure) > columns:
             # Rare, but a name comes from other people and must not forge a row either.
             head_rows, _ = self._lay_out(head, "", columns, None)

@@ -38,16 +38,27 @@ from chat.client.events import (
 from chat.limits import REGROUP_SECONDS
 from chat.localtime import time_of
 from chat.phrases import MAKING_KEY, MAKING_KEY_NOW, StatusLine, back, good, left, lost, trouble
-from chat.text import action_of, escape, escape_line, fingerprint_of
+from chat.text import action_of, escape, escape_line, fingerprint_of, fold_name
 
 
-def said(message: MessageReceived, time_format: str) -> tuple[str, str, str]:
-    """When, who, and what, which may have several lines."""
+def said(
+    message: MessageReceived, time_format: str, reader: str = "", arrow: str = "->"
+) -> tuple[str, str, str]:
+    """When, who, and what, which may have several lines. `reader` is the name of whoever reads it;
+    `arrow` stands between two names if it is private."""
     when = time_of(message.time_ms / 1000, time_format)
     action = action_of(message.text)
+    who = escape_line(message.name)
+    if message.to:
+        # A name has no brackets, so nobody's name looks like this.
+        who = f"{_you_or(message.name, reader)} {arrow} {_you_or(message.to, reader)} [private]"
     if action is None:
-        return when, f"{escape_line(message.name)}:", escape(message.text)
-    return when, f"* {escape_line(message.name)}", escape(action)
+        return when, f"{who}:", escape(message.text)
+    return when, f"* {who}", escape(action)
+
+
+def _you_or(name: str, reader: str) -> str:
+    return "you" if fold_name(name) == fold_name(reader) else escape_line(name)
 
 
 def happened(event: ClientEvent) -> list[StatusLine]:
@@ -224,7 +235,6 @@ def no_such_command(word: str, nearest: str) -> StatusLine:
 
 NOT_HERE = {
     "/nick": trouble("A name stays the same until you leave. Join again to take another one."),
-    "/msg": trouble("There are no private messages: what you say goes to everybody in the room."),
 }
 """Commands of other programs that this one lacks, and what is to be known instead."""
 
@@ -305,10 +315,12 @@ def draft(text: str, kept: bool) -> StatusLine:
     return pending_at_the_end(text, offline=True)
 
 
-def pending_at_the_end(text: str, offline: bool) -> StatusLine:
-    """The whole of a message that was not acknowledged when its sender left."""
+def pending_at_the_end(text: str, offline: bool, to: str = "") -> StatusLine:
+    """The whole of a message that was not acknowledged when its sender left. `to` is for whom it
+    is, if it is private."""
     action = action_of(text)
     what = "Not sent" if offline else "Perhaps not delivered"
+    what += f" to {escape_line(to)} [private]" if to else ""
     return trouble(f"{what}: {escape(text if action is None else f'* {action}')}")
 
 
@@ -323,9 +335,12 @@ def prompt(present: bool, waiting: int) -> str:
     return f"(offline, {waiting} waiting) > " if waiting else "(offline) > "
 
 
-def pending(text: str) -> str:
-    """A message that is not acknowledged yet, in one line."""
-    return "... " + escape_line(text if (action := action_of(text)) is None else f"* {action}")
+def pending(text: str, to: str = "") -> str:
+    """A message that is not acknowledged yet, in one line. `to` is for whom it is, if it is
+    private."""
+    whom = f"to {escape_line(to)} [private]: " if to else ""
+    action = action_of(text)
+    return f"... {whom}" + escape_line(text if action is None else f"* {action}")
 
 
 def more_pending(count: int) -> str:

@@ -119,6 +119,17 @@ def test_members_are_those_of_the_roster_as_far_as_it_came() -> None:
     assert desk.participant.has_joined
 
 
+def test_members_are_those_of_before_until_the_new_roster_is_complete() -> None:
+    """So a private message can be said at any time."""
+    desk = Desk()
+    people = desk.participant.members()
+    desk.restart()
+    desk.play(CUT, desk.welcome(members=2), Roster(MEMBERS[:1]))
+    assert desk.participant.members() == people
+    desk.play(Roster(MEMBERS[1:2]))
+    assert desk.participant.members() == people[:2]
+
+
 def test_members_follow_who_joins_and_who_leaves_and_not_who_is_lost() -> None:
     desk = Desk()
     desk.play(desk.joined(entry(4, "Zoë", since=77), entry(5, "Bo", since=78)), desk.event(Lost(4)))

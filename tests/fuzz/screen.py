@@ -57,7 +57,7 @@ def text(data: bytes) -> None:
     colours, is_dumb = choices.pick([*Colours]), bool(choices.number(2))
     event: MessageReceived | NoticeReceived = NoticeReceived(said)
     if choices.number(2):
-        event = MessageReceived(name, 0, said, own=False, number=1)
+        event = MessageReceived(name, 0, said, own=False, number=1, to=name[1:])
 
     def paint() -> list[str]:
         # A painter remembers whether it has found the name in this message.
@@ -91,7 +91,9 @@ def _line(choices: Choices, *beginnings: str) -> str:
 
 def lines(data: bytes) -> None:
     """What a person types is sent, obeyed or refused."""
-    line = _line(Choices(data), "", "/", "/ignore ", "/unignore ", "/me ", "/more ", "//")
+    line = _line(
+        Choices(data), "", "/", "/ignore ", "/unignore ", "/me ", "/more ", "/msg ", "/r ", "//"
+    )
     commands = Commands(NotedClient(), lambda _: None, lambda: None, bool)
     typed = cheap(lambda: commands.typed(line))
     assert not typed or commands.message_of(typed) == line
@@ -104,7 +106,17 @@ def lines(data: bytes) -> None:
 def json_lines(data: bytes) -> None:
     """A program's line is a command, a message, or refused and counted."""
     choices = Choices(data)
-    line = _line(choices, "", "{", '{"say":', '{"me":"', '{"who":', "[" * 9_000, '{"a":' * 3_000)
+    line = _line(
+        choices,
+        "",
+        "{",
+        '{"say":',
+        '{"me":"',
+        '{"who":',
+        '{"direct":{"to":"Thea",',
+        "[" * 9_000,
+        '{"a":' * 3_000,
+    )
     view, client = JsonView(_output()[0], None, _output()[1], Painter()), NotedClient()
     view.open(client)
     cheap(lambda: view._is_message(line))

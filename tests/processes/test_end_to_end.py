@@ -289,6 +289,41 @@ def test_conversation_of_a_program(stage: Stage) -> None:
     assert [event["action"] for event in events[3:]] == [True, False, False]
 
 
+def test_private_messages_reach_one_alone_though_the_server_is_killed(stage: Stage) -> None:
+    """One is heard just before, and one is said while there is no server. Boris hears both once,
+    and Thea sees nothing."""
+    port = stage.free_port()
+    server, _ = stage.server("--port", str(port))
+    thea = stage.client(port, "Thea", "--json", key="other")
+    thea.expect('"event": "entered"')
+    boris = stage.member(port, "Boris", "--time", "", key="sahnawaz")
+    ira = stage.client(port, "Ira", "--json")
+    ira.expect('"event": "entered"')
+    ira.type('{"direct": {"to": "boris", "text": "the first"}}')
+    ira.expect('"event": "acknowledged", "number": 1', '"direct": "Boris"', "\n")
+    boris.expect("\nIra → you [private]: the first\n")
+    server.kill()
+    ira.expect('"event": "disconnected"')
+    ira.type('{"direct": {"to": "Boris", "text": "the second"}}')
+    stage.server("--port", str(port))
+    boris.expect("\nIra → you [private]: the second\n")
+    ira.type('{"direct": {"to": "Theo", "text": "the third"}}', '{"say": "that is all"}')
+    ira.expect('"text": "nobody here is called Theo: perhaps Thea is meant"')
+    for process in (boris, thea):
+        process.expect("that is all")
+    for process in (boris, thea, ira):
+        process.end_input()
+    out = assert_ends_well(boris)
+    assert [out.count(text) for text in ("the first", "the second", "[private]")] == [1, 1, 2]
+    told = [json.loads(line) for line in assert_ends_well(thea).splitlines()]
+    assert [event.get("text") for event in told if event["event"] in ("message", "warning")] == [
+        "that is all"
+    ]
+    status, _, err = ira.end()
+    assert (status, err.count("\n")) == (1, 2)
+    assert "1 message was not acknowledged" in err
+
+
 def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> None:
     _, port = stage.server()
     listener = stage.member(port, "listener", key="other")

@@ -94,6 +94,7 @@ def test_manual_lists_the_fields_of_each_event() -> None:
 
 def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
     _, port = stage.server()
+    ira = stage.member(port, "Ira")
     program = stage.client(port, "program", "--json", key="other")
     program.type(*table("command"), "a plain line")
     program.end_input()
@@ -102,9 +103,12 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
     events = [json.loads(line) for line in out.splitlines()]
     # Behind `leave` nothing is taken.
     said = [
-        (event["text"], event["action"]) for event in events if event["event"] == "acknowledged"
+        (event["text"], event["action"], event["direct"])
+        for event in events
+        if event["event"] == "acknowledged"
     ]
-    assert said == [("text", False), ("waves", True)]
+    assert said == [("text", False, None), ("waves", True, None), ("text", False, "Ira")]
+    ira.expect("program → you [private]: text\n")
     answers = ("members", "invite", "warning")
     assert [event["event"] for event in events if event["event"] in answers] == [
         "members",

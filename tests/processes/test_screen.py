@@ -824,6 +824,24 @@ def test_own_message_is_marked_until_it_stands_in_its_place(room: Room) -> None:
     ira.await_rows(IN, "Zoe: I was first", "Ira: one", "Ira: two", "> three|")
 
 
+def test_private_message_is_marked_on_its_way_and_at_its_place(room: Room) -> None:
+    ira = room.ira("--time", "")
+    with frozen(room.server):
+        ira.enter("/msg max Psst", "/msg Moe Psst")
+        ira.await_rows("... to Max [private]: Psst", "> |")
+        ira.await_screen("[!] Nobody here is called Moe: perhaps Zoe is meant.")
+        ira.key("Up")
+        ira.await_rows("> /msg Moe Psst|")
+        ira.key("C-u")
+    ira.await_rows("you → Max [private]: Psst", "> |")
+    assert ira.look("Psst") == Look("magenta")
+    room.max.expect("Ira → you [private]: Psst\n")
+    ira.enter("/r Hi", "that is all")
+    ira.await_screen("[!] Nobody has said anything to you in private yet.")
+    room.zoe.expect("Ira: that is all\n")
+    assert "Psst" not in room.zoe.out
+
+
 def test_message_under_way_takes_one_row_and_the_first_are_shown(room: Room) -> None:
     ira = room.ira(columns=40)
     with frozen(room.server):

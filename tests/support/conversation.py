@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from chat.client.events import ClientEvent, MessageQueued, Person
 from chat.errors import UsageError
@@ -43,6 +44,14 @@ class NotedClient:
             raise UsageError("it is not UTF-8")
         self.noted.append(f"say {text}")
         return MessageQueued(len(self.noted), text)
+
+    def say_direct(self, person: Person, text: str) -> MessageQueued:
+        here = [(one.name, one.fingerprint) for one in self.people]
+        if (person.name, person.fingerprint) not in here:
+            raise UsageError(f"{person.name} is not here any more")
+        queued = self.say(text)
+        self.noted[-1] = f"say to {person.name}: {text}"
+        return replace(queued, to=person.name)
 
     def finish(self) -> None:
         self.noted.append("finish")

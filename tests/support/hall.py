@@ -6,14 +6,17 @@ and `Desk` gives it to one participant, so that it can do what no honest server 
 
 import hashlib
 from collections import deque
+from dataclasses import replace
+from typing import Any
 
 from chat import limits
 from chat.cipher import SealingKey, sealed_bytes
-from chat.client.events import ClientEvent, MessageReceived, Reconnected, Warned
+from chat.client.events import ClientEvent, MessageQueued, MessageReceived, Reconnected, Warned
 from chat.client.participant import Participant
 from chat.errors import Reason
-from chat.kex import RoomSecret
+from chat.kex import KeyShare, RoomKey, RoomSecret
 from chat.messages import (
+    Card,
     Check,
     Control,
     Joined,
@@ -34,7 +37,7 @@ from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.wire import Event, FrameReader, Message, room_header, room_headers
-from tests.support.helpers import WALL_CLOCK, FixedBytes, open_frame
+from tests.support.helpers import WALL_CLOCK, FixedBytes, key, open_frame
 
 
 def fingerprint(name: str) -> bytes:
@@ -64,10 +67,13 @@ class Archive(OrderedLog):
 class MemberInMemory:
     """Somebody's participant, its membership, and its place in its stream."""
 
-    def __init__(self, hall: "RoomInMemory", member: Member, title: str) -> None:
+    def __init__(self, hall: "RoomInMemory", member: Member, title: str, share: KeyShare) -> None:
         self.hall = hall
         self.member = member
-        self.participant = Participant(FixedBytes(f"participant {title}"), member.name)
+        self.participant = Participant(
+            FixedBytes(f"participant {title}"), member.name, hall.room_key, share
+        )
+        self.participant.meet(key("server").public)
         self.connected = True
         self.following = False
         self.offset = 0
@@ -80,6 +86,11 @@ class MemberInMemory:
         """Type something. It is on its way until it is carried."""
         self.texts.append(text)
         self.participant.say(text, time_ms=int(self.hall.now * 1000))
+
+    def say_to(self, name: str, text: str) -> MessageQueued:
+        """The same, in private."""
+        (person,) = [one for one in self.participant.members() if one.name == name]
+        return self.participant.say_direct(person, text, time_ms=int(self.hall.now * 1000))
 
     def carry(self, count: int | None = None) -> None:
         """Let the server have the next `count` frames that are on their way, or all of them."""
@@ -131,18 +142,46 @@ class MemberInMemory:
 class RoomInMemory:
     """A room, its log and the seats in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, room_key: RoomKey | None = None) -> None:
+        """`room_key` is what its members have; None: it is the open room."""
+        self.room_key = room_key
         self.log = Archive()
         self.room = Room(self.log, FixedBytes("room"), limits.GRACE_SECONDS)
         self.now = 1_000.0
         self.seats: dict[int, MemberInMemory] = {}
         self.everybody: list[MemberInMemory] = []
 
-    def join(self, name: str) -> MemberInMemory:
-        member = self.room.join(name, fingerprint(name), joined_at=WALL_CLOCK + self.now)
-        seat = self.seats[member.id] = MemberInMemory(self, member, f"{member.id} {name}")
+    def join(self, name: str, key_name: str = "", **card: Any) -> MemberInMemory:
+        """Let somebody in, whose key is called as the person is, or otherwise. `card` has what is
+        not as it should be in the card."""
+        share = KeyShare(FixedBytes(f"share {len(self.everybody)}"))
+        shown = replace(self._card(name, fingerprint(key_name or name), share), **card)
+        member = self._join(name, fingerprint(key_name or name), shown)
+        seat = MemberInMemory(self, member, f"{member.id} {name}", share)
+        self.seats[member.id] = seat
         self.everybody.append(seat)
         return seat
+
+    def _card(self, name: str, digest: bytes, share: KeyShare) -> Card:
+        return Card(share.public, self.proof(name, digest, share.public))
+
+    def proof(self, name: str, digest: bytes, share: bytes) -> bytes:
+        """What somebody can say who has the room key, if there is one."""
+        if self.room_key is None:
+            return b""
+        room = self.room_key.at(key("server").public.digest)
+        return room.proof(name, digest, share, caller=False)
+
+    def _join(self, name: str, digest: bytes, card: Card) -> Member:
+        return self.room.join(name, digest, WALL_CLOCK + self.now, card)
+
+    def crash(self) -> None:
+        """The server dies, and is started anew."""
+        for seat in self.everybody:
+            seat.lose()
+        self.seats.clear()
+        self.log = Archive()
+        self.room = Room(self.log, FixedBytes(f"room {self.now}"), limits.GRACE_SECONDS)
 
     def enter(self, *names: str) -> list[MemberInMemory]:
         """Let these in, and let everybody hear of it."""
@@ -165,13 +204,13 @@ class RoomInMemory:
         if seat.connected:
             seat.lose()
         seat.connected = True
-        name = seat.member.name
+        before = seat.member
         first = seat.participant.first_control()
         resumed = None
         if isinstance(first, Resume):
-            resumed = self.room.resume(first, fingerprint(name), self.now)
+            resumed = self.room.resume(first, before.fingerprint, self.now)
         if resumed is None:
-            seat.member = self.room.join(name, fingerprint(name), joined_at=WALL_CLOCK + self.now)
+            seat.member = self._join(before.name, before.fingerprint, before.card)
             self.seats[seat.member.id] = seat
         else:
             self.deliver(resumed[1])

@@ -10,10 +10,10 @@ from typing import Any
 
 from chat.cipher import RandomBytes
 from chat.client.client import Client
-from chat.client.events import ClientEvent
+from chat.client.events import ClientEvent, Person
 from chat.client.participant import Participant
 from chat.errors import Reason
-from chat.kex import RoomKey, RoomSecret
+from chat.kex import KeyShare, RoomKey, RoomSecret
 from chat.limits import SILENCE_SECONDS
 from chat.messages import (
     Check,
@@ -67,14 +67,32 @@ class Membership:
     left: int | None = None
     last_epoch: int = 2**32
     reason: Reason | None = None
+    share: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """A private message: for whom it was, the shares for which it was sealed, and its text."""
+
+    to: str
+    shares: frozenset[bytes]
+    text: str
+
+
+PrivateTexts = dict[tuple[bytes, int], Private]
+"""By the origin and the number of the message."""
 
 
 class Life:
     """One life of a server: its room."""
 
-    def __init__(self, room: bytes, secrets: dict[bytes, dict[int, bytes]]) -> None:
-        """`secrets` are those of all rooms, by room and epoch."""
+    def __init__(
+        self, room: bytes, secrets: dict[bytes, dict[int, bytes]], private: PrivateTexts
+    ) -> None:
+        """`secrets` are those of all rooms, by room and epoch; `private` is what was said so in any
+        of them."""
         self.room = room
+        self._private = private
         self.all_secrets = secrets
         self.secrets = secrets.setdefault(room, {})
         self.entries: list[Entry] = []
@@ -98,9 +116,24 @@ class Life:
         content = self.content(entry)
         if content.kind is Kind.SAY:
             return text_of(content.body)
+        if (private := self.private(entry)) is not None:
+            return private.text
         repeat = Repeat.decode(content.body)
         key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key()
         return text_of(key.open(content.bound(), repeat.sealed))
+
+    def private(self, entry: Entry) -> Private | None:
+        """What a private message says; None if it is none."""
+        content = self.content(entry)
+        is_private = content.kind is Kind.DIRECT
+        return self._private[content.origin, content.number] if is_private else None
+
+    def has_reader(self, private: Private, offset: int) -> bool:
+        """Whether at this place of the log somebody is in for whom a message was sealed."""
+        return any(
+            stay.share in private.shares and stay.joined <= offset < (stay.left or 2**63)
+            for stay in self.memberships.values()
+        )
 
     def start_of_window(self, window_bytes: int) -> int:
         """From where on the log must still be there."""
@@ -173,7 +206,12 @@ class RecordedRoom(Room):
         if isinstance(event, Joined):
             for entry in event.entries:
                 life.memberships[entry.id] = Membership(
-                    entry.id, entry.name, entry.fingerprint, self._log.end, self.epoch + 1
+                    entry.id,
+                    entry.name,
+                    entry.fingerprint,
+                    self._log.end,
+                    self.epoch + 1,
+                    share=entry.card.share,
                 )
         if isinstance(event, Left):
             for member, reason in event.departures:
@@ -255,9 +293,15 @@ class RecordedParticipant(Participant):
     """The client's half, writing down what comes and goes."""
 
     def __init__(
-        self, clock: Clock, random_bytes: RandomBytes, name: str, room_key: RoomKey | None
+        self,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        name: str,
+        room_key: RoomKey | None,
+        share: KeyShare,
     ) -> None:
-        super().__init__(random_bytes, name, room_key)
+        super().__init__(random_bytes, name, room_key, share)
+        self.share = share.public
         self._clock = clock
         self._oldest_epoch = 0
         self.story = Story(self._outbox._origin)
@@ -298,6 +342,12 @@ class RecordedParticipant(Participant):
         sent = Sent(self._clock(), here.room, here.id, self._keyring.current, seq, content)
         self.story.sent.append(sent)
         return super()._seal(seq, content)
+
+    def shares_of(self, person: Person) -> frozenset[bytes]:
+        """For whom a private message to this person is sealed now."""
+        assert self._entered is not None
+        peers = self._entered.peers.of_person(person.name, person.fingerprint)
+        return frozenset(peer.card.share for peer in peers)
 
     # -- where it stands
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from chat.client import events
 from chat.client.events import MessageReceived
-from chat.errors import UsageError
+from chat.errors import OutboxFullError, UsageError
 from chat.limits import MAX_TEXT_BYTES
 from chat.text import fingerprint_of
 from chat.ui import transcript
@@ -180,7 +181,6 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
         ("/invite Bob", "[!] /invite takes nothing after it."),
         ("/clear x", "[!] /clear takes nothing after it."),
         ("/nick Bob", transcript.NOT_HERE["/nick"]),
-        ("/msg Thea Hi", transcript.NOT_HERE["/msg"]),
         ("/ignore Théa", "[!] Nobody here is called Théa. Is it Thea?"),
         ("/MORE  3 ", "the third"),
         ("/bell", transcript.BELL_STATE[True]),
@@ -206,7 +206,7 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
-    words = "help|who|me|ignore|unignore|more|bell|security|invite|clear|exit|quit"
+    words = "help|who|me|msg|r|ignore|unignore|more|bell|security|invite|clear|exit|quit"
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
     assert [line.split()[1] for line in person.shown] == [*commands, "//text"]
@@ -243,6 +243,110 @@ def test_unknown_command_is_answered_with_the_nearest_and_not_said(
     slash = "To send a line that begins with a slash, type // first."
     assert person.shown == [f"[!] There is no command {answer} {slash}"]
     assert person.client.noted == []
+
+
+# -- what is private
+
+
+@pytest.mark.parametrize(
+    ("line", "noted"),
+    [
+        ("/msg Thea Hi", "Thea: Hi"),
+        ("/MSG THEA   Hi  there ", "Thea: Hi  there"),
+        ("/msg Thea\none\ntwo", "Thea: one\ntwo"),
+        ('/msg "thea" Hi', "Thea: Hi"),
+        (" /msg Thea Hi", "Thea: Hi"),
+        ('/msg Bo "B" Lee Hi', 'Bo "B" Lee: Hi'),
+        ('/msg "Bo "B" Lee" Hi', 'Bo "B" Lee: Hi'),
+        ('/msg "Thea B" Hi', "Thea B: Hi"),
+        ('/msg "Thea" B Hi', "Thea: B Hi"),
+        ("/msg sahnawaz /msg Thea Hi", "sahnawaz: /msg Thea Hi"),
+        ("/msg \u212bke A\u030ake", "\xc5ke: A\u030ake"),
+    ],
+)
+def test_private_message_goes_to_whom_it_names(person: Person, line: str, noted: str) -> None:
+    names = ["Thea B", 'Bo "B" Lee', "\xc5ke"]
+    person.client.people += [events.Person(name, 0, name.encode()) for name in names]
+    queued = person.commands.take(line)
+    assert person.client.noted == [f"say to {noted}"]
+    assert queued is not None
+    assert (f"{queued.to}: {queued.text}", person.shown) == (noted, [])
+
+
+NEEDS = "a private message needs a name and a text"
+NOBODY = "nobody has said anything to you in private yet"
+NOT_PRIVATE = {
+    **dict.fromkeys(("/msg", "/msg ", "/msg Thea", '/msg "Thea" ', " /msg"), NEEDS),
+    "/msg Théa Hi": "nobody here is called Théa: perhaps Thea is meant",
+    "/msg xyz Hi": "nobody here is called xyz",
+    '/msg "Th ea" Hi': "nobody here is called Th ea: perhaps Thea is meant",
+    '/msg "Thea Hi': 'nobody here is called "Thea: perhaps Thea is meant',
+    "/msg " + "x" * 5_000: f"nobody here is called {'x' * 129}",
+    "/msg Ira B Hi": 'this may be for Ira or for Ira B: put the name in quotation marks: "Ira"',
+    "/msg twin Hi": "two people here are called twin, with different keys",
+    **dict.fromkeys(("/r", " /R  "), "/r needs some text"),
+    **dict.fromkeys(("/r Hi", "/R Hi", "\t/r Hi"), NOBODY),
+}
+
+
+@pytest.mark.parametrize("line", NOT_PRIVATE, ids=lambda line: line[:20])
+def test_private_message_that_is_not_clear_goes_to_nobody(person: Person, line: str) -> None:
+    person.client.people += [
+        events.Person(name, 0, bytes((number,)))
+        for number, name in enumerate(("Ira B", "twin", "twin"))
+    ]
+    with pytest.raises(UsageError) as error:
+        person.type(line)
+    assert error.value.advice == NOT_PRIVATE[line]
+    assert (person.client.noted, person.shown) == ([], [])
+
+
+@pytest.mark.parametrize("line", ["/msg\tThea Hi", "/msg\nThea", "/msgs Thea Hi", " /r\tHi"])
+def test_what_is_almost_private_is_not_said_to_everybody(person: Person, line: str) -> None:
+    person.type(line)
+    assert person.client.noted == []
+    assert person.shown[0].startswith("[!] There is no command")
+
+
+@pytest.mark.parametrize("line", ["/msg Thea Hi", "/r Hi"])
+def test_private_message_waits_for_its_turn_like_every_other(person: Person, line: str) -> None:
+    person.client.full = True
+    with pytest.raises(OutboxFullError):
+        person.type(line)
+
+
+def private(name: str, to: str = "Ira", number: int = 1) -> MessageReceived:
+    key = {one.name: one.fingerprint for one in PEOPLE}[name]
+    return MessageReceived(name, 0, "Psst", name == "Ira", number, to, key)
+
+
+def test_answer_goes_to_the_person_who_was_heard_last_in_private(person: Person) -> None:
+    for said in (private("Thea"), private("sahnawaz"), private("Ira", "Thea")):
+        person.commands.ignores(said)
+    person.hear("Thea")
+    person.type("/r  one ", " /R two")
+    assert person.client.noted == ["say to sahnawaz: one", "say to sahnawaz: two"]
+    person.type("/ignore thea")
+    assert person.commands.ignores(private("Thea"))
+    person.type("/r three")
+    assert person.client.noted[2:] == ["say to sahnawaz: three"]
+
+
+@pytest.mark.parametrize("key", [None, bytes(32)], ids=["gone", "another key"])
+def test_answer_goes_to_nobody_else_under_that_name(person: Person, key: bytes | None) -> None:
+    person.commands.ignores(private("Thea"))
+    person.client.people = PEOPLE[:2]
+    if key is not None:
+        person.client.people.append(events.Person("Thea", 0, key))
+    with pytest.raises(UsageError, match="Thea is not here any more"):
+        person.type("/r Hi")
+
+
+def test_name_with_blanks_is_completed_in_quotation_marks(person: Person) -> None:
+    person.client.people.append(events.Person("Thea B", 0, bytes(32)))
+    assert person.complete("/msg T") == ["Thea ", '"Thea B" ']
+    person.type(person.complete("/msg T")[1].join(("/msg ", "Hi")))
+    assert person.client.noted == ["say to Thea B: Hi"]
 
 
 # -- ignoring
@@ -318,6 +422,12 @@ def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> No
         ("x", []),
         ("/b", ["/bell "]),
         ("/me s", ["sahnawaz "]),
+        ("/msg ", ["sahnawaz ", "Thea "]),
+        ("/msg T", ["Thea "]),
+        ("/MSG  T", ["Thea "]),
+        ('/msg "T', ["Thea "]),
+        ("/msg Thea s", ["sahnawaz "]),
+        ("/r s", ["sahnawaz "]),
         ("/ignore ", ["sahnawaz", "Thea"]),
         ("/ignore T", ["Thea"]),
         ("/IGNORE T", ["Thea"]),

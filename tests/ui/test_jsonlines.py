@@ -56,11 +56,18 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
             "text": "Hi\n\x1b",
             "action": False,
             "time": 1_687_665_924.5,
+            "direct": None,
         },
     ),
     (
         events.MessageReceived("Thea", 0, "\x01ACTION waves\x01", own=False),
-        {"event": "message", "name": "Thea", "text": "waves", "action": True, "time": 0},
+        {"event": "message", "name": "Thea", "text": "waves", "action": True, "time": 0}
+        | {"direct": None},
+    ),
+    (
+        events.MessageReceived("Thea", 0, "Psst", own=False, to="Ira"),
+        {"event": "message", "name": "Thea", "text": "Psst", "action": False, "time": 0}
+        | {"direct": "Ira"},
     ),
     (
         events.MessageReceived("Ira", 1000, "Hi", own=True, number=7),
@@ -71,6 +78,7 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
             "text": "Hi",
             "action": False,
             "time": 1,
+            "direct": None,
         },
     ),
     (events.MessageNotForUs("Thea"), {"event": "not-for-you", "name": "Thea"}),
@@ -171,6 +179,8 @@ def test_any_text_comes_out_as_it_was(text: str) -> None:
         ('{"say": "EXIT"}', ["say EXIT"]),
         ('{"say": "{\\"leave\\": true}"}', ['say {"leave": true}']),
         ('{"me": "waves"}', ["say \x01ACTION waves\x01"]),
+        ('{"direct": {"to": "thea", "text": "Psst"}}', ["say to Thea: Psst"]),
+        ('{"direct": {"text": "/who", "to": "sahnawaz"}}', ["say to sahnawaz: /who"]),
         ("plain", ["say plain"]),
         ("/help", ["say /help"]),
         (' \t{"say": "Hi"}', ["say Hi"]),
@@ -194,7 +204,7 @@ def test_command_is_obeyed_and_any_other_line_is_said(
         ("gr\udcff", "it is not UTF-8", (1, 0)),
         ('{"say": "gr\udcff"}', "it is not UTF-8", (1, 0)),
         ('{"say": "\\udcff"}', "it is not UTF-8", (1, 0)),
-        ('{"\udcff": true}', "a command is one of say, me, who, invite and leave", (0, 1)),
+        ('{"\udcff": true}', "a command is one of say, me, direct, who, invite and leave", (0, 1)),
     ],
 )
 def test_line_that_is_not_utf_8_is_not_sent(
@@ -244,15 +254,21 @@ NO_COMMANDS = {
     "a command is an object with one field": [
         *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}')
     ],
-    "a command is one of say, me, who, invite and leave": [
+    "a command is one of say, me, direct, who, invite and leave": [
         *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}')
     ],
     "say takes a text that is not empty": [
         *('{"say": ""}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}')
     ],
     "me takes a text that is not empty": ['{"me": ""}', '{"me": true}'],
+    'direct takes an object with "to", a name, and "text", a text that is not empty': [
+        *('{"direct": "Thea"}', '{"direct": {"to": "Thea"}}', '{"direct": {"text": "Hi"}}'),
+        *('{"direct": {"to": 1, "text": "Hi"}}', '{"direct": {"to": "Thea", "text": ""}}'),
+        '{"direct": {"to": "Thea", "text": "Hi", "key": 1}}',
+    ],
     "who takes true": ['{"who": 1}', '{"who": false}', '{"who": "true"}'],
     "leave takes true": ['{"leave": "now"}', '{"leave": false}', '{"leave": 1}'],
+    "nobody here is called The: perhaps Thea is meant": ['{"direct": {"to": "The", "text": "Hi"}}'],
     "it is too long": [
         *(json.dumps({"say": "x" * (LONGEST + 1)}), json.dumps({"me": "x" * LONGEST})),
         "x" * (LONGEST + 1),
@@ -273,8 +289,8 @@ def test_what_is_no_command_or_too_long_is_warned_of_and_counted_as_what_it_is(
     (warning,) = objects(program)
     assert warning["event"] == "warning"
     assert warning["text"].startswith(text)
-    too_long = text.startswith("it is too long")
-    assert (program.view.not_sent, program.view.not_commands) == (too_long, not too_long)
+    not_sent = text.startswith(("it is too long", "nobody"))
+    assert (program.view.not_sent, program.view.not_commands) == (not_sent, not not_sent)
 
 
 @pytest.mark.parametrize("line", ["/who", "//x", "/nonsense", '{"who": true}'])

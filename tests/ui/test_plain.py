@@ -82,6 +82,11 @@ def test_pipe_that_was_stopped_counts_what_was_not_taken(reactor: Reactor, pipe:
         (events.MessageReceived("Thea", 0, "/help", own=False), ["- Thea: /help"]),
         (events.MessageReceived("Thea", 0, "one\ntwo", own=False), ["- Thea: one", "    two"]),
         (events.MessageReceived("Ira", 0, "Hi", own=True), []),
+        (
+            events.MessageReceived("Thea", 0, "Hi", own=False, to="Ira"),
+            ["- Thea → you [private]: Hi"],
+        ),
+        (events.MessageReceived("Ira", 0, "Hi", own=True, to="Thea"), []),
         (events.OutboxFull(1024), []),
         (events.MemberJoined("Thea"), ["[+] New person joined the room. Username: Thea"]),
         (events.Warned("something is odd"), ["[!] something is odd."]),

@@ -107,6 +107,30 @@ def test_names_have_different_colours_and_never_that_of_trouble(colours: Colours
 # -- what is painted
 
 
+@pytest.mark.parametrize(
+    ("name", "to", "own", "head", "code"),
+    [
+        ("Thea", "Ira", False, "Thea → you", "1;35"),
+        ("Ira", "Thea", True, "you → Thea", "35"),
+        # From another connection of the reader.
+        ("Ira", "Thea", False, "you → Thea", "35"),
+    ],
+)
+def test_private_message_has_a_colour_of_its_own_and_words_without_one(
+    name: str, to: str, own: bool, head: str, code: str
+) -> None:
+    event = MessageReceived(name, 0, "one\ntwo", own, to=to)
+    colours, plain = Painter("Ira", Colours.RICH, ""), Painter("Ira", time_format="")
+    first, second = colours.paint(event, 80)
+    assert f"\x1b[{code}mone\x1b[m" in first
+    assert second == f"\x1b[{code}m    two\x1b[m"
+    assert [without_codes(first), without_codes(second)] == plain.paint(event)
+    assert plain.paint(event) == [f"{head} [private]: one", "    two"]
+    latin = Painter("Ira", time_format="", encoding="latin-1")
+    assert latin.paint(event)[0] == f"{head} [private]: one".replace("→", "->")
+    assert colours.mentions(event) is plain.mentions(event) is (to == "Ira")
+
+
 def colour_of(name: str, colours: Colours = Colours.RICH) -> str:
     (row,) = Painter("Ira", colours, "").paint(said("Hi", name))
     found = re.fullmatch(rf"\x1b\[([0-9;]+)m{re.escape(name)}:\x1b\[m Hi", row)

@@ -222,6 +222,31 @@ def test_prompt_says_when_one_is_offline(present: bool, waiting: int, prompt: st
 )
 def test_message_under_way_is_one_harmless_line(text: str, line: str) -> None:
     assert transcript.pending(text) == line
+    assert transcript.pending(text, "\x1bBoris") == line.replace(
+        "... ", r"... to \x1bBoris [private]: "
+    )
+
+
+def test_private_message_under_way_or_not_sent_says_for_whom_it_was() -> None:
+    assert [transcript.pending_at_the_end("Psst", off, "Boris") for off in (True, False)] == [
+        "[!] Not sent to Boris [private]: Psst",
+        "[!] Perhaps not delivered to Boris [private]: Psst",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "text", "line"),
+    [
+        ("Ira", "Boris", "Psst", "Ira -> you [private]: Psst"),
+        ("Boris", "Ira", "Psst", "you -> Ira [private]: Psst"),
+        ("Ira", "Boris", "\x01ACTION waves\x01", "* Ira -> you [private] waves"),
+        ("\x1b", "Boris", "Psst", r"\x1b -> you [private]: Psst"),
+        ("Boris", "\x1b\n", "Psst", r"you -> \x1b\n [private]: Psst"),
+    ],
+)
+def test_private_message_says_between_whom_it_is(name: str, to: str, text: str, line: str) -> None:
+    said = events.MessageReceived(name, 0, text, own=False, to=to)
+    assert " ".join(transcript.said(said, "", "bORIS")[1:]) == line
 
 
 def test_draft_is_kept_or_shown_as_not_sent() -> None:
