@@ -32,6 +32,7 @@ from chat.stdio import LineOutput
 if TYPE_CHECKING:
     from chat.client.view import View
     from chat.files.known_servers import KnownServers
+    from chat.files.members import MembersFile
     from chat.kex import PrivateKey, PublicKey
     from chat.ui.style import Painter
 
@@ -319,7 +320,16 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
         # The host is looked up while the key is loaded.
         with closing(Dialer(reactor, options.host, options.port)) as dialer:
             key = _load_key(options, announce, view.spin)
-            client = Client(reactor, dialer, options.name, key, trust, view, patience)
+            client = Client(
+                reactor,
+                dialer,
+                options.name,
+                key,
+                trust,
+                view,
+                patience,
+                members=_known_members(options),
+            )
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
             with closing(SleepWatch(reactor, client.wake)):
@@ -346,6 +356,16 @@ def _known_servers(options: argparse.Namespace, *, read_only: bool = False) -> "
     from chat.files.known_servers import KnownServers
 
     return KnownServers(_keys(options) / KNOWN_SERVERS, read_only=read_only)
+
+
+def _known_members(options: argparse.Namespace) -> "MembersFile | None":
+    """None for `send`, which shows nobody anything of the members."""
+    from chat.files.keyfolder import KNOWN_MEMBERS
+    from chat.files.members import MembersFile
+
+    if options.role == "send":
+        return None
+    return MembersFile(_keys(options) / KNOWN_MEMBERS, read_only=options.ephemeral)
 
 
 def _load_key(

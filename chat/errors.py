@@ -9,7 +9,7 @@
     │   │   └── OpenError      a sealed frame does not open; never says more than that
     │   └── ClockError         the server's signature is not valid at the time of our clock
     ├── RefusedError           the server does not let us in, or put us out
-    ├── IdentityError          a key file, or the list of known servers, cannot be used
+    ├── IdentityError          a key file, or a list of known servers or members, cannot be used
     ├── ServerKeyError         the server's key is not the expected one
     ├── TransportError         the network: unreachable, refused, lost
     ├── EditorMissingError     lines cannot be edited here
@@ -132,7 +132,7 @@ class RefusedError(ChatError):
 
 
 class IdentityError(ChatError):
-    """A key file or the list of known servers cannot be used."""
+    """A key file or the list of known servers or members cannot be used."""
 
 
 class ServerKeyError(ChatError):

@@ -34,7 +34,7 @@ FLOORS = (
 
 ROOT = set().union(*FLOORS)
 MAY_IMPORT = {
-    "files": {"errors", "limits", "text", "kex"},
+    "files": {"errors", "limits", "text", "kex", "client.known"},
     "server": ROOT - {"cli"},
     "client": ROOT - {"cli", "stdio", "phrases", "sleep"},
     "ui": {"errors", "limits", "reactor", "text", "localtime", "stdio", "phrases"}
@@ -47,7 +47,7 @@ CORE = {
     "runninghash",
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
-    *(f"client.{module}" for module in ("outbox", "progress", "events")),
+    *(f"client.{module}" for module in ("outbox", "progress", "events", "known")),
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

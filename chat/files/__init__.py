@@ -5,8 +5,10 @@
     keyfolder.py      checks that nobody else can change the folder of the keys
     keys.py           RSA key pairs as PEM files
     known_servers.py  which servers were met, and with which keys
+    members.py        whose key was seen under which name, in each room
     history.py        what was typed, for the next run
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version
-or the new one is there, whole. May import `kex`, `text`, `errors` and `limits`.
+or the new one is there, whole. May import `client.known`, `kex`, `text`,
+`errors` and `limits`.
 """

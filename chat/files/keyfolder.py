@@ -1,7 +1,7 @@
-"""The folder of keys and known servers: no other user can have changed what is read from it.
+"""The folder of keys, known servers and members: no other user can have changed what is read there.
 
 The rules for owners and permissions are those of `ssh` with StrictModes, for the folder itself and
-the files in it. `keys` and `known_servers` know what is in the files.
+the files in it. `keys`, `known_servers` and `members` know what is in the files.
 """
 
 import os
@@ -12,6 +12,9 @@ from chat.errors import IdentityError
 from chat.files import storage as files
 
 KNOWN_SERVERS = "known_servers"
+KNOWN_MEMBERS = "known_members"
+LISTS = KNOWN_SERVERS, KNOWN_MEMBERS
+"""What is in the folder beside keys."""
 
 
 def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chat.client import events
 from chat.errors import REASONS, Reason
 from chat.reactor import Reactor
+from chat.text import fingerprint_of
 from chat.ui.jsonlines import JsonView, fields_of
 from tests.support.conversation import LONGEST, LoneView, seat_at_pipe, seat_at_terminal
 from tests.support.loopback import until
@@ -30,6 +31,8 @@ def objects(seat: LoneView) -> list[Any]:
 # -- events
 
 
+KEY = fingerprint_of(bytes(32))
+
 EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     (events.Connected(), {"event": "connected"}),
     (
@@ -38,7 +41,25 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     ),
     (
         events.Entered(("Ira", "Thea"), again=True),
-        {"event": "entered", "members": ["Ira", "Thea"], "again": True},
+        {
+            "event": "entered",
+            "members": ["Ira", "Thea"],
+            "again": True,
+            "unproved": [],
+            "room": "open",
+            "tag": "",
+        },
+    ),
+    (
+        events.Entered(("Ira", "Thea"), False, bytes(range(16)), ("Thea",)),
+        {
+            "event": "entered",
+            "members": ["Ira", "Thea"],
+            "again": False,
+            "unproved": ["Thea"],
+            "room": "sealed",
+            "tag": "000102030405060708090a0b0c0d0e0f",
+        },
     ),
     (
         events.Disconnected("the connection was lost"),
@@ -78,7 +99,30 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
         events.Tampered(2.5, certain=True, again=False),
         {"event": "tampered", "seconds": 2.5, "certain": True, "again": False},
     ),
-    (events.MemberJoined("Thea"), {"event": "joined", "name": "Thea"}),
+    (
+        events.MemberJoined("Thea", bytes(32), unproved=True),
+        {"event": "joined", "name": "Thea", "fingerprint": KEY, "unproved": True},
+    ),
+    (
+        events.KeyChanged("Thea", bytes(32), b"\1" * 32, 1_687_665_924),
+        {
+            "event": "key-changed",
+            "name": "Thea",
+            "known": KEY,
+            "shown": fingerprint_of(b"\1" * 32),
+            "since": 1_687_665_924,
+        },
+    ),
+    (
+        events.NameChanged("Thea", "Bob", bytes(32), 1_687_665_924),
+        {
+            "event": "name-changed",
+            "name": "Thea",
+            "before": "Bob",
+            "fingerprint": KEY,
+            "since": 1_687_665_924,
+        },
+    ),
     (events.MemberLost("Thea"), {"event": "lost", "name": "Thea"}),
     (events.MemberBack("Thea"), {"event": "back", "name": "Thea"}),
     (events.NoticeReceived("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
@@ -194,7 +238,11 @@ def test_command_is_obeyed_and_any_other_line_is_said(
         ("gr\udcff", "it is not UTF-8", (1, 0)),
         ('{"say": "gr\udcff"}', "it is not UTF-8", (1, 0)),
         ('{"say": "\\udcff"}', "it is not UTF-8", (1, 0)),
-        ('{"\udcff": true}', "a command is one of say, me, who and leave", (0, 1)),
+        (
+            '{"\udcff": true}',
+            "a command is one of say, me, who, security, trust, ignore, unignore and leave",
+            (0, 1),
+        ),
     ],
 )
 def test_line_that_is_not_utf_8_is_not_sent(
@@ -214,9 +262,52 @@ def test_who_lists_the_members(program: LoneView) -> None:
     assert told["members"][0] == {
         "name": "Ira",
         "since": 1_687_665_924,
-        "fingerprint": f"SHA256:{'A' * 43}",
+        "fingerprint": KEY,
+        "known": "you",
+        "known_since": None,
+        "unproved": False,
     }
     assert [member["name"] for member in told["members"]] == ["Ira", "sahnawaz", "Thea"]
+
+
+def test_security_is_asked_for(program: LoneView) -> None:
+    program.client.here = events.Security(
+        bytes(16), "SHA256:server", 7.5, False, 2, 6.5, 1, ("Bob",), ()
+    )
+    program.type('{"security": true}')
+    (told,) = objects(program)
+    assert [member["name"] for member in told.pop("members")] == ["Ira", "sahnawaz", "Thea"]
+    assert told == {
+        "event": "security",
+        "room": "sealed",
+        "tag": "0" * 32,
+        "server": "SHA256:server",
+        "checked": 7.5,
+        "all_checked": False,
+        "tampered": 2,
+        "tampered_at": 6.5,
+        "unconfirmed": 1,
+        "split": ["Bob"],
+    }
+
+
+def test_program_ignores_and_trusts(program: LoneView) -> None:
+    program.client.people[2] = events.Person("Thea", 0, bytes([9]) * 32)
+    program.type('{"ignore": "THEA"}', '{"ignore": "Bob"}', '{"unignore": "Thea"}')
+    program.type('{"who": true}', '{"trust": "Thea"}', '{"trust": "Bob"}')
+    names, nobody, same, none, before, after, unknown = objects(program)
+    assert names == same == {"event": "ignored", "names": ["Thea"]}
+    assert nobody == {"event": "warning", "text": "nobody else is called Bob"}
+    assert none == {"event": "ignored", "names": []}
+    since = 1_687_579_524
+    assert [
+        [(one["known"], one["known_since"]) for one in told["members"]] for told in (before, after)
+    ] == [
+        [("you", None), ("new", since), ("changed", since)],
+        [("you", None), ("new", since), ("known", since)],
+    ]
+    assert unknown == {"event": "warning", "text": "nobody here is called Bob"}
+    assert program.view.not_commands == 0
 
 
 @pytest.mark.parametrize("line", ['{"leave": true}', "EXIT"])
@@ -237,7 +328,7 @@ NO_COMMANDS = {
     "a command is an object with one field": [
         *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}')
     ],
-    "a command is one of say, me, who and leave": [
+    "a command is one of say, me, who, security, trust, ignore, unignore and leave": [
         *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}')
     ],
     "say takes a text that is not empty": [
@@ -245,6 +336,10 @@ NO_COMMANDS = {
     ],
     "me takes a text that is not empty": ['{"me": ""}', '{"me": true}'],
     "who takes true": ['{"who": 1}', '{"who": false}', '{"who": "true"}'],
+    "security takes true": ['{"security": 1}'],
+    "trust takes a name": ['{"trust": ""}', '{"trust": true}'],
+    "ignore takes a name": ['{"ignore": ""}', '{"ignore": 1}'],
+    "unignore takes a name": ['{"unignore": ""}'],
     "leave takes true": ['{"leave": "now"}', '{"leave": false}', '{"leave": 1}'],
     "it is too long": [
         *(json.dumps({"say": "x" * (LONGEST + 1)}), json.dumps({"me": "x" * LONGEST})),
