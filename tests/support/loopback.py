@@ -15,11 +15,12 @@ from typing import Any
 
 import chat.sockets
 from chat.client.client import Client, Trust
+from chat.client.contacts import Store
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.introduction import Introduction
-from chat.kex import PublicKey
+from chat.kex import PublicKey, RoomKey
 from chat.limits import RATE
 from chat.messages import Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
@@ -633,6 +634,8 @@ class Seat:
         *,
         on_terminal: bool = False,
         patience: float | None = None,
+        room_key: RoomKey | None = None,
+        members: Store | None = None,
     ) -> None:
         self._reactor = reactor
         self.screen = Screen(reactor)
@@ -643,9 +646,8 @@ class Seat:
         self.trust: Trust = lambda _key: False
         self.dialer = NotedDialer(reactor, *address)
         self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
-        self.client = Client(
-            reactor, self.dialer, name, key(key_name), self._trust, self.view, patience
-        )
+        who = name, key(key_name), self._trust
+        self.client = Client(reactor, self.dialer, *who, self.view, patience, room_key, members)
 
     def _trust(self, server_key: PublicKey) -> bool:
         return self.trust(server_key)
@@ -675,7 +677,10 @@ class Seat:
     @property
     def inside(self) -> bool:
         """Whether the client says that it is in the room."""
-        return any(line.startswith("[+] In the room: ") for line in self.screen.lines())
+        return any(
+            line.startswith(("[+] In the room: ", "[+] In a sealed room"))
+            for line in self.screen.lines()
+        )
 
     def close(self) -> None:
         self.end_input()
