@@ -239,7 +239,9 @@ class Client:
 
     def _find(self, name: str) -> Person | None:
         folded = fold_name(name)
-        return next((one for one in self.members() if fold_name(one.name) == folded), None)
+        members = self._participant.members()
+        found = (one for one in members if fold_name(one.name) == folded)
+        return next(map(self._contacts.described, found), None)
 
     def security(self) -> Security:
         participant = self._participant
