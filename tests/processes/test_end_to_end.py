@@ -484,7 +484,8 @@ def test_person_with_another_key_is_shown_in_red_until_the_new_key_is_trusted(st
     screen.await_screen("[+] In the room: Boris")
 
     def come_and_go() -> None:
-        screen.key("C-l")
+        screen.enter("/clear")
+        screen.until(lambda: "Ira" not in "".join(screen.lines()))
         guest = stage.member(port, "Ira", key="other")
         screen.await_screen("Username: Ira")
         guest.type("EXIT")
