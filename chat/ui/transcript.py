@@ -287,8 +287,8 @@ _SEALED = [
 ]
 _EVERYWHERE = [
     labelled(
-        "Sealed",
-        "with AES-256 and HMAC-SHA-256. The keys change when somebody joins or leaves, and every "
+        "Cipher",
+        "AES-256 and HMAC-SHA-256. The keys change when somebody joins or leaves, and every "
         "ten minutes while people talk",
     ),
     labelled("Wire", "shows when somebody talks, comes or goes, and how much; no name, no text"),
@@ -299,9 +299,13 @@ def _vouched(here: Security) -> list[StatusLine]:
     """What the server has vouched for, and what it has not."""
     checked = time_of(here.checked_at, _CLOCK)
     if here.all_checked:
-        lines = [labelled("Checked", f"all that was shown until now, last at {checked}")]
+        lines = [labelled("Checked", f"by the server: all that was shown, last at {checked}")]
     else:
-        lines = [labelled("Checked", f"what was shown until {checked}, not yet what came since")]
+        lines = [
+            labelled(
+                "Checked", f"by the server: what was shown until {checked}, not yet what came since"
+            )
+        ]
     if here.tampered:
         often = "once" if here.tampered == 1 else f"{here.tampered:,} times"
         last = time_of(here.tampered_at, _CLOCK)
@@ -310,7 +314,7 @@ def _vouched(here: Security) -> list[StatusLine]:
         lines.append(labelled("Tampered", "never in this run"))
     if here.unconfirmed:
         often = "once" if here.unconfirmed == 1 else f"{here.unconfirmed:,} times"
-        lines.append(labelled("Unsure", f"what was shown could not be checked {often}"))
+        lines.append(labelled("Unsure", f"{often} in this run what was shown could not be checked"))
     if here.split:
         text = f"another conversation than yours was shown to {_names(here.split)}"
         lines.append(labelled("Split", text, trouble))
@@ -333,7 +337,7 @@ def _key_line(one: Person, before: str, behind: str = "") -> StatusLine:
         Standing.YOU: "",
         Standing.NEW: ", new",
         Standing.KNOWN: f", known since {_day(one.known_since)}",
-        Standing.CHANGED: f", ANOTHER KEY than known since {_day(one.known_since)}",
+        Standing.CHANGED: f", ANOTHER KEY than the one known since {_day(one.known_since)}",
     }[one.standing]
     proof = ", has not proved to have the room key" if one.unproved else ""
     bad = one.unproved or one.standing is Standing.CHANGED
