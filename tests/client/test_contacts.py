@@ -221,6 +221,7 @@ def shows(hall: Hall, seat: Seat, text: str) -> None:
 
 def test_list_is_written_once_a_minute_and_at_the_end(hall: Hall) -> None:
     store = NotedStore()
+    store.locked = True
     room = f"open:{key('server').public.digest[:8].hex()}"
     loaded, kept = f"load {room}", f"keep {room}"
 
@@ -232,12 +233,15 @@ def test_list_is_written_once_a_minute_and_at_the_end(hall: Hall) -> None:
         hall.wait(KEEP_MEMBERS_SECONDS - 1)
         assert store.noted == [loaded]
         hall.wait(2)
+        assert store.noted == [loaded, kept]
+        store.locked = False
+        hall.wait(KEEP_MEMBERS_SECONDS + 1)
         assert [one.name for one in store.rooms[room]] == ["Thea", "sahnawaz"]
         hall.wait(2 * KEEP_MEMBERS_SECONDS)
-        assert store.noted == [loaded, kept], "nothing is new"
+        assert store.noted == [loaded, kept, kept], "nothing is new"
 
     stay(hall, story, members=store)
-    assert store.noted == [loaded, kept, kept]
+    assert store.noted == [loaded, kept, kept, kept]
 
 
 def test_who_is_ignored_is_not_heard_in_the_next_run_either(hall: Hall, tmp_path: Path) -> None:
@@ -280,21 +284,25 @@ class Liar(Introduction):
 
 
 def test_sealed_room_shows_who_has_not_proved_to_have_its_key(hall: Hall) -> None:
-    room_key, store = RoomKey(bytes(32)), NotedStore()
+    room_key = RoomKey(bytes(32))
+    room = room_key.at(key("server").public.digest).tag[:8].hex()
+    eve = Known("Eve", ONE, 1_000, 1_000)
+    store, of_friend = NotedStore(**{room: [eve]}), NotedStore()
     seat = hall.seat("Ira", on_terminal=True, room_key=room_key, members=store)
     seat.begin()
     shows(hall, seat, "[+] In a sealed room. You are the first here.")
-    room = room_key.at(key("server").public.digest).tag[:8].hex()
     assert store.noted == [f"load {room}"]
     liar = hall.knock("Eve", "other")
     liar.session._me = Liar.fresh("Eve", key("other"), os.urandom, room_key)
     shows(hall, seat, "Username: Eve")
     shows(hall, seat, "[!] Eve has not proved to have the room key.")
     seat.type("/who", "/trust Eve", "/security")
-    shows(hall, seat, "Eve, new, has not proved to have the room key")
+    shows(hall, seat, "Eve HAS ANOTHER KEY")
+    shows(hall, seat, ", has not proved to have the room key")
     shows(hall, seat, "so there is nothing to trust")
     shows(hall, seat, "sealed: only somebody with its invite can join")
-    friend = hall.seat("Thea", "sahnawaz", on_terminal=True, room_key=room_key)
+    options = {"room_key": room_key, "members": of_friend}
+    friend = hall.seat("Thea", "sahnawaz", on_terminal=True, **options)
     friend.begin()
     shows(hall, friend, "[+] In a sealed room with: Ira, Eve, Thea")
     shows(hall, friend, "[!] Not proved to have the room key: Eve")
@@ -302,7 +310,9 @@ def test_sealed_room_shows_who_has_not_proved_to_have_its_key(hall: Hall) -> Non
     assert not any("Thea has not" in line for line in seat.screen.lines())
     assert [one.unproved for one in friend.client.members()] == [False, True, False]
     hall.wait(KEEP_MEMBERS_SECONDS)
-    assert [one.name for one in store.rooms[room]] == ["Thea"]
+    assert [one.name for one in store.rooms[room]] == ["Eve", "Thea"]
+    assert store.rooms[room][0] == eve, "nobody has changed what is known of Eve"
+    assert [one.name for one in of_friend.rooms[room]] == ["Ira"]
 
 
 def test_security_counts_what_has_happened(hall: Hall) -> None:
@@ -311,6 +321,7 @@ def test_security_counts_what_has_happened(hall: Hall) -> None:
     assert (here.tag, here.server) == (b"", key("server").public.fingerprint)
     assert (here.tampered, here.unconfirmed, here.split) == (0, 0, ())
     assert [one.standing for one in here.members] == [Standing.YOU]
+    assert (seat.client.ignore("IRA"), seat.client.ignored()) == ("", [])
     seat.client.show_all([Tampered(2.0, certain=False, again=False)])
     seat.client.show_all([Tampered(2.0, certain=True, again=True)])
     here = seat.client.security()
