@@ -301,7 +301,7 @@ def test_sealed_room_shows_who_has_not_proved_to_have_its_key(hall: Hall) -> Non
     shows(hall, seat, ", has not proved to have the room key")
     shows(hall, seat, "so there is nothing to trust")
     shows(hall, seat, "sealed: only somebody with its invite can join")
-    options = {"room_key": room_key, "members": of_friend}
+    options: dict[str, Any] = {"room_key": room_key, "members": of_friend}
     friend = hall.seat("Thea", "sahnawaz", on_terminal=True, **options)
     friend.begin()
     shows(hall, friend, "[+] In a sealed room with: Ira, Eve, Thea")
