@@ -33,6 +33,11 @@ class Known:
         return fold_name(self.name), self.fingerprint
 
 
+def _order(known: Known) -> tuple[int, bytes]:
+    """By the time when they were seen last; if that is the same, in an order that is always so."""
+    return known.last, known.fingerprint
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Something to be kept. `decided`: the person decided whether the key is trusted or ignored;
@@ -111,14 +116,14 @@ class KnownMembers:
         folded, fingerprint = place
         others = (self._known[folded, key] for key in self._keys_of.get(folded, ()))
         owners = (one for one in others if one.trusted and one.fingerprint != fingerprint)
-        return max(owners, key=lambda one: one.last, default=None)
+        return max(owners, key=_order, default=None)
 
     def _other_names(self, name: str, fingerprint: bytes) -> list[ClientEvent]:
         """What to say of a key that is known under another name: the one that was seen last."""
         others = [self._known[other, fingerprint] for other in self._names_of.get(fingerprint, ())]
         if not others:
             return []
-        other = max(others, key=lambda one: one.last)
+        other = max(others, key=_order)
         return [NameChanged(name, other.name, fingerprint, other.first)]
 
     def described(self, one: Person) -> Person:
@@ -170,7 +175,7 @@ class KnownMembers:
         before all others."""
         folded = fold_name(name)
         keys = [self._known[folded, key] for key in self._keys_of.get(folded, ())]
-        return sorted(keys, key=lambda one: (one.trusted, one.last), reverse=True)
+        return sorted(keys, key=lambda one: (one.trusted, _order(one)), reverse=True)
 
     def _decide(self, place: Place, known: Known) -> None:
         self._put(place, known)
