@@ -33,9 +33,9 @@ class Known:
         return fold_name(self.name), self.fingerprint
 
 
-def _order(known: Known) -> tuple[int, bytes]:
+def _order(known: Known) -> tuple[int, bytes, str]:
     """By the time when they were seen last; if that is the same, in an order that is always so."""
-    return known.last, known.fingerprint
+    return known.last, known.fingerprint, known.name
 
 
 @dataclass(frozen=True, slots=True)
