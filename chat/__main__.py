@@ -31,6 +31,7 @@ from chat.stdio import LineOutput, read_whole
 if TYPE_CHECKING:
     from chat.client.view import View
     from chat.files.known_servers import KnownServers
+    from chat.files.members import MembersFile
     from chat.kex import PrivateKey, PublicKey
     from chat.targets import Target
     from chat.ui.style import Painter
@@ -335,6 +336,7 @@ def _converse(
                 view,
                 patience,
                 room_key=room_key,
+                members=_known_members(options),
             )
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
@@ -368,6 +370,16 @@ def _known_servers(options: argparse.Namespace, *, read_only: bool = False) -> "
     from chat.files.known_servers import KnownServers
 
     return KnownServers(_keys(options) / KNOWN_SERVERS, read_only=read_only)
+
+
+def _known_members(options: argparse.Namespace) -> "MembersFile | None":
+    """None for `send`, which shows nobody anything of the members."""
+    from chat.files.keyfolder import KNOWN_MEMBERS
+    from chat.files.members import MembersFile
+
+    if options.role == "send":
+        return None
+    return MembersFile(_keys(options) / KNOWN_MEMBERS, read_only=options.ephemeral)
 
 
 def _load_key(

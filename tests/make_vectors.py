@@ -848,8 +848,9 @@ def receive(participant: Participant, item: Json, log: bytes, now: float) -> lis
 
 
 def shown_as(shown: ClientEvent) -> Json:
-    # None of these is private, and who said it stands in the roster.
-    fields = [field for field in asdict(shown).items() if field[0] not in ("to", "fingerprint")]
+    # This is the open room, none of these is private, and whose key it is stands in the roster.
+    left_out = ("to", "fingerprint", "tag", "unproved")
+    fields = [field for field in asdict(shown).items() if field[0] not in left_out]
     return {
         "what": type(shown).__name__,
         **{name: list(value) if isinstance(value, tuple) else value for name, value in fields},

@@ -410,7 +410,7 @@ class Simulation:
                 yield f"{run.title} has {participant.unacknowledged} messages under way"
             elif (participant.room, participant.offset) != (room.id, home.log.end):
                 yield f"{run.title} is behind"
-            elif not participant._checked:
+            elif not participant.all_checked:
                 yield f"{run.title} waits for a CHECK"
 
     def _alive(self) -> list[Run]:

@@ -37,7 +37,7 @@ START = {"__main__", "targets", "invitations"}
 """What the command line leads to. These put the folders together."""
 
 MAY_IMPORT = {
-    "files": {"errors", "limits", "text", "kex", "place", "invite"},
+    "files": {"errors", "limits", "text", "kex", "place", "invite", "client.known"},
     "server": ROOT - {"cli"},
     "client": ROOT - {"cli", "stdio", "phrases", "sleep"},
     "ui": {"errors", "limits", "reactor", "text", "localtime", "stdio", "phrases"}
@@ -50,8 +50,7 @@ CORE = {
     *("runninghash", "place", "invite"),
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
-    "client.direct",
-    *(f"client.{module}" for module in ("outbox", "progress", "events")),
+    *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

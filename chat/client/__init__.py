@@ -6,6 +6,8 @@
     membership.py   one place in one room: where we are in the log, and the roster
     trail.py        how far we have read the log, and the running hash on the way
     peers.py        who is in, and how far each was heard
+    known.py        which keys we know in one room, and whose names they are
+    contacts.py     whom we know over all of a stay, and what of it is kept
     keyring.py      the keys of the epochs
     direct.py       private messages: sealed for one person, opened by those who may
     outbox.py       what was said, until it is acknowledged; and how it survives a new room

@@ -44,6 +44,7 @@ from collections.abc import Callable
 from chat import journal
 from chat.client import endings
 from chat.client.connection import Connection
+from chat.client.contacts import Contacts, Store
 from chat.client.endings import Outcome
 from chat.client.events import (
     ClientEvent,
@@ -59,7 +60,9 @@ from chat.client.events import (
     OutboxFull,
     Person,
     Reconnected,
+    Security,
     ServerMet,
+    Standing,
     Tampered,
     Warned,
 )
@@ -78,6 +81,7 @@ from chat.kex import PrivateKey, PublicKey, RoomKey
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     HURRIED_LINGER_SECONDS,
+    KEEP_MEMBERS_SECONDS,
     LINGER_SECONDS,
     MAX_RETRY_SECONDS,
     PATIENCE_SECONDS,
@@ -86,6 +90,7 @@ from chat.limits import (
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
 from chat.sockets import Dialer
+from chat.text import fold_name
 
 Trust = Callable[[PublicKey], bool]
 """Takes the server's key. Returns whether it was known, or raises ServerKeyError."""
@@ -105,10 +110,12 @@ class Client:
         patience: float | None = None,
         *,
         room_key: RoomKey | None = None,
+        members: Store | None = None,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
         connections over which nothing is acknowledged; None: always try again. `room_key` is that
-        of a sealed room; None: the open one."""
+        of a sealed room; None: the open one. `members`: where known members are kept; None: they
+        are not."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
@@ -128,8 +135,13 @@ class Client:
         self._lost = False
         self._met_stranger = False
         self._tampered_at = float("-inf")
+        self._tamperings = self._unconfirmed = 0
+        self._seen_tampering_at = 0.0
+        self._contacts = Contacts(members, name, key.public.digest, time.time)
+        self._keeping: Timer | None = None
         self._wake_up = WakeUp(reactor)
         self._server_key: PublicKey | None = None
+        self._room = ""
         self._leaving = False
         self._asked_to_leave = False
         self._room_closed = False
@@ -153,6 +165,7 @@ class Client:
         self._reactor.give_back_signals()
         if self._asked_to_leave:
             self._view.output.hurry()
+        self._keep_members(patient=True)
         missing = self._what_is_missing()
         self._view.close()
         for text in missing:
@@ -184,10 +197,6 @@ class Client:
         return self._me.name
 
     @property
-    def server_fingerprint(self) -> str:
-        return "" if self._server_key is None else self._server_key.fingerprint
-
-    @property
     def invite(self) -> str | None:
         room_key = self._me.room_key
         if room_key is None or self._server_key is None:
@@ -215,7 +224,51 @@ class Client:
         return self._participant.full
 
     def members(self) -> list[Person]:
-        return self._participant.members()
+        return [self._contacts.described(one) for one in self._participant.members()]
+
+    def trust(self, name: str) -> Person | None:
+        one = self._find(name)
+        if one is not None and one.standing is Standing.CHANGED and not one.unproved:
+            self._contacts.trust(one)
+            self._keep_members_soon()
+        return one
+
+    def ignore(self, name: str) -> str:
+        one = self._find(name)
+        if one is not None and one.standing is Standing.YOU:
+            return ""
+        ignored = self._contacts.ignore(name, self._participant.members())
+        self._keep_members_soon()
+        return ignored
+
+    def unignore(self, name: str) -> bool:
+        heard = self._contacts.unignore(name, self._participant.members())
+        self._keep_members_soon()
+        return heard
+
+    def ignored(self) -> list[str]:
+        return self._contacts.ignored()
+
+    def _find(self, name: str) -> Person | None:
+        folded = fold_name(name)
+        members = self._participant.members()
+        found = (one for one in members if fold_name(one.name) == folded)
+        return next(map(self._contacts.described, found), None)
+
+    def security(self) -> Security:
+        participant = self._participant
+        age = self._reactor.clock() - participant.checked_at
+        return Security(
+            participant.tag,
+            "" if self._server_key is None else self._server_key.fingerprint,
+            time.time() - age,
+            participant.all_checked,
+            self._tamperings,
+            self._seen_tampering_at,
+            self._unconfirmed,
+            participant.split_from,
+            tuple(self.members()),
+        )
 
     def say(self, text: str) -> MessageQueued:
         return self._said(self._participant.say(text, _now_ms()))
@@ -298,6 +351,8 @@ class Client:
         known = self._trust(server_key)
         self._participant.meet(server_key)
         self._server_key = server_key
+        tag = self._participant.tag
+        self._room = tag[:8].hex() if tag else f"open:{server_key.digest[:8].hex()}"
         if not self._participant.has_joined:
             self._view.show(ServerMet(server_key.fingerprint, known))
 
@@ -429,15 +484,34 @@ class Client:
         for event in events:
             if isinstance(event, Entered | Reconnected):
                 self._on_entered()
-            self._view.show(event)
+            for shown in self._contacts.take(event, self._room, self._participant.members):
+                self._view.show(shown)
             match event:
                 case FrameRefused(why):
                     self._on_tampered(why)
                 case Tampered(certain=True):
+                    self._tamperings += 1
+                    self._seen_tampering_at = time.time()
                     self._on_tampered("what arrives is not what the server sent")
+                case Tampered():
+                    self._unconfirmed += 1
+        self._keep_members_soon()
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
+
+    def _keep_members_soon(self) -> None:
+        """Have written down what is new of the members, but not too often."""
+        if self._keeping is None and self._contacts.has_changed:
+            at = self._reactor.clock() + KEEP_MEMBERS_SECONDS
+            self._keeping = self._reactor.call_at(at, self._keep_members)
+
+    def _keep_members(self, *, patient: bool = False) -> None:
+        self._keeping = None
+        for event in self._contacts.keep(patient=patient):
+            self._view.show(event)
+        if not patient:
+            self._keep_members_soon()
 
     def _on_tampered(self, why: str) -> None:
         self._tampered_at = self._reactor.clock()

@@ -1,10 +1,12 @@
 """What a client tells its view: one class for each thing that can happen.
 
-Nothing else lives here. The words for a person are in `ui/transcript.py`, the fields for a program
-in `ui/jsonlines.py`.
+Nothing else lives here. Two events are the same if they say the same; the key of a member is not
+compared. The words for a person are in `ui/transcript.py`, the fields for a program in
+`ui/jsonlines.py`.
 """
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from chat.errors import Reason
 
@@ -49,10 +51,14 @@ class KeysExchanged:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """We are in the room. The members include ourselves; `again`: we were in before."""
+    """We are in the room. The members include ourselves; `again`: we were in before. `tag`: by what
+    the server knows the sealed room; empty in the open one. `unproved`: those of the members that
+    have not proved to have the key of the sealed room."""
 
     members: tuple[str, ...]
     again: bool = False
+    tag: bytes = b""
+    unproved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +146,35 @@ class Tampered:
 
 @dataclass(frozen=True, slots=True)
 class MemberJoined:
-    """A member joined."""
+    """A member joined. `unproved`: the room is sealed, and it has not proved to have the key.
+    `fingerprint`: the SHA-256 of its key."""
 
     name: str
+    fingerprint: bytes = field(default=b"", compare=False)
+    unproved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged:
+    """A member is here under a name that we know with another key. `known` and `shown` are the
+    SHA-256 of that key and of its own; `since`: when we saw the known one first, in seconds since
+    1970."""
+
+    name: str
+    known: bytes
+    shown: bytes
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameChanged:
+    """A member is here with a key that we know under another name. `before`: that name; `since`:
+    when we saw the key first, in seconds since 1970."""
+
+    name: str
+    before: str
+    fingerprint: bytes
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +227,54 @@ class Failed:
     exit_status: int
 
 
+class Standing(Enum):
+    """What we know of a member's key."""
+
+    YOU = "you"
+    NEW = "new"
+    """Nobody had this name before, as far as we know."""
+    KNOWN = "known"
+    """It had this name in an earlier run, too; or we were told that it is the right one."""
+    CHANGED = "changed"
+    """Another key had this name before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A member of the room. `since`: when it joined, in seconds since 1970; `fingerprint`: the
-    SHA-256 of its key."""
+    SHA-256 of its key. `unproved`: the room is sealed, and it has not proved to have the key.
+    `known_since`: when we saw the key that is known under this name first, in seconds since 1970;
+    0 if none is."""
 
     name: str
     since: int
     fingerprint: bytes
+    unproved: bool = False
+    standing: Standing = Standing.NEW
+    known_since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What protects the conversation here, and what has happened in this run. Times are in seconds
+    since 1970.
+
+    `tag`: see `Entered`. `server` is the fingerprint of the server's key. `checked_at`: when the
+    server last vouched for all that was shown until then; `all_checked`: nothing was shown since.
+    `tampered`: how often somebody on the way has changed something, and `tampered_at` when last;
+    `unconfirmed`: how often the server could not be asked. `split`: who says to have been shown
+    another conversation.
+    """
+
+    tag: bytes
+    server: str
+    checked_at: float
+    all_checked: bool
+    tampered: int
+    tampered_at: float
+    unconfirmed: int
+    split: tuple[str, ...]
+    members: tuple[Person, ...]
 
 
 ClientEvent = (
@@ -225,6 +297,8 @@ ClientEvent = (
     | MemberLeft
     | MemberLost
     | MemberBack
+    | KeyChanged
+    | NameChanged
     | NoticeReceived
     | RoomClosed
     | Warned

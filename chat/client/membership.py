@@ -22,7 +22,7 @@ next WELCOME replaces a membership that was never entered. What that one would h
 still untold, so the next one takes it over.
 """
 
-from chat.client.events import ClientEvent, MemberJoined, MemberLeft
+from chat.client.events import ClientEvent, MemberLeft
 from chat.client.peers import SERVER, Peer, Peers, Proves
 from chat.client.trail import Trail
 from chat.errors import ProtocolError, Reason
@@ -155,7 +155,7 @@ class Membership:
         self._before = None
         return [
             *(MemberLeft(peer.name, Reason.LEFT) for peer in gone),
-            *(MemberJoined(peer.name) for peer in come),
+            *(self.peers.joined(peer) for peer in come),
         ]
 
     # -- what the server vouches for

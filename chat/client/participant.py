@@ -52,7 +52,6 @@ from chat.client.events import (
     Entered,
     FrameRefused,
     MemberBack,
-    MemberJoined,
     MemberLeft,
     MemberLost,
     MessageNotForUs,
@@ -68,7 +67,7 @@ from chat.client.events import (
 from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
-from chat.client.peers import SERVER, Peer, Proves
+from chat.client.peers import SERVER, Peer, Peers, Proves
 from chat.client.progress import Progress
 from chat.errors import ForgeableError, OpenError, ProtocolError, Reason, UsageError
 from chat.kex import KeyShare, PublicKey, RoomKey, RoomSecret, SealedRoom
@@ -154,7 +153,7 @@ class Participant:
         self._progress = Progress()
         self._checking = Progress()
         self._now = self._checked_at = 0.0
-        self._split_from: set[bytes] = set()
+        self._split_from: dict[bytes, str] = {}
         self.overdue = False
         """Whether the server had owed us something for so long, at the last `tick`, that the
         connection is useless."""
@@ -197,6 +196,27 @@ class Participant:
         first one as far as it has arrived."""
         known = self._entered or self._membership
         return [] if known is None else known.peers.people()
+
+    @property
+    def tag(self) -> bytes:
+        """By what the server knows our sealed room, once its key was shown; empty in the open
+        one."""
+        return b"" if self._room is None else self._room.tag
+
+    @property
+    def all_checked(self) -> bool:
+        """Whether the server has vouched for all that we read of the log."""
+        return self._membership is None or self._membership.trail.checked
+
+    @property
+    def checked_at(self) -> float:
+        """When it last did, or let us in."""
+        return self._checked_at
+
+    @property
+    def split_from(self) -> tuple[str, ...]:
+        """Who says to have been shown another conversation than we."""
+        return tuple(self._split_from.values())
 
     def say(self, text: str, time_ms: int) -> MessageQueued:
         """Send a message, now or when the connection is back. `time_ms` is by our clock, in
@@ -292,12 +312,7 @@ class Participant:
 
     @property
     def _waits_for_check(self) -> bool:
-        return self._phase in _PRESENT and not self._checked
-
-    @property
-    def _checked(self) -> bool:
-        """Whether the server has vouched for all that we read of the log."""
-        return self._membership is None or self._membership.trail.checked
+        return self._phase in _PRESENT and not self.all_checked
 
     @property
     def stuck_since(self) -> float:
@@ -445,7 +460,7 @@ class Participant:
 
     def _doubt(self) -> list[ClientEvent]:
         """What we took since the last CHECK cannot be compared with the server's any more."""
-        if self._membership is None or self._checked or self._membership.tampered:
+        if self._membership is None or self.all_checked or self._membership.tampered:
             return []
         return [Tampered(self._doubtful_seconds, certain=False, again=False)]
 
@@ -479,10 +494,14 @@ class Participant:
             events.append(Reconnected(missed, membership.changed_room, awaiting))
             events += membership.changes()
         if membership.is_new:
-            events.append(Entered(tuple(peer.name for peer in membership.peers), again))
+            events.append(self._entering(membership.peers, again))
         for content in accepted:
             events += self._show(membership, us, content, placed=False)
         return events
+
+    def _entering(self, peers: Peers, again: bool) -> Entered:
+        unproved = (peer.name for peer in peers if peers.lacks_proof(peer))
+        return Entered(tuple(peer.name for peer in peers), again, self.tag, tuple(unproved))
 
     def _take_acknowledged(self, membership: Membership, us: Peer) -> list[MessageContent]:
         """Acknowledge and return what the roster counts of our own messages."""
@@ -580,7 +599,7 @@ class Participant:
         """Said once of each key, since anybody can claim to have seen something else."""
         if peer.fingerprint in self._split_from or len(self._split_from) >= MAX_MEMBERS:
             return []
-        self._split_from.add(peer.fingerprint)
+        self._split_from[peer.fingerprint] = peer.name
         text = (
             f"{peer.name} says to have been shown another conversation than you; "
             f"either {peer.name}, the server, or somebody on the way deceives you"
@@ -654,14 +673,13 @@ class Participant:
         peers = membership.peers
         match event:
             case Joined(entries):
-                for entry in entries:
-                    peers.add(entry)
+                newcomers = [peers.add(entry) for entry in entries]
                 self._keyring.step()
                 membership.end_epoch()
                 self._regroup.arrived(entry.fingerprint for entry in entries)
                 if not self._regroup.waits:
                     self.stop_waiting()
-                return [MemberJoined(entry.name) for entry in entries]
+                return [peers.joined(peer) for peer in newcomers]
             case Left(departures):
                 self._keyring.await_rekey()
                 membership.end_epoch()

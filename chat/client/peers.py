@@ -7,7 +7,7 @@ refused here. Keys and messages are not known here.
 import unicodedata
 from collections.abc import Callable, Iterator
 
-from chat.client.events import ClientEvent, Person
+from chat.client.events import ClientEvent, MemberJoined, Person
 from chat.errors import ProtocolError, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import Card, RosterEntry
@@ -149,7 +149,17 @@ class Peers:
 
     def people(self) -> list[Person]:
         """What there is to tell of the members."""
-        return [Person(peer.name, peer.since, peer.fingerprint) for peer in self]
+        return [
+            Person(peer.name, peer.since, peer.fingerprint, self.lacks_proof(peer)) for peer in self
+        ]
+
+    def lacks_proof(self, peer: Peer) -> bool:
+        """Whether the room is sealed, and this member has not proved to have its key."""
+        return self._proves is not None and not peer.proved
+
+    def joined(self, peer: Peer) -> MemberJoined:
+        """What there is to tell when this member joins."""
+        return MemberJoined(peer.name, peer.fingerprint, self.lacks_proof(peer))
 
 
 def _key_of(name: str) -> str:

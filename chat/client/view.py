@@ -7,7 +7,7 @@ knows more of the other than this.
 from collections.abc import Callable
 from typing import Protocol
 
-from chat.client.events import ClientEvent, MessageQueued, Person
+from chat.client.events import ClientEvent, MessageQueued, Person, Security
 
 
 class ChatClient(Protocol):
@@ -16,10 +16,6 @@ class ChatClient(Protocol):
     @property
     def name(self) -> str:
         """Our name in the room."""
-
-    @property
-    def server_fingerprint(self) -> str:
-        """The fingerprint of the server's key, as it was shown last."""
 
     @property
     def invite(self) -> str | None:
@@ -39,6 +35,25 @@ class ChatClient(Protocol):
 
     def members(self) -> list[Person]:
         """The members of the room, ourselves among them."""
+
+    def trust(self, name: str) -> Person | None:
+        """If somebody has this name now and another key than the known one, that is its key from
+        now on. Not if it has not proved to have the key of the sealed room. Returns the member as
+        it was before; None if there is none."""
+
+    def ignore(self, name: str) -> str:
+        """Show nothing more that comes under the key of this name: the one that it has here, or
+        else had when it was here last. Returns the name as it is written; nothing if we know
+        nobody of this name, or it is our own."""
+
+    def unignore(self, name: str) -> bool:
+        """Show it again. Returns whether it was ignored."""
+
+    def ignored(self) -> list[str]:
+        """The names of those who are ignored."""
+
+    def security(self) -> Security:
+        """What protects the conversation, and what has happened."""
 
     def say(self, text: str) -> MessageQueued:
         """Send a message, now or when the connection is back. Returns its number, which comes back

@@ -7,9 +7,10 @@
     keys.py           RSA key pairs as PEM files
     known_servers.py  which servers were met, and with which keys
     rooms.py          invites, each under a name of the person's own
+    members.py        whose key was seen under which name, in each room
     history.py        what was typed, for the next run
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version
-or the new one is there, whole. May import `kex`, `invite`, `text`, `errors` and
-`limits`.
+or the new one is there, whole. May import `client.known`, `kex`, `invite`, `text`,
+`errors` and `limits`.
 """

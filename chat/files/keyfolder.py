@@ -1,7 +1,7 @@
-"""The folder of keys, known servers and kept rooms: no other user can have changed what is read.
+"""The folder of the keys and lists: no other user can have changed what is read there.
 
 The rules for owners and permissions are those of `ssh` with StrictModes, for the folder itself and
-the files in it. `keys`, `known_servers` and `rooms` know what is in the files.
+the files in it. `keys`, `known_servers`, `rooms` and `members` know what is in the files.
 """
 
 import os
@@ -13,6 +13,9 @@ from chat.files import storage as files
 
 KNOWN_SERVERS = "known_servers"
 ROOMS = "rooms"
+KNOWN_MEMBERS = "known_members"
+LISTS = KNOWN_SERVERS, ROOMS, KNOWN_MEMBERS
+"""What is in the folder beside keys."""
 
 
 def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:

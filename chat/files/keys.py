@@ -67,8 +67,8 @@ def load_or_make_key(directory: Path, role: str, make: Callable[[], PrivateKey])
     private_path = directory / f"{role}_private_key.pem"
     public_path = directory / f"{role}_public_key.pem"
     try:
-        lists = {keyfolder.KNOWN_SERVERS, keyfolder.ROOMS}
-        files.clear(directory, {private_path.name, public_path.name, *lists})
+        names = private_path.name, public_path.name, *keyfolder.LISTS
+        files.clear(directory, names)
         if not os.path.lexists(private_path):
             _prepare(private_path)
             _create(private_path, make().rsa.export_key(pkcs=8), 0o600)

@@ -46,7 +46,6 @@ class Commands:
         self._keys = keys
         self.bell = True
         """Whether the bell should ring."""
-        self._ignored: dict[str, str] = {}
         self._speakers: dict[str, None] = {}
         self._confidant: Person | None = None
         """Who said something to us in private last."""
@@ -129,7 +128,7 @@ class Commands:
 
     def _on_who(self, _argument: str) -> None:
         members = self._marked_members()
-        lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
+        lines = [transcript.member(one) for one in members]
         self._show([phrases.members_count(len(members)), *lines])
 
     def _on_me(self, _argument: str) -> None:
@@ -154,27 +153,36 @@ class Commands:
     def _on_leave(self, _argument: str) -> None:
         self._client.leave()
 
-    def _on_ignore(self, name: str) -> None:
-        key = fold_name(name)
-        names = {fold_name(present): present for present in self._names()}
+    def _on_trust(self, name: str) -> None:
         if not name:
-            self._show([transcript.ignoring(self._ignored.values())])
-        elif key not in names:
-            nearest = "".join(get_close_matches(key, names, 1))
-            self._show([phrases.nobody_named(name, names.get(nearest, ""))])
-        elif key == fold_name(self._client.name):
-            self._show([transcript.IGNORE_ONESELF])
+            self._show([phrases.needs_argument("/trust", "a name")])
+        elif (one := self._client.trust(name)) is None:
+            self._show([self._nobody_named(name)])
         else:
-            self._ignored[key] = names[key]
-            self._show([transcript.ignoring([names[key]])])
+            self._show([transcript.trusted(one)])
+
+    def _on_ignore(self, name: str) -> None:
+        if not name:
+            self._show([transcript.ignoring(self._client.ignored())])
+        elif fold_name(name) == fold_name(self._client.name):
+            self._show([transcript.THAT_IS_YOU])
+        elif ignored := self._client.ignore(name):
+            self._show([transcript.ignoring([ignored])])
+        else:
+            self._show([self._nobody_named(name)])
 
     def _on_unignore(self, name: str) -> None:
         if not name:
             self._show([phrases.needs_argument("/unignore", "a name")])
-        elif self._ignored.pop(fold_name(name), None) is None:
+        elif not self._client.unignore(name):
             self._show([transcript.not_ignored(name)])
         else:
-            self._show([transcript.ignoring(self._ignored.values())])
+            self._show([transcript.ignoring(self._client.ignored())])
+
+    def _nobody_named(self, name: str) -> phrases.StatusLine:
+        names = {fold_name(present): present for present in self._names()}
+        nearest = "".join(get_close_matches(fold_name(name), names, 1))
+        return phrases.nobody_named(name, names.get(nearest, ""))
 
     def _on_more(self, number: str) -> None:
         if number and not _NUMBER.fullmatch(number):
@@ -192,8 +200,8 @@ class Commands:
             self._show([transcript.BELL_STATE[self.bell]])
 
     def _on_security(self, _argument: str) -> None:
-        client = self._client
-        self._show(transcript.security(client.server_fingerprint, self._marked_members()))
+        security = self._client.security()
+        self._show(transcript.security(replace(security, members=tuple(self._marked_members()))))
 
     def _on_invite(self, _argument: str) -> None:
         self._show(transcript.invite(self._client.invite))
@@ -209,17 +217,15 @@ class Commands:
 
     # -- messages from others, and completion
 
-    def ignores(self, said: MessageReceived) -> bool:
-        """Whether to hide this message. Also notes its sender, for completion and for /r."""
+    def heard(self, said: MessageReceived) -> None:
+        """Note who has spoken, for completion and for /r."""
         if not said.own:
             self._speakers.pop(said.name, None)
             self._speakers[said.name] = None
             if len(self._speakers) > MAX_MEMBERS:
                 del self._speakers[next(iter(self._speakers))]
-        hidden = not said.own and fold_name(said.name) in self._ignored
-        if said.to and not hidden and fold_name(said.name) != fold_name(self._client.name):
+        if said.to and fold_name(said.name) != fold_name(self._client.name):
             self._confidant = Person(said.name, 0, said.fingerprint)
-        return hidden
 
     def _names(self) -> list[str]:
         """All members, the most recent speakers first."""
@@ -234,13 +240,13 @@ class Commands:
             return [f"{command} " for command in _COMMANDS if command.startswith(word.lower())]
         command = line.split(" ")[0].lower()
         if command == "/unignore":
-            return _matching(self._ignored.values(), word, "")
+            return _matching(self._client.ignored(), word, "")
         if command == "/bell":
             return _matching(("on", "off"), word, "")
         if command in _COMMANDS and command not in _WITH_NAMES:
             return []
         others = [name for name in self._names() if name != self._client.name]
-        if command == "/ignore":
+        if command in ("/ignore", "/trust"):
             return _matching(others, word, "")
         if command == "/msg" and not line[len(command) : begin].strip():
             names = _matching(others, word.removeprefix('"'), "")
@@ -260,7 +266,7 @@ class _Command(NamedTuple):
 
 _COMMANDS = {
     "/help": _Command("", "show this", Commands._on_help),
-    "/who": _Command("", "list the members, since when, with fingerprints", Commands._on_who),
+    "/who": _Command("", "list the members and their keys, since when", Commands._on_who),
     "/me": _Command("waves", "tell what you do", Commands._on_me),
     "/msg": _Command("name text", "say something to one person alone", Commands._on_msg),
     "/r": _Command("text", "answer the last private message", Commands._on_reply),
@@ -268,12 +274,13 @@ _COMMANDS = {
         "name", "hide the messages of somebody; without a name, list them", Commands._on_ignore
     ),
     "/unignore": _Command("name", "show the messages of somebody again", Commands._on_unignore),
+    "/trust": _Command("name", "believe the key that a name has now", Commands._on_trust),
     "/more": _Command(
         "number", "show all of a folded message; without a number, the last", Commands._on_more
     ),
     "/bell": _Command("on|off", "ring when your name is said", Commands._on_bell),
     "/security": _Command(
-        "", "what protects this conversation, and the fingerprints", Commands._on_security
+        "", "what protects this conversation, and whose keys you know", Commands._on_security
     ),
     "/invite": _Command("", "show the invite, for people who are to come in", Commands._on_invite),
     "/clear": _Command("", "clear the screen", Commands._on_clear),
@@ -282,7 +289,7 @@ _COMMANDS = {
 }
 """All commands, in the order of the help."""
 
-_WITH_NAMES = ("/me", "/msg", "/r", "/ignore", "/unignore")
+_WITH_NAMES = ("/me", "/msg", "/r", "/ignore", "/unignore", "/trust")
 """The commands after which a name may stand."""
 
 _PRIVATE = ("/msg", "/r")

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,16 +14,19 @@ from chat.client.events import (
     Disconnected,
     Entered,
     Failed,
+    KeyChanged,
     MemberBack,
     MemberJoined,
     MemberLeft,
     MemberLost,
     MessageNotForUs,
     MessageReceived,
+    NameChanged,
     NoticeReceived,
     Person,
     Reconnected,
     RoomClosed,
+    Security,
     ServerMet,
     Tampered,
     Warned,
@@ -63,6 +67,11 @@ class JsonView(LineView):
         if self.input.line_bytes > CONSOLE_LINE_BYTES:
             raise CommandError(*self._too_long("command"))
         fields = _parse(command)
+        if not self._say(fields) and not self._answer(fields):
+            raise CommandError(_what_is_wrong(*fields))
+
+    def _say(self, fields: Fields) -> bool:
+        """Say what a command says, or leave; whether this is such a command."""
         match fields:
             case {"say": str(text)} if text:
                 self.client.say(text)
@@ -70,16 +79,43 @@ class JsonView(LineView):
                 self.client.say(as_action(text))
             case {"direct": {"to": str(to), "text": str(text), **more}} if text and not more:
                 self.client.say_direct(person_called(to, self.client.members()), text)
-            case {"who": True}:
-                members = [_person(one) for one in self.client.members()]
-                self._emit({"event": "members", "members": members})
-            case {"invite": True}:
-                self._emit({"event": "invite", "invite": self.client.invite})
             case {"leave": True}:
                 self.input.stop()
                 self.client.finish()
             case _:
-                raise CommandError(_what_is_wrong(*fields))
+                return False
+        return True
+
+    def _answer(self, fields: Fields) -> bool:
+        """Answer a command with an event; whether this is such a command."""
+        match fields:
+            case {"who": True}:
+                self._emit(_members(self.client.members()))
+            case {"invite": True}:
+                self._emit({"event": "invite", "invite": self.client.invite})
+            case {"security": True}:
+                self._emit(_security(self.client.security()))
+            case {"trust": str(name)} if name:
+                self._trust(name)
+            case {"ignore": str(name)} if name:
+                self._ignore(name)
+            case {"unignore": str(name)} if name:
+                self.client.unignore(name)
+                self._emit({"event": "ignored", "names": self.client.ignored()})
+            case _:
+                return False
+        return True
+
+    def _trust(self, name: str) -> None:
+        if self.client.trust(name) is None:
+            self._warn(f"nobody here is called {name}")
+        else:
+            self._emit(_members(self.client.members()))
+
+    def _ignore(self, name: str) -> None:
+        if not self.client.ignore(name):
+            self._warn(f"nobody else is called {name}")
+        self._emit({"event": "ignored", "names": self.client.ignored()})
 
     def _is_message(self, line: str) -> bool:
         if not _command_in(line):
@@ -94,12 +130,17 @@ class JsonView(LineView):
 
 
 _TEXT = "a text that is not empty"
+_NAME = "a name"
 _TAKES = {
     "say": _TEXT,
     "me": _TEXT,
     "direct": f'an object with "to", a name, and "text", {_TEXT}',
     "who": "true",
     "invite": "true",
+    "security": "true",
+    "trust": _NAME,
+    "ignore": _NAME,
+    "unignore": _NAME,
     "leave": "true",
 }
 """What is right of each command, in words."""
@@ -109,10 +150,9 @@ def _what_is_wrong(name: str) -> str:
     """Why a field with this name is no command: there is none of this name, or it takes another
     value."""
     takes = _TAKES.get(name)
+    *names, last = _TAKES
     return (
-        f"{name} takes {takes}"
-        if takes
-        else "a command is one of say, me, direct, who, invite and leave"
+        f"{name} takes {takes}" if takes else f"a command is one of {', '.join(names)} and {last}"
     )
 
 
@@ -143,12 +183,10 @@ def _parse(line: str) -> Fields:
 EVENTS = {
     Connected: "connected",
     ServerMet: "server",
-    Entered: "entered",
     Disconnected: "disconnected",
     Reconnected: "reconnected",
     MessageNotForUs: "not-for-you",
     Tampered: "tampered",
-    MemberJoined: "joined",
     MemberLost: "lost",
     MemberBack: "back",
     NoticeReceived: "notice",
@@ -167,6 +205,19 @@ def fields_of(event: ClientEvent) -> Fields | None:
             return {"event": "message", **_content(event)}
         case MemberLeft(name, reason):
             return {"event": "left", "name": name, "reason": REASONS[reason]}
+        case Entered():
+            fields = {"members": event.members, "again": event.again, "unproved": event.unproved}
+            return {"event": "entered", **fields, **_room(event.tag)}
+        case MemberJoined(name, fingerprint, unproved):
+            key = fingerprint_of(fingerprint)
+            return {"event": "joined", "name": name, "fingerprint": key, "unproved": unproved}
+        case KeyChanged(name, known, shown, since):
+            keys = {"known": fingerprint_of(known), "shown": fingerprint_of(shown)}
+            return {"event": "key-changed", "name": name, **keys, "since": since}
+        case NameChanged(name, before, fingerprint, since):
+            key = fingerprint_of(fingerprint)
+            names = {"name": name, "before": before}
+            return {"event": "name-changed", **names, "fingerprint": key, "since": since}
     kind = EVENTS.get(type(event))
     return None if kind is None else {"event": kind, **asdict(event)}
 
@@ -182,9 +233,35 @@ def _content(said: MessageReceived) -> Fields:
     }
 
 
+def _room(tag: bytes) -> Fields:
+    return {"room": "sealed" if tag else "open", "tag": tag.hex()}
+
+
+def _members(members: Iterable[Person]) -> Fields:
+    return {"event": "members", "members": [_person(one) for one in members]}
+
+
 def _person(one: Person) -> Fields:
     return {
         "name": one.name,
         "since": one.since,
         "fingerprint": fingerprint_of(one.fingerprint),
+        "known": one.standing.value,
+        "known_since": one.known_since or None,
+        "unproved": one.unproved,
+    }
+
+
+def _security(here: Security) -> Fields:
+    return {
+        "event": "security",
+        **_room(here.tag),
+        "server": here.server,
+        "checked": here.checked_at,
+        "all_checked": here.all_checked,
+        "tampered": here.tampered,
+        "tampered_at": here.tampered_at or None,
+        "unconfirmed": here.unconfirmed,
+        "split": here.split,
+        "members": [_person(one) for one in here.members],
     }

@@ -53,15 +53,15 @@ class LineView:
     def show(self, event: ClientEvent) -> None:
         if self._commands is None and isinstance(event, OutboxFull | Leaving):
             return
-        if isinstance(event, MessageReceived) and (event.own or self._is_ignored(event)):
-            return
+        if isinstance(event, MessageReceived):
+            if event.own:
+                return
+            if self._commands is not None:
+                self._commands.heard(event)
         # On a terminal lines are wrapped here, so that no part of one passes for another. Nothing
         # is folded where there is no /more to see the whole.
         rows = None if self._commands is None else self.output.rows
         self._write(self._painter.paint(event, self.output.columns, window_rows=rows))
-
-    def _is_ignored(self, said: MessageReceived) -> bool:
-        return self._commands is not None and self._commands.ignores(said)
 
     def _tell(self, lines: Sequence[StatusLine]) -> None:
         self._write(self._painter.status(lines, self.output.columns))

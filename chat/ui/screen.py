@@ -201,8 +201,7 @@ class Screen:
         pending = self._live.pending
         if said.own and pending and pending[0].number == said.number:
             pending.popleft()
-        if self.commands.ignores(said):
-            return
+        self.commands.heard(said)
         self._show_above(said)
         if self._painter.mentions(said):
             self._mentions.add()

@@ -16,6 +16,7 @@ from chat.client.events import (
     Connecting,
     Disconnected,
     Entered,
+    KeyChanged,
     KeysExchanged,
     Leaving,
     LookingUp,
@@ -26,12 +27,15 @@ from chat.client.events import (
     MemberLost,
     MessageNotForUs,
     MessageReceived,
+    NameChanged,
     NoticeReceived,
     OutboxFull,
     Person,
     Reconnected,
     RoomClosed,
+    Security,
     ServerMet,
+    Standing,
     Tampered,
     Warned,
 )
@@ -74,8 +78,22 @@ def activity(event: ClientEvent) -> str:
 
 
 def _entered(event: Entered) -> list[StatusLine]:
-    listed = good("In the room: " + ", ".join(map(escape_line, event.members)))
-    return [listed] if event.again else [*SET_UP, listed]
+    lines = [] if event.again else [*SET_UP]
+    names = _names(event.members)
+    if not event.tag:
+        lines.append(good(f"In the room: {names}"))
+    elif len(event.members) == 1:
+        alone = "Nobody else is here" if event.again else "You are the first here"
+        lines.append(good(f"In a sealed room. {alone}."))
+    else:
+        lines.append(good(f"In a sealed room with: {names}"))
+    if event.unproved:
+        lines.append(trouble(f"Not proved to have the room key: {_names(event.unproved)}"))
+    return lines
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(escape_line, names))
 
 
 def _disconnected(event: Disconnected) -> list[StatusLine]:
@@ -122,8 +140,31 @@ def _leaving(event: Leaving) -> str:
     return f"Waiting for {what} to be acknowledged; Ctrl-C leaves at once"
 
 
-def _newcomer(event: MemberJoined) -> StatusLine:
-    return good(f"New person joined the room. Username: {escape_line(event.name)}")
+def _newcomer(event: MemberJoined) -> list[StatusLine]:
+    name = escape_line(event.name)
+    joined = good(f"New person joined the room. Username: {name}")
+    unproved = trouble(f"{name} has not proved to have the room key.")
+    return [joined, unproved] if event.unproved else [joined]
+
+
+def _key_changed(event: KeyChanged) -> StatusLine:
+    name = escape_line(event.name)
+    return trouble(
+        f"{name} HAS ANOTHER KEY than the {name} whom you know since {_day(event.since)}\n"
+        f"known: {fingerprint_of(event.known)}\n"
+        f"shown: {fingerprint_of(event.shown)}\n"
+        f"It may be somebody else. Ask {name} over another channel; if the new key is right, "
+        f"type /trust {name}"
+    )
+
+
+def _name_changed(event: NameChanged) -> StatusLine:
+    name, before = escape_line(event.name), escape_line(event.before)
+    return good(f"{name} has the key that you know as {before} since {_day(event.since)}.")
+
+
+def _day(seconds: float) -> str:
+    return time_of(seconds, "%Y-%m-%d")
 
 
 def server_fingerprint(of: str, known: bool) -> StatusLine:
@@ -156,7 +197,9 @@ _LINES: dict[type[ClientEvent], Callable[[Any], list[StatusLine]]] = {
     Reconnected: _reconnected,
     MessageNotForUs: lambda event: [_not_for_us(event)],
     Tampered: lambda event: [_tampered(event)],
-    MemberJoined: lambda event: [_newcomer(event)],
+    MemberJoined: _newcomer,
+    KeyChanged: lambda event: [_key_changed(event)],
+    NameChanged: lambda event: [_name_changed(event)],
     MemberLeft: lambda event: [left(event.name, event.reason)],
     MemberLost: lambda event: [lost(event.name)],
     MemberBack: lambda event: [back(event.name)],
@@ -197,24 +240,6 @@ BELL_STATE = {
     False: good("The bell is off; /bell on lets it ring."),
 }
 
-CONVERSATION_PROTECTED = [
-    good(
-        "Every message is sealed with AES-256 and HMAC-SHA-256. The keys change when somebody "
-        "joins or leaves, and every ten minutes while people talk: newcomers cannot read what was "
-        "said before, and members who left cannot read what is said after, nor say anything. What "
-        "somebody changes on the way is found, as a rule within seconds, and said here in red."
-    ),
-    good(
-        "An eavesdropper sees when somebody talks, comes or goes, and about how much is said: no "
-        "names, and no text."
-    ),
-    good(
-        "Whoever runs the server sees names and addresses, and could read along and forge, since "
-        "the server makes the keys; this program neither shows nor keeps what is said."
-    ),
-    good("Compare these fingerprints with the others over another channel:"),
-]
-
 
 def command_line(usage: str, text: str) -> StatusLine:
     return good(f"{usage:<16} {text}")
@@ -245,12 +270,15 @@ def on_or_off(rings: bool) -> StatusLine:
     return trouble(f"/bell takes on or off; it is {'on' if rings else 'off'}.")
 
 
-def security(server: str, members: Iterable[Person]) -> list[StatusLine]:
-    """What protects this conversation, and the fingerprints to compare; `server` is its own."""
+def security(here: Security) -> list[StatusLine]:
+    """What protects this conversation, what has happened, and the fingerprints to compare."""
     return [
-        *CONVERSATION_PROTECTED,
-        good(f"{server} the server"),
-        *(good(f"{fingerprint_of(one.fingerprint)} {escape_line(one.name)}") for one in members),
+        *(_SEALED if here.tag else _OPEN),
+        *_EVERYWHERE,
+        *_vouched(here),
+        labelled("Keys", "compare them over another channel:"),
+        good(f"{here.server} the server"),
+        *(_key_line(one, f"{fingerprint_of(one.fingerprint)} ") for one in here.members),
     ]
 
 
@@ -271,12 +299,99 @@ NO_INVITE = trouble(
 )
 
 
+def labelled(label: str, text: str, mark: Callable[[str], StatusLine] = good) -> StatusLine:
+    """A line of a short table."""
+    return mark(f"{label:<8} {text}")
+
+
+_OPEN = [
+    labelled("Room", "open: whoever reaches the server can join"),
+    labelled("Readers", "the members, and whoever runs the server, who could forge as well"),
+]
+_SEALED = [
+    labelled("Room", "sealed: only somebody with its invite can join"),
+    labelled("Readers", "only who has the invite; the server sees who talks when, and no words"),
+]
+_EVERYWHERE = [
+    labelled(
+        "Cipher",
+        "AES-256 and HMAC-SHA-256. The keys change when somebody joins or leaves, and every "
+        "ten minutes while people talk",
+    ),
+    labelled("Wire", "shows when somebody talks, comes or goes, and how much; no name, no text"),
+]
+
+
+def _vouched(here: Security) -> list[StatusLine]:
+    """What the server has vouched for, and what it has not."""
+    checked = time_of(here.checked_at, _CLOCK)
+    if here.all_checked:
+        lines = [labelled("Checked", f"by the server: all that was shown, last at {checked}")]
+    else:
+        lines = [
+            labelled(
+                "Checked", f"by the server: what was shown until {checked}, not yet what came since"
+            )
+        ]
+    if here.tampered:
+        often = "once" if here.tampered == 1 else f"{here.tampered:,} times"
+        last = time_of(here.tampered_at, _CLOCK)
+        lines.append(labelled("Tampered", f"{often} in this run, last at {last}", trouble))
+    else:
+        lines.append(labelled("Tampered", "never in this run"))
+    if here.unconfirmed:
+        often = "once" if here.unconfirmed == 1 else f"{here.unconfirmed:,} times"
+        lines.append(labelled("Unsure", f"{often} in this run what was shown could not be checked"))
+    if here.split:
+        text = f"another conversation than yours was shown to {_names(here.split)}"
+        lines.append(labelled("Split", text, trouble))
+    return lines
+
+
+_CLOCK = "%H:%M:%S"
+
+
+def member(one: Person) -> StatusLine:
+    """A member in the list of all."""
+    since = f", since {time_of(one.since)}, {fingerprint_of(one.fingerprint)}"
+    return _key_line(one, "", since)
+
+
+def _key_line(one: Person, before: str, behind: str = "") -> StatusLine:
+    """A member between `before` and `behind`, and what is known of its key; in red if that is not
+    as it should be."""
+    known = {
+        Standing.YOU: "",
+        Standing.NEW: ", new",
+        Standing.KNOWN: f", known since {_day(one.known_since)}",
+        Standing.CHANGED: f", ANOTHER KEY than the one known since {_day(one.known_since)}",
+    }[one.standing]
+    proof = ", has not proved to have the room key" if one.unproved else ""
+    bad = one.unproved or one.standing is Standing.CHANGED
+    return (trouble if bad else good)(f"{before}{escape_line(one.name)}{behind}{known}{proof}")
+
+
+def trusted(one: Person) -> StatusLine:
+    """The answer to `/trust`; `one` is the member as it was before."""
+    name, key = escape_line(one.name), fingerprint_of(one.fingerprint)
+    if one.unproved:
+        return trouble(f"{name} has not proved to have the room key, so there is nothing to trust.")
+    match one.standing:
+        case Standing.YOU:
+            return THAT_IS_YOU
+        case Standing.NEW:
+            return good(f"The key of {name} is new, and no other is known: {key}")
+        case Standing.KNOWN:
+            return good(f"The key of {name} is known since {_day(one.known_since)}: {key}")
+    return good(f"From now on this is the key of {name}: {key}")
+
+
 def yourself(name: str) -> str:
     """Marks your own name in a list of members."""
     return f"{name} (you)"
 
 
-IGNORE_ONESELF = trouble("That is you.")
+THAT_IS_YOU = trouble("That is you.")
 
 
 def not_ignored(name: str) -> StatusLine:

@@ -4,7 +4,7 @@ from unittest import mock
 
 import pytest
 
-from chat.client.peers import Peer, Peers
+from chat.client.peers import Peer, Peers, Proves
 from chat.errors import ProtocolError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import RosterEntry
@@ -68,6 +68,22 @@ def test_members_are_no_more_than_a_room_has() -> None:
         room.remove(1)
         room.add(entry(4, "d"))
     assert MAX_MEMBERS > 3
+
+
+@pytest.mark.parametrize(
+    ("proves", "unproved"),
+    [(None, []), (lambda _: True, []), (lambda entry: entry.name != "Eve", ["Eve"])],
+)
+def test_who_lacks_the_proof_that_a_sealed_room_wants_is_told(
+    proves: Proves | None, unproved: list[str]
+) -> None:
+    room = Peers(proves)
+    joined = [room.joined(room.add(entry(at, name))) for at, name in enumerate(("Ira", "Eve"), 1)]
+    assert [one.name for one in joined if one.unproved] == unproved
+    assert [one.name for one in room.people() if one.unproved] == unproved
+    assert [one.fingerprint for one in joined] == [
+        entry(1, name).fingerprint for name in ("Ira", "Eve")
+    ]
 
 
 def test_numbers_of_a_run_go_up_with_those_of_the_membership() -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from Cryptodome.IO import PEM
 
+from chat.client.known import Change, Known
 from chat.errors import IdentityError, InviteError, ServerKeyError, UsageError
 from chat.files.history import History
 from chat.files.keys import load_or_make_key
 from chat.files.known_servers import KnownServers
+from chat.files.members import MembersFile
 from chat.files.rooms import KeptRooms
 from chat.invite import Invite
 from chat.limits import HISTORY_LINES
+from chat.text import fingerprint_of
 from tests.fuzz.choices import Choices, cheap
 from tests.support.helpers import KEYS, key
 
@@ -105,6 +108,30 @@ def kept_rooms(data: bytes) -> None:
         assert rooms.find("WORK") == _INVITE
         rooms.remove("work")
     assert path.read_bytes() == content
+
+
+_ROOM = "0123456789abcdef"
+_MEMBER = Known("Ira", bytes(32), 1_000, 2_000)
+_PARTS = (
+    *(_ROOM, " 1970-01-01T00:16:40Z", " 9999-12-31T23:59:59Z", fingerprint_of(bytes(32))),
+    *(" trusted", " untrusted,ignored", " Ira", " ira", "\n", " ", "#", "open:", "é", "\0", "\r"),
+)
+
+
+def known_members(data: bytes) -> None:
+    """Whatever stands there, a member that is kept is known, and the lines that were there stay,
+    but for one about this member."""
+    choices, content = Choices(data), b""
+    while choices:
+        content += choices.pick(_PARTS).encode() if choices.number(8) else choices.take(3)
+    path = _written("known_members", content)
+    members = MembersFile(path)
+    before, complaint = cheap(lambda: members.load(_ROOM))
+    members.keep(_ROOM, [Change(_MEMBER, decided=True)], patient=True)
+    after, same = members.load(_ROOM)
+    assert same == complaint
+    assert any(one.place == _MEMBER.place and one.trusted for one in after)
+    assert {one.place for one in after} == {one.place for one in before} | {_MEMBER.place}
 
 
 def history(data: bytes) -> None:

@@ -12,7 +12,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         *(wire.frames, wire.session, rooms.participant, rooms.room),
-        *(files.keys, files.known_servers, files.history),
+        *(files.keys, files.known_servers, files.known_members, files.history),
         *(files.invites, files.kept_rooms),
         *(screen.text, screen.lines, screen.json_lines),
     )

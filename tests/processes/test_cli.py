@@ -254,14 +254,28 @@ def test_keys_are_made_at_the_first_run_and_used_again(stage: Stage) -> None:
 def test_ephemeral_run_writes_nothing(stage: Stage) -> None:
     options = ["--bits", "2048", "--ephemeral"]
     server, port = stage.server(*options, keys=[])
+    guest = stage.member(port, "Thea", key="other")
     client = stage.start("client", "127.0.0.1", str(port), "Ira", *options)
+    client.expect("[+] In the room: Thea, Ira\n")
     client.type("Hi", "EXIT")
     status, out, err = client.end()
     assert (status, err) == (0, "")
     assert " (new)\n" in out
+    guest.type("EXIT")
+    assert guest.end().status == 0
     server.type("TERMINATE")
     assert server.end().status == 0
     assert files(stage.home) == []
+
+
+def test_one_message_keeps_nothing_of_the_members(stage: Stage) -> None:
+    _, port = stage.server()
+    guest = stage.member(port, "Thea", key="other")
+    keys = stage.keys("client", "ira")
+    sent = stage.start("send", "127.0.0.1", str(port), "Ira", *keys, "Hi")
+    assert sent.end() == (0, "", "")
+    guest.expect("Ira: Hi\n")
+    assert "known_members" not in os.listdir(keys[1])
 
 
 def test_interrupted_making_of_a_key_leaves_nothing(stage: Stage) -> None:

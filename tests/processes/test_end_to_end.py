@@ -14,6 +14,7 @@ import pytest
 
 from chat.limits import CONSOLE_QUEUE_BYTES, MAX_TEXT_BYTES
 from tests.client.test_client import FINGERPRINT, LOADING_ROSTER
+from tests.support.helpers import key
 from tests.support.processes import (
     CHAT,
     NameServer,
@@ -21,10 +22,11 @@ from tests.support.processes import (
     Stage,
     await_condition,
     environment,
+    place_key,
     without_times,
     zone_file,
 )
-from tests.support.terminals import Window
+from tests.support.terminals import Window, client_command
 
 ON_THE_WAY_IN = "".join(f"{line}\n" for line in LOADING_ROSTER)
 ENDED = "[+] All connections had been terminated\n[+] Server is shut down\n"
@@ -491,6 +493,58 @@ def test_signal_lets_a_client_leave_and_terminates_the_server(
     server.signal(number)
     assert_ends_with_the_room(sahnawaz)
     assert assert_ends_well(server).endswith(ENDED)
+
+
+# -- whose key is whose
+
+
+def test_person_with_another_key_is_shown_in_red_until_the_new_key_is_trusted(stage: Stage) -> None:
+    _, port = stage.server()
+    boris, ira = stage.member(port, "Boris", key="sahnawaz"), stage.member(port, "Ira")
+    boris.expect("Username: Ira\n")
+    for guest in (ira, boris):
+        guest.type("EXIT")
+        assert_ends_well(guest)
+    keys = stage.keys("client", "sahnawaz")
+    known = Path(keys[1], "known_members")
+    assert known.stat().st_mode & 0o777 == 0o600
+    old, new = key("ira").public.fingerprint, key("other").public.fingerprint
+    (line,) = known.read_text().splitlines()
+    assert re.fullmatch(rf"open:[0-9a-f]{{16}} \S+Z \S+Z {re.escape(old)} trusted Ira", line)
+    # The same key in another folder, so that the server has nothing to remember either.
+    place_key(stage.folder / "second", "server", "server")
+    _, port = stage.server(keys=["--keys", str(stage.folder / "second")])
+    command = client_command(port, "Boris", keys, "--color", "always")
+    screen = window(stage, command, TERM="xterm")
+    screen.await_screen("[+] In the room: Boris")
+
+    def come_and_go() -> None:
+        screen.enter("/clear")
+        screen.until(lambda: "Ira" not in "".join(screen.lines()))
+        guest = stage.member(port, "Ira", key="other")
+        screen.await_screen("Username: Ira")
+        guest.type("EXIT")
+        screen.await_screen("Ira left the server.")
+
+    for _ in range(2):
+        come_and_go()
+        rows = screen.lines()
+        assert f"    known: {old}" in rows
+        assert f"    shown: {new}" in rows
+        assert screen.look("HAS ANOTHER KEY").colour == screen.look(new).colour == "red"
+    guest = stage.member(port, "Ira", key="other")
+    screen.enter("/trust ira")
+    screen.await_screen("[+] From now on this is the key of Ira:")
+    guest.type("EXIT")
+    screen.await_screen("Ira left the server.")
+    come_and_go()
+    assert not any("ANOTHER KEY" in row for row in screen.lines())
+    screen.enter("/exit")
+    assert screen.end() == 0
+    assert {line.split()[3:5] == [new, "trusted"] for line in known.read_text().splitlines()} == {
+        True,
+        False,
+    }
 
 
 # -- job control

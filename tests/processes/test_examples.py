@@ -8,6 +8,7 @@ from dataclasses import fields as fields_of
 
 import pytest
 
+from chat.client.events import ClientEvent, Entered, KeyChanged, MemberJoined, NameChanged
 from chat.ui import jsonlines
 from tests.support.processes import ROOT, Stage, environment, place_key
 from tests.support.terminals import Window
@@ -80,16 +81,30 @@ def table(heading: str) -> dict[str, str]:
     return {first.strip("`"): second for first, second, *_ in cells}
 
 
+SAMPLES: list[tuple[str, ClientEvent]] = [
+    ("entered", Entered(())),
+    ("joined", MemberJoined("Ira")),
+    ("key-changed", KeyChanged("Ira", b"", b"", 0)),
+    ("name-changed", NameChanged("Ira", "Bob", b"", 0)),
+]
+"""Events whose fields in JSON are not those of their class."""
+
+
 def test_manual_lists_exactly_the_events() -> None:
-    kinds = {*jsonlines.EVENTS.values(), "message", "acknowledged", "left", "members", "invite"}
+    kinds = {*jsonlines.EVENTS.values(), "message", "acknowledged", "left"}
+    kinds |= {"members", "invite", "security", "ignored", *(kind for kind, _ in SAMPLES)}
     assert set(table("event")) == kinds
 
 
 def test_manual_lists_the_fields_of_each_event() -> None:
     fields = table("event")
-    for event, kind in jsonlines.EVENTS.items():
+    for event_type, kind in jsonlines.EVENTS.items():
         listed = re.findall("`([a-z_]+)`", fields[kind])
-        assert listed == [field.name for field in fields_of(event)]
+        assert listed == [field.name for field in fields_of(event_type)]
+    for kind, event in SAMPLES:
+        shown = jsonlines.fields_of(event)
+        assert shown is not None
+        assert shown.keys() == {"event", *re.findall("`([a-z_]+)`", fields[kind])}
 
 
 def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
@@ -109,11 +124,16 @@ def test_commands_of_the_manual_are_obeyed(stage: Stage) -> None:
     ]
     assert said == [("text", False, None), ("waves", True, None), ("text", False, "Ira")]
     ira.expect("program → you [private]: text\n")
-    answers = ("members", "invite", "warning")
-    assert [event["event"] for event in events if event["event"] in answers] == [
-        "members",
-        "invite",
+    answers = [event for event in events if event["event"] in ANSWERS]
+    assert [event["event"] for event in answers] == [
+        *("members", "invite", "security"),
+        *("warning", "ignored", "ignored"),
     ]
+    nobody = [event["text"] for event in answers if event["event"] == "warning"]
+    assert nobody == ["nobody here is called Ira", "nobody else is called Ira"]
+
+
+ANSWERS = ("members", "security", "ignored", "warning")
 
 
 @pytest.mark.parametrize(

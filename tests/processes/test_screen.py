@@ -104,6 +104,8 @@ class Room(Desk):
         super().__init__(house.stage, home)
         self.port = house.port
         self.server, self.zoe, self.max = house.server, house.zoe, house.max
+        # Ira knows nobody yet, and ignores nobody.
+        Path(house.stage.keys("client", "ira")[1], "known_members").unlink(missing_ok=True)
 
     def start(self, *arguments: str, columns: int = 80, rows: int = 24, **env: str) -> Window:
         return self.window(self.command(self.port, *arguments), columns, rows, **env)

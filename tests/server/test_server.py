@@ -493,7 +493,7 @@ def test_last_running_hash_comes_right_before_a_goodbye(
     hall.farewell_to(eve)
     assert len(checks_of(eve)) > told
     assert checks_of(eve)[-1] is eve.controls[-1]
-    assert eve.participant._checked
+    assert eve.participant.all_checked
     assert not any(isinstance(event, Tampered) for event in eve.events)
 
 

@@ -5,9 +5,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from chat.client.events import ClientEvent, MessageQueued, Person
+from chat.client.contacts import Contacts
+from chat.client.events import ClientEvent, Entered, MessageQueued, Person, Security
 from chat.errors import UsageError
 from chat.reactor import Reactor
+from chat.text import fold_name
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
 from tests.support.loopback import Screen, until
@@ -22,10 +24,9 @@ PEOPLE = [
 
 
 class NotedClient:
-    """Ira's client. `noted` lists what was asked of it."""
+    """Ira's client, who knows the others for a day. `noted` lists what was asked of it."""
 
     name = "Ira"
-    server_fingerprint = "SHA256:server"
     invite: str | None = None
     in_room = can_send = True
     full = False
@@ -33,9 +34,33 @@ class NotedClient:
     def __init__(self) -> None:
         self.noted: list[str] = []
         self.people = list(PEOPLE)
+        self.here = Security(b"", "SHA256:server", 1_687_665_924, True, 0, 0, 0, (), ())
+        self.contacts = Contacts(None, "Ira", bytes(32), lambda: 1_687_579_524.0)
+        self.contacts.take(Entered(()), "", lambda: PEOPLE)
 
     def members(self) -> list[Person]:
-        return self.people
+        return [self.contacts.described(one) for one in self.people]
+
+    def trust(self, name: str) -> Person | None:
+        one = self._find(name)
+        if one is not None:
+            self.contacts.trust(one)
+        return one
+
+    def _find(self, name: str) -> Person | None:
+        return next((one for one in self.members() if fold_name(one.name) == fold_name(name)), None)
+
+    def ignore(self, name: str) -> str:
+        return self.contacts.ignore(name, self.people)
+
+    def unignore(self, name: str) -> bool:
+        return self.contacts.unignore(name, self.people)
+
+    def ignored(self) -> list[str]:
+        return self.contacts.ignored()
+
+    def security(self) -> Security:
+        return replace(self.here, members=tuple(self.members()))
 
     def say(self, text: str) -> MessageQueued:
         if len(text) > LONGEST:

@@ -15,6 +15,7 @@ from typing import Any
 
 import chat.sockets
 from chat.client.client import Client, Trust
+from chat.client.contacts import Store
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import Reason
@@ -658,6 +659,7 @@ class Seat:
         on_terminal: bool = False,
         patience: float | None = None,
         room_key: RoomKey | None = None,
+        members: Store | None = None,
     ) -> None:
         self._reactor = reactor
         self.screen = Screen(reactor)
@@ -668,15 +670,9 @@ class Seat:
         self.trust: Trust = lambda _key: False
         self.dialer = NotedDialer(reactor, *address)
         self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
+        who = name, key(key_name), self._trust
         self.client = Client(
-            reactor,
-            self.dialer,
-            name,
-            key(key_name),
-            self._trust,
-            self.view,
-            patience,
-            room_key=room_key,
+            reactor, self.dialer, *who, self.view, patience, room_key=room_key, members=members
         )
 
     def _trust(self, server_key: PublicKey) -> bool:
@@ -707,7 +703,10 @@ class Seat:
     @property
     def inside(self) -> bool:
         """Whether the client says that it is in the room."""
-        return any(line.startswith("[+] In the room: ") for line in self.screen.lines())
+        return any(
+            line.startswith(("[+] In the room: ", "[+] In a sealed room"))
+            for line in self.screen.lines()
+        )
 
     def close(self) -> None:
         self.end_input()

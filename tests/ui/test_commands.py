@@ -1,5 +1,7 @@
 """What a person types: messages, commands and their answers, and completion."""
 
+from dataclasses import replace
+
 import pytest
 
 from chat.client import events
@@ -12,6 +14,8 @@ from chat.ui.commands import Commands
 from tests.support.conversation import LONGEST, PEOPLE, NotedClient
 
 IRA, SAHNAWAZ, THEA = (fingerprint_of(one.fingerprint) for one in PEOPLE)
+OTHER = bytes([9]) * 32
+OTHER_KEY = fingerprint_of(OTHER)
 
 
 class Person:
@@ -35,12 +39,10 @@ class Person:
         for line in lines:
             self.commands.take(line)
 
-    def hear(self, *speakers: str) -> list[bool]:
-        """Whether what each of these says is to be ignored."""
-        return [
-            self.commands.ignores(MessageReceived(name, 0, "Hi", own=name == "Ira"))
-            for name in speakers
-        ]
+    def hear(self, *speakers: str) -> None:
+        """Each of these says something."""
+        for name in speakers:
+            self.commands.heard(MessageReceived(name, 0, "Hi", own=name == "Ira"))
 
     def complete(self, line: str) -> list[str]:
         return self.commands.completions(line, line.rfind(" ") + 1)
@@ -148,18 +150,19 @@ def test_invite_is_shown_in_a_line_of_its_own_and_the_open_room_has_none(person:
 
 @pytest.mark.usefixtures("half_past")
 def test_who_and_security_list_the_members_with_their_keys(person: Person) -> None:
+    person.client.people[1] = replace(PEOPLE[1], fingerprint=OTHER)
     person.type("/who", "/security")
     assert [*person.shown[:4], *person.shown[-4:]] == [
         "[+] In the room: 3",
         f"[+] Ira (you), since 2023-06-25 09:35:24, {IRA}",
-        f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}",
-        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}",
+        f"[!] sahnawaz, since 2023-06-25 09:35:36, {OTHER_KEY}, ANOTHER KEY than the one known "
+        "since 2023-06-24",
+        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, new",
         "[+] SHA256:server the server",
         f"[+] {IRA} Ira (you)",
-        f"[+] {SAHNAWAZ} sahnawaz",
-        f"[+] {THEA} Thea",
+        f"[!] {OTHER_KEY} sahnawaz, ANOTHER KEY than the one known since 2023-06-24",
+        f"[+] {THEA} Thea, new",
     ]
-    assert any("could read along" in line for line in person.shown)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,6 @@ def test_command_is_answered(person: Person, line: str, answer: str) -> None:
     person.type(line)
     assert person.shown == [answer]
     assert person.client.noted == []
-    assert person.hear("Thea", "sahnawaz", "Ira") == [False] * 3
     assert person.commands.bell
 
 
@@ -206,7 +208,7 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
-    words = "help|who|me|msg|r|ignore|unignore|more|bell|security|invite|clear|exit|quit"
+    words = "help|who|me|msg|r|ignore|unignore|trust|more|bell|security|invite|clear|exit|quit"
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
     assert [line.split()[1] for line in person.shown] == [*commands, "//text"]
@@ -322,19 +324,15 @@ def private(name: str, to: str = "Ira", number: int = 1) -> MessageReceived:
 
 def test_answer_goes_to_the_person_who_was_heard_last_in_private(person: Person) -> None:
     for said in (private("Thea"), private("sahnawaz"), private("Ira", "Thea")):
-        person.commands.ignores(said)
+        person.commands.heard(said)
     person.hear("Thea")
     person.type("/r  one ", " /R two")
     assert person.client.noted == ["say to sahnawaz: one", "say to sahnawaz: two"]
-    person.type("/ignore thea")
-    assert person.commands.ignores(private("Thea"))
-    person.type("/r three")
-    assert person.client.noted[2:] == ["say to sahnawaz: three"]
 
 
 @pytest.mark.parametrize("key", [None, bytes(32)], ids=["gone", "another key"])
 def test_answer_goes_to_nobody_else_under_that_name(person: Person, key: bytes | None) -> None:
-    person.commands.ignores(private("Thea"))
+    person.commands.heard(private("Thea"))
     person.client.people = PEOPLE[:2]
     if key is not None:
         person.client.people.append(events.Person("Thea", 0, key))
@@ -349,33 +347,56 @@ def test_name_with_blanks_is_completed_in_quotation_marks(person: Person) -> Non
     assert person.client.noted == ["say to Thea B: Hi"]
 
 
-# -- ignoring
+# -- ignoring and trusting
 
 
 @pytest.mark.parametrize("name", ["Thea", "THEA", "  thea "])
-def test_who_is_ignored_is_not_heard_until_it_is_over(person: Person, name: str) -> None:
+def test_who_is_ignored_is_listed_until_it_is_over(person: Person, name: str) -> None:
     person.type(f"/ignore {name}")
     person.client.people = PEOPLE[:2]
-    assert person.hear("Thea", "sahnawaz", "Ira") == [True, False, False], "even after a leave"
-    person.type("/ignore sahnawaz", "/ignore", "/unignore tHEA")
-    assert person.hear("Thea", "sahnawaz", "Ira") == [False, True, False]
-    person.type("/unignore sahnawaz")
-    assert person.hear("Thea", "sahnawaz") == [False, False]
+    person.type("/ignore sahnawaz", "/ignore", "/unignore tHEA", "/unignore sahnawaz")
+    person.type("/ignore thea")
     assert person.shown == [
         "[+] Ignored: Thea",
         "[+] Ignored: sahnawaz",
         "[+] Ignored: Thea, sahnawaz",
         "[+] Ignored: sahnawaz",
         "[+] Nobody is ignored.",
+        "[+] Ignored: Thea",
+    ], "even after a leave"
+
+
+NEW = "is new, and no other is known"
+NO_KEY = "has not proved to have the room key, so there is nothing to trust."
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint", "unproved", "answer"),
+    [
+        ("THEA", OTHER, False, f"[+] From now on this is the key of Thea: {OTHER_KEY}"),
+        ("Thea", OTHER, True, f"[!] Thea {NO_KEY}"),
+        ("Thea", PEOPLE[2].fingerprint, False, f"[+] The key of Thea {NEW}: {THEA}"),
+        ("Ira", PEOPLE[0].fingerprint, False, "[!] That is you."),
+        ("Zoe", OTHER, False, f"[+] The key of Zoe {NEW}: {OTHER_KEY}"),
+    ],
+)
+def test_trust_says_what_became_of_it(
+    person: Person, name: str, fingerprint: bytes, unproved: bool, answer: str
+) -> None:
+    shown = name.title() if name == "THEA" else name
+    person.client.people = [events.Person(shown, 0, fingerprint, unproved)]
+    person.type(f"/trust {name}")
+    assert person.shown == [answer]
+
+
+def test_key_that_was_trusted_is_known(person: Person) -> None:
+    person.client.people = [events.Person("Thea", 0, OTHER)]
+    person.type("/trust thea", "/trust thea", "/trust Bob", "/trust")
+    assert person.shown[1:] == [
+        f"[+] The key of Thea is known since 2023-06-24: {OTHER_KEY}",
+        "[!] Nobody here is called Bob.",
+        "[!] /trust needs a name.",
     ]
-
-
-def test_own_messages_are_heard_whatever_happens(person: Person) -> None:
-    """Somebody who had the name before may have been ignored."""
-    person.client.name = "other"
-    person.type("/ignore ira")
-    person.client.name = "Ira"
-    assert person.hear("Ira") == [False]
 
 
 # -- completion
@@ -430,6 +451,7 @@ def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> No
         ("/r s", ["sahnawaz "]),
         ("/ignore ", ["sahnawaz", "Thea"]),
         ("/ignore T", ["Thea"]),
+        ("/trust t", ["Thea"]),
         ("/IGNORE T", ["Thea"]),
         ("/unignore ", []),
         ("/bell ", ["on", "off"]),

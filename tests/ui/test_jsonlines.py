@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 from chat.client import events
 from chat.errors import REASONS, Reason
 from chat.reactor import Reactor
+from chat.text import fingerprint_of
 from chat.ui.jsonlines import JsonView, fields_of
 from tests.support.conversation import LONGEST, LoneView, seat_at_pipe, seat_at_terminal
 from tests.support.loopback import until
+
+ALL_COMMANDS = (
+    "a command is one of say, me, direct, who, invite, security, trust, ignore, unignore and leave"
+)
 
 
 @pytest.fixture
@@ -30,6 +35,8 @@ def objects(seat: LoneView) -> list[Any]:
 # -- events
 
 
+KEY = fingerprint_of(bytes(32))
+
 EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     (events.Connected(), {"event": "connected"}),
     (
@@ -38,7 +45,25 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     ),
     (
         events.Entered(("Ira", "Thea"), again=True),
-        {"event": "entered", "members": ["Ira", "Thea"], "again": True},
+        {
+            "event": "entered",
+            "members": ["Ira", "Thea"],
+            "again": True,
+            "unproved": [],
+            "room": "open",
+            "tag": "",
+        },
+    ),
+    (
+        events.Entered(("Ira", "Thea"), False, bytes(range(16)), ("Thea",)),
+        {
+            "event": "entered",
+            "members": ["Ira", "Thea"],
+            "again": False,
+            "unproved": ["Thea"],
+            "room": "sealed",
+            "tag": "000102030405060708090a0b0c0d0e0f",
+        },
     ),
     (
         events.Disconnected("the connection was lost"),
@@ -86,7 +111,30 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
         events.Tampered(2.5, certain=True, again=False),
         {"event": "tampered", "seconds": 2.5, "certain": True, "again": False},
     ),
-    (events.MemberJoined("Thea"), {"event": "joined", "name": "Thea"}),
+    (
+        events.MemberJoined("Thea", bytes(32), unproved=True),
+        {"event": "joined", "name": "Thea", "fingerprint": KEY, "unproved": True},
+    ),
+    (
+        events.KeyChanged("Thea", bytes(32), b"\1" * 32, 1_687_665_924),
+        {
+            "event": "key-changed",
+            "name": "Thea",
+            "known": KEY,
+            "shown": fingerprint_of(b"\1" * 32),
+            "since": 1_687_665_924,
+        },
+    ),
+    (
+        events.NameChanged("Thea", "Bob", bytes(32), 1_687_665_924),
+        {
+            "event": "name-changed",
+            "name": "Thea",
+            "before": "Bob",
+            "fingerprint": KEY,
+            "since": 1_687_665_924,
+        },
+    ),
     (events.MemberLost("Thea"), {"event": "lost", "name": "Thea"}),
     (events.MemberBack("Thea"), {"event": "back", "name": "Thea"}),
     (events.NoticeReceived("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
@@ -204,7 +252,11 @@ def test_command_is_obeyed_and_any_other_line_is_said(
         ("gr\udcff", "it is not UTF-8", (1, 0)),
         ('{"say": "gr\udcff"}', "it is not UTF-8", (1, 0)),
         ('{"say": "\\udcff"}', "it is not UTF-8", (1, 0)),
-        ('{"\udcff": true}', "a command is one of say, me, direct, who, invite and leave", (0, 1)),
+        (
+            '{"\udcff": true}',
+            ALL_COMMANDS,
+            (0, 1),
+        ),
     ],
 )
 def test_line_that_is_not_utf_8_is_not_sent(
@@ -224,7 +276,10 @@ def test_who_lists_the_members(program: LoneView) -> None:
     assert told["members"][0] == {
         "name": "Ira",
         "since": 1_687_665_924,
-        "fingerprint": f"SHA256:{'A' * 43}",
+        "fingerprint": KEY,
+        "known": "you",
+        "known_since": None,
+        "unproved": False,
     }
     assert [member["name"] for member in told["members"]] == ["Ira", "sahnawaz", "Thea"]
 
@@ -234,6 +289,46 @@ def test_invite_is_told_to_who_asks(program: LoneView, invite: str | None) -> No
     program.client.invite = invite
     program.type('{"invite": true}')
     assert objects(program) == [{"event": "invite", "invite": invite}]
+
+
+def test_security_is_asked_for(program: LoneView) -> None:
+    program.client.here = events.Security(
+        bytes(16), "SHA256:server", 7.5, False, 2, 6.5, 1, ("Bob",), ()
+    )
+    program.type('{"security": true}')
+    (told,) = objects(program)
+    assert [member["name"] for member in told.pop("members")] == ["Ira", "sahnawaz", "Thea"]
+    assert told == {
+        "event": "security",
+        "room": "sealed",
+        "tag": "0" * 32,
+        "server": "SHA256:server",
+        "checked": 7.5,
+        "all_checked": False,
+        "tampered": 2,
+        "tampered_at": 6.5,
+        "unconfirmed": 1,
+        "split": ["Bob"],
+    }
+
+
+def test_program_ignores_and_trusts(program: LoneView) -> None:
+    program.client.people[2] = events.Person("Thea", 0, bytes([9]) * 32)
+    program.type('{"ignore": "THEA"}', '{"ignore": "Bob"}', '{"unignore": "Thea"}')
+    program.type('{"who": true}', '{"trust": "Thea"}', '{"trust": "Bob"}')
+    names, nobody, same, none, before, after, unknown = objects(program)
+    assert names == same == {"event": "ignored", "names": ["Thea"]}
+    assert nobody == {"event": "warning", "text": "nobody else is called Bob"}
+    assert none == {"event": "ignored", "names": []}
+    since = 1_687_579_524
+    assert [
+        [(one["known"], one["known_since"]) for one in told["members"]] for told in (before, after)
+    ] == [
+        [("you", None), ("new", since), ("changed", since)],
+        [("you", None), ("new", since), ("known", since)],
+    ]
+    assert unknown == {"event": "warning", "text": "nobody here is called Bob"}
+    assert program.view.not_commands == 0
 
 
 @pytest.mark.parametrize("line", ['{"leave": true}', "EXIT"])
@@ -254,9 +349,7 @@ NO_COMMANDS = {
     "a command is an object with one field": [
         *("{}", "[1]", ' [{"say": "Hi"}]', '{"say": "Hi", "me": "waves"}')
     ],
-    "a command is one of say, me, direct, who, invite and leave": [
-        *('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}')
-    ],
+    ALL_COMMANDS: [*('{"shout": "Hi"}', '{"SAY": "Hi"}', '{"": ""}')],
     "say takes a text that is not empty": [
         *('{"say": ""}', '{"say": 1}', '{"say": null}', '{"say": ["Hi"]}')
     ],
@@ -267,6 +360,10 @@ NO_COMMANDS = {
         '{"direct": {"to": "Thea", "text": "Hi", "key": 1}}',
     ],
     "who takes true": ['{"who": 1}', '{"who": false}', '{"who": "true"}'],
+    "security takes true": ['{"security": 1}'],
+    "trust takes a name": ['{"trust": ""}', '{"trust": true}'],
+    "ignore takes a name": ['{"ignore": ""}', '{"ignore": 1}'],
+    "unignore takes a name": ['{"unignore": ""}'],
     "leave takes true": ['{"leave": "now"}', '{"leave": false}', '{"leave": 1}'],
     "nobody here is called The: perhaps Thea is meant": ['{"direct": {"to": "The", "text": "Hi"}}'],
     "it is too long": [

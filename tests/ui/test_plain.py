@@ -159,9 +159,8 @@ def test_terminal_has_commands(terminal: LoneView) -> None:
     assert terminal.show(events.OutboxFull(1024)) == [
         "[!] 1,024 messages wait for the connection; no more can be taken."
     ]
-    terminal.type("/ignore thea")
-    said = [events.MessageReceived(name, 0, "Hi", own=False) for name in ("Thea", "sahnawaz")]
-    assert terminal.show(*said) == ["- sahnawaz: Hi"]
+    said = [events.MessageReceived("Thea", 0, "Hi", own=own) for own in (True, False)]
+    assert terminal.show(*said) == ["- Thea: Hi"]
 
 
 @pytest.mark.parametrize("line", ["EXIT", "/exit", "\x04"])

@@ -1,6 +1,8 @@
 """The words that people read: the demo's lines to the letter, and other people's text disarmed."""
 
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from chat.client import events
 from chat.errors import REASONS, Reason
 from chat.server import words
 from chat.ui import transcript
+from chat.ui.style import Painter
 
 
 def told(event: events.ClientEvent) -> str:
@@ -29,6 +32,12 @@ def said(name: str, time_ms: int, text: str) -> str:
 def at(text: str) -> float:
     """Seconds since 1970 for a local time."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").timestamp()
+
+
+def secure(**fields: Any) -> events.Security:
+    """An open room in which nothing has happened, but for this."""
+    here = events.Security(b"", "SHA256:server", 0, True, 0, 0, 0, (), ())
+    return replace(here, **fields)
 
 
 def test_messages_are_exchanged_as_in_the_demo() -> None:
@@ -278,6 +287,118 @@ def test_time_is_local() -> None:
     assert said("Ira", 1_687_665_924_999, "Hi") == "2023-06-25 09:35:24 Ira: Hi"
 
 
+# -- whose keys, and what kind of room ---------------------------------------------------------
+
+TAG = bytes(range(16))
+ZEROS, ONES = "SHA256:" + "A" * 43, "SHA256:" + "AQEB" * 10 + "AQE"
+
+
+@pytest.mark.parametrize(
+    ("event", "lines"),
+    [
+        (events.Entered(("Ira",), again=True), ["[+] In the room: Ira"]),
+        (
+            events.Entered(("Ira", "Thea"), True, TAG, ("Thea",)),
+            [
+                "[+] In a sealed room with: Ira, Thea",
+                "[!] Not proved to have the room key: Thea",
+            ],
+        ),
+        (
+            events.Entered(("Ira",), False, TAG),
+            [*transcript.SET_UP, "[+] In a sealed room. You are the first here."],
+        ),
+        (events.Entered(("Ira",), True, TAG), ["[+] In a sealed room. Nobody else is here."]),
+        (
+            events.MemberJoined("Ira", bytes(32), unproved=True),
+            [
+                "[+] New person joined the room. Username: Ira",
+                "[!] Ira has not proved to have the room key.",
+            ],
+        ),
+        (
+            events.KeyChanged("Ira", bytes(32), b"\1" * 32, int(at("2023-06-25 09:35:24"))),
+            [
+                "[!] Ira HAS ANOTHER KEY than the Ira whom you know since 2023-06-25\n"
+                f"known: {ZEROS}\n"
+                f"shown: {ONES}\n"
+                "It may be somebody else. Ask Ira over another channel; if the new key is right, "
+                "type /trust Ira"
+            ],
+        ),
+        (
+            events.NameChanged("Ira", "Bob", bytes(32), int(at("2023-06-25 09:35:24"))),
+            ["[+] Ira has the key that you know as Bob since 2023-06-25."],
+        ),
+    ],
+)
+def test_room_and_keys_are_shown_as_what_they_are(
+    event: events.ClientEvent, lines: list[str]
+) -> None:
+    assert transcript.happened(event) == lines
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "[+] Room     open: whoever reaches the server can join"),
+        ({}, "[+] Readers  the members, and whoever runs the server, who could forge as well"),
+        ({"tag": TAG}, "[+] Room     sealed: only somebody with its invite can join"),
+        (
+            {"tag": TAG},
+            "[+] Readers  only who has the invite; the server sees who talks when, and no words",
+        ),
+        ({}, "[+] Checked  by the server: all that was shown, last at 09:35:24"),
+        (
+            {"all_checked": False},
+            "[+] Checked  by the server: what was shown until 09:35:24, not yet what came since",
+        ),
+        ({}, "[+] Tampered never in this run"),
+        (
+            {"tampered": 1, "tampered_at": at("2023-06-25 09:35:36")},
+            "[!] Tampered once in this run, last at 09:35:36",
+        ),
+        (
+            {"tampered": 1200, "tampered_at": at("2023-06-25 09:35:36")},
+            "[!] Tampered 1,200 times in this run, last at 09:35:36",
+        ),
+        (
+            {"unconfirmed": 2},
+            "[+] Unsure   2 times in this run what was shown could not be checked",
+        ),
+        (
+            {"split": ("Bob", "Zoe")},
+            "[!] Split    another conversation than yours was shown to Bob, Zoe",
+        ),
+        (
+            {"members": (events.Person("Bob", 0, bytes(32), unproved=True),)},
+            f"[!] {ZEROS} Bob, new, has not proved to have the room key",
+        ),
+    ],
+)
+def test_security_says_what_holds_here(fields: dict[str, Any], line: str) -> None:
+    lines = transcript.security(secure(**{"checked_at": at("2023-06-25 09:35:24"), **fields}))
+    assert line in lines
+    marked = [line for line in lines if line.startswith("[!]")]
+    assert all(isinstance(line, phrases.Trouble) for line in marked)
+
+
+def test_security_fits_a_narrow_terminal() -> None:
+    everything = secure(
+        tag=TAG,
+        all_checked=False,
+        tampered=3,
+        unconfirmed=3,
+        split=("Bob",),
+        members=(events.Person("Bob", 0, bytes(32), True, events.Standing.CHANGED),),
+    )
+    rows = Painter().status(transcript.security(everything), 40)
+    wide = [row for row in rows if len(row) > 40]
+    # A fingerprint is one word, which the terminal wraps, so that it can be copied.
+    assert all("SHA256:" in row for row in wide)
+    assert len(rows) <= 30
+
+
 # -- other people's text -----------------------------------------------------------------------
 
 EVIL = "\x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\0"
@@ -302,7 +423,11 @@ def lines_with(text: str) -> dict[str, str]:
         "client's command": transcript.no_such_command(text, ""),
         "ignored": transcript.ignoring(["Ira", text]),
         "not ignored": transcript.not_ignored(text),
-        "security": transcript.security("SHA256:server", [events.Person(text, 0, bytes(32))])[-1],
+        "security": transcript.security(secure(members=(events.Person(text, 0, bytes(32)),)))[-1],
+        "split": transcript.security(secure(split=(text,)))[-3],
+        "another name": told(events.NameChanged("Ira", text, bytes(32), 0)),
+        "unproved": transcript.happened(events.Entered(("Ira",), unproved=(text,)))[-1],
+        "trusted": transcript.trusted(events.Person(text, 0, bytes(32))),
         "title": transcript.title(text, 0),
         "pending": transcript.pending(text),
         "warning": told(events.Warned(text)),

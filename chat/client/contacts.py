@@ -1,0 +1,178 @@
+"""The members' keys, over all of a stay: whom we know, whom we were warned of, whom we ignore.
+
+`known` has the rules, and the list on the disk is behind a `Store`, which `__main__` chooses. The
+list is read when we enter a room, and written when there is something new, at most every
+KEEP_MEMBERS_SECONDS, and at the end: never while something waits to be shown. When it cannot be
+read or written, that is said once, and what we learn lasts as long as the stay.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from chat.client.events import (
+    ClientEvent,
+    Entered,
+    MemberJoined,
+    MemberLeft,
+    MessageReceived,
+    Person,
+    Standing,
+    Warned,
+)
+from chat.client.known import Change, Known, KnownMembers
+from chat.errors import ChatError
+from chat.text import fold_name
+
+
+class Store(Protocol):
+    """Where known members are kept. Each method raises ChatError if that cannot be."""
+
+    def load(self, room: str) -> tuple[list[Known], str]:
+        """Who is known in a room; and what is wrong with the list, if something is."""
+
+    def keep(self, room: str, changes: list[Change], *, patient: bool) -> bool:
+        """Write down what has changed in a room. Returns whether that was possible now; `patient`
+        waits for others who write."""
+
+
+class Contacts:
+    """Whom we know in the room we are in."""
+
+    def __init__(
+        self, store: Store | None, name: str, fingerprint: bytes, wall_clock: Callable[[], float]
+    ) -> None:
+        """`store`: None keeps nothing. `name` and `fingerprint` are our own; `wall_clock` tells
+        seconds since 1970."""
+        self._store = store
+        self._me = name, fingerprint
+        self._wall_clock = wall_clock
+        self._room = ""
+        self._known = KnownMembers()
+        self._readable = False
+        self._said: set[str] = set()
+
+    @property
+    def _now(self) -> int:
+        return max(0, int(self._wall_clock()))
+
+    # -- what happens
+
+    def take(
+        self, event: ClientEvent, room: str, members: Callable[[], list[Person]]
+    ) -> list[ClientEvent]:
+        """What is to be shown for an event: nothing if it comes from somebody whom we ignore, and
+        behind it what is to be said of keys. `room` and `members` are those of now."""
+        match event:
+            case MessageReceived(own=False, fingerprint=fingerprint):
+                return [] if self._known.ignores(fingerprint) else [event]
+            case Entered():
+                return [event, *self._enter(room, members())]
+            case MemberJoined(name, fingerprint, unproved):
+                return [event, *self._meet(name, fingerprint, unproved)]
+            case MemberLeft(name):
+                self._known.left(name, self._now)
+        return [event]
+
+    def _enter(self, room: str, members: list[Person]) -> list[ClientEvent]:
+        events = []
+        if room != self._room:
+            events += self.keep(patient=False)
+            self._room = room
+            events += self._load()
+        self._known.nobody_is_here()
+        for one in members:
+            events += self._meet(one.name, one.fingerprint, one.unproved)
+        return events
+
+    def _meet(self, name: str, fingerprint: bytes, unproved: bool) -> list[ClientEvent]:
+        if (name, fingerprint) == self._me:
+            return []
+        return self._known.met(name, fingerprint, self._now, unproved=unproved)
+
+    # -- what is kept
+
+    def _load(self) -> list[ClientEvent]:
+        kept: list[Known] = []
+        complaint = ""
+        try:
+            if self._store is not None:
+                kept, complaint = self._store.load(self._room)
+                self._readable = True
+        except ChatError as error:
+            # What cannot be read must not be replaced.
+            self._readable = False
+            complaint = _not_kept(error)
+        self._known = KnownMembers(kept)
+        return self._say(complaint)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is something to be kept."""
+        return self._readable and self._known.has_changed
+
+    def keep(self, *, patient: bool) -> list[ClientEvent]:
+        """Keep what has changed. `patient`: it is over, so wait for other programs that do the
+        same. Returns what is to be said about it."""
+        if self._store is None or not self._readable:
+            return []
+        if patient:
+            self._known.everybody_is_seen(self._now)
+        if not self._known.has_changed:
+            return []
+        try:
+            if self._store.keep(self._room, self._known.changes(), patient=patient):
+                self._known.kept()
+        except ChatError as error:
+            return self._say(_not_kept(error))
+        return []
+
+    def _say(self, complaint: str) -> list[ClientEvent]:
+        if not complaint or complaint in self._said:
+            return []
+        self._said.add(complaint)
+        return [Warned(complaint[:1].upper() + complaint[1:])]
+
+    # -- what the person asks and decides
+
+    def described(self, one: Person) -> Person:
+        """The member, with what we know of its key."""
+        if (one.name, one.fingerprint) == self._me:
+            return replace(one, standing=Standing.YOU)
+        return self._known.described(one)
+
+    def trust(self, one: Person) -> None:
+        """This key is the name's own, and no other."""
+        self._known.trust(one.name, one.fingerprint, self._now)
+
+    def ignore(self, name: str, members: list[Person]) -> str:
+        """Do not hear whoever has this name; if nobody here has, whoever had it. Returns the name
+        as it is written, or nothing if we know nobody of this name."""
+        for name_of_it, fingerprint in self._keys_of(name, members):
+            self._known.ignore(name_of_it, fingerprint, self._now)
+            return name_of_it
+        return ""
+
+    def unignore(self, name: str, members: list[Person]) -> bool:
+        """Hear whoever has or had this name again; whether they were ignored."""
+        fingerprints = {fingerprint for _, fingerprint in self._keys_of(name, members)}
+        ignored = {one for one in fingerprints if self._known.ignores(one)}
+        self._known.unignore(ignored)
+        return bool(ignored)
+
+    def _keys_of(self, name: str, members: list[Person]) -> list[tuple[str, bytes]]:
+        """The name as it is written, and its key: of whoever has it now, then of whoever had it."""
+        folded = fold_name(name)
+        here = [one for one in members if fold_name(one.name) == folded]
+        return [
+            *((one.name, one.fingerprint) for one in here),
+            *((one.name, one.fingerprint) for one in self._known.keys_of(name)),
+        ]
+
+    def ignored(self) -> list[str]:
+        """The names of those whom we ignore."""
+        return list(dict.fromkeys(known.name for known in self._known.ignored()))
+
+
+def _not_kept(error: ChatError) -> str:
+    return f"what is known of the members is not kept: {error}"
