@@ -62,9 +62,16 @@ def back(name: str) -> StatusLine:
     return good(f"{escape_line(name)} is back.")
 
 
-def member_line(name: str, since: float, key_digest: bytes) -> StatusLine:
-    """`since`: when the member joined, in seconds since 1970; `key_digest`: SHA-256 of the key."""
-    return good(f"{escape_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
+def member_line(
+    name: str, since: float, key_digest: bytes, connections: int = 1, *, calling: bool = False
+) -> StatusLine:
+    """`since`: when the person joined, in seconds since 1970; `key_digest`: SHA-256 of the key;
+    `connections`: how often the person is here, 0 if all connections are lost; `calling`: only to
+    say one thing."""
+    often = {0: ", lost the connection", 1: ""}.get(connections, f", {connections} connections")
+    if calling:
+        often = ", to say one thing"
+    return good(f"{escape_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}{often}")
 
 
 def members_count(count: int) -> StatusLine:

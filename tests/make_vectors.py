@@ -1259,7 +1259,7 @@ class Offences:
             ("content", "an unknown event", b"\x7f"),
             ("content", "a byte is left over", Closing().encode() + b"\0"),
             ("roster", "somebody joins who is in", joined),
-            ("roster", "somebody joins with a name that is taken", alike),
+            ("roster", "another key joins with a name that is taken", alike),
             ("roster", "a fingerprint of 31 bytes", no_print),
             ("roster", "a stranger leaves", Left(((9, Reason.LEFT),))),
             ("roster", "the participant itself leaves", Left(((3, Reason.LEFT),))),

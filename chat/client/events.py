@@ -49,7 +49,8 @@ class KeysExchanged:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """We are in the room. The members include ourselves; `again`: we were in before."""
+    """We are in the room. The members are people, ourselves among them unless we are a caller;
+    `again`: we were in before."""
 
     members: tuple[str, ...]
     again: bool = False
@@ -135,14 +136,14 @@ class Tampered:
 
 @dataclass(frozen=True, slots=True)
 class MemberJoined:
-    """A member joined."""
+    """Somebody joined: a person's first connection came, unless it is a caller's."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberLeft:
-    """A member left."""
+    """Somebody left: a person's last connection went."""
 
     name: str
     reason: Reason
@@ -150,14 +151,14 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class MemberLost:
-    """A member lost its connection, and may come back."""
+    """Somebody lost the connection, the only one or the last of several, and may come back."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberBack:
-    """A member that was lost is back."""
+    """Somebody who was lost is back."""
 
     name: str
 
@@ -192,12 +193,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A member of the room. `since`: when it joined, in seconds since 1970; `fingerprint`: the
-    SHA-256 of its key."""
+    """Somebody in the room. `since`: when the first of its connections joined, in seconds since
+    1970; `fingerprint`: the SHA-256 of its key; `connections`: how many stand, 0 if all are lost.
+    `calling`: it is here by callers alone, of whom one is told only if one asks."""
 
     name: str
     since: int
     fingerprint: bytes
+    connections: int = 1
+    calling: bool = False
 
 
 ClientEvent = (

@@ -50,10 +50,6 @@ from chat.client.events import (
     ClientEvent,
     Entered,
     FrameRefused,
-    MemberBack,
-    MemberJoined,
-    MemberLeft,
-    MemberLost,
     MessageNotForUs,
     MessageQueued,
     MessageReceived,
@@ -69,7 +65,7 @@ from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.peers import SERVER, Peer, Proves
 from chat.client.progress import Progress
-from chat.errors import ForgeableError, OpenError, ProtocolError, Reason, UsageError
+from chat.errors import ForgeableError, OpenError, ProtocolError, UsageError
 from chat.kex import PublicKey, RoomKey, RoomSecret, SealedRoom
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
@@ -376,7 +372,7 @@ class Participant:
         self._seen.take_back()
         membership = self._membership = Membership(welcome, before, self._proves())
         if before is not None and before.was_in and not membership.same_room:
-            self._regroup.expect(before.peers.fingerprints())
+            self._regroup.expect(before.peers.connections())
         if not membership.same_room:
             self._outbox.replay(self._as_repeat)
         if membership.same_place:
@@ -445,7 +441,7 @@ class Participant:
         accepted = self._take_acknowledged(membership, us)
         again = membership.was_in
         membership.enter()
-        self._regroup.arrived(membership.peers.fingerprints())
+        self._regroup.found(membership.peers.connections())
         self._phase = self._phase_on_entering(membership, now)
         events: list[ClientEvent] = []
         if again:
@@ -454,9 +450,11 @@ class Participant:
             missed = max(0, membership.missed - own)
             awaiting = self._phase is Phase.REGROUPING
             events.append(Reconnected(missed, membership.changed_room, awaiting))
-            events += membership.changes()
         if membership.is_new:
-            events.append(Entered(tuple(peer.name for peer in membership.peers), again))
+            people = membership.peers.people()
+            names = tuple(person.name for person in people if not person.calling)
+            events.append(Entered(names, again))
+        events += membership.changes()
         for content in accepted:
             events += self._show(us, content, own=True)
         return events
@@ -610,29 +608,23 @@ class Participant:
                     peers.add(entry)
                 self._keyring.step()
                 membership.end_epoch()
-                self._regroup.arrived(entry.fingerprint for entry in entries)
+                self._regroup.arrived(each.fingerprint for each in entries if not each.card.caller)
                 if not self._regroup.waits:
                     self.stop_waiting()
-                return [MemberJoined(entry.name) for entry in entries]
             case Left(departures):
                 self._keyring.await_rekey()
                 membership.end_epoch()
-                return [_remove(membership, *departure) for departure in departures]
-            case Lost(member):
-                return [] if member == membership.id else [MemberLost(peers.of(member).name)]
-            case Back(member):
-                return [] if member == membership.id else [MemberBack(peers.of(member).name)]
+                for member, reason in departures:
+                    if member == membership.id:
+                        raise ProtocolError("an event about somebody who is not here")
+                    peers.remove(member, reason)
+            case Lost(member) | Back(member) if member != membership.id:
+                membership.set_lost(peers.of(member), isinstance(event, Lost))
             case Notice(text):
                 return [NoticeReceived(text)]
             case Closing():
                 return [RoomClosed()]
-        raise AssertionError
-
-
-def _remove(membership: Membership, member: int, reason: Reason) -> MemberLeft:
-    if member == membership.id:
-        raise ProtocolError("an event about somebody who is not here")
-    return MemberLeft(membership.peers.remove(member).name, reason)
+        return peers.take_news()
 
 
 def _opened(key: SealingKey | None, frame: bytes) -> bytes | None:

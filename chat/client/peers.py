@@ -1,16 +1,25 @@
-"""The members of the room as one of them was told, and how far each was heard.
+"""The members of the room as one of them was told, how far each was heard, and who they are.
 
-Implements PROTOCOL 5.1 and 6.5 for a client: what an honest server never says of a member is
+Implements PROTOCOL 5.1, 6.5 and 6.11 for a client: what an honest server never says of a member is
 refused here. Keys and messages are not known here.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 
-from chat.client.events import ClientEvent, Person
-from chat.errors import ProtocolError, UsageError
+from chat.client.events import (
+    ClientEvent,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    Person,
+)
+from chat.errors import ProtocolError, Reason, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import Card, RosterEntry
+from chat.presence import Presence, presence_of
 from chat.text import fold_name, normalize_name
 
 _NO_CARD = Card()
@@ -29,10 +38,11 @@ class Peer:
 
     `seq` is the number of its last frame in the log. `shift` is by how much the numbers of its run
     are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
-    so this never changes. None: it has said nothing that we could read.
+    so this never changes. None: it has said nothing that we could read. `lost`: its connection is
+    lost, as far as we were told.
     """
 
-    __slots__ = ("card", "fingerprint", "name", "proved", "seq", "shift", "since", "warned")
+    __slots__ = ("card", "fingerprint", "lost", "name", "proved", "seq", "shift", "since", "warned")
 
     def __init__(
         self,
@@ -43,6 +53,7 @@ class Peer:
         card: Card = _NO_CARD,
         *,
         proved: bool = False,
+        lost: bool = False,
     ) -> None:
         self.name = name
         self.seq = seq
@@ -50,6 +61,7 @@ class Peer:
         self.since = since
         self.card = card
         self.proved = proved
+        self.lost = lost
         self.shift: int | None = None
         self.warned: set[str] = set()
         """What was said of this peer, once."""
@@ -68,17 +80,66 @@ class Peer:
         return number - self.seq == self.shift
 
 
-class Peers:
-    """The members by their numbers.
+class _Company:
+    """All connections of a person by their numbers, callers included. `name` is that of the first
+    of which we were told."""
 
-    Invariant: no two names look the same to a reader, and there are at most MAX_MEMBERS.
+    __slots__ = ("connections", "fingerprint", "left_for", "name")
+
+    def __init__(self, name: str, fingerprint: bytes) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.connections: dict[int, Peer] = {}
+        self.left_for = Reason.LEFT
+        """Why the connection went that went last."""
+
+    @property
+    def staying(self) -> list[Peer]:
+        """Those that are no callers."""
+        return [one for one in self.connections.values() if not one.card.caller]
+
+    @property
+    def presence(self) -> Presence:
+        return presence_of(one.lost for one in self.staying)
+
+    @property
+    def person(self) -> Person:
+        """What there is to tell of the person to whoever asks."""
+        staying = self.staying
+        shown = staying or list(self.connections.values())
+        since, standing = min(one.since for one in shown), sum(not one.lost for one in shown)
+        return Person(self.name, since, self.fingerprint, standing, not staying)
+
+    def told(self, before: Presence) -> list[ClientEvent]:
+        """What others are to be told, whom they were told of as `before`."""
+        match before, self.presence:
+            case Presence.GONE, Presence.HERE:
+                return [MemberJoined(self.name)]
+            case Presence.GONE, Presence.LOST:
+                return [MemberJoined(self.name), MemberLost(self.name)]
+            case Presence.HERE, Presence.LOST:
+                return [MemberLost(self.name)]
+            case Presence.LOST, Presence.HERE:
+                return [MemberBack(self.name)]
+            case Presence.HERE | Presence.LOST, Presence.GONE:
+                return [MemberLeft(self.name, self.left_for)]
+        return []
+
+
+class Peers:
+    """The members by their numbers, and the people whose connections they are.
+
+    Invariant: members whose names look the same to a reader have the same key, so they are one
+    person. There are at most MAX_MEMBERS.
     """
 
     def __init__(self, proves: Proves | None = None) -> None:
         """`proves` is None in the open room, where there is nothing to prove."""
         self._proves = proves
         self._members: dict[int, Peer] = {}
-        self._names: set[str] = set()
+        self._people: dict[str, _Company] = {}
+        self._changed: dict[_Company, Presence] = {}
+        """Of whom something is to be told, and how they were here when it was told last."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -93,26 +154,87 @@ class Peers:
             ProtocolError: an honest server would not have let it in, or it is in already.
         """
         name = _key_of(entry.name)
-        if entry.id == SERVER or entry.id in self._members or name in self._names:
+        if entry.id == SERVER or entry.id in self._members:
             raise ProtocolError("a member is in the room twice")
+        company = self._people.get(name)
+        if company is not None and company.fingerprint != entry.fingerprint:
+            raise ProtocolError("two members of different keys have the same name")
         if len(self._members) >= MAX_MEMBERS:
             raise ProtocolError("more members than a room has")
         if len(entry.fingerprint) != FINGERPRINT_BYTES:
             raise ProtocolError("a fingerprint that is none")
         proved = self._proves is not None and self._proves(entry)
         peer = Peer(
-            entry.name, entry.seq, entry.fingerprint, entry.since, entry.card, proved=proved
+            entry.name,
+            entry.seq,
+            entry.fingerprint,
+            entry.since,
+            entry.card,
+            proved=proved,
+            lost=entry.lost,
         )
-        self._members[entry.id] = peer
-        self._names.add(name)
+        if company is None:
+            company = self._people[name] = _Company(entry.name, entry.fingerprint)
+        self._will_change(company)
+        self._members[entry.id] = company.connections[entry.id] = peer
         return peer
 
-    def remove(self, member: int) -> Peer:
-        """Take out a member. Raises ProtocolError, as `of` does."""
+    def remove(self, member: int, reason: Reason = Reason.LEFT) -> Peer:
+        """Take out a member, who went for this reason. Raises ProtocolError, as `of` does."""
         peer = self.of(member)
-        del self._members[member]
-        self._names.discard(fold_name(peer.name))
+        company = self._company_of(peer)
+        self._will_change(company)
+        del self._members[member], company.connections[member]
+        if not peer.card.caller:
+            company.left_for = reason
+        if not company.connections:
+            del self._people[fold_name(peer.name)]
         return peer
+
+    def set_lost(self, peer: Peer, lost: bool) -> None:
+        """A member has lost its connection, or is back."""
+        self._will_change(self._company_of(peer))
+        peer.lost = lost
+
+    def _company_of(self, peer: Peer) -> _Company:
+        return self._people[fold_name(peer.name)]
+
+    def _will_change(self, company: _Company) -> None:
+        self._changed.setdefault(company, company.presence)
+
+    def take_news(self) -> list[ClientEvent]:
+        """What there is to tell of people, since this was asked last."""
+        changed, self._changed = self._changed, {}
+        return [event for company, before in changed.items() for event in company.told(before)]
+
+    def take_lost(self) -> list[ClientEvent]:
+        """What there is to tell of people to somebody who was told of nobody, but for the names."""
+        self._changed.clear()
+        return [event for one in self._in_order() for event in one.told(Presence.HERE)]
+
+    def take_news_since(self, before: "Peers") -> list[ClientEvent]:
+        """What there is to tell of people, after `before` was told: first who has gone, and then
+        the others in the order of their numbers. Why somebody went is not known."""
+        self._changed.clear()
+        gone = [one for one in before._in_order() if self._same(one) is None]
+        news: list[ClientEvent] = [MemberLeft(one.name, Reason.LEFT) for one in gone]
+        for company in self._in_order():
+            same = before._same(company)
+            news += company.told(Presence.GONE if same is None else same.presence)
+        return news
+
+    def _same(self, company: _Company) -> _Company | None:
+        """The same person here, unless it is here by callers alone."""
+        same = self._people.get(fold_name(company.name))
+        if same is None or same.fingerprint != company.fingerprint or not same.staying:
+            return None
+        return same
+
+    def _in_order(self) -> list[_Company]:
+        """The people of whom others are told, the first to come first."""
+        members = sorted(self._members.items())
+        staying = [peer for _, peer in members if not peer.card.caller]
+        return list(dict.fromkeys(map(self._company_of, staying)))
 
     def find(self, member: int) -> Peer | None:
         """The member of this number, if there is one."""
@@ -129,18 +251,17 @@ class Peers:
             raise ProtocolError("an event about somebody who is not here")
         return peer
 
-    def without(self, others: "Peers") -> list[Peer]:
-        """Those who are not among the others, by their numbers."""
-        members = sorted(self._members.items())
-        return [peer for number, peer in members if number not in others._members]
-
-    def fingerprints(self) -> set[bytes]:
-        """The keys of all members."""
-        return {peer.fingerprint for peer in self}
+    def connections(self) -> Counter[bytes]:
+        """How many connections of each key stand; 1 where all are lost. Callers do not count."""
+        standing: Counter[bytes] = Counter()
+        for one in self.people():
+            if not one.calling:
+                standing[one.fingerprint] += max(1, one.connections)
+        return standing
 
     def people(self) -> list[Person]:
-        """What there is to tell of the members."""
-        return [Person(peer.name, peer.since, peer.fingerprint) for peer in self]
+        """What there is to tell of those who are in to whoever asks."""
+        return [company.person for company in self._people.values()]
 
 
 def _key_of(name: str) -> str:

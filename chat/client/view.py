@@ -34,7 +34,7 @@ class ChatClient(Protocol):
         """Whether so much is unacknowledged that nothing more should be said for the moment."""
 
     def members(self) -> list[Person]:
-        """The members of the room, ourselves among them."""
+        """Who is in the room, ourselves among them."""
 
     def say(self, text: str) -> MessageQueued:
         """Send a message, now or when the connection is back. Returns its number, which comes back

@@ -119,7 +119,12 @@ class Commands:
 
     def _on_who(self, _argument: str) -> None:
         members = self._marked_members()
-        lines = [phrases.member_line(one.name, one.since, one.fingerprint) for one in members]
+        lines = [
+            phrases.member_line(
+                one.name, one.since, one.fingerprint, one.connections, calling=one.calling
+            )
+            for one in members
+        ]
         self._show([phrases.members_count(len(members)), *lines])
 
     def _on_me(self, _argument: str) -> None:

@@ -170,4 +170,6 @@ def _person(one: Person) -> Fields:
         "name": one.name,
         "since": one.since,
         "fingerprint": fingerprint_of(one.fingerprint),
+        "connections": one.connections,
+        "calling": one.calling,
     }

@@ -215,6 +215,8 @@ def test_who_lists_the_members(program: LoneView) -> None:
         "name": "Ira",
         "since": 1_687_665_924,
         "fingerprint": f"SHA256:{'A' * 43}",
+        "connections": 1,
+        "calling": False,
     }
     assert [member["name"] for member in told["members"]] == ["Ira", "sahnawaz", "Thea"]
 
