@@ -20,7 +20,7 @@ from chat.limits import (
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.faults import chain_of, kind_of, places_of
-from chat.server.room import Member
+from chat.server.room import Member, people_of
 from chat.stdio import LineInput, LineOutput, is_text
 
 
@@ -36,13 +36,13 @@ class ServerControl(Protocol):
         """Bytes of the room's log so far."""
 
     def members(self) -> list[Member]:
-        """The members of the room."""
+        """The members of the room: each connection of a person is one."""
 
     def terminate(self) -> None:
         """Tell everybody, send what is queued, and stop. The second time: stop at once."""
 
     def kick(self, name: str) -> bool:
-        """Put somebody out; False if nobody has that name."""
+        """Put somebody out, by all connections; False if nobody has that name."""
 
     def say(self, text: str) -> None:
         """Tell everybody something."""
@@ -204,10 +204,12 @@ class Console:
         self.show(*words.HELP)
 
     def _on_who(self, server: ServerControl, _argument: str) -> None:
-        members = server.members()
-        self.show(phrases.members_count(len(members)))
-        for member in members:
-            self.show(phrases.member_line(member.name, member.joined_at, member.fingerprint))
+        people = people_of(server.members())
+        self.show(phrases.members_count(len(people)))
+        for connections in people:
+            first, count = connections[0], sum(not one.lost for one in connections)
+            about = first.name, first.joined_at, first.fingerprint, count
+            self.show(phrases.member_line(*about, calling=not first.stays))
 
     def _on_kick(self, server: ServerControl, name: str) -> None:
         if not name:
@@ -223,4 +225,5 @@ class Console:
 
     def _on_stats(self, server: ServerControl, _argument: str) -> None:
         uptime = self._reactor.clock() - self._started_at
-        self.show(words.stats(len(server.members()), server.relayed, server.relayed_bytes, uptime))
+        people = [one for one in people_of(server.members()) if one[0].stays]
+        self.show(words.stats(len(people), server.relayed, server.relayed_bytes, uptime))

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 
 from chat import phrases
 from chat.errors import LOSSES, REASONS, ProtocolError, Reason, RefusedError
@@ -27,6 +28,7 @@ from chat.limits import (
     WINDOW_BYTES,
 )
 from chat.messages import Resume
+from chat.presence import Presence
 from chat.reactor import Reactor, WakeUp
 from chat.server import words
 from chat.server.admission import Admission
@@ -37,6 +39,7 @@ from chat.server.doorman import Doorman
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.session import Established
+from chat.text import fold_name
 from chat.transport import Transport
 from chat.wire import clip_text
 
@@ -122,45 +125,44 @@ class Server:
 
     def _resume(self, connection: Connection, client: Established, request: Resume) -> int | None:
         """How many bytes are sent a second time; None if this client may not resume."""
-        namesake = self._room.find(client.identity.name)
-        if namesake is None or namesake.id != request.member:
+        name = client.identity.name
+        if all(one.id != request.member for one in self._room.find(name)):
             return None
+        before = self._room.presence(name)
         resumed = self._room.resume(request, client.public_key.digest, self.reactor.clock())
         if resumed is None:
             return None
         member, unicasts = resumed
-        self._take_over(member)
+        self._drop_old(member)
         self._enter(connection, member)
         sent_again = bytes_again(member, unicasts)
         self._deliver(unicasts)
-        self._console.show(phrases.back(member.name))
+        self._show_change(member, before)
         return sent_again
 
     def _join(self, connection: Connection, client: Established) -> None:
-        namesake, fingerprint = None, client.public_key.digest
+        identity, fingerprint = client.identity, client.public_key.digest
         try:
-            name = self._room.usable_name(client.identity.name)
-            namesake = self._room.find(name)
-            if namesake is not None and namesake.fingerprint == fingerprint:
-                self._take_over(namesake)
-                self._room.leave(namesake, Reason.REPLACED)
-            member = self._room.join(name, fingerprint, time.time(), client.identity.card)
+            name = self._room.usable_name(identity.name)
+            before = self._room.presence(name)
+            member = self._room.join(name, fingerprint, time.time(), identity.card)
         except RefusedError as refusal:
             text = str(refusal)
-            if namesake is not None and refusal.reason is Reason.NAME_TAKEN:
-                text = f"{text}: {self._who_has_it(namesake)}"
+            if refusal.reason is Reason.NAME_TAKEN:
+                text = f"{text}: {self._who_has_it(identity.name)}"
             connection.drop(refusal.reason, text)
             return
-        heard_by = len(self._members)
         self._enter(connection, member)
-        self._console.show(*words.joined(member.name, heard_by))
+        self._show_change(member, before)
 
-    def _who_has_it(self, namesake: Member) -> str:
+    def _who_has_it(self, name: str) -> str:
         """Why a name is taken, and for how long."""
-        grace = self._room.grace(namesake, self.reactor.clock())
-        if grace is None:
-            return words.in_use(time.time() - namesake.joined_at)
-        return words.kept(namesake.name, *grace)
+        now, namesakes = self.reactor.clock(), self._room.find(name)
+        graces = [self._room.grace(one, now) for one in namesakes]
+        lost = [grace for grace in graces if grace is not None]
+        if len(lost) < len(graces):
+            return words.in_use(time.time() - min(one.joined_at for one in namesakes))
+        return words.kept(namesakes[0].name, *max(lost, key=itemgetter(1)))
 
     def _enter(self, connection: Connection, member: Member) -> None:
         connection.member = member
@@ -176,9 +178,9 @@ class Server:
             member.sent = max(member.sent, connection.cursor.offset)
         return connection
 
-    def _take_over(self, member: Member) -> None:
-        """A member is here anew. Its old connection, which may be dead without our knowing, goes.
-        The membership does not end with it: `_exit` comes first."""
+    def _drop_old(self, member: Member) -> None:
+        """A member is back. Its old connection, which may be dead without our knowing, goes. The
+        membership does not end with it: `_exit` comes first."""
         old = self._exit(member)
         if old is not None:
             self.reactor.call(partial(old.drop, Reason.REPLACED))
@@ -192,14 +194,28 @@ class Server:
         if member is None:
             self.doorman.turn_away(connection, reason, text)
             return
+        before = self._room.presence(member.name)
         kept = reason in LOSSES and self._room.suspend(member, self.reactor.clock())
         if not kept:
             self._room.leave(member, Reason.LOST if reason in LOSSES else reason)
         self._exit(member)
-        if kept:
-            self._console.show(phrases.lost(member.name, text or REASONS[reason]))
-        else:
-            self._console.show(phrases.left(member.name, reason, text))
+        self._show_change(member, before, reason, text)
+
+    def _show_change(
+        self, member: Member, before: Presence, reason: Reason = Reason.LOST, text: str = ""
+    ) -> None:
+        """Show what has become of a person, if anything has: how it was here `before` one of its
+        connections came or went, and why that went."""
+        name, show = member.name, self._console.show
+        match before, self._room.presence(name):
+            case Presence.GONE, Presence.HERE:
+                show(*words.joined(name, heard_by=len(self._members) - 1))
+            case Presence.LOST, Presence.HERE:
+                show(phrases.back(name))
+            case Presence.HERE, Presence.LOST:
+                show(phrases.lost(name, text or REASONS[reason] if reason in LOSSES else ""))
+            case Presence.HERE | Presence.LOST, Presence.GONE:
+                show(phrases.left(name, reason, text))
 
     def connection_closed(self, connection: Connection) -> None:
         """A connection's socket is closed (`Connection.drop`, the last step)."""
@@ -257,8 +273,10 @@ class Server:
         if now < self._no_tick_before:
             return
         try:
-            for member in self._room.end_grace(now):
-                self._console.show(phrases.left(member.name, Reason.LOST))
+            ended = [one for one in self._room.end_grace(now) if one.stays]
+            for name, member in {fold_name(one.name): one for one in ended}.items():
+                if self._room.presence(name) is Presence.GONE:
+                    self._console.show(phrases.left(member.name, Reason.LOST))
             self._deliver(self._room.tick(now))
         except Exception as fault:
             # What is due stays due. Do not try it in every turn, and do not stop the talk for it.
@@ -364,7 +382,7 @@ class Server:
         return self.log.end
 
     def members(self) -> list[Member]:
-        """Who is in the room."""
+        """Who is in the room, by each connection."""
         return list(self._room.members.values())
 
     def terminate(self) -> None:
@@ -387,17 +405,18 @@ class Server:
             self.reactor.call(partial(connection.drop, Reason.CLOSING))
 
     def kick(self, name: str) -> bool:
-        """Put somebody out; False if nobody has that name."""
-        member = self._room.find(name)
-        if member is None:
-            return False
-        connection = self._members.get(member.id)
-        if connection is not None:
-            self.reactor.call(partial(connection.drop, Reason.KICKED))
-        else:
-            self._room.leave(member, Reason.KICKED)
-            self._console.show(phrases.left(member.name, Reason.KICKED))
-        return True
+        """Put somebody out, by all connections; False if nobody has that name."""
+        members = self._room.find(name)
+        # Whoever has a connection goes last: so nobody seems to be lost in between.
+        for member in sorted(members, key=lambda one: not one.lost):
+            connection = self._members.get(member.id)
+            if connection is not None:
+                self.reactor.call(partial(connection.drop, Reason.KICKED))
+            else:
+                before = self._room.presence(name)
+                self._room.leave(member, Reason.KICKED)
+                self._show_change(member, before, Reason.KICKED)
+        return bool(members)
 
     def say(self, text: str) -> None:
         """Tell everybody something."""

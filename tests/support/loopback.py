@@ -239,6 +239,8 @@ class Peer(Wire):
         name: str,
         key_name: str = "ira",
         earlier: "Peer | None" = None,
+        *,
+        caller: bool = False,
     ) -> None:
         self.name_in_room = name
         self.key_name = key_name
@@ -246,9 +248,11 @@ class Peer(Wire):
             earlier.participant if earlier else Participant(os.urandom, name)
         )
         first = self.participant.first_control()
-        me = earlier.me if earlier else Introduction.fresh(name, key(key_name), os.urandom)
-        self.me: Introduction = me
-        self.session = ClientSession(me, first, os.urandom, reactor.clock(), time.time)
+        if earlier:
+            self.me: Introduction = earlier.me
+        else:
+            self.me = Introduction.fresh(name, key(key_name), os.urandom, caller=caller)
+        self.session = ClientSession(self.me, first, os.urandom, reactor.clock(), time.time)
         self.controls: list[Control] = []
         self.events: list[ClientEvent] = earlier.events if earlier else []
         self.ended: Ended | None = None
@@ -401,9 +405,11 @@ class Hall:
         assert peer.ended is not None
         return peer.ended
 
-    def knock(self, name: str, key_name: str = "ira", source: str = "") -> Peer:
+    def knock(
+        self, name: str, key_name: str = "ira", source: str = "", *, caller: bool = False
+    ) -> Peer:
         """Somebody who begins to join, from an address if that matters."""
-        peer = Peer(self.reactor, dial(self.address, source), name, key_name)
+        peer = Peer(self.reactor, dial(self.address, source), name, key_name, caller=caller)
         self._guests.append(peer)
         return peer
 
@@ -416,9 +422,9 @@ class Hall:
         peer.session._link._sent = 0
         return peer
 
-    def join(self, name: str, key_name: str = "ira") -> Peer:
+    def join(self, name: str, key_name: str = "ira", *, caller: bool = False) -> Peer:
         """A member of the room."""
-        peer = self.knock(name, key_name)
+        peer = self.knock(name, key_name, caller=caller)
         self.until(lambda: peer.participant.has_joined or peer.ended)
         assert peer.ended is None
         return peer
@@ -517,10 +523,11 @@ def connection_of(hall: Hall, name: str) -> Connection:
 
 def lose(hall: Hall, peer: Peer) -> None:
     """This member's connection breaks, and the server sees it."""
-    line = f"[!] {peer.name_in_room} lost the connection."
-    before = hall.screen.lines().count(line)
+    membership = peer.participant._membership
+    assert membership is not None
+    member = hall.server._room.members[membership.id]
     peer.reset()
-    hall.until(lambda: hall.screen.lines().count(line) > before)
+    hall.until(lambda: member.lost)
 
 
 def leave(hall: Hall, peer: Peer) -> None:
@@ -633,6 +640,7 @@ class Seat:
         *,
         on_terminal: bool = False,
         patience: float | None = None,
+        caller: bool = False,
     ) -> None:
         self._reactor = reactor
         self.screen = Screen(reactor)
@@ -644,7 +652,14 @@ class Seat:
         self.dialer = NotedDialer(reactor, *address)
         self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
         self.client = Client(
-            reactor, self.dialer, name, key(key_name), self._trust, self.view, patience
+            reactor,
+            self.dialer,
+            name,
+            key(key_name),
+            self._trust,
+            self.view,
+            patience,
+            caller=caller,
         )
 
     def _trust(self, server_key: PublicKey) -> bool:
