@@ -221,7 +221,7 @@ def _send(options: argparse.Namespace) -> None:
 
     text = _read_text() if options.text == STANDARD_INPUT else options.text
     with closing(Reactor()) as reactor:
-        _converse(options, reactor, SingleView(reactor, text))
+        _converse(options, reactor, SingleView(reactor, text), caller=True)
 
 
 def _read_text() -> str:
@@ -291,7 +291,9 @@ def _screen(
     return Screen(reactor, source, output, painter, history, term)
 
 
-def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> None:
+def _converse(
+    options: argparse.Namespace, reactor: Reactor, view: "View", *, caller: bool = False
+) -> None:
     from chat.client.client import Client
     from chat.client.events import Failed, MakingKey, Warned
     from chat.files.known_servers import check_fingerprint
@@ -319,7 +321,9 @@ def _converse(options: argparse.Namespace, reactor: Reactor, view: "View") -> No
         # The host is looked up while the key is loaded.
         with closing(Dialer(reactor, options.host, options.port)) as dialer:
             key = _load_key(options, announce, view.spin)
-            client = Client(reactor, dialer, options.name, key, trust, view, patience)
+            client = Client(
+                reactor, dialer, options.name, key, trust, view, patience, caller=caller
+            )
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
             with closing(SleepWatch(reactor, client.wake)):

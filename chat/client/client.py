@@ -104,14 +104,17 @@ class Client:
         view: View,
         patience: float | None = None,
         room_key: RoomKey | None = None,
+        *,
+        caller: bool = False,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
         connections over which nothing is acknowledged; None: always try again. `room_key` is that
-        of a sealed room; None: the open one."""
+        of a sealed room; None: the open one. A `caller` comes to say one thing: nobody is told of
+        its coming and going."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
-        self._me = Introduction.fresh(name, key, os.urandom, room_key)
+        self._me = Introduction.fresh(name, key, os.urandom, room_key, caller=caller)
         self._trust = trust
         self._patience = patience
         self._participant = Participant(os.urandom, name, room_key)
