@@ -1,5 +1,7 @@
 """What a person types: messages, commands and their answers, and completion."""
 
+from dataclasses import replace
+
 import pytest
 
 from chat.client.events import MessageReceived
@@ -149,6 +151,23 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
         f"[+] {THEA} Thea",
     ]
     assert any("could read along" in line for line in person.shown)
+
+
+@pytest.mark.usefixtures("half_past")
+def test_who_counts_the_connections_of_each(person: Person) -> None:
+    ira, sahnawaz, thea = person.client.people
+    person.client.people = [
+        replace(ira, name="IRA", connections=2),
+        replace(sahnawaz, connections=0),
+        replace(thea, calling=True),
+    ]
+    person.type("/who")
+    assert person.shown == [
+        "[+] In the room: 3",
+        f"[+] IRA (you), since 2023-06-25 09:35:24, {IRA}, 2 connections",
+        f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}, lost the connection",
+        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing",
+    ]
 
 
 @pytest.mark.parametrize(
