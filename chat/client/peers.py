@@ -102,6 +102,10 @@ class _Company:
     def presence(self) -> Presence:
         return presence_of(one.lost for one in self.staying)
 
+    def first(self) -> int:
+        """The lowest number of those that are no callers."""
+        return min(number for number, one in self.connections.items() if not one.card.caller)
+
     @property
     def person(self) -> Person:
         """What there is to tell of the person to whoever asks."""
@@ -232,9 +236,8 @@ class Peers:
 
     def _in_order(self) -> list[_Company]:
         """The people of whom others are told, the first to come first."""
-        members = sorted(self._members.items())
-        staying = [peer for _, peer in members if not peer.card.caller]
-        return list(dict.fromkeys(map(self._company_of, staying)))
+        people = [company for company in self._people.values() if company.staying]
+        return sorted(people, key=_Company.first)
 
     def find(self, member: int) -> Peer | None:
         """The member of this number, if there is one."""
