@@ -214,7 +214,8 @@ class Peers:
     def take_lost(self) -> list[ClientEvent]:
         """What there is to tell of people to somebody who was told of nobody, but for the names."""
         self._changed.clear()
-        return [event for one in self._in_order() for event in one.told(Presence.HERE)]
+        lost = [one for one in self._people.values() if one.presence is Presence.LOST]
+        return [MemberLost(one.name) for one in sorted(lost, key=_Company.first)]
 
     def take_news_since(self, before: "Peers") -> list[ClientEvent]:
         """What there is to tell of people, after `before` was told: first who has gone, and then
