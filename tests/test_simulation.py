@@ -374,7 +374,14 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
     lives = simulation.lives
     texts = Counter(life.text(entry) for life in lives for entry in life.messages())
     yield from ["written twice"] * (max(texts.values(), default=0) > 1)
-    yield from (f"left: {stay.reason}" for life in lives for stay in life.memberships.values())
+    for life in lives:
+        calling = {number for number, stay in life.memberships.items() if stay.caller}
+        yield from ("called" for entry in life.messages() if entry.sender in calling)
+        for stay in life.memberships.values():
+            yield f"left: {stay.reason}"
+            others = (other for other in life.memberships.values() if other is not stay)
+            same = (other for other in others if other.fingerprint == stay.fingerprint)
+            yield from ("here twice" for other in same if other.is_in(stay.joined))
 
 
 def test_what_can_happen_does_happen() -> None:
@@ -383,7 +390,7 @@ def test_what_can_happen_does_happen() -> None:
     for seed in range(1, SEEDS_LOOKED_INTO + 1):
         seen.update(what_happened(check_seed(seed)))
     expected = {"resumed", "missed", "new room", "awaiting", "shown", "acknowledged", "sent again"}
-    expected |= {"written twice", "ended with an error"}
+    expected |= {"written twice", "ended with an error", "called", "here twice"}
     expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.KICKED)}
     assert expected <= seen
 
