@@ -238,7 +238,7 @@ class Room:
         self._forgotten_epoch = 0
         self._log = log
         self._random_bytes = random_bytes
-        self._members_of: dict[str | bytes, list[Member]] = {}
+        self._members_of: dict[str | bytes, tuple[Member, ...]] = {}
         self._pending_joins: list[Member] = []
         self._pending_leaves: list[tuple[Member, Reason]] = []
         self._next_id = 1
@@ -279,7 +279,7 @@ class Room:
         member = Member(self._next_id, name, fingerprint, token, joined_at, card)
         self._next_id += 1
         for owner in (fold_name(name), fingerprint):
-            self._members_of.setdefault(owner, []).append(member)
+            self._members_of[owner] = (*self._members_of.get(owner, ()), member)
         self._pending_joins.append(member)
         return member
 
@@ -318,9 +318,9 @@ class Room:
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out. The others hear of it at the next `tick`, and `reason` with it."""
         for owner in (fold_name(member.name), member.fingerprint):
-            self._members_of[owner].remove(member)
-            if not self._members_of[owner]:
-                del self._members_of[owner]
+            others = tuple(one for one in self._members_of.pop(owner) if one is not member)
+            if others:
+                self._members_of[owner] = others
         self._end_absence(member)
         self._checks.end(member)
         if member.id in self.members:
@@ -425,7 +425,7 @@ class Room:
 
     def find(self, name: str) -> tuple[Member, ...]:
         """The members of this name, whatever its case: one person."""
-        return tuple(self._members_of.get(fold_name(name), ()))
+        return self._members_of.get(fold_name(name), ())
 
     def presence(self, name: str) -> Presence:
         """How the person of this name is here. Who is pending is here already."""
