@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import crowd, fanout, join, memory, startup, terminal
-from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Row, client_key, prepared
+from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared
 from chat.errors import ChatError
 
 Benchmark = Callable[[argparse.Namespace, Path], Iterable[Row]]
@@ -22,21 +22,21 @@ def _terminal(_options: argparse.Namespace, directory: Path) -> list[Row]:
 
 
 def _join(options: argparse.Namespace, directory: Path) -> list[Row]:
-    return join.measure(options.members, client_key(options.bits), directory)
+    return join.measure(options.members, Keys(options.bits), directory)
 
 
 def _memory(options: argparse.Namespace, directory: Path) -> list[Row]:
     counts = sorted({options.members, max(options.members, options.idle)})
-    return memory.measure(counts, client_key(options.bits), directory)
+    return memory.measure(counts, Keys(options.bits), directory)
 
 
 def _fanout(options: argparse.Namespace, directory: Path) -> list[Row]:
     size = fanout.Size(options.members, options.speakers, options.window)
-    return fanout.measure(size, client_key(options.bits), directory)
+    return fanout.measure(size, Keys(options.bits), directory)
 
 
 def _crowd(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
-    return crowd.measure(options.crowd, client_key(options.bits), directory)
+    return crowd.measure(options.crowd, Keys(options.bits), directory)
 
 
 BENCHMARKS: dict[str, Benchmark] = {

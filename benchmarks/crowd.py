@@ -21,6 +21,7 @@ from benchmarks.load import (
     DEADLINE_SECONDS,
     HOST,
     Crowd,
+    Keys,
     Member,
     Program,
     Row,
@@ -30,7 +31,6 @@ from benchmarks.load import (
     short,
 )
 from chat.errors import ProtocolError
-from chat.kex import PrivateKey
 
 ADDRESS = "127.0.0.2"
 """Where the crowd comes from; the pair, and every other newcomer, come from `HOST`."""
@@ -44,22 +44,22 @@ SETTLE_SECONDS = 4.0
 """The crowd is there, and a server that waits for first words has begun to lose patience."""
 
 
-def measure(count: int, key: PrivateKey, directory: Path) -> Iterator[Row]:
+def measure(count: int, keys: Keys, directory: Path) -> Iterator[Row]:
     """The same server without the crowd, and with it."""
     with chat_server(directory) as server, Crowd(server) as room:
-        pair = join_speakers(room, server.port, ["ira", "sahnawaz"], key)
-        yield from _figures("alone", server, room, pair, key)
+        pair = join_speakers(room, server.port, ["ira", "sahnawaz"], keys)
+        yield from _figures("alone", server, room, pair, keys)
         _say(f"{count} connections from {ADDRESS} ...")
         with _crowd(server.port, count) as counted:
             before, began = server.cpu_seconds, time.monotonic()
-            yield from _figures(f"beside {count} silent", server, room, pair, key)
+            yield from _figures(f"beside {count} silent", server, room, pair, keys)
             busy = (server.cpu_seconds - before) / (time.monotonic() - began)
             yield Row("  server busy meanwhile", f"{busy:.0%}")
             yield Row("  closed and opened again", f"{short(counted())} a second")
 
 
 def _figures(
-    title: str, server: Program, room: Crowd, pair: list[Member], key: PrivateKey
+    title: str, server: Program, room: Crowd, pair: list[Member], keys: Keys
 ) -> Iterator[Row]:
     delays = sorted(_delays(room, pair))
     middle, slow = statistics.median(delays), delays[len(delays) * 99 // 100]
@@ -68,7 +68,7 @@ def _figures(
         times = []
         for number in range(NEWCOMERS):
             _say(f"{title}: newcomer {number + 1} of {NEWCOMERS} from {which} address ...")
-            times.append(_welcome(server.port, source, key))
+            times.append(_welcome(server.port, source, keys))
             for member in pair:
                 member.ping()
             room.drain()
@@ -98,9 +98,9 @@ def _delays(room: Crowd, pair: list[Member]) -> Iterator[float]:
         time.sleep(PAUSE_SECONDS)
 
 
-def _welcome(port: int, source: str, key: PrivateKey) -> float | None:
+def _welcome(port: int, source: str, keys: Keys) -> float | None:
     """Milliseconds from the first SYN to the welcome; None if it did not come to that."""
-    begun = time.perf_counter()
+    key, begun = keys.take(), time.perf_counter()
     try:
         newcomer = Member(port, f"newcomer {begun:.6f}", key, source)
     except OSError:

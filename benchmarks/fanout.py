@@ -22,6 +22,7 @@ from benchmarks.load import (
     HOST,
     Batch,
     Crowd,
+    Keys,
     Member,
     Program,
     Row,
@@ -30,7 +31,6 @@ from benchmarks.load import (
     join_speakers,
     spread,
 )
-from chat.kex import PrivateKey
 from chat.wire import ROOM_HEADER_BYTES
 
 TEXT = "x" * 100
@@ -177,12 +177,12 @@ class _Speaker:
 # -- the measurement ---------------------------------------------------------------------------
 
 
-def measure(size: Size, key: PrivateKey, directory: Path) -> list[Row]:
+def measure(size: Size, keys: Keys, directory: Path) -> list[Row]:
     """Let server and bare loop take turns, and compare."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(chat_server(directory))
         crowd = stack.enter_context(Crowd(server))
-        members = _fill(crowd, server, size, key)
+        members = _fill(crowd, server, size, keys)
         speakers = members[-size.speakers :]
         sides = [Side(SERVER, "", server, crowd, [speaker.socket for speaker in speakers])]
         for name, aim, command in _bare_loops(directory):
@@ -207,12 +207,12 @@ def _turns() -> Iterator[int]:
     return iter(range(1 + ROUNDS))
 
 
-def _fill(crowd: Crowd, server: Program, size: Size, key: PrivateKey) -> list[Member]:
+def _fill(crowd: Crowd, server: Program, size: Size, keys: Keys) -> list[Member]:
     listeners = [f"listener{number}" for number in range(size.members - size.speakers)]
-    members = join(crowd, server.port, listeners, key, AT_ONCE)
+    members = join(crowd, server.port, listeners, keys, AT_ONCE)
     # They come last, and so need not follow how the room fills up.
     names = [f"speaker{number}" for number in range(size.speakers)]
-    speakers = join_speakers(crowd, server.port, names, key)
+    speakers = join_speakers(crowd, server.port, names, keys)
     for speaker in speakers:
         crowd.count_only(speaker.socket.fileno())
     return members + speakers

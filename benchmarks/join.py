@@ -18,6 +18,7 @@ from benchmarks.load import (
     LOAD_CORE,
     PROGRAM_CORE,
     Crowd,
+    Keys,
     Program,
     Row,
     chat_server,
@@ -65,28 +66,28 @@ class Library:
         return [self.cost() for _ in range(BY_ITSELF)]
 
 
-def measure(members: int, key: PrivateKey, directory: Path) -> list[Row]:
+def measure(members: int, keys: Keys, directory: Path) -> list[Row]:
     """Fill two rooms, one slowly and one fast, and let a few more join at the beginning and at the
     end."""
-    library = Library(key)
+    library = Library(keys.take())
     rows = []
     with chat_server(directory) as server, Crowd(server) as crowd:
-        _warm_up(crowd, server, key)
-        rows += _by_itself("nobody in yet", crowd, server, key, library, AIM)
-        rows += _many("one after the other", crowd, server, members, key, 1, library)
+        _warm_up(crowd, server, keys)
+        rows += _by_itself("nobody in yet", crowd, server, keys, library, AIM)
+        rows += _many("one after the other", crowd, server, members, keys, 1, library)
     with chat_server(directory) as server, Crowd(server) as crowd:
-        _warm_up(crowd, server, key)
-        rows += _many(f"in a storm of {STORM}", crowd, server, members, key, STORM, library)
-        rows += _by_itself("all others in", crowd, server, key, library, "")
+        _warm_up(crowd, server, keys)
+        rows += _many(f"in a storm of {STORM}", crowd, server, members, keys, STORM, library)
+        rows += _by_itself("all others in", crowd, server, keys, library, "")
     return rows
 
 
 def _by_itself(
-    when: str, crowd: Crowd, server: Program, key: PrivateKey, library: Library, aim: str
+    when: str, crowd: Crowd, server: Program, keys: Keys, library: Library, aim: str
 ) -> list[Row]:
     """Joins and the library's operations in turns."""
     turns = [
-        (_cost(crowd, server, [name], key, 1), library.cost()) for name in _names(when, BY_ITSELF)
+        (_cost(crowd, server, [name], keys, 1), library.cost()) for name in _names(when, BY_ITSELF)
     ]
     return [
         Row(f"one join by itself, {when}", spread([cost for cost, _ in turns], "ms")),
@@ -100,13 +101,13 @@ def _many(
     crowd: Crowd,
     server: Program,
     members: int,
-    key: PrivateKey,
+    keys: Keys,
     at_once: int,
     library: Library,
 ) -> list[Row]:
     """Many joins, and the library's operations before and after."""
     alone = library.costs()
-    cost = _cost(crowd, server, _names("visitor", members), key, at_once)
+    cost = _cost(crowd, server, _names("visitor", members), keys, at_once)
     alone += library.costs()
     return [
         Row(f"one join {how}", f"{short(cost)} ms"),
@@ -119,13 +120,13 @@ def _names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}{number}" for number in range(count)]
 
 
-def _warm_up(crowd: Crowd, server: Program, key: PrivateKey) -> None:
+def _warm_up(crowd: Crowd, server: Program, keys: Keys) -> None:
     """The first one to come makes the server load modules and sign its share."""
-    join(crowd, server.port, ["first"], key, at_once=1)
+    join(crowd, server.port, ["first"], keys, at_once=1)
 
 
-def _cost(crowd: Crowd, server: Program, names: list[str], key: PrivateKey, at_once: int) -> float:
+def _cost(crowd: Crowd, server: Program, names: list[str], keys: Keys, at_once: int) -> float:
     """Milliseconds of the server's CPU per join, until everybody has been welcomed."""
     before = server.cpu_seconds
-    join(crowd, server.port, names, key, at_once)
+    join(crowd, server.port, names, keys, at_once)
     return (server.cpu_seconds - before) / len(names) * 1000

@@ -22,12 +22,14 @@ from types import TracebackType
 from typing import Self
 
 from Cryptodome.PublicKey import RSA
+from Cryptodome.Util.number import getPrime
 
 from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import ProtocolError
 from chat.introduction import Introduction
 from chat.kex import PrivateKey
+from chat.limits import MAX_CONNECTIONS_OF_KEY, RSA_EXPONENT
 from chat.messages import Ping, Ready, Submit, Welcome
 from chat.session import (
     ClientSession,
@@ -99,10 +101,36 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def client_key(bits: int) -> PrivateKey:
-    """The key pair of every client: the tests' own, or a new one if that has another size."""
-    key = PrivateKey.from_rsa(RSA.import_key((KEYS / "ira.pem").read_bytes()))
-    return key if key.rsa.size_in_bits() == bits else PrivateKey.generate(bits)
+class Keys:
+    """Key pairs of this size for any number of clients. A server lets so many of a key in and no
+    more, and to make a pair for every few of a thousand would take minutes: so these are made of
+    any two of some primes. For nothing but benchmarks, since a pair gives others away."""
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+        self._keys = self._make()
+
+    def take(self) -> PrivateKey:
+        """The key pair of the next client."""
+        return next(self._keys)
+
+    def _make(self) -> Iterator[PrivateKey]:
+        primes: list[int] = []
+        while True:
+            prime = self._prime()
+            for other in primes:
+                exponent = pow(RSA_EXPONENT, -1, (prime - 1) * (other - 1))
+                parts = prime * other, RSA_EXPONENT, exponent, prime, other
+                key = PrivateKey.from_rsa(RSA.construct(parts, consistency_check=False))
+                yield from [key] * MAX_CONNECTIONS_OF_KEY
+            primes.append(prime)
+
+    def _prime(self) -> int:
+        """One of half the size, with both highest bits set, so that two make one of full size."""
+        while True:
+            prime: int = getPrime(self._bits // 2)
+            if prime >> self._bits // 2 - 2 == 3 and prime % RSA_EXPONENT != 1:
+                return prime
 
 
 # -- the program under test --------------------------------------------------------------------
@@ -360,16 +388,17 @@ class Member:
                 raise ProtocolError(f"{self.name} was put out: {text}")
 
 
-def join(crowd: Crowd, port: int, names: list[str], key: PrivateKey, at_once: int) -> list[Member]:
+def join(crowd: Crowd, port: int, names: list[str], keys: Keys, at_once: int) -> list[Member]:
     """Let members join that only count from then on, `at_once` handshakes at a time; the next one
     begins as soon as one has said READY. Returns when all have been welcomed."""
-    waiting = list(reversed(names))
+    # To make keys takes longer than a handshake may.
+    waiting = [(name, keys.take()) for name in reversed(names)]
     joining: dict[int, Member] = {}
     members = []
     shaking = 0
     while waiting or joining:
         while waiting and shaking < at_once:
-            member = Member(port, waiting.pop(), key)
+            member = Member(port, *waiting.pop())
             members.append(member)
             joining[member.socket.fileno()] = member
             crowd.add(member.socket)
@@ -384,9 +413,10 @@ def join(crowd: Crowd, port: int, names: list[str], key: PrivateKey, at_once: in
     return members
 
 
-def join_speakers(crowd: Crowd, port: int, names: list[str], key: PrivateKey) -> list[Member]:
+def join_speakers(crowd: Crowd, port: int, names: list[str], keys: Keys) -> list[Member]:
     """Let members join who will speak: each knows all of the others, and so the latest key."""
-    members = [Member(port, name, key) for name in names]
+    waiting = [(name, keys.take()) for name in names]
+    members = [Member(port, *each) for each in waiting]
     for member in members:
         crowd.add(member.socket)
         crowd.read_with(member.socket.fileno(), member.read)

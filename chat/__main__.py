@@ -227,7 +227,7 @@ def _send(options: argparse.Namespace) -> None:
     target = _target(options)
     text = _read_text() if options.text == STANDARD_INPUT else options.text
     with closing(Reactor()) as reactor:
-        _converse(options, target, reactor, SingleView(reactor, text))
+        _converse(options, target, reactor, SingleView(reactor, text), caller=True)
 
 
 def _target(options: argparse.Namespace) -> "Target":
@@ -298,7 +298,12 @@ def _screen(
 
 
 def _converse(
-    options: argparse.Namespace, target: "Target", reactor: Reactor, view: "View"
+    options: argparse.Namespace,
+    target: "Target",
+    reactor: Reactor,
+    view: "View",
+    *,
+    caller: bool = False,
 ) -> None:
     from chat.client.client import Client
     from chat.client.events import Failed, MakingKey, Warned
@@ -337,6 +342,7 @@ def _converse(
                 patience,
                 room_key=room_key,
                 members=_known_members(options),
+                caller=caller,
             )
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)

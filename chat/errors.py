@@ -47,7 +47,7 @@ REASONS = {
     Reason.TOO_SLOW: "fell too far behind the conversation",
     Reason.PROTOCOL: "does not follow the protocol",
     Reason.TIMEOUT: "was silent for too long",
-    Reason.REPLACED: "joined again",
+    Reason.REPLACED: "came back over another connection",
     Reason.NAME_TAKEN: "the name is taken",
     Reason.NAME_INVALID: "the name cannot be used",
     Reason.FULL: "the room is full",

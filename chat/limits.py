@@ -249,10 +249,14 @@ connection may be dead for SILENCE_SECONDS before that is known."""
 MAX_UNUSED_BUDGETS = 16_384
 """Budgets (some hundred bytes each) of keys and sources that are gone and have not repaid all."""
 
-MAX_LOST_OF_KEY = 8
+MAX_CONNECTIONS_OF_KEY = 8
+MAX_CALLERS_OF_KEY = 8
+"""Members of one key: those that stay (a laptop, a phone, a few scripts), and callers, who say one
+thing each. When there is one more, the one of them that has been lost for longest makes room."""
+
 MAX_LOST_OF_SOURCE = 1_024
-"""Lost members of one key, or of one source, that keep their places. When there is one more, the
-one that has been lost for longest leaves."""
+"""Lost members of one source that keep their places. When there is one more, the one that has been
+lost for longest leaves."""
 
 WINDOW_BYTES = 8 * 1024 * 1024
 """How much of the log is kept: the most by which a member can be behind. 50,000 short messages."""

@@ -62,9 +62,21 @@ def back(name: str) -> StatusLine:
     return good(f"{escape_line(name)} is back.")
 
 
-def member_line(name: str, since: float, key_digest: bytes) -> StatusLine:
-    """`since`: when the member joined, in seconds since 1970; `key_digest`: SHA-256 of the key."""
-    return good(f"{escape_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}")
+def member_line(
+    name: str, since: float, key_digest: bytes, connections: int = 1, *, calling: bool = False
+) -> StatusLine:
+    """`since`: when the person joined, in seconds since 1970; `key_digest`: SHA-256 of the key;
+    `connections`: how often the person is here, 0 if all connections are lost; `calling`: only to
+    say one thing."""
+    how = how_here(connections, calling=calling)
+    return good(f"{escape_line(name)}, since {time_of(since)}, {fingerprint_of(key_digest)}{how}")
+
+
+def how_here(connections: int, *, calling: bool) -> str:
+    """The end of a line about somebody: nothing if they are here as most people are."""
+    if calling:
+        return ", to say one thing"
+    return {0: ", lost the connection", 1: ""}.get(connections, f", {connections} connections")
 
 
 def members_count(count: int) -> StatusLine:

@@ -11,26 +11,26 @@ once (under several memberships of its sender). Every line that is typed is unli
    order of time, for the first time in the order 1, 2, 3, … Each is the line that was typed. What
    is repeated opens with the repeat key of the epoch under which it was said, and no other.
 2. Display. What a run shows of a membership is its log from the place of its welcome to how far it
-   has taken it, in order, entry by entry and nothing else. Left out are only: its own LOST and
-   BACK; the text of messages sealed under an epoch before that of its last welcome (their senders
-   had not heard of it yet) whose secret it did not have, of which it says once for each sender that
-   they are not for it; messages that are repeated of an epoch of which it had no secret; messages
-   that it has shown before, and perhaps some that it has missed, if it has shown a later one of the
-   same run; private messages that were sealed for none of its share, unless it has said them; and
-   gaps. There is no warning, ever, but that nobody vouches for what it took last, where a welcome
-   comes before the next CHECK, and that a private message of its own found nobody for whom it was
-   sealed. What is said is shown with its number, so that the
-   run knows its own again.
+   has taken it, in order, entry by entry and nothing else. Who comes and goes is shown by 13a. Left
+   out are only: the text of messages sealed under an epoch before that of its last welcome (their
+   senders had not heard of it yet) whose secret it did not have, of which it says once for each
+   sender that they are not for it; messages that are repeated of an epoch of which it had no
+   secret; messages that it has shown before, and perhaps some that it has missed, if it has shown a
+   later one of the same run; private messages that were sealed for none of its share, unless it has
+   said them; and gaps. There is no warning, ever, but that nobody vouches for what it took last,
+   where a welcome comes before the next CHECK, and that a private message of its own found nobody
+   for whom it was sealed. What is said is shown with its number, so that the run knows its own
+   again.
 3. Gaps. After each new connection the run says so once, and says how many messages of the log lie
    between how far it had taken it and where it goes on: that is the gap. There is none as long as
    the window of the log reaches back to the place of the member, and the first secret that it was
    not given is not older than the silence and the grace together. Its own messages in the gap, if
    its membership is still the same, do not count: they are shown in order, as any other of its own,
-   before whatever else is said. Whoever came or went in the gap is told, too, if it has kept its
+   before whatever else is said. What became of people in the gap is told by 13a, if it has kept its
    place; but not why.
 4. Stay. A run that comes back to the same life has the same membership still, unless that ended by
-   a kick, or since the connection was lost for the whole grace, or since another run of the same
-   name and key took it over. LOST and BACK alternate.
+   a kick, or since the connection was lost for the whole grace, or it was lost and made room for
+   another of its key. LOST and BACK alternate.
 5. Keys. No run is ever given a secret from which that of an epoch follows in which it was not a
    member: one before the epoch of its welcome, or after that of its LEFT.
 6. Death. Of a life that died, look at the messages that were written in its last
@@ -38,12 +38,14 @@ once (under several memberships of its sender). Every line that is typed is unli
    stands in no later log has been taken by every run that is alive at the end and to whom that log
    shows it (as in 2). If it does stand in a later log, 2 and 7 say who is shown it there.
 7. Patience. In a new life a run sends nothing until everybody whom it knew in the one before has
-   joined, or RETURN_SECONDS have passed since its welcome, or it has been asked to leave.
+   joined, by as many connections as stood (callers left out), or RETURN_SECONDS have passed since
+   its welcome, or it has been asked to leave.
 8. Exit. A run that ends without an error stands in the logs with every line that it was given. One
    that says how many were not acknowledged names at least those that stand in no log, and no more
    than it was given; one that does not say so has none such. A run ends because it was asked to, as
-   the server has shut down, was kicked, replaced or refused for its name by another one of that
-   name, had no first connection, or nothing went on for its patience; nothing else ends it.
+   the server has shut down, was kicked, or refused for its name by another key of that name or as
+   too many of its key are in, had no first connection, or nothing went on for its patience; nothing
+   else ends it.
 
 With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
 
@@ -57,13 +59,18 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
 12. Repeats. No run can open what is repeated of an epoch in which it was not a member. With nobody
    on the cables, what was acknowledged to its sender is not said as new in a later room.
 
+13a. People. A person is a name and a key, and in by all its memberships but callers'. People come
+   and go in what is shown exactly as their first and last membership do; they are lost when all
+   are, and back when one is. To a run its own membership is never lost. Callers are shown by what
+   they say alone. When a run enters it is told who is in, and which of them are lost.
+
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something
 else to happen; once everything is healed, all runs are up to date within a bounded time, and what
 they have shown has left on standard output.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from chat.client.events import (
@@ -85,6 +92,7 @@ from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import Back, Closing, Joined, Kind, Left, Lost, Notice, Repeat, RoomEvent
+from chat.presence import Presence
 from tests.support.simulated import ViolationError
 from tests.support.simulated_record import (
     Checked,
@@ -97,14 +105,17 @@ from tests.support.simulated_record import (
     Welcomed,
 )
 
+Person = tuple[str, bytes]
+"""A name and a fingerprint."""
+
+People = dict[Person, Presence]
+
 
 class Told:
     """What the laws have to know of a run."""
 
     endured = False
     """Whether it was alive when everything was healed."""
-    has_rival = False
-    """Whether another process with the same name and key ran at the same time."""
     leaving_at = float("inf")
 
     def __init__(self, title: str, fingerprint: bytes, client: RecordedClient) -> None:
@@ -210,6 +221,7 @@ class Replay:
         self._missed = 0
         self._own_in_gap: list[Entry] = []
         self._told_until: int | None = None
+        self._was_here = False
         self._new_room = False
         self._entered = False
         self._at = 0
@@ -261,7 +273,8 @@ class Replay:
         if not again:
             self._own_in_gap.clear()
             self._told_until = None
-        elif self._told_until is None:
+            self._was_here = False
+        elif self._told_until is None and self._was_here:
             self._told_until = item.offset_before
         if same_room:
             gap = self._life.messages_between(item.offset_before, welcome.offset)
@@ -292,27 +305,32 @@ class Replay:
             self._expected += self._of_content(entry, placed=False)
         self._own_in_gap.clear()
 
-    def _here(self, offset: int) -> dict[int, str]:
-        """Who is in, by the log up to an offset."""
-        return {
-            number: stay.name
-            for number, stay in self._life.memberships.items()
-            if stay.joined <= offset < (stay.left or 2**63)
-        }
+    def _people(self, offset: int) -> dict[Person, Presence]:
+        """Who is in, by the log up to an offset, in the order of their numbers."""
+        people: dict[Person, Presence] = {}
+        for number, stay in sorted(self._life.memberships.items()):
+            if stay.is_in(offset) and not stay.caller:
+                person = stay.name, stay.fingerprint
+                lost = stay.is_lost(offset) and number != self._membership.id
+                if not lost or person not in people:
+                    people[person] = Presence.LOST if lost else Presence.HERE
+        return people
 
     def _changes(self, told_until: int) -> Iterator[ClientEvent]:
-        """Who has come and gone in a gap."""
-        before, now = self._here(told_until), self._here(self._at)
-        gone = [name for number, name in before.items() if number not in now]
-        yield from (MemberLeft(name, Reason.LEFT) for name in gone)
-        yield from (MemberJoined(name) for number, name in now.items() if number not in before)
+        """What became of people in a gap."""
+        before, now = self._people(told_until), self._people(self._at)
+        for person in [*(each for each in before if each not in now), *now]:
+            yield from _told(person, before, now, Reason.LEFT)
 
     def _on_entered(self, item: Entered) -> None:
-        here = set(self._here(self._at).values())
-        require(set(item.members) == here, f"{self._run.title} is told the wrong names")
+        here = self._people(self._at)
+        names = {name for name, _ in here}
+        require(set(item.members) == names, f"{self._run.title} is told the wrong names")
         text = f"{self._run.title} is wrong about having been in before"
         require(item.again == self._entered, text)
-        self._entered = True
+        self._entered = self._was_here = True
+        lost = [name for (name, _), how in here.items() if how is Presence.LOST]
+        self._expected += [MemberLost(name) for name in lost]
 
     def _on_event(self, event: ClientEvent) -> None:
         expected = self._next_expected()
@@ -335,7 +353,7 @@ class Replay:
         entry = self._life.entries[self._index]
         self._index += 1
         if entry.event is not None:
-            return self._of_event(entry.event)
+            return self._of_event(entry.event, entry)
         return self._of_message(entry)
 
     def _of_message(self, entry: Entry) -> Iterable[ClientEvent]:
@@ -376,23 +394,43 @@ class Replay:
             text = f"{private.to} {was} not here any more: the private message {did} {private.to}"
             yield Warned(text)
 
-    def _of_event(self, event: RoomEvent) -> Iterable[ClientEvent]:
-        members = self._life.memberships
+    def _of_event(self, event: RoomEvent, entry: Entry) -> Iterable[ClientEvent]:
         match event:
             case Joined(entries):
-                yield from (MemberJoined(entry.name) for entry in entries)
+                yield from self._of_people(entry, {each.id: Reason.LEFT for each in entries})
             case Left(departures):
-                yield from (
-                    MemberLeft(members[member].name, reason) for member, reason in departures
-                )
-            case Lost(member) if member != self._membership.id:
-                yield MemberLost(members[member].name)
-            case Back(member) if member != self._membership.id:
-                yield MemberBack(members[member].name)
+                yield from self._of_people(entry, dict(departures))
+            case Lost(member) | Back(member):
+                yield from self._of_people(entry, {member: Reason.LOST})
             case Notice(text):
                 yield NoticeReceived(text)
             case Closing():
                 yield RoomClosed()
+
+    def _of_people(self, entry: Entry, members: dict[int, Reason]) -> Iterable[ClientEvent]:
+        """What becomes of the people whose members these are; with why each has gone."""
+        before, now = self._people(entry.start), self._people(entry.end)
+        reasons: dict[Person, Reason] = {}
+        for member, reason in members.items():
+            stay = self._life.memberships[member]
+            if not stay.caller:
+                reasons[stay.name, stay.fingerprint] = reason
+        for person, reason in reasons.items():
+            yield from _told(person, before, now, reason)
+
+
+def _told(person: Person, before: People, now: People, reason: Reason) -> Iterator[ClientEvent]:
+    """What is shown of a person who was in as `before`, and is as it is `now`."""
+    (name, _), was, is_now = person, before.get(person), now.get(person)
+    if was is None and is_now is not None:
+        yield MemberJoined(name)
+        was = Presence.HERE
+    if was is not None and is_now is None:
+        yield MemberLeft(name, reason)
+    elif was is Presence.HERE and is_now is Presence.LOST:
+        yield MemberLost(name)
+    elif was is Presence.LOST and is_now is Presence.HERE:
+        yield MemberBack(name)
 
 
 # -- 4: memberships ----------------------------------------------------------------------------
@@ -412,7 +450,7 @@ def check_memberships(life: Life, grace_seconds: float) -> None:
                 for member, reason in departures:
                     since = entry.at - lost_at.pop(member, entry.at)
                     name = life.memberships[member].name
-                    if reason is Reason.LOST:
+                    if reason is Reason.LOST and member not in life.crowded_out:
                         require(
                             since > grace_seconds - 1e-6, f"{name} is put out before its grace ends"
                         )
@@ -427,9 +465,7 @@ def check_stays(run: Told, rooms: dict[bytes, Life]) -> None:
             continue
         membership = rooms[item.welcome.room].memberships[item.welcome.member]
         if before is not None and item.welcome.room == room and membership is not before:
-            fair = before.reason in (Reason.LOST, Reason.KICKED) or (
-                before.reason is Reason.REPLACED and run.has_rival
-            )
+            fair = before.reason in (Reason.LOST, Reason.KICKED)
             require(fair, f"{run.title} lost its membership: {before.reason}")
         before, room = membership, item.welcome.room
 
@@ -579,7 +615,7 @@ def _is_for(run: Told, life: Life, entry: Entry) -> bool:
     may."""
     private = life.private(entry)
     own = life.content(entry).origin == run.story.origin
-    return private is None or own or run.client.recorded.share in private.shares
+    return private is None or own or run.client.recorded.share in private.shares | private.own
 
 
 def _is_shown_to(run: Told, life: Life, entry: Entry) -> bool:
@@ -593,20 +629,18 @@ def _is_shown_to(run: Told, life: Life, entry: Entry) -> bool:
 
 
 def check_patience(run: Told, rooms: dict[bytes, Life]) -> None:
-    awaited: set[bytes] = set()
     for item in run.story.stream:
         if not isinstance(item, Welcomed) or item.room_before in (b"", item.welcome.room):
             continue
         life = rooms[item.welcome.room]
         until = min(item.at + REGROUP_SECONDS, run.leaving_at)
-        awaited = set(item.known) - {run.fingerprint}
         for sent in run.story.sent:
             if sent.room != life.room or sent.at >= until:
                 continue
-            back = {
+            back = Counter(
                 stay.fingerprint
                 for stay in life.memberships.values()
-                if stay.first_epoch <= sent.epoch
-            }
+                if stay.first_epoch <= sent.epoch and not stay.caller
+            )
             text = f"{run.title} says {sent.content.number} before all are back"
-            require(awaited <= back, text)
+            require(item.known <= back, text)

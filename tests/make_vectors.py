@@ -19,7 +19,7 @@ from chat.cipher import RandomBytes, SealingKey, sealed_bytes
 from chat.client.direct import DirectMessages
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
-from chat.client.peers import Peer, Peers
+from chat.client.peers import Peer
 from chat.errors import Reason
 from chat.introduction import Introduction
 from chat.messages import (
@@ -73,7 +73,15 @@ from chat.wire import (
     decode_frame,
     room_header,
 )
-from tests.support.helpers import KEYS, WALL_CLOCK, FixedBytes, frames_of, key, open_frame
+from tests.support.helpers import (
+    KEYS,
+    WALL_CLOCK,
+    FixedBytes,
+    frames_of,
+    key,
+    open_frame,
+    roster_of,
+)
 
 VECTORS = Path(__file__).parent / "vectors"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "PROTOCOL.md"
@@ -1265,7 +1273,7 @@ class Offences:
             ("content", "an unknown event", b"\x7f"),
             ("content", "a byte is left over", Closing().encode() + b"\0"),
             ("roster", "somebody joins who is in", joined),
-            ("roster", "somebody joins with a name that is taken", alike),
+            ("roster", "another key joins with a name that is taken", alike),
             ("roster", "a fingerprint of 31 bytes", no_print),
             ("roster", "a stranger leaves", Left(((9, Reason.LEFT),))),
             ("roster", "the participant itself leaves", Left(((3, Reason.LEFT),))),
@@ -1468,8 +1476,7 @@ def room_key_of(room: str) -> kex.RoomKey | None:
 def private_message(room: str, number: int, text: str) -> Json:
     people, recorded = readers(), Recorded(f"direct {room}")
     said = MessageContent(Kind.DIRECT, 1_700_000_000_000, bytes(range(8)), number, b"")
-    peers = Peers()
-    peers._members = {at: each.entry for at, each in enumerate(people.values(), 1)}
+    peers = roster_of(*(each.entry for each in people.values()))
     ira, room_key = people["Ira 1"], room_key_of(room)
     meant = peers.of_person(*people["Boris 1"].entry.person)
     body = ira.direct(room_key, recorded).seal(said, ira.entry, peers, meant, text)

@@ -36,7 +36,7 @@ import chat.stdio
 import chat.transport
 from chat.client.events import MessageReceived, RoomClosed
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
-from chat.limits import PATIENCE_SECONDS
+from chat.limits import MAX_CONNECTIONS_OF_KEY, PATIENCE_SECONDS
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.server import Server
@@ -184,6 +184,7 @@ ENEMIES = ("enemy", "former_member", "present_member")
 
 WEIGHTS = {
     "start": 6,
+    "call": 6,
     "impostor": 1,
     "exit": 2,
     "crash": 2,
@@ -218,6 +219,8 @@ def _some(kind: str, now: float, who: int, random: Random) -> Iterator[Action]:
         lines = random.choice((1, 1, 2, 5, 5, 30))
         size = random.choice((0, 0, 0, 0, 100, 900)) if lines < 30 else 0
         yield Action(now, kind, who, lines, size)
+    elif kind == "call":
+        yield Action(now, kind, who, random.choice((0, 0, 0, 2, 9)))
     elif kind in ("kill", "power_off", "terminate"):
         yield Action(now, kind, who)
         yield Action(now + random.choice((0.1, 1.0, 5.0, 30.0)), "serve")
@@ -264,7 +267,16 @@ class OrderedConnection(Connection):
 class Run(Told):
     """One process of a client."""
 
-    def __init__(self, world: World, name: str, key_name: str, number: int, terminal: bool) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        key_name: str,
+        number: int,
+        *,
+        terminal: bool = False,
+        caller: bool = False,
+    ) -> None:
         self.name = name
         self.key_name = key_name
         self.process = Process(world, f"{name} ({number})")
@@ -286,7 +298,9 @@ class Run(Told):
             lambda _key: True,
             self.view,
             self.patience,
+            caller=caller,
         )
+        self.is_caller = caller
         super().__init__(self.process.name, fingerprint_of(key_name), client)
 
     def main(self) -> None:
@@ -304,16 +318,18 @@ class Run(Told):
     def tell(self, private: PrivateTexts, whom: int) -> None:
         """Say something to one other member alone, if there is one and nothing waits to be read."""
         client = self.client
+        ours = [one for one in client.members() if one.name == self.name]
         others = [one for one in client.members() if one.name != self.name]
         waiting = self.input.unread or self.view.input._lines
         if not self.accepts or waiting or client.full or not others:
             return
         person = others[whom % len(others)]
         shares = client.recorded.shares_of(person)
+        own = frozenset[bytes]().union(*map(client.recorded.shares_of, ours))
         text = f"<{self.title} says {len(self.typed) + 1}>"
         self.typed.append(text)
         number = client.say_direct(person, text).number
-        private[self.story.origin, number] = Private(person.name, shares, text)
+        private[self.story.origin, number] = Private(person.name, shares, text, own)
 
     def leave(self, now: float) -> None:
         """The person types EXIT; the script has nothing more to say."""
@@ -474,10 +490,11 @@ class Simulation:
                 fair = was_asked or has_closed
             case RefusedError(reason=Reason.KICKED):
                 fair = run.kicked
-            case RefusedError(reason=Reason.REPLACED):
-                fair = run.has_rival
             case RefusedError(reason=Reason.NAME_TAKEN):
                 fair = run.refusable
+            case RefusedError(reason=Reason.FULL):
+                of_key = [each for each in self.runs if each.key_name == run.key_name]
+                fair = len(of_key) > MAX_CONNECTIONS_OF_KEY and not run.is_caller
             case UnacknowledgedError():
                 fair = was_asked or has_closed
             case TransportError() if not run.client.recorded.has_joined:
@@ -555,20 +572,13 @@ class Simulation:
         process.reactor.look = look
         process.start(main)
 
-    def _start(self, who: int, key_name: str) -> None:
-        name = f"p{who}"
-        run = Run(
-            self.world,
-            name,
-            key_name,
-            len(self.runs) + 1,
-            bool(self.conditions.terminals >> who & 1),
-        )
+    def _start(self, who: int, key_name: str, *, caller: bool = False) -> Run:
+        name, number = f"p{who}", len(self.runs) + 1
+        terminal = bool(self.conditions.terminals >> who & 1) and not caller
+        run = Run(self.world, name, key_name, number, terminal=terminal, caller=caller)
         for other in self.runs:
             if other.name == name and other.key_name != key_name:
                 other.refusable = run.refusable = True
-            elif other.name == name and other.process.alive:
-                other.has_rival = run.has_rival = True
         self.runs.append(run)
 
         def look() -> None:
@@ -578,13 +588,23 @@ class Simulation:
         run.process.reactor.look = look
         run.process.on_end = partial(self._on_end, run)
         run.process.start(run.main)
+        return run
 
     def _current(self, action: Action) -> list[Run]:
-        """The process that this person started last, if it is running."""
-        return [run for run in self.runs if run.name == f"p{action.who}" and run.process.alive][-1:]
+        """One of the processes of this person that are running, if there is one."""
+        name = f"p{action.who}"
+        running = [run for run in self.runs if run.name == name and run.process.alive]
+        return [running[round(action.at * 1000) % len(running)]] if running else []
 
     def _on_start(self, action: Action) -> None:
         self._start(action.who, f"p{action.who}")
+
+    def _on_call(self, action: Action) -> None:
+        """A person's script says one thing, and some others at the same moment."""
+        for _ in range(1 + round(action.value)):
+            run = self._start(action.who, f"p{action.who}", caller=True)
+            run.type(1, action.size)
+            run.leave(self.world.now)
 
     def _on_impostor(self, action: Action) -> None:
         self._start(action.who, f"not p{action.who}")

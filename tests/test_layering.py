@@ -24,7 +24,7 @@ FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
     {"errors", "limits"},
-    {"reactor", "text", "localtime", "journal", "runninghash"},
+    {"reactor", "text", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
     {"messages", "kex", "sockets", "phrases", "invite"},
     {"introduction"},
@@ -47,7 +47,7 @@ MAY_IMPORT = {
 
 CORE = {
     *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "introduction", "session"),
-    *("runninghash", "place", "invite"),
+    *("runninghash", "presence", "place", "invite"),
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),

@@ -2,7 +2,7 @@
 is broken on purpose."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -11,16 +11,18 @@ from unittest import mock
 import pytest
 
 from chat import kex
+from chat.client import peers
 from chat.client.direct import DirectMessages
-from chat.client.events import ClientEvent, MessageReceived, Reconnected
+from chat.client.events import ClientEvent, MemberLeft, MessageReceived, Reconnected
 from chat.client.membership import Membership
-from chat.client.outbox import Outbox, SeenMessages
+from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.participant import Participant
 from chat.client.peers import Peer, Peers
 from chat.client.trail import Trail
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare
-from chat.messages import Kind, MessageContent, Rekey
+from chat.messages import Kind, MessageContent, Rekey, RosterEntry
+from chat.presence import Presence
 from chat.server.log import Cursor, OrderedLog
 from chat.server.room import Member, Room
 from chat.session import Session
@@ -165,8 +167,36 @@ def seal_for_everybody(
     return real(self, said, us, peers, [peer for peer in peers if peer is not us], text)
 
 
-Break = tuple[type, str, Callable[..., object]]
-"""A method of a class, and what takes its place."""
+def tell_of_nobody(*_: object) -> list[ClientEvent]:
+    return []
+
+
+def go_by_the_first_connection(real: Real, lost: Iterable[bool]) -> Any:
+    return real(list(lost)[:1])
+
+
+def tell_of_callers(real: Real, self: Peers, entry: RosterEntry) -> Any:
+    return real(self, replace(entry, card=replace(entry.card, caller=False)))
+
+
+def make_up_a_loss(real: Real, self: Peers, *lost: Any) -> None:
+    self._changed[self._company_of(lost[0])] = Presence.HERE
+    real(self, *lost)
+
+
+def take_over_the_name(real: Real, self: Room, name: str, *who: Any) -> Any:
+    for namesake in self.find(name)[:1]:
+        if namesake.fingerprint == who[0] and namesake.id in self.members:
+            self.suspend(namesake, float("-inf"))
+    return real(self, name, *who)
+
+
+def wait_for_one_of_each(real: Real, self: Regroup, connections: Counter[bytes]) -> None:
+    real(self, Counter(set(connections)))
+
+
+Break = tuple[object, str, Callable[..., object]]
+"""A method of a class, or a function of a module, and what takes its place."""
 
 SKIP_ONE: Break = (Participant, "_acknowledge", skip_an_acknowledgement)
 SHOW_AGAIN: Break = (SeenMessages, "is_new", show_again_what_was_shown)
@@ -187,6 +217,14 @@ BREAKS: list[Break] = [
     (DirectMessages, "seal", seal_for_everybody),
     (DirectMessages, "has_reader", lambda *_: True),
 ]
+BREAKS_OF_PEOPLE: list[Break] = [
+    (peers, "presence_of", go_by_the_first_connection),
+    (Peers, "add", tell_of_callers),
+    (Peers, "set_lost", make_up_a_loss),
+    (Peers, "take_lost", tell_of_nobody),
+    (Room, "join", take_over_the_name),
+    (Regroup, "expect", wait_for_one_of_each),
+]
 BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
     (Participant, "_enter", show_nothing_of_our_own),
     (Participant, "_enter", count_our_own_as_missed),
@@ -200,10 +238,6 @@ def always(*_: object) -> bool:
 
 def say_as_new(_real: Real, _self: object, said: MessageContent, *_: object) -> MessageContent:
     return said
-
-
-def tell_of_nobody(*_: object) -> list[ClientEvent]:
-    return []
 
 
 def accept_all_epochs(_real: Real, _self: Room, member: Member, _now: float) -> int:
@@ -246,7 +280,7 @@ def break_on_purpose(patch: pytest.MonkeyPatch, broken: Break) -> None:
     patch.setattr(owner, method, lambda *given, **named: instead(real, *given, **named))
 
 
-@pytest.mark.parametrize("broken", BREAKS)
+@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE])
 def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     break_on_purpose(monkeypatch, broken)
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
@@ -305,6 +339,23 @@ def test_what_is_broken_about_our_own_in_a_gap_is_found(
     assert violation_of(3, FORGETFUL, OWN_IN_A_GAP) is not None
 
 
+PEOPLE_IN_A_GAP = [
+    *OWN_IN_A_GAP[:4],
+    *(Action(0.3, "start", 2), Action(0.4, "start", 2), Action(0.5, "start", 3)),
+    *(Action(1.1, "say", 1, 60.0), Action(2.0, "exit", 3), Action(2.1, "vanish", 2)),
+    Action(3.0, "reset", 0),
+]
+
+
+def test_what_is_broken_about_people_in_a_gap_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = simulate(3, FORGETFUL, PEOPLE_IN_A_GAP).runs[0].client.story.stream
+    at = next(at for at, item in enumerate(stream) if isinstance(item, Reconnected))
+    # Of p2 one connection is left, so there is nothing to tell.
+    assert stream[at + 1] == MemberLeft("p3", Reason.LEFT)
+    break_on_purpose(monkeypatch, (Peers, "take_news_since", tell_of_nobody))
+    assert violation_of(3, FORGETFUL, PEOPLE_IN_A_GAP) is not None
+
+
 # -- a simulation ------------------------------------------------------------------------------
 
 
@@ -337,7 +388,14 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
     lives = simulation.lives
     texts = Counter(life.text(entry) for life in lives for entry in life.messages())
     yield from ["written twice"] * (max(texts.values(), default=0) > 1)
-    yield from (f"left: {stay.reason}" for life in lives for stay in life.memberships.values())
+    for life in lives:
+        calling = {number for number, stay in life.memberships.items() if stay.caller}
+        yield from ("called" for entry in life.messages() if entry.sender in calling)
+        for stay in life.memberships.values():
+            yield f"left: {stay.reason}"
+            others = (other for other in life.memberships.values() if other is not stay)
+            same = (other for other in others if other.fingerprint == stay.fingerprint)
+            yield from ("here twice" for other in same if other.is_in(stay.joined))
 
 
 def test_what_can_happen_does_happen() -> None:
@@ -346,8 +404,8 @@ def test_what_can_happen_does_happen() -> None:
     for seed in range(1, SEEDS_LOOKED_INTO + 1):
         seen.update(what_happened(check_seed(seed)))
     expected = {"resumed", "missed", "new room", "awaiting", "shown", "acknowledged", "sent again"}
-    expected |= {"written twice", "ended with an error"}
-    expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.REPLACED)}
+    expected |= {"written twice", "ended with an error", "called", "here twice"}
+    expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.KICKED)}
     assert expected <= seen
 
 

@@ -494,7 +494,7 @@ PARTICIPANT_CHECKS = {
     (
         "distrusted",
         "roster",
-    ): "in the room twice|somebody who is not here|a fingerprint that is none",
+    ): "in the room twice|of different keys|somebody who is not here|a fingerprint that is none",
     ("distrusted", "number"): "cannot have passed on here",
     ("dropped", "seal"): "could not be opened",
     ("dropped", "content"): "a text is not UTF-8|too short for its fields|too long",

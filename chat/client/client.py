@@ -111,15 +111,16 @@ class Client:
         *,
         room_key: RoomKey | None = None,
         members: Store | None = None,
+        caller: bool = False,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
         connections over which nothing is acknowledged; None: always try again. `room_key` is that
         of a sealed room; None: the open one. `members`: where known members are kept; None: they
-        are not."""
+        are not. A `caller` comes to say one thing: nobody is told of its coming and going."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
-        self._me = Introduction.fresh(name, key, os.urandom, room_key)
+        self._me = Introduction.fresh(name, key, os.urandom, room_key, caller=caller)
         self._trust = trust
         self._patience = patience
         self._participant = Participant(os.urandom, name, room_key, self._me.share)

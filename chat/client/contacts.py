@@ -45,7 +45,7 @@ class Contacts:
         """`store`: None keeps nothing. `name` and `fingerprint` are our own; `wall_clock` tells
         seconds since 1970."""
         self._store = store
-        self._me = name, fingerprint
+        self._me = fold_name(name), fingerprint
         self._wall_clock = wall_clock
         self._room = ""
         self._known = KnownMembers()
@@ -86,7 +86,7 @@ class Contacts:
         return events
 
     def _meet(self, name: str, fingerprint: bytes, unproved: bool) -> list[ClientEvent]:
-        if (name, fingerprint) == self._me:
+        if (fold_name(name), fingerprint) == self._me:
             return []
         return self._known.met(name, fingerprint, self._now, unproved=unproved)
 
@@ -137,7 +137,7 @@ class Contacts:
 
     def described(self, one: Person) -> Person:
         """The member, with what we know of its key."""
-        if (one.name, one.fingerprint) == self._me:
+        if (fold_name(one.name), one.fingerprint) == self._me:
             return replace(one, standing=Standing.YOU)
         return self._known.described(one)
 

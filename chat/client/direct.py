@@ -13,6 +13,7 @@ from chat.errors import OpenError, ProtocolError, UsageError
 from chat.kex import KeyShare, RoomKey, direct_key
 from chat.limits import DIRECT_WRAP_BYTES, DIRECT_WRAPS, DIRECT_WRAPS_OF_PERSON, MAX_PAIR_KEYS
 from chat.messages import Direct, DirectText, MessageContent
+from chat.text import fold_name
 
 _WRAP, _TEXT = b"\x01", b"\x02"
 """What is sealed, so that neither can be taken for the other."""
@@ -66,7 +67,7 @@ class DirectMessages:
         ]
         missing = DIRECT_WRAPS - len(wraps)
         wraps += [self._random_bytes(DIRECT_WRAP_BYTES) for _ in range(missing)]
-        inside = DirectText(*meant[0].person, text).encode()
+        inside = DirectText(meant[0].name, meant[0].fingerprint, text).encode()
         sealing = SealingKey.from_bytes(key)
         sealed = sealing.seal(said.bound() + _TEXT, inside, self._random_bytes)
         # Each begins with random bytes, so this order says nothing.
@@ -90,7 +91,8 @@ class DirectMessages:
         except OpenError as error:
             raise ProtocolError("a private message could not be opened") from error
         opened = DirectText.decode(inside)
-        if us.person not in (sender.person, (opened.name, opened.fingerprint)):
+        meant = fold_name(opened.name), opened.fingerprint
+        if us.person not in (sender.person, meant):
             raise ProtocolError("a private message is for somebody else")
         return opened
 

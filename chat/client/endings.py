@@ -74,11 +74,7 @@ def loss_of(end: Ended) -> TransportError:
 
 
 def refusal_of(end: Ended, established: bool) -> RefusedError:
-    """Why the server does not want us. Others are told that we joined again; for the client whose
-    place was taken, that was somebody else."""
-    if end.reason is Reason.REPLACED:
-        text = "another client has joined with this name and key"
-        return RefusedError(end.reason, text, "to be in twice, take another name or other --keys")
+    """Why the server does not want us."""
     return RefusedError(end.reason, _sentence_of(end, established))
 
 

@@ -51,9 +51,10 @@ class KeysExchanged:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """We are in the room. The members include ourselves; `again`: we were in before. `tag`: by what
-    the server knows the sealed room; empty in the open one. `unproved`: those of the members that
-    have not proved to have the key of the sealed room."""
+    """We are in the room. The members are people, ourselves among them unless we are a caller;
+    `again`: we were in before. `tag`: by what the server knows the sealed room; empty in the open
+    one. `unproved`: those of the members that have not proved to have the key of the sealed
+    room."""
 
     members: tuple[str, ...]
     again: bool = False
@@ -146,8 +147,9 @@ class Tampered:
 
 @dataclass(frozen=True, slots=True)
 class MemberJoined:
-    """A member joined. `unproved`: the room is sealed, and it has not proved to have the key.
-    `fingerprint`: the SHA-256 of its key."""
+    """Somebody joined: a person's first connection came, unless it is a caller's. `unproved`: the
+    room is sealed, and it has not proved to have the key. `fingerprint`: the SHA-256 of its
+    key."""
 
     name: str
     fingerprint: bytes = field(default=b"", compare=False)
@@ -179,7 +181,7 @@ class NameChanged:
 
 @dataclass(frozen=True, slots=True)
 class MemberLeft:
-    """A member left."""
+    """Somebody left: a person's last connection went."""
 
     name: str
     reason: Reason
@@ -187,14 +189,14 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class MemberLost:
-    """A member lost its connection, and may come back."""
+    """Somebody lost the connection, the only one or the last of several, and may come back."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberBack:
-    """A member that was lost is back."""
+    """Somebody who was lost is back."""
 
     name: str
 
@@ -241,14 +243,17 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A member of the room. `since`: when it joined, in seconds since 1970; `fingerprint`: the
-    SHA-256 of its key. `unproved`: the room is sealed, and it has not proved to have the key.
-    `known_since`: when we saw the key that is known under this name first, in seconds since 1970;
-    0 if none is."""
+    """Somebody in the room. `since`: when the first of its connections joined, in seconds since
+    1970; `fingerprint`: the SHA-256 of its key; `connections`: how many stand, 0 if all are lost.
+    `calling`: it is here by callers alone, of whom one is told only if one asks. `unproved`: the
+    room is sealed, and a connection has not proved to have the key. `known_since`: when we saw the
+    key that is known under this name first, in seconds since 1970; 0 if none is."""
 
     name: str
     since: int
     fingerprint: bytes
+    connections: int = 1
+    calling: bool = False
     unproved: bool = False
     standing: Standing = Standing.NEW
     known_since: int = 0

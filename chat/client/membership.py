@@ -14,18 +14,18 @@ found by comparing it with the membership before:
 
 What we take of the log is not vouched for until the server says CHECK. If the two do not agree, the
 membership goes back to the last CHECK, and everything since is asked for once more. Who was heard,
-and how far, is all that has to be put back, as long as nobody came or went; otherwise only a new
-WELCOME helps.
+how far, and who is lost, is all that has to be put back, as long as nobody came or went; otherwise
+only a new WELCOME helps.
 
 A membership is `entered` when the roster is complete. If the connection breaks before that, the
 next WELCOME replaces a membership that was never entered. What that one would have told the user is
 still untold, so the next one takes it over.
 """
 
-from chat.client.events import ClientEvent, MemberLeft
+from chat.client.events import ClientEvent
 from chat.client.peers import SERVER, Peer, Peers, Proves
 from chat.client.trail import Trail
-from chat.errors import ProtocolError, Reason
+from chat.errors import ProtocolError
 from chat.limits import MAX_MEMBERS, MAX_REFUSALS
 from chat.messages import Check, Resume, RosterEntry, Welcome
 
@@ -75,7 +75,7 @@ class Membership:
         self._refusals = 0
         self._epoch_ended = False
         self._checked_messages = welcome.messages
-        self._heard: dict[Peer, tuple[int, int | None]] = {}
+        self._heard: dict[Peer, tuple[int, int | None, bool]] = {}
         self._token = welcome.token
         self._size = welcome.members
         self.same_room = self.same_place = False
@@ -133,13 +133,15 @@ class Membership:
         """Our own entry in the complete roster; an empty `name` matches any.
 
         Raises:
-            ProtocolError: there is none, or it has another name.
+            ProtocolError: there is none, or it has another name, or is lost.
         """
         us = self.peers.find(self.id)
         if us is None:
             raise ProtocolError("we are not in the list of members")
         if name and us.name != name:
             raise ProtocolError("we are in the list of members under another name")
+        if us.lost:
+            raise ProtocolError("we are in the list of members without a connection")
         return us
 
     @property
@@ -148,24 +150,28 @@ class Membership:
         return self.peers.of(self.id)
 
     def changes(self) -> list[ClientEvent]:
-        """Who has come and gone since we were told last. Why they went is not known."""
-        if self._before is None:
-            return []
-        gone, come = self._before.without(self.peers), self.peers.without(self._before)
-        self._before = None
-        return [
-            *(MemberLeft(peer.name, Reason.LEFT) for peer in gone),
-            *(self.peers.joined(peer) for peer in come),
-        ]
+        """What has become of people since we were told last; of those in a new place, who is lost.
+        Call this once, when the roster is complete."""
+        before, self._before = self._before, None
+        return self.peers.take_lost() if before is None else self.peers.take_news_since(before)
 
     # -- what the server vouches for
 
     def hear(self, peer: Peer, seq: int, frame: bytes) -> None:
         """Take a frame, with this number, of a member or of the server."""
-        if not self._epoch_ended:
-            self._heard.setdefault(peer, (peer.seq, peer.shift))
+        self._remember(peer)
         peer.seq = seq
         self.trail.take(frame)
+
+    def set_lost(self, peer: Peer, lost: bool) -> None:
+        """A member has lost its connection, or is back."""
+        self._remember(peer)
+        self.peers.set_lost(peer, lost)
+
+    def _remember(self, peer: Peer) -> None:
+        """Before it changes: how it is at the last CHECK."""
+        if not self._epoch_ended:
+            self._heard.setdefault(peer, (peer.seq, peer.shift, peer.lost))
 
     def end_epoch(self) -> None:
         """The frame that was taken last ended its epoch."""
@@ -190,8 +196,8 @@ class Membership:
         if self._epoch_ended:
             self.distrusted = self.tampered = True
             return
-        for peer, (seq, shift) in self._heard.items():
-            peer.seq, peer.shift = seq, shift
+        for peer, (seq, shift, lost) in self._heard.items():
+            peer.seq, peer.shift, peer.lost = seq, shift, lost
         self._heard.clear()
         self.messages = self._checked_messages
         self.trail.go_back()

@@ -21,8 +21,8 @@ sender and never have reached the others. Three parts, one class each, make that
    acknowledged is not recent again. Otherwise servers that die in a row would be told old words
    without end.
 2. **Regroup** (`Regroup`). Before the sender replays anything, it waits until everybody that it
-   knew in the old room is in the new one, for REGROUP_SECONDS at most. Otherwise those who come
-   back a second later would miss the replay.
+   knew in the old room is in the new one, by as many connections, for REGROUP_SECONDS at most.
+   Otherwise those who come back a second later would miss the replay.
 3. **Seen messages** (`SeenMessages`). A receiver remembers the highest number that it has shown of
    each sender's run, and shows nothing at or below it. So a replay is shown to those who missed the
    message, and to nobody else.
@@ -32,7 +32,7 @@ show them twice. Numbers of a run must therefore never change, and a run must re
 its numbers: a message that overtook an earlier one would hide it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -219,27 +219,40 @@ class Outbox:
 
 
 class Regroup:
-    """The members of the old room that are not in the new one yet, each known by its key."""
+    """The people of the old room who are not in the new one yet: how many connections of each key
+    are missing. Callers are not waited for: they came to say one thing."""
 
     def __init__(self) -> None:
         self.until = 0.0
         """When the wait ends, whoever is still missing."""
-        self._missing: set[bytes] = set()
+        self._expected: Counter[bytes] = Counter()
+        self._missing: Counter[bytes] = Counter()
 
     @property
     def waits(self) -> bool:
         """Whether somebody is still missing."""
         return bool(self._missing)
 
-    def expect(self, fingerprints: set[bytes]) -> None:
-        """The room is gone, and these were in it. Servers that die in a row add up, but to no more
-        members than a room has."""
-        both = self._missing | fingerprints
-        self._missing = both if len(both) <= MAX_MEMBERS else fingerprints
+    def expect(self, connections: Counter[bytes]) -> None:
+        """The room is gone, and so many of each key were in it. Servers that die in a row add up,
+        but to no more members than a room has."""
+        both = self._missing | connections
+        self._missing = self._expected = both if len(both) <= MAX_MEMBERS else connections
+
+    def found(self, connections: Counter[bytes]) -> None:
+        """So many of each key are in the new room, by its roster."""
+        self._missing = self._expected - connections
+        self._stop_if_all_are_here()
 
     def arrived(self, fingerprints: Iterable[bytes]) -> None:
-        """These are in the new room."""
-        self._missing.difference_update(fingerprints)
+        """One of each of these keys has joined."""
+        if self._missing:
+            self._missing = self._missing - Counter(fingerprints)
+            self._stop_if_all_are_here()
+
+    def _stop_if_all_are_here(self) -> None:
+        if not self._missing:
+            self.stop()
 
     def begin(self, now: float) -> None:
         """We are in the new room ourselves: wait from now on."""
@@ -247,7 +260,7 @@ class Regroup:
 
     def stop(self) -> None:
         """Wait for nobody any more."""
-        self._missing.clear()
+        self._missing = self._expected = Counter()
 
 
 class _Run:

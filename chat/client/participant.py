@@ -51,9 +51,6 @@ from chat.client.events import (
     ClientEvent,
     Entered,
     FrameRefused,
-    MemberBack,
-    MemberLeft,
-    MemberLost,
     MessageNotForUs,
     MessageQueued,
     MessageReceived,
@@ -69,7 +66,7 @@ from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.peers import SERVER, Peer, Peers, Proves
 from chat.client.progress import Progress
-from chat.errors import ForgeableError, OpenError, ProtocolError, Reason, UsageError
+from chat.errors import ForgeableError, OpenError, ProtocolError, UsageError
 from chat.kex import KeyShare, PublicKey, RoomKey, RoomSecret, SealedRoom
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
@@ -413,7 +410,7 @@ class Participant:
         self._seen.take_back()
         membership = self._membership = Membership(welcome, before, self._proves())
         if before is not None and before.was_in and not membership.same_room:
-            self._regroup.expect(before.peers.fingerprints())
+            self._regroup.expect(before.peers.connections())
         if not membership.same_room:
             self._outbox.replay(self._as_repeat)
         if membership.same_place:
@@ -483,7 +480,7 @@ class Participant:
         again = membership.was_in
         membership.enter()
         self._entered = membership
-        self._regroup.arrived(membership.peers.fingerprints())
+        self._regroup.found(membership.peers.connections())
         self._phase = self._phase_on_entering(membership, now)
         events: list[ClientEvent] = []
         if again:
@@ -492,16 +489,18 @@ class Participant:
             missed = max(0, membership.missed - own)
             awaiting = self._phase is Phase.REGROUPING
             events.append(Reconnected(missed, membership.changed_room, awaiting))
-            events += membership.changes()
         if membership.is_new:
             events.append(self._entering(membership.peers, again))
+        events += membership.changes()
         for content in accepted:
             events += self._show(membership, us, content, placed=False)
         return events
 
     def _entering(self, peers: Peers, again: bool) -> Entered:
-        unproved = (peer.name for peer in peers if peers.lacks_proof(peer))
-        return Entered(tuple(peer.name for peer in peers), again, self.tag, tuple(unproved))
+        people = peers.people()
+        names = tuple(one.name for one in people if not one.calling)
+        unproved = tuple(one.name for one in people if one.unproved)
+        return Entered(names, again, self.tag, unproved)
 
     def _take_acknowledged(self, membership: Membership, us: Peer) -> list[MessageContent]:
         """Acknowledge and return what the roster counts of our own messages."""
@@ -673,32 +672,27 @@ class Participant:
         peers = membership.peers
         match event:
             case Joined(entries):
-                newcomers = [peers.add(entry) for entry in entries]
+                for entry in entries:
+                    peers.add(entry)
                 self._keyring.step()
                 membership.end_epoch()
-                self._regroup.arrived(entry.fingerprint for entry in entries)
+                self._regroup.arrived(each.fingerprint for each in entries if not each.card.caller)
                 if not self._regroup.waits:
                     self.stop_waiting()
-                return [peers.joined(peer) for peer in newcomers]
             case Left(departures):
                 self._keyring.await_rekey()
                 membership.end_epoch()
-                return [_remove(membership, *departure) for departure in departures]
-            case Lost(member):
-                return [] if member == membership.id else [MemberLost(peers.of(member).name)]
-            case Back(member):
-                return [] if member == membership.id else [MemberBack(peers.of(member).name)]
+                for member, reason in departures:
+                    if member == membership.id:
+                        raise ProtocolError("an event about somebody who is not here")
+                    peers.remove(member, reason)
+            case Lost(member) | Back(member) if member != membership.id:
+                membership.set_lost(peers.of(member), isinstance(event, Lost))
             case Notice(text):
                 return [NoticeReceived(text)]
             case Closing():
                 return [RoomClosed()]
-        raise AssertionError
-
-
-def _remove(membership: Membership, member: int, reason: Reason) -> MemberLeft:
-    if member == membership.id:
-        raise ProtocolError("an event about somebody who is not here")
-    return MemberLeft(membership.peers.remove(member).name, reason)
+        return peers.take_news()
 
 
 def _opened(key: SealingKey | None, frame: bytes) -> bytes | None:

@@ -1,16 +1,25 @@
-"""The members of the room as one of them was told, and how far each was heard.
+"""The members of the room as one of them was told, how far each was heard, and who they are.
 
-Implements PROTOCOL 5.1 and 6.5 for a client: what an honest server never says of a member is
+Implements PROTOCOL 5.1, 6.5 and 6.11 for a client: what an honest server never says of a member is
 refused here. Keys and messages are not known here.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 
-from chat.client.events import ClientEvent, MemberJoined, Person
-from chat.errors import ProtocolError, UsageError
+from chat.client.events import (
+    ClientEvent,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    Person,
+)
+from chat.errors import ProtocolError, Reason, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import Card, RosterEntry
+from chat.presence import Presence, presence_of
 from chat.text import fold_name, normalize_name
 
 _NO_CARD = Card()
@@ -29,10 +38,11 @@ class Peer:
 
     `seq` is the number of its last frame in the log. `shift` is by how much the numbers of its run
     are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
-    so this never changes. None: it has said nothing that we could read.
+    so this never changes. None: it has said nothing that we could read. `lost`: its connection is
+    lost, as far as we were told.
     """
 
-    __slots__ = ("card", "fingerprint", "name", "proved", "seq", "shift", "since", "warned")
+    __slots__ = ("card", "fingerprint", "lost", "name", "proved", "seq", "shift", "since", "warned")
 
     def __init__(
         self,
@@ -43,6 +53,7 @@ class Peer:
         card: Card = _NO_CARD,
         *,
         proved: bool = False,
+        lost: bool = False,
     ) -> None:
         self.name = name
         self.seq = seq
@@ -50,14 +61,15 @@ class Peer:
         self.since = since
         self.card = card
         self.proved = proved
+        self.lost = lost
         self.shift: int | None = None
         self.warned: set[str] = set()
         """What was said of this peer, once."""
 
     @property
     def person(self) -> tuple[str, bytes]:
-        """Who this is a connection of: a name and a key."""
-        return self.name, self.fingerprint
+        """Who this is a connection of: a name, however it is spelled, and a key."""
+        return fold_name(self.name), self.fingerprint
 
     def once(self, what: str, event: ClientEvent) -> list[ClientEvent]:
         """The event, if nothing was said of this before."""
@@ -73,17 +85,83 @@ class Peer:
         return number - self.seq == self.shift
 
 
-class Peers:
-    """The members by their numbers.
+class _Company:
+    """All connections of a person by their numbers, callers included. `name` is that of the first
+    of which we were told."""
 
-    Invariant: no two names look the same to a reader, and there are at most MAX_MEMBERS.
+    __slots__ = ("connections", "fingerprint", "left_for", "name", "sealed")
+
+    def __init__(self, name: str, fingerprint: bytes, *, sealed: bool) -> None:
+        """`sealed`: this is in a sealed room."""
+        self.sealed = sealed
+        self.name = name
+        self.fingerprint = fingerprint
+        self.connections: dict[int, Peer] = {}
+        self.left_for = Reason.LEFT
+        """Why the connection went that went last."""
+
+    @property
+    def staying(self) -> list[Peer]:
+        """Those that are no callers."""
+        return [one for one in self.connections.values() if not one.card.caller]
+
+    @property
+    def presence(self) -> Presence:
+        return presence_of(one.lost for one in self.staying)
+
+    def first(self) -> int:
+        """The lowest number of those that are no callers."""
+        return min(number for number, one in self.connections.items() if not one.card.caller)
+
+    @property
+    def person(self) -> Person:
+        """What there is to tell of the person to whoever asks."""
+        staying = self.staying
+        shown = staying or list(self.connections.values())
+        since, standing = min(one.since for one in shown), sum(not one.lost for one in shown)
+        return Person(
+            self.name, since, self.fingerprint, standing, not staying, unproved=self.unproved
+        )
+
+    @property
+    def unproved(self) -> bool:
+        """Whether the room is sealed, and not all of them have proved to have its key."""
+        return self.sealed and not all(one.proved for one in self.connections.values())
+
+    @property
+    def joined(self) -> MemberJoined:
+        return MemberJoined(self.name, self.fingerprint, self.unproved)
+
+    def told(self, before: Presence) -> list[ClientEvent]:
+        """What others are to be told, whom they were told of as `before`."""
+        match before, self.presence:
+            case Presence.GONE, Presence.HERE:
+                return [self.joined]
+            case Presence.GONE, Presence.LOST:
+                return [self.joined, MemberLost(self.name)]
+            case Presence.HERE, Presence.LOST:
+                return [MemberLost(self.name)]
+            case Presence.LOST, Presence.HERE:
+                return [MemberBack(self.name)]
+            case Presence.HERE | Presence.LOST, Presence.GONE:
+                return [MemberLeft(self.name, self.left_for)]
+        return []
+
+
+class Peers:
+    """The members by their numbers, and the people whose connections they are.
+
+    Invariant: members whose names look the same to a reader have the same key, so they are one
+    person. There are at most MAX_MEMBERS.
     """
 
     def __init__(self, proves: Proves | None = None) -> None:
         """`proves` is None in the open room, where there is nothing to prove."""
         self._proves = proves
         self._members: dict[int, Peer] = {}
-        self._names: set[str] = set()
+        self._people: dict[str, _Company] = {}
+        self._changed: dict[_Company, Presence] = {}
+        """Of whom something is to be told, and how they were here when it was told last."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -98,26 +176,89 @@ class Peers:
             ProtocolError: an honest server would not have let it in, or it is in already.
         """
         name = _key_of(entry.name)
-        if entry.id == SERVER or entry.id in self._members or name in self._names:
+        if entry.id == SERVER or entry.id in self._members:
             raise ProtocolError("a member is in the room twice")
+        company = self._people.get(name)
+        if company is not None and company.fingerprint != entry.fingerprint:
+            raise ProtocolError("two members of different keys have the same name")
         if len(self._members) >= MAX_MEMBERS:
             raise ProtocolError("more members than a room has")
         if len(entry.fingerprint) != FINGERPRINT_BYTES:
             raise ProtocolError("a fingerprint that is none")
         proved = self._proves is not None and self._proves(entry)
         peer = Peer(
-            entry.name, entry.seq, entry.fingerprint, entry.since, entry.card, proved=proved
+            entry.name,
+            entry.seq,
+            entry.fingerprint,
+            entry.since,
+            entry.card,
+            proved=proved,
+            lost=entry.lost,
         )
-        self._members[entry.id] = peer
-        self._names.add(name)
+        if company is None:
+            sealed = self._proves is not None
+            company = _Company(entry.name, entry.fingerprint, sealed=sealed)
+            self._people[name] = company
+        self._will_change(company)
+        self._members[entry.id] = company.connections[entry.id] = peer
         return peer
 
-    def remove(self, member: int) -> Peer:
-        """Take out a member. Raises ProtocolError, as `of` does."""
+    def remove(self, member: int, reason: Reason = Reason.LEFT) -> Peer:
+        """Take out a member, who went for this reason. Raises ProtocolError, as `of` does."""
         peer = self.of(member)
-        del self._members[member]
-        self._names.discard(fold_name(peer.name))
+        company = self._company_of(peer)
+        self._will_change(company)
+        del self._members[member], company.connections[member]
+        if not peer.card.caller:
+            company.left_for = reason
+        if not company.connections:
+            del self._people[fold_name(peer.name)]
         return peer
+
+    def set_lost(self, peer: Peer, lost: bool) -> None:
+        """A member has lost its connection, or is back."""
+        self._will_change(self._company_of(peer))
+        peer.lost = lost
+
+    def _company_of(self, peer: Peer) -> _Company:
+        return self._people[fold_name(peer.name)]
+
+    def _will_change(self, company: _Company) -> None:
+        self._changed.setdefault(company, company.presence)
+
+    def take_news(self) -> list[ClientEvent]:
+        """What there is to tell of people, since this was asked last."""
+        changed, self._changed = self._changed, {}
+        return [event for company, before in changed.items() for event in company.told(before)]
+
+    def take_lost(self) -> list[ClientEvent]:
+        """What there is to tell of people to somebody who was told of nobody, but for the names."""
+        self._changed.clear()
+        lost = [one for one in self._people.values() if one.presence is Presence.LOST]
+        return [MemberLost(one.name) for one in sorted(lost, key=_Company.first)]
+
+    def take_news_since(self, before: "Peers") -> list[ClientEvent]:
+        """What there is to tell of people, after `before` was told: first who has gone, and then
+        the others in the order of their numbers. Why somebody went is not known."""
+        self._changed.clear()
+        gone = [one for one in before._in_order() if self._same(one) is None]
+        news: list[ClientEvent] = [MemberLeft(one.name, Reason.LEFT) for one in gone]
+        for company in self._in_order():
+            same = before._same(company)
+            news += company.told(Presence.GONE if same is None else same.presence)
+        return news
+
+    def _same(self, company: _Company) -> _Company | None:
+        """The same person here, unless it is here by callers alone."""
+        same = self._people.get(fold_name(company.name))
+        if same is None or same.fingerprint != company.fingerprint or not same.staying:
+            return None
+        return same
+
+    def _in_order(self) -> list[_Company]:
+        """The people of whom others are told, the first to come first."""
+        people = [company for company in self._people.values() if company.staying]
+        return sorted(people, key=_Company.first)
 
     def find(self, member: int) -> Peer | None:
         """The member of this number, if there is one."""
@@ -134,32 +275,25 @@ class Peers:
             raise ProtocolError("an event about somebody who is not here")
         return peer
 
-    def without(self, others: "Peers") -> list[Peer]:
-        """Those who are not among the others, by their numbers."""
-        members = sorted(self._members.items())
-        return [peer for number, peer in members if number not in others._members]
-
     def of_person(self, name: str, fingerprint: bytes) -> list[Peer]:
-        """All connections of a person, in the order in which they came."""
-        return [peer for peer in self if peer.person == (name, fingerprint)]
+        """All connections of a person in the order in which they came, callers behind the
+        others."""
+        company = self._people.get(fold_name(name))
+        if company is None or company.fingerprint != fingerprint:
+            return []
+        return sorted(company.connections.values(), key=lambda one: one.card.caller)
 
-    def fingerprints(self) -> set[bytes]:
-        """The keys of all members."""
-        return {peer.fingerprint for peer in self}
+    def connections(self) -> Counter[bytes]:
+        """How many connections of each key stand; 1 where all are lost. Callers do not count."""
+        standing: Counter[bytes] = Counter()
+        for one in self.people():
+            if not one.calling:
+                standing[one.fingerprint] += max(1, one.connections)
+        return standing
 
     def people(self) -> list[Person]:
-        """What there is to tell of the members."""
-        return [
-            Person(peer.name, peer.since, peer.fingerprint, self.lacks_proof(peer)) for peer in self
-        ]
-
-    def lacks_proof(self, peer: Peer) -> bool:
-        """Whether the room is sealed, and this member has not proved to have its key."""
-        return self._proves is not None and not peer.proved
-
-    def joined(self, peer: Peer) -> MemberJoined:
-        """What there is to tell when this member joins."""
-        return MemberJoined(peer.name, peer.fingerprint, self.lacks_proof(peer))
+        """What there is to tell of those who are in to whoever asks."""
+        return [company.person for company in self._people.values()]
 
 
 def _key_of(name: str) -> str:

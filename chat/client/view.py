@@ -34,7 +34,7 @@ class ChatClient(Protocol):
         """Whether so much is unacknowledged that nothing more should be said for the moment."""
 
     def members(self) -> list[Person]:
-        """The members of the room, ourselves among them."""
+        """Who is in the room, ourselves among them."""
 
     def trust(self, name: str) -> Person | None:
         """If somebody has this name now and another key than the known one, that is its key from

@@ -20,7 +20,7 @@ from chat.limits import (
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.faults import chain_of, kind_of, places_of
-from chat.server.room import Member
+from chat.server.room import Member, people_of
 from chat.stdio import LineInput, LineOutput, is_text
 
 
@@ -31,13 +31,13 @@ class RoomControl(Protocol):
     """Empty for the open room."""
 
     def members(self) -> list[Member]:
-        """Who is in."""
+        """Who is in: each connection of a person is one."""
 
     def has(self, name: str) -> bool:
         """Whether somebody of this name is in, or is about to be."""
 
     def kick(self, name: str) -> None:
-        """Put somebody out who is in."""
+        """Put somebody out who is in, by all connections."""
 
 
 class RoomsControl(Protocol):
@@ -235,14 +235,16 @@ class Console:
 
     def _on_who(self, server: ServerControl, _argument: str) -> None:
         for room in server.rooms:
-            members = room.members()
-            self.show(words.room_members(room.tag, len(members)))
-            for member in members:
-                self.show(phrases.member_line(member.name, member.joined_at, member.fingerprint))
+            people = people_of(room.members())
+            self.show(words.room_members(room.tag, len(people)))
+            for connections in people:
+                first, count = connections[0], sum(not one.lost for one in connections)
+                about = first.name, first.joined_at, first.fingerprint, count
+                self.show(phrases.member_line(*about, calling=not first.stays))
 
     def _on_rooms(self, server: ServerControl, _argument: str) -> None:
         for room in server.rooms:
-            self.show(words.room_count(room.tag, len(room.members())))
+            self.show(words.room_count(room.tag, _count(room)))
 
     def _on_kick(self, server: ServerControl, argument: str) -> None:
         if not argument:
@@ -272,6 +274,11 @@ class Console:
     def _on_stats(self, server: ServerControl, _argument: str) -> None:
         uptime = self._reactor.clock() - self._started_at
         rooms = server.rooms
-        members = sum(len(room.members()) for room in rooms)
-        self.show(words.stats(members, rooms.relayed, rooms.relayed_bytes, uptime))
+        people = sum(_count(room) for room in rooms)
+        self.show(words.stats(people, rooms.relayed, rooms.relayed_bytes, uptime))
         self.show(words.memory(len(list(rooms)), rooms.kept_bytes))
+
+
+def _count(room: RoomControl) -> int:
+    """How many people are in, without callers."""
+    return sum(one[0].stays for one in people_of(room.members()))

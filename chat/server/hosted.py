@@ -8,11 +8,13 @@ all, is not known here.
 import os
 import time
 from functools import partial
+from operator import itemgetter
 
 from chat import phrases
 from chat.errors import LOSSES, REASONS, Reason, RefusedError
 from chat.limits import BEHIND, MAX_TEXT_BYTES, SILENCE_SECONDS, WINDOW_BYTES
 from chat.messages import Resume
+from chat.presence import Presence
 from chat.reactor import Reactor, WakeUp
 from chat.server import words
 from chat.server.connection import Connection
@@ -20,6 +22,7 @@ from chat.server.console import Console
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.session import Established
+from chat.text import fold_name
 from chat.wire import clip_text
 
 
@@ -107,44 +110,43 @@ class HostedRoom:
 
     def _resume(self, connection: Connection, client: Established, request: Resume) -> int | None:
         """How many bytes are sent a second time; None if this client may not resume."""
-        namesake = self.room.find(client.identity.name)
-        if namesake is None or namesake.id != request.member:
+        name = client.identity.name
+        if all(one.id != request.member for one in self.room.find(name)):
             return None
+        before = self.room.presence(name)
         resumed = self.room.resume(request, client.public_key.digest, self._reactor.clock())
         if resumed is None:
             return None
         member, unicasts = resumed
-        self._take_over(member)
+        self._drop_old(member)
         self._enter(connection, member)
         sent_again = bytes_again(member, unicasts)
         self._deliver(unicasts)
-        self._show(phrases.back(member.name))
+        self._show_change(member, before)
         return sent_again
 
     def _join(self, connection: Connection, client: Established) -> None:
-        namesake, fingerprint = None, client.public_key.digest
+        identity, fingerprint = client.identity, client.public_key.digest
         try:
-            name = self.room.usable_name(client.identity.name)
-            namesake = self.room.find(name)
-            if namesake is not None and namesake.fingerprint == fingerprint:
-                self._take_over(namesake)
-                self.room.leave(namesake, Reason.REPLACED)
-            member = self.room.join(name, fingerprint, time.time(), client.identity.card)
+            name = self.room.usable_name(identity.name)
+            before = self.room.presence(name)
+            member = self.room.join(name, fingerprint, time.time(), identity.card)
         except RefusedError as refusal:
             text = str(refusal)
-            if namesake is not None and refusal.reason is Reason.NAME_TAKEN:
-                text = f"{text}: {self._who_has_it(namesake)}"
+            if refusal.reason is Reason.NAME_TAKEN:
+                text = f"{text}: {self._who_has_it(identity.name)}"
             raise RefusedError(refusal.reason, text) from refusal
-        heard_by = len(self._members)
         self._enter(connection, member)
-        self._show(*words.joined(member.name, heard_by))
+        self._show_change(member, before)
 
-    def _who_has_it(self, namesake: Member) -> str:
+    def _who_has_it(self, name: str) -> str:
         """Why a name is taken, and for how long."""
-        grace = self.room.grace(namesake, self._reactor.clock())
-        if grace is None:
-            return words.in_use(time.time() - namesake.joined_at)
-        return words.kept(namesake.name, *grace)
+        now, namesakes = self._reactor.clock(), self.room.find(name)
+        graces = [self.room.grace(one, now) for one in namesakes]
+        lost = [grace for grace in graces if grace is not None]
+        if len(lost) < len(graces):
+            return words.in_use(time.time() - min(one.joined_at for one in namesakes))
+        return words.kept(namesakes[0].name, *max(lost, key=itemgetter(1)))
 
     def _enter(self, connection: Connection, member: Member) -> None:
         connection.home = self
@@ -160,9 +162,9 @@ class HostedRoom:
             member.sent = max(member.sent, connection.cursor.offset)
         return connection
 
-    def _take_over(self, member: Member) -> None:
-        """A member is here anew. Its old connection, which may be dead without our knowing, goes.
-        The membership does not end with it: `_exit` comes first."""
+    def _drop_old(self, member: Member) -> None:
+        """A member is back. Its old connection, which may be dead without our knowing, goes. The
+        membership does not end with it: `_exit` comes first."""
         old = self._exit(member)
         if old is not None:
             self._reactor.call(partial(old.drop, Reason.REPLACED))
@@ -171,14 +173,28 @@ class HostedRoom:
         """A member's connection is dropped. The room keeps the member's place for a while if it was
         lost (LOSSES), and otherwise the membership ends."""
         self._touch()
+        before = self.room.presence(member.name)
         kept = reason in LOSSES and self.room.suspend(member, self._reactor.clock())
         if not kept:
             self.room.leave(member, Reason.LOST if reason in LOSSES else reason)
         self._exit(member)
-        if kept:
-            self._show(phrases.lost(member.name, text or REASONS[reason]))
-        else:
-            self._show(phrases.left(member.name, reason, text))
+        self._show_change(member, before, reason, text)
+
+    def _show_change(
+        self, member: Member, before: Presence, reason: Reason = Reason.LOST, text: str = ""
+    ) -> None:
+        """Show what has become of a person, if anything has: how it was here `before` one of its
+        connections came or went, and why that went."""
+        name = member.name
+        match before, self.room.presence(name):
+            case Presence.GONE, Presence.HERE:
+                self._show(*words.joined(name, heard_by=len(self._members) - 1))
+            case Presence.LOST, Presence.HERE:
+                self._show(phrases.back(name))
+            case Presence.HERE, Presence.LOST:
+                self._show(phrases.lost(name, text or REASONS[reason] if reason in LOSSES else ""))
+            case Presence.HERE | Presence.LOST, Presence.GONE:
+                self._show(phrases.left(name, reason, text))
 
     def abandon(self, member: Member, connection: Connection) -> None:
         """What is left of a member whose connection could not be lost in order."""
@@ -220,8 +236,10 @@ class HostedRoom:
         if now < self._no_tick_before:
             return
         try:
-            for member in self.room.end_grace(now):
-                self._show(phrases.left(member.name, Reason.LOST))
+            ended = [one for one in self.room.end_grace(now) if one.stays]
+            for name, member in {fold_name(one.name): one for one in ended}.items():
+                if self.room.presence(name) is Presence.GONE:
+                    self._show(phrases.left(member.name, Reason.LOST))
             self._deliver(self.room.tick(now))
         except Exception as fault:
             # What is due stays due. Do not try it in every turn, and do not stop the talk for it.
@@ -288,24 +306,25 @@ class HostedRoom:
     # -- what the operator can do
 
     def members(self) -> list[Member]:
-        """Who is in."""
+        """Who is in, by each connection."""
         return list(self.room.members.values())
 
     def has(self, name: str) -> bool:
         """Whether somebody of this name is in, or is about to be."""
-        return self.room.find(name) is not None
+        return bool(self.room.find(name))
 
     def kick(self, name: str) -> None:
-        """Put somebody out who is in."""
-        member = self.room.find(name)
-        assert member is not None
+        """Put somebody out who is in, by all connections."""
         self._touch()
-        connection = self._members.get(member.id)
-        if connection is not None:
-            self._reactor.call(partial(connection.drop, Reason.KICKED))
-        else:
-            self.room.leave(member, Reason.KICKED)
-            self._show(phrases.left(member.name, Reason.KICKED))
+        # Whoever has a connection goes last: so nobody seems to be lost in between.
+        for member in sorted(self.room.find(name), key=lambda one: not one.lost):
+            connection = self._members.get(member.id)
+            if connection is not None:
+                self._reactor.call(partial(connection.drop, Reason.KICKED))
+            else:
+                before = self.room.presence(name)
+                self.room.leave(member, Reason.KICKED)
+                self._show_change(member, before, Reason.KICKED)
 
     def say(self, text: str) -> None:
         """Tell everybody here something."""

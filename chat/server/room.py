@@ -6,6 +6,7 @@ socket, no RSA and no text of a message.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hmac import compare_digest
 
@@ -18,7 +19,8 @@ from chat.limits import (
     JOIN_INTERVAL_SECONDS,
     JOINS_PER_STEP,
     LEAVE_INTERVAL_SECONDS,
-    MAX_LOST_OF_KEY,
+    MAX_CALLERS_OF_KEY,
+    MAX_CONNECTIONS_OF_KEY,
     MAX_LOST_OF_SOURCE,
     MAX_MEMBERS,
     MAX_PAST_EPOCHS,
@@ -49,6 +51,7 @@ from chat.messages import (
     encode_entry,
     encode_identity,
 )
+from chat.presence import Presence, presence_of
 from chat.runninghash import RunningHash
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog
@@ -66,7 +69,7 @@ _NO_CARD = Card()
 
 
 class Member:
-    """Somebody in the room.
+    """One connection of a person in the room, or its place while the connection is lost.
 
     `joined_at` is in seconds since 1970, by our clock. `seq` is the number of the last message
     that was accepted. `epoch` is the epoch of its last welcome, the first whose key the member has,
@@ -119,6 +122,11 @@ class Member:
         self.source = ""
         self.welcomed_at = self.sent = 0
 
+    @property
+    def stays(self) -> bool:
+        """Whether others are told of it: it is no caller."""
+        return not self.card.caller
+
     def entry(self) -> RosterEntry:
         """The member as others are told of it."""
         return RosterEntry(
@@ -139,6 +147,15 @@ class Unicast:
     member: Member
     at: int
     controls: tuple[bytes, ...]
+
+
+def people_of(members: Iterable[Member]) -> list[list[Member]]:
+    """The connections of each person: people and connections in the order in which they came.
+    Callers are left out, but of those who are here by callers alone."""
+    people: dict[str, list[Member]] = {}
+    for member in members:
+        people.setdefault(fold_name(member.name), []).append(member)
+    return [[one for one in each if one.stays] or each for each in people.values()]
 
 
 def bytes_again(member: Member, unicasts: list[Unicast]) -> int:
@@ -174,9 +191,10 @@ class Room:
         out         `leave` has taken it out of `members`. It is in `_pending_leaves` until LEFT
                     tells the others.
 
-    `_names` holds those that are pending, in or lost: whoever goes frees the name at once. `_lost`
-    is in the order in which the members lost their connections, so the next grace to end is the
-    first; `_lost_of` holds the same members by key and by source.
+    `_members_of` holds those that are pending, in or lost, both by name and by key. All of a name
+    have the same key, and are one *person*; whoever goes last frees the name at once. `_lost` is in
+    the order in which the members lost their connections, so the next grace to end is the first;
+    `_lost_of` holds the same members by source.
 
     **Epochs.** All members share a secret, and each version of it is an epoch. `_begin_epoch` is
     called directly behind the event that makes it necessary, so this event is the last frame of its
@@ -214,13 +232,13 @@ class Room:
         self.messages = 0
         self._grace_seconds = grace_seconds
         self._lost: OrderedDict[int, float] = OrderedDict()
-        self._lost_of: dict[bytes | str, dict[int, None]] = {}
+        self._lost_of: dict[str, dict[int, None]] = {}
         self._crowded_out: list[Member] = []
         self._renewals: deque[_Renewal] = deque()
         self._forgotten_epoch = 0
         self._log = log
         self._random_bytes = random_bytes
-        self._names: dict[str, Member] = {}
+        self._members_of: dict[str | bytes, tuple[Member, ...]] = {}
         self._pending_joins: list[Member] = []
         self._pending_leaves: list[tuple[Member, Reason]] = []
         self._next_id = 1
@@ -243,22 +261,48 @@ class Room:
     def join(
         self, name: str, fingerprint: bytes, joined_at: float, card: Card = _NO_CARD
     ) -> Member:
-        """Let somebody in, as of the next `tick`. `joined_at` is in seconds since 1970.
+        """Let somebody in, as of the next `tick`: another connection of a person, if somebody with
+        this name and this key is in already. `joined_at` is in seconds since 1970.
 
         Raises:
-            RefusedError: the name is taken, or it cannot be used, or the room is full.
+            RefusedError: another key has the name, or it cannot be used, or the room is full, or
+                this key is in too often.
         """
         name = self.usable_name(name)
-        if fold_name(name) in self._names:
+        if any(one.fingerprint != fingerprint for one in self.find(name)):
             raise RefusedError(Reason.NAME_TAKEN, f"the name {name} is taken")
-        if len(self._names) + len(self._pending_leaves) >= MAX_MEMBERS:
+        pending = len(self._pending_joins) + len(self._pending_leaves)
+        if len(self.members) + pending >= MAX_MEMBERS:
             raise RefusedError(Reason.FULL, "")
+        self._make_room(fingerprint, card.caller)
         token = self._random_bytes(RESUME_TOKEN_BYTES)
         member = Member(self._next_id, name, fingerprint, token, joined_at, card)
         self._next_id += 1
-        self._names[fold_name(name)] = member
+        for owner in (fold_name(name), fingerprint):
+            self._members_of[owner] = (*self._members_of.get(owner, ()), member)
         self._pending_joins.append(member)
         return member
+
+    def _make_room(self, fingerprint: bytes, caller: bool) -> None:
+        """See to it that one more of this key may come in. A ghost makes room for it.
+
+        Raises:
+            RefusedError: there are too many, and none of them is lost.
+        """
+        limit = MAX_CALLERS_OF_KEY if caller else MAX_CONNECTIONS_OF_KEY
+        of_key = self._members_of.get(fingerprint, ())
+        same = [one for one in of_key if one.card.caller is caller]
+        if len(same) < limit:
+            return
+        lost = [one for one in same if one.lost]
+        if lost:
+            self._crowd_out(min(lost, key=lambda one: self._lost[one.id]))
+        elif caller:
+            # It will not be long, so this is one of the reasons for which a client tries again.
+            text = f"{limit} others of your key are saying something; try again in a moment"
+            raise RefusedError(Reason.TIMEOUT, text)
+        else:
+            raise RefusedError(Reason.FULL, f"you are here {limit} times already")
 
     def usable_name(self, name: str) -> str:
         """The name as it would stand in the room. Whether it is taken is not asked.
@@ -273,7 +317,10 @@ class Room:
 
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out. The others hear of it at the next `tick`, and `reason` with it."""
-        del self._names[fold_name(member.name)]
+        for owner in (fold_name(member.name), member.fingerprint):
+            others = tuple(one for one in self._members_of.pop(owner) if one is not member)
+            if others:
+                self._members_of[owner] = others
         self._end_absence(member)
         self._checks.end(member)
         if member.id in self.members:
@@ -284,9 +331,9 @@ class Room:
             self._pending_joins.remove(member)
 
     def suspend(self, member: Member, now: float) -> bool:
-        """A member has lost the connection. It keeps its place until the grace is over, or until
-        too many members of its key, or of its source, are lost. Returns False if there is no place
-        to keep; then the member must leave."""
+        """A member has lost the connection. It keeps its place until the grace is over, too many
+        members of its source are lost, or another one of its key needs the place. Returns False if
+        there is no place to keep; then the member must leave."""
         if member.id not in self.members or self._grace_seconds <= 0:
             return False
         self._refused.discard(member.id)
@@ -295,38 +342,34 @@ class Room:
             self._lost[member.id] = now
             member.lost = True
             self._append(Lost(member.id))
-            self._begin_absence(member.fingerprint, member, MAX_LOST_OF_KEY)
-            self._begin_absence(member.source, member, MAX_LOST_OF_SOURCE)
+            lost = self._lost_of.setdefault(member.source, {})
+            lost[member.id] = None
+            if len(lost) > MAX_LOST_OF_SOURCE:
+                self._crowd_out(self.members[next(iter(lost))])
         return True
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody is in, is about to be, or has a place that is kept."""
-        return not self._names and not self._pending_leaves
+        return not self._members_of and not self._pending_leaves
 
     @property
     def anybody_lost(self) -> bool:
         """Whether some member may come back to its place in the log."""
         return bool(self._lost)
 
-    def _begin_absence(self, owner: bytes | str, member: Member, limit: int) -> None:
-        lost = self._lost_of.setdefault(owner, {})
-        lost[member.id] = None
-        if len(lost) > limit:
-            oldest = self.members[next(iter(lost))]
-            self.leave(oldest, Reason.LOST)
-            self._crowded_out.append(oldest)
+    def _crowd_out(self, lost: Member) -> None:
+        self.leave(lost, Reason.LOST)
+        self._crowded_out.append(lost)
 
     def _end_absence(self, member: Member) -> bool:
         """Returns whether the member was lost."""
         if self._lost.pop(member.id, None) is None:
             return False
-        member.lost = False
-        for owner in (member.fingerprint, member.source):
-            lost = self._lost_of.get(owner, {})
-            lost.pop(member.id, None)
-            if not lost:
-                self._lost_of.pop(owner, None)
+        lost = self._lost_of[member.source]
+        del lost[member.id]
+        if not lost:
+            del self._lost_of[member.source]
         return True
 
     def resume(
@@ -347,6 +390,7 @@ class Room:
         ):
             return None
         if self._end_absence(member):
+            member.lost = False
             self._append(Back(member.id))
         if self._can_continue(member, request):
             unicasts = self._continue(member, request)
@@ -384,9 +428,13 @@ class Room:
             self._begin_epoch(self._secret.step(), now)
         return self._welcome(member, self._roster(), now)
 
-    def find(self, name: str) -> Member | None:
-        """The member of this name, whatever its case."""
-        return self._names.get(fold_name(name))
+    def find(self, name: str) -> tuple[Member, ...]:
+        """The members of this name, whatever its case: one person."""
+        return self._members_of.get(fold_name(name), ())
+
+    def presence(self, name: str) -> Presence:
+        """How the person of this name is here. Who is pending is here already."""
+        return presence_of(one.lost for one in self.find(name) if one.stays)
 
     def grace(self, member: Member, now: float) -> tuple[float, float] | None:
         """For how many seconds a member has been lost, and for how many more its place is kept;
@@ -439,7 +487,7 @@ class Room:
 
     def end_grace(self, now: float) -> list[Member]:
         """Take out the members whose grace is over. Returns them, and before them those that had to
-        leave since the last call because too many of their key or source were lost."""
+        leave since the last call because there were too many of their key or source."""
         ended, self._crowded_out = self._crowded_out, []
         while self._lost:
             member_id, lost_at = next(iter(self._lost.items()))

@@ -210,7 +210,7 @@ class Commands:
         """The members, with a mark at our own name."""
         return [
             replace(one, name=transcript.yourself(one.name))
-            if one.name == self._client.name
+            if fold_name(one.name) == fold_name(self._client.name)
             else one
             for one in self._client.members()
         ]

@@ -246,6 +246,8 @@ def _person(one: Person) -> Fields:
         "name": one.name,
         "since": one.since,
         "fingerprint": fingerprint_of(one.fingerprint),
+        "connections": one.connections,
+        "calling": one.calling,
         "known": one.standing.value,
         "known_since": one.known_since or None,
         "unproved": one.unproved,

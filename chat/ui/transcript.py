@@ -41,7 +41,17 @@ from chat.client.events import (
 )
 from chat.limits import REGROUP_SECONDS
 from chat.localtime import time_of
-from chat.phrases import MAKING_KEY, MAKING_KEY_NOW, StatusLine, back, good, left, lost, trouble
+from chat.phrases import (
+    MAKING_KEY,
+    MAKING_KEY_NOW,
+    StatusLine,
+    back,
+    good,
+    how_here,
+    left,
+    lost,
+    trouble,
+)
 from chat.text import action_of, escape, escape_line, fingerprint_of, fold_name
 
 
@@ -354,7 +364,8 @@ _CLOCK = "%H:%M:%S"
 def member(one: Person) -> StatusLine:
     """A member in the list of all."""
     since = f", since {time_of(one.since)}, {fingerprint_of(one.fingerprint)}"
-    return _key_line(one, "", since)
+    how = how_here(one.connections, calling=one.calling)
+    return _key_line(one, "", since + how)
 
 
 def _key_line(one: Person, before: str, behind: str = "") -> StatusLine:

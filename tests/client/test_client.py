@@ -162,19 +162,38 @@ def test_name_that_is_taken_is_refused(hall: Hall) -> None:
     assert caught.value.exit_status == 3
 
 
-def test_client_whose_place_another_run_takes_says_so(hall: Hall) -> None:
-    """With the same key; it must not take the place back, or the two would fight over it."""
+def test_client_stays_when_the_same_person_comes_in_from_elsewhere(hall: Hall) -> None:
     seat = hall.seat("Ira")
 
     def story() -> None:
         hall.until(lambda: seat.inside)
-        hall.join("Ira")
+        seat.screen.clear()
+        phone = hall.join("Ira")
+        phone.say("from the phone")
+        hall.until(lambda: seat.screen.lines())
+        phone.send_control(Bye(Reason.LEFT, "").encode())
+        hall.until(lambda: phone.eof)
+        seat.type("from here")
+        seat.end_input()
 
-    text = "another client has joined with this name and key"
-    with pytest.raises(RefusedError, match=f"^{text}$") as caught:
-        seat.run(story)
-    assert caught.value.hint == "to be in twice, take another name or other --keys"
-    assert len(seat.dialer.dialled) == 1
+    seat.run(story)
+    assert without_times(seat.screen.lines()) == ["<time> Ira: from the phone"]
+
+
+def test_caller_that_is_one_too_many_tries_again(hall: Hall) -> None:
+    hall.server.budgets = None
+    guest = hall.join("guest", "other")
+    calling = [hall.join("Ira", caller=True) for _ in range(limits.MAX_CALLERS_OF_KEY)]
+    one_more = hall.seat("Ira", caller=True, patience=limits.PATIENCE_SECONDS)
+    one_more.type("done")
+    one_more.end_input()
+    hall.when(lambda: len(one_more.dialer.dialled) == 2, lambda: calling[0].close())
+    one_more.run()
+    hall.until(lambda: guest.heard)
+    assert guest.heard == ["Ira: done"]
+    assert guest.news == []
+    why = "8 others of your key are saying something; try again in a moment; trying again"
+    assert any(why in line for line in one_more.screen.lines())
 
 
 def test_person_whose_server_shuts_down_leaves_in_peace(hall: Hall) -> None:

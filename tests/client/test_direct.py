@@ -22,7 +22,7 @@ from chat.messages import (
 )
 from chat.wire import Message, room_headers
 from tests.support.hall import MemberInMemory, RoomInMemory, fingerprint
-from tests.support.helpers import FixedBytes, frames_of, open_frame
+from tests.support.helpers import FixedBytes, frames_of, open_frame, roster_of
 
 ROOM_KEY = RoomKey(bytes(32))
 Three = tuple[MemberInMemory, MemberInMemory, MemberInMemory]
@@ -562,9 +562,7 @@ class Connection:
 
 
 def roster(*connections: Connection) -> Peers:
-    peers = Peers()
-    peers._members = {number: each.entry for number, each in enumerate(connections, 1)}
-    return peers
+    return roster_of(*(each.entry for each in connections))
 
 
 SAID = MessageContent(Kind.DIRECT, 1, bytes(8), 1, b"")

@@ -5,7 +5,7 @@ import pytest
 
 from chat.client.membership import Membership
 from chat.errors import ProtocolError
-from tests.support.hall import MEMBERS, ROOM, TOKEN, Server
+from tests.support.hall import MEMBERS, ROOM, TOKEN, US, Server, entry
 
 SAME, PUT_OUT, RESTARTED = (ROOM, TOKEN), (ROOM, bytes(16)), (b"room two", TOKEN)
 
@@ -70,3 +70,11 @@ def test_more_members_than_the_welcome_said_are_a_breach(first: int) -> None:
     membership.take(MEMBERS[:first])
     with pytest.raises(ProtocolError, match="more members than the welcome said"):
         membership.take(MEMBERS[first:])
+
+
+def test_roster_that_says_that_we_are_lost_is_a_breach() -> None:
+    """It came over our connection."""
+    membership = Membership(Server().welcome(members=1), None)
+    membership.take((entry(US, "Ira", lost=True),))
+    with pytest.raises(ProtocolError, match="in the list of members without a connection"):
+        membership.ourselves("Ira")

@@ -1,5 +1,6 @@
 """What we have said, whom we wait for with it, and what we have shown."""
 
+from collections import Counter
 from unittest import mock
 
 import pytest
@@ -219,26 +220,42 @@ def test_what_is_acknowledged_meanwhile_is_not_sent_again() -> None:
 def test_regroup_waits_for_all_of_the_old_rooms_and_not_for_ever() -> None:
     regroup = Regroup()
     assert not regroup.waits
-    regroup.expect({b"a", b"b"})
+    regroup.expect(Counter({b"a": 1, b"b": 1}))
     regroup.begin(100.0)
     assert regroup.until == 100 + REGROUP_SECONDS
     regroup.arrived([b"b", b"x"])
     # The server dies again: those of the room in between are awaited, too.
-    regroup.expect({b"c"})
+    regroup.expect(Counter({b"c": 1}))
     for fingerprint in (b"c", b"a"):
         assert regroup.waits
         regroup.arrived([fingerprint])
     assert not regroup.waits
-    regroup.expect({b"a"})
+    regroup.expect(Counter({b"a": 1}))
     regroup.stop()
+    assert not regroup.waits
+
+
+def test_regroup_waits_for_as_many_connections_of_a_person_as_there_were() -> None:
+    """The laptop may be back a second before the phone."""
+    regroup = Regroup()
+    regroup.expect(Counter({b"a": 3}))
+    regroup.found(Counter({b"a": 1, b"b": 2}))
+    regroup.arrived([b"a", b"b"])
+    # Told anew who is there: nobody is counted twice.
+    regroup.found(Counter({b"a": 2}))
+    assert regroup.waits
+    regroup.arrived([b"a"])
+    assert not regroup.waits
+    # Who goes again is not waited for again.
+    regroup.found(Counter({b"a": 1}))
     assert not regroup.waits
 
 
 def test_regroup_waits_for_no_more_members_than_a_room_has() -> None:
     regroup = Regroup()
     keys = [bytes((number // 256, number % 256)) for number in range(MAX_MEMBERS + 1)]
-    regroup.expect(set(keys[:1]))
-    regroup.expect(set(keys[1:]))
+    regroup.expect(Counter(keys[:1]))
+    regroup.expect(Counter(keys[1:]))
     regroup.arrived(keys[1:])
     assert not regroup.waits
 

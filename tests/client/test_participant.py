@@ -61,8 +61,8 @@ RECONNECTED = events.Reconnected(0, new_room=False, awaiting=False)
 # -- with a real room --------------------------------------------------------------------------
 
 
-def person(name: str, since: int) -> events.Person:
-    return events.Person(name, since, fingerprint(name))
+def person(name: str, since: int, connections: int = 1) -> events.Person:
+    return events.Person(name, since, fingerprint(name), connections)
 
 
 def test_own_copy_acknowledges_and_bears_the_number_that_was_given() -> None:
@@ -134,12 +134,65 @@ def test_members_follow_who_joins_and_who_leaves_and_not_who_is_lost() -> None:
     desk = Desk()
     desk.play(desk.joined(entry(4, "Zoë", since=77), entry(5, "Bo", since=78)), desk.event(Lost(4)))
     us, them, other = (person("Ira", 11), person("Sahnawaz", 12), person("Thea", 13))
-    came = [person("Zoë", 77), person("Bo", 78)]
+    came = [person("Zoë", 77, 0), person("Bo", 78)]
     assert desk.participant.members() == [us, them, other, *came]
     desk.play(desk.left(THEM, 4), CUT)
     assert desk.participant.members() == [us, other, came[1]]
     desk.new_room(entry(US, "Ira", since=99))
     assert desk.participant.members() == [person("Ira", 99)]
+
+
+def test_we_may_be_here_several_times_and_only_what_we_said_here_is_our_own() -> None:
+    desk = Desk("one")
+    shown = desk.play(desk.joined(entry(4, "Ira", since=99)))
+    shown += desk.play(desk.message(1, "from the phone", sender=4), desk.event(Lost(4)))
+    assert shown == [hi(1, "Ira", "from the phone")]
+    assert desk.participant.members()[0] == person("Ira", 11)
+    # As we are here, we are not lost, whatever an old place of ours is.
+    shown = desk.play(desk.event(Lost(US)), desk.left(4), desk.rekey(), desk.event(Back(US)))
+    assert shown == []
+    assert desk.play("two") == []
+    assert desk.echo() == [own(2, "two")]
+
+
+def test_what_a_caller_says_is_shown_and_of_the_caller_nothing() -> None:
+    desk = Desk()
+    desk.play(desk.joined(entry(4, "Sahnawaz", caller=True), entry(5, "cron", caller=True)))
+    # Whoever asks is told who is here, even so.
+    assert desk.participant.members() == [
+        *(person("Ira", 11), person("Sahnawaz", 12), person("Thea", 13)),
+        events.Person("cron", 0, fingerprint("cron"), 1, calling=True),
+    ]
+    shown = desk.play(
+        *(desk.message(1, "done", sender=4), desk.message(1, "done", sender=5)),
+        *(desk.event(Lost(4)), desk.event(Back(4)), desk.event(Lost(5)), desk.left(4, 5)),
+    )
+    assert shown == [hi(1, "Sahnawaz", "done"), hi(1, "cron", "done")]
+
+
+def test_newcomer_is_told_who_is_lost_when_it_is_told_who_is_in() -> None:
+    desk = Desk(welcomed=False)
+    entries = [entry(US, "Ira"), entry(THEM, "Sahnawaz", lost=True), entry(OTHER, "Thea")]
+    entries += [entry(4, "Thea", lost=True), entry(5, "cron", lost=True, caller=True)]
+    assert desk.play(desk.welcome(members=5), Roster(tuple(entries))) == [
+        events.Entered(("Ira", "Sahnawaz", "Thea")),
+        events.MemberLost("Sahnawaz"),
+    ]
+    assert desk.play(desk.event(Back(THEM))) == [events.MemberBack("Sahnawaz")]
+
+
+def test_lost_connection_that_somebody_on_the_way_made_up_is_taken_back() -> None:
+    """Who knows the room's keys may forge it on our cable. When it is found, she is here, and when
+    she goes, that is told."""
+    desk = Desk()
+    checked, event_seq = (desk.offset, desk.hash.digest()), desk.event_seq
+    assert desk.play(desk.event(Lost(THEM))) == [events.MemberLost("Sahnawaz")]
+    tampered = desk.play(Check(*checked))
+    assert [type(event) for event in tampered] == [events.Tampered]
+    assert desk.participant.members()[1].connections == 1
+    desk.event_seq = event_seq
+    shown = desk.play(CUT, Resumed(), Resend(1), desk.event(Lost(THEM)))
+    assert shown == [RECONNECTED, events.MemberLost("Sahnawaz")]
 
 
 # -- what is shown -----------------------------------------------------------------------------

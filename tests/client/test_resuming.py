@@ -16,6 +16,7 @@ from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import (
     Kind,
+    Lost,
     MessageContent,
     Notice,
     Ready,
@@ -475,6 +476,18 @@ def test_others_that_came_back_during_a_gap_are_not_awaited() -> None:
     desk = awaiting()
     desk.play(CUT, desk.welcome(messages=4), Roster(MEMBERS), Resend(1))
     assert desk.sent() == [(1, "one"), (2, "two")]
+
+
+def test_callers_are_not_awaited_and_awaited_are_as_many_connections_as_stood() -> None:
+    """The ghost of somebody who is there is not awaited either."""
+    calling = entry(6, "cron", caller=True)
+    desk = Desk("one")
+    desk.play(desk.joined(calling, entry(4, "Thea"), entry(5, "Sahnawaz")), desk.event(Lost(5)))
+    desk.new_room(ALONE)
+    desk.play(desk.joined(*MEMBERS[1:], entry(5, "Thea", caller=True)))
+    assert desk.sent() == []
+    desk.play(desk.joined(entry(4, "Thea")))
+    assert desk.sent() == [(1, "one")]
 
 
 def test_cut_in_the_first_roster_of_a_new_room_is_no_breach() -> None:

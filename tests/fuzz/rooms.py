@@ -9,7 +9,7 @@ from chat import messages as says
 from chat.client.events import ClientEvent, FrameRefused, Tampered
 from chat.client.participant import Participant
 from chat.errors import ProtocolError, Reason, RefusedError
-from chat.limits import MAX_EPOCHS, MAX_SUBMIT_BYTES, MAX_TRAIL
+from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_EPOCHS, MAX_SUBMIT_BYTES, MAX_TRAIL
 from chat.text import fold_name
 from chat.ui.jsonlines import fields_of
 from chat.ui.transcript import happened
@@ -206,8 +206,11 @@ def room(data: bytes) -> None:
     while choices:
         action, seats = choices.number(16), list(hall.seats.values())
         if action == 15 or not seats:
-            with suppress(RefusedError):
-                hall.join(choices.pick(_NAMES))
+            name = choices.pick(_NAMES)
+            # So many that each can come back.
+            if sum(seat.member.name == name for seat in seats) < MAX_CONNECTIONS_OF_KEY:
+                with suppress(RefusedError):
+                    hall.join(name)
         elif action == 14:
             hall.pass_time(choices.pick((0.05, 1, 5, 11, 61, 601)))
         elif action == 13:
@@ -242,6 +245,5 @@ def _assert_believes(hall: RoomInMemory, seat: MemberInMemory) -> None:
         assert membership.trail.checked
         assert membership.trail.seen().offset == hall.log.end
         assert membership.trail.seen().digest == hall.room._hash.digest()[:16]
-        assert [person.name for person in us.members()] == [
-            member.name for member in hall.room.members.values()
-        ]
+        here = Counter(member.name for member in hall.room.members.values())
+        assert {person.name: person.connections for person in us.members()} == here

@@ -172,7 +172,7 @@ def test_error_in_the_server_costs_nobody_a_message(stage: Stage) -> None:
     server, port = stage.server(chat=[sys.executable, "-c", FAULTY])
     send = stage.start("send", "127.0.0.1", str(port), "Ira", "hello", *stage.keys("client", "ira"))
     assert send.end().status == 0
-    server.expect("[!] There is an error in this program", "ZeroDivisionError", "[+] Ira is back.")
+    server.expect("[!] There is an error in this program", "ZeroDivisionError", "Message exchanged")
     server.type("TERMINATE")
     status, out, err = server.end()
     assert (status, err) == (0, "")

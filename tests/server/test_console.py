@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import chat.stdio
 from chat import localtime
 from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
+from chat.messages import Card
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.console import Console
@@ -158,10 +159,20 @@ def test_who_and_stats_tell_of_the_members(desk: OperatorDesk) -> None:
         Member(number, name, key(owner).public.digest, bytes(16), WALL_CLOCK + 60 * number)
         for number, (name, owner) in enumerate([("Ira", "ira"), ("Ärger", "other")])
     ]
+    ira = f"[+] Ira, since {localtime.time_of(WALL_CLOCK)}, {key('ira').public.fingerprint}"
+    other = f"since {localtime.time_of(WALL_CLOCK + 60)}, {key('other').public.fingerprint}"
+    assert desk.type("who") == ["[+] In the room: 2", ira, f"[+] Ärger, {other}"]
+    # Each is told of once, however often they are here.
+    for number, (name, caller) in enumerate([("IRA", False), ("Ira", True), ("cron", True)], 3):
+        owner = key("ira").public.digest
+        member = Member(number, name, owner, bytes(16), WALL_CLOCK + 99, Card(caller=caller))
+        desk.server.open_room.in_room.append(member)
+    desk.server.open_room.in_room[1].lost = True
     assert desk.type("who") == [
-        "[+] In the room: 2",
-        f"[+] Ira, since {localtime.time_of(WALL_CLOCK)}, {key('ira').public.fingerprint}",
-        f"[+] Ärger, since {localtime.time_of(WALL_CLOCK + 60)}, {key('other').public.fingerprint}",
+        *("[+] In the room: 3", f"{ira}, 2 connections"),
+        f"[+] Ärger, {other}, lost the connection",
+        f"[+] cron, since {localtime.time_of(WALL_CLOCK + 99)}, {key('ira').public.fingerprint}, "
+        "to say one thing",
     ]
     rooms = desk.server.rooms
     rooms.relayed, rooms.relayed_bytes, rooms.kept_bytes = 12, 3456, 2345

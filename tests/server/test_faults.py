@@ -115,8 +115,8 @@ def be_kicked(hall: Hall, _guest: Peer, _company: Company) -> None:
     hall.type("KICK guest")
 
 
-def join_again(hall: Hall, _guest: Peer, _company: Company) -> None:
-    hall.join("GUEST", "other")
+def come_back(hall: Hall, guest: Peer, _company: Company) -> None:
+    hall.come_back(guest)
 
 
 def be_slow(hall: Hall, guest: Peer, company: Company) -> None:
@@ -146,7 +146,7 @@ ENTRIES = {
     "it parts": (Server, "connection_lost", break_off),
     "it is dropped": (Connection, "drop", break_off),
     "it is put out": (Connection, "drop", be_kicked),
-    "it is taken over": (Connection, "drop", join_again),
+    "its member has another": (Connection, "drop", come_back),
     "its place is suspended": (Room, "suspend", break_off),
 }
 

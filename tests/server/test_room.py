@@ -1,5 +1,6 @@
 """The room at the server: members, epochs and their keys, and the entries of the log."""
 
+import gc
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -10,10 +11,11 @@ import pytest
 
 from chat import limits
 from chat.cipher import sealed_bytes
-from chat.errors import ProtocolError, Reason, RefusedError
+from chat.errors import LOSSES, ProtocolError, Reason, RefusedError
 from chat.kex import RoomSecret
 from chat.messages import (
     Back,
+    Card,
     Check,
     Control,
     Joined,
@@ -30,6 +32,7 @@ from chat.messages import (
     decode_control,
     decode_room_event,
 )
+from chat.presence import Presence
 from chat.server import room as room_module
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog
@@ -37,7 +40,6 @@ from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, room_headers
 from tests.support.helpers import FixedBytes, frames_of, open_frame
 
-FINGERPRINT = bytes(range(32))
 JOINED_AT = 1_700_000_005.75
 SINCE = 1_700_000_005
 NOWHERE = 2**64 - 1
@@ -88,9 +90,12 @@ class Bench:
         self.delivered += unicasts
         return [unicast for unicast in unicasts if not told(unicast)]
 
-    def join(self, name: str) -> Member:
-        """Let somebody in, each a minute after the one before."""
-        member = self.room.join(name, FINGERPRINT, joined_at=JOINED_AT + 60 * self.joins)
+    def join(self, name: str, key: str = "", *, caller: bool = False) -> Member:
+        """Let somebody in, each a minute after the one before, and with a key of its own unless one
+        is named."""
+        fingerprint = sha256((key or str(self.joins)).encode()).digest()
+        joined_at = JOINED_AT + 60 * self.joins
+        member = self.room.join(name, fingerprint, joined_at, Card(caller=caller))
         self.joins += 1
         return member
 
@@ -112,7 +117,7 @@ class Bench:
     def resume(self, member: Member, offset: int, epoch: int) -> list[tuple[int, Control]] | None:
         """Let a member come back; what it is sent, each with its place. None if it may not."""
         request = Resume(member.id, member.token, offset, epoch)
-        resumed = self.room.resume(request, FINGERPRINT, self.now)
+        resumed = self.room.resume(request, member.fingerprint, self.now)
         if resumed is None:
             return None
         resumed_as, unicasts = resumed
@@ -195,7 +200,7 @@ def told(unicast: Unicast) -> bool:
 def entry(member: Member, seq: int = 0, *, lost: bool = False) -> RosterEntry:
     """What everybody is told of a member, since when it is in in whole seconds."""
     since = SINCE + 60 * (member.id - 1)
-    return RosterEntry(member.id, seq, member.name, FINGERPRINT, since, lost=lost)
+    return RosterEntry(member.id, seq, member.name, member.fingerprint, since, lost=lost)
 
 
 # -- joins -------------------------------------------------------------------------------------
@@ -376,7 +381,7 @@ def test_name_that_reads_the_same_is_taken(taken: str, wanted: str) -> None:
             with pytest.raises(RefusedError, match="is taken") as refusal:
                 bench.join(second)
             assert refusal.value.reason is Reason.NAME_TAKEN
-            assert bench.room.find(second) is member
+            assert bench.room.find(second) == (member,)
             # Announced or not, it is taken.
             bench.tick()
     bench.enter("Írä")
@@ -419,7 +424,7 @@ def test_lost_member_keeps_its_place_and_is_announced_once() -> None:
     bench.room.suspend(ira, bench.now)
     bench.room.suspend(ira, bench.now + 1)
     assert bench.room.members == {ira.id: ira, sahnawaz.id: sahnawaz}
-    assert bench.room.find("ira") is ira
+    assert bench.room.find("ira") == (ira,)
     assert bench.deadline == bench.now + limits.GRACE_SECONDS
     assert bench.tick() == []
     assert bench.events()[1:] == [(2, Lost(ira.id))]
@@ -456,7 +461,7 @@ def test_each_lost_member_has_a_grace_of_its_own() -> None:
     # A member that comes back and is lost again has a whole grace; one that leaves needs none.
     assert bench.resume(ira, bench.log.end, 2) is not None
     bench.room.suspend(ira, start + 30)
-    bench.room.leave(sahnawaz, Reason.REPLACED)
+    bench.room.leave(sahnawaz, Reason.LEFT)
     bench.tick()
     assert bench.deadline == start + 20 + limits.GRACE_SECONDS
     assert bench.room.end_grace(start + 20 + limits.GRACE_SECONDS) == [thea]
@@ -467,15 +472,13 @@ def test_each_lost_member_has_a_grace_of_its_own() -> None:
     assert bench.happened()[-1] == Left(((thea.id, Reason.LOST), (ira.id, Reason.LOST)))
 
 
-@pytest.mark.parametrize("by", ["key", "source"])
-def test_when_too_many_of_one_key_or_source_are_lost_the_first_of_them_leaves(
-    monkeypatch: pytest.MonkeyPatch, by: str
+def test_when_too_many_of_one_source_are_lost_the_first_of_them_leaves(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("chat.server.room.MAX_LOST_OF_KEY", 2 if by == "key" else 100)
-    monkeypatch.setattr("chat.server.room.MAX_LOST_OF_SOURCE", 2 if by == "source" else 100)
+    monkeypatch.setattr("chat.server.room.MAX_LOST_OF_SOURCE", 2)
     bench = Bench()
     ira, *ghosts = bench.enter("Ira", "one", "two", "three", "four")
-    ira.fingerprint, ira.source = bytes(32), "elsewhere"
+    ira.source = "elsewhere"
     for member in (ira, *ghosts[:2]):
         bench.room.suspend(member, bench.now)
     assert bench.room.end_grace(bench.now) == []
@@ -489,11 +492,109 @@ def test_when_too_many_of_one_key_or_source_are_lost_the_first_of_them_leaves(
     bench.now += 1
     bench.tick()
     assert bench.happened()[-1] == Left(((ghosts[1].id, Reason.LOST),))
-    assert bench.room.find("two") is None
-    assert bench.room.find("Ira") is ira
+    assert bench.room.find("two") == ()
+    assert bench.room.find("Ira") == (ira,)
     bench.now += limits.GRACE_SECONDS
     assert bench.room.end_grace(bench.now) == [ira, ghosts[2], ghosts[3]]
     assert not bench.room.anybody_lost
+
+
+# -- a person may be here several times --------------------------------------------------------
+
+
+def test_same_key_is_another_member_of_the_same_person() -> None:
+    bench = Bench()
+    laptop, phone = bench.join("Ira", "hers"), bench.join("ira", "hers")
+    assert bench.room.find("IRA") == (laptop, phone)
+    assert (laptop.id, laptop.token) != (phone.id, phone.token)
+    # Be they announced or not, and whichever of them goes: another key gets the name of neither.
+    for going in (None, laptop, phone):
+        if going is not None:
+            bench.room.leave(going, Reason.LEFT)
+        if going is not phone:
+            with pytest.raises(RefusedError, match="is taken"):
+                bench.join("Ira", "another")
+        bench.tick()
+    bench.join("Ira", "another")
+
+
+@pytest.mark.parametrize("caller", [False, True])
+def test_key_is_in_at_most_so_often_and_the_oldest_ghost_makes_room(caller: bool) -> None:
+    """Whatever its names. Those that stay and those that call do not count for each other."""
+    limit = limits.MAX_CALLERS_OF_KEY if caller else limits.MAX_CONNECTIONS_OF_KEY
+    bench = Bench()
+    bench.join("Ira", "hers", caller=not caller)
+    names = ("Ira", "Ira's bot")
+    members = [bench.join(names[n % 2], "hers", caller=caller) for n in range(limit)]
+    bench.now += 1
+    bench.tick()
+    with pytest.raises(RefusedError) as refusal:
+        bench.join("Ira", "hers", caller=caller)
+    if caller:
+        assert refusal.value.reason in LOSSES
+    else:
+        assert refusal.value.reason is Reason.FULL
+        assert str(refusal.value) == f"you are here {limit} times already"
+    for lost in (members[3], members[1], members[2]):
+        bench.room.suspend(lost, bench.now)
+        bench.now += 1
+    for ghost in (members[3], members[1]):
+        bench.join("Ira", "hers", caller=caller)
+        assert bench.room.end_grace(bench.now) == [ghost]
+        assert ghost.id not in bench.room.members
+    # One that is back is a ghost no more.
+    assert bench.resume(members[2], bench.log.end, bench.room.epoch) is not None
+    with pytest.raises(RefusedError):
+        bench.join("Ira", "hers", caller=caller)
+    bench.room.leave(members[0], Reason.LEFT)
+    bench.join("Ira", "hers", caller=caller)
+    # Another key is no part of this.
+    bench.join("Thea", caller=caller)
+
+
+def test_full_room_has_no_place_even_where_a_ghost_could_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until its leaving is told it counts, so it would be put out for nothing."""
+    monkeypatch.setattr(room_module, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(room_module, "MAX_CONNECTIONS_OF_KEY", 1)
+    bench = Bench()
+    ira = bench.join("Ira", "hers")
+    bench.enter("Thea")
+    bench.room.suspend(ira, bench.now)
+    with pytest.raises(RefusedError):
+        bench.join("Ira", "hers")
+    assert bench.room.find("Ira") == (ira,)
+
+
+def test_who_is_lost_and_leaves_is_lost_in_a_roster_until_the_others_are_told() -> None:
+    bench = Bench()
+    ira, thea = bench.enter("Ira", "Thea")
+    bench.room.suspend(ira, bench.now)
+    bench.room.suspend(thea, bench.now)
+    bench.room.leave(ira, Reason.LOST)
+    resumed = bench.resume(thea, NOWHERE, 2)
+    assert resumed is not None
+    (roster,) = (control for _, control in resumed if isinstance(control, Roster))
+    assert {one.id: one.lost for one in roster.entries} == {ira.id: True, thea.id: False}
+
+
+def test_person_is_here_as_its_connections_that_stay_are() -> None:
+    bench = Bench()
+    assert bench.room.presence("Ira") is Presence.GONE
+    calling = bench.join("Ira", "hers", caller=True)
+    assert bench.room.presence("Ira") is Presence.GONE
+    laptop, phone = bench.join("Ira", "hers"), bench.join("Ira", "hers")
+    bench.enter("Thea")
+    bench.room.suspend(laptop, bench.now)
+    assert bench.room.presence("Ira") is Presence.HERE
+    bench.room.leave(phone, Reason.LEFT)
+    assert bench.room.presence("Ira") is Presence.LOST
+    bench.resume(laptop, NOWHERE, 2)
+    assert bench.room.presence("Ira") is Presence.HERE
+    bench.room.leave(laptop, Reason.LEFT)
+    assert bench.room.presence("Ira") is Presence.GONE
+    assert bench.room.find("Ira") == (calling,)
 
 
 def steps(act: Callable[[], object]) -> int:
@@ -505,13 +606,16 @@ def steps(act: Callable[[], object]) -> int:
         count += event == "line"
         return trace
 
-    # What measures coverage traces, too, and is to go on.
+    # What measures coverage traces, too, and is to go on. What somebody else has a collection do
+    # does not count.
     before = sys.gettrace()
+    gc.disable()
     sys.settrace(trace)  # type: ignore[arg-type]
     try:
         act()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
@@ -520,7 +624,6 @@ def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
     members = bench.enter(*(f"member {number}" for number in range(40)))
     costs = []
     for member in members[:-1]:
-        member.fingerprint = member.name.encode()
         bench.room.suspend(member, bench.now)
         costs.append(steps(lambda: (bench.room.end_grace(bench.now), bench.room.deadline)))
     assert costs == [costs[0]] * (len(members) - 1)
@@ -550,7 +653,8 @@ def test_resume_costs_what_is_sent_again() -> None:
     bench.submit(sahnawaz, message(sahnawaz, 2, 2, bytes(5000)))
 
     def cost(offset: int) -> int:
-        resumed = bench.room.resume(Resume(ira.id, ira.token, offset, 2), FINGERPRINT, bench.now)
+        request = Resume(ira.id, ira.token, offset, 2)
+        resumed = bench.room.resume(request, ira.fingerprint, bench.now)
         assert resumed is not None
         return bytes_again(*resumed)
 

@@ -197,15 +197,123 @@ def test_member_whose_old_connection_seems_alive_replaces_it(hall: Hall, company
     company.noticed(MemberJoined("guest"))
 
 
-def test_member_takes_its_name_over_by_its_key_alone(hall: Hall, company: Company) -> None:
-    """Its program was started anew, and knows no token."""
+def test_program_that_was_killed_and_starts_again_is_in_at_once(
+    hall: Hall, company: Company
+) -> None:
+    """It knows no token, but has its key. Its ghost is nobody's business, noticed or not."""
     guest = hall.join("guest", "other")
-    again = hall.join("GUEST", "other")
-    assert hall.farewell_to(guest) == ended(Reason.REPLACED)
+    again = hall.join("guest", "other")
     assert again.welcome.member != guest.welcome.member
-    left = MemberLeft("guest", Reason.REPLACED)
-    company.noticed(MemberJoined("guest"), left, MemberJoined("GUEST"))
-    assert len(hall.home.members()) == 3
+    guest.reset()
+    hall.until(lambda: hall.home.room.anybody_lost)
+    hall.wait(limits.GRACE_SECONDS)
+    hall.until(lambda: not hall.home.room.anybody_lost)
+    company.noticed(MemberJoined("guest"))
+    again.reset()
+    hall.until(lambda: hall.shown("[!] guest lost the connection."))
+    hall.join("guest", "other")
+    hall.wait(limits.GRACE_SECONDS)
+    hall.until(lambda: len(hall.home.members()) == 3)
+    company.noticed(MemberLost("guest"), MemberBack("guest"))
+    shown = [line for line in hall.screen.lines() if "guest" in line]
+    assert shown == [
+        "[+] New connection. Username: guest",
+        "[+] Broadcast message:  New person joined the room. Username: guest",
+        "[!] guest lost the connection.",
+        "[+] guest is back.",
+    ]
+
+
+def test_person_leaves_with_the_last_connection(hall: Hall, company: Company) -> None:
+    laptop, phone = hall.join("guest", "other"), hall.join("guest", "other")
+    laptop.say("from the laptop")
+    phone.say("from the phone")
+    said = ["guest: from the laptop", "guest: from the phone"]
+    hall.until(lambda: sorted(company.ira.heard) == said)
+    hall.until(lambda: sorted(laptop.heard) == sorted(phone.heard) == said)
+    for goes in (laptop, phone):
+        assert not hall.shown("[+] guest left the server.")
+        leave(hall, goes)
+        hall.wait(1)
+    assert hall.screen.lines().count("[+] guest left the server.") == 1
+    company.noticed(MemberJoined("guest"), MemberLeft("guest", Reason.LEFT))
+
+
+def test_person_whose_last_connection_that_stands_leaves_is_lost(
+    hall: Hall, company: Company
+) -> None:
+    """The laptop sleeps, and the phone leaves: the laptop may come back."""
+    laptop, phone = hall.join("guest", "other"), hall.join("guest", "other")
+    lose(hall, laptop)
+    leave(hall, phone)
+    hall.until(lambda: hall.shown("[!] guest lost the connection."))
+    hall.come_back(laptop)
+    hall.until(lambda: hall.shown("[+] guest is back."))
+    assert [one.id for one in hall.home.room.find("guest")] == [laptop.welcome.member]
+    company.noticed(MemberJoined("guest"), MemberLost("guest"), MemberBack("guest"))
+
+
+def test_of_a_caller_nobody_is_told_and_what_it_says_is_heard(hall: Hall, company: Company) -> None:
+    """Whatever becomes of it, and though it resumes."""
+    calling = hall.join("guest", "other", caller=True)
+    calling.say("one")
+    hall.until(lambda: calling.heard)
+    lose(hall, calling)
+    back = hall.come_back(calling)
+    assert hall.home.room.find("guest")[0].card.caller
+    back.say("two")
+    hall.until(lambda: company.ira.heard == ["guest: one", "guest: two"])
+    leave(hall, back)
+    lose(hall, hall.join("guest", "other", caller=True))
+    hall.wait(limits.GRACE_SECONDS)
+    hall.until(lambda: len(hall.home.members()) == 2)
+    company.noticed()
+    shown = [line for line in hall.screen.lines() if "exchanged" not in line]
+    assert shown == []
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+@pytest.mark.parametrize("pending", [0, 1])
+def test_kick_puts_out_all_connections_of_a_person(
+    hall: Hall, company: Company, lost: int, pending: int
+) -> None:
+    """Those that are lost, and those that nobody was told of yet."""
+    guests = [hall.join("guest", "other") for _ in range(2)]
+    calling = hall.join("guest", "other", caller=True)
+    for guest in guests[:lost]:
+        lose(hall, guest)
+    guests += [hall.knock("guest", "other") for _ in range(pending)]
+    hall.until(lambda: len(hall.home.room.find("guest")) == 3 + pending)
+    hall.type("KICK guest")
+    for guest in (*guests[lost:], calling):
+        assert hall.farewell_to(guest) == ended(Reason.KICKED)
+    assert hall.home.room.find("guest") == ()
+    put_out = "left the server: put out by the server's operator."
+    assert [line for line in hall.screen.lines() if "left" in line] == [f"[!] guest {put_out}"]
+    was_lost = [MemberLost("guest")] * (lost == 2)
+    company.noticed(MemberJoined("guest"), *was_lost, MemberLeft("guest", Reason.KICKED))
+    hall.join("guest", "server")
+
+
+def test_two_keys_that_want_one_name_at_the_same_moment(hall: Hall, company: Company) -> None:
+    """One gets it, by as many connections as it comes."""
+    knocking = [hall.knock("guest", owner) for owner in ("other", "server", "other", "server")]
+    hall.until(lambda: all(one.participant.has_joined or one.ended for one in knocking))
+    assert {one.key_name for one in knocking if not one.ended} in ({"other"}, {"server"})
+    refused = [one.ended for one in knocking if one.ended]
+    assert [end.reason for end in refused] == [Reason.NAME_TAKEN] * 2
+    company.noticed(MemberJoined("guest"))
+
+
+def test_person_is_in_so_often_and_no_more(hall: Hall, company: Company) -> None:
+    hall.server.budgets = None
+    guests = [hall.join("guest", "other") for _ in range(limits.MAX_CONNECTIONS_OF_KEY)]
+    one_more = hall.knock("guest", "other")
+    assert hall.farewell_to(one_more) == ended(Reason.FULL, "you are here 8 times already")
+    lose(hall, guests[5])
+    hall.join("guest", "other")
+    assert not hall.home.room.anybody_lost
+    company.noticed(MemberJoined("guest"))
 
 
 def test_unusable_name_that_reads_the_same_puts_nobody_out(hall: Hall, company: Company) -> None:
@@ -219,10 +327,18 @@ def test_unusable_name_that_reads_the_same_puts_nobody_out(hall: Hall, company: 
 def test_another_key_never_takes_over_the_name_of_who_is_lost(hall: Hall, company: Company) -> None:
     lose(hall, hall.join("guest", "other"))
     hall.wait(5)
+    lose(hall, hall.join("guest", "other"))
+    hall.wait(5)
     why = "the name guest is taken: guest lost the connection 5 s ago; the name is free in 55 s"
     eve = hall.knock("guest", "server")
     assert hall.farewell_to(eve) == ended(Reason.NAME_TAKEN, why)
-    company.noticed(MemberJoined("guest"), MemberLost("guest"))
+    lost, back = MemberLost("guest"), MemberBack("guest")
+    company.noticed(MemberJoined("guest"), lost, back, lost)
+    hall.join("guest", "other")
+    eve = hall.knock("guest", "server")
+    assert hall.farewell_to(eve).reason is Reason.NAME_TAKEN
+    assert hall.farewell_to(eve).text.startswith("the name guest is taken: it has been in use for ")
+    company.noticed(back)
 
 
 def test_another_name_never_resumes_even_with_key_and_token(hall: Hall, company: Company) -> None:

@@ -262,8 +262,16 @@ CUT = None
 """In a script: the connection is lost."""
 
 
-def entry(number: int, name: str, seq: int = 0, since: int = 0) -> RosterEntry:
-    return RosterEntry(number, seq, name, fingerprint(name), since)
+def entry(
+    number: int,
+    name: str,
+    seq: int = 0,
+    since: int = 0,
+    *,
+    lost: bool = False,
+    caller: bool = False,
+) -> RosterEntry:
+    return RosterEntry(number, seq, name, fingerprint(name), since, Card(caller=caller), lost=lost)
 
 
 MEMBERS = (

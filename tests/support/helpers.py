@@ -17,9 +17,10 @@ import pytest
 from Cryptodome.PublicKey import RSA
 
 from chat.cipher import SealingKey
+from chat.client.peers import Peer, Peers
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, SignedShare
-from chat.messages import Ready, Resume
+from chat.messages import Ready, Resume, RosterEntry
 from chat.server.log import Sealed
 from chat.session import ClientSession, Offer, ServerSession, SessionEvent
 from chat.wire import ROOM_HEADER_BYTES
@@ -87,6 +88,15 @@ def open_frame(key: SealingKey, frame: bytes) -> bytes:
 def ira() -> Introduction:
     """The fixed client, on its way to the open room."""
     return Introduction.fresh("Ira", key("ira"), FixedBytes("Ira's share"))
+
+
+def roster_of(*peers: Peer) -> Peers:
+    """A roster that is made of these, and not of copies."""
+    roster = Peers()
+    for number, peer in enumerate(peers, 1):
+        made = roster.add(RosterEntry(number, peer.seq, peer.name, peer.fingerprint))
+        roster._members[number] = roster._company_of(made).connections[number] = peer
+    return roster
 
 
 @cache

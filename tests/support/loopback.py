@@ -242,13 +242,15 @@ class Peer(Wire):
         name: str,
         key_name: str = "ira",
         earlier: "Peer | None" = None,
+        *,
         room_key: RoomKey | None = None,
+        caller: bool = False,
     ) -> None:
         self.name_in_room = name
         self.key_name = key_name
         if earlier is None:
             self.participant = Participant(os.urandom, name, room_key)
-            self.me = Introduction.fresh(name, key(key_name), os.urandom, room_key)
+            self.me = Introduction.fresh(name, key(key_name), os.urandom, room_key, caller=caller)
         else:
             self.participant, self.me = earlier.participant, earlier.me
         first, me = self.participant.first_control(), self.me
@@ -424,11 +426,13 @@ class Hall:
         key_name: str = "ira",
         source: str = "",
         room_key: RoomKey | None = None,
+        *,
+        caller: bool = False,
     ) -> Peer:
         """Somebody who begins to join, from an address if that matters, a sealed room or the open
         one."""
         dialled = dial(self.address, source)
-        peer = Peer(self.reactor, dialled, name, key_name, room_key=room_key)
+        peer = Peer(self.reactor, dialled, name, key_name, room_key=room_key, caller=caller)
         self._guests.append(peer)
         return peer
 
@@ -441,9 +445,16 @@ class Hall:
         peer.session._link._sent = 0
         return peer
 
-    def join(self, name: str, key_name: str = "ira", room_key: RoomKey | None = None) -> Peer:
+    def join(
+        self,
+        name: str,
+        key_name: str = "ira",
+        room_key: RoomKey | None = None,
+        *,
+        caller: bool = False,
+    ) -> Peer:
         """A member of the open room, or of a sealed one."""
-        peer = self.knock(name, key_name, room_key=room_key)
+        peer = self.knock(name, key_name, room_key=room_key, caller=caller)
         self.until(lambda: peer.participant.has_joined or peer.ended)
         assert peer.ended is None
         return peer
@@ -542,10 +553,15 @@ def connection_of(hall: Hall, name: str) -> Connection:
 
 def lose(hall: Hall, peer: Peer) -> None:
     """This member's connection breaks, and the server sees it."""
-    line = f"[!] {peer.name_in_room} lost the connection."
-    before = hall.screen.lines().count(line)
+    membership = peer.participant._membership
+    assert membership is not None
+    (member,) = (
+        room.room.members[membership.id]
+        for room in hall.server.rooms
+        if room.room.id == membership.room
+    )
     peer.reset()
-    hall.until(lambda: hall.screen.lines().count(line) > before)
+    hall.until(lambda: member.lost)
 
 
 def leave(hall: Hall, peer: Peer) -> None:
@@ -660,6 +676,7 @@ class Seat:
         patience: float | None = None,
         room_key: RoomKey | None = None,
         members: Store | None = None,
+        caller: bool = False,
     ) -> None:
         self._reactor = reactor
         self.screen = Screen(reactor)
@@ -672,7 +689,14 @@ class Seat:
         self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
         who = name, key(key_name), self._trust
         self.client = Client(
-            reactor, self.dialer, *who, self.view, patience, room_key=room_key, members=members
+            reactor,
+            self.dialer,
+            *who,
+            self.view,
+            patience,
+            room_key=room_key,
+            members=members,
+            caller=caller,
         )
 
     def _trust(self, server_key: PublicKey) -> bool:

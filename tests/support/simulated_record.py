@@ -4,6 +4,7 @@ The real classes do the work; these only listen. The laws over all this are in `
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +15,20 @@ from chat.client.events import ClientEvent, Person
 from chat.client.participant import Participant
 from chat.errors import Reason
 from chat.kex import KeyShare, RoomKey, RoomSecret
-from chat.limits import SILENCE_SECONDS
+from chat.limits import (
+    DIRECT_WRAPS_OF_PERSON,
+    MAX_CALLERS_OF_KEY,
+    MAX_CONNECTIONS_OF_KEY,
+    SILENCE_SECONDS,
+)
 from chat.messages import (
+    Back,
     Check,
     Control,
     Joined,
     Kind,
     Left,
+    Lost,
     MessageContent,
     Rekey,
     Repeat,
@@ -57,26 +65,37 @@ class Entry:
 
 @dataclass(slots=True)
 class Membership:
-    """One stay of one member in one room, from its JOINED to its LEFT."""
+    """One stay of one member in one room, from its JOINED to its LEFT. `moved`: where in the log it
+    was lost, and back, in turn."""
 
     id: int
     name: str
     fingerprint: bytes
     joined: int
     first_epoch: int
+    caller: bool
     left: int | None = None
     last_epoch: int = 2**32
     reason: Reason | None = None
     share: bytes = b""
+    moved: list[int] = field(default_factory=list)
+
+    def is_in(self, offset: int) -> bool:
+        return self.joined <= offset < (self.left or 2**63)
+
+    def is_lost(self, offset: int) -> bool:
+        return sum(each <= offset for each in self.moved) % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """A private message: for whom it was, the shares for which it was sealed, and its text."""
+    """A private message: for whom it was, the shares of that person for which it was sealed, its
+    text, and the shares of the sender's own connections, which may read it, too."""
 
     to: str
     shares: frozenset[bytes]
     text: str
+    own: frozenset[bytes]
 
 
 PrivateTexts = dict[tuple[bytes, int], Private]
@@ -101,6 +120,8 @@ class Life:
         self.memberships: dict[int, Membership] = {}
         self.died_at = float("inf")
         self.terminated = False
+        self.crowded_out: set[int] = set()
+        """Members that made room for others of their key."""
         self.faults: list[str] = []
         self._contents: dict[int, MessageContent] = {}
 
@@ -151,6 +172,18 @@ class Life:
             float("inf"),
         )
 
+    def key_is_missing_at(self, epoch: int) -> float:
+        """How far the log can be read with the secret of this epoch: to where the next one that
+        does not follow from it is given out."""
+        return next(
+            (
+                entry.end
+                for entry in self.entries
+                if isinstance(entry.event, Left) and entry.epoch >= epoch
+            ),
+            float("inf"),
+        )
+
     def messages(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.event is None]
 
@@ -187,6 +220,7 @@ class RecordedRoom(Room):
         # Somebody on the way may have brought the member's count out of step.
         starts = {entry.start for entry in self.life.entries} | {self._log.end}
         still_there &= request.offset in starts and request.epoch <= self.epoch
+        still_there &= self.life.key_is_missing_at(request.epoch) >= request.offset
         renewed_at = self.life.renewed_at(request.epoch)
         # No secret need be kept for longer: a server that was awake has put out who was silent so
         # long.
@@ -197,6 +231,14 @@ class RecordedRoom(Room):
             if first.controls[0][0] != Resumed.TYPE:
                 self.life.faults.append(f"{resumed[0].name} lost its place without need")
         return resumed
+
+    def _crowd_out(self, lost: Member) -> None:
+        of_key = self._members_of[lost.fingerprint]
+        same = [one for one in of_key if one.card.caller is lost.card.caller]
+        if len(same) < (MAX_CALLERS_OF_KEY if lost.card.caller else MAX_CONNECTIONS_OF_KEY):
+            self.life.faults.append(f"{lost.name} makes room without need")
+        self.life.crowded_out.add(lost.id)
+        super()._crowd_out(lost)
 
     def _append(self, event: RoomEvent) -> None:
         start, now, life = self._log.end, self._clock(), self.life
@@ -211,8 +253,11 @@ class RecordedRoom(Room):
                     entry.fingerprint,
                     self._log.end,
                     self.epoch + 1,
+                    entry.card.caller,
                     share=entry.card.share,
                 )
+        if isinstance(event, Lost | Back):
+            life.memberships[event.member].moved.append(self._log.end)
         if isinstance(event, Left):
             for member, reason in event.departures:
                 membership = life.memberships[member]
@@ -238,15 +283,15 @@ class RecordedRoom(Room):
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """A welcome arrived, when this was known: where the client was, whom it knew, and of which
-    rooms and epochs it could open what is repeated. `epochs` are those of the room that it knows
-    then."""
+    """A welcome arrived, when this was known: where the client was, whom it knew (how many
+    connections of each key), and of which rooms and epochs it could open what is repeated. `epochs`
+    are those of the room that it knows then."""
 
     at: float
     welcome: Welcome
     room_before: bytes
     offset_before: int
-    known: frozenset[bytes]
+    known: Counter[bytes]
     repeatable: frozenset[tuple[bytes, int]]
     epochs: frozenset[int]
 
@@ -309,7 +354,8 @@ class RecordedParticipant(Participant):
     def receive_control(self, control: Control, now: float) -> list[ClientEvent]:
         story = self.story
         if isinstance(control, Welcome):
-            members = frozenset(one.fingerprint for one in self.members())
+            here = self._membership
+            members = Counter[bytes]() if here is None else here.peers.connections()
             repeatable = frozenset(self._keyring._repeat)
             place = self.room, self.offset, members, repeatable
         if isinstance(control, Resumed):
@@ -347,7 +393,7 @@ class RecordedParticipant(Participant):
         """For whom a private message to this person is sealed now."""
         assert self._entered is not None
         peers = self._entered.peers.of_person(person.name, person.fingerprint)
-        return frozenset(peer.card.share for peer in peers)
+        return frozenset(peer.card.share for peer in peers[:DIRECT_WRAPS_OF_PERSON])
 
     # -- where it stands
 

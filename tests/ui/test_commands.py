@@ -165,6 +165,24 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
     ]
 
 
+@pytest.mark.usefixtures("half_past")
+def test_who_counts_the_connections_of_each(person: Person) -> None:
+    ira, sahnawaz, thea = person.client.people
+    person.client.people = [
+        replace(ira, name="IRA", connections=2),
+        replace(sahnawaz, connections=0),
+        replace(thea, calling=True),
+    ]
+    person.type("/who")
+    assert person.shown == [
+        "[+] In the room: 3",
+        f"[+] IRA (you), since 2023-06-25 09:35:24, {IRA}, 2 connections",
+        f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}, lost the connection, "
+        "known since 2023-06-24",
+        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing, known since 2023-06-24",
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
@@ -384,7 +402,7 @@ def test_trust_says_what_became_of_it(
     person: Person, name: str, fingerprint: bytes, unproved: bool, answer: str
 ) -> None:
     shown = name.title() if name == "THEA" else name
-    person.client.people = [events.Person(shown, 0, fingerprint, unproved)]
+    person.client.people = [events.Person(shown, 0, fingerprint, unproved=unproved)]
     person.type(f"/trust {name}")
     assert person.shown == [answer]
 

@@ -277,6 +277,8 @@ def test_who_lists_the_members(program: LoneView) -> None:
         "name": "Ira",
         "since": 1_687_665_924,
         "fingerprint": KEY,
+        "connections": 1,
+        "calling": False,
         "known": "you",
         "known_since": None,
         "unproved": False,

@@ -390,7 +390,9 @@ def test_security_fits_a_narrow_terminal() -> None:
         tampered=3,
         unconfirmed=3,
         split=("Bob",),
-        members=(events.Person("Bob", 0, bytes(32), True, events.Standing.CHANGED),),
+        members=(
+            events.Person("Bob", 0, bytes(32), unproved=True, standing=events.Standing.CHANGED),
+        ),
     )
     rows = Painter().status(transcript.security(everything), 40)
     wide = [row for row in rows if len(row) > 40]
