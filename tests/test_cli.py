@@ -53,7 +53,7 @@ BAD_FINGERPRINTS = ("", FINGERPRINT[7:], FINGERPRINT[:-1], FINGERPRINT + "=", FI
 BAD_NAMES = {
     "": "a name has at least one character",
     "x" * (limits.MAX_NAME_CHARS + 1): f"a name has at most {limits.MAX_NAME_CHARS} characters",
-    "a:b": "a name has no colon",
+    "a:b": "a name has no comma, colon",
     " Ira": "a name begins and ends with",
     "\x1b[31m": PRINTABLE,
     "\udcff": PRINTABLE,

@@ -23,7 +23,7 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits"},
+    {"errors", "limits", "lookalikes"},
     {"reactor", "text", "localtime", "journal", "runninghash"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio"},
     {"messages", "kex", "sockets", "phrases"},
@@ -42,7 +42,8 @@ MAY_IMPORT = {
 """What a folder may import beside itself."""
 
 CORE = {
-    *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "session", "runninghash"),
+    *("errors", "limits", "text", "lookalikes", "wire", "messages", "cipher", "kex", "session"),
+    "runninghash",
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events")),

@@ -11,7 +11,7 @@ from chat.client.events import ClientEvent, Person
 from chat.errors import ProtocolError, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import RosterEntry
-from chat.text import fold_name, normalize_name
+from chat.text import caseless_name, normalize_name
 
 SERVER = 0
 """The number that no member has."""
@@ -53,7 +53,7 @@ class Peer:
 class Peers:
     """The members by their numbers.
 
-    Invariant: no two names look the same to a reader, and there are at most MAX_MEMBERS.
+    Invariant: no two names differ in case or form alone, and there are at most MAX_MEMBERS.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Peers:
         """Take out a member. Raises ProtocolError, as `of` does."""
         peer = self.of(member)
         del self._members[member]
-        self._names.discard(fold_name(peer.name))
+        self._names.discard(caseless_name(peer.name))
         return peer
 
     def find(self, member: int) -> Peer | None:
@@ -121,7 +121,8 @@ class Peers:
 
 
 def _key_of(name: str) -> str:
-    """What all names have in common that look the same to a reader."""
+    """What all names have in common that differ in case or form alone. Whether names look alike is
+    the server's to judge: it may know other look-alikes than we do, so this is no breach."""
     if len(name) > MAX_NAME_CHARS:
         raise ProtocolError("a member has no name that can be used")
     # The server may know a newer Unicode than we do, and so letters that are none to us.
@@ -132,4 +133,4 @@ def _key_of(name: str) -> str:
         raise ProtocolError("a member has no name that can be used") from exc
     if not usable:
         raise ProtocolError("a member has no name that can be used")
-    return fold_name(name)
+    return caseless_name(name)

@@ -51,7 +51,7 @@ from chat.messages import (
 from chat.runninghash import RunningHash
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog
-from chat.text import fold_name, normalize_name
+from chat.text import fold_name, usable_name
 from chat.wire import (
     Event,
     Message,
@@ -247,7 +247,7 @@ class Room:
             RefusedError: it cannot be used.
         """
         try:
-            return normalize_name(name)
+            return usable_name(name)
         except UsageError as exc:
             raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
 
@@ -358,7 +358,7 @@ class Room:
         return self._welcome(member, self._roster(), now)
 
     def find(self, name: str) -> Member | None:
-        """The member of this name, whatever its case."""
+        """The member of this name, or of one that looks like it."""
         return self._names.get(fold_name(name))
 
     def grace(self, member: Member, now: float) -> tuple[float, float] | None:

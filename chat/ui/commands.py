@@ -15,7 +15,7 @@ from chat.client.view import ChatClient
 from chat.errors import OutboxFullError
 from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
 from chat.stdio import is_text
-from chat.text import as_action, fold_name
+from chat.text import as_action, caseless_name
 from chat.ui import transcript
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
@@ -133,14 +133,14 @@ class Commands:
         self._client.leave()
 
     def _on_ignore(self, name: str) -> None:
-        key = fold_name(name)
-        names = {fold_name(present): present for present in self._names()}
+        key = caseless_name(name)
+        names = {caseless_name(present): present for present in self._names()}
         if not name:
             self._show([transcript.ignoring(self._ignored.values())])
         elif key not in names:
             nearest = "".join(get_close_matches(key, names, 1))
             self._show([phrases.nobody_named(name, names.get(nearest, ""))])
-        elif key == fold_name(self._client.name):
+        elif key == caseless_name(self._client.name):
             self._show([transcript.IGNORE_ONESELF])
         else:
             self._ignored[key] = names[key]
@@ -149,7 +149,7 @@ class Commands:
     def _on_unignore(self, name: str) -> None:
         if not name:
             self._show([phrases.needs_argument("/unignore", "a name")])
-        elif self._ignored.pop(fold_name(name), None) is None:
+        elif self._ignored.pop(caseless_name(name), None) is None:
             self._show([transcript.not_ignored(name)])
         else:
             self._show([transcript.ignoring(self._ignored.values())])
@@ -191,7 +191,7 @@ class Commands:
             self._speakers[said.name] = None
             if len(self._speakers) > MAX_MEMBERS:
                 del self._speakers[next(iter(self._speakers))]
-        return not said.own and fold_name(said.name) in self._ignored
+        return not said.own and caseless_name(said.name) in self._ignored
 
     def _names(self) -> list[str]:
         """All members, the most recent speakers first."""
@@ -253,5 +253,5 @@ _WITH_NAMES = ("/me", "/ignore", "/unignore")
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:
-    key = fold_name(word)
-    return [name + end for name in names if fold_name(name).startswith(key)]
+    key = caseless_name(word)
+    return [name + end for name in names if caseless_name(name).startswith(key)]

@@ -18,7 +18,7 @@ from chat.limits import (
     FOLDED_TO_ROWS,
 )
 from chat.phrases import INDENT, StatusLine, Trouble
-from chat.text import action_of, caseless, fold_name
+from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
 from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, width_of
 
@@ -187,4 +187,4 @@ class Painter:
 
     def _colour_of(self, name: str) -> str:
         codes = self._colours.value
-        return codes[crc32(fold_name(name).encode()) % len(codes)] if codes else ""
+        return codes[crc32(caseless_name(name).encode()) % len(codes)] if codes else ""
