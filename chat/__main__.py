@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from chat.client.view import View
     from chat.files.known_servers import KnownServers
     from chat.kex import PrivateKey, PublicKey
+    from chat.server.access import Access, Complain
     from chat.ui.style import Painter
 
 FAILED = 1
@@ -194,6 +195,7 @@ def _serve(options: argparse.Namespace) -> None:
             options.rate,
             options.pending,
             options.pending_per_source,
+            _access(options, lambda trouble: console.show(words.list_trouble(trouble))),
         )
         reactor.on_fault = server.on_fault
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
@@ -209,6 +211,24 @@ def _serve(options: argparse.Namespace) -> None:
         console.obey(server)
         server.run()
         console.close()
+
+
+def _access(options: argparse.Namespace, complain: "Complain") -> "Access":
+    """Who may come in. With --ephemeral, bans and names are kept for this run."""
+    from chat.files.keyfolder import BANS, NAMES
+    from chat.files.lists import ListFile
+    from chat.server.access import Access
+
+    keys = bans = names = None
+    if options.authorized_keys:
+        keys = ListFile(options.authorized_keys, "list of keys")
+        # What is missing now is a mistake. Later it may be missing while somebody replaces it.
+        keys.require()
+    if not options.ephemeral:
+        bans = ListFile(_keys(options) / BANS, "list of bans")
+        if options.keep_names:
+            names = ListFile(_keys(options) / NAMES, "list of names", durably=False)
+    return Access(complain, keys=keys, bans=bans, names=names, keep_days=options.keep_names)
 
 
 def _join(options: argparse.Namespace) -> None:

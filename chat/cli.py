@@ -17,6 +17,7 @@ from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
     GRACE_SECONDS,
+    KEEP_NAMES_DAYS,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
     MAX_TEXT_BYTES,
@@ -103,6 +104,20 @@ def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
         default=MAX_PENDING_PER_SOURCE,
         metavar="N",
         help="the same from one IPv4 address or IPv6 /64 (default: %(default)s)",
+    )
+    server.add_argument(
+        "--authorized-keys",
+        type=_file,
+        metavar="FILE",
+        help="let in these keys alone, one a line as in OpenSSH's authorized_keys",
+    )
+    server.add_argument(
+        "--keep-names",
+        type=_number,
+        default=KEEP_NAMES_DAYS,
+        metavar="DAYS",
+        help="how long a key keeps the name that it used last; 0: not at all "
+        "(default: %(default)s)",
     )
     _add_key_options(server)
 
@@ -210,6 +225,12 @@ def _folder(text: str) -> Path:
         return expand(text)
     except IdentityError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a file has a name")
+    return _folder(text)
 
 
 def _port(text: str) -> int:

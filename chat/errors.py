@@ -35,6 +35,7 @@ class Reason(IntEnum):
     NAME_TAKEN = 16
     NAME_INVALID = 17
     FULL = 18
+    NOT_ALLOWED = 19
 
 
 REASONS = {
@@ -49,6 +50,7 @@ REASONS = {
     Reason.NAME_TAKEN: "the name is taken",
     Reason.NAME_INVALID: "the name cannot be used",
     Reason.FULL: "the room is full",
+    Reason.NOT_ALLOWED: "this key may not come in",
 }
 
 LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)

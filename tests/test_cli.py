@@ -75,6 +75,8 @@ MISUSE = [
     (["server", "--rate", ""], A_NUMBER),
     (["server", "--pending", "0"], "a whole number is expected, from 1 to 999999"),
     (["server", "--pending-per-source", "1.5"], "argument --pending-per-source: "),
+    (["server", "--authorized-keys", ""], "a file has a name"),
+    (["server", "--keep-names", "for ever"], A_NUMBER),
     (["server", "--color", "never"], f"{UNKNOWN}--color"),
     (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
     (["server", "--host", "caf\udce9"], f"a host is text, {NO_UTF8}"),
@@ -147,6 +149,8 @@ SERVER = {
     "rate": limits.RATE,
     "pending": limits.MAX_PENDING,
     "pending_per_source": limits.MAX_PENDING_PER_SOURCE,
+    "authorized_keys": None,
+    "keep_names": limits.KEEP_NAMES_DAYS,
     **KEYS,
 }
 SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}
@@ -163,6 +167,10 @@ FORGET = ["forget", "localhost", "9443"]
         (
             ["server", "--pending", "50", "--pending-per-source", "5"],
             SERVER | {"pending": 50, "pending_per_source": 5},
+        ),
+        (
+            ["server", "--authorized-keys", "~/.ssh/keys", "--keep-names", "0"],
+            SERVER | {"authorized_keys": Path("/home/ira/.ssh/keys"), "keep_names": 0},
         ),
         (JOIN, CLIENT),
         ([*JOIN[:3], "Z\u030cofia"], CLIENT | {"name": "\u017dofia"}),

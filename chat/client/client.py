@@ -301,7 +301,10 @@ class Client:
                 self._room_closed = True
                 self._end(None)
             case Outcome.REFUSE:
-                self._end(endings.refusal_of(end, established))
+                refusal = endings.refusal_of(end, established)
+                if end.reason is Reason.NOT_ALLOWED and established:
+                    refusal.hint = endings.key_for_the_list(self.name, self._key.public.openssh)
+                self._end(refusal)
             case Outcome.FAIL | Outcome.ASK_AGAIN:
                 self._end(endings.failure_of(end, established))
 

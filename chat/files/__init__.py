@@ -5,6 +5,7 @@
     keyfolder.py      checks that nobody else can change the folder of the keys
     keys.py           RSA key pairs as PEM files
     known_servers.py  which servers were met, and with which keys
+    lists.py          what a server keeps: keys that may come in, bans, names
     history.py        what was typed, for the next run
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version

@@ -12,6 +12,8 @@ from chat.errors import IdentityError
 from chat.files import storage as files
 
 KNOWN_SERVERS = "known_servers"
+BANS = "bans"
+NAMES = "names"
 
 
 def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:

@@ -6,6 +6,7 @@ server carries what the room decides to the connections, and what these say to t
 
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from chat.limits import (
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
     MAX_TEXT_BYTES,
+    NAMES_SAVE_SECONDS,
     PATIENT_PER_TURN,
     RATE,
     SILENCE_SECONDS,
@@ -29,6 +31,7 @@ from chat.limits import (
 from chat.messages import Resume
 from chat.reactor import Reactor, WakeUp
 from chat.server import words
+from chat.server.access import Access, KeptName, is_fingerprint
 from chat.server.admission import Admission
 from chat.server.budgets import Budgets
 from chat.server.connection import Connection
@@ -37,6 +40,7 @@ from chat.server.doorman import Doorman
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.session import Established
+from chat.text import fingerprint_of
 from chat.transport import Transport
 from chat.wire import clip_text
 
@@ -79,9 +83,12 @@ class Server:
         rate: float = RATE,
         pending: int = MAX_PENDING,
         pending_per_source: int = MAX_PENDING_PER_SOURCE,
+        access: Access | None = None,
     ) -> None:
-        """`pending`: connections that are not members yet, in all and of one source."""
+        """`pending`: connections that are not members yet, in all and of one source. `access`: who
+        may come in; None: everybody, and no name is kept."""
         self.reactor = reactor
+        self.access = access or Access()
         self.log = OrderedLog(WINDOW_BYTES)
         self.budgets = Budgets(rate, grace_seconds, self.log.window_bytes) if rate else None
         self.connections: set[Connection] = set()
@@ -107,18 +114,37 @@ class Server:
         self.reactor.run()
         for listener in self.doorman.listeners:
             listener.close()
+        for member in self._room.members.values():
+            self.access.used(member.name, member.fingerprint, time.time())
+        self.access.save()
 
     # -- members come and go
 
     def admit(self, connection: Connection, client: Established) -> int:
         """A client in whose key is proved comes in: back to its place, or as a new member. Returns
         how many bytes it is sent a second time."""
+        refusal = self.access.admit(client.name, client.public_key, time.time())
+        if isinstance(refusal, KeptName) and self._room.find(client.name) is not None:
+            # The room knows better who has it.
+            refusal = None
+        if refusal is not None:
+            connection.drop(refusal.REASON, words.not_admitted(refusal))
+            return 0
         if client.resume is not None:
             sent_again = self._resume(connection, client, client.resume)
             if sent_again is not None:
                 return sent_again
         self._join(connection, client.name, client.public_key.digest)
         return 0
+
+    def _note_name(self, member: Member) -> None:
+        """A member has come, or goes: its key keeps the name from now on."""
+        if self.access.used(member.name, member.fingerprint, time.time()):
+            self.reactor.call_at(self.reactor.clock() + NAMES_SAVE_SECONDS, self._save_names)
+
+    def _save_names(self) -> None:
+        if not self.access.save():
+            self.reactor.call_at(self.reactor.clock() + NAMES_SAVE_SECONDS, self._save_names)
 
     def _resume(self, connection: Connection, client: Established, request: Resume) -> int | None:
         """How many bytes are sent a second time; None if this client may not resume."""
@@ -163,6 +189,7 @@ class Server:
         return words.kept(namesake.name, *grace)
 
     def _enter(self, connection: Connection, member: Member) -> None:
+        self._note_name(member)
         connection.member = member
         member.source = connection.source
         self._members[member.id] = connection
@@ -192,6 +219,7 @@ class Server:
         if member is None:
             self.doorman.turn_away(connection, reason, text)
             return
+        self._note_name(member)
         kept = reason in LOSSES and self._room.suspend(member, self.reactor.clock())
         if not kept:
             self._room.leave(member, Reason.LOST if reason in LOSSES else reason)
@@ -391,13 +419,46 @@ class Server:
         member = self._room.find(name)
         if member is None:
             return False
+        self._put_out(member)
+        return True
+
+    def _put_out(self, member: Member, text: str = "") -> None:
+        """`text` says more than that the operator wants it."""
         connection = self._members.get(member.id)
         if connection is not None:
-            self.reactor.call(partial(connection.drop, Reason.KICKED))
+            self.reactor.call(partial(connection.drop, Reason.KICKED, text))
         else:
             self._room.leave(member, Reason.KICKED)
-            self._console.show(phrases.left(member.name, Reason.KICKED))
+            self._console.show(phrases.left(member.name, Reason.KICKED, text))
+
+    def ban(self, argument: str) -> bool:
+        """Let a key in no more, and put out who has it. The argument is a name or a fingerprint,
+        and then the reason, if there is one. False if no such name is known."""
+        found = self._key_and_rest(argument)
+        if found is None:
+            return False
+        fingerprint, name, why = found
+        ban = self.access.ban(fingerprint, name, why, time.time())
+        self._console.show(words.ban_made(ban))
+        for member in self.members():
+            if fingerprint_of(member.fingerprint) == fingerprint:
+                self._put_out(member, words.banned(ban))
         return True
+
+    def _key_and_rest(self, argument: str) -> tuple[str, str, str] | None:
+        """The fingerprint that is meant, the name, and the words after it. A name may have spaces,
+        so the longest beginning that is one counts."""
+        ends = [found.start() for found in re.finditer(r"\s+|$", argument)]
+        for end in reversed(ends):
+            name, rest = argument[:end], argument[end:].strip()
+            member = self._room.find(name)
+            if is_fingerprint(name):
+                return name, "", rest
+            if member is not None:
+                return fingerprint_of(member.fingerprint), member.name, rest
+            if (use := self.access.use_of(name)) is not None:
+                return use.fingerprint, use.name, rest
+        return None
 
     def say(self, text: str) -> None:
         """Tell everybody something."""

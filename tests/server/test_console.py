@@ -15,6 +15,7 @@ from chat import localtime
 from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
 from chat.reactor import Reactor
 from chat.server import words
+from chat.server.access import Access, InMemory
 from chat.server.console import Console
 from chat.server.room import Member
 from chat.stdio import LineOutput
@@ -31,6 +32,11 @@ class Server:
         self.present: set[str] = set()
         self.relayed = 0
         self.relayed_bytes = 0
+        self.access = Access(keys=InMemory())
+
+    def ban(self, words: str) -> bool:
+        self.asked.append(f"ban {words!r}")
+        return words.split()[0] in self.present
 
     def members(self) -> list[Member]:
         return self.in_room
@@ -111,6 +117,16 @@ NOBODY = "[+] Nobody is here."
         ("kick Zoë  von der Leine", ["kick 'Zoë  von der Leine'"], []),
         *((f"{say} hello  all ", ["say 'hello  all'"], []) for say in ("SAY", "say", "  Say  ")),
         *((line, [], ["[!] KICK needs a name."]) for line in ("KICK", "kick ")),
+        ("BAN Zoë she spams", ["ban 'Zoë she spams'"], []),
+        ("ban Ira", ["ban 'Ira'"], ["[!] No key is known that uses or used the name Ira."]),
+        ("bans", [], ["[+] Nobody is banned."]),
+        ("UNBAN Ira", [], ["[!] No ban of Ira was lifted. BANS lists the bans."]),
+        ("ALLOW Ira", [], ["[!] No key was refused lately under the name Ira."]),
+        ("FORGET Ira", [], ["[!] The name Ira is not kept for anybody."]),
+        *(
+            (word, [], [f"[!] {word} needs a name."])
+            for word in ("BAN", "UNBAN", "ALLOW", "FORGET")
+        ),
         *((line, [], ["[!] SAY needs some text."]) for line in ("SAY", "say \t ")),
         *(
             (f"{word} now", [], [f"[!] {word.upper()} takes nothing after it."])
@@ -152,6 +168,41 @@ def test_who_and_stats_tell_of_the_members(desk: OperatorDesk) -> None:
     assert desk.type("Stats") == [
         "[+] 2 members, 12 messages exchanged, 3456 bytes relayed, up for 61 s"
     ]
+
+
+def test_lists_are_shown_and_changed_by_name_and_by_fingerprint(desk: OperatorDesk) -> None:
+    access, ira, other = desk.server.access, key("ira").public, key("other").public
+    since = f"since {localtime.time_of(WALL_CLOCK)}"
+    access.ban(ira.fingerprint, "Ira", "she  spams", WALL_CLOCK)
+    access.ban(other.fingerprint, "", "", WALL_CLOCK)
+    assert desk.type("BANS") == [
+        "[+] Banned: 2",
+        f"[+] {ira.fingerprint}, Ira, {since}: she spams",
+        f"[+] {other.fingerprint}, {since}",
+    ]
+    assert desk.type("UNBAN \u0406ra") == [
+        f"[+] The key {ira.fingerprint} of Ira is no longer banned."
+    ]
+    assert desk.type(f"UNBAN {other.fingerprint}") == [
+        f"[+] The key {other.fingerprint} is no longer banned."
+    ]
+    for guest in (ira, other):
+        access.admit("Guest", guest, WALL_CLOCK)
+    assert desk.type("ALLOW guest") == [
+        "[!] Several keys were refused under the name guest; ALLOW one of them:",
+        f"    {ira.fingerprint}",
+        f"    {other.fingerprint}",
+    ]
+    assert desk.type(f"ALLOW {other.fingerprint}") == [
+        f"[+] {other.fingerprint} may come in now, with the key {other.fingerprint}."
+    ]
+    assert desk.type("ALLOW guest") == [
+        f"[+] guest may come in now, with the key {ira.fingerprint}."
+    ]
+    access.used("Ira", ira.digest, WALL_CLOCK)
+    assert desk.type("FORGET ira") == ["[+] The name ira is free for any key."]
+    desk.server.access = Access()
+    assert desk.type("ALLOW guest") == [words.NO_LIST]
 
 
 @pytest.mark.parametrize("line", ["SAY gr\udcff", "KICK \udcff", "\udcff"])

@@ -22,6 +22,7 @@ from chat.kex import PublicKey
 from chat.limits import RATE
 from chat.messages import Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
+from chat.server.access import Access
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.server import Server
@@ -331,7 +332,9 @@ class Peer(Wire):
 class Hall:
     """A server on the loopback, its console, and everybody who came."""
 
-    def __init__(self, *listeners: socket.socket, rate: float = RATE) -> None:
+    def __init__(
+        self, *listeners: socket.socket, rate: float = RATE, access: Access | None = None
+    ) -> None:
         self.reactor = SteppedReactor()
         self.listener, *others = listeners or (listen("127.0.0.1", 0),)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
@@ -341,7 +344,9 @@ class Hall:
         self._source, self._hand = os.pipe()
         self.console = Console(self.reactor, self._source, self.screen.output)
         listening = [self.listener, *others]
-        self.server = Server(self.reactor, listening, key("server"), self.console, rate=rate)
+        self.server = Server(
+            self.reactor, listening, key("server"), self.console, rate=rate, access=access
+        )
         self.console.obey(self.server)
         self._guests: list[Wire | Seat | Cable] = []
         self.contains_faults = False
