@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from chat.client.view import View
     from chat.files.known_servers import KnownServers
     from chat.kex import PrivateKey, PublicKey
-    from chat.server.access import Access, Complain
+    from chat.server.access import Access
+    from chat.server.lists import Complain
     from chat.ui.style import Painter
 
 FAILED = 1

@@ -400,8 +400,12 @@ kept: more than there can be members, 200 bytes each. A person has a few; nobody
 with one key. The name that was not used for longest is forgotten."""
 
 NAMES_SAVE_SECONDS = 30.0
-"""So long after somebody came or left, names are written: it takes up to 50 ms, and not durably. A
+"""So long after somebody came or left, that is added to the file of names, and not durably. A
 server that is killed forgets who used a name in this time, and not who had it before."""
+
+MAX_NAME_LINES = MAX_KEPT_NAMES + MAX_KEPT_NAMES // 4
+"""Lines in the file of names. Beyond it the file is written anew, without those that are out of
+date: some tenths of a second, once in 4,096 comings and goings."""
 
 MAX_TURNED_AWAY = 64
 """Keys that were not on the list and are remembered, so that the operator can let them in."""

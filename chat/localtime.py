@@ -51,9 +51,9 @@ def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
 
 def stamp_of(seconds: float) -> str:
     """A time, in seconds since 1970, as it stands in files: `2026-11-27T13:00:00Z`."""
-    return datetime.fromtimestamp(max(0, int(seconds)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(max(0, int(seconds)), UTC).isoformat()[:19] + "Z"
 
 
 def seconds_of(stamp: str) -> int:
     """The opposite of `stamp_of`; raises ValueError."""
-    return int(datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+    return int(datetime.fromisoformat(stamp).timestamp())

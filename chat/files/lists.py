@@ -61,25 +61,44 @@ class ListFile:
         Raises:
             IdentityError: the file cannot be read or written. Then it is what it was.
         """
+        with self._changing() as path:
+            content = _bytes_of(change(self._lines()))
+            files.require_size(len(content), LIST_BYTES, path)
+            mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o600
+            files.replace(path, content, mode, durably=self._durably)
+
+    def append(self, lines: list[str]) -> None:
+        """Add lines at the end; otherwise as `edit`, and never durably."""
+        with self._changing() as path:
+            content = _bytes_of(lines)
+            files.require_size(len(self._content()) + len(content), LIST_BYTES, path)
+            descriptor = files.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            try:
+                files.append(descriptor, content)
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Path]:
+        """Hold the lock, in a folder that nobody else can change. Yields the file to change."""
         with self._errors():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             keyfolder.check(self._path)
             path = files.real_path(self._path)
             with files.locked(path.parent, LIST_LOCK_SECONDS):
-                state, lines = self._state(), change(self._lines())
-                content = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-                files.require_size(len(content), LIST_BYTES, path)
-                mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o600
-                files.replace(path, content, mode, durably=self._durably)
-                if state == self._known:
+                is_known = self._state() == self._known
+                yield path
+                if is_known:
                     self._known = self._state()
 
-    def _lines(self) -> list[str]:
+    def _content(self) -> bytes:
         try:
-            content = keyfolder.read(self._path, LIST_BYTES, self._what)
+            return keyfolder.read(self._path, LIST_BYTES, self._what)
         except FileNotFoundError:
-            return []
-        lines = content.decode(errors="surrogateescape").split("\n")
+            return b""
+
+    def _lines(self) -> list[str]:
+        lines = self._content().decode(errors="surrogateescape").split("\n")
         return lines if lines[-1] else lines[:-1]
 
     @contextmanager
@@ -88,3 +107,7 @@ class ListFile:
             yield
         except OSError as exc:
             raise keyfolder.file_error(exc, self._path) from exc
+
+
+def _bytes_of(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")

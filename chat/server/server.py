@@ -31,12 +31,13 @@ from chat.limits import (
 from chat.messages import Resume
 from chat.reactor import Reactor, WakeUp
 from chat.server import words
-from chat.server.access import Access, KeptName, is_fingerprint
+from chat.server.access import Access, KeptName
 from chat.server.admission import Admission
 from chat.server.budgets import Budgets
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.doorman import Doorman
+from chat.server.lists import is_fingerprint
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.session import Established

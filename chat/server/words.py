@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from chat.localtime import time_of
 from chat.phrases import INDENT, good, trouble
-from chat.server.access import Ban, Failed, KeptName, NotOnList, Refusal, Trouble, Unreadable
+from chat.server.access import KeptName, NotOnList, Refusal
+from chat.server.lists import Ban, Failed, Trouble, Unreadable
 from chat.text import counted, escape_line
 
 TERMINATED = good("All connections had been terminated")

@@ -44,6 +44,16 @@ def test_change_is_written_whole_with_the_mode_of_the_file(path: Path) -> None:
     assert os.listdir(path.parent) == ["bans"]
 
 
+def test_added_lines_stand_behind_the_others(path: Path) -> None:
+    names = ListFile(path, "list")
+    names.read()
+    names.append(["one", "\udcff"])
+    assert (path.read_bytes(), mode_of(path), names.read()) == (b"one\n\xff\n", 0o600, None)
+    path.write_text("half a line")
+    names.append(["two"])
+    assert names.read() == ["half a line", "two"]
+
+
 def test_own_change_is_no_news_unless_somebody_else_made_one_before(path: Path) -> None:
     bans = ListFile(path, "list")
     bans.read()
@@ -77,7 +87,8 @@ def test_file_that_cannot_be_trusted_is_neither_read_nor_changed(path: Path, dam
             os.mkfifo(path)
     before = path.stat()
     bans = ListFile(path, "list of bans")
-    for action in (bans.read, bans.read, bans.require, lambda: bans.edit(lambda _: [])):
+    changes = (lambda: bans.edit(lambda _: []), lambda: bans.append(["one"]))
+    for action in (bans.read, bans.read, bans.require, *changes):
         with pytest.raises(IdentityError):
             action()
     after = path.stat()
@@ -104,12 +115,16 @@ def test_full_disk_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.Mon
     def full(_descriptor: int, _data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def assert_refused(line: str, why: str) -> None:
+        with pytest.raises(IdentityError, match=why):
+            bans.edit(lambda lines: [*lines, line])
+        with pytest.raises(IdentityError, match=why):
+            bans.append([line])
+
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        with pytest.raises(IdentityError, match="no space left"):
-            bans.edit(lambda lines: [*lines, "two"])
-    with pytest.raises(IdentityError, match="larger than"):
-        bans.edit(lambda lines: [*lines, "x" * LIST_BYTES])
+        assert_refused("two", "no space left")
+    assert_refused("x" * LIST_BYTES, "larger than")
     assert path.read_text() == "one\n"
     assert os.listdir(path.parent) == ["bans"]
 

@@ -13,11 +13,11 @@ def test_refused_client_is_told_the_line_that_lets_it_in(stage: Stage, tmp_path:
     keys = tmp_path / "keys"
     keys.write_text(f"# friends\nbroken\n{key('sahnawaz').public.openssh} Sahnawaz\n")
     server, port = stage.server("--authorized-keys", str(keys))
-    server.expect(f"[!] Line 2 of {keys}: damaged; passed over.\n")
+    assert f"[!] Line 2 of {keys}: damaged; passed over.\n" in server.out
     stage.member(port, "Sahnawaz", key="sahnawaz")
     public = key("ira").public
     status, out, err = stage.client(port, "Ira").end()
-    assert (status, out.endswith(f"Fingerprint: {public.fingerprint}\n")) == (STATUS_REFUSED, False)
+    assert (status, "In the room" in out) == (STATUS_REFUSED, False)
     line = f"{public.openssh} Ira"
     assert err == (
         f"chat: error: the key {public.fingerprint} of Ira is not on the server's list of keys\n"
@@ -50,7 +50,7 @@ def test_bans_and_names_outlive_the_server_and_a_damaged_file(stage: Stage) -> N
     with bans.open("a") as file:
         file.write("not a ban\n")
     server, port = stage.server()
-    server.expect(f"[!] Line 2 of {bans}: damaged; passed over.\n")
+    assert f"[!] Line 2 of {bans}: damaged; passed over.\n" in server.out
     status, _, err = stage.client(port, "Boris", key="other").end()
     assert (status, err.count(key("other").public.fingerprint)) == (STATUS_REFUSED, 1)
     status, _, err = stage.client(port, "\u0406ra", key="sahnawaz").end()

@@ -10,20 +10,18 @@ from chat.kex import PublicKey
 from chat.limits import MAX_TURNED_AWAY
 from chat.localtime import stamp_of
 from chat.server import access as access_module
-from chat.server.access import (
-    SECONDS_PER_DAY,
-    Access,
+from chat.server.access import SECONDS_PER_DAY, Access, KeptName, NotOnList
+from chat.server.lists import (
     Ban,
     BrokenLineError,
     Failed,
     InMemory,
-    KeptName,
     LimitedLineError,
-    NotOnList,
     Trouble,
     Unreadable,
     authorized_key,
     ban_of,
+    is_fingerprint,
 )
 from tests.support.helpers import key
 
@@ -46,6 +44,11 @@ class Failing(InMemory):
         if self.fails:
             raise IdentityError("cannot use the list")
         super().edit(change)
+
+    def append(self, lines: list[str]) -> None:
+        if self.fails:
+            raise IdentityError("cannot use the list")
+        super().append(lines)
 
 
 def change_by_hand(file: InMemory, *lines: str) -> None:
@@ -319,6 +322,24 @@ def test_no_key_keeps_many_names_and_the_oldest_of_all_is_forgotten(
     assert kept() == "bde", "the one that was not used for longest"
 
 
+def test_list_of_names_is_written_anew_when_it_has_too_many_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(access_module, "MAX_NAME_LINES", 3)
+    names = InMemory("# note")
+    access = keeping(names)
+    for second in range(4):
+        access.used("Ira", IRA.digest, NOW + second)
+        access.save()
+    last = f"{IRA.fingerprint} {stamp_of(NOW + 3)} Ira"
+    assert names.lines == ["# note", last]
+    for _ in range(2):
+        access.used("Ira", IRA.digest, NOW + 3)
+        access.save()
+    assert names.lines == ["# note", last, last, last]
+    assert len(list(keeping(InMemory(*names.lines))._uses)) == 1
+
+
 def test_time_in_the_future_keeps_a_name_no_longer_than_one_of_now() -> None:
     names = InMemory(f"{IRA.fingerprint} {stamp_of(NOW + 10**9)} Ira")
     refusal = keeping(names).admit("Ira", OTHER, NOW)
@@ -342,6 +363,6 @@ def access_lines() -> list[str]:
 
 
 def test_fingerprint_is_a_whole_one() -> None:
-    assert access_module.is_fingerprint(IRA.fingerprint)
-    assert not access_module.is_fingerprint(f"{IRA.fingerprint}x")
+    assert is_fingerprint(IRA.fingerprint)
+    assert not is_fingerprint(f"{IRA.fingerprint}x")
     assert re.fullmatch("SHA256:.{43}", PublicKey(IRA.blob).fingerprint)

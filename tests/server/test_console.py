@@ -15,8 +15,9 @@ from chat import localtime
 from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
 from chat.reactor import Reactor
 from chat.server import words
-from chat.server.access import Access, InMemory
+from chat.server.access import Access
 from chat.server.console import Console
+from chat.server.lists import InMemory
 from chat.server.room import Member
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key

@@ -29,11 +29,12 @@ from chat.client.events import (
 from chat.errors import REASONS, IdentityError, Reason
 from chat.messages import Bye, Check, Control, Ping, Resend, Submit
 from chat.server import words
-from chat.server.access import Access, Change, InMemory
+from chat.server.access import Access
 from chat.server.admission import Admission
 from chat.server.budgets import Account
 from chat.server.connection import Connection
 from chat.server.doorman import Doorman
+from chat.server.lists import InMemory
 from chat.session import Ended, Established, State
 from chat.wire import Hello, Pubkey, Refused, block, decode_frame
 from tests.support.helpers import frames_of, key
@@ -1074,12 +1075,12 @@ def test_somebody_who_was_here_lately_can_be_banned_by_name_and_a_stranger_by_ke
             assert hall.farewell_to(hall.knock("Thea", owner)).reason is Reason.NOT_ALLOWED
 
 
-def test_name_is_kept_for_its_key_and_saved_soon_after_and_at_the_end() -> None:
+def test_name_is_kept_for_its_key_and_saved_soon_after() -> None:
     names = InMemory()
     with hall_with(Access(names=names, keep_days=30)) as hall:
         ira = hall.join("Ira")
         taken = hall.farewell_to(hall.knock("ira", "other"))
-        assert taken.text.startswith("the name Ira is taken: it has been in use for ")
+        assert taken.text.startswith("the name ira is taken: it has been in use for ")
         leave(hall, ira)
         kept = hall.farewell_to(hall.knock("\u0406ra", "other"))
         assert kept.reason is Reason.NAME_TAKEN
@@ -1096,11 +1097,11 @@ def test_names_that_cannot_be_saved_are_tried_again() -> None:
     class Full(InMemory):
         tries = 0
 
-        def edit(self, change: Change) -> None:
+        def append(self, lines: list[str]) -> None:
             self.tries += 1
             if self.tries < 3:
                 raise IdentityError("no space left")
-            super().edit(change)
+            super().append(lines)
 
     names = Full()
     with hall_with(Access(names=names, keep_days=1)) as hall:
