@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from chat.files.known_servers import KnownServers
     from chat.files.members import MembersFile
     from chat.kex import PrivateKey, PublicKey
+    from chat.server.access import Access
+    from chat.server.lists import Complain, Trouble
+    from chat.server.rooms import RoomRules
     from chat.targets import Target
     from chat.ui.style import Painter
 
@@ -169,7 +173,6 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.localtime import look_again
     from chat.server import words
     from chat.server.console import Console
-    from chat.server.rooms import RoomRules
     from chat.server.server import Server
     from chat.sockets import address_text, listen, own_host, reachable_at
 
@@ -187,6 +190,10 @@ def _serve(options: argparse.Namespace) -> None:
 
         key = _load_key(options, announce)
         console = Console(reactor, _descriptor_of(sys.stdin), output)
+
+        def complain(trouble: "Trouble") -> None:
+            console.show(words.list_trouble(trouble))
+
         server = Server(
             reactor,
             listeners,
@@ -196,7 +203,8 @@ def _serve(options: argparse.Namespace) -> None:
             options.rate,
             options.pending,
             options.pending_per_source,
-            RoomRules(not options.no_open_room, options.max_rooms),
+            _rules(options, complain),
+            _access(options, complain),
         )
         reactor.on_fault = server.on_fault
         reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
@@ -213,6 +221,37 @@ def _serve(options: argparse.Namespace) -> None:
         console.obey(server)
         server.run()
         console.close()
+
+
+def _rules(options: argparse.Namespace, complain: "Complain") -> "RoomRules":
+    """What rooms there may be."""
+    from chat.files.lists import ListFile
+    from chat.server.rooms import ListedTags, RoomRules
+
+    rules = RoomRules(not options.no_open_room, options.max_rooms)
+    if not options.room_tags:
+        return rules
+    tags = ListFile(options.room_tags, "list of tags")
+    tags.require()
+    return replace(rules, is_allowed=ListedTags(tags, complain))
+
+
+def _access(options: argparse.Namespace, complain: "Complain") -> "Access":
+    """Who may come in. With --ephemeral, bans and names are kept for this run."""
+    from chat.files.keyfolder import BANS, NAMES
+    from chat.files.lists import ListFile
+    from chat.server.access import Access
+
+    keys = bans = names = None
+    if options.authorized_keys:
+        keys = ListFile(options.authorized_keys, "list of keys")
+        # What is missing now is a mistake. Later it may be missing while somebody replaces it.
+        keys.require()
+    if not options.ephemeral:
+        bans = ListFile(_keys(options) / BANS, "list of bans")
+        if options.keep_names:
+            names = ListFile(_keys(options) / NAMES, "list of names", durably=False)
+    return Access(complain, keys=keys, bans=bans, names=names, keep_days=options.keep_names)
 
 
 def _join(options: argparse.Namespace) -> None:

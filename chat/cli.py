@@ -19,6 +19,7 @@ from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
     GRACE_SECONDS,
+    KEEP_NAMES_DAYS,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
     MAX_ROOMS,
@@ -149,11 +150,31 @@ def _fill_server(server: _Parser) -> None:
         "--no-open-room", action="store_true", help="let people in with an invite only"
     )
     server.add_argument(
+        "--room-tags",
+        type=_file,
+        metavar="FILE",
+        help="rooms with invites that there may be, a tag a line as invite --tag prints it",
+    )
+    server.add_argument(
         "--max-rooms",
         type=_count,
         default=MAX_ROOMS,
         metavar="N",
         help="most rooms with invites at a time (default: %(default)s)",
+    )
+    server.add_argument(
+        "--authorized-keys",
+        type=_file,
+        metavar="FILE",
+        help="let in these keys alone, one a line as in OpenSSH's authorized_keys",
+    )
+    server.add_argument(
+        "--keep-names",
+        type=_number,
+        default=KEEP_NAMES_DAYS,
+        metavar="DAYS",
+        help="how long a key keeps the name that it used last; 0: not at all "
+        "(default: %(default)s)",
     )
     _add_key_options(server)
 
@@ -395,6 +416,12 @@ def _told() -> Iterator[None]:
         yield
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a file has a name")
+    return _folder(text)
 
 
 def _port(text: str) -> int:

@@ -36,6 +36,7 @@ class Reason(IntEnum):
     NAME_TAKEN = 16
     NAME_INVALID = 17
     FULL = 18
+    NOT_ALLOWED = 19
     NO_ROOM = 20
 
 
@@ -51,6 +52,7 @@ REASONS = {
     Reason.NAME_TAKEN: "the name is taken",
     Reason.NAME_INVALID: "the name cannot be used",
     Reason.FULL: "the room is full",
+    Reason.NOT_ALLOWED: "this key may not come in",
     Reason.NO_ROOM: "there is no such room here",
 }
 

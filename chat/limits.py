@@ -437,6 +437,29 @@ LOCK_POLL_SECONDS = 0.002
 """For how long a program that does nothing may keep us from changing keys and known servers, and
 how often we try. A change takes milliseconds."""
 
+KEEP_NAMES_DAYS = 30
+MAX_KEPT_NAMES = 16_384
+MAX_KEPT_NAMES_OF_KEY = 8
+"""For how long a key keeps the name that it used last (`--keep-names`), and how many names are
+kept: more than there can be members, 200 bytes each. A person has a few; nobody takes all names
+with one key. The name that was not used for longest is forgotten."""
+
+NAMES_SAVE_SECONDS = 30.0
+"""So long after somebody came or left, that is added to the file of names, and not durably. A
+server that is killed forgets who used a name in this time, and not who had it before."""
+
+MAX_NAME_LINES = MAX_KEPT_NAMES + MAX_KEPT_NAMES // 4
+"""Lines in the file of names. Beyond it the file is written anew, without those that are out of
+date: some tenths of a second, once in 4,096 comings and goings."""
+
+MAX_TURNED_AWAY = 64
+"""Keys that were not on the list and are remembered, so that the operator can let them in."""
+
+LIST_BYTES = 4 * 1024 * 1024
+LIST_LOCK_SECONDS = 0.1
+"""A server's lists (keys, bans, names), and how long it waits for another program that changes one:
+everybody waits with it."""
+
 CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal or a disk that does not take them. Beyond it the server drops lines
 (and says how many), while a client stops reading from the server, since text must not be lost."""

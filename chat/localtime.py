@@ -6,7 +6,7 @@ module, a person who travels would see times of the old zone until the program e
 
 import os
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 from chat.limits import ZONE_SECONDS
 
@@ -47,3 +47,13 @@ def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
         return local(seconds).strftime(time_format)
     except (OverflowError, OSError, ValueError):
         return "????-??-?? ??:??:??"
+
+
+def stamp_of(seconds: float) -> str:
+    """A time, in seconds since 1970, as it stands in files: `2026-11-27T13:00:00Z`."""
+    return datetime.fromtimestamp(max(0, int(seconds)), UTC).isoformat()[:19] + "Z"
+
+
+def seconds_of(stamp: str) -> int:
+    """The opposite of `stamp_of`; raises ValueError."""
+    return int(datetime.fromisoformat(stamp).timestamp())

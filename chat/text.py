@@ -35,13 +35,23 @@ _CURSIVE = re.compile(
 )
 """How the names of letters in cursive scripts begin (Unicode, 9.2: Joining_Type)."""
 
-_DELIMITERS = frozenset(":,[]\u02d0\ua789\u2236\ufe30\u3001\u060c")
-"""What ends a name in a message and in a list, and what stands around the mark of a status line.
-Then what looks like a colon, and the commas of other scripts."""
+_DELIMITERS = frozenset(":,[]*;!?\u02d0\ua789\u2236\ufe30\u3001\u060c\u061f\u3002")
+"""What ends a name in a message and in a list, what stands around the mark of a status line and
+before an action, and what ends a sentence. Then what looks like a colon, and some of other scripts:
+those that every client refuses. The server knows more of them (`lookalikes.TERMINALS`)."""
 
-_SENTENCE_END = re.compile(r"(?:[!?\u061f\u3002]|(?<!\b[^\W_])\.) ")
+_SENTENCE_END = re.compile(r"(?<!\b[^\W_])\. ")
 """With this a name could read as a status line of ours and the beginning of another one. The full
 stop of an initial ("J. R.") ends no sentence."""
+
+NOBODY = frozenset(
+    {
+        *("server", "system", "operator", "admin", "administrator", "moderator", "root", "you"),
+        *("me", "everybody", "everyone", "all", "here", "nobody", "somebody", "someone"),
+        *("anybody", "anyone"),
+    }
+)
+"""Names that would read as somebody else, or as more than one."""
 
 _VIRAMA = 9
 """The combining class of marks that remove the vowel of a consonant."""
@@ -54,7 +64,8 @@ _ACTION = _CTCP + "ACTION "
 
 
 def normalize_name(name: str) -> str:
-    """The NFC form of a name.
+    """The NFC form of a name. What is refused here, no server lets in, whatever Unicode it knows:
+    `usable_name` is what a server asks.
 
     Raises:
         UsageError: the name is empty, too long, not printable, or could mislead.
@@ -71,15 +82,48 @@ def normalize_name(name: str) -> str:
         raise UsageError("a name begins and ends with a character that can be seen")
     compatible = unicodedata.normalize("NFKC", name)
     if set(name + compatible) & _DELIMITERS:
-        raise UsageError("a name has no colon, comma or square bracket, which stand around it")
-    if compatible.startswith("*"):
-        raise UsageError("a name does not begin with an asterisk, as actions do")
+        raise UsageError(_PUNCTUATION)
     if _SENTENCE_END.search(compatible):
         raise UsageError(
-            "a name does not end a sentence: no full stop (but after an initial), exclamation "
-            "or question mark stands before a space"
+            "a name does not end a sentence: no full stop (but after an initial) stands before a "
+            "space"
         )
+    if caseless_name(name) in NOBODY:
+        raise UsageError(f"nobody can be called {name}")
     return name
+
+
+_PUNCTUATION = (
+    "a name has no comma, colon, semicolon, asterisk, square bracket, question mark or exclamation "
+    "mark"
+)
+
+
+def usable_name(name: str) -> str:
+    """The NFC form of a name that a server lets in: also without the punctuation of all scripts,
+    and without what looks like it or like a name of `NOBODY`. A later Unicode may say otherwise, so
+    a client does not hold the names of others to this.
+
+    Raises:
+        UsageError: the name cannot be used.
+    """
+    # Imported late: see `fold_name`.
+    from chat.lookalikes import TERMINALS
+
+    name = normalize_name(name)
+    for at, char in enumerate(name):
+        if char in TERMINALS and not _is_mark_of(char, name[at - 1 : at]):
+            raise UsageError(_PUNCTUATION)
+    if fold_name(name) in map(fold_name, NOBODY):
+        raise UsageError(f"nobody can be called {name}")
+    return name
+
+
+def _is_mark_of(char: str, before: str) -> bool:
+    """Whether this is a mark of the script of the letter before it: the visarga looks like a colon,
+    and Sanskrit needs it."""
+    script = unicodedata.name(before, "").partition(" ")[0] if before else ""
+    return unicodedata.category(char)[0] == "M" and unicodedata.name(char).startswith(f"{script} ")
 
 
 def _is_readable(name: str) -> bool:
@@ -117,15 +161,27 @@ def _is_cursive(letter: str) -> bool:
     return bool(letter) and _CURSIVE.match(unicodedata.name(letter, "")) is not None
 
 
-def fold_name(name: str) -> str:
-    """A key that is equal for names that a reader takes for the same: case, width, normal form and
-    invisible characters do not count (Unicode, 3.13: NFKC_Casefold)."""
+def caseless_name(name: str) -> str:
+    """A key that is equal for names that differ in case, width, normal form or invisible characters
+    alone (Unicode, 3.13: NFKC_Casefold). Of characters that are assigned, no later Unicode changes
+    it, so server and client agree on it."""
     seen = cap_marks(_IGNORABLE.sub("", name), escape=False)
     # Capped again, since a letter may have come with some of its marks. Not only then: to sort very
     # many marks takes long.
     seen = cap_marks(unicodedata.normalize("NFD", seen), escape=False)
     folded = unicodedata.normalize("NFKD", seen.casefold())
     return unicodedata.normalize("NFKD", folded.casefold())
+
+
+def fold_name(name: str) -> str:
+    """A key that is equal for names that a reader takes for the same: the skeleton (UTS 39, 4) of
+    the caseless name. A later Unicode may know other look-alikes, so it is the server's to compare
+    names by it."""
+    # Imported late: it takes some milliseconds, and a client can do without.
+    from chat.lookalikes import LOOKALIKES
+
+    seen = caseless_name(name).translate(LOOKALIKES)
+    return cap_marks(unicodedata.normalize("NFKD", seen), escape=False)
 
 
 def caseless(text: str) -> str:

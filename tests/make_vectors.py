@@ -404,6 +404,7 @@ def bad_hellos(good: Handshake) -> list[Json]:
 
     weak = replace(hello, server_key=WEAK_BLOB).to_wire()
     too_long = (limits.MAX_HANDSHAKE_FRAME_BYTES - 1).to_bytes(2, "big")
+    unknown = block(bytes((Refused.TYPE, 0x7F)) + block(b""))
     signature = len(good.hello) - 1
     return [
         failure("signature", "a bit of the signature", altered("HELLO", flip=signature)),
@@ -419,7 +420,7 @@ def bad_hellos(good: Handshake) -> list[Json]:
         failure("frame", "the frame is empty", bytes(2)),
         failure("frame", "the frame is longer than 4096 bytes", too_long),
         failure("frame", "the frame type is unknown", block(b"\x7f")),
-        failure("reason", "REFUSED for an unknown reason", altered("REFUSED", flip=3)),
+        failure("reason", "REFUSED for an unknown reason", unknown),
         failure("place", "PUBKEY comes in the place of HELLO", altered("PUBKEY")),
         failure("place", "MESSAGE comes in the place of HELLO", MESSAGE),
     ]

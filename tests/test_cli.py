@@ -55,7 +55,7 @@ BAD_FINGERPRINTS = ("", FINGERPRINT[7:], FINGERPRINT[:-1], FINGERPRINT + "=", FI
 BAD_NAMES = {
     "": "a name has at least one character",
     "x" * (limits.MAX_NAME_CHARS + 1): f"a name has at most {limits.MAX_NAME_CHARS} characters",
-    "a:b": "a name has no colon",
+    "a:b": "a name has no comma, colon",
     " Ira": "a name begins and ends with",
     "\x1b[31m": PRINTABLE,
     "\udcff": PRINTABLE,
@@ -77,6 +77,8 @@ MISUSE = [
     (["server", "--rate", ""], A_NUMBER),
     (["server", "--pending", "0"], "a whole number is expected, from 1 to 999999"),
     (["server", "--pending-per-source", "1.5"], "argument --pending-per-source: "),
+    (["server", "--authorized-keys", ""], "a file has a name"),
+    (["server", "--keep-names", "for ever"], A_NUMBER),
     (["server", "--color", "never"], f"{UNKNOWN}--color"),
     (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
     (["server", "--host", "caf\udce9"], f"a host is text, {NO_UTF8}"),
@@ -164,7 +166,10 @@ SERVER = {
     "pending": limits.MAX_PENDING,
     "pending_per_source": limits.MAX_PENDING_PER_SOURCE,
     "no_open_room": False,
+    "room_tags": None,
     "max_rooms": limits.MAX_ROOMS,
+    "authorized_keys": None,
+    "keep_names": limits.KEEP_NAMES_DAYS,
     **KEYS,
 }
 SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}
@@ -190,6 +195,10 @@ MAKE = {
         (
             ["server", "--pending", "50", "--pending-per-source", "5"],
             SERVER | {"pending": 50, "pending_per_source": 5},
+        ),
+        (
+            ["server", "--authorized-keys", "~/.ssh/keys", "--keep-names", "0"],
+            SERVER | {"authorized_keys": Path("/home/ira/.ssh/keys"), "keep_names": 0},
         ),
         (JOIN, CLIENT),
         ([*JOIN[:3], "Z\u030cofia"], CLIENT | {"name": "\u017dofia"}),

@@ -23,7 +23,7 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits"},
+    {"errors", "limits", "lookalikes"},
     {"reactor", "text", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
     {"messages", "kex", "sockets", "phrases", "invite"},
@@ -47,7 +47,7 @@ MAY_IMPORT = {
 
 CORE = {
     *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "introduction", "session"),
-    *("runninghash", "presence", "place", "invite"),
+    *("runninghash", "lookalikes", "presence", "place", "invite"),
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),

@@ -8,6 +8,7 @@ import pytest
 
 from chat import localtime
 from chat.limits import ZONE_SECONDS
+from chat.localtime import seconds_of, stamp_of
 from tests.support.helpers import WALL_CLOCK, FakeClock
 from tests.support.processes import zone_file
 
@@ -70,3 +71,8 @@ def test_zone_is_not_asked_for_with_each_time(
 @pytest.mark.parametrize("seconds", [1e18, -1e18, float("inf"), float("nan"), 2**64 / 1000])
 def test_time_that_no_calendar_holds_is_unknown(seconds: float) -> None:
     assert localtime.time_of(seconds) == "????-??-?? ??:??:??"
+
+
+def test_time_in_a_file_is_read_as_it_was_written() -> None:
+    assert stamp_of(1_800_000_000.9) == "2027-01-15T08:00:00Z"
+    assert [seconds_of(stamp_of(when)) for when in (0, 1_800_000_000)] == [0, 1_800_000_000]

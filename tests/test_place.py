@@ -94,7 +94,7 @@ PORT = "a port is a number from 1 to 65535"
         (["-", "9443", "Ira"], "an invite says the port"),
         ([INVITE, "9443", "Ira"], "an invite says the port"),
         ([INVITE, "AQAB", "more", "Ira"], "quotes hold an invite with blanks together"),
-        (["Ira", INVITE], "a name has no colon"),
+        (["Ira", INVITE], "a name has no comma, colon"),
         (["localhost", "1", "Ira", "more"], "there are too many words: 4"),
         (["chat.example:9443/AQAB", "Ira"], PORT),
         (["chat.example/AQAB", "Ira"], "a host has no slash, and an invite begins with chat://"),

@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 
 from chat.errors import UsageError
 from chat.limits import MAX_MARKS, MAX_NAME_CHARS
-from chat.text import action_of, as_action, cap_marks, caseless, escape, fold_name, normalize_name
+from chat.lookalikes import LOOKALIKES, TERMINALS
+from chat.text import (
+    NOBODY,
+    action_of,
+    as_action,
+    cap_marks,
+    caseless,
+    caseless_name,
+    escape,
+    fold_name,
+    normalize_name,
+    usable_name,
+)
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -40,13 +52,22 @@ def code_of(char: str) -> str:
         *(f"علی{ZWNJ}رضا", f"نمایش{ZWNJ}نامه", f"क्{ZWJ}ष", f"क़्{ZWNJ}ष", f"ශ්{ZWJ}රී", f"അവന്{ZWJ}"),
         *(FAMILY, "\U0001f468\U0001f3fd\u200d\U0001f4bb Ira", "\u2764\ufe0f\u200d\U0001f525"),
         *("\U0001f642\u200d\u2194\ufe0f", "\U0001f3f4\u200d\u2620\ufe0f"),
-        *("J. R. O'Hara-Smith_2", "King Jr.", "Ira 2.0", "Yahoo!", "Who?", "I. J!"),
-        *("'; DROP TABLE members", "$(reboot)", "Ira*", "I * ra"),
+        *("J. R. O'Hara-Smith_2", "King Jr.", "Ira 2.0", "I. J", "Marks & Spencer"),
+        *("' DROP TABLE members", "$(reboot)", "col\u00b7lega", "Ka\u02bbiulani", "\u01c3Xu"),
+        *(
+            "रामः",
+            "བཀྲ་ཤིས",
+            "\u05d2\u05f3\u05d5\u05e8\u05d2\u05f3",
+            "\u20a1olon",
+            "servers",
+            "you two",
+            "Serverin",
+        ),
         *("e" + "\u0316" * MAX_MARKS, "I" * MAX_NAME_CHARS, "\U0001f600" * MAX_NAME_CHARS),
     ],
 )
 def test_name_that_can_be_read_is_taken_as_it_is(name: str) -> None:
-    assert normalize_name(name) == name
+    assert normalize_name(name) == usable_name(name) == name
 
 
 def test_length_counts_after_normalisation() -> None:
@@ -60,17 +81,19 @@ REFUSED = {
     "at least one": [""],
     "at most 32": ["I" * (MAX_NAME_CHARS + 1), "I" * 100_000, "I" + "\u0301\u0316" * 1_000],
     "can be seen": [" Ira", "Ira ", " ", "\u0301Ira", "\u20dd", "\u093eIra"],
-    "no colon, comma or square bracket": [
+    "no comma, colon, semicolon, asterisk": [
         *("Ira: hello", ":", "Ira\uff1a", "me, Boris", "Ira,", "Ira\uff0cBoris", "Ira\ufe10"),
         *("[+] The server", "\uff3b!] Ira", "Ira left. [!] Nobody", "Ira [1]", "I\uff3d"),
-        *(f"Ira{mark} Boris" for mark in "\u3001\u060c\ufe30\u2236\ua789\u02d0"),
+        *(f"Ira{mark} Boris" for mark in "\u3001\u060c\ufe30\u2236\ua789\u02d0;\u037e"),
+        *("*", "* Ira", "*Ira", "Ira*", "I * ra", "\uff0aIra", "Yahoo!", "Who?", "Ira?!"),
+        *("Stop! Ira", "Who? Me", "Ira\uff01 Boris", "Ira\u061f Boris", "Ira\u3002 Boris"),
+        *("Ira\uff61 Boris", "Ira\u2047"),
     ],
-    "asterisk": ["*", "* Ira", "*Ira", "**"],
     "end a sentence": [
-        *("Ira left the server. Nobody", "Stop! Ira", "Who? Me", "Ira\u2026 left", "_. Ira"),
-        *("Ira\uff01 Boris", "J. Ira. Boris", "Ira.. I", ". Ira", "Ira\u2024 Boris"),
-        *("Ira\u061f Boris", "Ira\u3002 Boris", "Ira\uff61 Boris"),
+        *("Ira left the server. Nobody", "Ira\u2026 left", "_. Ira"),
+        *("J. Ira. Boris", "Ira.. I", ". Ira", "Ira\u2024 Boris"),
     ],
+    "nobody can be called": ["server", "Server", "YOU", "everybody", "\uff41ll", "Ro\u034fot"],
     "printable": [
         *("e" + "\u0316" * (MAX_MARKS + 1), "I\tra", "I\nra", "Ira\n", "I\u00a0ra", "I\u3000ra"),
         *("Ira\u200d", "I\u200cra", "I\u200dra", "\u200dIra", f"علی{ZWNJ}", f"{ZWNJ}علی"),
@@ -85,8 +108,48 @@ REFUSED = {
     ("name", "complaint"), [(name, text) for text, names in REFUSED.items() for name in names]
 )
 def test_name_that_could_mislead_is_refused(name: str, complaint: str) -> None:
+    for check in (normalize_name, usable_name):
+        with pytest.raises(UsageError, match=complaint):
+            check(name)
+
+
+ONLY_BY_THE_SERVER = {
+    "no comma, colon": [
+        *("Ira\u0903", "Ira\ua4fd hello", "\u2731 Ira", "Ira\u0589", "Ira\u1361Boris", "Ira\u06d4"),
+        *("राम\u0964", "Ira\u055e", "\u00bfIra", "Ira\u05c3", "Ira\u2757"),
+    ],
+    "nobody can be called": [
+        *(
+            "s\u0435rver",
+            "r00t",
+            "a11",
+            "\u0443ou",
+            "adrnin",
+            "\u0430d\u043cin",
+            "\u13da\u0395RVER",
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [(name, text) for text, names in ONLY_BY_THE_SERVER.items() for name in names],
+)
+def test_name_that_misleads_by_tables_that_change_is_refused_by_the_server_alone(
+    name: str, complaint: str
+) -> None:
+    """A client whose Unicode is older or newer than the server's must not break with it."""
     with pytest.raises(UsageError, match=complaint):
-        normalize_name(name)
+        usable_name(name)
+    assert normalize_name(name) == name
+
+
+@pytest.mark.parametrize("name", sorted(NOBODY))
+def test_name_that_is_nobodys_is_refused_in_any_case(name: str) -> None:
+    for form in (name, name.upper(), name.title()):
+        with pytest.raises(UsageError, match="nobody can be called"):
+            normalize_name(form)
 
 
 BLANKS = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U0001107f\U00016fe4\U0001d159"
@@ -132,8 +195,7 @@ def test_name_that_was_taken_is_taken_again_unchanged(text: str) -> None:
     assert normalize_name(name) == name
     assert unicodedata.is_normalized("NFC", name)
     assert escape(name) == name
-    assert set(":,[]").isdisjoint(unicodedata.normalize("NFKC", name))
-    assert name[0] != "*"
+    assert set(":,[]*;!?").isdisjoint(unicodedata.normalize("NFKC", name))
     assert name == name.strip()
 
 
@@ -164,7 +226,51 @@ def test_names_that_differ_in_case_width_or_form_are_the_same(one: str, other: s
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Ira", "Ira2"), ("Ira", "Irá"), ("a", "b"), ("ab", "a b"), ("\u0131", "l")]
+    ("one", "other"),
+    [
+        *(
+            ("Ira", "Ir\u0430"),
+            ("\u0406ra", "ira"),
+            ("boris", "\u0412oris"),
+            ("Boris", "\u0432oris"),
+        ),
+        *(
+            ("hans", "\u041dans"),
+            ("Eva", "\u0395va"),
+            ("eva", "\u0395VA"),
+        ),
+        *(("B0ris", "BORIS"), ("Julia", "Ju1ia"), ("Tom", "Torn"), ("O'Hara", "O\u2019Hara")),
+        *(
+            ("paypal", "\u0440\u0430\u0443\u0440\u0430\u04cf"),
+            ("scope", "\u0455\u0441\u043e\u0440\u0435"),
+        ),
+    ],
+)
+def test_names_that_look_alike_are_the_same_and_clients_can_tell_them_apart(
+    one: str, other: str
+) -> None:
+    assert fold_name(one) == fold_name(other)
+    assert caseless_name(one) != caseless_name(other)
+
+
+def test_no_two_letters_or_digits_of_ascii_are_the_same_but_those_that_unicode_says() -> None:
+    alike = {"0": "o", "1": "l", "m": "rn"}
+    for char in "abcdefghijklmnopqrstuvwxyz0123456789":
+        assert fold_name(char) == fold_name(char.upper()) == alike.get(char, char)
+
+
+def test_table_has_only_what_folding_leaves_alone_and_leads_where_it_ends() -> None:
+    for code, text in LOOKALIKES.items():
+        assert fold_name(chr(code)) == fold_name(text) == text, code_of(chr(code))
+    assert {"\u0430": "a", "\u0435": "e"}.items() <= {
+        chr(k): v for k, v in LOOKALIKES.items()
+    }.items()
+    assert TERMINALS.isdisjoint(".-_'&#@%/ ")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Ira", "Ira2"), ("Ira", "Irá"), ("a", "b"), ("ab", "a b"), ("\u0131", "l"), ("lra", "Ira")],
 )
 def test_names_that_differ_in_letters_are_different(one: str, other: str) -> None:
     assert fold_name(one) != fold_name(other)
@@ -177,10 +283,12 @@ def test_names_that_differ_in_letters_are_different(one: str, other: str) -> Non
 @example("\u1e9e")
 @example("\u03f4")
 @example("\u00e1" + 31 * "\u0301")
+@example("\u00f8" + 30 * "\u0301")
+@example("\u0410\u064e\u0316")
 def test_key_of_a_name_does_not_depend_on_its_form(name: str) -> None:
     forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")]
     assert {fold_name(form) for form in forms} == {fold_name(name)}
-    assert fold_name(fold_name(name)) == fold_name(name)
+    assert fold_name(fold_name(name)) == fold_name(caseless_name(name)) == fold_name(name)
 
 
 # -- what is done ------------------------------------------------------------------------------

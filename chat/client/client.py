@@ -90,7 +90,7 @@ from chat.limits import (
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
 from chat.sockets import Dialer
-from chat.text import fold_name
+from chat.text import caseless_name
 
 Trust = Callable[[PublicKey], bool]
 """Takes the server's key. Returns whether it was known, or raises ServerKeyError."""
@@ -251,9 +251,9 @@ class Client:
         return self._contacts.ignored()
 
     def _find(self, name: str) -> Person | None:
-        folded = fold_name(name)
+        folded = caseless_name(name)
         members = self._participant.members()
-        found = (one for one in members if fold_name(one.name) == folded)
+        found = (one for one in members if caseless_name(one.name) == folded)
         return next(map(self._contacts.described, found), None)
 
     def security(self) -> Security:
@@ -376,7 +376,10 @@ class Client:
                 self._room_closed = True
                 self._end(None)
             case Outcome.REFUSE:
-                self._end(endings.refusal_of(end, established))
+                refusal = endings.refusal_of(end, established)
+                if end.reason is Reason.NOT_ALLOWED and established:
+                    refusal.hint = endings.key_for_the_list(self.name, self._me.key.public.openssh)
+                self._end(refusal)
             case Outcome.FAIL | Outcome.ASK_AGAIN:
                 self._end(endings.failure_of(end, established))
 

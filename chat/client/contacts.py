@@ -22,7 +22,7 @@ from chat.client.events import (
 )
 from chat.client.known import Change, Known, KnownMembers
 from chat.errors import ChatError
-from chat.text import fold_name
+from chat.text import caseless_name
 
 
 class Store(Protocol):
@@ -45,7 +45,7 @@ class Contacts:
         """`store`: None keeps nothing. `name` and `fingerprint` are our own; `wall_clock` tells
         seconds since 1970."""
         self._store = store
-        self._me = fold_name(name), fingerprint
+        self._me = caseless_name(name), fingerprint
         self._wall_clock = wall_clock
         self._room = ""
         self._known = KnownMembers()
@@ -86,7 +86,7 @@ class Contacts:
         return events
 
     def _meet(self, name: str, fingerprint: bytes, unproved: bool) -> list[ClientEvent]:
-        if (fold_name(name), fingerprint) == self._me:
+        if (caseless_name(name), fingerprint) == self._me:
             return []
         return self._known.met(name, fingerprint, self._now, unproved=unproved)
 
@@ -137,7 +137,7 @@ class Contacts:
 
     def described(self, one: Person) -> Person:
         """The member, with what we know of its key."""
-        if (fold_name(one.name), one.fingerprint) == self._me:
+        if (caseless_name(one.name), one.fingerprint) == self._me:
             return replace(one, standing=Standing.YOU)
         return self._known.described(one)
 
@@ -162,8 +162,8 @@ class Contacts:
 
     def _keys_of(self, name: str, members: list[Person]) -> list[tuple[str, bytes]]:
         """The name as it is written, and its key: of whoever has it now, then of whoever had it."""
-        folded = fold_name(name)
-        here = [one for one in members if fold_name(one.name) == folded]
+        folded = caseless_name(name)
+        here = [one for one in members if caseless_name(one.name) == folded]
         return [
             *((one.name, one.fingerprint) for one in here),
             *((one.name, one.fingerprint) for one in self._known.keys_of(name)),

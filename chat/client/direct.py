@@ -13,7 +13,7 @@ from chat.errors import OpenError, ProtocolError, UsageError
 from chat.kex import KeyShare, RoomKey, direct_key
 from chat.limits import DIRECT_WRAP_BYTES, DIRECT_WRAPS, DIRECT_WRAPS_OF_PERSON, MAX_PAIR_KEYS
 from chat.messages import Direct, DirectText, MessageContent
-from chat.text import fold_name
+from chat.text import caseless_name
 
 _WRAP, _TEXT = b"\x01", b"\x02"
 """What is sealed, so that neither can be taken for the other."""
@@ -91,7 +91,7 @@ class DirectMessages:
         except OpenError as error:
             raise ProtocolError("a private message could not be opened") from error
         opened = DirectText.decode(inside)
-        meant = fold_name(opened.name), opened.fingerprint
+        meant = caseless_name(opened.name), opened.fingerprint
         if us.person not in (sender.person, meant):
             raise ProtocolError("a private message is for somebody else")
         return opened

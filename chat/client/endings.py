@@ -38,6 +38,7 @@ _FINAL: Mapping[Reason, Outcome] = {
     Reason.NAME_TAKEN: Outcome.REFUSE,
     Reason.NAME_INVALID: Outcome.REFUSE,
     Reason.FULL: Outcome.REFUSE,
+    Reason.NOT_ALLOWED: Outcome.REFUSE,
 }
 
 _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
@@ -76,6 +77,11 @@ def loss_of(end: Ended) -> TransportError:
 def refusal_of(end: Ended, established: bool) -> RefusedError:
     """Why the server does not want us."""
     return RefusedError(end.reason, _sentence_of(end, established))
+
+
+def key_for_the_list(name: str, openssh: str) -> str:
+    """What somebody can do who may not come in: the line is for the server's list of keys."""
+    return f"whoever runs the server can let you in; this is your key:\n    {openssh} {name}"
 
 
 def failure_of(end: Ended, established: bool) -> TransportError:

@@ -1,7 +1,7 @@
 """What we know of the members of one room: which key had which name, and what the person decided.
 
 Files are not known here, and neither is the clock: `contacts` brings both. A name belongs to
-the key that had it first, until the person says otherwise. Names are compared by `fold_name`.
+the key that had it first, until the person says otherwise. Names are compared by `caseless_name`.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from chat.client.events import ClientEvent, KeyChanged, NameChanged, Person, Standing
 from chat.limits import MAX_KNOWN_MEMBERS, MAX_MEMBERS
-from chat.text import fold_name
+from chat.text import caseless_name
 
 Place = tuple[str, bytes]
 """A folded name, and the SHA-256 of a key."""
@@ -30,7 +30,7 @@ class Known:
     @property
     def place(self) -> Place:
         """Two of the same place are about the same member."""
-        return fold_name(self.name), self.fingerprint
+        return caseless_name(self.name), self.fingerprint
 
 
 def _order(known: Known) -> tuple[int, bytes, str]:
@@ -75,7 +75,7 @@ class KnownMembers:
     ) -> list[ClientEvent]:
         """A member is here, and this is its key. Returns what the person has to be told. A server
         can make up a member that is `unproved`, so that one owns no name and is not remembered."""
-        place = fold_name(name), fingerprint
+        place = caseless_name(name), fingerprint
         known, owner = self._known.get(place), self._owner(place)
         trusted = owner is None or (known is not None and known.trusted)
         events: list[ClientEvent] = []
@@ -94,7 +94,7 @@ class KnownMembers:
 
     def left(self, name: str, now: int) -> None:
         """A member is no longer here."""
-        folded = fold_name(name)
+        folded = caseless_name(name)
         fingerprint = self._here.pop(folded, None)
         if fingerprint is not None:
             self._saw((folded, fingerprint), now)
@@ -128,7 +128,7 @@ class KnownMembers:
 
     def described(self, one: Person) -> Person:
         """The member, with what we know of its key."""
-        place = fold_name(one.name), one.fingerprint
+        place = caseless_name(one.name), one.fingerprint
         known = self._known.get(place)
         owner = self._owner(place)
         if known is not None and known.trusted:
@@ -142,7 +142,7 @@ class KnownMembers:
 
     def trust(self, name: str, fingerprint: bytes, now: int) -> None:
         """From now on this key is the name's own, and no other."""
-        folded = fold_name(name)
+        folded = caseless_name(name)
         for key in self._keys_of.get(folded, set()) | {fingerprint}:
             known = self._known.get((folded, key)) or Known(name, key, now, now)
             self._decide((folded, key), replace(known, trusted=key == fingerprint))
@@ -150,7 +150,7 @@ class KnownMembers:
 
     def ignore(self, name: str, fingerprint: bytes, now: int) -> None:
         """Do not hear this key, whatever name it takes."""
-        place = fold_name(name), fingerprint
+        place = caseless_name(name), fingerprint
         known = self._known.get(place) or Known(name, fingerprint, now, now, trusted=False)
         self._decide(place, replace(known, ignored=True))
 
@@ -173,7 +173,7 @@ class KnownMembers:
     def keys_of(self, name: str) -> list[Known]:
         """The keys that this name had, the one that was seen last first, those that are its own
         before all others."""
-        folded = fold_name(name)
+        folded = caseless_name(name)
         keys = [self._known[folded, key] for key in self._keys_of.get(folded, ())]
         return sorted(keys, key=lambda one: (one.trusted, _order(one)), reverse=True)
 

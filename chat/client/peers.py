@@ -20,7 +20,7 @@ from chat.errors import ProtocolError, Reason, UsageError
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from chat.messages import Card, RosterEntry
 from chat.presence import Presence, presence_of
-from chat.text import fold_name, normalize_name
+from chat.text import caseless_name, normalize_name
 
 _NO_CARD = Card()
 
@@ -69,7 +69,7 @@ class Peer:
     @property
     def person(self) -> tuple[str, bytes]:
         """Who this is a connection of: a name, however it is spelled, and a key."""
-        return fold_name(self.name), self.fingerprint
+        return caseless_name(self.name), self.fingerprint
 
     def once(self, what: str, event: ClientEvent) -> list[ClientEvent]:
         """The event, if nothing was said of this before."""
@@ -151,7 +151,7 @@ class _Company:
 class Peers:
     """The members by their numbers, and the people whose connections they are.
 
-    Invariant: members whose names look the same to a reader have the same key, so they are one
+    Invariant: members whose names differ in case or form alone have the same key, so they are one
     person. There are at most MAX_MEMBERS.
     """
 
@@ -212,7 +212,7 @@ class Peers:
         if not peer.card.caller:
             company.left_for = reason
         if not company.connections:
-            del self._people[fold_name(peer.name)]
+            del self._people[caseless_name(peer.name)]
         return peer
 
     def set_lost(self, peer: Peer, lost: bool) -> None:
@@ -221,7 +221,7 @@ class Peers:
         peer.lost = lost
 
     def _company_of(self, peer: Peer) -> _Company:
-        return self._people[fold_name(peer.name)]
+        return self._people[caseless_name(peer.name)]
 
     def _will_change(self, company: _Company) -> None:
         self._changed.setdefault(company, company.presence)
@@ -250,7 +250,7 @@ class Peers:
 
     def _same(self, company: _Company) -> _Company | None:
         """The same person here, unless it is here by callers alone."""
-        same = self._people.get(fold_name(company.name))
+        same = self._people.get(caseless_name(company.name))
         if same is None or same.fingerprint != company.fingerprint or not same.staying:
             return None
         return same
@@ -278,7 +278,7 @@ class Peers:
     def of_person(self, name: str, fingerprint: bytes) -> list[Peer]:
         """All connections of a person in the order in which they came, callers behind the
         others."""
-        company = self._people.get(fold_name(name))
+        company = self._people.get(caseless_name(name))
         if company is None or company.fingerprint != fingerprint:
             return []
         return sorted(company.connections.values(), key=lambda one: one.card.caller)
@@ -297,7 +297,8 @@ class Peers:
 
 
 def _key_of(name: str) -> str:
-    """What all names have in common that look the same to a reader."""
+    """What all names have in common that differ in case or form alone. Whether names look alike is
+    the server's to judge: it may know other look-alikes than we do, so this is no breach."""
     if len(name) > MAX_NAME_CHARS:
         raise ProtocolError("a member has no name that can be used")
     # The server may know a newer Unicode than we do, and so letters that are none to us.
@@ -308,4 +309,4 @@ def _key_of(name: str) -> str:
         raise ProtocolError("a member has no name that can be used") from exc
     if not usable:
         raise ProtocolError("a member has no name that can be used")
-    return fold_name(name)
+    return caseless_name(name)

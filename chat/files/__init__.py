@@ -8,6 +8,7 @@
     known_servers.py  which servers were met, and with which keys
     rooms.py          invites, each under a name of the person's own
     members.py        whose key was seen under which name, in each room
+    lists.py          what a server keeps: keys that may come in, bans, names
     history.py        what was typed, for the next run
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version

@@ -14,8 +14,10 @@ from chat.files import storage as files
 KNOWN_SERVERS = "known_servers"
 ROOMS = "rooms"
 KNOWN_MEMBERS = "known_members"
+BANS = "bans"
+NAMES = "names"
 LISTS = KNOWN_SERVERS, ROOMS, KNOWN_MEMBERS
-"""What is in the folder beside keys."""
+"""What a client has in the folder beside keys."""
 
 
 def read(path: Path, most: int, what: str, *, private: bool = False) -> bytes:

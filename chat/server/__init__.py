@@ -9,6 +9,8 @@
     checks.py      which members are to be told the running hash, and when
     log.py         the ordered log, and the cursors of those who read it
     admission.py   which pending connection makes room, and whose handshake is next
+    access.py       who may come in, and whose a name is
+    lists.py        the lists for it, line by line: keys, bans, names
     budgets.py     how much a key, and a source, may ask of the server
     console.py     the operator's commands, and what the operator is shown
     words.py       the sentences for it

@@ -19,6 +19,7 @@ from chat.limits import (
 )
 from chat.reactor import Reactor
 from chat.server import words
+from chat.server.access import Access
 from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.room import Member, people_of
 from chat.stdio import LineInput, LineOutput, is_text
@@ -72,6 +73,14 @@ class ServerControl(Protocol):
     def say(self, text: str) -> None:
         """Tell everybody something."""
 
+    @property
+    def access(self) -> Access:
+        """Who may come in, and whose a name is."""
+
+    def ban(self, words: str) -> bool:
+        """Let a key in no more, and put out who has it. The words are a name or a fingerprint, and
+        then the reason, if there is one. False if no such name is known."""
+
 
 class Ration:
     """Lets a few lines through in a period. The others are counted, and summed up in one line when
@@ -116,7 +125,7 @@ class Ration:
         self._show_sum(count)
 
 
-_WITH_ARGUMENT = ("KICK", "SAY")
+_WITH_ARGUMENT = ("KICK", "SAY", "BAN", "UNBAN", "ALLOW", "FORGET")
 
 
 class Console:
@@ -140,6 +149,11 @@ class Console:
             "WHO": self._on_who,
             "ROOMS": self._on_rooms,
             "KICK": self._on_kick,
+            "BAN": self._on_ban,
+            "UNBAN": self._on_unban,
+            "BANS": self._on_bans,
+            "ALLOW": self._on_allow,
+            "FORGET": self._on_forget,
             "SAY": self._on_say,
             "STATS": self._on_stats,
         }
@@ -264,6 +278,45 @@ class Console:
                 found[0].kick(who)
                 return
         self.show(phrases.nobody_named(argument))
+
+    def _on_ban(self, server: ServerControl, argument: str) -> None:
+        if not argument:
+            self.show(phrases.needs_argument("BAN", "a name"))
+        elif not server.ban(argument):
+            self.show(words.unknown_name(argument))
+
+    def _on_unban(self, server: ServerControl, which: str) -> None:
+        if not which:
+            self.show(phrases.needs_argument("UNBAN", "a name"))
+            return
+        lifted = server.access.unban(which)
+        self.show(*map(words.ban_lifted, lifted) if lifted else [words.nobody_banned(which)])
+
+    def _on_bans(self, server: ServerControl, _argument: str) -> None:
+        bans = server.access.bans()
+        self.show(words.bans_count(len(bans)), *map(words.ban_line, bans))
+
+    def _on_allow(self, server: ServerControl, which: str) -> None:
+        if not which:
+            self.show(phrases.needs_argument("ALLOW", "a name"))
+        elif not server.access.has_list:
+            self.show(words.NO_LIST)
+        else:
+            match server.access.allow(which):
+                case []:
+                    self.show(words.nobody_refused(which))
+                case [fingerprint]:
+                    self.show(words.allowed(which, fingerprint))
+                case [*fingerprints]:
+                    self.show(*words.several_refused(which, fingerprints))
+
+    def _on_forget(self, server: ServerControl, name: str) -> None:
+        if not name:
+            self.show(phrases.needs_argument("FORGET", "a name"))
+        elif server.access.forget(name):
+            self.show(words.forgotten(name))
+        else:
+            self.show(words.not_kept(name))
 
     def _on_say(self, server: ServerControl, text: str) -> None:
         if text:

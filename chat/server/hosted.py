@@ -7,6 +7,7 @@ all, is not known here.
 
 import os
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from operator import itemgetter
 
@@ -22,7 +23,7 @@ from chat.server.console import Console
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.session import Established
-from chat.text import fold_name
+from chat.text import fingerprint_of, fold_name
 from chat.wire import clip_text
 
 
@@ -61,9 +62,11 @@ class HostedRoom:
         grace_seconds: float,
         busy: "set[HostedRoom]",
         tag: bytes = b"",
+        note_name: Callable[[Member], None] = lambda _: None,
     ) -> None:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
-        `busy` when it is to be called at the end of the turn."""
+        `busy` when it is to be called at the end of the turn. `note_name` is told who has come, and
+        who goes."""
         self.tag = tag
         self.title = words.room_title(tag)
         self.log = OrderedLog(WINDOW_BYTES)
@@ -72,6 +75,7 @@ class HostedRoom:
         self._reactor = reactor
         self._console = console
         self._busy = busy
+        self._note_name = note_name
         self._members: dict[int, Connection] = {}
         self._sent_end = 0
         self._behind: dict[Connection, float] = {}
@@ -149,6 +153,7 @@ class HostedRoom:
         return words.kept(namesakes[0].name, *max(lost, key=itemgetter(1)))
 
     def _enter(self, connection: Connection, member: Member) -> None:
+        self._note_name(member)
         connection.home = self
         connection.member = member
         member.source = connection.source
@@ -173,6 +178,7 @@ class HostedRoom:
         """A member's connection is dropped. The room keeps the member's place for a while if it was
         lost (LOSSES), and otherwise the membership ends."""
         self._touch()
+        self._note_name(member)
         before = self.room.presence(member.name)
         kept = reason in LOSSES and self.room.suspend(member, self._reactor.clock())
         if not kept:
@@ -315,16 +321,24 @@ class HostedRoom:
 
     def kick(self, name: str) -> None:
         """Put somebody out who is in, by all connections."""
+        self._put_out(self.room.find(name))
+
+    def ban(self, fingerprint: str, text: str) -> None:
+        """Put out whoever has this key. `text` says more than that the operator wants it."""
+        of_key = (one for one in self.members() if fingerprint_of(one.fingerprint) == fingerprint)
+        self._put_out(of_key, text)
+
+    def _put_out(self, members: Iterable[Member], text: str = "") -> None:
         self._touch()
         # Whoever has a connection goes last: so nobody seems to be lost in between.
-        for member in sorted(self.room.find(name), key=lambda one: not one.lost):
+        for member in sorted(members, key=lambda one: not one.lost):
             connection = self._members.get(member.id)
             if connection is not None:
-                self._reactor.call(partial(connection.drop, Reason.KICKED))
+                self._reactor.call(partial(connection.drop, Reason.KICKED, text))
             else:
-                before = self.room.presence(name)
+                before = self.room.presence(member.name)
                 self.room.leave(member, Reason.KICKED)
-                self._show_change(member, before, Reason.KICKED)
+                self._show_change(member, before, Reason.KICKED, text)
 
     def say(self, text: str) -> None:
         """Tell everybody here something."""

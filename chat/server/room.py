@@ -55,7 +55,7 @@ from chat.presence import Presence, presence_of
 from chat.runninghash import RunningHash
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog
-from chat.text import fold_name, normalize_name
+from chat.text import fold_name, usable_name
 from chat.wire import (
     Event,
     Message,
@@ -311,7 +311,7 @@ class Room:
             RefusedError: it cannot be used.
         """
         try:
-            return normalize_name(name)
+            return usable_name(name)
         except UsageError as exc:
             raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
 
@@ -429,7 +429,7 @@ class Room:
         return self._welcome(member, self._roster(), now)
 
     def find(self, name: str) -> tuple[Member, ...]:
-        """The members of this name, whatever its case: one person."""
+        """The members of this name, or of one that looks like it: one person."""
         return self._members_of.get(fold_name(name), ())
 
     def presence(self, name: str) -> Presence:

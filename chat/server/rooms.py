@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from chat.errors import Reason, RefusedError
 from chat.limits import MAX_ROOMS
 from chat.server.hosted import HostedRoom
+from chat.server.lists import Complain, LineFile, List, tag_of
+from chat.server.room import Member
 
 NewRoom = Callable[[bytes], HostedRoom]
 """Makes the room of a tag."""
@@ -25,6 +27,22 @@ class RoomRules:
     open_room: bool = True
     max_rooms: int = MAX_ROOMS
     is_allowed: Callable[[bytes], bool] = lambda _tag: True
+
+
+class ListedTags:
+    """The tags of a list, which is read again when it has changed. While it cannot be read, what
+    was read last holds."""
+
+    def __init__(self, file: LineFile, complain: Complain) -> None:
+        self._list = List(file, tag_of, complain)
+        self._tags: frozenset[bytes] = frozenset()
+
+    def __call__(self, tag: bytes) -> bool:
+        """Whether this one is listed."""
+        tags = self._list.read()
+        if tags is not None:
+            self._tags = frozenset(tags)
+        return tag in self._tags
 
 
 class Rooms:
@@ -62,6 +80,10 @@ class Rooms:
         sealed = len(self._rooms) - self._rules.open_room
         if sealed >= self._rules.max_rooms:
             raise RefusedError(Reason.NO_ROOM, "this server has no place for another room")
+
+    def named(self, name: str) -> list[Member]:
+        """The members of this name in all rooms."""
+        return [member for room in self for member in room.room.find(name)]
 
     def end(self, room: HostedRoom) -> None:
         """Forget a sealed room if nobody is in it any more."""

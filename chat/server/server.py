@@ -6,7 +6,9 @@ turn.
 """
 
 import contextlib
+import re
 import socket
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,22 +19,32 @@ from chat.limits import (
     GRACE_SECONDS,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
+    NAMES_SAVE_SECONDS,
     PATIENT_PER_TURN,
     RATE,
     WINDOW_BYTES,
 )
 from chat.reactor import Reactor
+from chat.server import words
+from chat.server.access import Access, KeptName, Refusal
 from chat.server.admission import Admission
 from chat.server.budgets import Budgets
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.hosted import HostedRoom
-from chat.server.rooms import RoomRules, Rooms
+from chat.server.lists import is_fingerprint
+from chat.server.room import Member
+from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
+from chat.text import fingerprint_of
 from chat.transport import Transport
 
 _ANY_ROOM = RoomRules()
+
+
+def _note_nothing(_member: Member) -> None:
+    pass
 
 
 class Server:
@@ -57,17 +69,19 @@ class Server:
         pending: int = MAX_PENDING,
         pending_per_source: int = MAX_PENDING_PER_SOURCE,
         rules: RoomRules = _ANY_ROOM,
+        access: Access | None = None,
     ) -> None:
-        """`pending`: connections that are not members yet, in all and of one source."""
+        """`pending`: connections that are not members yet, in all and of one source. `access`: who
+        may come in; None: everybody, and no name is kept."""
         self.reactor = reactor
+        self.access = access or Access()
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()
         self._busy: set[HostedRoom] = set()
         self._console = console
-        self.rooms = Rooms(
-            rules, lambda tag: HostedRoom(reactor, console, grace_seconds, self._busy, tag)
-        )
+        self._grace_seconds = grace_seconds
+        self.rooms = Rooms(rules, self._new_room)
         admission: Admission[Connection] = Admission(pending, pending_per_source)
         self.doorman = Doorman(self, self.connections, listeners, key, console, admission)
         self._terminating = False
@@ -80,19 +94,54 @@ class Server:
         self.reactor.run()
         for listener in self.doorman.listeners:
             listener.close()
+        for room in self.rooms:
+            if room.tag == OPEN_ROOM:
+                for member in room.members():
+                    self.access.used(member.name, member.fingerprint, time.time())
+        self.access.save()
+
+    def _new_room(self, tag: bytes) -> HostedRoom:
+        # Names are kept in the open room alone. In a sealed one they are its members' business, who
+        # remember each other's keys, and no name may tell one room of another.
+        note_name = self._note_name if tag == OPEN_ROOM else _note_nothing
+        return HostedRoom(
+            self.reactor, self._console, self._grace_seconds, self._busy, tag, note_name
+        )
+
+    def _note_name(self, member: Member) -> None:
+        """A member has come, or goes: its key keeps the name from now on."""
+        if self.access.used(member.name, member.fingerprint, time.time()):
+            self.reactor.call_at(self.reactor.clock() + NAMES_SAVE_SECONDS, self._save_names)
+
+    def _save_names(self) -> None:
+        if not self.access.save():
+            self.reactor.call_at(self.reactor.clock() + NAMES_SAVE_SECONDS, self._save_names)
 
     # -- members come and go
 
     def admit(self, connection: Connection, client: Established) -> int:
         """A client whose key is proved comes in, or is refused. Returns how many bytes it is sent a
         second time."""
+        refusal = self._refusal(client)
+        if refusal is not None:
+            connection.drop(refusal.REASON, words.not_admitted(refusal))
+            return 0
         try:
             sent_again = self.rooms.of(client.identity.tag).admit(connection, client)
-        except RefusedError as refusal:
-            connection.drop(refusal.reason, str(refusal))
+        except RefusedError as error:
+            connection.drop(error.reason, str(error))
             return 0
         self.doorman.forget(connection)
         return sent_again
+
+    def _refusal(self, client: Established) -> Refusal | None:
+        """Why a client may not come in, whatever its room says."""
+        name, tag = client.identity.name, client.identity.tag
+        refusal = self.access.admit(name, client.public_key, time.time())
+        if isinstance(refusal, KeptName) and (tag != OPEN_ROOM or self.rooms.named(name)):
+            # The room knows better who has it.
+            return None
+        return refusal
 
     def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection is dropped (`Connection.drop`, the first step)."""
@@ -199,6 +248,38 @@ class Server:
             self.reactor.call(room.close)
         for connection in list(self.connections):
             self.reactor.call(partial(connection.drop, Reason.CLOSING))
+
+    def ban(self, argument: str) -> bool:
+        """Let a key in no more, and put out who has it. The argument is a name or a fingerprint,
+        and then the reason, if there is one. False if no such name is known."""
+        found = self._keys_and_rest(argument)
+        if found is None:
+            return False
+        name, keys, why = found
+        if len(keys) > 1:
+            self._console.show(*words.several_keys(name, sorted(keys)))
+            return True
+        (fingerprint,) = keys
+        ban = self.access.ban(fingerprint, name, why, time.time())
+        self._console.show(words.ban_made(ban))
+        for room in self.rooms:
+            room.ban(fingerprint, words.banned(ban))
+        return True
+
+    def _keys_and_rest(self, argument: str) -> tuple[str, set[str], str] | None:
+        """The name, the fingerprints of the keys that are meant, and the words after it. A name may
+        have spaces, so the longest beginning that is one counts."""
+        ends = [found.start() for found in re.finditer(r"\s+|$", argument)]
+        for end in reversed(ends):
+            name, rest = argument[:end], argument[end:].strip()
+            if is_fingerprint(name):
+                return "", {name}, rest
+            if members := self.rooms.named(name):
+                keys = {fingerprint_of(member.fingerprint) for member in members}
+                return members[0].name, keys, rest
+            if (use := self.access.use_of(name)) is not None:
+                return use.name, {use.fingerprint}, rest
+        return None
 
     def say(self, text: str) -> None:
         """Tell everybody in all rooms something."""

@@ -9,19 +9,26 @@ from collections.abc import Iterable
 from chat.limits import WINDOW_BYTES
 from chat.localtime import time_of
 from chat.phrases import INDENT, good, members_count, trouble
+from chat.server.access import KeptName, NotOnList, Refusal
+from chat.server.lists import Ban, Failed, Trouble, Unreadable
 from chat.text import counted, escape_line
 
 TERMINATED = good("All connections had been terminated")
 SHUT_DOWN = good("Server is shut down")
 
 HELP = [
-    good("TERMINATE         end the server"),
-    good("WHO               list the members of each room"),
-    good("ROOMS             list the rooms"),
-    good("KICK name [room]  put somebody out; they can join again"),
-    good("SAY text          tell everybody something"),
-    good("STATS             count members, messages and bytes"),
-    good("HELP              show this"),
+    good("TERMINATE          end the server"),
+    good("WHO                list the members of each room"),
+    good("ROOMS              list the rooms"),
+    good("KICK name [room]   put somebody out; they can join again"),
+    good("BAN name reason    put somebody out for good, by key: who is here, or was lately"),
+    good("UNBAN name         lift a ban; a fingerprint will do, too, here and for BAN"),
+    good("BANS               list the bans"),
+    good("ALLOW name         add the key that was refused under this name to --authorized-keys"),
+    good("FORGET name        free a name that is kept for the key that used it last"),
+    good("SAY text           tell everybody something"),
+    good("STATS              count members, messages and bytes"),
+    good("HELP               show this"),
 ]
 
 
@@ -47,6 +54,14 @@ def room_count(tag: bytes, count: int) -> str:
 def in_several_rooms(name: str, tags: Iterable[bytes]) -> str:
     rooms = ", ".join(room_name(tag) for tag in tags)
     return trouble(f"{escape_line(name)} is in several rooms; name one behind it: {rooms}.")
+
+
+def several_keys(name: str, fingerprints: Iterable[str]) -> list[str]:
+    """Several keys have this name, each in a room of its own."""
+    return [
+        trouble(f"{escape_line(name)} is another key in another room; name the one you mean:"),
+        *(f"{INDENT}{fingerprint}" for fingerprint in fingerprints),
+    ]
 
 
 def memory(rooms: int, kept_bytes: int) -> str:
@@ -146,6 +161,97 @@ def in_use(seconds: float) -> str:
 
 def kept(name: str, lost_for: float, free_in: float) -> str:
     return f"{name} lost the connection {span(lost_for)} ago; the name is free in {span(free_in)}"
+
+
+def not_admitted(refusal: Refusal) -> str:
+    """Why a client may not come in. It is told this itself, and so is the operator."""
+    match refusal:
+        case NotOnList(name, fingerprint):
+            return f"the key {fingerprint} of {name} is not on the server's list of keys"
+        case Ban():
+            return banned(refusal)
+        case KeptName(name, used, until):
+            return (
+                f"the name {name} is taken: another key used it last, on {time_of(used)}, and "
+                f"keeps it until {time_of(until)}"
+            )
+
+
+def banned(ban: Ban) -> str:
+    since = f" since {time_of(ban.since)}" if ban.since else ""
+    why = f": {ban.why}" if ban.why else ""
+    return f"the key {ban.fingerprint} is banned{since}{why}"
+
+
+def ban_line(ban: Ban) -> str:
+    since = f", since {time_of(ban.since)}" if ban.since else ""
+    name = f", {escape_line(ban.name)}" if ban.name else ""
+    why = f": {escape_line(ban.why)}" if ban.why else ""
+    return good(f"{ban.fingerprint}{name}{since}{why}")
+
+
+def bans_count(count: int) -> str:
+    return good(f"Banned: {count}" if count else "Nobody is banned.")
+
+
+def ban_lifted(ban: Ban) -> str:
+    name = f" of {escape_line(ban.name)}" if ban.name else ""
+    return good(f"The key {ban.fingerprint}{name} is no longer banned.")
+
+
+def ban_made(ban: Ban) -> str:
+    name = f" of {escape_line(ban.name)}" if ban.name else ""
+    return good(f"The key {ban.fingerprint}{name} is banned.")
+
+
+def nobody_banned(which: str) -> str:
+    return trouble(f"No ban of {escape_line(which)} was lifted. BANS lists the bans.")
+
+
+def unknown_name(name: str) -> str:
+    return trouble(f"No key is known that uses or used the name {escape_line(name)}.")
+
+
+def allowed(which: str, fingerprint: str) -> str:
+    return good(f"{escape_line(which)} may come in now, with the key {fingerprint}.")
+
+
+def nobody_refused(which: str) -> str:
+    return trouble(f"No key was refused lately under the name {escape_line(which)}.")
+
+
+def several_refused(which: str, fingerprints: Iterable[str]) -> list[str]:
+    text = f"Several keys were refused under the name {escape_line(which)}; ALLOW one of them:"
+    return [trouble(text), *(INDENT + fingerprint for fingerprint in fingerprints)]
+
+
+NO_LIST = trouble("Everybody may come in: this server was started without --authorized-keys.")
+
+
+def forgotten(name: str) -> str:
+    return good(f"The name {escape_line(name)} is free for any key.")
+
+
+def not_kept(name: str) -> str:
+    return trouble(f"The name {escape_line(name)} is not kept for anybody.")
+
+
+LINES_NAMED = 5
+
+
+def list_trouble(what: Trouble) -> str:
+    """Something is wrong with one of the server's lists. What was read before still holds."""
+    match what:
+        case Failed(text):
+            return trouble(f"{escape_line(text)}; what was known before still holds.")
+        case Unreadable(name, lines, limited):
+            numbers = ", ".join(map(str, lines[:LINES_NAMED]))
+            if len(lines) > LINES_NAMED:
+                numbers += f" and {len(lines) - LINES_NAMED} more"
+            which = f"Line{'s' if len(lines) > 1 else ''} {numbers} of {escape_line(name)}"
+            if limited:
+                return trouble(f"{which}: conditions such as from= are not supported; passed over.")
+            return trouble(f"{which}: damaged; passed over.")
 
 
 def unknown_command(word: str) -> str:

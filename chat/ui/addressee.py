@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from chat.client.events import Person
 from chat.errors import UsageError
 from chat.limits import MAX_NAME_CHARS
-from chat.text import fold_name
+from chat.text import caseless_name
 
 _MOST_CHARS = 4 * MAX_NAME_CHARS
 """Of what is typed so much may be a name, with its marks apart."""
@@ -43,8 +43,8 @@ def split(argument: str, members: Sequence[Person]) -> tuple[Person, str]:
     found = _called(names, members)
     first = next(iter(quoted or beginnings), "")
     person = _the_one(first, found, members)
-    key = fold_name(person.name)
-    text = argument[max(end for name, end in names.items() if fold_name(name) == key) :].strip()
+    key = caseless_name(person.name)
+    text = argument[max(end for name, end in names.items() if caseless_name(name) == key) :].strip()
     if not text:
         raise UsageError(_NEEDS)
     return person, text
@@ -57,17 +57,17 @@ def quoted(name: str) -> str:
 
 def _called(names: Iterable[str], members: Iterable[Person]) -> list[Person]:
     """Who has one of these names, each person once."""
-    keys = set(map(fold_name, names))
-    people = {(one.name, one.fingerprint): one for one in members if fold_name(one.name) in keys}
-    return list(people.values())
+    keys = set(map(caseless_name, names))
+    found = (one for one in members if caseless_name(one.name) in keys)
+    return list({(one.name, one.fingerprint): one for one in found}.values())
 
 
 def _the_one(name: str, found: Sequence[Person], members: Iterable[Person]) -> Person:
     if len(found) == 1:
         return found[0]
     if not found:
-        names = {fold_name(one.name): one.name for one in members}
-        nearest = "".join(get_close_matches(fold_name(name), names, 1))
+        names = {caseless_name(one.name): one.name for one in members}
+        nearest = "".join(get_close_matches(caseless_name(name), names, 1))
         hint = f"perhaps {names[nearest]} is meant" if nearest else ""
         raise UsageError(f"nobody here is called {name}", hint)
     first, second = sorted(one.name for one in found)[:2]

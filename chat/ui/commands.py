@@ -15,7 +15,7 @@ from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
 from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
 from chat.stdio import is_text
-from chat.text import as_action, fold_name
+from chat.text import as_action, caseless_name
 from chat.ui import addressee, transcript
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
@@ -164,7 +164,7 @@ class Commands:
     def _on_ignore(self, name: str) -> None:
         if not name:
             self._show([transcript.ignoring(self._client.ignored())])
-        elif fold_name(name) == fold_name(self._client.name):
+        elif caseless_name(name) == caseless_name(self._client.name):
             self._show([transcript.THAT_IS_YOU])
         elif ignored := self._client.ignore(name):
             self._show([transcript.ignoring([ignored])])
@@ -180,8 +180,8 @@ class Commands:
             self._show([transcript.ignoring(self._client.ignored())])
 
     def _nobody_named(self, name: str) -> phrases.StatusLine:
-        names = {fold_name(present): present for present in self._names()}
-        nearest = "".join(get_close_matches(fold_name(name), names, 1))
+        names = {caseless_name(present): present for present in self._names()}
+        nearest = "".join(get_close_matches(caseless_name(name), names, 1))
         return phrases.nobody_named(name, names.get(nearest, ""))
 
     def _on_more(self, number: str) -> None:
@@ -210,7 +210,7 @@ class Commands:
         """The members, with a mark at our own name."""
         return [
             replace(one, name=transcript.yourself(one.name))
-            if fold_name(one.name) == fold_name(self._client.name)
+            if caseless_name(one.name) == caseless_name(self._client.name)
             else one
             for one in self._client.members()
         ]
@@ -224,7 +224,7 @@ class Commands:
             self._speakers[said.name] = None
             if len(self._speakers) > MAX_MEMBERS:
                 del self._speakers[next(iter(self._speakers))]
-        if said.to and fold_name(said.name) != fold_name(self._client.name):
+        if said.to and caseless_name(said.name) != caseless_name(self._client.name):
             self._confidant = Person(said.name, 0, said.fingerprint)
 
     def _names(self) -> list[str]:
@@ -297,5 +297,5 @@ _PRIVATE = ("/msg", "/r")
 
 
 def _matching(names: Iterable[str], word: str, end: str) -> list[str]:
-    key = fold_name(word)
-    return [name + end for name in names if fold_name(name).startswith(key)]
+    key = caseless_name(word)
+    return [name + end for name in names if caseless_name(name).startswith(key)]

@@ -18,7 +18,7 @@ from chat.limits import (
     FOLDED_TO_ROWS,
 )
 from chat.phrases import INDENT, StatusLine, Trouble
-from chat.text import action_of, caseless, fold_name
+from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
 from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, width_of
 
@@ -87,7 +87,7 @@ class Painter:
             self._searched = said
             found = self._mention.search(caseless(text)) is not None
             # Our own may come from another connection of ours.
-            ours = said.own or (said.to and fold_name(said.name) == fold_name(self._name))
+            ours = said.own or (said.to and caseless_name(said.name) == caseless_name(self._name))
             self._found = not ours and (found or bool(said.to))
         return self._found
 
@@ -198,4 +198,4 @@ class Painter:
 
     def _colour_of(self, name: str) -> str:
         codes = self._colours.value
-        return codes[crc32(fold_name(name).encode()) % len(codes)] if codes else ""
+        return codes[crc32(caseless_name(name).encode()) % len(codes)] if codes else ""

@@ -52,7 +52,7 @@ from chat.phrases import (
     lost,
     trouble,
 )
-from chat.text import action_of, escape, escape_line, fingerprint_of, fold_name
+from chat.text import action_of, caseless_name, escape, escape_line, fingerprint_of
 
 
 def said(
@@ -72,7 +72,7 @@ def said(
 
 
 def _you_or(name: str, reader: str) -> str:
-    return "you" if fold_name(name) == fold_name(reader) else escape_line(name)
+    return "you" if caseless_name(name) == caseless_name(reader) else escape_line(name)
 
 
 def happened(event: ClientEvent) -> list[StatusLine]:

@@ -9,7 +9,7 @@ from chat.errors import REASONS, ChatError, ClockError, Reason
 from chat.session import Ended
 
 REFUSALS = {
-    *(Reason.FULL, Reason.NAME_TAKEN, Reason.NAME_INVALID),
+    *(Reason.FULL, Reason.NAME_TAKEN, Reason.NAME_INVALID, Reason.NOT_ALLOWED),
     *(Reason.KICKED, Reason.REPLACED),
 }
 LOSSES = {Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW}

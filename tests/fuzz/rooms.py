@@ -10,7 +10,7 @@ from chat.client.events import ClientEvent, FrameRefused, Tampered
 from chat.client.participant import Participant
 from chat.errors import ProtocolError, Reason, RefusedError
 from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_EPOCHS, MAX_SUBMIT_BYTES, MAX_TRAIL
-from chat.text import fold_name
+from chat.text import caseless_name
 from chat.ui.jsonlines import fields_of
 from chat.ui.transcript import happened
 from chat.wire import Event, Message, room_headers, starts_frame
@@ -91,7 +91,7 @@ def _assert_consistent(us: Participant) -> None:
     assert outbox.size == sum(len(content.body) for content in outbox.messages)
     assert max(len(keyring._known), len(keyring._repeat)) <= MAX_EPOCHS
     us.first_control().encode()
-    names = Counter(fold_name(person.name) for person in us.members())
+    names = Counter(caseless_name(person.name) for person in us.members())
     assert not names or max(names.values()) == 1
     assert not us.in_room or us.has_joined
     if membership is not None:

@@ -241,7 +241,7 @@ def test_keys_are_made_at_the_first_run_and_used_again(stage: Stage) -> None:
     assert server.end().err == ""
     folder = stage.home / ".config/chat"
     names = [f"{role}_{half}_key.pem" for role in ("client", "server") for half in HALVES]
-    assert files(folder) == sorted([*names, "known_servers"])
+    assert files(folder) == sorted([*names, "known_servers", "names"])
     for role in ("client", "server"):
         pem = (folder / f"{role}_private_key.pem").read_bytes()
         assert RSA.import_key(pem).size_in_bits() == 2048

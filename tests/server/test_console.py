@@ -16,7 +16,9 @@ from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_L
 from chat.messages import Card
 from chat.reactor import Reactor
 from chat.server import words
+from chat.server.access import Access
 from chat.server.console import Console
+from chat.server.lists import InMemory
 from chat.server.room import Member
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
@@ -55,6 +57,11 @@ class Server:
         self.asked: list[str] = []
         self.open_room = Room(self.asked)
         self.rooms = AllRooms([self.open_room])
+        self.access = Access(keys=InMemory())
+
+    def ban(self, words: str) -> bool:
+        self.asked.append(f"ban {words!r}")
+        return words.split()[0] in self.open_room.present
 
     def terminate(self) -> None:
         self.asked.append("terminate")
@@ -128,6 +135,16 @@ NOBODY = "[+] Nobody is here."
         ("kick Zoë  von der Leine", ["kick 'Zoë  von der Leine'"], []),
         *((f"{say} hello  all ", ["say 'hello  all'"], []) for say in ("SAY", "say", "  Say  ")),
         *((line, [], ["[!] KICK needs a name."]) for line in ("KICK", "kick ")),
+        ("BAN Zoë she spams", ["ban 'Zoë she spams'"], []),
+        ("ban Ira", ["ban 'Ira'"], ["[!] No key is known that uses or used the name Ira."]),
+        ("bans", [], ["[+] Nobody is banned."]),
+        ("UNBAN Ira", [], ["[!] No ban of Ira was lifted. BANS lists the bans."]),
+        ("ALLOW Ira", [], ["[!] No key was refused lately under the name Ira."]),
+        ("FORGET Ira", [], ["[!] The name Ira is not kept for anybody."]),
+        *(
+            (word, [], [f"[!] {word} needs a name."])
+            for word in ("BAN", "UNBAN", "ALLOW", "FORGET")
+        ),
         *((line, [], ["[!] SAY needs some text."]) for line in ("SAY", "say \t ")),
         *(
             (f"{word} now", [], [f"[!] {word.upper()} takes nothing after it."])
@@ -181,6 +198,41 @@ def test_who_and_stats_tell_of_the_members(desk: OperatorDesk) -> None:
         "[+] 2 members, 12 messages exchanged, 3456 bytes relayed, up for 61 s",
         "[+] 1 room, 2345 bytes of 8 MiB kept",
     ]
+
+
+def test_lists_are_shown_and_changed_by_name_and_by_fingerprint(desk: OperatorDesk) -> None:
+    access, ira, other = desk.server.access, key("ira").public, key("other").public
+    since = f"since {localtime.time_of(WALL_CLOCK)}"
+    access.ban(ira.fingerprint, "Ira", "she  spams", WALL_CLOCK)
+    access.ban(other.fingerprint, "", "", WALL_CLOCK)
+    assert desk.type("BANS") == [
+        "[+] Banned: 2",
+        f"[+] {ira.fingerprint}, Ira, {since}: she spams",
+        f"[+] {other.fingerprint}, {since}",
+    ]
+    assert desk.type("UNBAN \u0406ra") == [
+        f"[+] The key {ira.fingerprint} of Ira is no longer banned."
+    ]
+    assert desk.type(f"UNBAN {other.fingerprint}") == [
+        f"[+] The key {other.fingerprint} is no longer banned."
+    ]
+    for guest in (ira, other):
+        access.admit("Guest", guest, WALL_CLOCK)
+    assert desk.type("ALLOW guest") == [
+        "[!] Several keys were refused under the name guest; ALLOW one of them:",
+        f"    {ira.fingerprint}",
+        f"    {other.fingerprint}",
+    ]
+    assert desk.type(f"ALLOW {other.fingerprint}") == [
+        f"[+] {other.fingerprint} may come in now, with the key {other.fingerprint}."
+    ]
+    assert desk.type("ALLOW guest") == [
+        f"[+] guest may come in now, with the key {ira.fingerprint}."
+    ]
+    access.used("Ira", ira.digest, WALL_CLOCK)
+    assert desk.type("FORGET ira") == ["[+] The name ira is free for any key."]
+    desk.server.access = Access()
+    assert desk.type("ALLOW guest") == [words.NO_LIST]
 
 
 @pytest.mark.parametrize("line", ["SAY gr\udcff", "KICK \udcff", "\udcff"])

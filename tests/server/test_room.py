@@ -369,7 +369,8 @@ def test_steady_departures_do_not_keep_newcomers_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("taken", "wanted"), [("Ira", "Ira"), ("Straße", "STRASSE"), ("ZOË", "Zoe\u0308"), ("ﬁ", "FI")]
+    ("taken", "wanted"),
+    [("Ira", "Ira"), ("Straße", "STRASSE"), ("ZOË", "Zoe\u0308"), ("ﬁ", "FI"), ("Ira", "Ir\u0430")],
 )
 def test_name_that_reads_the_same_is_taken(taken: str, wanted: str) -> None:
     """All that `fold_name` takes for the same is in `test_text.py`."""
@@ -387,7 +388,9 @@ def test_name_that_reads_the_same_is_taken(taken: str, wanted: str) -> None:
     bench.enter("Írä")
 
 
-@pytest.mark.parametrize("name", ["", " Ira", "a:b", "x" * (limits.MAX_NAME_CHARS + 1), "\x1b[m"])
+@pytest.mark.parametrize(
+    "name", ["", " Ira", "a:b", "x" * (limits.MAX_NAME_CHARS + 1), "\x1b[m", "r00t"]
+)
 def test_name_that_cannot_be_used_is_refused(name: str) -> None:
     bench = Bench()
     with pytest.raises(RefusedError) as refusal:

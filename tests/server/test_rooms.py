@@ -7,9 +7,10 @@ import pytest
 
 from chat import limits
 from chat.client.events import MessageReceived
-from chat.errors import Reason
+from chat.errors import IdentityError, Reason
 from chat.kex import RoomKey
-from chat.server.rooms import OPEN_ROOM, RoomRules
+from chat.server.lists import Failed, InMemory, Trouble, Unreadable
+from chat.server.rooms import OPEN_ROOM, ListedTags, RoomRules
 from tests.support.helpers import key
 from tests.support.loopback import Company, Hall, Peer
 
@@ -150,6 +151,24 @@ def test_only_rooms_that_are_allowed_exist() -> None:
         assert refused(hall, hall.knock("Ira", room_key=OTHERS)) is Reason.NO_ROOM
         hall.join("Ira", "ira", FRIENDS)
         assert rooms_at(hall) == [OPEN_ROOM, TAG]
+
+
+def test_list_of_tags_is_read_again_and_holds_while_it_cannot_be_read() -> None:
+    troubles: list[Trouble] = []
+    file = InMemory("# friends", TAG.hex().upper() + " friends", TAG.hex()[1:], "", name="tags")
+    is_allowed = ListedTags(file, troubles.append)
+    other = OTHERS.at(key("server").public.digest).tag
+    assert [is_allowed(tag) for tag in (TAG, other, b"", bytes(16))] == [True, False, False, False]
+    assert troubles == [Unreadable("tags", (3,))]
+    file.lines, file._changed = [other.hex()], True
+    assert [is_allowed(tag) for tag in (TAG, other)] == [False, True]
+
+    def fail() -> None:
+        raise IdentityError("the disk is gone")
+
+    file.read = fail  # type: ignore[method-assign]
+    assert [is_allowed(tag) for tag in (TAG, other)] == [False, True]
+    assert troubles[1:] == [Failed("the disk is gone")]
 
 
 def test_so_many_rooms_at_most_and_no_more_is_kept_of_those_that_were_asked_for() -> None:

@@ -27,13 +27,15 @@ from chat.client.events import (
     RoomClosed,
     Tampered,
 )
-from chat.errors import REASONS, Reason
+from chat.errors import REASONS, IdentityError, Reason
 from chat.messages import Bye, Check, Control, Ping, Resend, Submit
 from chat.server import words
+from chat.server.access import Access
 from chat.server.admission import Admission
 from chat.server.budgets import Account
 from chat.server.connection import Connection
 from chat.server.doorman import Doorman
+from chat.server.lists import InMemory
 from chat.session import Ended, Established, State
 from chat.wire import Hello, Pubkey, Refused, block, decode_frame
 from tests.support.helpers import frames_of, key
@@ -1166,3 +1168,97 @@ def test_termination_while_a_member_is_about_to_fall_behind_comes_to_its_end(nar
     company.sahnawaz.listen()
     end = narrow.farewell_to(company.sahnawaz)
     assert end.reason in (Reason.CLOSING, Reason.TOO_SLOW)
+
+
+# -- who may come in -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def hall_with(access: Access) -> Iterator[Hall]:
+    with contextlib.closing(Hall(access=access)) as hall:
+        yield hall
+
+
+def test_key_that_is_not_on_the_list_is_refused_until_the_operator_allows_it() -> None:
+    ira, other = key("ira").public, key("other").public
+    keys = InMemory(ira.openssh)
+    with hall_with(Access(keys=keys)) as hall:
+        company = hall.join("Ira")
+        eve = hall.knock("Eve", "other")
+        text = f"the key {other.fingerprint} of Eve is not on the server's list of keys"
+        assert hall.farewell_to(eve) == Ended(Reason.NOT_ALLOWED, text, by_peer=True)
+        hall.until(lambda: any(line.endswith(f"refused: {text}.") for line in hall.screen.lines()))
+        assert company.news == []
+        hall.type("ALLOW eve")
+        hall.until(lambda: hall.shown(words.allowed("eve", other.fingerprint)))
+        assert keys.lines == [ira.openssh, f"{other.openssh} Eve"]
+        hall.join("Eve", "other")
+
+
+def test_banned_member_goes_and_stays_out_under_every_name_also_when_it_was_lost() -> None:
+    access = Access()
+    with hall_with(access) as hall:
+        ira, eve = hall.join("Ira"), hall.join("Eve Adams", "other")
+        lost = hall.join("Thea", "other")
+        lose(hall, lost)
+        hall.type("BAN Eve Adams says bad words")
+        ended = hall.farewell_to(eve)
+        text = words.banned(access.bans()[0])
+        assert ended == Ended(Reason.KICKED, text, by_peer=True)
+        assert text.endswith(": says bad words")
+        hall.until(lambda: MemberLeft("Thea", Reason.KICKED) in ira.news)
+        assert hall.come_back(lost).ended == Ended(Reason.NOT_ALLOWED, text, by_peer=True)
+        again = hall.knock("Boris", "other")
+        assert hall.farewell_to(again) == Ended(Reason.NOT_ALLOWED, text, by_peer=True)
+        hall.type("UNBAN Eve Adams")
+        hall.until(lambda: not access.bans())
+        hall.join("Boris", "other")
+
+
+def test_somebody_who_was_here_lately_can_be_banned_by_name_and_a_stranger_by_key() -> None:
+    access = Access()
+    with hall_with(access) as hall:
+        leave(hall, hall.join("Eve", "other"))
+        hall.type(f"BAN {key('sahnawaz').public.fingerprint}")
+        hall.type("BAN eve")
+        hall.type("BAN Nobody in particular")
+        hall.until(lambda: hall.shown(words.unknown_name("Nobody in particular")))
+        assert [ban.name for ban in access.bans()] == ["", "Eve"]
+        for owner in ("other", "sahnawaz"):
+            assert hall.farewell_to(hall.knock("Thea", owner)).reason is Reason.NOT_ALLOWED
+
+
+def test_name_is_kept_for_its_key_and_saved_soon_after() -> None:
+    names = InMemory()
+    with hall_with(Access(names=names, keep_days=30)) as hall:
+        ira = hall.join("Ira")
+        taken = hall.farewell_to(hall.knock("ira", "other"))
+        assert taken.text.startswith("the name ira is taken: it has been in use for ")
+        leave(hall, ira)
+        kept = hall.farewell_to(hall.knock("\u0406ra", "other"))
+        assert kept.reason is Reason.NAME_TAKEN
+        assert re.fullmatch("the name Ira is taken: another key .* keeps it until .*", kept.text)
+        assert names.lines == []
+        hall.wait(limits.NAMES_SAVE_SECONDS)
+        assert [line.split()[-1] for line in names.lines] == ["Ira"]
+        hall.join("Ira")
+        hall.type("FORGET Thea")
+        hall.until(lambda: hall.shown(words.not_kept("Thea")))
+
+
+def test_names_that_cannot_be_saved_are_tried_again() -> None:
+    class Full(InMemory):
+        tries = 0
+
+        def append(self, lines: list[str]) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise IdentityError("no space left")
+            super().append(lines)
+
+    names = Full()
+    with hall_with(Access(names=names, keep_days=1)) as hall:
+        hall.join("Ira")
+        for _ in range(4):
+            hall.wait(limits.NAMES_SAVE_SECONDS)
+        assert (names.tries, len(names.lines)) == (3, 1)

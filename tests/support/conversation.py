@@ -9,7 +9,7 @@ from chat.client.contacts import Contacts
 from chat.client.events import ClientEvent, Entered, MessageQueued, Person, Security
 from chat.errors import UsageError
 from chat.reactor import Reactor
-from chat.text import fold_name
+from chat.text import caseless_name
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
 from tests.support.loopback import Screen, until
@@ -48,7 +48,9 @@ class NotedClient:
         return one
 
     def _find(self, name: str) -> Person | None:
-        return next((one for one in self.members() if fold_name(one.name) == fold_name(name)), None)
+        return next(
+            (one for one in self.members() if caseless_name(one.name) == caseless_name(name)), None
+        )
 
     def ignore(self, name: str) -> str:
         return self.contacts.ignore(name, self.people)

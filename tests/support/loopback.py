@@ -24,6 +24,7 @@ from chat.kex import PublicKey, RoomKey
 from chat.limits import RATE
 from chat.messages import Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
+from chat.server.access import Access
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.hosted import HostedRoom
@@ -343,7 +344,11 @@ class Hall:
     """A server on the loopback, its console, and everybody who came."""
 
     def __init__(
-        self, *listeners: socket.socket, rate: float = RATE, rules: RoomRules = _ANY_ROOM
+        self,
+        *listeners: socket.socket,
+        rate: float = RATE,
+        rules: RoomRules = _ANY_ROOM,
+        access: Access | None = None,
     ) -> None:
         self.reactor = SteppedReactor()
         self.listener, *others = listeners or (listen("127.0.0.1", 0),)
@@ -355,7 +360,13 @@ class Hall:
         self.console = Console(self.reactor, self._source, self.screen.output)
         listening = [self.listener, *others]
         self.server = Server(
-            self.reactor, listening, key("server"), self.console, rate=rate, rules=rules
+            self.reactor,
+            listening,
+            key("server"),
+            self.console,
+            rate=rate,
+            rules=rules,
+            access=access,
         )
         self.console.obey(self.server)
         self._guests: list[Wire | Seat | Cable] = []

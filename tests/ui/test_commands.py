@@ -177,9 +177,8 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
     assert person.shown == [
         "[+] In the room: 3",
         f"[+] IRA (you), since 2023-06-25 09:35:24, {IRA}, 2 connections",
-        f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}, lost the connection, "
-        "known since 2023-06-24",
-        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing, known since 2023-06-24",
+        f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}, lost the connection, new",
+        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing, new",
     ]
 
 

@@ -1,0 +1,113 @@
+"""Lists that a server keeps, a line an entry: who may come in, bans, names.
+
+People may edit them while the server runs. What the lines mean is not known here.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chat.files import keyfolder
+from chat.files import storage as files
+from chat.limits import LIST_BYTES, LIST_LOCK_SECONDS
+
+
+class ListFile:
+    """A file of lines of text, which nobody else can change (`keyfolder`). It may be missing."""
+
+    def __init__(self, path: Path, what: str, *, durably: bool = True) -> None:
+        """`what` it is, in errors. `durably`: what was changed survives a power failure."""
+        self.name = str(path)
+        self._path = path
+        self._what = what
+        self._durably = durably
+        self._known: tuple[int, ...] | None = None
+        files.clear(path.parent, {path.name})
+
+    def require(self) -> None:
+        """Raises IdentityError if the file is missing or cannot be read."""
+        with self._errors():
+            keyfolder.read(self._path, LIST_BYTES, self._what)
+
+    def read(self) -> list[str] | None:
+        """The lines; None if the file is as it was when this was called last.
+
+        Raises:
+            IdentityError: it cannot be read, or others can change it.
+        """
+        with self._errors():
+            state = self._state()
+            if state == self._known:
+                return None
+            lines = self._lines()
+            self._known = state
+            return lines
+
+    def _state(self) -> tuple[int, ...]:
+        """What changes when the file does. The mode and the owner as well: a file that was refused
+        may be mended."""
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return ()
+        numbers = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+        return (*numbers, status.st_mode, status.st_uid)
+
+    def edit(self, change: Callable[[list[str]], list[str]]) -> None:
+        """Replace the lines by what `change` makes of them, in one step and under the lock. If
+        nobody else had changed them since `read`, this is not news to `read`.
+
+        Raises:
+            IdentityError: the file cannot be read or written. Then it is what it was.
+        """
+        with self._changing() as path:
+            content = _bytes_of(change(self._lines()))
+            files.require_size(len(content), LIST_BYTES, path)
+            mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o600
+            files.replace(path, content, mode, durably=self._durably)
+
+    def append(self, lines: list[str]) -> None:
+        """Add lines at the end; otherwise as `edit`, and never durably."""
+        with self._changing() as path:
+            content = _bytes_of(lines)
+            files.require_size(len(self._content()) + len(content), LIST_BYTES, path)
+            descriptor = files.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            try:
+                files.append(descriptor, content)
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Path]:
+        """Hold the lock, in a folder that nobody else can change. Yields the file to change."""
+        with self._errors():
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            keyfolder.check(self._path)
+            path = files.real_path(self._path)
+            with files.locked(path.parent, LIST_LOCK_SECONDS):
+                is_known = self._state() == self._known
+                yield path
+                if is_known:
+                    self._known = self._state()
+
+    def _content(self) -> bytes:
+        try:
+            return keyfolder.read(self._path, LIST_BYTES, self._what)
+        except FileNotFoundError:
+            return b""
+
+    def _lines(self) -> list[str]:
+        lines = self._content().decode(errors="surrogateescape").split("\n")
+        return lines if lines[-1] else lines[:-1]
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise keyfolder.file_error(exc, self._path) from exc
+
+
+def _bytes_of(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")

@@ -1,0 +1,302 @@
+"""Who may come in, and whose a name is: the list of keys, the bans, and the names that are kept.
+
+All three are the whole server's, and not a room's. Each is a list of lines that people may edit
+while the server runs, and is read again when it has changed. `lists` knows what a line means. The
+time is in seconds since 1970, and is told to this module.
+
+When a list cannot be read or changed, the server goes on: what was read last holds, and so does
+what the operator has said since.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from chat.errors import Reason, UsageError
+from chat.kex import PublicKey
+from chat.limits import (
+    MAX_KEPT_NAMES,
+    MAX_KEPT_NAMES_OF_KEY,
+    MAX_NAME_LINES,
+    MAX_TURNED_AWAY,
+)
+from chat.server.lists import (
+    Ban,
+    BrokenLineError,
+    Complain,
+    InMemory,
+    LineFile,
+    List,
+    Use,
+    authorized_key,
+    ban_of,
+    line_of_ban,
+    line_of_use,
+    use_in,
+    without,
+)
+from chat.text import fingerprint_of, fold_name, usable_name
+
+SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class NotOnList:
+    """The key is not on the list of those that may come in."""
+
+    REASON: ClassVar[Reason] = Reason.NOT_ALLOWED
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptName:
+    """The name is another key's, which used it last at `used`, and keeps it until `until`."""
+
+    REASON: ClassVar[Reason] = Reason.NAME_TAKEN
+    name: str
+    used: int
+    until: float
+
+
+Refusal = NotOnList | Ban | KeptName
+
+
+class _Names:
+    """Whose names are: the key that used each last. Invariant: `_uses` is in the order of use, the
+    oldest first, and `_of` has the same entries by key."""
+
+    def __init__(self) -> None:
+        self._uses: OrderedDict[str, Use] = OrderedDict()
+        self._of: dict[str, OrderedDict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._uses)
+
+    def __iter__(self) -> Iterator[Use]:
+        return iter(self._uses.values())
+
+    def get(self, key: str) -> Use | None:
+        return self._uses.get(key)
+
+    def put(self, use: Use) -> None:
+        """This is the last use of its name. If there are too many, the oldest is forgotten: first
+        of this key, so that no key can crowd out the names of others."""
+        key = fold_name(use.name)
+        self.drop(key)
+        self._uses[key] = use
+        own = self._of.setdefault(use.fingerprint, OrderedDict())
+        own[key] = None
+        if len(own) > MAX_KEPT_NAMES_OF_KEY:
+            self.drop(next(iter(own)))
+        if len(self._uses) > MAX_KEPT_NAMES:
+            self.drop(next(iter(self._uses)))
+
+    def drop(self, key: str) -> bool:
+        """Forget a name. Returns whether there was one."""
+        use = self._uses.pop(key, None)
+        if use is None:
+            return False
+        own = self._of[use.fingerprint]
+        del own[key]
+        if not own:
+            del self._of[use.fingerprint]
+        return True
+
+
+# -- who may come in -------------------------------------------------------------------------------
+
+
+class Access:
+    """Decides. `admit` before somebody comes in, `used` when a name is used."""
+
+    def __init__(
+        self,
+        complain: Complain = lambda _: None,
+        *,
+        keys: LineFile | None = None,
+        bans: LineFile | None = None,
+        names: LineFile | None = None,
+        keep_days: float = 0,
+    ) -> None:
+        """`keys`: only these may come in; None: everybody. `keep_days`: for how long a key keeps
+        the name that it used last; 0: for no time."""
+        self._keys = None if keys is None else List(keys, authorized_key, complain)
+        self._bans = List(bans or InMemory(), ban_of, complain)
+        self._names = List(names or InMemory(), use_in, complain)
+        self._keep_seconds = keep_days * SECONDS_PER_DAY
+        self._allowed: set[bytes] = set()
+        self._banned: dict[str, Ban] = {}
+        self._unsaved_bans: dict[str, Ban] = {}
+        self._uses = _Names()
+        self._unsaved: dict[str, Use | None] = {}
+        self._name_lines = 0
+        self._turned_away: OrderedDict[tuple[str, str], tuple[str, PublicKey]] = OrderedDict()
+        self._refresh()
+
+    # -- clients
+
+    def admit(self, name: str, key: PublicKey, now: float) -> Refusal | None:
+        """Why a client with this name and key, which is proved, may not come in; None if it may."""
+        self._refresh()
+        fingerprint = key.fingerprint
+        ban = self._banned.get(fingerprint)
+        if ban is not None:
+            return ban
+        if self._keys is not None and key.digest not in self._allowed:
+            self._turn_away(name, key)
+            return NotOnList(name, fingerprint)
+        use = self._uses.get(fold_name(name))
+        if use is None or use.fingerprint == fingerprint:
+            return None
+        until = min(use.used, now) + self._keep_seconds
+        return KeptName(use.name, use.used, until) if now < until else None
+
+    def used(self, name: str, digest: bytes, now: float) -> bool:
+        """A key comes in with this name, or leaves. Returns whether this is the first that is to be
+        saved: `save` should be called soon."""
+        use = Use(name, fingerprint_of(digest), int(now))
+        self._uses.put(use)
+        if not self._keep_seconds:
+            return False
+        first, key = not self._unsaved, fold_name(name)
+        self._unsaved.pop(key, None)
+        self._unsaved[key] = use
+        if len(self._unsaved) > MAX_KEPT_NAMES:
+            # They cannot be saved for very long. The oldest would be forgotten anyway.
+            del self._unsaved[next(iter(self._unsaved))]
+        return first
+
+    def save(self) -> bool:
+        """Write the names that were used or forgotten. Of the lines about one, the last counts.
+        Returns whether that was possible."""
+        if not self._unsaved:
+            return True
+        added = [line_of_use(use) for use in self._unsaved.values() if use is not None]
+        only_added = len(added) == len(self._unsaved)
+        if only_added and self._name_lines + len(added) <= MAX_NAME_LINES:
+            saved = self._names.append(added)
+            self._name_lines += len(added) if saved else 0
+        else:
+            saved = self._names.edit(self._merged, asked=False)
+        if saved:
+            self._unsaved.clear()
+        return saved
+
+    def _merged(self, lines: list[str]) -> list[str]:
+        """The lines of the names, with what has happened since. What is no entry stays."""
+        names, others = _Names(), []
+        for line in lines:
+            try:
+                use = use_in(line)
+            except BrokenLineError:
+                use = None
+            if use is None:
+                others.append(line)
+            else:
+                names.put(use)
+        for key, change in self._unsaved.items():
+            names.drop(key)
+            if change is not None:
+                names.put(change)
+        self._name_lines = len(names)
+        return [*others, *map(line_of_use, names)]
+
+    def _turn_away(self, name: str, key: PublicKey) -> None:
+        """Remember who was not on the list, for `allow`, which writes the name into a line."""
+        try:
+            name = usable_name(name)
+        except UsageError:
+            return
+        which = (fold_name(name), key.fingerprint)
+        self._turned_away[which] = (name, key)
+        self._turned_away.move_to_end(which)
+        if len(self._turned_away) > MAX_TURNED_AWAY:
+            self._turned_away.popitem(last=False)
+
+    def _refresh(self) -> None:
+        """Read again what has changed."""
+        if self._keys is not None and (keys := self._keys.read()) is not None:
+            self._allowed = set(keys)
+        if (bans := self._bans.read()) is not None:
+            self._banned = {ban.fingerprint: ban for ban in bans} | self._unsaved_bans
+        if (uses := self._names.read()) is not None:
+            self._uses, self._name_lines = _Names(), len(uses)
+            for use in uses:
+                self._uses.put(use)
+            for key, change in self._unsaved.items():
+                self._uses.drop(key)
+                if change is not None:
+                    self._uses.put(change)
+
+    # -- the operator
+
+    def use_of(self, name: str) -> Use | None:
+        """Who used this name last, if that is known."""
+        return self._uses.get(fold_name(name))
+
+    def ban(self, fingerprint: str, name: str, why: str, now: float) -> Ban:
+        """Let this key in no more. If that cannot be written, it holds until the server ends."""
+        self._refresh()
+        ban = Ban(fingerprint, int(now), name, " ".join(why.split()))
+        self._banned[fingerprint] = ban
+        if not self._bans.edit(lambda lines: [*without(lines, {fingerprint}), line_of_ban(ban)]):
+            self._unsaved_bans[fingerprint] = ban
+        return ban
+
+    def unban(self, which: str) -> list[Ban]:
+        """Lift the bans of a name, or of a fingerprint. Returns them; those that cannot be taken
+        from the list stay, and are not among them."""
+        self._refresh()
+        found = [
+            ban
+            for ban in self._banned.values()
+            if which == ban.fingerprint or (ban.name and fold_name(which) == fold_name(ban.name))
+        ]
+        gone = {ban.fingerprint for ban in found}
+        if gone and not self._bans.edit(lambda lines: without(lines, gone)):
+            return []
+        for fingerprint in gone:
+            self._unsaved_bans.pop(fingerprint, None)
+            del self._banned[fingerprint]
+        return found
+
+    def bans(self) -> list[Ban]:
+        """All bans."""
+        self._refresh()
+        return list(self._banned.values())
+
+    def allow(self, which: str) -> list[str] | None:
+        """Put the key that was turned away under this name, or has this fingerprint, on the list.
+        Returns the fingerprints of the keys that this can mean: if it is one, that is on the list
+        now, and if there are several, none is. None: the list could not be changed."""
+        found = {
+            fingerprint: turned_away
+            for (name, fingerprint), turned_away in self._turned_away.items()
+            if which == fingerprint or fold_name(which) == name
+        }
+        if self._keys is None or len(found) != 1:
+            return list(found)
+        ((fingerprint, (name, key)),) = found.items()
+        if not self._keys.edit(lambda lines: [*lines, f"{key.openssh} {name}"]):
+            return None
+        self._allowed.add(key.digest)
+        for one in [one for one in self._turned_away if one[1] == fingerprint]:
+            del self._turned_away[one]
+        return [fingerprint]
+
+    @property
+    def has_list(self) -> bool:
+        """Whether only those on a list may come in."""
+        return self._keys is not None
+
+    def forget(self, name: str) -> bool:
+        """Free a name. Returns whether it was kept."""
+        self._refresh()
+        key = fold_name(name)
+        if not self._uses.drop(key):
+            return False
+        self._unsaved[key] = None
+        self.save()
+        return True
