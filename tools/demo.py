@@ -1,8 +1,9 @@
 """A conversation between real processes, told as it happens: `make demo`.
 
-One server and three clients run as they would in four terminals; one client talks through a tap on
-the wire. What each of them shows is printed with its name before it, and of one message also what
-the tap saw. Exits with 1 when something expected does not happen.
+One server and three clients run as they would in four terminals. Somebody makes an invite, and all
+meet in the room that it opens; they talk through a tap on the wire. What each of them shows is
+printed with its name before it, and of one message also what the tap saw. At the end the server is
+asked what it knows. Exits with 1 when something expected does not happen.
 """
 
 import io
@@ -165,18 +166,24 @@ def converse(reactor: Reactor, actors: list[Actor]) -> None:
     """The conversation."""
 
     def start(label: str, *arguments: str) -> Actor:
-        actors.append(Actor(reactor, label, [*arguments, *SMALL_KEYS]))
+        actors.append(Actor(reactor, label, [*arguments]))
         return actors[-1]
 
-    server = start("server", "server", "--port", "0")
+    server = start("server", "server", "--port", "0", *SMALL_KEYS)
     port = server.shows("Running on port: ").rpartition(" ")[2]
     fingerprint = server.shows("Fingerprint: ").rpartition(" ")[2]
     tap = Tap(reactor, int(port))
+    maker = start("invite", "invite", "127.0.0.1", str(tap.port), "--fingerprint", fingerprint)
+    invite = maker.shows("chat://")
+    maker.ends()
 
-    zoe = start(ZOE, "client", "127.0.0.1", str(tap.port), ZOE, "--fingerprint", fingerprint)
-    zoe.shows("Now you can start")
-    boris = start(BORIS, "client", "127.0.0.1", port, BORIS)
-    boris.shows("Now you can start")
+    def join(name: str) -> Actor:
+        client = start(name, "client", invite, name, *SMALL_KEYS)
+        client.shows("Now you can start")
+        return client
+
+    zoe = join(ZOE)
+    boris = join(BORIS)
     zoe.shows(f"New person joined the room. Username: {BORIS}")
 
     zoe.types(GREETING)
@@ -190,13 +197,20 @@ def converse(reactor: Reactor, actors: list[Actor]) -> None:
     boris.types("Привет, Зоя! 👋 Nobody but us.")
     zoe.shows(f"{BORIS}: Привет")
 
-    li = start(LI, "client", "127.0.0.1", port, LI)
-    li.shows("Now you can start")
+    li = join(LI)
     zoe.shows(f"New person joined the room. Username: {LI}")
     li.types("你好！我来晚了。")
     zoe.shows(f"{LI}: 你好")
     boris.shows(f"{LI}: 你好")
     li.never_shows(GREETING)
+
+    server.types("WHO")
+    server.shows(f"{LI}, since")
+    server.types("STATS")
+    server.shows("kept")
+    for secret in (GREETING, "Привет", "你好", invite.rpartition("/")[2]):
+        server.never_shows(secret)
+    tell("demo", "The server knows who is here and how much was said, and not one word of it.")
 
     boris.closes_its_input()
     boris.ends()

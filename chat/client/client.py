@@ -355,7 +355,8 @@ class Client:
         tag = self._participant.tag
         self._room = tag[:8].hex() if tag else f"open:{server_key.digest[:8].hex()}"
         if not self._participant.has_joined:
-            self._view.show(ServerMet(server_key.fingerprint, known))
+            invited = self._me.room_key is not None
+            self._view.show(ServerMet(server_key.fingerprint, known, invited))
 
     def on_established(self) -> None:
         if not self._participant.has_joined:

@@ -38,10 +38,12 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class ServerMet:
-    """The server has shown its key. `known`: it was known before."""
+    """The server has shown its key. `known`: it was known before. `invited`: it is the one that our
+    invite names."""
 
     fingerprint: str
     known: bool
+    invited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

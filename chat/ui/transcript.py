@@ -177,8 +177,9 @@ def _day(seconds: float) -> str:
     return time_of(seconds, "%Y-%m-%d")
 
 
-def server_fingerprint(of: str, known: bool) -> StatusLine:
-    return good(f"Fingerprint of the server: {of}" + (" (known)" if known else " (new)"))
+def server_fingerprint(of: str, known: bool, invited: bool = False) -> StatusLine:
+    standing = "known" if known else "as in the invite" if invited else "new"
+    return good(f"Fingerprint of the server: {of} ({standing})")
 
 
 def outbox_full(count: int) -> StatusLine:
@@ -200,7 +201,10 @@ SET_UP = [
 _LINES: dict[type[ClientEvent], Callable[[Any], list[StatusLine]]] = {
     MakingKey: lambda _: [MAKING_KEY],
     Connected: lambda _: [*CONNECTED],
-    ServerMet: lambda event: [server_fingerprint(event.fingerprint, event.known), SENDING_KEY],
+    ServerMet: lambda event: [
+        server_fingerprint(event.fingerprint, event.known, event.invited),
+        SENDING_KEY,
+    ],
     KeysExchanged: lambda _: [EXCHANGED],
     Entered: _entered,
     Disconnected: _disconnected,

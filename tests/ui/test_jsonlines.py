@@ -41,7 +41,7 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     (events.Connected(), {"event": "connected"}),
     (
         events.ServerMet("SHA256:abc", known=True),
-        {"event": "server", "fingerprint": "SHA256:abc", "known": True},
+        {"event": "server", "fingerprint": "SHA256:abc", "known": True, "invited": False},
     ),
     (
         events.Entered(("Ira", "Thea"), again=True),
