@@ -28,7 +28,7 @@ from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
 from chat.errors import ProtocolError
 from chat.introduction import Introduction
-from chat.kex import PrivateKey
+from chat.kex import PrivateKey, RoomKey
 from chat.limits import MAX_CONNECTIONS_OF_KEY, RSA_EXPONENT
 from chat.messages import Ping, Ready, Submit, Welcome
 from chat.session import (
@@ -220,6 +220,8 @@ def chat_server(directory: Path) -> Program:
         "0",
         "--keys",
         str(directory),
+        "--keep-names",
+        "0",
         "--rate",
         "0",
         "--grace",
@@ -329,15 +331,23 @@ class Member:
     """A client that joins as every client does. `participant` is fed while the crowd reads with
     `read`; it stands still once the crowd only counts."""
 
-    def __init__(self, port: int, name: str, key: PrivateKey, source: str = "") -> None:
-        """`source` is the address to come from, if that matters."""
+    def __init__(
+        self,
+        port: int,
+        name: str,
+        key: PrivateKey,
+        source: str = "",
+        room_key: RoomKey | None = None,
+    ) -> None:
+        """`source` is the address to come from, if that matters; `room_key` that of a sealed
+        room."""
         self.name = name
-        self.participant = Participant(os.urandom)
+        self.participant = Participant(os.urandom, room_key=room_key)
         self.established = False
         self.welcomed = False
         self.messages = 0
         self.acquainted: set[str] = set()
-        me = Introduction.fresh(name, key, os.urandom)
+        me = Introduction.fresh(name, key, os.urandom, room_key)
         self._session = ClientSession(me, Ready(), os.urandom, time.monotonic(), time.time)
         from_here = (source, 0) if source else None
         self.socket = socket.create_connection((HOST, port), DEADLINE_SECONDS, from_here)
@@ -388,7 +398,14 @@ class Member:
                 raise ProtocolError(f"{self.name} was put out: {text}")
 
 
-def join(crowd: Crowd, port: int, names: list[str], keys: Keys, at_once: int) -> list[Member]:
+def join(
+    crowd: Crowd,
+    port: int,
+    names: list[str],
+    keys: Keys,
+    at_once: int,
+    room_key: RoomKey | None = None,
+) -> list[Member]:
     """Let members join that only count from then on, `at_once` handshakes at a time; the next one
     begins as soon as one has said READY. Returns when all have been welcomed."""
     # To make keys takes longer than a handshake may.
@@ -398,7 +415,7 @@ def join(crowd: Crowd, port: int, names: list[str], keys: Keys, at_once: int) ->
     shaking = 0
     while waiting or joining:
         while waiting and shaking < at_once:
-            member = Member(port, *waiting.pop())
+            member = Member(port, *waiting.pop(), room_key=room_key)
             members.append(member)
             joining[member.socket.fileno()] = member
             crowd.add(member.socket)
@@ -413,10 +430,12 @@ def join(crowd: Crowd, port: int, names: list[str], keys: Keys, at_once: int) ->
     return members
 
 
-def join_speakers(crowd: Crowd, port: int, names: list[str], keys: Keys) -> list[Member]:
+def join_speakers(
+    crowd: Crowd, port: int, names: list[str], keys: Keys, room_key: RoomKey | None = None
+) -> list[Member]:
     """Let members join who will speak: each knows all of the others, and so the latest key."""
     waiting = [(name, keys.take()) for name in names]
-    members = [Member(port, *each) for each in waiting]
+    members = [Member(port, *each, room_key=room_key) for each in waiting]
     for member in members:
         crowd.add(member.socket)
         crowd.read_with(member.socket.fileno(), member.read)
