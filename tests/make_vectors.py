@@ -599,8 +599,9 @@ ABOUT_ROOM = [
     "its number (8 bytes), a fresh secret (32), a token whenever somebody joins (16) and an IV "
     "whenever it seals (16); a member takes its origin (8), then IVs (16).",
     "rooms: each with its number, `epochs` and `log`. epochs: every secret, how it came about, and "
-    "the sealing keys that follow from it, each the cipher's key and the MAC's. log: the whole log "
-    "at the end.",
+    "the sealing keys that follow from it, each the cipher's key and the MAC's. This is the open "
+    "room; the two that begin with sealed_ are what they would be in a sealed room with the room key "
+    "of handshake.json. log: the whole log at the end.",
     "repeats: how the text in each *repeat* of the second log is sealed. It also says in which "
     "room and epoch it was said, and where its frame begins.",
     "steps: what happens, in order, in the first room up to `crash`, and then in the second. log "
@@ -680,6 +681,8 @@ class Scene:
                 "message_key": material(secret.message_key()),
                 "event_key": material(secret.event_key()),
                 "repeat_key": material(secret.repeat_key()),
+                "sealed_message_key": material(secret.message_key(ROOM_KEY)),
+                "sealed_repeat_key": material(secret.repeat_key(ROOM_KEY)),
             }
             for epoch, (how, secret) in enumerate(self.secrets, 1)
         ]

@@ -374,6 +374,10 @@ def test_keys_of_the_epochs_by_hand(number: int) -> None:
         for key_name in ("message", "event", "repeat"):
             label = f"chat/1 room {key_name}".encode()
             assert derive(secret, b"", label, 64).hex() == epoch[f"{key_name}_key"]
+        for key_name in ("message", "repeat"):
+            label = f"chat/1 sealed {key_name}".encode()
+            both = secret + derived("room_key")
+            assert derive(both, b"", label, 64).hex() == epoch[f"sealed_{key_name}_key"]
     assert fresh == []
 
 
