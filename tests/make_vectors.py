@@ -600,8 +600,8 @@ ABOUT_ROOM = [
     "whenever it seals (16); a member takes its origin (8), then IVs (16).",
     "rooms: each with its number, `epochs` and `log`. epochs: every secret, how it came about, and "
     "the sealing keys that follow from it, each the cipher's key and the MAC's. This is the open "
-    "room; the two that begin with sealed_ are what they would be in a sealed room with the room key "
-    "of handshake.json. log: the whole log at the end.",
+    "room; the two that begin with sealed_ are what they would be in a sealed room with the room "
+    "key of handshake.json. log: the whole log at the end.",
     "repeats: how the text in each *repeat* of the second log is sealed. It also says in which "
     "room and epoch it was said, and where its frame begins.",
     "steps: what happens, in order, in the first room up to `crash`, and then in the second. log "
