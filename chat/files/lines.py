@@ -36,11 +36,12 @@ class LineFile:
             raise keyfolder.file_error(exc, self.path) from exc
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Hold the lock, in a folder that nobody else can change."""
+    def changing(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+        """Hold the lock, in a folder that nobody else can change. Raises LockedError when another
+        program has held it for so many seconds."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         keyfolder.check(self.path)
-        with files.locked(files.real_path(self.path).parent, LOCK_SECONDS):
+        with files.locked(files.real_path(self.path).parent, seconds):
             yield
 
     def read(self) -> list[str]:

@@ -15,14 +15,13 @@ A line that makes no sense is reported and kept. The rules for who owns a name a
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from chat.client.known import Change, Known
-from chat.files import keyfolder
 from chat.files import storage as files
+from chat.files.lines import LineFile
 from chat.limits import (
     FINGERPRINT_BYTES,
     KNOWN_MEMBERS_BYTES,
@@ -54,7 +53,7 @@ class MembersFile:
     """The list of known members."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._path = path
+        self._file = LineFile(path, KNOWN_MEMBERS_BYTES, "list of known members")
         self._read_only = read_only
 
     def load(self, room: str) -> tuple[list[Known], str]:
@@ -64,8 +63,8 @@ class MembersFile:
             IdentityError: it cannot be read, or others can change it.
         """
         known, damaged = [], []
-        with self._errors():
-            for number, line in enumerate(self._lines(), 1):
+        with self._file.errors():
+            for number, line in enumerate(self._file.read(), 1):
                 fields = _fields(line)
                 if not fields or fields[0] == room:
                     one = _known(fields) if fields else None
@@ -84,10 +83,10 @@ class MembersFile:
         """
         if self._read_only:
             return True
-        with self._errors():
+        with self._file.errors():
             try:
-                with self._changing(patient):
-                    self._write(_fairly(_merged(self._lines(), room, changes)))
+                with self._file.changing(LOCK_SECONDS if patient else 0):
+                    self._file.write(_fairly(_merged(self._file.read(), room, changes)))
             except files.LockedError:
                 if patient:
                     raise
@@ -98,41 +97,10 @@ class MembersFile:
         if not damaged:
             return ""
         if len(damaged) == 1:
-            return f"line {damaged[0]} of {self._path} is damaged, and is left as it is"
+            return f"line {damaged[0]} of {self._file.path} is damaged, and is left as it is"
         numbers = ", ".join(map(str, damaged[:_REPORTED]))
         more = f" and {len(damaged) - _REPORTED} more" if len(damaged) > _REPORTED else ""
-        return f"lines {numbers}{more} of {self._path} are damaged, and are left as they are"
-
-    # -- the file
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise keyfolder.file_error(exc, self._path) from exc
-
-    @contextmanager
-    def _changing(self, patient: bool) -> Iterator[None]:
-        """Hold the lock, in a folder that nobody else can change."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keyfolder.check(self._path)
-        with files.locked(files.real_path(self._path).parent, LOCK_SECONDS if patient else 0):
-            yield
-
-    def _lines(self) -> list[str]:
-        try:
-            content = keyfolder.read(self._path, KNOWN_MEMBERS_BYTES, "list of known members")
-        except FileNotFoundError:
-            return []
-        lines = content.decode(errors="surrogateescape").split("\n")
-        return lines if lines[-1] else lines[:-1]
-
-    def _write(self, lines: list[str]) -> None:
-        content = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-        path = files.real_path(self._path)
-        files.require_size(len(content), KNOWN_MEMBERS_BYTES, path)
-        files.replace(path, content, 0o600)
+        return f"lines {numbers}{more} of {self._file.path} are damaged, and are left as they are"
 
 
 # -- lines -------------------------------------------------------------------------------------
