@@ -70,3 +70,17 @@ def test_more_members_than_the_welcome_said_are_a_breach(first: int) -> None:
     membership.take(MEMBERS[:first])
     with pytest.raises(ProtocolError, match="more members than the welcome said"):
         membership.take(MEMBERS[first:])
+
+
+@pytest.mark.parametrize(
+    ("share", "proved"), [(b"x" * 32, True), (MEMBERS[0].card.share, False)], ids=["share", "proof"]
+)
+def test_roster_that_shows_us_as_somebody_else_in_a_sealed_room_is_refused(
+    share: bytes, proved: bool
+) -> None:
+    """Otherwise a server could let us speak in the name of whose entry we are shown as ours."""
+    membership = Membership(Server().welcome(), None, lambda _entry: proved)
+    membership.take(MEMBERS)
+    with pytest.raises(ProtocolError, match="as somebody else"):
+        membership.ourselves("Ira", share)
+    assert membership.ourselves("Ira") is membership.us
