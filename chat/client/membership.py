@@ -129,11 +129,13 @@ class Membership:
             self.peers.add(entry)
         return len(self.peers) == self._size
 
-    def ourselves(self, name: str) -> Peer:
-        """Our own entry in the complete roster; an empty `name` matches any.
+    def ourselves(self, name: str, proved_share: bytes | None = None) -> Peer:
+        """Our own entry in the complete roster; an empty `name` matches any. In a sealed room it
+        must have our share, and be proved: then it is what we have shown, since nobody else proves
+        a key beside our share.
 
         Raises:
-            ProtocolError: there is none, or it has another name, or is lost.
+            ProtocolError: there is none, or it is another's, or is lost.
         """
         us = self.peers.find(self.id)
         if us is None:
@@ -142,6 +144,8 @@ class Membership:
             raise ProtocolError("we are in the list of members under another name")
         if us.lost:
             raise ProtocolError("we are in the list of members without a connection")
+        if proved_share is not None and not (us.proved and us.card.share == proved_share):
+            raise ProtocolError("we are in the list of members as somebody else")
         return us
 
     @property

@@ -142,6 +142,7 @@ class Participant:
         self._membership: Membership | None = None
         self._entered: Membership | None = None
         """The last membership whose roster is complete."""
+        self._share = None if share is None else share.public
         self._direct = None if share is None else DirectMessages(share, room_key, random_bytes)
         self._keyring = Keyring(room_key)
         self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
@@ -270,7 +271,7 @@ class Participant:
         epoch, key = self._keyring.current, self._keyring.current_message_key
         size = sealed_bytes(len(data))
         header = room_header(Message.TYPE, epoch, self._membership.id, seq, size)
-        return header + key.seal(header, data, self._random_bytes)
+        return header + key.seal(header + self._membership.us.bound, data, self._random_bytes)
 
     def _as_repeat(self, said: MessageContent, room: bytes, epoch: int) -> MessageContent | None:
         """What was said in an earlier room, for those who were there when it was said."""
@@ -475,7 +476,7 @@ class Participant:
         3. The user is told that the connection is back and what was missed, then who is in, and
            only then of our own messages: they came after all that was missed.
         """
-        us = membership.ourselves(self._name)
+        us = membership.ourselves(self._name, None if self._room is None else self._share)
         accepted = self._take_acknowledged(membership, us)
         again = membership.was_in
         membership.enter()
@@ -556,7 +557,7 @@ class Participant:
             raise ForgeableError("a message that the server cannot have passed on here")
         own = header.sender == membership.id
         key = keyring.message_key(header.epoch)
-        data = _opened(key, frame)
+        data = _opened(key, frame, peer.bound)
         if own:
             self._acknowledge(membership, header.seq, data)
         membership.hear(peer, header.seq, frame)
@@ -695,12 +696,12 @@ class Participant:
         return peers.take_news()
 
 
-def _opened(key: SealingKey | None, frame: bytes) -> bytes | None:
-    """What was sealed in a room frame; None if it does not open."""
+def _opened(key: SealingKey | None, frame: bytes, bound: bytes = b"") -> bytes | None:
+    """What was sealed in a room frame, bound to its header and this; None if it does not open."""
+    if key is None:
+        return None
     try:
-        return (
-            None if key is None else key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
-        )
+        return key.open(frame[:ROOM_HEADER_BYTES] + bound, frame[ROOM_HEADER_BYTES:])
     except OpenError:
         return None
 

@@ -71,6 +71,12 @@ class Peer:
         """Who this is a connection of: a name, however it is spelled, and a key."""
         return caseless_name(self.name), self.fingerprint
 
+    @property
+    def bound(self) -> bytes:
+        """What its messages are bound to beside their header: in a sealed room its proof, so that
+        the server cannot let one say what another has said; nothing in the open room."""
+        return self.card.proof if self.proved else b""
+
     def once(self, what: str, event: ClientEvent) -> list[ClientEvent]:
         """The event, if nothing was said of this before."""
         if what in self.warned:

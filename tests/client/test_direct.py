@@ -103,8 +103,9 @@ def contents(hall: RoomInMemory, seat: MemberInMemory) -> list[MessageContent]:
             (header,) = room_headers(Message.TYPE, frame)
             key = seat.participant._keyring.message_key(header.epoch)
             assert key is not None
-            content = MessageContent.decode(open_frame(key, frame))
-            found += [content] if header.sender == seat.member.id else []
+            if header.sender == seat.member.id:
+                data = open_frame(key, frame, seat.member.card.proof)
+                found.append(MessageContent.decode(data))
     return found
 
 

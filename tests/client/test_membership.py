@@ -78,3 +78,17 @@ def test_roster_that_says_that_we_are_lost_is_a_breach() -> None:
     membership.take((entry(US, "Ira", lost=True),))
     with pytest.raises(ProtocolError, match="in the list of members without a connection"):
         membership.ourselves("Ira")
+
+
+@pytest.mark.parametrize(
+    ("share", "proved"), [(b"x" * 32, True), (MEMBERS[0].card.share, False)], ids=["share", "proof"]
+)
+def test_roster_that_shows_us_as_somebody_else_in_a_sealed_room_is_refused(
+    share: bytes, proved: bool
+) -> None:
+    """Otherwise a server could let us speak in the name of whose entry we are shown as ours."""
+    membership = Membership(Server().welcome(), None, lambda _entry: proved)
+    membership.take(MEMBERS)
+    with pytest.raises(ProtocolError, match="as somebody else"):
+        membership.ourselves("Ira", share)
+    assert membership.ourselves("Ira") is membership.us

@@ -4,6 +4,7 @@ helpers.py           fixed keys and randomness, and a session pair in memory
 hall.py              a participant without sockets: a server and a desk played by hand
 conversation.py      a client that only takes notes, for the tests of views
 loopback.py          whole servers and clients on one reactor, over the loopback
+taken.py             all that a server ever had and all that passed, and what that opens
 simulated.py         a machine in memory: time, processes, descriptors, a network
 simulated_record.py  what a simulation writes down, for the laws over it
 cheap_keys.py        stand-ins for RSA and X25519, for simulations

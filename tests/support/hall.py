@@ -153,11 +153,13 @@ class RoomInMemory:
 
     def join(self, name: str, key_name: str = "", **card: Any) -> MemberInMemory:
         """Let somebody in, whose key is called as the person is, or otherwise. `card` has what is
-        not as it should be in the card."""
+        not as it should be in the card; then this client does not look at its own."""
         share = KeyShare(FixedBytes(f"share {len(self.everybody)}"))
         shown = replace(self._card(name, fingerprint(key_name or name), share), **card)
         member = self._join(name, fingerprint(key_name or name), shown)
         seat = MemberInMemory(self, member, f"{member.id} {name}", share)
+        if card:
+            seat.participant._share = None
         self.seats[member.id] = seat
         self.everybody.append(seat)
         return seat

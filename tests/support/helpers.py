@@ -80,9 +80,9 @@ def frames_of(data: bytes) -> list[tuple[int, bytes]]:
     return frames
 
 
-def open_frame(key: SealingKey, frame: bytes) -> bytes:
-    """What is sealed in a room frame."""
-    return key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
+def open_frame(key: SealingKey, frame: bytes, bound: bytes = b"") -> bytes:
+    """What is sealed in a room frame; `bound` is the proof of its sender in a sealed room."""
+    return key.open(frame[:ROOM_HEADER_BYTES] + bound, frame[ROOM_HEADER_BYTES:])
 
 
 def ira() -> Introduction:

@@ -250,8 +250,8 @@ class Peer(Wire):
         self.name_in_room = name
         self.key_name = key_name
         if earlier is None:
-            self.participant = Participant(os.urandom, name, room_key)
             self.me = Introduction.fresh(name, key(key_name), os.urandom, room_key, caller=caller)
+            self.participant = Participant(os.urandom, name, room_key, self.me.share)
         else:
             self.participant, self.me = earlier.participant, earlier.me
         first, me = self.participant.first_control(), self.me
