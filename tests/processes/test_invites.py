@@ -76,7 +76,9 @@ def test_room_is_made_kept_joined_and_forgotten(stage: Stage) -> None:
 
     friend = stage.keys("client", "sahnawaz")
     client = stage.start("client", out.strip(), "Boris", *friend)
-    client.expect(f"{FINGERPRINT} (as in the invite)\n", "[+] In a sealed room with: Boris\n")
+    client.expect(
+        f"{FINGERPRINT} (as in the invite)\n", "[+] In a sealed room. You are the first here.\n"
+    )
     for place in (["friends"], ["-"]):
         send = stage.start("send", *place, "Ira", "Hi", *keys, env={"CHAT_INVITE": out})
         assert send.end() == Result(0, "", "")
