@@ -148,7 +148,10 @@ def test_there_is_no_open_room_where_there_is_to_be_none() -> None:
 
 def test_only_rooms_that_are_allowed_exist() -> None:
     with contextlib.closing(Hall(rules=RoomRules(is_allowed=TAG.__eq__))) as hall:
-        assert refused(hall, hall.knock("Ira", room_key=OTHERS)) is Reason.NO_ROOM
+        ira = hall.knock("Ira", room_key=OTHERS)
+        assert refused(hall, ira) is Reason.NO_ROOM
+        # With it the operator can add the room to the list.
+        assert OTHERS.at(key("server").public.digest).tag.hex() in ira.ended.text  # type: ignore[union-attr]
         hall.join("Ira", "ira", FRIENDS)
         assert rooms_at(hall) == [OPEN_ROOM, TAG]
 
