@@ -42,8 +42,14 @@ def room_title(tag: bytes) -> str:
     return f" (room {room_name(tag)})" if tag else ""
 
 
-def room_members(tag: bytes, count: int) -> str:
-    return good(f"In the room {room_name(tag)}: {count}") if tag else members_count(count)
+def room_members(tag: bytes, count: int, *, only: bool) -> str:
+    """`only`: there is no other room."""
+    if only and not tag:
+        return members_count(count)
+    return good(f"In the {f'room {room_name(tag)}' if tag else 'open room'}: {count}")
+
+
+NO_ROOMS = good("There is no room: nobody is here.")
 
 
 def room_count(tag: bytes, count: int) -> str:

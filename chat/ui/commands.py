@@ -15,7 +15,7 @@ from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
 from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
 from chat.stdio import is_text
-from chat.text import as_action, caseless_name
+from chat.text import as_action, caseless_name, nearest_name
 from chat.ui import addressee, transcript
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
@@ -180,9 +180,7 @@ class Commands:
             self._show([transcript.ignoring(self._client.ignored())])
 
     def _nobody_named(self, name: str) -> phrases.StatusLine:
-        names = {caseless_name(present): present for present in self._names()}
-        nearest = "".join(get_close_matches(caseless_name(name), names, 1))
-        return phrases.nobody_named(name, names.get(nearest, ""))
+        return phrases.nobody_named(name, nearest_name(name, self._names()))
 
     def _on_more(self, number: str) -> None:
         if number and not _NUMBER.fullmatch(number):
