@@ -347,11 +347,11 @@ def _understand_rooms(options: argparse.Namespace) -> None:
         case ["add" | "remove" as action, name]:
             options.action, options.kept = action, name
         case ["add", _, *_]:
-            raise UsageError("no invite stands behind the name, where others could read it")
+            raise UsageError("the invite is asked for, or read from a pipe: others can read what is typed here")
         case ["add" | "remove"]:
             raise UsageError("the name of the room is missing")
         case _:
-            raise UsageError("there is add KEPT and remove KEPT, and nothing lists the rooms")
+            raise UsageError("rooms takes add KEPT or remove KEPT; without them it lists the rooms")
     del options.words
 
 

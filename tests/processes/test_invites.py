@@ -202,7 +202,7 @@ def test_invite_is_asked_for_without_echo_and_shown_to_who_asks_inside(stage: St
     stage.at_the_end(window.kill)
     window.await_screen("Invite (it is not shown):")
     window.enter(text)
-    window.await_screen("[+] In the room: Ira")
+    window.await_screen("You are the first here.")
     assert_hidden(text, str(window), journal.read_text())
     assert_hidden(text, Path(f"/proc/{window.pid}/cmdline").read_text())
     window.enter("/invite")
