@@ -238,6 +238,7 @@ def test_terminal_is_told_what_an_invite_is_and_sees_it_drawn(stage: Stage) -> N
     shown = "\n".join(window.lines())
     assert "This invite is the key to a new room" in shown
     assert "Give it only to the people who are to be there" in shown
+    assert "They join with: python -m chat client - NAME" in shown
     if find_spec("segno") is None:
         assert "A QR code needs the package segno: pip install segno" in shown
     else:
