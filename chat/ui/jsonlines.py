@@ -251,6 +251,7 @@ def _person(one: Person) -> Fields:
         "known": one.standing.value,
         "known_since": one.known_since or None,
         "unproved": one.unproved,
+        "ignored": one.ignored,
     }
 
 

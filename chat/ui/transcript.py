@@ -379,7 +379,9 @@ def _key_line(one: Person, before: str, behind: str = "") -> StatusLine:
     }[one.standing]
     proof = ", has not proved to have the room key" if one.unproved else ""
     bad = one.unproved or one.standing is Standing.CHANGED
-    return (trouble if bad else good)(f"{before}{escape_line(one.name)}{behind}{known}{proof}")
+    ignored = ", ignored" if one.ignored else ""
+    text = f"{before}{escape_line(one.name)}{behind}{known}{proof}{ignored}"
+    return (trouble if bad else good)(text)
 
 
 def trusted(one: Person) -> StatusLine:

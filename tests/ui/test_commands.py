@@ -173,12 +173,13 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
         replace(sahnawaz, connections=0),
         replace(thea, calling=True),
     ]
+    person.client.ignore("Thea")
     person.type("/who")
     assert person.shown == [
         "[+] In the room: 3",
         f"[+] IRA (you), since 2023-06-25 09:35:24, {IRA}, 2 connections",
         f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}, lost the connection, new",
-        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing, new",
+        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing, new, ignored",
     ]
 
 

@@ -282,6 +282,7 @@ def test_who_lists_the_members(program: LoneView) -> None:
         "known": "you",
         "known_since": None,
         "unproved": False,
+        "ignored": False,
     }
     assert [member["name"] for member in told["members"]] == ["Ira", "sahnawaz", "Thea"]
 
