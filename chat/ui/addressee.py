@@ -49,6 +49,12 @@ def split(argument: str, members: Sequence[Person]) -> tuple[Person, str]:
     return person, text
 
 
+def is_lost(person: Person, members: Iterable[Person]) -> bool:
+    """Whether this person, found earlier, is among these without a connection that stands."""
+    who = person.name, person.fingerprint
+    return any((one.name, one.fingerprint) == who and not one.connections for one in members)
+
+
 def quoted(name: str) -> str:
     """The name as it may be typed before a text: in quotation marks if it has blanks."""
     return f'"{name}"' if re.search(r"\s", name) else name

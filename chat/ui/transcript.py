@@ -463,6 +463,14 @@ def prompt(present: bool, waiting: int) -> str:
     return f"(offline, {waiting} waiting) > " if waiting else "(offline) > "
 
 
+def when_back(name: str) -> str:
+    """For whoever says something in private to somebody who has lost the connection."""
+    return (
+        f"{name} has lost the connection: the private message arrives when {name} is back, and is "
+        f"lost if {name} leaves instead"
+    )
+
+
 def pending(text: str, to: str = "") -> str:
     """A message that is not acknowledged yet, in one line. `to` is for whom it is, if it is
     private."""

@@ -335,6 +335,22 @@ def test_private_message_waits_for_its_turn_like_every_other(person: Person, lin
         person.type(line)
 
 
+def test_who_has_lost_the_connection_gets_a_private_message_later_or_never(person: Person) -> None:
+    person.type("/msg Thea Hi")
+    assert person.shown == []
+    ira, sahnawaz, thea = person.client.people
+    person.commands.heard(private("Thea"))
+    person.client.people = [ira, sahnawaz, replace(thea, connections=0)]
+    told = (
+        "[!] Thea has lost the connection: the private message arrives when Thea is back, and is "
+        "lost if Thea leaves instead."
+    )
+    for line in ("/msg Thea Hi", "/r Hi"):
+        assert person.client.noted.pop() == "say to Thea: Hi"
+        person.type(line)
+        assert person.shown.pop() == told
+
+
 def private(name: str, to: str = "Ira", number: int = 1) -> MessageReceived:
     key = {one.name: one.fingerprint for one in PEOPLE}[name]
     return MessageReceived(name, 0, "Psst", name == "Ira", number, to, key)

@@ -315,6 +315,15 @@ def test_security_is_asked_for(program: LoneView) -> None:
     }
 
 
+def test_program_is_warned_of_who_has_lost_the_connection(program: LoneView) -> None:
+    program.client.people[2] = events.Person("Thea", 0, bytes([9]) * 32, connections=0)
+    program.type('{"direct": {"to": "Thea", "text": "Hi"}}')
+    (told,) = objects(program)
+    assert told["event"] == "warning"
+    assert told["text"].startswith("Thea has lost the connection: ")
+    assert "say to Thea: Hi" in program.client.noted
+
+
 def test_program_ignores_and_trusts(program: LoneView) -> None:
     program.client.people[2] = events.Person("Thea", 0, bytes([9]) * 32)
     program.type('{"ignore": "THEA"}', '{"ignore": "Bob"}', '{"unignore": "Thea"}')
