@@ -296,10 +296,11 @@ def invite(text: str | None) -> list[StatusLine]:
     """The invite of the room, or (None) why there is none."""
     if text is None:
         return [NO_INVITE]
-    return [INVITE_IS_SECRET, good(text)]
+    # On one line of its own it would stand below an empty mark, wherever it does not fit.
+    return [good(f"{INVITE_IS_SECRET}\n{text}")]
 
 
-INVITE_IS_SECRET = good(
+INVITE_IS_SECRET = (
     "Whoever has this invite can come in and read. Give it only to people who are to be here, "
     "where nobody else can read it:"
 )

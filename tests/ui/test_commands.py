@@ -144,7 +144,7 @@ def test_invite_is_shown_in_a_line_of_its_own_and_the_open_room_has_none(person:
     assert "python -m chat invite HOST PORT" in transcript.NO_INVITE
     person.client.invite = "chat://chat.example:9443/AQAB"
     person.type("/invite")
-    assert person.shown[1:] == [transcript.INVITE_IS_SECRET, f"[+] {person.client.invite}"]
+    assert person.shown[1:] == [f"[+] {transcript.INVITE_IS_SECRET}\n{person.client.invite}"]
     assert person.client.noted == []
 
 
