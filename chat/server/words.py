@@ -86,13 +86,13 @@ def running(host: str, port: int, fingerprint: str) -> list[str]:
 ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
 
 
-def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> str:
-    """What the others type, or whoever invites them."""
+def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> list[str]:
+    """What the others type, and whoever invites them into a room of their own."""
+    join = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
+    invite = f"python -m chat invite {host} {port} --fingerprint {fingerprint}"
     if not open_room:
-        command = f"python -m chat invite {host} {port} --fingerprint {fingerprint}"
-        return good(f"Nobody comes in without an invite. To make one: {command}")
-    command = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
-    return good(f"Others join with: {command}")
+        return [good(f"Nobody comes in without an invite. To make one: {invite}")]
+    return [good(f"Others join with: {join}"), good(f"For a private room: {invite}")]
 
 
 def joined(name: str, heard_by: int) -> list[str]:
