@@ -217,7 +217,7 @@ def _serve(options: argparse.Namespace) -> None:
         if outside is None:
             console.show(words.ONLY_HERE)
         host, open_room = outside or hosts[0], not options.no_open_room
-        console.show(words.invitation(host, port, fingerprint, open_room=open_room))
+        console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
         console.obey(server)
         server.run()
         console.close()

@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
     server = roles.add_parser(
-        "server", help="run a room", description="Run a room. Type HELP at its console."
+        "server", help="run a server", description="Run a server. Type HELP at its console."
     )
     server.fill = _fill_server
 
@@ -147,13 +147,13 @@ def _fill_server(server: _Parser) -> None:
         help="the same from one IPv4 address or IPv6 /64 (default: %(default)s)",
     )
     server.add_argument(
-        "--no-open-room", action="store_true", help="let people in with an invite only"
+        "--no-open-room", action="store_true", help="let in only people who have an invite"
     )
     server.add_argument(
         "--room-tags",
         type=_file,
         metavar="FILE",
-        help="rooms with invites that there may be, a tag a line as invite --tag prints it",
+        help="allow only these rooms with invites: one tag a line, as invite --tag prints it",
     )
     server.add_argument(
         "--max-rooms",
@@ -166,7 +166,7 @@ def _fill_server(server: _Parser) -> None:
         "--authorized-keys",
         type=_file,
         metavar="FILE",
-        help="let in these keys alone, one a line as in OpenSSH's authorized_keys",
+        help="let in only these keys, one a line as in OpenSSH's authorized_keys",
     )
     server.add_argument(
         "--keep-names",
@@ -235,10 +235,10 @@ def _fill_send(send: _Parser) -> None:
 def _add_invite(roles: "argparse._SubParsersAction[_Parser]") -> None:
     invite = roles.add_parser(
         "invite",
-        help="make a room that only those enter who have its invite",
+        help="make a private room, and print the invite to it",
         usage=_usage("invite", "HOST [PORT]"),
-        description="Make a room that only those enter who have its invite, which is printed. "
-        "The server learns nothing of it.",
+        description="Make a room that only those can enter and read who have its invite, and print "
+        "the invite. The server is told nothing.",
     )
     invite.fill = _fill_invite
 
@@ -347,11 +347,13 @@ def _understand_rooms(options: argparse.Namespace) -> None:
         case ["add" | "remove" as action, name]:
             options.action, options.kept = action, name
         case ["add", _, *_]:
-            raise UsageError("no invite stands behind the name, where others could read it")
+            raise UsageError(
+                "the invite is asked for, or read from a pipe: others can read what is typed here"
+            )
         case ["add" | "remove"]:
             raise UsageError("the name of the room is missing")
         case _:
-            raise UsageError("there is add KEPT and remove KEPT, and nothing lists the rooms")
+            raise UsageError("rooms takes add KEPT or remove KEPT; without them it lists the rooms")
     del options.words
 
 

@@ -29,7 +29,10 @@ from chat.text import fingerprint_of
 from chat.ui.transcript import server_fingerprint
 
 _WHAT_IT_IS = good("This invite is the key to a new room: whoever has it can come in, and read.")
-_WHOM_FOR = good("Give it only to the people who are to be there, where nobody else can read it.")
+_WHOM_FOR = good(
+    "Give it only to the people who are to be there, where nobody else can read it. They join "
+    "with: python -m chat client - NAME, which asks for the invite."
+)
 _NEW_HERE = trouble(
     "This server was not known here. Ask whoever runs it whether this is its fingerprint, before "
     "you pass the invite on."

@@ -35,6 +35,7 @@ since `import socket` would double its time, and ends by itself if we are killed
 _READ_BYTES = 65_536
 
 _SPELLING = "is it spelled right, and are you online?"
+_KEPT = " The rooms that you keep are listed by: python -m chat rooms"
 _NO_ANSWER = "the name server does not answer; are you online?"
 
 
@@ -126,6 +127,9 @@ class LookUp:
         self.addresses = [Address(family, where) for family, _, _, _, where in answer]
 
     def _fail(self, hint: str) -> None:
+        if hint == _SPELLING and "." not in self._host:
+            # Perhaps it was meant as a room that is kept, and is not.
+            hint += _KEPT
         self.error = TransportError(f"the host {self._host} is not known", hint)
 
 

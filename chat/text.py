@@ -9,6 +9,7 @@ is quadratic, so text from a peer passes `cap_marks` before it is normalised.
 import re
 import unicodedata
 from base64 import b64encode
+from collections.abc import Iterable
 
 from chat.errors import UsageError
 from chat.limits import MAX_MARKS, MAX_NAME_CHARS
@@ -171,6 +172,15 @@ def caseless_name(name: str) -> str:
     seen = cap_marks(unicodedata.normalize("NFD", seen), escape=False)
     folded = unicodedata.normalize("NFKD", seen.casefold())
     return unicodedata.normalize("NFKD", folded.casefold())
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """That of these names which somebody may have meant with one that is not among them; empty if
+    none is much like it."""
+    from difflib import get_close_matches
+
+    by_key = {caseless_name(one): one for one in names}
+    return "".join(by_key[key] for key in get_close_matches(caseless_name(name), by_key, 1))
 
 
 def fold_name(name: str) -> str:

@@ -119,9 +119,9 @@ MISUSE = [
     (["fingerprint", INVITE, "9443"], "an invite says the port"),
     (["rooms", "add"], "the name of the room is missing"),
     (["rooms", "remove"], "the name of the room is missing"),
-    (["rooms", "add", "friends", INVITE], "no invite stands behind the name"),
-    (["rooms", "remove", "friends", "more"], "there is add KEPT and remove KEPT"),
-    (["rooms", "friends"], "there is add KEPT and remove KEPT"),
+    (["rooms", "add", "friends", INVITE], "the invite is asked for"),
+    (["rooms", "remove", "friends", "more"], "rooms takes add KEPT or remove KEPT"),
+    (["rooms", "friends"], "rooms takes add KEPT or remove KEPT"),
 ]
 
 

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["127.0.0.1", "PORT", "--keep", "Friends"], 2, "another room is kept as Friends"),
+        (["127.0.0.1", "PORT", "--keep", "Friends"], 2, "a room is kept as Friends already"),
         (["127.0.0.1", "PORT", "--keep", "a@b"], 2, "the name of a kept room has"),
         (["127.0.0.1", "PORT", "--keep", TEXT], 2, "the name of a kept room has"),
         (["fe80::1%eth0", "PORT"], 2, "names a network interface"),
@@ -69,7 +69,7 @@ def test_name_that_is_taken_is_told_before_an_invite_is_asked_for(
 ) -> None:
     monkeypatch.setattr("chat.invitations._read_invite", None)
     assert main(["rooms", "add", "friends"]) == 2
-    assert "another room is kept as friends" in capfd.readouterr().err
+    assert "a room is kept as friends already" in capfd.readouterr().err
 
 
 def test_room_that_is_kept_already_may_be_added_again_after_it_was_removed(

@@ -95,6 +95,16 @@ def test_failure_has_a_hint(
     assert (asked.hint, asked.times, is_there(asked.child)) == (hint, 1, False)
 
 
+def test_name_without_a_dot_may_have_been_meant_as_a_kept_room(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver, "_CHILD", ANSWER.format(socket.EAI_NONAME))
+    asked = Asked(reactor, "friends")
+    until(reactor, lambda: asked.look_up.over)
+    assert asked.look_up.error is not None
+    assert asked.look_up.error.hint.endswith("listed by: python -m chat rooms")
+
+
 def test_silence_has_a_limit(
     reactor: Reactor, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

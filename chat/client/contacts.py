@@ -139,7 +139,8 @@ class Contacts:
         """The member, with what we know of its key."""
         if (caseless_name(one.name), one.fingerprint) == self._me:
             return replace(one, standing=Standing.YOU)
-        return self._known.described(one)
+        ignored = self._known.ignores(one.fingerprint)
+        return replace(self._known.described(one), ignored=ignored)
 
     def trust(self, one: Person) -> None:
         """This key is the name's own, and no other."""

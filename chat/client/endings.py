@@ -39,6 +39,7 @@ _FINAL: Mapping[Reason, Outcome] = {
     Reason.NAME_INVALID: Outcome.REFUSE,
     Reason.FULL: Outcome.REFUSE,
     Reason.NOT_ALLOWED: Outcome.REFUSE,
+    Reason.NO_ROOM: Outcome.REFUSE,
 }
 
 _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {

@@ -249,7 +249,8 @@ class Person:
     1970; `fingerprint`: the SHA-256 of its key; `connections`: how many stand, 0 if all are lost.
     `calling`: it is here by callers alone, of whom one is told only if one asks. `unproved`: the
     room is sealed, and a connection has not proved to have the key. `known_since`: when we saw the
-    key that is known under this name first, in seconds since 1970; 0 if none is."""
+    key that is known under this name first, in seconds since 1970; 0 if none is. `ignored`: what it
+    says is not shown."""
 
     name: str
     since: int
@@ -259,6 +260,7 @@ class Person:
     unproved: bool = False
     standing: Standing = Standing.NEW
     known_since: int = 0
+    ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

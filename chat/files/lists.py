@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chat.errors import IdentityError
 from chat.files import keyfolder
 from chat.files import storage as files
 from chat.limits import LIST_BYTES, LIST_LOCK_SECONDS
+
+_EMPTY_WILL_DO = "make it; an empty file lets nobody in until a line is added"
 
 
 class ListFile:
@@ -27,8 +30,12 @@ class ListFile:
 
     def require(self) -> None:
         """Raises IdentityError if the file is missing or cannot be read."""
-        with self._errors():
+        try:
             keyfolder.read(self._path, LIST_BYTES, self._what)
+        except OSError as exc:
+            hint = _EMPTY_WILL_DO if isinstance(exc, FileNotFoundError) else ""
+            error = keyfolder.file_error(exc, self._path)
+            raise IdentityError(f"the {self._what}: {error}", hint) from exc
 
     def read(self) -> list[str] | None:
         """The lines; None if the file is as it was when this was called last.

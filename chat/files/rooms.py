@@ -81,7 +81,7 @@ class KeptRooms:
         return names[found[0]] if found else ""
 
     def require_free(self, name: str) -> None:
-        """Raises UsageError if another room is kept under this name, and what `find` raises."""
+        """Raises UsageError if a room is kept under this name, and what `find` raises."""
         if self.find(name) is not None:
             raise self._taken(name)
 
@@ -134,7 +134,7 @@ class KeptRooms:
 
     def _taken(self, name: str) -> UsageError:
         return UsageError(
-            f"another room is kept as {name}", "take another name, or remove that one first"
+            f"a room is kept as {name} already", "take another name, or remove that one first"
         )
 
 

@@ -23,6 +23,7 @@ from chat.server.access import Access
 from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.room import Member, people_of
 from chat.stdio import LineInput, LineOutput, is_text
+from chat.text import nearest_name
 
 
 class RoomControl(Protocol):
@@ -248,16 +249,22 @@ class Console:
         self.show(*words.HELP)
 
     def _on_who(self, server: ServerControl, _argument: str) -> None:
-        for room in server.rooms:
+        rooms = list(server.rooms)
+        if not rooms:
+            self.show(words.NO_ROOMS)
+        for room in rooms:
             people = people_of(room.members())
-            self.show(words.room_members(room.tag, len(people)))
+            self.show(words.room_members(room.tag, len(people), only=len(rooms) == 1))
             for connections in people:
                 first, count = connections[0], sum(not one.lost for one in connections)
                 about = first.name, first.joined_at, first.fingerprint, count
                 self.show(phrases.member_line(*about, calling=not first.stays))
 
     def _on_rooms(self, server: ServerControl, _argument: str) -> None:
-        for room in server.rooms:
+        rooms = list(server.rooms)
+        if not rooms:
+            self.show(words.NO_ROOMS)
+        for room in rooms:
             self.show(words.room_count(room.tag, _count(room)))
 
     def _on_kick(self, server: ServerControl, argument: str) -> None:
@@ -277,7 +284,8 @@ class Console:
             if found:
                 found[0].kick(who)
                 return
-        self.show(phrases.nobody_named(argument))
+        present = {member.name for room in server.rooms for member in room.members()}
+        self.show(phrases.nobody_named(argument, nearest_name(argument, present)))
 
     def _on_ban(self, server: ServerControl, argument: str) -> None:
         if not argument:

@@ -229,7 +229,7 @@ def is_fingerprint(text: str) -> bool:
 class Ban:
     """A key that may not come in: since when (0: not known), the name that it had, and why."""
 
-    REASON: ClassVar[Reason] = Reason.NOT_ALLOWED
+    REASON: ClassVar[Reason] = Reason.KICKED
     fingerprint: str
     since: int = 0
     name: str = ""

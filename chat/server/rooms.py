@@ -76,7 +76,8 @@ class Rooms:
         if tag == OPEN_ROOM:
             raise RefusedError(Reason.NO_ROOM, "this server has no open room; ask for an invite")
         if not self._rules.is_allowed(tag):
-            raise RefusedError(Reason.NO_ROOM, "")
+            text = f"the room {tag.hex()} is not on the server's list of rooms"
+            raise RefusedError(Reason.NO_ROOM, text)
         sealed = len(self._rooms) - self._rules.open_room
         if sealed >= self._rules.max_rooms:
             raise RefusedError(Reason.NO_ROOM, "this server has no place for another room")

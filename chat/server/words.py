@@ -42,8 +42,14 @@ def room_title(tag: bytes) -> str:
     return f" (room {room_name(tag)})" if tag else ""
 
 
-def room_members(tag: bytes, count: int) -> str:
-    return good(f"In the room {room_name(tag)}: {count}") if tag else members_count(count)
+def room_members(tag: bytes, count: int, *, only: bool) -> str:
+    """`only`: there is no other room."""
+    if only and not tag:
+        return members_count(count)
+    return good(f"In the {f'room {room_name(tag)}' if tag else 'open room'}: {count}")
+
+
+NO_ROOMS = good("There is no room: nobody is here.")
 
 
 def room_count(tag: bytes, count: int) -> str:
@@ -80,13 +86,13 @@ def running(host: str, port: int, fingerprint: str) -> list[str]:
 ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
 
 
-def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> str:
-    """What the others type, or whoever invites them."""
+def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> list[str]:
+    """What the others type, and whoever invites them into a room of their own."""
+    join = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
+    invite = f"python -m chat invite {host} {port} --fingerprint {fingerprint}"
     if not open_room:
-        command = f"python -m chat invite {host} {port} --fingerprint {fingerprint}"
-        return good(f"Nobody comes in without an invite. To make one: {command}")
-    command = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
-    return good(f"Others join with: {command}")
+        return [good(f"Nobody comes in without an invite. To make one: {invite}")]
+    return [good(f"Others join with: {join}"), good(f"For a private room: {invite}")]
 
 
 def joined(name: str, heard_by: int) -> list[str]:

@@ -5,12 +5,11 @@ What is not clear is refused: nothing that is meant for one may go to another.
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from chat.client.events import Person
 from chat.errors import UsageError
 from chat.limits import MAX_NAME_CHARS
-from chat.text import caseless_name
+from chat.text import caseless_name, nearest_name
 
 _MOST_CHARS = 4 * MAX_NAME_CHARS
 """Of what is typed so much may be a name, with its marks apart."""
@@ -50,6 +49,12 @@ def split(argument: str, members: Sequence[Person]) -> tuple[Person, str]:
     return person, text
 
 
+def is_lost(person: Person, members: Iterable[Person]) -> bool:
+    """Whether this person, found earlier, is among these without a connection that stands."""
+    who = person.name, person.fingerprint
+    return any((one.name, one.fingerprint) == who and not one.connections for one in members)
+
+
 def quoted(name: str) -> str:
     """The name as it may be typed before a text: in quotation marks if it has blanks."""
     return f'"{name}"' if re.search(r"\s", name) else name
@@ -66,9 +71,8 @@ def _the_one(name: str, found: Sequence[Person], members: Iterable[Person]) -> P
     if len(found) == 1:
         return found[0]
     if not found:
-        names = {caseless_name(one.name): one.name for one in members}
-        nearest = "".join(get_close_matches(caseless_name(name), names, 1))
-        hint = f"perhaps {names[nearest]} is meant" if nearest else ""
+        nearest = nearest_name(name, (one.name for one in members))
+        hint = f"perhaps {nearest} is meant" if nearest else ""
         raise UsageError(f"nobody here is called {name}", hint)
     first, second = sorted(one.name for one in found)[:2]
     if first == second:

@@ -10,12 +10,12 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from chat import phrases
-from chat.client.events import MessageQueued, MessageReceived, Person
+from chat.client.events import MessageQueued, MessageReceived, Person, Warned
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
 from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
 from chat.stdio import is_text
-from chat.text import as_action, caseless_name
+from chat.text import as_action, caseless_name, nearest_name
 from chat.ui import addressee, transcript
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
@@ -137,7 +137,7 @@ class Commands:
 
     def _on_msg(self, argument: str) -> MessageQueued:
         self._refuse_when_full()
-        return self._client.say_direct(*addressee.split(argument, self._client.members()))
+        return self._say_direct(*addressee.split(argument, self._client.members()))
 
     def _on_reply(self, text: str) -> MessageQueued:
         self._refuse_when_full()
@@ -145,7 +145,13 @@ class Commands:
             raise UsageError("/r needs some text")
         if self._confidant is None:
             raise UsageError("nobody has said anything to you in private yet")
-        return self._client.say_direct(self._confidant, text)
+        return self._say_direct(self._confidant, text)
+
+    def _say_direct(self, person: Person, text: str) -> MessageQueued:
+        queued = self._client.say_direct(person, text)
+        if addressee.is_lost(person, self._client.members()):
+            self._show(transcript.happened(Warned(transcript.when_back(person.name))))
+        return queued
 
     def _on_clear(self, _argument: str) -> None:
         self._clear()
@@ -180,9 +186,7 @@ class Commands:
             self._show([transcript.ignoring(self._client.ignored())])
 
     def _nobody_named(self, name: str) -> phrases.StatusLine:
-        names = {caseless_name(present): present for present in self._names()}
-        nearest = "".join(get_close_matches(caseless_name(name), names, 1))
-        return phrases.nobody_named(name, names.get(nearest, ""))
+        return phrases.nobody_named(name, nearest_name(name, self._names()))
 
     def _on_more(self, number: str) -> None:
         if number and not _NUMBER.fullmatch(number):

@@ -37,6 +37,7 @@ from chat.limits import CONSOLE_LINE_BYTES
 from chat.text import action_of, as_action, fingerprint_of
 from chat.ui.addressee import person_called
 from chat.ui.plain import LineView
+from chat.ui.transcript import when_back
 
 Fields = dict[str, Any]
 
@@ -78,7 +79,10 @@ class JsonView(LineView):
             case {"me": str(text)} if text:
                 self.client.say(as_action(text))
             case {"direct": {"to": str(to), "text": str(text), **more}} if text and not more:
-                self.client.say_direct(person_called(to, self.client.members()), text)
+                person = person_called(to, self.client.members())
+                self.client.say_direct(person, text)
+                if not person.connections:
+                    self.show(Warned(when_back(person.name)))
             case {"leave": True}:
                 self.input.stop()
                 self.client.finish()
@@ -251,6 +255,7 @@ def _person(one: Person) -> Fields:
         "known": one.standing.value,
         "known_since": one.known_since or None,
         "unproved": one.unproved,
+        "ignored": one.ignored,
     }
 
 

@@ -300,10 +300,11 @@ def invite(text: str | None) -> list[StatusLine]:
     """The invite of the room, or (None) why there is none."""
     if text is None:
         return [NO_INVITE]
-    return [INVITE_IS_SECRET, good(text)]
+    # On one line of its own it would stand below an empty mark, wherever it does not fit.
+    return [good(f"{INVITE_IS_SECRET}\n{text}")]
 
 
-INVITE_IS_SECRET = good(
+INVITE_IS_SECRET = (
     "Whoever has this invite can come in and read. Give it only to people who are to be here, "
     "where nobody else can read it:"
 )
@@ -383,7 +384,9 @@ def _key_line(one: Person, before: str, behind: str = "") -> StatusLine:
     }[one.standing]
     proof = ", has not proved to have the room key" if one.unproved else ""
     bad = one.unproved or one.standing is Standing.CHANGED
-    return (trouble if bad else good)(f"{before}{escape_line(one.name)}{behind}{known}{proof}")
+    ignored = ", ignored" if one.ignored else ""
+    text = f"{before}{escape_line(one.name)}{behind}{known}{proof}{ignored}"
+    return (trouble if bad else good)(text)
 
 
 def trusted(one: Person) -> StatusLine:
@@ -463,6 +466,14 @@ def prompt(present: bool, waiting: int) -> str:
     if present:
         return "> "
     return f"(offline, {waiting} waiting) > " if waiting else "(offline) > "
+
+
+def when_back(name: str) -> str:
+    """For whoever says something in private to somebody who has lost the connection."""
+    return (
+        f"{name} has lost the connection: the private message arrives when {name} is back, and is "
+        f"lost if {name} leaves instead"
+    )
 
 
 def pending(text: str, to: str = "") -> str:

@@ -118,7 +118,10 @@ def test_what_is_ignored_is_shown_to_nobody_and_all_else_is() -> None:
     for event in shown:
         assert take(us, event) == [event]
     assert take(us, MessageReceived("Bob", 0, "Hi", False, 1, fingerprint=ONE)) == []
+    bob, other = (us.described(Person("Bob", 0, fingerprint)) for fingerprint in (ONE, TWO))
+    assert (bob.ignored, other.ignored) == (True, False)
     assert us.unignore("bob", [Person("Bob", 0, ONE)])
+    assert not us.described(bob).ignored
     assert take(us, MessageReceived("Bob", 0, "Hi", False, 1, fingerprint=ONE)) != []
 
 

@@ -10,7 +10,7 @@ from chat.session import Ended
 
 REFUSALS = {
     *(Reason.FULL, Reason.NAME_TAKEN, Reason.NAME_INVALID, Reason.NOT_ALLOWED),
-    *(Reason.KICKED, Reason.REPLACED),
+    *(Reason.KICKED, Reason.REPLACED, Reason.NO_ROOM),
 }
 LOSSES = {Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW}
 

@@ -130,5 +130,7 @@ def test_full_disk_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.Mon
 
 
 def test_list_that_must_be_there_is_missed(path: Path) -> None:
-    with pytest.raises(IdentityError, match="no such file"):
+    with pytest.raises(IdentityError, match=r"the list of keys: .*no such file") as missed:
         ListFile(path, "list of keys").require()
+    # The file was named, so another folder for the keys is no help.
+    assert missed.value.hint == "make it; an empty file lets nobody in until a line is added"

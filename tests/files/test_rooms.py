@@ -78,7 +78,7 @@ def test_name_is_that_of_one_room_until_that_is_removed(path: Path) -> None:
     rooms, before = KeptRooms(path), path.read_text()
     for change in (partial(rooms.add, invite=WORK), rooms.require_free):
         error = refused(partial(change, "friends"), UsageError)
-        assert str(error) == "another room is kept as friends"
+        assert str(error) == "a room is kept as friends already"
     assert path.read_text() == before
     assert [room.invite for room in rooms.remove("Friends")] == [FRIENDS]
     rooms.require_free("friends")

@@ -122,6 +122,8 @@ def test_conversation_through_pipes(stage: Stage) -> None:
         "[+] Only this machine can connect; --host :: lets others in.\n"
         f"[+] Others join with: python -m chat client 127.0.0.1 {port} NAME "
         f"--fingerprint {FINGERPRINT}\n"
+        f"[+] For a private room: python -m chat invite 127.0.0.1 {port} "
+        f"--fingerprint {FINGERPRINT}\n"
         "[+] New connection. Username: sahnawaz\n"
         "[+] Client public key had been received\n"
         "[+] Secret key had been sent to the client\n"

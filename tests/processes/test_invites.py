@@ -204,7 +204,7 @@ def test_invite_is_asked_for_without_echo_and_shown_to_who_asks_inside(stage: St
     stage.at_the_end(window.kill)
     window.await_screen("Invite (it is not shown):")
     window.enter(text)
-    window.await_screen("[+] In the room: Ira")
+    window.await_screen("You are the first here.")
     assert_hidden(text, str(window), journal.read_text())
     assert_hidden(text, Path(f"/proc/{window.pid}/cmdline").read_text())
     window.enter("/invite")
@@ -240,6 +240,7 @@ def test_terminal_is_told_what_an_invite_is_and_sees_it_drawn(stage: Stage) -> N
     shown = "\n".join(window.lines())
     assert "This invite is the key to a new room" in shown
     assert "Give it only to the people who are to be there" in shown
+    assert "They join with: python -m chat client - NAME" in shown
     if find_spec("segno") is None:
         assert "A QR code needs the package segno: pip install segno" in shown
     else:

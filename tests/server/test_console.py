@@ -191,6 +191,7 @@ def test_who_and_stats_tell_of_the_members(desk: OperatorDesk) -> None:
         f"[+] cron, since {localtime.time_of(WALL_CLOCK + 99)}, {key('ira').public.fingerprint}, "
         "to say one thing",
     ]
+    assert desk.type("KICK Arger") == ["[!] Nobody here is called Arger. Is it Ärger?"]
     rooms = desk.server.rooms
     rooms.relayed, rooms.relayed_bytes, rooms.kept_bytes = 12, 3456, 2345
     desk.clock.advance(61.4)

@@ -9,6 +9,7 @@ from chat import limits
 from chat.client.events import MessageReceived
 from chat.errors import IdentityError, Reason
 from chat.kex import RoomKey
+from chat.server import words
 from chat.server.lists import Failed, InMemory, Trouble, Unreadable
 from chat.server.rooms import OPEN_ROOM, ListedTags, RoomRules
 from tests.support.helpers import key
@@ -144,13 +145,20 @@ def test_there_is_no_open_room_where_there_is_to_be_none() -> None:
     with contextlib.closing(Hall(rules=RoomRules(open_room=False))) as hall:
         assert refused(hall, hall.knock("Ira")) is Reason.NO_ROOM
         assert rooms_at(hall) == []
+        hall.screen.clear()
+        hall.type("ROOMS")
+        hall.type("WHO")
+        hall.until(lambda: hall.screen.lines() == [words.NO_ROOMS] * 2)
         hall.join("Ira", "ira", FRIENDS)
         assert rooms_at(hall) == [TAG]
 
 
 def test_only_rooms_that_are_allowed_exist() -> None:
     with contextlib.closing(Hall(rules=RoomRules(is_allowed=TAG.__eq__))) as hall:
-        assert refused(hall, hall.knock("Ira", room_key=OTHERS)) is Reason.NO_ROOM
+        ira = hall.knock("Ira", room_key=OTHERS)
+        assert refused(hall, ira) is Reason.NO_ROOM
+        # With it the operator can add the room to the list.
+        assert OTHERS.at(key("server").public.digest).tag.hex() in ira.ended.text  # type: ignore[union-attr]
         hall.join("Ira", "ira", FRIENDS)
         assert rooms_at(hall) == [OPEN_ROOM, TAG]
 
@@ -192,10 +200,12 @@ def test_operator_sees_rooms_and_puts_somebody_out_of_one(hall: Hall) -> None:
     hall.join("Zoe", "sahnawaz", FRIENDS)
     hall.screen.clear()
     room = TAG.hex()[:8]
-    for line in ("ROOMS", "KICK Ira", f"KICK Ira {room}", "KICK Zoe open"):
+    for line in ("ROOMS", "KICK Ira", f"KICK Ira {room}", "KICK Zoe open", "WHO"):
         hall.type(line)
     assert hall.farewell_to(ira).reason is Reason.KICKED
     hall.until(lambda: hall.shown("[!] Nobody here is called Zoe open."))
+    hall.until(lambda: hall.shown("[+] In the open room: 1"))
+    hall.until(lambda: hall.shown(f"[+] In the room {room}: 1"))
     assert hall.screen.lines()[:3] == [
         "[+] The open room: 1",
         f"[+] Room {room}: 2",

@@ -1207,9 +1207,9 @@ def test_banned_member_goes_and_stays_out_under_every_name_also_when_it_was_lost
         assert ended == Ended(Reason.KICKED, text, by_peer=True)
         assert text.endswith(": says bad words")
         hall.until(lambda: MemberLeft("Thea", Reason.KICKED) in ira.news)
-        assert hall.come_back(lost).ended == Ended(Reason.NOT_ALLOWED, text, by_peer=True)
+        assert hall.come_back(lost).ended == Ended(Reason.KICKED, text, by_peer=True)
         again = hall.knock("Boris", "other")
-        assert hall.farewell_to(again) == Ended(Reason.NOT_ALLOWED, text, by_peer=True)
+        assert hall.farewell_to(again) == Ended(Reason.KICKED, text, by_peer=True)
         hall.type("UNBAN Eve Adams")
         hall.until(lambda: not access.bans())
         hall.join("Boris", "other")
@@ -1225,7 +1225,7 @@ def test_somebody_who_was_here_lately_can_be_banned_by_name_and_a_stranger_by_ke
         hall.until(lambda: hall.shown(words.unknown_name("Nobody in particular")))
         assert [ban.name for ban in access.bans()] == ["", "Eve"]
         for owner in ("other", "sahnawaz"):
-            assert hall.farewell_to(hall.knock("Thea", owner)).reason is Reason.NOT_ALLOWED
+            assert hall.farewell_to(hall.knock("Thea", owner)).reason is Reason.KICKED
 
 
 def test_name_is_kept_for_its_key_and_saved_soon_after() -> None:

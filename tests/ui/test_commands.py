@@ -144,7 +144,7 @@ def test_invite_is_shown_in_a_line_of_its_own_and_the_open_room_has_none(person:
     assert "python -m chat invite HOST PORT" in transcript.NO_INVITE
     person.client.invite = "chat://chat.example:9443/AQAB"
     person.type("/invite")
-    assert person.shown[1:] == [transcript.INVITE_IS_SECRET, f"[+] {person.client.invite}"]
+    assert person.shown[1:] == [f"[+] {transcript.INVITE_IS_SECRET}\n{person.client.invite}"]
     assert person.client.noted == []
 
 
@@ -173,12 +173,13 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
         replace(sahnawaz, connections=0),
         replace(thea, calling=True),
     ]
+    person.client.ignore("Thea")
     person.type("/who")
     assert person.shown == [
         "[+] In the room: 3",
         f"[+] IRA (you), since 2023-06-25 09:35:24, {IRA}, 2 connections",
         f"[+] sahnawaz, since 2023-06-25 09:35:36, {SAHNAWAZ}, lost the connection, new",
-        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing, new",
+        f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, to say one thing, new, ignored",
     ]
 
 
@@ -332,6 +333,22 @@ def test_private_message_waits_for_its_turn_like_every_other(person: Person, lin
     person.client.full = True
     with pytest.raises(OutboxFullError):
         person.type(line)
+
+
+def test_who_has_lost_the_connection_gets_a_private_message_later_or_never(person: Person) -> None:
+    person.type("/msg Thea Hi")
+    assert person.shown == []
+    ira, sahnawaz, thea = person.client.people
+    person.commands.heard(private("Thea"))
+    person.client.people = [ira, sahnawaz, replace(thea, connections=0)]
+    told = (
+        "[!] Thea has lost the connection: the private message arrives when Thea is back, and is "
+        "lost if Thea leaves instead."
+    )
+    for line in ("/msg Thea Hi", "/r Hi"):
+        assert person.client.noted.pop() == "say to Thea: Hi"
+        person.type(line)
+        assert person.shown.pop() == told
 
 
 def private(name: str, to: str = "Ira", number: int = 1) -> MessageReceived:

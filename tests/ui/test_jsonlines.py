@@ -282,6 +282,7 @@ def test_who_lists_the_members(program: LoneView) -> None:
         "known": "you",
         "known_since": None,
         "unproved": False,
+        "ignored": False,
     }
     assert [member["name"] for member in told["members"]] == ["Ira", "sahnawaz", "Thea"]
 
@@ -312,6 +313,15 @@ def test_security_is_asked_for(program: LoneView) -> None:
         "unconfirmed": 1,
         "split": ["Bob"],
     }
+
+
+def test_program_is_warned_of_who_has_lost_the_connection(program: LoneView) -> None:
+    program.client.people[2] = events.Person("Thea", 0, bytes([9]) * 32, connections=0)
+    program.type('{"direct": {"to": "Thea", "text": "Hi"}}')
+    (told,) = objects(program)
+    assert told["event"] == "warning"
+    assert told["text"].startswith("Thea has lost the connection: ")
+    assert "say to Thea: Hi" in program.client.noted
 
 
 def test_program_ignores_and_trusts(program: LoneView) -> None:
