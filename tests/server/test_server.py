@@ -1228,6 +1228,15 @@ def test_somebody_who_was_here_lately_can_be_banned_by_name_and_a_stranger_by_ke
             assert hall.farewell_to(hall.knock("Thea", owner)).reason is Reason.NOT_ALLOWED
 
 
+def test_ban_puts_out_who_has_not_been_announced_yet(hall: Hall) -> None:
+    hall.join("Ira")
+    eve = hall.knock("Eve", "other")
+    hall.until(lambda: hall.home.has("Eve"))
+    assert [member.name for member in hall.home.members()] == ["Ira"]
+    assert hall.server.ban("Eve")
+    assert hall.farewell_to(eve).reason is Reason.KICKED
+
+
 def test_name_is_kept_for_its_key_and_saved_soon_after() -> None:
     names = InMemory()
     with hall_with(Access(names=names, keep_days=30)) as hall:
