@@ -138,10 +138,16 @@ class Server:
         """Why a client may not come in, whatever its room says."""
         name, tag = client.identity.name, client.identity.tag
         refusal = self.access.admit(name, client.public_key, time.time())
-        if isinstance(refusal, KeptName) and (tag != OPEN_ROOM or self.rooms.named(name)):
-            # The room knows better who has it.
+        if isinstance(refusal, KeptName) and not self._is_kept_in(tag, name):
             return None
         return refusal
+
+    def _is_kept_in(self, tag: bytes, name: str) -> bool:
+        """Whether names are kept there, and nobody is in with this one: the room would know better
+        whose it is. Who has it in another room does not matter."""
+        return tag == OPEN_ROOM and not any(
+            room.tag == OPEN_ROOM and room.has(name) for room in self.rooms
+        )
 
     def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection is dropped (`Connection.drop`, the first step)."""

@@ -28,6 +28,7 @@ from chat.client.events import (
     Tampered,
 )
 from chat.errors import REASONS, IdentityError, Reason
+from chat.kex import RoomKey
 from chat.messages import Bye, Check, Control, Ping, Resend, Submit
 from chat.server import words
 from chat.server.access import Access
@@ -1253,6 +1254,13 @@ def test_name_is_kept_for_its_key_and_saved_soon_after() -> None:
         hall.join("Ira")
         hall.type("FORGET Thea")
         hall.until(lambda: hall.shown(words.not_kept("Thea")))
+
+
+def test_name_in_a_sealed_room_does_not_open_the_one_that_is_kept_in_the_open_room() -> None:
+    with hall_with(Access(names=InMemory(), keep_days=30)) as hall:
+        leave(hall, hall.join("Ira"))
+        hall.join("Ira", "other", RoomKey(bytes(32)))
+        assert hall.farewell_to(hall.knock("Ira", "other")).reason is Reason.NAME_TAKEN
 
 
 def test_names_that_cannot_be_saved_are_tried_again() -> None:
