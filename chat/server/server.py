@@ -173,28 +173,33 @@ class Server:
     def _before_wait(self) -> None:
         if self._terminating:
             return
+        failed: set[HostedRoom] = set()
         while self._busy or self.to_flush:
-            rooms = list(self._busy)
+            rooms = self._busy - failed
             self._busy.clear()
-            try:
-                self._send(rooms)
-            except Exception:
-                # What was not done stays to be done.
-                self._busy.update(rooms)
-                raise
+            failed |= self._send(rooms)
+        # What was not done stays to be done, in the next turn.
+        self._busy |= failed
 
-    def _send(self, rooms: list[HostedRoom]) -> None:
-        for room in rooms:
-            room.gather()
-            room.fan_out()
+    def _send(self, rooms: set[HostedRoom]) -> set[HostedRoom]:
+        """Let these rooms send. Returns those that failed, which keeps no other from sending."""
+        call = self.reactor.call
+        sent = [room for room in rooms if not call(partial(self._fan_out, room))]
         self._flush()
-        for room in rooms:
-            room.trim()
-            if not room.settled:
-                self._busy.add(room)
-            elif room not in self._busy:
-                room.prepare_wait()
-                self.rooms.end(room)
+        settled = {room for room in sent if not call(partial(self._settle, room))}
+        return rooms - settled
+
+    def _fan_out(self, room: HostedRoom) -> None:
+        room.gather()
+        room.fan_out()
+
+    def _settle(self, room: HostedRoom) -> None:
+        room.trim()
+        if not room.settled:
+            self._busy.add(room)
+        elif room not in self._busy:
+            room.prepare_wait()
+            self.rooms.end(room)
 
     def _flush(self) -> None:
         while self.to_flush:
