@@ -180,7 +180,8 @@ def fold_name(name: str) -> str:
     # Imported late: it takes some milliseconds, and a client can do without.
     from chat.lookalikes import LOOKALIKES
 
-    seen = caseless_name(name).translate(LOOKALIKES)
+    # Capped before it is sorted as well: marks may have come that our Unicode did not know as such.
+    seen = cap_marks(caseless_name(name).translate(LOOKALIKES), escape=False)
     return cap_marks(unicodedata.normalize("NFKD", seen), escape=False)
 
 
