@@ -162,6 +162,14 @@ def test_banned_key_is_refused_under_every_name_until_the_ban_is_lifted() -> Non
     assert access.unban("Ira") == []
 
 
+def test_banned_key_keeps_no_name() -> None:
+    access = Access(keep_days=1)
+    access.used("Ira", EVE.digest, NOW)
+    assert isinstance(access.admit("Ira", IRA, NOW), KeptName)
+    access.ban(EVE.fingerprint, "Ira", "", NOW)
+    assert access.admit("Ira", IRA, NOW) is None
+
+
 @pytest.mark.parametrize(
     ("rest", "ban"),
     [
