@@ -25,10 +25,14 @@ class ListFile:
         self._known: tuple[int, ...] | None = None
         files.clear(path.parent, {path.name})
 
-    def require(self) -> None:
+    def require(self, *, may_be_missing: bool = False) -> None:
         """Raises IdentityError if the file is missing or cannot be read."""
         with self._errors():
-            keyfolder.read(self._path, LIST_BYTES, self._what)
+            try:
+                keyfolder.read(self._path, LIST_BYTES, self._what)
+            except FileNotFoundError:
+                if not may_be_missing:
+                    raise
 
     def read(self) -> list[str] | None:
         """The lines; None if the file is as it was when this was called last.
