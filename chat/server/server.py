@@ -37,7 +37,7 @@ from chat.server.lists import is_fingerprint
 from chat.server.room import Member
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
-from chat.text import fingerprint_of
+from chat.text import LONGEST_NAME_TYPED, fingerprint_of
 from chat.transport import Transport
 
 _ANY_ROOM = RoomRules()
@@ -281,7 +281,7 @@ class Server:
         """The name, the fingerprints of the keys that are meant, and the words after it. A name may
         have spaces, so the longest beginning that is one counts."""
         ends = [found.start() for found in re.finditer(r"\s+|$", argument)]
-        for end in reversed(ends):
+        for end in reversed([end for end in ends if end <= LONGEST_NAME_TYPED]):
             name, rest = argument[:end], argument[end:].strip()
             if is_fingerprint(name):
                 return "", {name}, rest

@@ -1229,6 +1229,12 @@ def test_somebody_who_was_here_lately_can_be_banned_by_name_and_a_stranger_by_ke
             assert hall.farewell_to(hall.knock("Thea", owner)).reason is Reason.NOT_ALLOWED
 
 
+def test_ban_may_have_a_long_reason(hall: Hall) -> None:
+    eve = hall.join("Eve", "other")
+    assert hall.server.ban("Eve" + " h\u00e4" * 50_000)
+    assert hall.farewell_to(eve).reason is Reason.KICKED
+
+
 def test_ban_puts_out_who_has_not_been_announced_yet(hall: Hall) -> None:
     hall.join("Ira")
     eve = hall.knock("Eve", "other")
