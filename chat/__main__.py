@@ -249,6 +249,8 @@ def _access(options: argparse.Namespace, complain: "Complain") -> "Access":
         keys.require()
     if not options.ephemeral:
         bans = ListFile(_keys(options) / BANS, "list of bans")
+        # Later what was read last holds, and now there is nothing that could.
+        bans.require(may_be_missing=True)
         if options.keep_names:
             names = ListFile(_keys(options) / NAMES, "list of names", durably=False)
     return Access(complain, keys=keys, bans=bans, names=names, keep_days=options.keep_names)

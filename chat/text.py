@@ -57,8 +57,8 @@ NOBODY = frozenset(
 _VIRAMA = 9
 """The combining class of marks that remove the vowel of a consonant."""
 
-_MAX_DECOMPOSED = 4
-"""NFC composes at most this many characters to one (U+1F82, for instance)."""
+LONGEST_NAME_TYPED = 4 * MAX_NAME_CHARS
+"""NFC composes at most four characters to one (U+1F82, for instance): what is longer is no name."""
 
 _CTCP = "\x01"
 _ACTION = _CTCP + "ACTION "
@@ -71,7 +71,7 @@ def normalize_name(name: str) -> str:
     Raises:
         UsageError: the name is empty, too long, not printable, or could mislead.
     """
-    if len(name) <= _MAX_DECOMPOSED * MAX_NAME_CHARS:
+    if len(name) <= LONGEST_NAME_TYPED:
         name = unicodedata.normalize("NFC", name)
     if not name:
         raise UsageError("a name has at least one character")
@@ -190,7 +190,8 @@ def fold_name(name: str) -> str:
     # Imported late: it takes some milliseconds, and a client can do without.
     from chat.lookalikes import LOOKALIKES
 
-    seen = caseless_name(name).translate(LOOKALIKES)
+    # Capped before it is sorted as well: marks may have come that our Unicode did not know as such.
+    seen = cap_marks(caseless_name(name).translate(LOOKALIKES), escape=False)
     return cap_marks(unicodedata.normalize("NFKD", seen), escape=False)
 
 

@@ -276,6 +276,11 @@ def test_names_that_differ_in_letters_are_different(one: str, other: str) -> Non
     assert fold_name(one) != fold_name(other)
 
 
+def test_characters_that_turn_into_marks_make_no_long_run_that_is_sorted() -> None:
+    # U+1AE2 is unknown to older Unicodes, and looks like a mark that is not.
+    assert len(fold_name(("\u1ae2" + 15 * "\u0323\u0301") * 20_000)) <= MAX_MARKS
+
+
 @thoroughly
 @given(st.text(max_size=MAX_NAME_CHARS))
 @example("\u0345\u0301")

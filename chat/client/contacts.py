@@ -20,8 +20,9 @@ from chat.client.events import (
     Standing,
     Warned,
 )
-from chat.client.known import Change, Known, KnownMembers
+from chat.client.known import Change, Known, KnownMembers, Place
 from chat.errors import ChatError
+from chat.limits import MAX_KNOWN_MEMBERS
 from chat.text import caseless_name
 
 
@@ -51,6 +52,7 @@ class Contacts:
         self._known = KnownMembers()
         self._readable = False
         self._said: set[str] = set()
+        self._heard: set[Place] = set()
 
     @property
     def _now(self) -> int:
@@ -64,8 +66,10 @@ class Contacts:
         """What is to be shown for an event: nothing if it comes from somebody whom we ignore, and
         behind it what is to be said of keys. `room` and `members` are those of now."""
         match event:
-            case MessageReceived(own=False, fingerprint=fingerprint):
-                return [] if self._known.ignores(fingerprint) else [event]
+            case MessageReceived(name=name, own=False, fingerprint=fingerprint):
+                if self._known.ignores(fingerprint):
+                    return []
+                return [*self._hear(name, fingerprint, members), event]
             case Entered():
                 return [event, *self._enter(room, members())]
             case MemberJoined(name, fingerprint, unproved):
@@ -81,8 +85,26 @@ class Contacts:
             self._room = room
             events += self._load()
         self._known.nobody_is_here()
+        self._heard.clear()
         for one in members:
             events += self._meet(one.name, one.fingerprint, one.unproved)
+        return events
+
+    def _hear(
+        self, name: str, fingerprint: bytes, members: Callable[[], list[Person]]
+    ) -> list[ClientEvent]:
+        """What is to be said before a message. Nobody is told of callers, so their keys are looked
+        at when they say something for the first time since we entered."""
+        place = caseless_name(name), fingerprint
+        if place in self._heard or self._known.is_here(place):
+            return []
+        if len(self._heard) >= MAX_KNOWN_MEMBERS:
+            self._heard.clear()
+        self._heard.add(place)
+        unproved = any(one.unproved for one in members() if one.fingerprint == fingerprint)
+        events = self._meet(name, fingerprint, unproved)
+        # Nobody tells us that it has gone.
+        self._known.left(name, self._now)
         return events
 
     def _meet(self, name: str, fingerprint: bytes, unproved: bool) -> list[ClientEvent]:

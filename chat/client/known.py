@@ -99,6 +99,10 @@ class KnownMembers:
         if fingerprint is not None:
             self._saw((folded, fingerprint), now)
 
+    def is_here(self, place: Place) -> bool:
+        """Whether we were told of this member, and not that it has gone."""
+        return self._here.get(place[0]) == place[1]
+
     def nobody_is_here(self) -> None:
         """We are told anew who is here."""
         self._here.clear()

@@ -102,6 +102,7 @@ from chat.messages import (
     decode_room_event,
     text_of,
 )
+from chat.text import caseless_name
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, RoomHeader, room_header, room_headers
 
 
@@ -628,7 +629,10 @@ class Participant:
             return []
         if not self._seen.is_new(peer.fingerprint, content, said.text.encode()):
             return []
-        own, name = peer is us, said.name
+        own = peer is us
+        # Our own name as it is in the room, however the sender spelled it.
+        ours = us.person == (caseless_name(said.name), said.fingerprint)
+        name = us.name if ours else said.name
         received = _received(peer, content, said.text, own=own, to=name)
         if not own or direct.has_reader(content, us, membership.peers, said):
             return [received]

@@ -28,13 +28,16 @@ class ListFile:
         self._known: tuple[int, ...] | None = None
         files.clear(path.parent, {path.name})
 
-    def require(self) -> None:
+    def require(self, *, may_be_missing: bool = False) -> None:
         """Raises IdentityError if the file is missing or cannot be read."""
         try:
             keyfolder.read(self._path, LIST_BYTES, self._what)
         except OSError as exc:
-            hint = _EMPTY_WILL_DO if isinstance(exc, FileNotFoundError) else ""
+            missing = isinstance(exc, FileNotFoundError)
+            if missing and may_be_missing:
+                return
             error = keyfolder.file_error(exc, self._path)
+            hint = _EMPTY_WILL_DO if missing else ""
             raise IdentityError(f"the {self._what}: {error}", hint) from exc
 
     def read(self) -> list[str] | None:

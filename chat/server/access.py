@@ -148,7 +148,7 @@ class Access:
             self._turn_away(name, key)
             return NotOnList(name, fingerprint)
         use = self._uses.get(fold_name(name))
-        if use is None or use.fingerprint == fingerprint:
+        if use is None or use.fingerprint == fingerprint or use.fingerprint in self._banned:
             return None
         until = min(use.used, now) + self._keep_seconds
         return KeptName(use.name, use.used, until) if now < until else None

@@ -325,7 +325,8 @@ class HostedRoom:
 
     def ban(self, fingerprint: str, text: str) -> None:
         """Put out whoever has this key. `text` says more than that the operator wants it."""
-        of_key = (one for one in self.members() if fingerprint_of(one.fingerprint) == fingerprint)
+        everybody = self.room.everybody
+        of_key = (one for one in everybody if fingerprint_of(one.fingerprint) == fingerprint)
         self._put_out(of_key, text)
 
     def _put_out(self, members: Iterable[Member], text: str = "") -> None:

@@ -156,7 +156,9 @@ class List(Generic[Entry]):
 # -- authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT) ---------------------------------------
 
 _KEY_KINDS = re.compile(r"(ssh-|ecdsa-|sk-)[a-z0-9@.-]+")
-_OPTIONS = re.compile(r'((?:"(?:\\"|[^"])*"|[^\s"])+)\s+')
+# Possessive: a broken line must not be tried in every possible way.
+_QUOTED = r'"(?:\\"|[^"])*+"'
+_OPTIONS = re.compile(rf'((?:{_QUOTED}|[^\s"])++)\s+')
 _LIMITS = re.compile(
     r"(?:^|,)(?:from|expiry-time|cert-authority|principals|verify-required)(?:=|,|$)", re.IGNORECASE
 )
@@ -191,7 +193,7 @@ def authorized_key(line: str) -> bytes | None:
         raise BrokenLineError from exc
     if not blob.startswith(_RSA_BLOB):
         raise BrokenLineError
-    if _LIMITS.search(re.sub(r'"(?:\\"|[^"])*"', "", options)):
+    if _LIMITS.search(re.sub(_QUOTED, "", options)):
         raise LimitedLineError
     return hashlib.sha256(blob).digest()
 
@@ -217,7 +219,7 @@ def tag_of(line: str) -> bytes | None:
 
 _FINGERPRINT = r"(SHA256:[A-Za-z0-9+/]{43})"
 _STAMP = r"([0-9]{4}-[0-9-]{5}T[0-9:]{8}Z)"
-_BAN = re.compile(rf"{_FINGERPRINT}(?:\s+{_STAMP})?(?:\s+([^:]*?)\s*(?::\s*(.*))?)?")
+_BAN = re.compile(rf"{_FINGERPRINT}(?:\s+{_STAMP})?(?:\s+([^:]*)(?::(.*))?)?")
 _NAME = re.compile(rf"{_FINGERPRINT} {_STAMP} (.+)")
 
 
@@ -245,7 +247,8 @@ def ban_of(line: str) -> Ban | None:
     found = _BAN.fullmatch(line)
     if not found:
         raise BrokenLineError
-    return Ban(found[1], _seconds_of(found[2]), found[3] or "", found[4] or "")
+    name, why = (found[3] or "").strip(), (found[4] or "").strip()
+    return Ban(found[1], _seconds_of(found[2]), name, why)
 
 
 def _seconds_of(stamp: str | None) -> int:

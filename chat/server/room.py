@@ -432,6 +432,11 @@ class Room:
         """The members of this name, or of one that looks like it: one person."""
         return self._members_of.get(fold_name(name), ())
 
+    @property
+    def everybody(self) -> list[Member]:
+        """All that are in, and those that are about to be."""
+        return [*self.members.values(), *self._pending_joins]
+
     def presence(self, name: str) -> Presence:
         """How the person of this name is here. Who is pending is here already."""
         return presence_of(one.lost for one in self.find(name) if one.stays)

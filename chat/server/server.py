@@ -37,7 +37,7 @@ from chat.server.lists import is_fingerprint
 from chat.server.room import Member
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
-from chat.text import fingerprint_of
+from chat.text import LONGEST_NAME_TYPED, fingerprint_of
 from chat.transport import Transport
 
 _ANY_ROOM = RoomRules()
@@ -138,10 +138,16 @@ class Server:
         """Why a client may not come in, whatever its room says."""
         name, tag = client.identity.name, client.identity.tag
         refusal = self.access.admit(name, client.public_key, time.time())
-        if isinstance(refusal, KeptName) and (tag != OPEN_ROOM or self.rooms.named(name)):
-            # The room knows better who has it.
+        if isinstance(refusal, KeptName) and not self._is_kept_in(tag, name):
             return None
         return refusal
+
+    def _is_kept_in(self, tag: bytes, name: str) -> bool:
+        """Whether names are kept there, and nobody is in with this one: the room would know better
+        whose it is. Who has it in another room does not matter."""
+        return tag == OPEN_ROOM and not any(
+            room.tag == OPEN_ROOM and room.has(name) for room in self.rooms
+        )
 
     def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection is dropped (`Connection.drop`, the first step)."""
@@ -167,28 +173,33 @@ class Server:
     def _before_wait(self) -> None:
         if self._terminating:
             return
+        failed: set[HostedRoom] = set()
         while self._busy or self.to_flush:
-            rooms = list(self._busy)
+            rooms = self._busy - failed
             self._busy.clear()
-            try:
-                self._send(rooms)
-            except Exception:
-                # What was not done stays to be done.
-                self._busy.update(rooms)
-                raise
+            failed |= self._send(rooms)
+        # What was not done stays to be done, in the next turn.
+        self._busy |= failed
 
-    def _send(self, rooms: list[HostedRoom]) -> None:
-        for room in rooms:
-            room.gather()
-            room.fan_out()
+    def _send(self, rooms: set[HostedRoom]) -> set[HostedRoom]:
+        """Let these rooms send. Returns those that failed, which keeps no other from sending."""
+        call = self.reactor.call
+        sent = [room for room in rooms if not call(partial(self._fan_out, room))]
         self._flush()
-        for room in rooms:
-            room.trim()
-            if not room.settled:
-                self._busy.add(room)
-            elif room not in self._busy:
-                room.prepare_wait()
-                self.rooms.end(room)
+        settled = {room for room in sent if not call(partial(self._settle, room))}
+        return rooms - settled
+
+    def _fan_out(self, room: HostedRoom) -> None:
+        room.gather()
+        room.fan_out()
+
+    def _settle(self, room: HostedRoom) -> None:
+        room.trim()
+        if not room.settled:
+            self._busy.add(room)
+        elif room not in self._busy:
+            room.prepare_wait()
+            self.rooms.end(room)
 
     def _flush(self) -> None:
         while self.to_flush:
@@ -270,7 +281,7 @@ class Server:
         """The name, the fingerprints of the keys that are meant, and the words after it. A name may
         have spaces, so the longest beginning that is one counts."""
         ends = [found.start() for found in re.finditer(r"\s+|$", argument)]
-        for end in reversed(ends):
+        for end in reversed([end for end in ends if end <= LONGEST_NAME_TYPED]):
             name, rest = argument[:end], argument[end:].strip()
             if is_fingerprint(name):
                 return "", {name}, rest

@@ -96,6 +96,28 @@ def test_another_key_is_told_of_who_is_here_and_of_who_comes() -> None:
     assert take(us, joined) == [joined]
 
 
+def test_another_key_is_told_before_what_a_caller_says_of_whom_nobody_was_told() -> None:
+    us = contacts(NotedStore(room=[IRA]))
+    assert enter(us) == []
+    said = MessageReceived("Ira", 0, "Hi", own=False, fingerprint=TWO)
+    assert take(us, said) == [CHANGED, said]
+    assert take(us, said) == [said], "once"
+    assert enter(us) == []
+    assert take(us, said) == [CHANGED, said]
+    known = replace(said, fingerprint=ONE)
+    assert take(us, known) == [known]
+
+
+def test_key_of_a_caller_that_has_not_proved_to_have_the_room_key_owns_no_name() -> None:
+    us = contacts(None)
+    enter(us)
+    said = MessageReceived("Ira", 0, "Hi", own=False, fingerprint=TWO)
+    caller = Person("Ira", 0, TWO, calling=True, unproved=True)
+    assert us.take(said, "room", lambda: [caller]) == [said]
+    joined = MemberJoined("Ira", ONE)
+    assert take(us, joined) == [joined]
+
+
 def test_room_has_its_own_names_and_we_are_nobody_new() -> None:
     store = NotedStore(room=[IRA], other=[])
     us = contacts(store)
@@ -319,6 +341,22 @@ def test_sealed_room_shows_who_has_not_proved_to_have_its_key(hall: Hall) -> Non
     assert [one.name for one in store.rooms[room]] == ["Eve", "Thea"]
     assert store.rooms[room][0] == eve, "nobody has changed what is known of Eve"
     assert [one.name for one in of_friend.rooms[room]] == ["Ira"]
+
+
+def test_caller_under_a_known_name_with_another_key_is_told_of_before_it_is_heard(
+    hall: Hall,
+) -> None:
+    room_key = RoomKey(bytes(32))
+    room = room_key.at(key("server").public.digest).tag[:8].hex()
+    store = NotedStore(**{room: [Known("Eve", ONE, 1_000, 1_000)]})
+    seat = hall.seat("Ira", on_terminal=True, room_key=room_key, members=store)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    hall.join("Eve", "other", room_key, caller=True).say("trust me")
+    shows(hall, seat, "Eve: trust me")
+    told = [line for line in seat.screen.lines() if "Eve" in line]
+    assert "Eve HAS ANOTHER KEY" in told[0]
+    assert told[-1].endswith("Eve: trust me")
 
 
 def test_security_counts_what_has_happened(hall: Hall) -> None:

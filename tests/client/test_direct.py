@@ -471,6 +471,16 @@ def test_who_breaks_the_rules_inside_is_named_to_the_reader(
     assert [event.text for event in private(boris)] == ([] if warning else ["Psst"]) + ["and then"]
 
 
+def test_reader_is_shown_its_own_name_however_the_sender_spells_it(
+    hall: RoomInMemory, three: Three
+) -> None:
+    ira, boris, _ = three
+    inside = replace(FOR_BORIS, name="BORIS" + 1_000 * "\ufe0f").encode()
+    say_body(ira, body_by_hand(ira, boris, inside=inside))
+    hall.settle()
+    assert [event.to for event in private(boris)] == ["Boris"]
+
+
 @pytest.mark.parametrize("size", [0, DIRECT_WRAPS * DIRECT_WRAP_BYTES - 1])
 def test_body_without_all_wraps_is_dropped_with_a_word_to_everybody(
     hall: RoomInMemory, size: int

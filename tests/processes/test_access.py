@@ -72,3 +72,11 @@ def test_list_of_keys_that_is_missing_keeps_the_server_from_starting(stage: Stag
         *("--authorized-keys", missing),
     ).end()
     assert (status, "no such file" in err) == (1, True)
+
+
+def test_bans_that_cannot_be_read_keep_the_server_from_starting(stage: Stage) -> None:
+    folder = stage.keys("server", "server")
+    bans = Path(folder[1]) / "bans"
+    bans.write_bytes(bytes(LIST_BYTES + 1))
+    status, _, err = stage.start("server", "--port", "0", *folder).end()
+    assert (status, f"cannot use {bans}: larger than" in err) == (1, True)

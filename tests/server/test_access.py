@@ -1,5 +1,6 @@
 """Who may come in, and whose a name is: decided from lists in memory."""
 
+import contextlib
 import re
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ from chat.server.lists import (
     authorized_key,
     ban_of,
     is_fingerprint,
+    tag_of,
 )
 from tests.support.helpers import key
 
@@ -160,6 +162,14 @@ def test_banned_key_is_refused_under_every_name_until_the_ban_is_lifted() -> Non
     assert access.unban("Ira") == []
 
 
+def test_banned_key_keeps_no_name() -> None:
+    access = Access(keep_days=1)
+    access.used("Ira", EVE.digest, NOW)
+    assert isinstance(access.admit("Ira", IRA, NOW), KeptName)
+    access.ban(EVE.fingerprint, "Ira", "", NOW)
+    assert access.admit("Ira", IRA, NOW) is None
+
+
 @pytest.mark.parametrize(
     ("rest", "ban"),
     [
@@ -174,6 +184,23 @@ def test_banned_key_is_refused_under_every_name_until_the_ban_is_lifted() -> Non
 def test_ban_may_be_written_by_hand(rest: str, ban: Ban) -> None:
     expected = Ban(IRA.fingerprint, ban.since, ban.name, ban.why)
     assert ban_of(f"{IRA.fingerprint}{rest}") == expected
+
+
+@pytest.mark.parametrize(
+    ("parse", "line"),
+    [
+        (authorized_key, '"' + '\\"' * 200_000),
+        (authorized_key, '"a' * 200_001 + f" {LINE}"),
+        (ban_of, f"{IRA.fingerprint} Ira" + " " * 200_000 + "Thea"),
+        (ban_of, f"{IRA.fingerprint}" + " 1" * 200_000 + ":"),
+        (tag_of, "0" * 32 + " " * 200_000 + "\n"),
+    ],
+)
+def test_long_line_takes_no_longer_than_many_short_ones(
+    parse: Callable[[str], object], line: str
+) -> None:
+    with contextlib.suppress(BrokenLineError):
+        parse(line)
 
 
 @pytest.mark.parametrize(

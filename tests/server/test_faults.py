@@ -10,6 +10,7 @@ import pytest
 
 from chat import limits
 from chat.errors import Reason
+from chat.kex import RoomKey
 from chat.messages import Bye, Ping
 from chat.reactor import Reactor
 from chat.server import doorman
@@ -19,6 +20,7 @@ from chat.server.doorman import Doorman
 from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.hosted import HostedRoom
 from chat.server.room import Room
+from chat.server.rooms import OPEN_ROOM
 from chat.server.server import Server
 from chat.session import ServerSession
 from chat.transport import Transport
@@ -322,6 +324,20 @@ def test_tick_that_always_fails_neither_spins_nor_stops(
     flaw.times = 0
     hall.wait(limits.FAULT_PAUSE_SECONDS)
     hall.until(lambda: guest.participant.has_joined)
+
+
+@pytest.mark.parametrize("method", ["gather", "fan_out", "trim", "prepare_wait"])
+def test_fault_of_some_rooms_stops_no_other(
+    hall: Hall, company: Company, flaws: Flaws, method: str
+) -> None:
+    others = [hall.join("Thea", "other", RoomKey(bytes([number]) * 32)) for number in range(6)]
+    flaw = flaws(HostedRoom, method, 1_000_000, lambda room: room.tag != OPEN_ROOM)
+    for other in others:
+        other.say("Hi")
+    hall.until(lambda: flaw.raised > len(others))
+    company.talk()
+    flaw.times = 0
+    hall.until(lambda: all(other.heard for other in others))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from chat.client.events import (
     Tampered,
 )
 from chat.errors import REASONS, IdentityError, Reason
+from chat.kex import RoomKey
 from chat.messages import Bye, Check, Control, Ping, Resend, Submit
 from chat.server import words
 from chat.server.access import Access
@@ -1228,6 +1229,21 @@ def test_somebody_who_was_here_lately_can_be_banned_by_name_and_a_stranger_by_ke
             assert hall.farewell_to(hall.knock("Thea", owner)).reason is Reason.KICKED
 
 
+def test_ban_may_have_a_long_reason(hall: Hall) -> None:
+    eve = hall.join("Eve", "other")
+    assert hall.server.ban("Eve" + " h\u00e4" * 50_000)
+    assert hall.farewell_to(eve).reason is Reason.KICKED
+
+
+def test_ban_puts_out_who_has_not_been_announced_yet(hall: Hall) -> None:
+    hall.join("Ira")
+    eve = hall.knock("Eve", "other")
+    hall.until(lambda: hall.home.has("Eve"))
+    assert [member.name for member in hall.home.members()] == ["Ira"]
+    assert hall.server.ban("Eve")
+    assert hall.farewell_to(eve).reason is Reason.KICKED
+
+
 def test_name_is_kept_for_its_key_and_saved_soon_after() -> None:
     names = InMemory()
     with hall_with(Access(names=names, keep_days=30)) as hall:
@@ -1244,6 +1260,13 @@ def test_name_is_kept_for_its_key_and_saved_soon_after() -> None:
         hall.join("Ira")
         hall.type("FORGET Thea")
         hall.until(lambda: hall.shown(words.not_kept("Thea")))
+
+
+def test_name_in_a_sealed_room_does_not_open_the_one_that_is_kept_in_the_open_room() -> None:
+    with hall_with(Access(names=InMemory(), keep_days=30)) as hall:
+        leave(hall, hall.join("Ira"))
+        hall.join("Ira", "other", RoomKey(bytes(32)))
+        assert hall.farewell_to(hall.knock("Ira", "other")).reason is Reason.NAME_TAKEN
 
 
 def test_names_that_cannot_be_saved_are_tried_again() -> None:
