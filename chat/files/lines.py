@@ -20,12 +20,16 @@ class LineFile:
     since. `errors` makes an IdentityError of whatever the system refuses meanwhile.
     """
 
-    def __init__(self, path: Path, most: int, what: str, *, private: bool = False) -> None:
-        """At most `most` bytes; `what` names the file in errors, as in "list of known servers"."""
+    def __init__(
+        self, path: Path, most: int, what: str, *, private: bool = False, durably: bool = True
+    ) -> None:
+        """At most `most` bytes; `what` names the file in errors, as in "list of known servers".
+        `durably`: what was written survives a power failure."""
         self.path = path
         self._most = most
         self._what = what
         self._private = private
+        self._durably = durably
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -46,17 +50,34 @@ class LineFile:
 
     def read(self) -> list[str]:
         """The lines without their ends; none if there is no file."""
-        try:
-            content = keyfolder.read(self.path, self._most, self._what, private=self._private)
-        except FileNotFoundError:
-            return []
-        lines = content.decode(errors="surrogateescape").split("\n")
+        lines = self._content().decode(errors="surrogateescape").split("\n")
         return lines if lines[-1] else lines[:-1]
 
     def write(self, lines: list[str]) -> None:
         """Replace all lines, in one step. The file keeps its permissions; a new one is private."""
-        content = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+        content = _bytes_of(lines)
         path = files.real_path(self.path)
         files.require_size(len(content), self._most, path)
         mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o600
-        files.replace(path, content, mode)
+        files.replace(path, content, mode, durably=self._durably)
+
+    def append(self, lines: list[str]) -> None:
+        """Add lines at the end, at less cost than to write all. Never durably."""
+        content = _bytes_of(lines)
+        path = files.real_path(self.path)
+        files.require_size(len(self._content()) + len(content), self._most, path)
+        descriptor = files.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        try:
+            files.append(descriptor, content)
+        finally:
+            os.close(descriptor)
+
+    def _content(self) -> bytes:
+        try:
+            return keyfolder.read(self.path, self._most, self._what, private=self._private)
+        except FileNotFoundError:
+            return b""
+
+
+def _bytes_of(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")

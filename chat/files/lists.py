@@ -11,6 +11,7 @@ from pathlib import Path
 from chat.errors import IdentityError
 from chat.files import keyfolder
 from chat.files import storage as files
+from chat.files.lines import LineFile
 from chat.limits import LIST_BYTES, LIST_LOCK_SECONDS
 
 _EMPTY_WILL_DO = "make it; an empty file lets nobody in until a line is added"
@@ -22,21 +23,20 @@ class ListFile:
     def __init__(self, path: Path, what: str, *, durably: bool = True) -> None:
         """`what` it is, in errors. `durably`: what was changed survives a power failure."""
         self.name = str(path)
-        self._path = path
         self._what = what
-        self._durably = durably
+        self._file = LineFile(path, LIST_BYTES, what, durably=durably)
         self._known: tuple[int, ...] | None = None
         files.clear(path.parent, {path.name})
 
     def require(self, *, may_be_missing: bool = False) -> None:
         """Raises IdentityError if the file is missing or cannot be read."""
         try:
-            keyfolder.read(self._path, LIST_BYTES, self._what)
+            keyfolder.read(self._file.path, LIST_BYTES, self._what)
         except OSError as exc:
             missing = isinstance(exc, FileNotFoundError)
             if missing and may_be_missing:
                 return
-            error = keyfolder.file_error(exc, self._path)
+            error = keyfolder.file_error(exc, self._file.path)
             hint = _EMPTY_WILL_DO if missing else ""
             raise IdentityError(f"the {self._what}: {error}", hint) from exc
 
@@ -46,11 +46,11 @@ class ListFile:
         Raises:
             IdentityError: it cannot be read, or others can change it.
         """
-        with self._errors():
+        with self._file.errors():
             state = self._state()
             if state == self._known:
                 return None
-            lines = self._lines()
+            lines = self._file.read()
             self._known = state
             return lines
 
@@ -58,7 +58,7 @@ class ListFile:
         """What changes when the file does. The mode and the owner as well: a file that was refused
         may be mended."""
         try:
-            status = os.stat(self._path)
+            status = os.stat(self._file.path)
         except FileNotFoundError:
             return ()
         numbers = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
@@ -71,53 +71,19 @@ class ListFile:
         Raises:
             IdentityError: the file cannot be read or written. Then it is what it was.
         """
-        with self._changing() as path:
-            content = _bytes_of(change(self._lines()))
-            files.require_size(len(content), LIST_BYTES, path)
-            mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o600
-            files.replace(path, content, mode, durably=self._durably)
+        with self._changing():
+            self._file.write(change(self._file.read()))
 
     def append(self, lines: list[str]) -> None:
         """Add lines at the end; otherwise as `edit`, and never durably."""
-        with self._changing() as path:
-            content = _bytes_of(lines)
-            files.require_size(len(self._content()) + len(content), LIST_BYTES, path)
-            descriptor = files.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-            try:
-                files.append(descriptor, content)
-            finally:
-                os.close(descriptor)
+        with self._changing():
+            self._file.append(lines)
 
     @contextmanager
-    def _changing(self) -> Iterator[Path]:
-        """Hold the lock, in a folder that nobody else can change. Yields the file to change."""
-        with self._errors():
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            keyfolder.check(self._path)
-            path = files.real_path(self._path)
-            with files.locked(path.parent, LIST_LOCK_SECONDS):
-                is_known = self._state() == self._known
-                yield path
-                if is_known:
-                    self._known = self._state()
-
-    def _content(self) -> bytes:
-        try:
-            return keyfolder.read(self._path, LIST_BYTES, self._what)
-        except FileNotFoundError:
-            return b""
-
-    def _lines(self) -> list[str]:
-        lines = self._content().decode(errors="surrogateescape").split("\n")
-        return lines if lines[-1] else lines[:-1]
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock. What is changed meanwhile is no news to `read`, if nothing else was."""
+        with self._file.errors(), self._file.changing(LIST_LOCK_SECONDS):
+            is_known = self._state() == self._known
             yield
-        except OSError as exc:
-            raise keyfolder.file_error(exc, self._path) from exc
-
-
-def _bytes_of(lines: list[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+            if is_known:
+                self._known = self._state()
