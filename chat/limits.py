@@ -59,6 +59,9 @@ ROOM_TAG_BYTES = 16
 PROOF_BYTES = 16
 """By which the server knows a sealed room, and by which its members know each other."""
 
+ROOM_NAME_DIGITS = 8
+"""So much of a tag, in hex, stands for a sealed room where people read it."""
+
 SHARE_SECONDS = 3_600
 """A signed X25519 share is good for this long. Once it is forgotten, what was said is safe."""
 

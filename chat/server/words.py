@@ -6,7 +6,7 @@ where it becomes part of a line. This module does not know where lines go.
 
 from collections.abc import Iterable
 
-from chat.limits import WINDOW_BYTES
+from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
 from chat.phrases import INDENT, good, members_count, trouble
 from chat.server.access import KeptName, NotOnList, Refusal
@@ -34,7 +34,7 @@ HELP = [
 
 def room_name(tag: bytes) -> str:
     """By what the operator knows a room: as much of the tag as no two rooms share by chance."""
-    return tag.hex()[:8] if tag else "open"
+    return tag.hex()[:ROOM_NAME_DIGITS] if tag else "open"
 
 
 def room_title(tag: bytes) -> str:
@@ -179,7 +179,7 @@ def not_admitted(refusal: Refusal) -> str:
         case KeptName(name, used, until):
             return (
                 f"the name {name} is taken: another key used it last, on {time_of(used)}, and "
-                f"keeps it until {time_of(until)}"
+                f"keeps it until {time_of(until)}; take another name, or ask the operator to free it"
             )
 
 

@@ -39,7 +39,7 @@ from chat.client.events import (
     Tampered,
     Warned,
 )
-from chat.limits import REGROUP_SECONDS
+from chat.limits import REGROUP_SECONDS, ROOM_NAME_DIGITS
 from chat.localtime import time_of
 from chat.phrases import (
     MAKING_KEY,
@@ -287,7 +287,7 @@ def on_or_off(rings: bool) -> StatusLine:
 def security(here: Security) -> list[StatusLine]:
     """What protects this conversation, what has happened, and the fingerprints to compare."""
     return [
-        *(_SEALED if here.tag else _OPEN),
+        *(_sealed(here.tag) if here.tag else _OPEN),
         *_EVERYWHERE,
         *_vouched(here),
         labelled("Keys", "compare them over another channel:"),
@@ -323,10 +323,21 @@ _OPEN = [
     labelled("Room", "open: whoever reaches the server can join"),
     labelled("Readers", "the members, and whoever runs the server, who could forge as well"),
 ]
-_SEALED = [
-    labelled("Room", "sealed: only somebody with its invite can join"),
-    labelled("Readers", "only who has the invite; the server sees who talks when, and no words"),
-]
+
+
+def _sealed(tag: bytes) -> list[StatusLine]:
+    called = tag.hex()[:ROOM_NAME_DIGITS]
+    return [
+        labelled(
+            "Room",
+            f"sealed: only somebody with its invite can join; to the server it is {called}",
+        ),
+        labelled(
+            "Readers", "only who has the invite; the server sees who talks when, and no words"
+        ),
+    ]
+
+
 _EVERYWHERE = [
     labelled(
         "Cipher",

@@ -344,7 +344,10 @@ def test_room_and_keys_are_shown_as_what_they_are(
     [
         ({}, "[+] Room     open: whoever reaches the server can join"),
         ({}, "[+] Readers  the members, and whoever runs the server, who could forge as well"),
-        ({"tag": TAG}, "[+] Room     sealed: only somebody with its invite can join"),
+        (
+            {"tag": TAG},
+            f"[+] Room     sealed: only somebody with its invite can join; to the server it is {TAG.hex()[:8]}",
+        ),
         (
             {"tag": TAG},
             "[+] Readers  only who has the invite; the server sees who talks when, and no words",
