@@ -179,7 +179,8 @@ def not_admitted(refusal: Refusal) -> str:
         case KeptName(name, used, until):
             return (
                 f"the name {name} is taken: another key used it last, on {time_of(used)}, and "
-                f"keeps it until {time_of(until)}; take another name, or ask the operator to free it"
+                f"keeps it until {time_of(until)}; take another name, or ask the operator to "
+                "free it"
             )
 
 
