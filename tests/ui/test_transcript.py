@@ -346,7 +346,8 @@ def test_room_and_keys_are_shown_as_what_they_are(
         ({}, "[+] Readers  the members, and whoever runs the server, who could forge as well"),
         (
             {"tag": TAG},
-            f"[+] Room     sealed: only somebody with its invite can join; to the server it is {TAG.hex()[:8]}",
+            "[+] Room     sealed: only somebody with its invite can join; to the server it is "
+            f"{TAG.hex()[:8]}",
         ),
         (
             {"tag": TAG},
