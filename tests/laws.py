@@ -1,7 +1,8 @@
 """The laws of the conversation, checked over what a simulation has written down.
 
-Words. A *run* is one process of a client, from start to end. A *life* is one process of a server;
-its room has one log. A *membership* is a stay in a room: from the JOINED that names the member to
+Words. A *run* is one process of a client, from start to end. A *life* is one of a room, from its
+first member to its last, or to the end of its server's process; it has one log. There are the open
+room and, in some worlds, a sealed one. All laws hold for each. A *membership* is a stay in a room: from the JOINED that names the member to
 the LEFT that does, or to the end of the life. A message is known by its run and its *number*, which
 says the how many-eth line of that run it is; it can stand in several logs, and in one log more than
 once (under several memberships of its sender). Every line that is typed is unlike any other.
@@ -58,6 +59,9 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
    shown behind it by a run that has taken it.
 12. Repeats. No run can open what is repeated of an epoch in which it was not a member. With nobody
    on the cables, what was acknowledged to its sender is not said as new in a later room.
+
+14. Rooms. A run is in the room whose key it has, or in the open one, and hears what is said there
+and nothing of another. No secret that the server has opens a message of a sealed room.
 
 13a. People. A person is a name and a key, and in by all its memberships but callers'. People come
    and go in what is shown exactly as their first and last membership do; they are lost when all
@@ -118,8 +122,12 @@ class Told:
     """Whether it was alive when everything was healed."""
     leaving_at = float("inf")
 
-    def __init__(self, title: str, fingerprint: bytes, client: RecordedClient) -> None:
+    def __init__(
+        self, title: str, fingerprint: bytes, client: RecordedClient, tag: bytes = b""
+    ) -> None:
+        """`tag` is that of the sealed room into which it comes; empty for the open one."""
         self.title = title
+        self.tag = tag
         self.name = client.name
         self.fingerprint = fingerprint
         self.client = client
@@ -153,6 +161,7 @@ def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> No
         check_memberships(life, grace_seconds)
     check_logs(runs, lives)
     rooms = {life.room: life for life in lives}
+    check_walls(runs, lives, rooms)
     for run in runs:
         check_stays(run, rooms)
         check_epochs(run, rooms, enemy)
@@ -200,6 +209,28 @@ def check_logs(runs: Runs, lives: Lives) -> None:
                 epochs[life.room, origin, number] = entry.epoch
             last_seq[sender], last_number[sender] = entry.seq, number
             first[origin] = max(first.get(origin, 0), number)
+
+
+# -- 14: several rooms -------------------------------------------------------------------------
+
+
+def check_walls(runs: Runs, lives: Lives, rooms: dict[bytes, Life]) -> None:
+    room_of = {text: run.tag for run in runs for text in run.typed}
+    for run in runs:
+        for item in run.story.stream:
+            match item:
+                case Welcomed(welcome=welcome):
+                    own = rooms[welcome.room].tag == run.tag
+                    require(own, f"{run.title} is welcomed in another room")
+                case Entered(tag=tag):
+                    require(tag == run.tag, f"{run.title} is told another tag")
+                case MessageReceived(text=text):
+                    here = room_of.get(text, run.tag) == run.tag
+                    require(here, f"{run.title} shows {text} of another room")
+    for life in lives:
+        for entry in life.messages() if life.tag else []:
+            text = "the server could read what is said in a sealed room"
+            require(not life.opens_with(entry, None), text)
 
 
 # -- 2 and 3: what is shown --------------------------------------------------------------------

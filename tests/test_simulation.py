@@ -23,8 +23,10 @@ from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SignedShare
 from chat.messages import Kind, MessageContent, Rekey, RosterEntry
 from chat.presence import Presence
+from chat.server.hosted import HostedRoom
 from chat.server.log import Cursor, OrderedLog
 from chat.server.room import Member, Room
+from chat.server.rooms import OPEN_ROOM, Rooms
 from chat.session import Session
 from tests import simulation
 from tests.simulation import (
@@ -195,6 +197,19 @@ def wait_for_one_of_each(real: Real, self: Regroup, connections: Counter[bytes])
     real(self, Counter(set(connections)))
 
 
+def lead_into_the_open_room(real: Real, self: Rooms, _tag: bytes) -> Any:
+    return real(self, OPEN_ROOM)
+
+
+def seal_with_the_secret_of_the_server(real: Real, self: RoomSecret, _room_key: object) -> Any:
+    return real(self)
+
+
+def end_with_the_last_connection(real: Real, self: Rooms, room: HostedRoom) -> None:
+    with mock.patch.object(HostedRoom, "is_empty", not room._members):
+        real(self, room)
+
+
 Break = tuple[object, str, Callable[..., object]]
 """A method of a class, or a function of a module, and what takes its place."""
 
@@ -224,6 +239,12 @@ BREAKS_OF_PEOPLE: list[Break] = [
     (Peers, "take_lost", tell_of_nobody),
     (Room, "join", take_over_the_name),
     (Regroup, "expect", wait_for_one_of_each),
+]
+BREAKS_OF_ROOMS: list[Break] = [
+    (Rooms, "of", lead_into_the_open_room),
+    (Rooms, "end", do_nothing),
+    (Rooms, "end", end_with_the_last_connection),
+    (RoomSecret, "message_key", seal_with_the_secret_of_the_server),
 ]
 BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
     (Participant, "_enter", show_nothing_of_our_own),
@@ -280,7 +301,7 @@ def break_on_purpose(patch: pytest.MonkeyPatch, broken: Break) -> None:
     patch.setattr(owner, method, lambda *given, **named: instead(real, *given, **named))
 
 
-@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE])
+@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE, *BREAKS_OF_ROOMS])
 def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     break_on_purpose(monkeypatch, broken)
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
@@ -389,6 +410,7 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
     texts = Counter(life.text(entry) for life in lives for entry in life.messages())
     yield from ["written twice"] * (max(texts.values(), default=0) > 1)
     for life in lives:
+        yield from ["said in a sealed room"] * bool(life.tag and life.messages())
         calling = {number for number, stay in life.memberships.items() if stay.caller}
         yield from ("called" for entry in life.messages() if entry.sender in calling)
         for stay in life.memberships.values():
@@ -405,6 +427,7 @@ def test_what_can_happen_does_happen() -> None:
         seen.update(what_happened(check_seed(seed)))
     expected = {"resumed", "missed", "new room", "awaiting", "shown", "acknowledged", "sent again"}
     expected |= {"written twice", "ended with an error", "called", "here twice"}
+    expected |= {"said in a sealed room"}
     expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.KICKED)}
     assert expected <= seen
 

@@ -13,7 +13,7 @@ from chat.cipher import RandomBytes
 from chat.client.client import Client
 from chat.client.events import ClientEvent, Person
 from chat.client.participant import Participant
-from chat.errors import Reason
+from chat.errors import OpenError, Reason
 from chat.kex import KeyShare, RoomKey, RoomSecret
 from chat.limits import (
     DIRECT_WRAPS_OF_PERSON,
@@ -38,6 +38,9 @@ from chat.messages import (
     Welcome,
     text_of,
 )
+from chat.reactor import Reactor
+from chat.server.console import Console
+from chat.server.hosted import HostedRoom
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.wire import Message, RoomHeader, room_headers
@@ -102,16 +105,28 @@ PrivateTexts = dict[tuple[bytes, int], Private]
 """By the origin and the number of the message."""
 
 
+RoomKeys = dict[bytes, RoomKey]
+"""The keys of sealed rooms by their tags."""
+
+
 class Life:
-    """One life of a server: its room."""
+    """One life of a room, from its first member to its last, or to the death of its server."""
+
+    tag = b""
+    """That of a sealed room; empty for the open one."""
 
     def __init__(
-        self, room: bytes, secrets: dict[bytes, dict[int, bytes]], private: PrivateTexts
+        self,
+        room: bytes,
+        secrets: dict[bytes, dict[int, bytes]],
+        private: PrivateTexts,
+        room_keys: RoomKeys,
     ) -> None:
         """`secrets` are those of all rooms, by room and epoch; `private` is what was said so in any
         of them."""
         self.room = room
         self._private = private
+        self._room_keys = room_keys
         self.all_secrets = secrets
         self.secrets = secrets.setdefault(room, {})
         self.entries: list[Entry] = []
@@ -125,10 +140,24 @@ class Life:
         self.faults: list[str] = []
         self._contents: dict[int, MessageContent] = {}
 
+    @property
+    def room_key(self) -> RoomKey | None:
+        """That of a sealed room."""
+        return self._room_keys[self.tag] if self.tag else None
+
+    def opens_with(self, entry: Entry, room_key: RoomKey | None) -> bool:
+        """Whether the secret of a message's epoch opens it, together with this key."""
+        key = RoomSecret(self.secrets[entry.epoch]).message_key(room_key)
+        try:
+            open_frame(key, entry.frame)
+        except OpenError:
+            return False
+        return True
+
     def content(self, entry: Entry) -> MessageContent:
         """What a message says."""
         if entry.start not in self._contents:
-            key = RoomSecret(self.secrets[entry.epoch]).message_key()
+            key = RoomSecret(self.secrets[entry.epoch]).message_key(self.room_key)
             self._contents[entry.start] = MessageContent.decode(open_frame(key, entry.frame))
         return self._contents[entry.start]
 
@@ -140,7 +169,7 @@ class Life:
         if (private := self.private(entry)) is not None:
             return private.text
         repeat = Repeat.decode(content.body)
-        key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key()
+        key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key(self.room_key)
         return text_of(key.open(content.bound(), repeat.sealed))
 
     def private(self, entry: Entry) -> Private | None:
@@ -276,6 +305,33 @@ class RecordedRoom(Room):
             self.life.entries.append(
                 Entry(start, end, now, header.epoch, None, header.sender, header.seq, frame)
             )
+
+
+class RecordedHome(HostedRoom):
+    """A room at the server whose record says which one it is, and when it ended."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        console: Console,
+        grace_seconds: float,
+        busy: set[HostedRoom],
+        tag: bytes,
+        note_name: Callable[[Member], None],
+    ) -> None:
+        super().__init__(reactor, console, grace_seconds, busy, tag, note_name)
+        self.life.tag = tag
+
+    @property
+    def life(self) -> Life:
+        assert isinstance(self.room, RecordedRoom)
+        return self.room.life
+
+    def end(self) -> None:
+        if self.room.members:
+            self.life.faults.append("a room ends where a place is kept")
+        self.life.died_at = self._reactor.clock()
+        super().end()
 
 
 # -- at a client -------------------------------------------------------------------------------
