@@ -2,10 +2,11 @@
 
 Words. A *run* is one process of a client, from start to end. A *life* is one of a room, from its
 first member to its last, or to the end of its server's process; it has one log. There are the open
-room and, in some worlds, a sealed one. All laws hold for each. A *membership* is a stay in a room: from the JOINED that names the member to
-the LEFT that does, or to the end of the life. A message is known by its run and its *number*, which
-says the how many-eth line of that run it is; it can stand in several logs, and in one log more than
-once (under several memberships of its sender). Every line that is typed is unlike any other.
+room and, in some worlds, a sealed one. All laws hold for each. A *membership* is a stay in a room:
+from the JOINED that names the member to the LEFT that does, or to the end of the life. A message is
+known by its run and its *number*, which says the how many-eth line of that run it is; it can stand
+in several logs, and in one log more than once (under several memberships of its sender). Every line
+that is typed is unlike any other.
 
 1. Log. In each membership the messages bear the sequence numbers 1, 2, 3, … and the numbers of
    their run follow each other without a hole. The numbers of a run stand in the logs, taken in the

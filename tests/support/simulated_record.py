@@ -154,6 +154,29 @@ class Life:
             return False
         return True
 
+    def note(self, entry: Entry) -> None:
+        """Something was appended to the log."""
+        self.entries.append(entry)
+        event, end = entry.event, entry.end
+        if isinstance(event, Joined):
+            for each in event.entries:
+                self.memberships[each.id] = Membership(
+                    each.id,
+                    each.name,
+                    each.fingerprint,
+                    end,
+                    entry.epoch + 1,
+                    each.card.caller,
+                    share=each.card.share,
+                )
+        if isinstance(event, Lost | Back):
+            self.memberships[event.member].moved.append(end)
+        if isinstance(event, Left):
+            for member, reason in event.departures:
+                membership = self.memberships[member]
+                membership.left, membership.reason = end, reason
+                membership.last_epoch = entry.epoch
+
     def content(self, entry: Entry) -> MessageContent:
         """What a message says."""
         if entry.start not in self._contents:
@@ -272,26 +295,7 @@ class RecordedRoom(Room):
     def _append(self, event: RoomEvent) -> None:
         start, now, life = self._log.end, self._clock(), self.life
         super()._append(event)
-        life.entries.append(Entry(start, self._log.end, now, self.epoch, event))
-        life.boundaries.append(self._log.end)
-        if isinstance(event, Joined):
-            for entry in event.entries:
-                life.memberships[entry.id] = Membership(
-                    entry.id,
-                    entry.name,
-                    entry.fingerprint,
-                    self._log.end,
-                    self.epoch + 1,
-                    entry.card.caller,
-                    share=entry.card.share,
-                )
-        if isinstance(event, Lost | Back):
-            life.memberships[event.member].moved.append(self._log.end)
-        if isinstance(event, Left):
-            for member, reason in event.departures:
-                membership = life.memberships[member]
-                membership.left, membership.reason = self._log.end, reason
-                membership.last_epoch = self.epoch
+        life.note(Entry(start, self._log.end, now, self.epoch, event))
 
     def _append_run(self, run: bytes) -> None:
         base, now = self._log.end, self._clock()
@@ -302,7 +306,7 @@ class RecordedRoom(Room):
         for header in room_headers(Message.TYPE, run):
             frame = run[header.start : header.end]
             start, end = base + header.start, base + header.end
-            self.life.entries.append(
+            self.life.note(
                 Entry(start, end, now, header.epoch, None, header.sender, header.seq, frame)
             )
 
