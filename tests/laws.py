@@ -61,6 +61,14 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
 12. Repeats. No run can open what is repeated of an epoch in which it was not a member. With nobody
    on the cables, what was acknowledged to its sender is not said as new in a later room.
 
+13. Lies. A server may show one member of a room another log than the others: leave out a message,
+swap two, or make up somebody who joins. When either of them shows a message of the other that was
+sealed after it had taken the first thing that the two were shown otherwise, it has said that they
+were shown different conversations, with the other's name; unless what the other had seen lies
+before its own welcome. Nobody says so without need, and who says what it has seen says the truth.
+Both are shown what stands in the log that they are given (2 and 3). In a sealed room who is made up
+is shown as one who has not proved to have the key.
+
 14. Rooms. A run is in the room whose key it has, or in the open one, and hears what is said there
 and nothing of another. No secret that the server has opens a message of a sealed room.
 
@@ -99,6 +107,7 @@ from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import Back, Closing, Joined, Kind, Left, Lost, Notice, Repeat, RoomEvent
 from chat.presence import Presence
 from tests.support.simulated import ViolationError
+from tests.support.simulated_liar import GHOST
 from tests.support.simulated_record import (
     Checked,
     Continued,
@@ -106,6 +115,7 @@ from tests.support.simulated_record import (
     Life,
     Membership,
     Private,
+    Read,
     RecordedClient,
     Welcomed,
 )
@@ -142,6 +152,12 @@ class Told:
         return self.client.recorded.room
 
 
+LIAR = "lying_server"
+"""An enemy that is not on the cables: the server itself."""
+
+SAYS_SPLIT = " says to have been shown another conversation"
+"""What a warning says behind the name of somebody who was."""
+
 Runs = Sequence[Told]
 Lives = list[Life]
 
@@ -152,7 +168,7 @@ def require(holds: bool, text: str) -> None:
 
 
 def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> None:
-    """`enemy`: what somebody on the cables knew, if there was anybody.
+    """`enemy`: what somebody on the cables knew, if there was anybody; or LIAR.
 
     Raises:
         ViolationError: a law does not hold.
@@ -163,12 +179,14 @@ def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> No
     check_logs(runs, lives)
     rooms = {life.room: life for life in lives}
     check_walls(runs, lives, rooms)
+    check_seen(runs, lives)
     for run in runs:
         check_stays(run, rooms)
         check_epochs(run, rooms, enemy)
-        if enemy:
+        if enemy and enemy != LIAR:
             check_truth(run, rooms)
         else:
+            check_split(run, rooms)
             Replay(run, rooms).check()
             check_patience(run, rooms)
     check_keys(runs, lives)
@@ -234,6 +252,49 @@ def check_walls(runs: Runs, lives: Lives, rooms: dict[bytes, Life]) -> None:
             require(not life.opens_with(entry, None), text)
 
 
+# -- 13: a server that lies --------------------------------------------------------------------
+
+
+def check_seen(runs: Runs, lives: Lives) -> None:
+    offsets = {
+        (sent.room, sent.member, sent.seq, sent.epoch, sent.offset)
+        for run in runs
+        for sent in run.story.sent
+    }
+    for life in lives:
+        for entry in life.messages():
+            seen = life.content(entry).seen
+            said = (life.room, entry.sender, entry.seq, entry.epoch, seen.offset)
+            name = life.memberships[entry.sender].name
+            require(said in offsets, f"{name} says to have seen what it has not")
+
+
+def check_split(run: Told, rooms: dict[bytes, Life]) -> None:
+    told_from = member = 0
+    due: dict[tuple[bytes, int], str] = {}
+    split: set[str] = set()
+    said: set[str] = set()
+    for item in run.story.stream:
+        match item:
+            case Welcomed(welcome=welcome):
+                told_from, member = welcome.offset, welcome.member
+            case Read(room, sender, name, fingerprint, number, seen):
+                differs_at = rooms[room].differs_at(member, sender)
+                if differs_at is not None and seen.offset > differs_at:
+                    split.add(name)
+                    # Of what was before its welcome nobody knows anything.
+                    if seen.offset >= told_from:
+                        due[fingerprint, number] = name
+            case Warned(text) if SAYS_SPLIT in text:
+                name = text.split(SAYS_SPLIT)[0]
+                require(name in split, f"{run.title} says without need that {text}")
+                said.add(name)
+            case MessageReceived(number=number, fingerprint=fingerprint):
+                name = due.get((fingerprint, number), "")
+                text = f"{run.title} is shown another conversation than {name}, and does not say so"
+                require(not name or name in said, text)
+
+
 # -- 2 and 3: what is shown --------------------------------------------------------------------
 
 
@@ -255,6 +316,7 @@ class Replay:
         self._told_until: int | None = None
         self._was_here = False
         self._new_room = False
+        self._knows_gap = True
         self._entered = False
         self._at = 0
         self._first_epoch = 0
@@ -277,7 +339,10 @@ class Replay:
                     self._on_reconnected(item)
                 case Entered():
                     self._on_entered(item)
-                case Checked():
+                case Checked() | Read():
+                    pass
+                case Warned(text) if SAYS_SPLIT in text:
+                    # See law 13.
                     pass
                 case Tampered():
                     require(
@@ -300,7 +365,10 @@ class Replay:
             self._leave(item.room_before, item.offset_before)
         welcome = item.welcome
         same_room = item.room_before == welcome.room
-        self._life = self._rooms[welcome.room]
+        before = self._life if same_room else None
+        self._life = self._rooms[welcome.room].told_to(welcome.member)
+        # Where a log begins anew that is not the one before, nobody knows what lies between.
+        self._knows_gap = before in (None, self._life)
         again = same_room and self._membership.id == welcome.member
         if not again:
             self._own_in_gap.clear()
@@ -327,7 +395,8 @@ class Replay:
 
     def _on_reconnected(self, item: Reconnected) -> None:
         run, missed = self._run.title, self._missed - len(self._own_in_gap)
-        require(item.missed == missed, f"{run} says {item.missed} missed where it is {missed}")
+        known = item.missed == missed or not self._knows_gap
+        require(known, f"{run} says {item.missed} missed where it is {missed}")
         require(item.new_room == self._new_room, f"{run} is wrong about the room being new")
         self._missed, self._new_room = 0, False
         if self._told_until is not None:
@@ -352,7 +421,7 @@ class Replay:
         """What became of people in a gap."""
         before, now = self._people(told_until), self._people(self._at)
         for person in [*(each for each in before if each not in now), *now]:
-            yield from _told(person, before, now, Reason.LEFT)
+            yield from _told(person, before, now, Reason.LEFT, sealed=bool(self._life.tag))
 
     def _on_entered(self, item: Entered) -> None:
         here = self._people(self._at)
@@ -360,6 +429,7 @@ class Replay:
         require(set(item.members) == names, f"{self._run.title} is told the wrong names")
         text = f"{self._run.title} is wrong about having been in before"
         require(item.again == self._entered, text)
+        require(not item.unproved, f"{self._run.title} is told that {item.unproved} has no key")
         self._entered = self._was_here = True
         lost = [name for (name, _), how in here.items() if how is Presence.LOST]
         self._expected += [MemberLost(name) for name in lost]
@@ -448,14 +518,17 @@ class Replay:
             if not stay.caller:
                 reasons[stay.name, stay.fingerprint] = reason
         for person, reason in reasons.items():
-            yield from _told(person, before, now, reason)
+            yield from _told(person, before, now, reason, sealed=bool(self._life.tag))
 
 
-def _told(person: Person, before: People, now: People, reason: Reason) -> Iterator[ClientEvent]:
-    """What is shown of a person who was in as `before`, and is as it is `now`."""
+def _told(
+    person: Person, before: People, now: People, reason: Reason, *, sealed: bool
+) -> Iterator[ClientEvent]:
+    """What is shown of a person who was in as `before`, and is as it is `now`. Who is made up has
+    not proved to have the key of a sealed room."""
     (name, _), was, is_now = person, before.get(person), now.get(person)
     if was is None and is_now is not None:
-        yield MemberJoined(name)
+        yield MemberJoined(name, unproved=sealed and name == GHOST)
         was = Presence.HERE
     if was is not None and is_now is None:
         yield MemberLeft(name, reason)

@@ -49,7 +49,7 @@ from chat.stdio import LineOutput
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
 from tests import laws
-from tests.laws import Told, require
+from tests.laws import LIAR, Told, require
 from tests.support.cheap_keys import cheap_key, fingerprint_of, patch_keys
 from tests.support.enemy import TRICKS, TRICKS_WITH_KEYS, Enemy
 from tests.support.simulated import (
@@ -63,15 +63,14 @@ from tests.support.simulated import (
     ViolationError,
     World,
 )
+from tests.support.simulated_liar import LIES, LyingHome, LyingRoom
 from tests.support.simulated_record import (
     Life,
     Membership,
     Private,
     PrivateTexts,
     RecordedClient,
-    RecordedHome,
     RecordedParticipant,
-    RecordedRoom,
 )
 
 SETTLE_SECONDS = 1_200
@@ -173,10 +172,12 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
         kind = "say" if random.random() < 0.4 else random.choices(kinds, weights)[0]
         who = random.randrange(conditions.people)
         actions += _some(kind, now, who, random)
-        if enemy and random.random() < 0.5:
+        if enemy and enemy != LIAR and random.random() < 0.5:
             who, size = random.randrange(conditions.people), random.randrange(100)
             seconds = random.choice((0.3, 2.0, 10.0))
             actions.append(Action(now + random.uniform(0, 1), enemy, who, seconds, size))
+    if enemy == LIAR:
+        actions += _lies(seed, now, conditions.people)
     actions += _private(seed, now, conditions.people)
     # What is printed must be what was run.
     rounded = [
@@ -193,8 +194,21 @@ def _private(seed: int, until: float, people: int) -> Iterator[Action]:
         yield Action(random.uniform(1.0, until), "msg", who, size=whom)
 
 
-ENEMIES = ("enemy", "former_member", "present_member")
-"""Somebody on the cables without keys, with those of former members, with those of present ones."""
+def _lies(seed: int, until: float, people: int) -> Iterator[Action]:
+    """The server begins to lie to somebody, and people talk. It lies once in each room, so what
+    comes after the first lie is for the next room."""
+    random = Random(f"lies {seed}")
+    for _ in range(random.choice((1, 2, 4))):
+        at, who = random.uniform(2.0, until), random.randrange(people)
+        yield Action(at, LIAR, who, size=random.randrange(len(LIES)))
+        for _ in range(6):
+            at += random.expovariate(1.0)
+            yield Action(at, "say", random.randrange(people), 1)
+
+
+ENEMIES = ("enemy", "former_member", "present_member", LIAR)
+"""Somebody on the cables without keys, with those of former members, with those of present ones;
+and the server, which lies to one member."""
 
 WEIGHTS = {
     "start": 6,
@@ -368,6 +382,12 @@ class Run(Told):
                 self.input.end()
 
     @property
+    def member(self) -> int:
+        """The number that it has in its room; 0 if it has none."""
+        here = self.client.recorded._membership
+        return 0 if here is None else here.id
+
+    @property
     def accepts(self) -> bool:
         return self.process.alive and self.leaving_at == float("inf")
 
@@ -432,6 +452,9 @@ class Simulation:
             assert server is not None
             self.world.run(self.world.now + LEAVE_SECONDS, lambda: not server.alive)
         self._on_serve(Action(0.0, "serve"))
+        if self.enemy == LIAR:
+            # So that no message is held back any longer that was to be swapped.
+            self._operate("SAY something to everybody")
 
     def _settled(self) -> bool:
         return next(self._unsettled(), None) is None
@@ -448,6 +471,7 @@ class Simulation:
             yield from self._unsettled_in(home)
 
     def _unsettled_in(self, home: HostedRoom) -> Iterator[str]:
+        assert isinstance(home, LyingHome)
         room = home.room
         here = [run for run in self._alive() if run.tag == home.tag]
         if room.members.keys() != home._members.keys() or len(room.members) != len(here):
@@ -464,7 +488,7 @@ class Simulation:
                 yield f"{run.title} is not current"
             elif participant.unacknowledged:
                 yield f"{run.title} has {participant.unacknowledged} messages under way"
-            elif (participant.room, participant.offset) != (room.id, home.log.end):
+            elif (participant.room, participant.offset) != (room.id, home.end_for(run.member)):
                 yield f"{run.title} is behind"
             elif not participant.all_checked:
                 yield f"{run.title} waits for a CHECK"
@@ -599,7 +623,7 @@ class Simulation:
 
         def look() -> None:
             for home in server.rooms:
-                assert isinstance(home, RecordedHome)
+                assert isinstance(home, LyingHome)
                 log = home.log
                 # After CLOSING nothing is appended, and slow members still read what is there.
                 bounded = server._terminating or log.end - log.start <= conditions.window
@@ -638,9 +662,10 @@ class Simulation:
 
     def _room_key(self, who: int) -> RoomKey | None:
         """Of the room that somebody comes into now. Who has the key of the sealed room comes into
-        the open one as well, now and then."""
+        the open one as well: with every fourth process."""
         has_key = self.conditions.sealed >> who & 1
-        return SEALED if has_key and Random(f"{who} at {self.world.now}").random() < 0.8 else None
+        before = sum(run.name == f"p{who}" for run in self.runs)
+        return SEALED if has_key and before % 4 < 3 else None
 
     def _note_death(self) -> None:
         """The server dies, or has died."""
@@ -787,6 +812,17 @@ class Simulation:
     def _on_enemy(self, action: Action) -> None:
         self._hold_cable(action, TRICKS, lambda _: False)
 
+    def _on_lying_server(self, action: Action) -> None:
+        """The server begins to show this member another conversation than the others."""
+        server, process = self.server, self._server_process
+        if server is None or process is None or not process.alive:
+            return
+        for run in self._current(action):
+            for home in server.rooms:
+                if isinstance(home, LyingHome) and home.room.id == run.client.recorded.room:
+                    process.reactor.defer(partial(home.deceive, run.member, LIES[action.size]))
+                    process.poke()
+
     def _on_former_member(self, action: Action) -> None:
         self._hold_cable(action, TRICKS_WITH_KEYS, lambda stay: stay.left is not None)
 
@@ -837,7 +873,7 @@ class Simulation:
 def patched(simulation: Simulation) -> Iterator[None]:
     """The program's modules see the world in the place of the system."""
     world, conditions = simulation.world, simulation.conditions
-    room = partial(RecordedRoom, simulation.life_of, world.clock)
+    room = partial(LyingRoom, simulation.life_of, world.clock)
     participant = partial(RecordedParticipant, world.clock)
     signals = SimpleNamespace(signal=lambda *_: None, SIGTTIN=0, SIG_IGN=0, SIGCONT=0)
     with ExitStack() as stack:
@@ -861,7 +897,7 @@ def patched(simulation: Simulation) -> Iterator[None]:
             (chat.server.doorman, "Connection", OrderedConnection),
             (OrderedConnection, "_count", 0),
             (chat.server.hosted, "Room", room),
-            (chat.server.server, "HostedRoom", RecordedHome),
+            (chat.server.server, "HostedRoom", LyingHome),
             (chat.server.server, "WINDOW_BYTES", conditions.window),
             (chat.server.hosted, "WINDOW_BYTES", conditions.window),
             (chat.transport, "READ_BYTES", conditions.read_bytes),

@@ -13,15 +13,23 @@ import pytest
 from chat import kex
 from chat.client import peers
 from chat.client.direct import DirectMessages
-from chat.client.events import ClientEvent, MemberLeft, MessageReceived, Reconnected
+from chat.client.events import (
+    ClientEvent,
+    MemberJoined,
+    MemberLeft,
+    MessageReceived,
+    Reconnected,
+    Warned,
+)
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.participant import Participant
 from chat.client.peers import Peer, Peers
 from chat.client.trail import Trail
 from chat.errors import OpenError, ProtocolError, Reason
-from chat.kex import RoomSecret, SignedShare
-from chat.messages import Kind, MessageContent, Rekey, RosterEntry
+from chat.kex import RoomSecret, SealedRoom, SignedShare
+from chat.limits import SEEN_HASH_BYTES
+from chat.messages import Kind, MessageContent, Rekey, RosterEntry, Seen
 from chat.presence import Presence
 from chat.server.hosted import HostedRoom
 from chat.server.log import Cursor, OrderedLog
@@ -29,6 +37,7 @@ from chat.server.room import Member, Room
 from chat.server.rooms import OPEN_ROOM, Rooms
 from chat.session import Session
 from tests import simulation
+from tests.laws import LIAR, SAYS_SPLIT
 from tests.simulation import (
     ENEMIES,
     WEIGHTS,
@@ -54,6 +63,7 @@ from tests.support.simulated import (
     World,
     join,
 )
+from tests.support.simulated_liar import LIES
 from tests.support.simulated_record import Continued
 
 pytestmark = pytest.mark.slow
@@ -257,6 +267,10 @@ def always(*_: object) -> bool:
     return True
 
 
+def never(*_: object) -> bool:
+    return False
+
+
 def say_as_new(_real: Real, _self: object, said: MessageContent, *_: object) -> MessageContent:
     return said
 
@@ -284,6 +298,38 @@ def be_put_out_by_a_key(real: Real, self: Participant, membership: object, rekey
     return real(self, membership, rekey)
 
 
+def look_at_its_own_places_alone(real: Real, self: Trail, seen: Seen) -> Any:
+    return seen.offset not in self._places or real(self, seen)
+
+
+def look_at_places_alone(real: Real, self: Trail, seen: Seen) -> Any:
+    return seen.offset in self._places or real(self, seen)
+
+
+def name_the_server(real: Real, self: Participant, peer: Peer) -> list[ClientEvent]:
+    warned: list[Warned] = real(self, peer)
+    return [replace(each, text=each.text.replace(peer.name, "the server")) for each in warned]
+
+
+def say_it_of_one_alone(real: Real, self: Participant, peer: Peer) -> Any:
+    return [] if self.split_from else real(self, peer)
+
+
+def claim_to_have_seen_less(_real: Real, self: Trail) -> Seen:
+    return Seen(self.checked_offset, self._checked_hash.digest()[:SEEN_HASH_BYTES])
+
+
+BREAKS_FOR_A_LIAR: list[tuple[str, Break]] = [
+    (LIAR, (Trail, "agrees", always)),
+    (LIAR, (Trail, "agrees", look_at_its_own_places_alone)),
+    (LIAR, (Trail, "agrees", look_at_places_alone)),
+    (LIAR, (Trail, "seen", claim_to_have_seen_less)),
+    (LIAR, (Participant, "_split", tell_of_nobody)),
+    (LIAR, (Participant, "_split", name_the_server)),
+    (LIAR, (Participant, "_split", say_it_of_one_alone)),
+    (LIAR, (SealedRoom, "has_proved", always)),
+    ("", (Trail, "agrees", never)),
+]
 BREAKS_FOR_AN_ENEMY: list[tuple[str, Break]] = [
     ("", (Participant, "_as_repeat", say_as_new)),
     ("", (Room, "_oldest_epoch", accept_all_epochs)),
@@ -307,7 +353,7 @@ def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.M
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
 
 
-@pytest.mark.parametrize(("enemy", "broken"), BREAKS_FOR_AN_ENEMY)
+@pytest.mark.parametrize(("enemy", "broken"), [*BREAKS_FOR_AN_ENEMY, *BREAKS_FOR_A_LIAR])
 def test_what_would_help_an_enemy_is_found(
     enemy: str, broken: Break, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,6 +476,51 @@ def test_what_can_happen_does_happen() -> None:
     expected |= {"said in a sealed room"}
     expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.KICKED)}
     assert expected <= seen
+
+
+def test_lies_of_each_kind_are_told_and_found() -> None:
+    """The seeds that are run hold for law 13 what it is about."""
+    told: set[str] = set()
+    found: set[str] = set()
+    for seed in range(1, SEEDS_LOOKED_INTO + 1):
+        simulation = check_seed(seed, LIAR)
+        lies = {life.lie.trick for life in simulation.lives if life.lie and life.lie.diverged_at}
+        told |= lies
+        streams = (item for run in simulation.runs for item in run.story.stream)
+        for item in streams:
+            if isinstance(item, Warned) and SAYS_SPLIT in item.text and len(lies) == 1:
+                found |= lies
+            elif isinstance(item, MemberJoined) and item.unproved:
+                found.add("unproved")
+    assert told == set(LIES)
+    assert found == {*LIES, "unproved"}
+
+
+def lie_to_p2(trick: int) -> list[Action]:
+    """p0 and p1 talk before and after the lie begins, p2 after that."""
+    return [
+        *(Action(0.0, "serve"), *(Action(0.1, "start", who) for who in range(3))),
+        *(Action(1.0, "say", 0, 1.0), Action(1.1, "say", 1, 1.0), Action(2.0, LIAR, 2, size=trick)),
+        *(Action(3.0, "say", 0, 1.0), Action(3.5, "say", 1, 1.0), Action(5.0, "say", 2, 1.0)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trick", "seen_by"), [("leave out", "p1"), ("swap", "p1"), ("invent", "p0")]
+)
+@pytest.mark.parametrize("sealed", [0, 0b111])
+def test_lie_is_found_at_the_next_word_that_either_says_to_the_other(
+    trick: str, seen_by: str, sealed: int
+) -> None:
+    """`seen_by` is the first to speak who has seen what p2 is not shown like that."""
+    conditions = replace(QUIET, people=3, sealed=sealed)
+    runs = simulate(1, conditions, lie_to_p2(LIES.index(trick)), LIAR).runs
+    for run, name, number in zip(runs, ("p2", "p2", seen_by), (1, 1, 2), strict=True):
+        stream = [item for item in run.story.stream if isinstance(item, MessageReceived | Warned)]
+        said = [(item.name, item.number) for item in stream if isinstance(item, MessageReceived)]
+        warned = next(at for at, item in enumerate(stream) if isinstance(item, Warned))
+        assert said[warned] == (name, number)
+        assert stream[warned].text.startswith(name + SAYS_SPLIT)
 
 
 @pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say", "msg"])

@@ -6,13 +6,15 @@ The real classes do the work; these only listen. The laws over all this are in `
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from chat.cipher import RandomBytes
 from chat.client.client import Client
 from chat.client.events import ClientEvent, Person
 from chat.client.participant import Participant
+from chat.client.peers import Peer
 from chat.errors import OpenError, Reason
 from chat.kex import KeyShare, RoomKey, RoomSecret
 from chat.limits import (
@@ -35,6 +37,7 @@ from chat.messages import (
     Resume,
     Resumed,
     RoomEvent,
+    Seen,
     Welcome,
     text_of,
 )
@@ -105,6 +108,17 @@ PrivateTexts = dict[tuple[bytes, int], Private]
 """By the origin and the number of the message."""
 
 
+class Split(Protocol):
+    """What one member of a room is told, where it is not what the others are told."""
+
+    member: int
+    trick: str
+    life: "Life"
+    """The log that it is shown, and what follows from it."""
+    diverged_at: int | None
+    """Where the two logs differ first, by their common offset; None: nowhere so far."""
+
+
 RoomKeys = dict[bytes, RoomKey]
 """The keys of sealed rooms by their tags."""
 
@@ -114,6 +128,7 @@ class Life:
 
     tag = b""
     """That of a sealed room; empty for the open one."""
+    lie: Split | None = None
 
     def __init__(
         self,
@@ -139,6 +154,29 @@ class Life:
         """Members that made room for others of their key."""
         self.faults: list[str] = []
         self._contents: dict[int, MessageContent] = {}
+
+    def copy(self) -> "Life":
+        """The same so far, to go on otherwise."""
+        other = copy(self)
+        other.entries = list(self.entries)
+        stays = self.memberships.items()
+        other.memberships = {
+            member: replace(stay, moved=list(stay.moved)) for member, stay in stays
+        }
+        other._contents = {}
+        return other
+
+    def told_to(self, member: int) -> "Life":
+        """The log as it is shown to this member."""
+        lie = self.lie
+        return self if lie is None or lie.member != member else lie.life
+
+    def differs_at(self, one: int, other: int) -> int | None:
+        """From where on two members are shown different logs; None: they are not."""
+        lie = self.lie
+        if lie is None or self.told_to(one) is self.told_to(other):
+            return None
+        return lie.diverged_at
 
     @property
     def room_key(self) -> RoomKey | None:
@@ -372,10 +410,23 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """A message was opened: whose it is, and what its sender says to have seen."""
+
+    room: bytes
+    member: int
+    name: str
+    fingerprint: bytes
+    number: int
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """A message was sealed and is on its way."""
+    """A message was sealed and is on its way. `offset` is how far the log was taken then."""
 
     at: float
+    offset: int
     room: bytes
     member: int
     epoch: int
@@ -388,7 +439,7 @@ class Story:
     """What a client was told, what it told its user, and what it sent."""
 
     origin: bytes
-    stream: list[Welcomed | Continued | Checked | ClientEvent] = field(default_factory=list)
+    stream: list[Welcomed | Continued | Checked | Read | ClientEvent] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     given: set[bytes] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -442,10 +493,18 @@ class RecordedParticipant(Participant):
             self.story.faults.append("takes what was sealed before somebody left")
         return shown
 
+    def _read(self, membership: Any, peer: Peer, content: MessageContent) -> list[ClientEvent]:
+        member = next(each for each, one in membership.peers._members.items() if one is peer)
+        who = member, peer.name, peer.fingerprint
+        self.story.stream.append(Read(self.room, *who, content.number, content.seen))
+        return super()._read(membership, peer, content)
+
     def _seal(self, seq: int, content: MessageContent) -> bytes:
         here = self._membership
         assert here is not None
-        sent = Sent(self._clock(), here.room, here.id, self._keyring.current, seq, content)
+        sent = Sent(
+            self._clock(), self.offset, here.room, here.id, self._keyring.current, seq, content
+        )
         self.story.sent.append(sent)
         return super()._seal(seq, content)
 
