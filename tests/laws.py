@@ -62,20 +62,21 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
    on the cables, what was acknowledged to its sender is not said as new in a later room.
 
 13. Lies. A server may show one member of a room another log than the others: leave out a message,
-swap two, or make up somebody who joins. When either of them shows a message of the other that was
-sealed after it had taken the first thing that the two were shown otherwise, it has said that they
-were shown different conversations, with the other's name; unless what the other had seen lies
-before its own welcome. Nobody says so without need, and who says what it has seen says the truth.
-Both are shown what stands in the log that they are given (2 and 3). In a sealed room who is made up
-is shown as one who has not proved to have the key.
-
-14. Rooms. A run is in the room whose key it has, or in the open one, and hears what is said there
-and nothing of another. No secret that the server has opens a message of a sealed room.
+   swap two, or make up somebody who joins. When either of them shows a message of the other that
+   was sealed after that one had taken what the two were shown differently, it has said with the
+   other's name that they were shown different conversations; unless what the other says to have
+   seen lies before its own welcome. Nobody says so without need, and who says what it has seen says
+   the truth. Each is shown what stands in the log that it is given (2 and 3; 6 and the second half
+   of 12 are not looked at then). In a sealed room who is made up is shown as one who has not proved
+   to have the key.
 
 13a. People. A person is a name and a key, and in by all its memberships but callers'. People come
    and go in what is shown exactly as their first and last membership do; they are lost when all
    are, and back when one is. To a run its own membership is never lost. Callers are shown by what
    they say alone. When a run enters it is told who is in, and which of them are lost.
+
+14. Rooms. A run is in the room whose key it has, or in the open one, and hears what is said there
+   and nothing of another. No secret that the server has opens a message of a sealed room.
 
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something

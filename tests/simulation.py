@@ -154,8 +154,8 @@ def _sealed(seed: int) -> int:
 
 
 def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Action]:
-    """The server starts, people join, and then anything happens. `enemy`: what somebody on the
-    cables knows (ENEMIES)."""
+    """The server starts, people join, and then anything happens. `enemy`: one of ENEMIES, or
+    nobody."""
     random = Random(f"schedule {seed}")
     actions = [Action(0.0, "serve")]
     for who in range(conditions.people):
@@ -999,7 +999,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
-    parser.add_argument("--enemy", choices=["", *ENEMIES], default="", help="who is on the cables")
+    parser.add_argument("--enemy", choices=["", *ENEMIES], default="", help="who it is")
     options = parser.parse_args(arguments)
     turns = failures = 0
     for done in range(options.seeds):
@@ -1016,7 +1016,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_progress("")
     seconds = time.monotonic() - began
     print(
-        f"{options.seeds} seeds with {options.enemy or 'nobody'} on the cables, {failures} failed, "
+        f"{options.seeds} seeds against {options.enemy or 'nobody'}, {failures} failed, "
         f"{turns} turns of the loop in {seconds:.1f} s ({turns / seconds:.0f} a second)"
     )
     return 1 if failures else 0

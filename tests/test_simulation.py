@@ -87,7 +87,7 @@ def test_laws_hold_whatever_happens(first: int) -> None:
 
 @pytest.mark.parametrize("enemy", ENEMIES)
 @pytest.mark.parametrize("first", [1, 11, 21])
-def test_laws_hold_whoever_is_on_the_cables(enemy: str, first: int) -> None:
+def test_laws_hold_whoever_the_enemy_is(enemy: str, first: int) -> None:
     for seed in range(first, first + 10):
         check_seed(seed, enemy)
 
@@ -570,7 +570,7 @@ def test_seed_that_fails_is_named_and_counted(
     assert simulation.main(["--seeds", "1", "--first", str(failing)]) == 1
     printed = capsys.readouterr().out
     assert printed.startswith(f"seed {failing}: ")
-    assert "1 seeds with nobody on the cables, 1 failed" in printed
+    assert "1 seeds against nobody, 1 failed" in printed
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -580,7 +580,7 @@ def test_seeds_that_hold_are_counted(
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     assert simulation.main(["--seeds", "2", "--enemy", "enemy"]) == 0
     printed = capsys.readouterr()
-    assert "2 seeds with enemy on the cables, 0 failed" in printed.out
+    assert "2 seeds against enemy, 0 failed" in printed.out
     assert ("1 of 2 seeds, 0 failed" in printed.err) is terminal
 
 
