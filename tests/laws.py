@@ -78,6 +78,9 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
 14. Rooms. A run is in the room whose key it has, or in the open one, and hears what is said there
    and nothing of another. No secret that the server has opens a message of a sealed room.
 
+15. Bans. From when the operator bans a key to when that is taken back, nobody is in with it in any
+   room, nor joins with it.
+
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something
 else to happen; once everything is healed, all runs are up to date within a bounded time, and what
@@ -107,9 +110,11 @@ from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import Back, Closing, Joined, Kind, Left, Lost, Notice, Repeat, RoomEvent
 from chat.presence import Presence
+from chat.text import fingerprint_of
 from tests.support.simulated import ViolationError
 from tests.support.simulated_liar import GHOST
 from tests.support.simulated_record import (
+    Banned,
     Checked,
     Continued,
     Entry,
@@ -168,7 +173,9 @@ def require(holds: bool, text: str) -> None:
         raise ViolationError(text)
 
 
-def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> None:
+def check(
+    runs: Runs, lives: Lives, bans: Sequence[Banned], grace_seconds: float, enemy: str = ""
+) -> None:
     """`enemy`: what somebody on the cables knew, if there was anybody; or LIAR.
 
     Raises:
@@ -181,6 +188,7 @@ def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> No
     rooms = {life.room: life for life in lives}
     check_walls(runs, lives, rooms)
     check_seen(runs, lives)
+    check_bans(lives, bans)
     for run in runs:
         check_stays(run, rooms)
         check_epochs(run, rooms, enemy)
@@ -251,6 +259,18 @@ def check_walls(runs: Runs, lives: Lives, rooms: dict[bytes, Life]) -> None:
         for entry in life.messages() if life.tag else []:
             text = "the server could read what is said in a sealed room"
             require(not life.opens_with(entry, None), text)
+
+
+# -- 15: bans ----------------------------------------------------------------------------------
+
+
+def check_bans(lives: Lives, bans: Sequence[Banned]) -> None:
+    for entry in (entry for life in lives for entry in life.entries):
+        for each in entry.event.entries if isinstance(entry.event, Joined) else ():
+            for ban in bans:
+                is_banned = fingerprint_of(each.fingerprint) == ban.fingerprint
+                holds = ban.since < entry.at < ban.until
+                require(not (is_banned and holds), f"{each.name} joins though it is banned")
 
 
 # -- 13: a server that lies --------------------------------------------------------------------

@@ -46,6 +46,7 @@ from chat.server.server import Server
 from chat.server.words import room_name
 from chat.sockets import Dialer
 from chat.stdio import LineOutput
+from chat.text import fingerprint_of as fingerprint_of_key
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
 from tests import laws
@@ -65,10 +66,12 @@ from tests.support.simulated import (
 )
 from tests.support.simulated_liar import LIES, LyingHome, LyingRoom
 from tests.support.simulated_record import (
+    Banned,
     Life,
     Membership,
     Private,
     PrivateTexts,
+    RecordedAccess,
     RecordedClient,
     RecordedParticipant,
 )
@@ -179,6 +182,7 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
     if enemy == LIAR:
         actions += _lies(seed, now, conditions.people)
     actions += _private(seed, now, conditions.people)
+    actions += _bans(seed, now, conditions.people)
     # What is printed must be what was run.
     rounded = [
         replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
@@ -204,6 +208,18 @@ def _lies(seed: int, until: float, people: int) -> Iterator[Action]:
         for _ in range(6):
             at += random.expovariate(1.0)
             yield Action(at, "say", random.randrange(people), 1)
+
+
+def _bans(seed: int, until: float, people: int) -> Iterator[Action]:
+    """In some worlds somebody is banned for a while, and comes all the same."""
+    random = Random(f"bans {seed}")
+    for _ in range(random.choice((0, 0, 1, 2))):
+        at, who = random.uniform(0.5, until), random.randrange(people)
+        yield Action(at, "ban", who, size=random.randrange(2))
+        seconds = random.choice((2.0, 10.0, 90.0))
+        yield Action(at + seconds, "unban", who)
+        for later in (-0.1, 0.5 * seconds, 1.5 * seconds):
+            yield Action(at + later, "start", who)
 
 
 ENEMIES = ("enemy", "former_member", "present_member", LIAR)
@@ -340,6 +356,7 @@ class Run(Told):
             caller=caller,
         )
         self.is_caller = caller
+        self.began = world.now
         self.room_key = room_key
         tag = b"" if room_key is None else TAG
         super().__init__(self.process.name, fingerprint_of(key_name), client, tag)
@@ -410,6 +427,7 @@ class Simulation:
         self.world.is_offline = self._is_offline
         self.runs: list[Run] = []
         self.lives: list[Life] = []
+        self.bans: list[Banned] = []
         self._secrets: dict[bytes, dict[int, bytes]] = {}
         self._private: PrivateTexts = {}
         self._rooms_now: list[Life] = []
@@ -476,8 +494,6 @@ class Simulation:
         here = [run for run in self._alive() if run.tag == home.tag]
         if room.members.keys() != home._members.keys() or len(room.members) != len(here):
             yield f"{len(here)} run, {len(room.members)} are members, {len(home._members)} there"
-        if home.tag and not here:
-            yield "a sealed room is kept for nobody"
         for run in here:
             participant = run.client.recorded
             if run.leaving_at < float("inf"):
@@ -515,7 +531,7 @@ class Simulation:
         require(not server.alive, "the server does not end")
 
     def _check(self) -> None:
-        laws.check(self.runs, self.lives, self.conditions.grace, self.enemy)
+        laws.check(self.runs, self.lives, self.bans, self.conditions.grace, self.enemy)
         logged = {life.text(entry) for life in self.lives for entry in life.messages()}
         for run in self.runs:
             if run.ended:
@@ -553,7 +569,9 @@ class Simulation:
             case None:
                 fair = was_asked or has_closed
             case RefusedError(reason=Reason.KICKED):
-                fair = run.kicked
+                fair = run.kicked or self._was_banned(run)
+            case RefusedError(reason=Reason.NOT_ALLOWED):
+                fair = self._was_banned(run)
             case RefusedError(reason=Reason.NAME_TAKEN):
                 fair = run.refusable
             case RefusedError(reason=Reason.FULL):
@@ -614,6 +632,7 @@ class Simulation:
             console,
             conditions.grace,
             conditions.rate,
+            access=RecordedAccess(self.bans, world.clock),
         )
         console.obey(server)
 
@@ -629,6 +648,12 @@ class Simulation:
                 bounded = server._terminating or log.end - log.start <= conditions.window
                 require(bounded, "the log is larger than its window")
                 require(log.end - log.start == len(log._bytes), "the log is not what it says")
+                closed = not (home.tag and home.is_empty)
+                require(closed or server._terminating, "a sealed room is kept for nobody")
+                for ban in server.access.bans():
+                    everybody = (*home.room.members.values(), *home.room._pending_joins)
+                    keys = {fingerprint_of_key(one.fingerprint) for one in everybody}
+                    require(ban.fingerprint not in keys, "somebody is in whose key is banned")
                 kept = log.start <= home.life.start_of_window(conditions.window)
                 require(kept, "the log has forgotten what is in its window")
             for connection in server.connections:
@@ -773,6 +798,17 @@ class Simulation:
         self._operate(f"KICK {name} {room_name(tag)}")
         for run in of_name:
             run.kicked = True
+
+    def _on_ban(self, action: Action) -> None:
+        name = f"p{action.who}"
+        self._operate(f"BAN {cheap_key(name).public.fingerprint if action.size else name}")
+
+    def _on_unban(self, action: Action) -> None:
+        self._operate(f"UNBAN {cheap_key(f'p{action.who}').public.fingerprint}")
+
+    def _was_banned(self, run: Run) -> bool:
+        fingerprint = fingerprint_of_key(run.fingerprint)
+        return any(ban.fingerprint == fingerprint and run.began <= ban.until for ban in self.bans)
 
     def _on_notice(self, _action: Action) -> None:
         self._operate("SAY something to everybody")

@@ -31,6 +31,7 @@ from chat.kex import RoomSecret, SealedRoom, SignedShare
 from chat.limits import SEEN_HASH_BYTES
 from chat.messages import Kind, MessageContent, Rekey, RosterEntry, Seen
 from chat.presence import Presence
+from chat.server.access import Access
 from chat.server.hosted import HostedRoom
 from chat.server.log import Cursor, OrderedLog
 from chat.server.room import Member, Room
@@ -220,6 +221,10 @@ def end_with_the_last_connection(real: Real, self: Rooms, room: HostedRoom) -> N
         real(self, room)
 
 
+def look_at_those_alone_that_were_told(real: Real, self: Room, fingerprint: str) -> Any:
+    return [one for one in real(self, fingerprint) if one.id in self.members]
+
+
 Break = tuple[object, str, Callable[..., object]]
 """A method of a class, or a function of a module, and what takes its place."""
 
@@ -249,6 +254,10 @@ BREAKS_OF_PEOPLE: list[Break] = [
     (Peers, "take_lost", tell_of_nobody),
     (Room, "join", take_over_the_name),
     (Regroup, "expect", wait_for_one_of_each),
+]
+BREAKS_OF_BANS: list[Break] = [
+    (HostedRoom, "ban", do_nothing),
+    (Access, "admit", do_nothing),
 ]
 BREAKS_OF_ROOMS: list[Break] = [
     (Rooms, "of", lead_into_the_open_room),
@@ -347,7 +356,7 @@ def break_on_purpose(patch: pytest.MonkeyPatch, broken: Break) -> None:
     patch.setattr(owner, method, lambda *given, **named: instead(real, *given, **named))
 
 
-@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE, *BREAKS_OF_ROOMS])
+@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE, *BREAKS_OF_ROOMS, *BREAKS_OF_BANS])
 def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     break_on_purpose(monkeypatch, broken)
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
@@ -423,6 +432,19 @@ def test_what_is_broken_about_people_in_a_gap_is_found(monkeypatch: pytest.Monke
     assert violation_of(3, FORGETFUL, PEOPLE_IN_A_GAP) is not None
 
 
+# The ban comes when the others have not been told yet that p1 joins.
+BANNED_AT_THE_DOOR = [
+    *(Action(0.0, "serve"), Action(0.1, "start", 0), Action(0.1, "start", 1)),
+    *(Action(0.12, "start", 1), Action(0.13, "ban", 1, size=1)),
+]
+
+
+def test_ban_that_passes_over_those_that_come_in_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert violation_of(1, QUIET, BANNED_AT_THE_DOOR) is None
+    break_on_purpose(monkeypatch, (Room, "of_key", look_at_those_alone_that_were_told))
+    assert violation_of(1, QUIET, BANNED_AT_THE_DOOR) is not None
+
+
 # -- a simulation ------------------------------------------------------------------------------
 
 
@@ -452,6 +474,7 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
         sent = Counter((sent.room, sent.member, sent.seq) for sent in run.story.sent)
         yield from ["sent again"] * (max(sent.values(), default=0) > 1)
         yield from ["ended with an error"] * (run.process.error is not None)
+    yield from ["banned"] * bool(simulation.bans)
     lives = simulation.lives
     texts = Counter(life.text(entry) for life in lives for entry in life.messages())
     yield from ["written twice"] * (max(texts.values(), default=0) > 1)
@@ -466,6 +489,9 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
             yield from ("here twice" for other in same if other.is_in(stay.joined))
 
 
+OTHER_KINDS = ("serve", "say", "msg", "ban", "unban")
+
+
 def test_what_can_happen_does_happen() -> None:
     """The seeds that are run go where the laws are hard to keep."""
     seen: set[str] = set()
@@ -473,7 +499,7 @@ def test_what_can_happen_does_happen() -> None:
         seen.update(what_happened(check_seed(seed)))
     expected = {"resumed", "missed", "new room", "awaiting", "shown", "acknowledged", "sent again"}
     expected |= {"written twice", "ended with an error", "called", "here twice"}
-    expected |= {"said in a sealed room"}
+    expected |= {"said in a sealed room", "banned"}
     expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.KICKED)}
     assert expected <= seen
 
@@ -523,12 +549,12 @@ def test_lie_is_found_at_the_next_word_that_either_says_to_the_other(
         assert stream[warned].text.startswith(name + SAYS_SPLIT)
 
 
-@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say", "msg"])
+@pytest.mark.parametrize("kind", [*WEIGHTS, *OTHER_KINDS])
 def test_anything_can_happen_while_nobody_is_there(kind: str) -> None:
     simulate(1, QUIET, [Action(0.5, kind, 0, 1.0)])
 
 
-@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say", "msg"])
+@pytest.mark.parametrize("kind", [*WEIGHTS, *OTHER_KINDS])
 def test_anything_can_happen_to_somebody_who_talks(kind: str) -> None:
     schedule = [
         Action(0.0, "serve"),

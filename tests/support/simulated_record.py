@@ -42,8 +42,10 @@ from chat.messages import (
     text_of,
 )
 from chat.reactor import Reactor
+from chat.server.access import Access
 from chat.server.console import Console
 from chat.server.hosted import HostedRoom
+from chat.server.lists import Ban, InMemory
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.wire import Message, RoomHeader, room_headers
@@ -347,6 +349,36 @@ class RecordedRoom(Room):
             self.life.note(
                 Entry(start, end, now, header.epoch, None, header.sender, header.seq, frame)
             )
+
+
+@dataclass(slots=True)
+class Banned:
+    """A key that may not come in, and when the operator said so, and took it back."""
+
+    fingerprint: str
+    since: float
+    until: float = float("inf")
+
+
+class RecordedAccess(Access):
+    """Who may come in, writing down the bans; those of the servers before are kept."""
+
+    def __init__(self, bans: list[Banned], clock: Clock) -> None:
+        now_banned = (ban.fingerprint for ban in bans if ban.until == float("inf"))
+        super().__init__(bans=InMemory(*now_banned))
+        self._record = bans
+        self._clock = clock
+
+    def ban(self, fingerprint: str, name: str, why: str, now: float) -> Ban:
+        self._record.append(Banned(fingerprint, self._clock()))
+        return super().ban(fingerprint, name, why, now)
+
+    def unban(self, which: str) -> list[Ban]:
+        lifted = super().unban(which)
+        for ban in self._record:
+            if any(one.fingerprint == ban.fingerprint for one in lifted):
+                ban.until = min(ban.until, self._clock())
+        return lifted
 
 
 class RecordedHome(HostedRoom):
