@@ -179,10 +179,12 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
             who, size = random.randrange(conditions.people), random.randrange(100)
             seconds = random.choice((0.3, 2.0, 10.0))
             actions.append(Action(now + random.uniform(0, 1), enemy, who, seconds, size))
+    actions += _private(seed, now, conditions.people)
     if enemy == LIAR:
         actions += _lies(seed, now, conditions.people)
-    actions += _private(seed, now, conditions.people)
-    actions += _bans(seed, now, conditions.people)
+    if enemy in ("", LIAR):
+        # Whoever is on the cables has nothing to do with bans.
+        actions += _bans(seed, now, conditions.people)
     # What is printed must be what was run.
     rounded = [
         replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
