@@ -292,26 +292,27 @@ def check_seen(runs: Runs, lives: Lives) -> None:
 
 def check_split(run: Told, rooms: dict[bytes, Life]) -> None:
     told_from = member = 0
-    due: dict[tuple[bytes, int], str] = {}
+    due: dict[int, str] = {}
+    """By the identity of what is shown: two connections may say the same."""
     split: set[str] = set()
     said: set[str] = set()
     for item in run.story.stream:
         match item:
             case Welcomed(welcome=welcome):
                 told_from, member = welcome.offset, welcome.member
-            case Read(room, sender, name, fingerprint, number, seen):
+            case Read(room, sender, name, seen, shown):
                 differs_at = rooms[room].differs_at(member, sender)
                 if differs_at is not None and seen.offset > differs_at:
                     split.add(name)
                     # Of what was before its welcome nobody knows anything.
                     if seen.offset >= told_from:
-                        due[fingerprint, number] = name
+                        due.update(dict.fromkeys(map(id, shown), name))
             case Warned(text) if SAYS_SPLIT in text:
                 name = text.split(SAYS_SPLIT)[0]
                 require(name in split, f"{run.title} says without need that {text}")
                 said.add(name)
-            case MessageReceived(number=number, fingerprint=fingerprint):
-                name = due.get((fingerprint, number), "")
+            case MessageReceived():
+                name = due.get(id(item), "")
                 text = f"{run.title} is shown another conversation than {name}, and does not say so"
                 require(not name or name in said, text)
 

@@ -858,8 +858,13 @@ class Simulation:
         for run in self._current(action):
             for home in server.rooms:
                 if isinstance(home, LyingHome) and home.room.id == run.client.recorded.room:
-                    process.reactor.defer(partial(home.deceive, run.member, LIES[action.size]))
+                    process.reactor.defer(partial(self._lie, home, run.member, LIES[action.size]))
                     process.poke()
+
+    def _lie(self, home: LyingHome, member: int, trick: str) -> None:
+        # Nothing may be appended after CLOSING.
+        if self.server is not None and not self.server._terminating:
+            home.deceive(member, trick)
 
     def _on_former_member(self, action: Action) -> None:
         self._hold_cable(action, TRICKS_WITH_KEYS, lambda stay: stay.left is not None)

@@ -443,14 +443,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A message was opened: whose it is, and what its sender says to have seen."""
+    """A message was opened: whose it is, what its sender says to have seen, and what is shown for
+    it."""
 
     room: bytes
     member: int
     name: str
-    fingerprint: bytes
-    number: int
     seen: Seen
+    shown: list[ClientEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -527,9 +527,9 @@ class RecordedParticipant(Participant):
 
     def _read(self, membership: Any, peer: Peer, content: MessageContent) -> list[ClientEvent]:
         member = next(each for each, one in membership.peers._members.items() if one is peer)
-        who = member, peer.name, peer.fingerprint
-        self.story.stream.append(Read(self.room, *who, content.number, content.seen))
-        return super()._read(membership, peer, content)
+        shown = super()._read(membership, peer, content)
+        self.story.stream.append(Read(self.room, member, peer.name, content.seen, shown))
+        return shown
 
     def _seal(self, seq: int, content: MessageContent) -> bytes:
         here = self._membership
