@@ -1,10 +1,12 @@
 """The laws of the conversation, checked over what a simulation has written down.
 
-Words. A *run* is one process of a client, from start to end. A *life* is one process of a server;
-its room has one log. A *membership* is a stay in a room: from the JOINED that names the member to
-the LEFT that does, or to the end of the life. A message is known by its run and its *number*, which
-says the how many-eth line of that run it is; it can stand in several logs, and in one log more than
-once (under several memberships of its sender). Every line that is typed is unlike any other.
+Words. A *run* is one process of a client, from start to end. A *life* is one of a room, from its
+first member to its last, or to the end of its server's process; it has one log. There are the open
+room and, in some worlds, a sealed one. All laws hold for each. A *membership* is a stay in a room:
+from the JOINED that names the member to the LEFT that does, or to the end of the life. A message is
+known by its run and its *number*, which says the how many-eth line of that run it is; it can stand
+in several logs, and in one log more than once (under several memberships of its sender). Every line
+that is typed is unlike any other.
 
 1. Log. In each membership the messages bear the sequence numbers 1, 2, 3, … and the numbers of
    their run follow each other without a hole. The numbers of a run stand in the logs, taken in the
@@ -59,10 +61,25 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
 12. Repeats. No run can open what is repeated of an epoch in which it was not a member. With nobody
    on the cables, what was acknowledged to its sender is not said as new in a later room.
 
+13. Lies. A server may show one member of a room another log than the others: leave out a message,
+   swap two, or make up somebody who joins. When either of them shows a message of the other that
+   was sealed after that one had taken what the two were shown differently, it has said with the
+   other's name that they were shown different conversations; unless what the other says to have
+   seen lies before its own welcome. Nobody says so without need, and who says what it has seen says
+   the truth. Each is shown what stands in the log that it is given (2 and 3; 6 and the second half
+   of 12 are not looked at then). In a sealed room who is made up is shown as one who has not proved
+   to have the key.
+
 13a. People. A person is a name and a key, and in by all its memberships but callers'. People come
    and go in what is shown exactly as their first and last membership do; they are lost when all
    are, and back when one is. To a run its own membership is never lost. Callers are shown by what
    they say alone. When a run enters it is told who is in, and which of them are lost.
+
+14. Rooms. A run is in the room whose key it has, or in the open one, and hears what is said there
+   and nothing of another. No secret that the server has opens a message of a sealed room.
+
+15. Bans. From when the operator bans a key to when that is taken back, nobody is in with it in any
+   room, nor joins with it.
 
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something
@@ -93,14 +110,18 @@ from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import Back, Closing, Joined, Kind, Left, Lost, Notice, Repeat, RoomEvent
 from chat.presence import Presence
+from chat.text import fingerprint_of
 from tests.support.simulated import ViolationError
+from tests.support.simulated_liar import GHOST
 from tests.support.simulated_record import (
+    Banned,
     Checked,
     Continued,
     Entry,
     Life,
     Membership,
     Private,
+    Read,
     RecordedClient,
     Welcomed,
 )
@@ -118,8 +139,12 @@ class Told:
     """Whether it was alive when everything was healed."""
     leaving_at = float("inf")
 
-    def __init__(self, title: str, fingerprint: bytes, client: RecordedClient) -> None:
+    def __init__(
+        self, title: str, fingerprint: bytes, client: RecordedClient, tag: bytes = b""
+    ) -> None:
+        """`tag` is that of the sealed room into which it comes; empty for the open one."""
         self.title = title
+        self.tag = tag
         self.name = client.name
         self.fingerprint = fingerprint
         self.client = client
@@ -133,6 +158,12 @@ class Told:
         return self.client.recorded.room
 
 
+LIAR = "lying_server"
+"""An enemy that is not on the cables: the server itself."""
+
+SAYS_SPLIT = " says to have been shown another conversation"
+"""What a warning says behind the name of somebody who was."""
+
 Runs = Sequence[Told]
 Lives = list[Life]
 
@@ -142,8 +173,10 @@ def require(holds: bool, text: str) -> None:
         raise ViolationError(text)
 
 
-def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> None:
-    """`enemy`: what somebody on the cables knew, if there was anybody.
+def check(
+    runs: Runs, lives: Lives, bans: Sequence[Banned], grace_seconds: float, enemy: str = ""
+) -> None:
+    """`enemy`: what somebody on the cables knew, if there was anybody; or LIAR.
 
     Raises:
         ViolationError: a law does not hold.
@@ -153,12 +186,16 @@ def check(runs: Runs, lives: Lives, grace_seconds: float, enemy: str = "") -> No
         check_memberships(life, grace_seconds)
     check_logs(runs, lives)
     rooms = {life.room: life for life in lives}
+    check_walls(runs, lives, rooms)
+    check_seen(runs, lives)
+    check_bans(lives, bans)
     for run in runs:
         check_stays(run, rooms)
         check_epochs(run, rooms, enemy)
-        if enemy:
+        if enemy and enemy != LIAR:
             check_truth(run, rooms)
         else:
+            check_split(run, rooms)
             Replay(run, rooms).check()
             check_patience(run, rooms)
     check_keys(runs, lives)
@@ -202,6 +239,84 @@ def check_logs(runs: Runs, lives: Lives) -> None:
             first[origin] = max(first.get(origin, 0), number)
 
 
+# -- 14: several rooms -------------------------------------------------------------------------
+
+
+def check_walls(runs: Runs, lives: Lives, rooms: dict[bytes, Life]) -> None:
+    room_of = {text: run.tag for run in runs for text in run.typed}
+    for run in runs:
+        for item in run.story.stream:
+            match item:
+                case Welcomed(welcome=welcome):
+                    own = rooms[welcome.room].tag == run.tag
+                    require(own, f"{run.title} is welcomed in another room")
+                case Entered(tag=tag):
+                    require(tag == run.tag, f"{run.title} is told another tag")
+                case MessageReceived(text=text):
+                    here = room_of.get(text, run.tag) == run.tag
+                    require(here, f"{run.title} shows {text} of another room")
+    for life in lives:
+        for entry in life.messages() if life.tag else []:
+            text = "the server could read what is said in a sealed room"
+            require(not life.opens_with(entry, None), text)
+
+
+# -- 15: bans ----------------------------------------------------------------------------------
+
+
+def check_bans(lives: Lives, bans: Sequence[Banned]) -> None:
+    for entry in (entry for life in lives for entry in life.entries):
+        for each in entry.event.entries if isinstance(entry.event, Joined) else ():
+            for ban in bans:
+                is_banned = fingerprint_of(each.fingerprint) == ban.fingerprint
+                holds = ban.since < entry.at < ban.until
+                require(not (is_banned and holds), f"{each.name} joins though it is banned")
+
+
+# -- 13: a server that lies --------------------------------------------------------------------
+
+
+def check_seen(runs: Runs, lives: Lives) -> None:
+    offsets = {
+        (sent.room, sent.member, sent.seq, sent.epoch, sent.offset)
+        for run in runs
+        for sent in run.story.sent
+    }
+    for life in lives:
+        for entry in life.messages():
+            seen = life.content(entry).seen
+            said = (life.room, entry.sender, entry.seq, entry.epoch, seen.offset)
+            name = life.memberships[entry.sender].name
+            require(said in offsets, f"{name} says to have seen what it has not")
+
+
+def check_split(run: Told, rooms: dict[bytes, Life]) -> None:
+    told_from = member = 0
+    due: dict[int, str] = {}
+    """By the identity of what is shown: two connections may say the same."""
+    split: set[str] = set()
+    said: set[str] = set()
+    for item in run.story.stream:
+        match item:
+            case Welcomed(welcome=welcome):
+                told_from, member = welcome.offset, welcome.member
+            case Read(room, sender, name, seen, shown):
+                differs_at = rooms[room].differs_at(member, sender)
+                if differs_at is not None and seen.offset > differs_at:
+                    split.add(name)
+                    # Of what was before its welcome nobody knows anything.
+                    if seen.offset >= told_from:
+                        due.update(dict.fromkeys(map(id, shown), name))
+            case Warned(text) if SAYS_SPLIT in text:
+                name = text.split(SAYS_SPLIT)[0]
+                require(name in split, f"{run.title} says without need that {text}")
+                said.add(name)
+            case MessageReceived():
+                name = due.get(id(item), "")
+                text = f"{run.title} is shown another conversation than {name}, and does not say so"
+                require(not name or name in said, text)
+
+
 # -- 2 and 3: what is shown --------------------------------------------------------------------
 
 
@@ -223,6 +338,7 @@ class Replay:
         self._told_until: int | None = None
         self._was_here = False
         self._new_room = False
+        self._knows_gap = True
         self._entered = False
         self._at = 0
         self._first_epoch = 0
@@ -245,7 +361,10 @@ class Replay:
                     self._on_reconnected(item)
                 case Entered():
                     self._on_entered(item)
-                case Checked():
+                case Checked() | Read():
+                    pass
+                case Warned(text) if SAYS_SPLIT in text:
+                    # See law 13.
                     pass
                 case Tampered():
                     require(
@@ -268,7 +387,10 @@ class Replay:
             self._leave(item.room_before, item.offset_before)
         welcome = item.welcome
         same_room = item.room_before == welcome.room
-        self._life = self._rooms[welcome.room]
+        before = self._life if same_room else None
+        self._life = self._rooms[welcome.room].told_to(welcome.member)
+        # Where a log begins anew that is not the one before, nobody knows what lies between.
+        self._knows_gap = before in (None, self._life)
         again = same_room and self._membership.id == welcome.member
         if not again:
             self._own_in_gap.clear()
@@ -295,7 +417,8 @@ class Replay:
 
     def _on_reconnected(self, item: Reconnected) -> None:
         run, missed = self._run.title, self._missed - len(self._own_in_gap)
-        require(item.missed == missed, f"{run} says {item.missed} missed where it is {missed}")
+        known = item.missed == missed or not self._knows_gap
+        require(known, f"{run} says {item.missed} missed where it is {missed}")
         require(item.new_room == self._new_room, f"{run} is wrong about the room being new")
         self._missed, self._new_room = 0, False
         if self._told_until is not None:
@@ -320,7 +443,7 @@ class Replay:
         """What became of people in a gap."""
         before, now = self._people(told_until), self._people(self._at)
         for person in [*(each for each in before if each not in now), *now]:
-            yield from _told(person, before, now, Reason.LEFT)
+            yield from _told(person, before, now, Reason.LEFT, sealed=bool(self._life.tag))
 
     def _on_entered(self, item: Entered) -> None:
         here = self._people(self._at)
@@ -328,6 +451,7 @@ class Replay:
         require(set(item.members) == names, f"{self._run.title} is told the wrong names")
         text = f"{self._run.title} is wrong about having been in before"
         require(item.again == self._entered, text)
+        require(not item.unproved, f"{self._run.title} is told that {item.unproved} has no key")
         self._entered = self._was_here = True
         lost = [name for (name, _), how in here.items() if how is Presence.LOST]
         self._expected += [MemberLost(name) for name in lost]
@@ -416,14 +540,17 @@ class Replay:
             if not stay.caller:
                 reasons[stay.name, stay.fingerprint] = reason
         for person, reason in reasons.items():
-            yield from _told(person, before, now, reason)
+            yield from _told(person, before, now, reason, sealed=bool(self._life.tag))
 
 
-def _told(person: Person, before: People, now: People, reason: Reason) -> Iterator[ClientEvent]:
-    """What is shown of a person who was in as `before`, and is as it is `now`."""
+def _told(
+    person: Person, before: People, now: People, reason: Reason, *, sealed: bool
+) -> Iterator[ClientEvent]:
+    """What is shown of a person who was in as `before`, and is as it is `now`. Who is made up has
+    not proved to have the key of a sealed room."""
     (name, _), was, is_now = person, before.get(person), now.get(person)
     if was is None and is_now is not None:
-        yield MemberJoined(name)
+        yield MemberJoined(name, unproved=sealed and name == GHOST)
         was = Presence.HERE
     if was is not None and is_now is None:
         yield MemberLeft(name, reason)

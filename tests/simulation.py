@@ -1,4 +1,5 @@
-"""Whole rooms in memory: one server and up to eight people, over links that do everything wrong.
+"""Whole servers in memory, with one room or two and up to eight people, over links that do
+everything wrong.
 
     python -m tests.simulation --seeds 20000 --first 1 --enemy present_member
 
@@ -36,16 +37,20 @@ import chat.stdio
 import chat.transport
 from chat.client.events import MessageReceived, RoomClosed
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
-from chat.limits import MAX_CONNECTIONS_OF_KEY, PATIENCE_SECONDS
+from chat.kex import RoomKey
+from chat.limits import MAX_CONNECTIONS_OF_KEY, PATIENCE_SECONDS, ROOM_KEY_BYTES
 from chat.server.connection import Connection
 from chat.server.console import Console
+from chat.server.hosted import HostedRoom
 from chat.server.server import Server
+from chat.server.words import room_name
 from chat.sockets import Dialer
 from chat.stdio import LineOutput
+from chat.text import fingerprint_of as fingerprint_of_key
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
 from tests import laws
-from tests.laws import Told, require
+from tests.laws import LIAR, Told, require
 from tests.support.cheap_keys import cheap_key, fingerprint_of, patch_keys
 from tests.support.enemy import TRICKS, TRICKS_WITH_KEYS, Enemy
 from tests.support.simulated import (
@@ -59,14 +64,16 @@ from tests.support.simulated import (
     ViolationError,
     World,
 )
+from tests.support.simulated_liar import LIES, LyingHome, LyingRoom
 from tests.support.simulated_record import (
+    Banned,
     Life,
     Membership,
     Private,
     PrivateTexts,
+    RecordedAccess,
     RecordedClient,
     RecordedParticipant,
-    RecordedRoom,
 )
 
 SETTLE_SECONDS = 1_200
@@ -116,6 +123,8 @@ class Conditions:
     capacity: int = 65_536
     latency: float = 0.02
     shred: float = 0.1
+    sealed: int = 0
+    """Bits: who has the key of the sealed room. The others are in the open room."""
 
 
 def conditions_of(seed: int) -> Conditions:
@@ -133,6 +142,7 @@ def conditions_of(seed: int) -> Conditions:
         capacity=random.choice((65_536, 65_536, 4000, 500)),
         latency=random.choice((0.0, 0.001, 0.05, 0.4)),
         shred=random.choice((0.0, 0.1, 0.1, 0.6)),
+        sealed=_sealed(seed),
     )
     # One run of messages is larger than anybody's share of so small a window, and the real window
     # never is so small: a SUBMIT that is read for longer than a client waits would come again and
@@ -140,9 +150,15 @@ def conditions_of(seed: int) -> Conditions:
     return replace(conditions, rate=0.0) if conditions.window == SMALL_WINDOW else conditions
 
 
+def _sealed(seed: int) -> int:
+    """In every third world there is a sealed room, too."""
+    random = Random(f"rooms {seed}")
+    return random.getrandbits(8) | random.getrandbits(8) if random.random() < 0.33 else 0
+
+
 def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Action]:
-    """The server starts, people join, and then anything happens. `enemy`: what somebody on the
-    cables knows (ENEMIES)."""
+    """The server starts, people join, and then anything happens. `enemy`: one of ENEMIES, or
+    nobody."""
     random = Random(f"schedule {seed}")
     actions = [Action(0.0, "serve")]
     for who in range(conditions.people):
@@ -159,11 +175,16 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
         kind = "say" if random.random() < 0.4 else random.choices(kinds, weights)[0]
         who = random.randrange(conditions.people)
         actions += _some(kind, now, who, random)
-        if enemy and random.random() < 0.5:
+        if enemy and enemy != LIAR and random.random() < 0.5:
             who, size = random.randrange(conditions.people), random.randrange(100)
             seconds = random.choice((0.3, 2.0, 10.0))
             actions.append(Action(now + random.uniform(0, 1), enemy, who, seconds, size))
     actions += _private(seed, now, conditions.people)
+    if enemy == LIAR:
+        actions += _lies(seed, now, conditions.people)
+    if enemy in ("", LIAR):
+        # Whoever is on the cables has nothing to do with bans.
+        actions += _bans(seed, now, conditions.people)
     # What is printed must be what was run.
     rounded = [
         replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
@@ -179,8 +200,33 @@ def _private(seed: int, until: float, people: int) -> Iterator[Action]:
         yield Action(random.uniform(1.0, until), "msg", who, size=whom)
 
 
-ENEMIES = ("enemy", "former_member", "present_member")
-"""Somebody on the cables without keys, with those of former members, with those of present ones."""
+def _lies(seed: int, until: float, people: int) -> Iterator[Action]:
+    """The server begins to lie to somebody, and people talk. It lies once in each room, so what
+    comes after the first lie is for the next room."""
+    random = Random(f"lies {seed}")
+    for _ in range(random.choice((1, 2, 4))):
+        at, who = random.uniform(2.0, until), random.randrange(people)
+        yield Action(at, LIAR, who, size=random.randrange(len(LIES)))
+        for _ in range(6):
+            at += random.expovariate(1.0)
+            yield Action(at, "say", random.randrange(people), 1)
+
+
+def _bans(seed: int, until: float, people: int) -> Iterator[Action]:
+    """In some worlds somebody is banned for a while, and comes all the same."""
+    random = Random(f"bans {seed}")
+    for _ in range(random.choice((0, 0, 1, 2))):
+        at, who = random.uniform(0.5, until), random.randrange(people)
+        yield Action(at, "ban", who, size=random.randrange(2))
+        seconds = random.choice((2.0, 10.0, 90.0))
+        yield Action(at + seconds, "unban", who)
+        for later in (-0.1, 0.5 * seconds, 1.5 * seconds):
+            yield Action(at + later, "start", who)
+
+
+ENEMIES = ("enemy", "former_member", "present_member", LIAR)
+"""Somebody on the cables without keys, with those of former members, with those of present ones;
+and the server, which lies to one member."""
 
 WEIGHTS = {
     "start": 6,
@@ -264,6 +310,15 @@ class OrderedConnection(Connection):
         return self._number
 
 
+SEALED = RoomKey(b"K" * ROOM_KEY_BYTES)
+"""The key of the sealed room."""
+
+
+SERVER_KEY = "server"
+TAG = SEALED.at(fingerprint_of(SERVER_KEY)).tag
+"""By what the server knows it."""
+
+
 class Run(Told):
     """One process of a client."""
 
@@ -276,6 +331,7 @@ class Run(Told):
         *,
         terminal: bool = False,
         caller: bool = False,
+        room_key: RoomKey | None = None,
     ) -> None:
         self.name = name
         self.key_name = key_name
@@ -298,10 +354,14 @@ class Run(Told):
             lambda _key: True,
             self.view,
             self.patience,
+            room_key=room_key,
             caller=caller,
         )
         self.is_caller = caller
-        super().__init__(self.process.name, fingerprint_of(key_name), client)
+        self.began = world.now
+        self.room_key = room_key
+        tag = b"" if room_key is None else TAG
+        super().__init__(self.process.name, fingerprint_of(key_name), client, tag)
 
     def main(self) -> None:
         self._dialer.retired = self.process.reactor.stopped
@@ -319,7 +379,7 @@ class Run(Told):
         """Say something to one other member alone, if there is one and nothing waits to be read."""
         client = self.client
         ours = [one for one in client.members() if one.name == self.name]
-        others = [one for one in client.members() if one.name != self.name]
+        others = [one for one in client.members() if one.name != self.name and not one.unproved]
         waiting = self.input.unread or self.view.input._lines
         if not self.accepts or waiting or client.full or not others:
             return
@@ -339,6 +399,12 @@ class Run(Told):
                 self.input.feed(b"EXIT\n")
             else:
                 self.input.end()
+
+    @property
+    def member(self) -> int:
+        """The number that it has in its room; 0 if it has none."""
+        here = self.client.recorded._membership
+        return 0 if here is None else here.id
 
     @property
     def accepts(self) -> bool:
@@ -363,8 +429,12 @@ class Simulation:
         self.world.is_offline = self._is_offline
         self.runs: list[Run] = []
         self.lives: list[Life] = []
+        self.bans: list[Banned] = []
         self._secrets: dict[bytes, dict[int, bytes]] = {}
         self._private: PrivateTexts = {}
+        self._rooms_now: list[Life] = []
+        """The rooms of the server that was started last."""
+        self._servers = 0
         self.server: Server | None = None
         self._server_process: Process | None = None
         self._server_input: Input | None = None
@@ -397,11 +467,14 @@ class Simulation:
                 elif isinstance(descriptor, Socket) and descriptor.connected:
                     descriptor.outgoing.bytes_per_second = float("inf")
                     descriptor.outgoing.stalled_until = 0.0
-        if self.lives and self.lives[-1].terminated:
+        if any(life.terminated for life in self._rooms_now):
             server = self._server_process
             assert server is not None
             self.world.run(self.world.now + LEAVE_SECONDS, lambda: not server.alive)
         self._on_serve(Action(0.0, "serve"))
+        if self.enemy == LIAR:
+            # So that no message is held back any longer that was to be swapped.
+            self._operate("SAY something to everybody")
 
     def _settled(self) -> bool:
         return next(self._unsettled(), None) is None
@@ -409,9 +482,18 @@ class Simulation:
     def _unsettled(self) -> Iterator[str]:
         server = self.server
         assert server is not None
-        home = server.rooms.of(b"")
+        homes = {home.tag: home for home in server.rooms}
+        for run in self._alive():
+            if run.tag not in homes:
+                yield f"{run.title} is nowhere"
+                return
+        for home in homes.values():
+            yield from self._unsettled_in(home)
+
+    def _unsettled_in(self, home: HostedRoom) -> Iterator[str]:
+        assert isinstance(home, LyingHome)
         room = home.room
-        here = self._alive()
+        here = [run for run in self._alive() if run.tag == home.tag]
         if room.members.keys() != home._members.keys() or len(room.members) != len(here):
             yield f"{len(here)} run, {len(room.members)} are members, {len(home._members)} there"
         for run in here:
@@ -424,7 +506,7 @@ class Simulation:
                 yield f"{run.title} is not current"
             elif participant.unacknowledged:
                 yield f"{run.title} has {participant.unacknowledged} messages under way"
-            elif (participant.room, participant.offset) != (room.id, home.log.end):
+            elif (participant.room, participant.offset) != (room.id, home.end_for(run.member)):
                 yield f"{run.title} is behind"
             elif not participant.all_checked:
                 yield f"{run.title} waits for a CHECK"
@@ -451,7 +533,7 @@ class Simulation:
         require(not server.alive, "the server does not end")
 
     def _check(self) -> None:
-        laws.check(self.runs, self.lives, self.conditions.grace, self.enemy)
+        laws.check(self.runs, self.lives, self.bans, self.conditions.grace, self.enemy)
         logged = {life.text(entry) for life in self.lives for entry in life.messages()}
         for run in self.runs:
             if run.ended:
@@ -489,11 +571,13 @@ class Simulation:
             case None:
                 fair = was_asked or has_closed
             case RefusedError(reason=Reason.KICKED):
-                fair = run.kicked
+                fair = run.kicked or self._was_banned(run)
+            case RefusedError(reason=Reason.NOT_ALLOWED):
+                fair = self._was_banned(run)
             case RefusedError(reason=Reason.NAME_TAKEN):
                 fair = run.refusable
             case RefusedError(reason=Reason.FULL):
-                of_key = [each for each in self.runs if each.key_name == run.key_name]
+                of_key = [each for each in self._in_room_of(run) if each.key_name == run.key_name]
                 fair = len(of_key) > MAX_CONNECTIONS_OF_KEY and not run.is_caller
             case UnacknowledgedError():
                 fair = was_asked or has_closed
@@ -505,6 +589,9 @@ class Simulation:
             case _:
                 fair = False
         require(fair, f"{run.title} ends with {error!r}")
+
+    def _in_room_of(self, run: Run) -> list[Run]:
+        return [each for each in self.runs if each.tag == run.tag]
 
     def _was_patient(self, run: Run) -> bool:
         return run.patience is not None and self.world.now >= run.stuck_since + run.patience
@@ -521,32 +608,34 @@ class Simulation:
     def _is_offline(self, process: Process) -> bool:
         return self.world.now < self._offline_until.get(process.name.split(" ")[0], 0.0)
 
-    def _life_of(self, room: bytes) -> Life:
-        life = Life(room, self._secrets, self._private)
+    def life_of(self, room: bytes) -> Life:
+        """A room begins."""
+        life = Life(room, self._secrets, self._private, {TAG: SEALED})
         self.lives.append(life)
+        self._rooms_now.append(life)
         return life
 
     def _on_serve(self, _action: Action) -> None:
         if self._server_process is not None and self._server_process.alive:
             return
         world = self.world
-        process = self._server_process = Process(world, f"server {len(self.lives) + 1}")
+        self._servers += 1
+        self._rooms_now.clear()
+        process = self._server_process = Process(world, f"server {self._servers}")
         self._server_input = Input(process, is_terminal=False)
         output = LineOutput(process.reactor, Output(process).fileno(), "utf-8")
         console = Console(process.reactor, self._server_input.fileno(), output)
         listener = world.listener = Listener(process)
         conditions = self.conditions
-        room = partial(RecordedRoom, self._life_of, world.clock)
-        with mock.patch.object(chat.server.hosted, "Room", room):
-            server = self.server = Server(
-                process.reactor,
-                [cast(socket.socket, listener)],
-                cheap_key("server"),
-                console,
-                conditions.grace,
-                conditions.rate,
-            )
-        life = self.lives[-1]
+        server = self.server = Server(
+            process.reactor,
+            [cast(socket.socket, listener)],
+            cheap_key(SERVER_KEY),
+            console,
+            conditions.grace,
+            conditions.rate,
+            access=RecordedAccess(self.bans, world.clock),
+        )
         console.obey(server)
 
         def main() -> None:
@@ -554,29 +643,37 @@ class Simulation:
             console.close()
 
         def look() -> None:
-            log = server.rooms.of(b"").log
-            # After CLOSING nothing is appended, and slow members still read what is there.
-            bounded = server._terminating or log.end - log.start <= conditions.window
-            require(bounded, "the log is larger than its window")
-            require(log.end - log.start == len(log._bytes), "the log is not what it says")
-            kept = log.start <= life.start_of_window(conditions.window)
-            require(kept, "the log has forgotten what is in its window")
+            for home in server.rooms:
+                assert isinstance(home, LyingHome)
+                log = home.log
+                # After CLOSING nothing is appended, and slow members still read what is there.
+                bounded = server._terminating or log.end - log.start <= conditions.window
+                require(bounded, "the log is larger than its window")
+                require(log.end - log.start == len(log._bytes), "the log is not what it says")
+                closed = not (home.tag and home.is_empty)
+                require(closed or server._terminating, "a sealed room is kept for nobody")
+                for ban in server.access.bans():
+                    everybody = (*home.room.members.values(), *home.room._pending_joins)
+                    keys = {fingerprint_of_key(one.fingerprint) for one in everybody}
+                    require(ban.fingerprint not in keys, "somebody is in whose key is banned")
+                kept = log.start <= home.life.start_of_window(conditions.window)
+                require(kept, "the log has forgotten what is in its window")
             for connection in server.connections:
                 sent = connection.cursor.idle or connection.transport.writing
                 require(sent, "something could be sent, and waits for nothing")
 
-        def on_end() -> None:
-            life.died_at = min(life.died_at, world.now)
-
-        process.on_end = on_end
+        process.on_end = self._note_death
         process.reactor.look = look
         process.start(main)
 
     def _start(self, who: int, key_name: str, *, caller: bool = False) -> Run:
         name, number = f"p{who}", len(self.runs) + 1
         terminal = bool(self.conditions.terminals >> who & 1) and not caller
-        run = Run(self.world, name, key_name, number, terminal=terminal, caller=caller)
-        for other in self.runs:
+        room_key = self._room_key(who)
+        run = Run(
+            self.world, name, key_name, number, terminal=terminal, caller=caller, room_key=room_key
+        )
+        for other in self._in_room_of(run):
             if other.name == name and other.key_name != key_name:
                 other.refusable = run.refusable = True
         self.runs.append(run)
@@ -589,6 +686,18 @@ class Simulation:
         run.process.on_end = partial(self._on_end, run)
         run.process.start(run.main)
         return run
+
+    def _room_key(self, who: int) -> RoomKey | None:
+        """Of the room that somebody comes into now. Who has the key of the sealed room comes into
+        the open one as well: with every fourth process."""
+        has_key = self.conditions.sealed >> who & 1
+        before = sum(run.name == f"p{who}" for run in self.runs)
+        return SEALED if has_key and before % 4 < 3 else None
+
+    def _note_death(self) -> None:
+        """The server dies, or has died."""
+        for life in self._rooms_now:
+            life.died_at = min(life.died_at, self.world.now)
 
     def _current(self, action: Action) -> list[Run]:
         """One of the processes of this person that are running, if there is one."""
@@ -685,10 +794,23 @@ class Simulation:
             run.output.stall(action.value)
 
     def _on_kick(self, action: Action) -> None:
-        self._operate(f"KICK p{action.who}")
-        for run in self.runs:
-            if run.name == f"p{action.who}":
-                run.kicked = True
+        name = f"p{action.who}"
+        of_name = [run for run in self.runs if run.name == name]
+        tag = of_name[-1].tag if of_name else b""
+        self._operate(f"KICK {name} {room_name(tag)}")
+        for run in of_name:
+            run.kicked = True
+
+    def _on_ban(self, action: Action) -> None:
+        name = f"p{action.who}"
+        self._operate(f"BAN {cheap_key(name).public.fingerprint if action.size else name}")
+
+    def _on_unban(self, action: Action) -> None:
+        self._operate(f"UNBAN {cheap_key(f'p{action.who}').public.fingerprint}")
+
+    def _was_banned(self, run: Run) -> bool:
+        fingerprint = fingerprint_of_key(run.fingerprint)
+        return any(ban.fingerprint == fingerprint and run.began <= ban.until for ban in self.bans)
 
     def _on_notice(self, _action: Action) -> None:
         self._operate("SAY something to everybody")
@@ -707,13 +829,14 @@ class Simulation:
 
     def _on_terminate(self, _action: Action) -> None:
         for _ in self._running_server():
-            self.lives[-1].terminated = True
+            for life in self._rooms_now:
+                life.terminated = True
             self._operate("TERMINATE")
 
     def _running_server(self) -> Iterator[Process]:
         """The server's process, if it is running; this is where it begins to die."""
         if self._server_process is not None and self._server_process.alive:
-            self.lives[-1].died_at = self.world.now
+            self._note_death()
             yield self._server_process
 
     def _on_freeze_server(self, action: Action) -> None:
@@ -726,6 +849,22 @@ class Simulation:
 
     def _on_enemy(self, action: Action) -> None:
         self._hold_cable(action, TRICKS, lambda _: False)
+
+    def _on_lying_server(self, action: Action) -> None:
+        """The server begins to show this member another conversation than the others."""
+        server, process = self.server, self._server_process
+        if server is None or process is None or not process.alive:
+            return
+        for run in self._current(action):
+            for home in server.rooms:
+                if isinstance(home, LyingHome) and home.room.id == run.client.recorded.room:
+                    process.reactor.defer(partial(self._lie, home, run.member, LIES[action.size]))
+                    process.poke()
+
+    def _lie(self, home: LyingHome, member: int, trick: str) -> None:
+        # Nothing may be appended after CLOSING.
+        if self.server is not None and not self.server._terminating:
+            home.deceive(member, trick)
 
     def _on_former_member(self, action: Action) -> None:
         self._hold_cable(action, TRICKS_WITH_KEYS, lambda stay: stay.left is not None)
@@ -740,10 +879,11 @@ class Simulation:
         whom `knows` says so."""
         trick = tricks[action.size % len(tricks)]
 
-        def secrets() -> dict[int, bytes]:
-            life = self.lives[-1]
+        def secrets(tag: bytes) -> dict[int, bytes]:
+            lives = [life for life in self.lives if life.tag == tag]
             return {
                 epoch: secret
+                for life in lives[-1:]
                 for epoch, secret in life.secrets.items()
                 for stay in life.memberships.values()
                 if stay.name != f"p{action.who}"
@@ -751,10 +891,11 @@ class Simulation:
                 and stay.first_epoch <= epoch <= stay.last_epoch
             }
 
-        for near, _ in self._links(action):
-            for stream in (near.incoming, near.outgoing):
+        for run in self._current(action):
+            known = partial(secrets, run.tag)
+            for stream in (way for near in run.sockets for way in (near.incoming, near.outgoing)):
                 if stream.passing is None:
-                    enemy = Enemy(trick, self.world.random, self.world.urandom, secrets)
+                    enemy = Enemy(trick, self.world.random, self.world.urandom, known, run.room_key)
                     stream.passing = enemy.pass_on
                     until = self.world.now + min(action.value, MAX_HELD_SECONDS)
                     self.world.at(until, partial(self._let_go, stream, enemy))
@@ -772,8 +913,10 @@ class Simulation:
 
 
 @contextmanager
-def patched(world: World, conditions: Conditions) -> Iterator[None]:
+def patched(simulation: Simulation) -> Iterator[None]:
     """The program's modules see the world in the place of the system."""
+    world, conditions = simulation.world, simulation.conditions
+    room = partial(LyingRoom, simulation.life_of, world.clock)
     participant = partial(RecordedParticipant, world.clock)
     signals = SimpleNamespace(signal=lambda *_: None, SIGTTIN=0, SIG_IGN=0, SIGCONT=0)
     with ExitStack() as stack:
@@ -796,6 +939,8 @@ def patched(world: World, conditions: Conditions) -> Iterator[None]:
             (chat.client.client, "Participant", participant),
             (chat.server.doorman, "Connection", OrderedConnection),
             (OrderedConnection, "_count", 0),
+            (chat.server.hosted, "Room", room),
+            (chat.server.server, "HostedRoom", LyingHome),
             (chat.server.server, "WINDOW_BYTES", conditions.window),
             (chat.server.hosted, "WINDOW_BYTES", conditions.window),
             (chat.transport, "READ_BYTES", conditions.read_bytes),
@@ -816,7 +961,7 @@ def simulate(
         ViolationError: a law does not hold.
     """
     simulation = Simulation(seed, conditions, enemy)
-    with patched(simulation.world, conditions):
+    with patched(simulation):
         simulation.run(schedule)
     return simulation
 
@@ -897,7 +1042,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
-    parser.add_argument("--enemy", choices=["", *ENEMIES], default="", help="who is on the cables")
+    parser.add_argument("--enemy", choices=["", *ENEMIES], default="", help="who it is")
     options = parser.parse_args(arguments)
     turns = failures = 0
     for done in range(options.seeds):
@@ -914,7 +1059,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_progress("")
     seconds = time.monotonic() - began
     print(
-        f"{options.seeds} seeds with {options.enemy or 'nobody'} on the cables, {failures} failed, "
+        f"{options.seeds} seeds against {options.enemy or 'nobody'}, {failures} failed, "
         f"{turns} turns of the loop in {seconds:.1f} s ({turns / seconds:.0f} a second)"
     )
     return 1 if failures else 0

@@ -13,20 +13,32 @@ import pytest
 from chat import kex
 from chat.client import peers
 from chat.client.direct import DirectMessages
-from chat.client.events import ClientEvent, MemberLeft, MessageReceived, Reconnected
+from chat.client.events import (
+    ClientEvent,
+    MemberJoined,
+    MemberLeft,
+    MessageReceived,
+    Reconnected,
+    Warned,
+)
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.participant import Participant
 from chat.client.peers import Peer, Peers
 from chat.client.trail import Trail
 from chat.errors import OpenError, ProtocolError, Reason
-from chat.kex import RoomSecret, SignedShare
-from chat.messages import Kind, MessageContent, Rekey, RosterEntry
+from chat.kex import RoomSecret, SealedRoom, SignedShare
+from chat.limits import SEEN_HASH_BYTES
+from chat.messages import Kind, MessageContent, Rekey, RosterEntry, Seen
 from chat.presence import Presence
+from chat.server.access import Access
+from chat.server.hosted import HostedRoom
 from chat.server.log import Cursor, OrderedLog
 from chat.server.room import Member, Room
+from chat.server.rooms import OPEN_ROOM, Rooms
 from chat.session import Session
 from tests import simulation
+from tests.laws import LIAR, SAYS_SPLIT
 from tests.simulation import (
     ENEMIES,
     WEIGHTS,
@@ -52,6 +64,7 @@ from tests.support.simulated import (
     World,
     join,
 )
+from tests.support.simulated_liar import LIES
 from tests.support.simulated_record import Continued
 
 pytestmark = pytest.mark.slow
@@ -75,7 +88,7 @@ def test_laws_hold_whatever_happens(first: int) -> None:
 
 @pytest.mark.parametrize("enemy", ENEMIES)
 @pytest.mark.parametrize("first", [1, 11, 21])
-def test_laws_hold_whoever_is_on_the_cables(enemy: str, first: int) -> None:
+def test_laws_hold_whoever_the_enemy_is(enemy: str, first: int) -> None:
     for seed in range(first, first + 10):
         check_seed(seed, enemy)
 
@@ -195,6 +208,23 @@ def wait_for_one_of_each(real: Real, self: Regroup, connections: Counter[bytes])
     real(self, Counter(set(connections)))
 
 
+def lead_into_the_open_room(real: Real, self: Rooms, _tag: bytes) -> Any:
+    return real(self, OPEN_ROOM)
+
+
+def seal_with_the_secret_of_the_server(real: Real, self: RoomSecret, _room_key: object) -> Any:
+    return real(self)
+
+
+def end_with_the_last_connection(real: Real, self: Rooms, room: HostedRoom) -> None:
+    with mock.patch.object(HostedRoom, "is_empty", not room._members):
+        real(self, room)
+
+
+def look_at_those_alone_that_were_told(real: Real, self: Room, fingerprint: str) -> Any:
+    return [one for one in real(self, fingerprint) if one.id in self.members]
+
+
 Break = tuple[object, str, Callable[..., object]]
 """A method of a class, or a function of a module, and what takes its place."""
 
@@ -225,6 +255,16 @@ BREAKS_OF_PEOPLE: list[Break] = [
     (Room, "join", take_over_the_name),
     (Regroup, "expect", wait_for_one_of_each),
 ]
+BREAKS_OF_BANS: list[Break] = [
+    (HostedRoom, "ban", do_nothing),
+    (Access, "admit", do_nothing),
+]
+BREAKS_OF_ROOMS: list[Break] = [
+    (Rooms, "of", lead_into_the_open_room),
+    (Rooms, "end", do_nothing),
+    (Rooms, "end", end_with_the_last_connection),
+    (RoomSecret, "message_key", seal_with_the_secret_of_the_server),
+]
 BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
     (Participant, "_enter", show_nothing_of_our_own),
     (Participant, "_enter", count_our_own_as_missed),
@@ -234,6 +274,10 @@ BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
 
 def always(*_: object) -> bool:
     return True
+
+
+def never(*_: object) -> bool:
+    return False
 
 
 def say_as_new(_real: Real, _self: object, said: MessageContent, *_: object) -> MessageContent:
@@ -263,6 +307,38 @@ def be_put_out_by_a_key(real: Real, self: Participant, membership: object, rekey
     return real(self, membership, rekey)
 
 
+def look_at_its_own_places_alone(real: Real, self: Trail, seen: Seen) -> Any:
+    return seen.offset not in self._places or real(self, seen)
+
+
+def look_at_places_alone(real: Real, self: Trail, seen: Seen) -> Any:
+    return seen.offset in self._places or real(self, seen)
+
+
+def name_the_server(real: Real, self: Participant, peer: Peer) -> list[ClientEvent]:
+    warned: list[Warned] = real(self, peer)
+    return [replace(each, text=each.text.replace(peer.name, "the server")) for each in warned]
+
+
+def say_it_of_one_alone(real: Real, self: Participant, peer: Peer) -> Any:
+    return [] if self.split_from else real(self, peer)
+
+
+def claim_to_have_seen_less(_real: Real, self: Trail) -> Seen:
+    return Seen(self.checked_offset, self._checked_hash.digest()[:SEEN_HASH_BYTES])
+
+
+BREAKS_FOR_A_LIAR: list[tuple[str, Break]] = [
+    (LIAR, (Trail, "agrees", always)),
+    (LIAR, (Trail, "agrees", look_at_its_own_places_alone)),
+    (LIAR, (Trail, "agrees", look_at_places_alone)),
+    (LIAR, (Trail, "seen", claim_to_have_seen_less)),
+    (LIAR, (Participant, "_split", tell_of_nobody)),
+    (LIAR, (Participant, "_split", name_the_server)),
+    (LIAR, (Participant, "_split", say_it_of_one_alone)),
+    (LIAR, (SealedRoom, "has_proved", always)),
+    ("", (Trail, "agrees", never)),
+]
 BREAKS_FOR_AN_ENEMY: list[tuple[str, Break]] = [
     ("", (Participant, "_as_repeat", say_as_new)),
     ("", (Room, "_oldest_epoch", accept_all_epochs)),
@@ -280,13 +356,13 @@ def break_on_purpose(patch: pytest.MonkeyPatch, broken: Break) -> None:
     patch.setattr(owner, method, lambda *given, **named: instead(real, *given, **named))
 
 
-@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE])
+@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE, *BREAKS_OF_ROOMS, *BREAKS_OF_BANS])
 def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     break_on_purpose(monkeypatch, broken)
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
 
 
-@pytest.mark.parametrize(("enemy", "broken"), BREAKS_FOR_AN_ENEMY)
+@pytest.mark.parametrize(("enemy", "broken"), [*BREAKS_FOR_AN_ENEMY, *BREAKS_FOR_A_LIAR])
 def test_what_would_help_an_enemy_is_found(
     enemy: str, broken: Break, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +432,19 @@ def test_what_is_broken_about_people_in_a_gap_is_found(monkeypatch: pytest.Monke
     assert violation_of(3, FORGETFUL, PEOPLE_IN_A_GAP) is not None
 
 
+# The ban comes when the others have not been told yet that p1 joins.
+BANNED_AT_THE_DOOR = [
+    *(Action(0.0, "serve"), Action(0.1, "start", 0), Action(0.1, "start", 1)),
+    *(Action(0.12, "start", 1), Action(0.13, "ban", 1, size=1)),
+]
+
+
+def test_ban_that_passes_over_those_that_come_in_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert violation_of(1, QUIET, BANNED_AT_THE_DOOR) is None
+    break_on_purpose(monkeypatch, (Room, "of_key", look_at_those_alone_that_were_told))
+    assert violation_of(1, QUIET, BANNED_AT_THE_DOOR) is not None
+
+
 # -- a simulation ------------------------------------------------------------------------------
 
 
@@ -385,10 +474,12 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
         sent = Counter((sent.room, sent.member, sent.seq) for sent in run.story.sent)
         yield from ["sent again"] * (max(sent.values(), default=0) > 1)
         yield from ["ended with an error"] * (run.process.error is not None)
+    yield from ["banned"] * bool(simulation.bans)
     lives = simulation.lives
     texts = Counter(life.text(entry) for life in lives for entry in life.messages())
     yield from ["written twice"] * (max(texts.values(), default=0) > 1)
     for life in lives:
+        yield from ["said in a sealed room"] * bool(life.tag and life.messages())
         calling = {number for number, stay in life.memberships.items() if stay.caller}
         yield from ("called" for entry in life.messages() if entry.sender in calling)
         for stay in life.memberships.values():
@@ -398,6 +489,9 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
             yield from ("here twice" for other in same if other.is_in(stay.joined))
 
 
+OTHER_KINDS = ("serve", "say", "msg", "ban", "unban")
+
+
 def test_what_can_happen_does_happen() -> None:
     """The seeds that are run go where the laws are hard to keep."""
     seen: set[str] = set()
@@ -405,16 +499,62 @@ def test_what_can_happen_does_happen() -> None:
         seen.update(what_happened(check_seed(seed)))
     expected = {"resumed", "missed", "new room", "awaiting", "shown", "acknowledged", "sent again"}
     expected |= {"written twice", "ended with an error", "called", "here twice"}
+    expected |= {"said in a sealed room", "banned"}
     expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.KICKED)}
     assert expected <= seen
 
 
-@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say", "msg"])
+def test_lies_of_each_kind_are_told_and_found() -> None:
+    """The seeds that are run hold for law 13 what it is about."""
+    told: set[str] = set()
+    found: set[str] = set()
+    for seed in range(1, SEEDS_LOOKED_INTO + 1):
+        simulation = check_seed(seed, LIAR)
+        lies = {life.lie.trick for life in simulation.lives if life.lie and life.lie.diverged_at}
+        told |= lies
+        streams = (item for run in simulation.runs for item in run.story.stream)
+        for item in streams:
+            if isinstance(item, Warned) and SAYS_SPLIT in item.text and len(lies) == 1:
+                found |= lies
+            elif isinstance(item, MemberJoined) and item.unproved:
+                found.add("unproved")
+    assert told == set(LIES)
+    assert found == {*LIES, "unproved"}
+
+
+def lie_to_p2(trick: int) -> list[Action]:
+    """p0 and p1 talk before and after the lie begins, p2 after that."""
+    return [
+        *(Action(0.0, "serve"), *(Action(0.1, "start", who) for who in range(3))),
+        *(Action(1.0, "say", 0, 1.0), Action(1.1, "say", 1, 1.0), Action(2.0, LIAR, 2, size=trick)),
+        *(Action(3.0, "say", 0, 1.0), Action(3.5, "say", 1, 1.0), Action(5.0, "say", 2, 1.0)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trick", "seen_by"), [("leave out", "p1"), ("swap", "p1"), ("invent", "p0")]
+)
+@pytest.mark.parametrize("sealed", [0, 0b111])
+def test_lie_is_found_at_the_next_word_that_either_says_to_the_other(
+    trick: str, seen_by: str, sealed: int
+) -> None:
+    """`seen_by` is the first to speak who has seen what p2 is not shown like that."""
+    conditions = replace(QUIET, people=3, sealed=sealed)
+    runs = simulate(1, conditions, lie_to_p2(LIES.index(trick)), LIAR).runs
+    for run, name, number in zip(runs, ("p2", "p2", seen_by), (1, 1, 2), strict=True):
+        stream = [item for item in run.story.stream if isinstance(item, MessageReceived | Warned)]
+        said = [(item.name, item.number) for item in stream if isinstance(item, MessageReceived)]
+        warned = next(at for at, item in enumerate(stream) if isinstance(item, Warned))
+        assert said[warned] == (name, number)
+        assert stream[warned].text.startswith(name + SAYS_SPLIT)
+
+
+@pytest.mark.parametrize("kind", [*WEIGHTS, *OTHER_KINDS])
 def test_anything_can_happen_while_nobody_is_there(kind: str) -> None:
     simulate(1, QUIET, [Action(0.5, kind, 0, 1.0)])
 
 
-@pytest.mark.parametrize("kind", [*WEIGHTS, "serve", "say", "msg"])
+@pytest.mark.parametrize("kind", [*WEIGHTS, *OTHER_KINDS])
 def test_anything_can_happen_to_somebody_who_talks(kind: str) -> None:
     schedule = [
         Action(0.0, "serve"),
@@ -456,7 +596,7 @@ def test_seed_that_fails_is_named_and_counted(
     assert simulation.main(["--seeds", "1", "--first", str(failing)]) == 1
     printed = capsys.readouterr().out
     assert printed.startswith(f"seed {failing}: ")
-    assert "1 seeds with nobody on the cables, 1 failed" in printed
+    assert "1 seeds against nobody, 1 failed" in printed
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -466,7 +606,7 @@ def test_seeds_that_hold_are_counted(
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     assert simulation.main(["--seeds", "2", "--enemy", "enemy"]) == 0
     printed = capsys.readouterr()
-    assert "2 seeds with enemy on the cables, 0 failed" in printed.out
+    assert "2 seeds against enemy, 0 failed" in printed.out
     assert ("1 of 2 seeds, 0 failed" in printed.err) is terminal
 
 

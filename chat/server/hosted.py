@@ -23,7 +23,7 @@ from chat.server.console import Console
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast, bytes_again
 from chat.session import Established
-from chat.text import fingerprint_of, fold_name
+from chat.text import fold_name
 from chat.wire import clip_text
 
 
@@ -325,9 +325,7 @@ class HostedRoom:
 
     def ban(self, fingerprint: str, text: str) -> None:
         """Put out whoever has this key. `text` says more than that the operator wants it."""
-        everybody = self.room.everybody
-        of_key = (one for one in everybody if fingerprint_of(one.fingerprint) == fingerprint)
-        self._put_out(of_key, text)
+        self._put_out(self.room.of_key(fingerprint), text)
 
     def _put_out(self, members: Iterable[Member], text: str = "") -> None:
         self._touch()

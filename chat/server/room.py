@@ -55,7 +55,7 @@ from chat.presence import Presence, presence_of
 from chat.runninghash import RunningHash
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog
-from chat.text import fold_name, usable_name
+from chat.text import fingerprint_of, fold_name, usable_name
 from chat.wire import (
     Event,
     Message,
@@ -428,14 +428,14 @@ class Room:
             self._begin_epoch(self._secret.step(), now)
         return self._welcome(member, self._roster(), now)
 
+    def of_key(self, fingerprint: str) -> list[Member]:
+        """The members of a key, by its fingerprint as people write it. Who is pending is one."""
+        everybody = (*self.members.values(), *self._pending_joins)
+        return [one for one in everybody if fingerprint_of(one.fingerprint) == fingerprint]
+
     def find(self, name: str) -> tuple[Member, ...]:
         """The members of this name, or of one that looks like it: one person."""
         return self._members_of.get(fold_name(name), ())
-
-    @property
-    def everybody(self) -> list[Member]:
-        """All that are in, and those that are about to be."""
-        return [*self.members.values(), *self._pending_joins]
 
     def presence(self, name: str) -> Presence:
         """How the person of this name is here. Who is pending is here already."""

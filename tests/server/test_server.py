@@ -1216,6 +1216,21 @@ def test_banned_member_goes_and_stays_out_under_every_name_also_when_it_was_lost
         hall.join("Boris", "other")
 
 
+def test_member_that_is_banned_before_anybody_was_told_of_it_does_not_come_in() -> None:
+    access = Access()
+    with hall_with(access) as hall:
+        ira = hall.join("Ira")
+        eve = hall.knock("Eve", "other")
+        hall.until(lambda: hall.home.has("Eve"))
+        assert not [one for one in hall.home.members() if one.name == "Eve"]
+        hall.type(f"BAN {key('other').public.fingerprint}")
+        assert hall.farewell_to(eve).reason is Reason.KICKED
+        assert not hall.home.has("Eve")
+        hall.join("Thea")
+        hall.until(lambda: ira.news)
+        assert ira.news == [MemberJoined("Thea")]
+
+
 def test_somebody_who_was_here_lately_can_be_banned_by_name_and_a_stranger_by_key() -> None:
     access = Access()
     with hall_with(access) as hall:

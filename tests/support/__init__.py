@@ -7,6 +7,7 @@ loopback.py          whole servers and clients on one reactor, over the loopback
 taken.py             all that a server ever had and all that passed, and what that opens
 simulated.py         a machine in memory: time, processes, descriptors, a network
 simulated_record.py  what a simulation writes down, for the laws over it
+simulated_liar.py    the server of a simulation, which may lie to a member
 cheap_keys.py        stand-ins for RSA and X25519, for simulations
 processes.py         real processes through pipes
 terminals.py         real processes at a terminal, and what stands on it

@@ -11,7 +11,7 @@ from random import Random
 
 from chat.cipher import RandomBytes, sealed_bytes
 from chat.errors import OpenError, ProtocolError, Reason
-from chat.kex import RoomSecret
+from chat.kex import RoomKey, RoomSecret
 from chat.limits import ORIGIN_BYTES
 from chat.messages import (
     Closing,
@@ -37,12 +37,19 @@ class Enemy:
     A frame is passed on when it is whole."""
 
     def __init__(
-        self, trick: str, random: Random, random_bytes: RandomBytes, secrets: Secrets
+        self,
+        trick: str,
+        random: Random,
+        random_bytes: RandomBytes,
+        secrets: Secrets,
+        room_key: RoomKey | None,
     ) -> None:
+        """`room_key` is that of a sealed room. It is of no use without the secrets."""
         self._do = getattr(self, f"_{trick}")
         self._random = random
         self._random_bytes = random_bytes
         self._secrets = secrets
+        self._room_key = room_key
         self._rest = b""
         self._held: deque[bytes] = deque()
         self._last: dict[int, RoomHeader] = {}
@@ -71,7 +78,7 @@ class Enemy:
         self._last[header.sender] = header
         secret = self._secrets().get(header.epoch)
         if frame[2] == Message.TYPE and secret is not None:
-            key = RoomSecret(secret).message_key()
+            key = RoomSecret(secret).message_key(self._room_key)
             try:
                 data = key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
                 self._said[header.sender] = MessageContent.decode(data)
@@ -130,7 +137,7 @@ class Enemy:
                     for number in (seq, 2**64 - 1, said.number + 1 if said else seq):
                         origin = said.origin if said else bytes(ORIGIN_BYTES)
                         content = MessageContent(Kind.SAY, 7, origin, number, FORGED.encode())
-                        key = RoomSecret(secret).message_key()
+                        key = RoomSecret(secret).message_key(self._room_key)
                         yield self._seal(
                             Message.TYPE, key.seal, epoch, sender, seq, content.encode()
                         )

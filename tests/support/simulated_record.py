@@ -6,14 +6,16 @@ The real classes do the work; these only listen. The laws over all this are in `
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from chat.cipher import RandomBytes
 from chat.client.client import Client
 from chat.client.events import ClientEvent, Person
 from chat.client.participant import Participant
-from chat.errors import Reason
+from chat.client.peers import Peer
+from chat.errors import OpenError, Reason
 from chat.kex import KeyShare, RoomKey, RoomSecret
 from chat.limits import (
     DIRECT_WRAPS_OF_PERSON,
@@ -35,9 +37,15 @@ from chat.messages import (
     Resume,
     Resumed,
     RoomEvent,
+    Seen,
     Welcome,
     text_of,
 )
+from chat.reactor import Reactor
+from chat.server.access import Access
+from chat.server.console import Console
+from chat.server.hosted import HostedRoom
+from chat.server.lists import Ban, InMemory
 from chat.server.log import OrderedLog
 from chat.server.room import Member, Room, Unicast
 from chat.wire import Message, RoomHeader, room_headers
@@ -102,16 +110,40 @@ PrivateTexts = dict[tuple[bytes, int], Private]
 """By the origin and the number of the message."""
 
 
+class Split(Protocol):
+    """What one member of a room is told, where it is not what the others are told."""
+
+    member: int
+    trick: str
+    life: "Life"
+    """The log that it is shown, and what follows from it."""
+    diverged_at: int | None
+    """Where the two logs differ first, by their common offset; None: nowhere so far."""
+
+
+RoomKeys = dict[bytes, RoomKey]
+"""The keys of sealed rooms by their tags."""
+
+
 class Life:
-    """One life of a server: its room."""
+    """One life of a room, from its first member to its last, or to the death of its server."""
+
+    tag = b""
+    """That of a sealed room; empty for the open one."""
+    lie: Split | None = None
 
     def __init__(
-        self, room: bytes, secrets: dict[bytes, dict[int, bytes]], private: PrivateTexts
+        self,
+        room: bytes,
+        secrets: dict[bytes, dict[int, bytes]],
+        private: PrivateTexts,
+        room_keys: RoomKeys,
     ) -> None:
         """`secrets` are those of all rooms, by room and epoch; `private` is what was said so in any
         of them."""
         self.room = room
         self._private = private
+        self._room_keys = room_keys
         self.all_secrets = secrets
         self.secrets = secrets.setdefault(room, {})
         self.entries: list[Entry] = []
@@ -125,10 +157,70 @@ class Life:
         self.faults: list[str] = []
         self._contents: dict[int, MessageContent] = {}
 
+    def copy(self) -> "Life":
+        """The same so far, to go on otherwise."""
+        other = copy(self)
+        other.entries = list(self.entries)
+        stays = self.memberships.items()
+        other.memberships = {
+            member: replace(stay, moved=list(stay.moved)) for member, stay in stays
+        }
+        other._contents = {}
+        return other
+
+    def told_to(self, member: int) -> "Life":
+        """The log as it is shown to this member."""
+        lie = self.lie
+        return self if lie is None or lie.member != member else lie.life
+
+    def differs_at(self, one: int, other: int) -> int | None:
+        """From where on two members are shown different logs; None: they are not."""
+        lie = self.lie
+        if lie is None or self.told_to(one) is self.told_to(other):
+            return None
+        return lie.diverged_at
+
+    @property
+    def room_key(self) -> RoomKey | None:
+        """That of a sealed room."""
+        return self._room_keys[self.tag] if self.tag else None
+
+    def opens_with(self, entry: Entry, room_key: RoomKey | None) -> bool:
+        """Whether the secret of a message's epoch opens it, together with this key."""
+        key = RoomSecret(self.secrets[entry.epoch]).message_key(room_key)
+        try:
+            open_frame(key, entry.frame)
+        except OpenError:
+            return False
+        return True
+
+    def note(self, entry: Entry) -> None:
+        """Something was appended to the log."""
+        self.entries.append(entry)
+        event, end = entry.event, entry.end
+        if isinstance(event, Joined):
+            for each in event.entries:
+                self.memberships[each.id] = Membership(
+                    each.id,
+                    each.name,
+                    each.fingerprint,
+                    end,
+                    entry.epoch + 1,
+                    each.card.caller,
+                    share=each.card.share,
+                )
+        if isinstance(event, Lost | Back):
+            self.memberships[event.member].moved.append(end)
+        if isinstance(event, Left):
+            for member, reason in event.departures:
+                membership = self.memberships[member]
+                membership.left, membership.reason = end, reason
+                membership.last_epoch = entry.epoch
+
     def content(self, entry: Entry) -> MessageContent:
         """What a message says."""
         if entry.start not in self._contents:
-            key = RoomSecret(self.secrets[entry.epoch]).message_key()
+            key = RoomSecret(self.secrets[entry.epoch]).message_key(self.room_key)
             self._contents[entry.start] = MessageContent.decode(open_frame(key, entry.frame))
         return self._contents[entry.start]
 
@@ -140,7 +232,7 @@ class Life:
         if (private := self.private(entry)) is not None:
             return private.text
         repeat = Repeat.decode(content.body)
-        key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key()
+        key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key(self.room_key)
         return text_of(key.open(content.bound(), repeat.sealed))
 
     def private(self, entry: Entry) -> Private | None:
@@ -243,26 +335,7 @@ class RecordedRoom(Room):
     def _append(self, event: RoomEvent) -> None:
         start, now, life = self._log.end, self._clock(), self.life
         super()._append(event)
-        life.entries.append(Entry(start, self._log.end, now, self.epoch, event))
-        life.boundaries.append(self._log.end)
-        if isinstance(event, Joined):
-            for entry in event.entries:
-                life.memberships[entry.id] = Membership(
-                    entry.id,
-                    entry.name,
-                    entry.fingerprint,
-                    self._log.end,
-                    self.epoch + 1,
-                    entry.card.caller,
-                    share=entry.card.share,
-                )
-        if isinstance(event, Lost | Back):
-            life.memberships[event.member].moved.append(self._log.end)
-        if isinstance(event, Left):
-            for member, reason in event.departures:
-                membership = life.memberships[member]
-                membership.left, membership.reason = self._log.end, reason
-                membership.last_epoch = self.epoch
+        life.note(Entry(start, self._log.end, now, self.epoch, event))
 
     def _append_run(self, run: bytes) -> None:
         base, now = self._log.end, self._clock()
@@ -273,9 +346,66 @@ class RecordedRoom(Room):
         for header in room_headers(Message.TYPE, run):
             frame = run[header.start : header.end]
             start, end = base + header.start, base + header.end
-            self.life.entries.append(
+            self.life.note(
                 Entry(start, end, now, header.epoch, None, header.sender, header.seq, frame)
             )
+
+
+@dataclass(slots=True)
+class Banned:
+    """A key that may not come in, and when the operator said so, and took it back."""
+
+    fingerprint: str
+    since: float
+    until: float = float("inf")
+
+
+class RecordedAccess(Access):
+    """Who may come in, writing down the bans; those of the servers before are kept."""
+
+    def __init__(self, bans: list[Banned], clock: Clock) -> None:
+        now_banned = (ban.fingerprint for ban in bans if ban.until == float("inf"))
+        super().__init__(bans=InMemory(*now_banned))
+        self._record = bans
+        self._clock = clock
+
+    def ban(self, fingerprint: str, name: str, why: str, now: float) -> Ban:
+        self._record.append(Banned(fingerprint, self._clock()))
+        return super().ban(fingerprint, name, why, now)
+
+    def unban(self, which: str) -> list[Ban]:
+        lifted = super().unban(which)
+        for ban in self._record:
+            if any(one.fingerprint == ban.fingerprint for one in lifted):
+                ban.until = min(ban.until, self._clock())
+        return lifted
+
+
+class RecordedHome(HostedRoom):
+    """A room at the server whose record says which one it is, and when it ended."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        console: Console,
+        grace_seconds: float,
+        busy: set[HostedRoom],
+        tag: bytes,
+        note_name: Callable[[Member], None],
+    ) -> None:
+        super().__init__(reactor, console, grace_seconds, busy, tag, note_name)
+        self.life.tag = tag
+
+    @property
+    def life(self) -> Life:
+        assert isinstance(self.room, RecordedRoom)
+        return self.room.life
+
+    def end(self) -> None:
+        if self.room.members:
+            self.life.faults.append("a room ends where a place is kept")
+        self.life.died_at = self._reactor.clock()
+        super().end()
 
 
 # -- at a client -------------------------------------------------------------------------------
@@ -312,10 +442,23 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """A message was opened: whose it is, what its sender says to have seen, and what is shown for
+    it."""
+
+    room: bytes
+    member: int
+    name: str
+    seen: Seen
+    shown: list[ClientEvent]
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """A message was sealed and is on its way."""
+    """A message was sealed and is on its way. `offset` is how far the log was taken then."""
 
     at: float
+    offset: int
     room: bytes
     member: int
     epoch: int
@@ -328,7 +471,7 @@ class Story:
     """What a client was told, what it told its user, and what it sent."""
 
     origin: bytes
-    stream: list[Welcomed | Continued | Checked | ClientEvent] = field(default_factory=list)
+    stream: list[Welcomed | Continued | Checked | Read | ClientEvent] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     given: set[bytes] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -382,10 +525,18 @@ class RecordedParticipant(Participant):
             self.story.faults.append("takes what was sealed before somebody left")
         return shown
 
+    def _read(self, membership: Any, peer: Peer, content: MessageContent) -> list[ClientEvent]:
+        member = next(each for each, one in membership.peers._members.items() if one is peer)
+        shown = super()._read(membership, peer, content)
+        self.story.stream.append(Read(self.room, member, peer.name, content.seen, shown))
+        return shown
+
     def _seal(self, seq: int, content: MessageContent) -> bytes:
         here = self._membership
         assert here is not None
-        sent = Sent(self._clock(), here.room, here.id, self._keyring.current, seq, content)
+        sent = Sent(
+            self._clock(), self.offset, here.room, here.id, self._keyring.current, seq, content
+        )
         self.story.sent.append(sent)
         return super()._seal(seq, content)
 
