@@ -891,11 +891,22 @@ class Simulation:
                 and stay.first_epoch <= epoch <= stay.last_epoch
             }
 
+        def proof_of(tag: bytes, member: int) -> bytes:
+            lives = [life for life in self.lives if life.tag == tag]
+            return lives[-1].proof_of(member) if lives else b""
+
         for run in self._current(action):
             known = partial(secrets, run.tag)
             for stream in (way for near in run.sockets for way in (near.incoming, near.outgoing)):
                 if stream.passing is None:
-                    enemy = Enemy(trick, self.world.random, self.world.urandom, known, run.room_key)
+                    enemy = Enemy(
+                        trick,
+                        self.world.random,
+                        self.world.urandom,
+                        known,
+                        run.room_key,
+                        partial(proof_of, run.tag),
+                    )
                     stream.passing = enemy.pass_on
                     until = self.world.now + min(action.value, MAX_HELD_SECONDS)
                     self.world.at(until, partial(self._let_go, stream, enemy))

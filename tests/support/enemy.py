@@ -24,6 +24,7 @@ from chat.messages import (
     RosterEntry,
 )
 from chat.wire import ROOM_HEADER_BYTES, Event, Link, Message, RoomHeader, room_header, room_headers
+from tests.support.helpers import open_frame
 
 FORGED = "<forged>"
 """What he puts into others' mouths."""
@@ -43,13 +44,16 @@ class Enemy:
         random_bytes: RandomBytes,
         secrets: Secrets,
         room_key: RoomKey | None,
+        proof_of: Callable[[int], bytes],
     ) -> None:
-        """`room_key` is that of a sealed room. It is of no use without the secrets."""
+        """`room_key` is that of a sealed room, and `proof_of` says what its members have shown.
+        They are of no use without the secrets."""
         self._do = getattr(self, f"_{trick}")
         self._random = random
         self._random_bytes = random_bytes
         self._secrets = secrets
         self._room_key = room_key
+        self._proof_of = proof_of
         self._rest = b""
         self._held: deque[bytes] = deque()
         self._last: dict[int, RoomHeader] = {}
@@ -80,7 +84,7 @@ class Enemy:
         if frame[2] == Message.TYPE and secret is not None:
             key = RoomSecret(secret).message_key(self._room_key)
             try:
-                data = key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
+                data = open_frame(key, frame, self._proof_of(header.sender))
                 self._said[header.sender] = MessageContent.decode(data)
             except (OpenError, ProtocolError):
                 pass
@@ -164,7 +168,8 @@ class Enemy:
         content: bytes,
     ) -> bytes:
         header = room_header(kind, epoch, sender, seq, sealed_bytes(len(content)))
-        return header + seal(header, content, self._random_bytes)
+        bound = self._proof_of(sender) if kind == Message.TYPE else b""
+        return header + seal(header + bound, content, self._random_bytes)
 
 
 TRICKS = ("drop", "mute", "repeat", "swap", "swap", "swap", "flip", "truncate", "inject")

@@ -86,6 +86,7 @@ class Membership:
     last_epoch: int = 2**32
     reason: Reason | None = None
     share: bytes = b""
+    proof: bytes = b""
     moved: list[int] = field(default_factory=list)
 
     def is_in(self, offset: int) -> bool:
@@ -185,11 +186,15 @@ class Life:
         """That of a sealed room."""
         return self._room_keys[self.tag] if self.tag else None
 
+    def proof_of(self, member: int) -> bytes:
+        """The proof that a member has shown; nothing in the open room."""
+        return self.memberships[member].proof if member in self.memberships else b""
+
     def opens_with(self, entry: Entry, room_key: RoomKey | None) -> bool:
         """Whether the secret of a message's epoch opens it, together with this key."""
         key = RoomSecret(self.secrets[entry.epoch]).message_key(room_key)
         try:
-            open_frame(key, entry.frame)
+            open_frame(key, entry.frame, self.proof_of(entry.sender))
         except OpenError:
             return False
         return True
@@ -208,6 +213,7 @@ class Life:
                     entry.epoch + 1,
                     each.card.caller,
                     share=each.card.share,
+                    proof=each.card.proof,
                 )
         if isinstance(event, Lost | Back):
             self.memberships[event.member].moved.append(end)
@@ -221,7 +227,8 @@ class Life:
         """What a message says."""
         if entry.start not in self._contents:
             key = RoomSecret(self.secrets[entry.epoch]).message_key(self.room_key)
-            self._contents[entry.start] = MessageContent.decode(open_frame(key, entry.frame))
+            opened = open_frame(key, entry.frame, self.proof_of(entry.sender))
+            self._contents[entry.start] = MessageContent.decode(opened)
         return self._contents[entry.start]
 
     def text(self, entry: Entry) -> str:
