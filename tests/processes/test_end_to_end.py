@@ -520,11 +520,15 @@ def test_person_with_another_key_is_shown_in_red_until_the_new_key_is_trusted(st
     screen = window(stage, command, TERM="xterm")
     screen.await_screen("[+] In the room: Boris")
 
-    def come_and_go() -> None:
+    def come_and_go(*typed: tuple[str, str]) -> None:
+        """Ira's visit, and what Boris types meanwhile and is then shown."""
         screen.enter("/clear")
         screen.until(lambda: "Ira" not in "".join(screen.lines()))
         guest = stage.member(port, "Ira", key="other")
         screen.await_screen("Username: Ira")
+        for line, shown in typed:
+            screen.enter(line)
+            screen.await_screen(shown)
         guest.type("EXIT")
         screen.await_screen("Ira left the server.")
 
@@ -534,11 +538,7 @@ def test_person_with_another_key_is_shown_in_red_until_the_new_key_is_trusted(st
         assert f"    known: {old}" in rows
         assert f"    shown: {new}" in rows
         assert screen.look("HAS ANOTHER KEY").colour == screen.look(new).colour == "red"
-    guest = stage.member(port, "Ira", key="other")
-    screen.enter("/trust ira")
-    screen.await_screen("[+] From now on this is the key of Ira:")
-    guest.type("EXIT")
-    screen.await_screen("Ira left the server.")
+    come_and_go(("/trust ira", "[+] From now on this is the key of Ira:"))
     come_and_go()
     assert not any("ANOTHER KEY" in row for row in screen.lines())
     screen.enter("/exit")
