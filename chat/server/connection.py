@@ -372,9 +372,10 @@ class Connection:
         check = b""
         if cursor.following:
             assert home is not None
-            check, log = home.check(), home.log
-            if cursor.splices or log.entry_end(cursor.offset) != log.end:
-                check = check if reason is Reason.CLOSING else b""
+            log = home.log
+            cuts = bool(cursor.splices) or log.entry_end(cursor.offset) != log.end
+            if reason is Reason.CLOSING or not cuts:
+                check = home.check()
         if reason is not Reason.CLOSING:
             cursor.cut()
 

@@ -60,6 +60,11 @@ class Rooms:
     def __iter__(self) -> Iterator[HostedRoom]:
         return iter(list(self._rooms.values()))
 
+    @property
+    def open_room(self) -> HostedRoom | None:
+        """The open room, if there is one."""
+        return self._rooms.get(OPEN_ROOM)
+
     def of(self, tag: bytes) -> HostedRoom:
         """The room of this tag, which is made if it is not there.
 

@@ -94,10 +94,9 @@ class Server:
         self.reactor.run()
         for listener in self.doorman.listeners:
             listener.close()
-        for room in self.rooms:
-            if room.tag == OPEN_ROOM:
-                for member in room.members():
-                    self.access.used(member.name, member.fingerprint, time.time())
+        open_room = self.rooms.open_room
+        for member in open_room.members() if open_room is not None else ():
+            self.access.used(member.name, member.fingerprint, time.time())
         self.access.save()
 
     def _new_room(self, tag: bytes) -> HostedRoom:
@@ -145,9 +144,8 @@ class Server:
     def _is_kept_in(self, tag: bytes, name: str) -> bool:
         """Whether names are kept there, and nobody is in with this one: the room would know better
         whose it is. Who has it in another room does not matter."""
-        return tag == OPEN_ROOM and not any(
-            room.tag == OPEN_ROOM and room.has(name) for room in self.rooms
-        )
+        open_room = self.rooms.open_room
+        return tag == OPEN_ROOM and open_room is not None and not open_room.has(name)
 
     def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection is dropped (`Connection.drop`, the first step)."""
