@@ -291,8 +291,8 @@ def security(here: Security) -> list[StatusLine]:
         *_EVERYWHERE,
         *_vouched(here),
         labelled("Keys", "compare them over another channel:"),
-        good(f"{here.server} the server"),
-        *(_key_line(one, f"{fingerprint_of(one.fingerprint)} ") for one in here.members),
+        good(f"the server, {here.server}"),
+        *(_key_line(one, f", {fingerprint_of(one.fingerprint)}") for one in here.members),
     ]
 
 
@@ -381,12 +381,12 @@ def member(one: Person) -> StatusLine:
     """A member in the list of all."""
     since = f", since {time_of(one.since)}, {fingerprint_of(one.fingerprint)}"
     how = how_here(one.connections, calling=one.calling)
-    return _key_line(one, "", since + how)
+    return _key_line(one, since + how)
 
 
-def _key_line(one: Person, before: str, behind: str = "") -> StatusLine:
-    """A member between `before` and `behind`, and what is known of its key; in red if that is not
-    as it should be."""
+def _key_line(one: Person, about: str) -> StatusLine:
+    """A member, what there is to say about it, and what is known of its key; in red if that is not
+    as it should be. The name comes first: on a narrow terminal a key takes a row of its own."""
     known = {
         Standing.YOU: "",
         Standing.NEW: ", new",
@@ -396,7 +396,7 @@ def _key_line(one: Person, before: str, behind: str = "") -> StatusLine:
     proof = ", has not proved to have the room key" if one.unproved else ""
     bad = one.unproved or one.standing is Standing.CHANGED
     ignored = ", ignored" if one.ignored else ""
-    text = f"{before}{escape_line(one.name)}{behind}{known}{proof}{ignored}"
+    text = f"{escape_line(one.name)}{about}{known}{proof}{ignored}"
     return (trouble if bad else good)(text)
 
 

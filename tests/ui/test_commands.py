@@ -158,10 +158,10 @@ def test_who_and_security_list_the_members_with_their_keys(person: Person) -> No
         f"[!] sahnawaz, since 2023-06-25 09:35:36, {OTHER_KEY}, ANOTHER KEY than the one known "
         "since 2023-06-24",
         f"[+] Thea, since 2023-06-25 09:35:48, {THEA}, new",
-        "[+] SHA256:server the server",
-        f"[+] {IRA} Ira (you)",
-        f"[!] {OTHER_KEY} sahnawaz, ANOTHER KEY than the one known since 2023-06-24",
-        f"[+] {THEA} Thea, new",
+        "[+] the server, SHA256:server",
+        f"[+] Ira (you), {IRA}",
+        f"[!] sahnawaz, {OTHER_KEY}, ANOTHER KEY than the one known since 2023-06-24",
+        f"[+] Thea, {THEA}, new",
     ]
 
 

@@ -377,7 +377,7 @@ def test_room_and_keys_are_shown_as_what_they_are(
         ),
         (
             {"members": (events.Person("Bob", 0, bytes(32), unproved=True),)},
-            f"[!] {ZEROS} Bob, new, has not proved to have the room key",
+            f"[!] Bob, {ZEROS}, new, has not proved to have the room key",
         ),
     ],
 )
