@@ -25,7 +25,7 @@ from typing import Any, cast
 from unittest import mock
 
 import chat.client.client
-import chat.client.participant
+import chat.client.outbox
 import chat.resolver
 import chat.server.connection
 import chat.server.console
@@ -956,7 +956,7 @@ def patched(simulation: Simulation) -> Iterator[None]:
             (chat.server.hosted, "WINDOW_BYTES", conditions.window),
             (chat.transport, "READ_BYTES", conditions.read_bytes),
             (chat.transport, "SEND_BYTES", conditions.send_bytes),
-            (chat.client.participant, "OUTBOX_MESSAGES", conditions.outbox),
+            (chat.client.outbox, "OUTBOX_MESSAGES", conditions.outbox),
         ]
         for target, name, stand_in in stand_ins:
             stack.enter_context(mock.patch.object(target, name, stand_in))

@@ -13,7 +13,7 @@ import pytest
 import chat
 from chat import invite, kex, limits, runninghash
 from chat.client.events import FrameRefused, Tampered
-from chat.client.participant import Phase
+from chat.client.phase import Phase
 from chat.errors import ProtocolError, Reason
 from chat.messages import (
     CONTENT_HEADER_BYTES,

@@ -21,10 +21,13 @@ from chat.client.events import (
     Reconnected,
     Warned,
 )
+from chat.client.hearing import Hearing
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.participant import Participant
 from chat.client.peers import Peer, Peers
+from chat.client.reading import LogReader
+from chat.client.speech import Speech
 from chat.client.trail import Trail
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SealedRoom, SignedShare
@@ -100,7 +103,7 @@ Real = Callable[..., Any]
 
 
 def skip_an_acknowledgement(
-    real: Real, self: Participant, membership: object, seq: int, data: object
+    real: Real, self: LogReader, membership: object, seq: int, data: object
 ) -> None:
     if seq % 10:
         real(self, membership, seq, data)
@@ -228,7 +231,7 @@ def look_at_those_alone_that_were_told(real: Real, self: Room, fingerprint: str)
 Break = tuple[object, str, Callable[..., object]]
 """A method of a class, or a function of a module, and what takes its place."""
 
-SKIP_ONE: Break = (Participant, "_acknowledge", skip_an_acknowledgement)
+SKIP_ONE: Break = (LogReader, "_acknowledge", skip_an_acknowledgement)
 SHOW_AGAIN: Break = (SeenMessages, "is_new", show_again_what_was_shown)
 KEEP_NONE: Break = (Room, "suspend", keep_no_place)
 BREAKS: list[Break] = [
@@ -243,7 +246,7 @@ BREAKS: list[Break] = [
     (Participant, "_phase_on_entering", wait_for_nobody),
     KEEP_NONE,
     (Room, "_renew", step_the_secret_after_a_leave),
-    (Participant, "_as_repeat", forget_what_is_private),
+    (Speech, "as_repeat", forget_what_is_private),
     (DirectMessages, "seal", seal_for_everybody),
     (DirectMessages, "has_reader", lambda *_: True),
 ]
@@ -268,7 +271,7 @@ BREAKS_OF_ROOMS: list[Break] = [
 BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
     (Participant, "_enter", show_nothing_of_our_own),
     (Participant, "_enter", count_our_own_as_missed),
-    (Participant, "_show", show_another_number),
+    (Hearing, "show", show_another_number),
 ]
 
 
@@ -315,12 +318,12 @@ def look_at_places_alone(real: Real, self: Trail, seen: Seen) -> Any:
     return seen.offset in self._places or real(self, seen)
 
 
-def name_the_server(real: Real, self: Participant, peer: Peer) -> list[ClientEvent]:
+def name_the_server(real: Real, self: Hearing, peer: Peer) -> list[ClientEvent]:
     warned: list[Warned] = real(self, peer)
     return [replace(each, text=each.text.replace(peer.name, "the server")) for each in warned]
 
 
-def say_it_of_one_alone(real: Real, self: Participant, peer: Peer) -> Any:
+def say_it_of_one_alone(real: Real, self: Hearing, peer: Peer) -> Any:
     return [] if self.split_from else real(self, peer)
 
 
@@ -333,14 +336,14 @@ BREAKS_FOR_A_LIAR: list[tuple[str, Break]] = [
     (LIAR, (Trail, "agrees", look_at_its_own_places_alone)),
     (LIAR, (Trail, "agrees", look_at_places_alone)),
     (LIAR, (Trail, "seen", claim_to_have_seen_less)),
-    (LIAR, (Participant, "_split", tell_of_nobody)),
-    (LIAR, (Participant, "_split", name_the_server)),
-    (LIAR, (Participant, "_split", say_it_of_one_alone)),
+    (LIAR, (Hearing, "_split", tell_of_nobody)),
+    (LIAR, (Hearing, "_split", name_the_server)),
+    (LIAR, (Hearing, "_split", say_it_of_one_alone)),
     (LIAR, (SealedRoom, "has_proved", always)),
     ("", (Trail, "agrees", never)),
 ]
 BREAKS_FOR_AN_ENEMY: list[tuple[str, Break]] = [
-    ("", (Participant, "_as_repeat", say_as_new)),
+    ("", (Speech, "as_repeat", say_as_new)),
     ("", (Room, "_oldest_epoch", accept_all_epochs)),
     ("enemy", (Trail, "check", always)),
     ("enemy", (Session, "_fail", believe_the_wire)),

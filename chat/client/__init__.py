@@ -2,7 +2,12 @@
 
     client.py       one stay in the room: connects, connects again, leaves
     connection.py   one connection: its socket, its session, its timer
-    participant.py  the room as a member sees it
+    participant.py  the room as a member sees it, over one connection after the other
+    phase.py        how we stand with the server, and what may arrive then
+    speech.py       what we say: from the text to the frames
+    reading.py      the log as it arrives: each frame is checked, opened, applied
+    hearing.py      what a message says to us, and that it is shown once
+    dues.py         what the server owes us, and until when
     membership.py   one place in one room: where we are in the log, and the roster
     trail.py        how far we have read the log, and the running hash on the way
     peers.py        who is in, and how far each was heard
@@ -18,9 +23,10 @@
     endings.py      what the end of a connection does to the stay, and the sentences for it
 
 Bytes arrive at the `Connection`, whose session opens what is for us alone. The rest is the room's
-log: the `Participant` opens it and returns events, which the `Client` shows to its `View`. What the
-person says goes from the view to the participant, and waits in its outbox until its own copy comes
-back in the log. At the end of each turn the connection sends what is new, in a SUBMIT on the link.
+log: the `Participant` has it opened and returns events, which the `Client` shows to its `View`.
+What the person says goes from the view to the participant, and waits in its outbox until its own
+copy comes back in the log. At the end of each turn the connection sends what is new, in a SUBMIT on
+the link.
 
 May import the root, but not `cli`, `stdio` and `phrases`; never `server`, `files` or `ui`. The
 view, and where keys come from, are chosen in `__main__`.

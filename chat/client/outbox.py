@@ -42,6 +42,8 @@ from chat.limits import (
     MAX_ORIGINS,
     MAX_ORIGINS_OF_ONE,
     MAX_UNCHECKED,
+    OUTBOX_BYTES,
+    OUTBOX_MESSAGES,
     PING_SECONDS,
     REGROUP_SECONDS,
     REPLAY_BYTES,
@@ -99,6 +101,11 @@ class Outbox:
         """Counts alone: a text must not reach a traceback."""
         count, recent = len(self.messages), len(self._recent)
         return f"Outbox({count} from {self.first_seq} on, {self.unsent} unsent, {recent} recent)"
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is unacknowledged that nothing more should be said for the moment."""
+        return len(self.messages) >= OUTBOX_MESSAGES or self.size >= OUTBOX_BYTES
 
     def add(self, time_ms: int, text: str) -> int:
         """Put in a message; returns its number in our run."""

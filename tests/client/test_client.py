@@ -121,7 +121,7 @@ def test_what_was_read_is_sent_before_the_client_waits(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All that is under way is acknowledged at once; nothing else will wake the client up."""
-    monkeypatch.setattr("chat.client.participant.OUTBOX_MESSAGES", 2)
+    monkeypatch.setattr("chat.client.outbox.OUTBOX_MESSAGES", 2)
     guest = hall.join("guest", "other")
     seat = hall.seat("Ira")
     unsent: list[bool] = []
@@ -397,7 +397,7 @@ def test_client_that_waits_to_try_again_tries_at_once_after_a_sleep_or_for_a_lin
 def test_full_outbox_is_told_to_a_person_and_nothing_is_lost(
     hall: Hall, monkeypatch: pytest.MonkeyPatch, on_terminal: bool
 ) -> None:
-    monkeypatch.setattr("chat.client.participant.OUTBOX_MESSAGES", 2)
+    monkeypatch.setattr("chat.client.outbox.OUTBOX_MESSAGES", 2)
     distant = Distant(hall, on_terminal=on_terminal).enter()
     distant.unplug()
     texts = ["one", "two", "three", "four", "five"]
@@ -1011,7 +1011,7 @@ def test_messages_under_way_are_bounded_and_counted_when_patience_is_over(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those, too, that were read and had no room among them."""
-    monkeypatch.setattr("chat.client.participant.OUTBOX_MESSAGES", 2)
+    monkeypatch.setattr("chat.client.outbox.OUTBOX_MESSAGES", 2)
     seat = host.seat(patience=0)
     seat.type("one", "two", "three", "four", "five")
     host.reactor.when(lambda: host.established, host.welcome)

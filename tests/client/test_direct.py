@@ -126,7 +126,7 @@ def test_nobody_else_can_see_for_whom_it_is_nor_how_long(hall: RoomInMemory, thr
 
 def test_without_a_share_nothing_is_sent_and_nothing_is_opened(hall: RoomInMemory) -> None:
     ira, thea = hall.enter("Ira", "Thea")
-    thea.participant._direct = None
+    thea.participant._speech._direct = thea.participant._hearing._direct = None
     ira.say_to("Thea", "Psst")
     hall.settle()
     assert (thea.said(), thea.warnings()) == ([], [])
@@ -411,7 +411,7 @@ def body_by_hand(
     """What `sender` may make that breaks the rules, with one wrap for `receiver`."""
 
     def make(said: MessageContent) -> bytes:
-        direct = sender.participant._direct
+        direct = sender.participant._speech._direct
         assert direct is not None
         share, there = direct._share, receiver.member.card.share
         pair = direct_key(share, there, sender.hall.room_key, sending=True)

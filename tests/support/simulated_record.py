@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from chat.cipher import RandomBytes
+from chat.client import membership
 from chat.client.client import Client
 from chat.client.events import ClientEvent, Person
 from chat.client.participant import Participant
@@ -484,6 +486,15 @@ class Story:
     faults: list[str] = field(default_factory=list)
 
 
+Real = Callable[..., Any]
+"""A method that is watched."""
+
+
+def around(part: object, method: str, watch: Callable[..., object]) -> None:
+    """Let `watch` take the place of a method of this one object; it is given the method."""
+    setattr(part, method, partial(watch, getattr(part, method)))
+
+
 class RecordedParticipant(Participant):
     """The client's half, writing down what comes and goes."""
 
@@ -496,6 +507,11 @@ class RecordedParticipant(Participant):
         share: KeyShare,
     ) -> None:
         super().__init__(random_bytes, name, room_key, share)
+        # Parts are broken on purpose by their classes, and watched in this one participant.
+        around(self._reader, "_apply", self._applies)
+        around(self._reader, "_on_message", self._takes)
+        around(self._hearing, "read", self._reads)
+        around(self._speech, "_seal", self._seals)
         self.share = share.public
         self._clock = clock
         self._oldest_epoch = 0
@@ -521,31 +537,39 @@ class RecordedParticipant(Participant):
             story.stream.append(Checked(self.room, self.offset))
         return shown
 
-    def _apply(self, membership: Any, event: RoomEvent) -> list[ClientEvent]:
+    def _applies(
+        self, real: Real, here: membership.Membership, event: RoomEvent
+    ) -> list[ClientEvent]:
         if isinstance(event, Left):
             self._oldest_epoch = self._keyring.current + 1
-        return super()._apply(membership, event)
+        shown: list[ClientEvent] = real(here, event)
+        return shown
 
-    def _on_message(self, membership: Any, header: RoomHeader, frame: bytes) -> list[ClientEvent]:
-        shown = super()._on_message(membership, header, frame)
+    def _takes(
+        self, real: Real, here: membership.Membership, header: RoomHeader, frame: bytes
+    ) -> list[ClientEvent]:
+        shown: list[ClientEvent] = real(here, header, frame)
         if header.epoch < self._oldest_epoch and shown:
             self.story.faults.append("takes what was sealed before somebody left")
         return shown
 
-    def _read(self, membership: Any, peer: Peer, content: MessageContent) -> list[ClientEvent]:
-        member = next(each for each, one in membership.peers._members.items() if one is peer)
-        shown = super()._read(membership, peer, content)
+    def _reads(
+        self, real: Real, here: membership.Membership, peer: Peer, content: MessageContent
+    ) -> list[ClientEvent]:
+        member = next(each for each, one in here.peers._members.items() if one is peer)
+        shown: list[ClientEvent] = real(here, peer, content)
         self.story.stream.append(Read(self.room, member, peer.name, content.seen, shown))
         return shown
 
-    def _seal(self, seq: int, content: MessageContent) -> bytes:
-        here = self._membership
-        assert here is not None
+    def _seals(
+        self, real: Real, here: membership.Membership, seq: int, content: MessageContent
+    ) -> bytes:
         sent = Sent(
             self._clock(), self.offset, here.room, here.id, self._keyring.current, seq, content
         )
         self.story.sent.append(sent)
-        return super()._seal(seq, content)
+        sealed: bytes = real(here, seq, content)
+        return sealed
 
     def shares_of(self, person: Person) -> frozenset[bytes]:
         """For whom a private message to this person is sealed now."""

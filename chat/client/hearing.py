@@ -1,0 +1,115 @@
+"""What a message says to us, once it is opened.
+
+Implements PROTOCOL 6.4 (`seen`), 6.8 and 6.12 for a reader: what is shown, and shown once; whether
+its sender was shown the conversation that we were; and private messages. Frames are not known here.
+"""
+
+from chat.client.direct import DirectMessages
+from chat.client.events import ClientEvent, MessageReceived, Warned
+from chat.client.keyring import Keyring
+from chat.client.membership import Membership
+from chat.client.outbox import SeenMessages
+from chat.client.peers import Peer
+from chat.errors import OpenError, ProtocolError
+from chat.limits import MAX_MEMBERS
+from chat.messages import Kind, MessageContent, Repeat, text_of
+from chat.text import caseless_name
+
+
+class Hearing:
+    """Makes of a message what there is to tell the user."""
+
+    def __init__(self, keyring: Keyring, seen: SeenMessages, direct: DirectMessages | None) -> None:
+        """`seen`: what was shown; `direct` is None where there are no private messages for us."""
+        self._keyring = keyring
+        self._seen = seen
+        self._direct = direct
+        self._split_from: dict[bytes, str] = {}
+
+    @property
+    def split_from(self) -> tuple[str, ...]:
+        """Who says to have been shown another conversation than we."""
+        return tuple(self._split_from.values())
+
+    def read(
+        self, membership: Membership, peer: Peer, content: MessageContent
+    ) -> list[ClientEvent]:
+        """Take a message that opened.
+
+        Raises:
+            ProtocolError: its sender cannot mean it.
+        """
+        if not peer.is_next(content.number):
+            raise ProtocolError("a message has a number that is not next")
+        events: list[ClientEvent] = []
+        if not membership.trail.agrees(content.seen):
+            events += self._split(peer)
+        return [*events, *self.show(membership, peer, content)]
+
+    def _split(self, peer: Peer) -> list[ClientEvent]:
+        """Said once of each key, since anybody can claim to have seen something else."""
+        if peer.fingerprint in self._split_from or len(self._split_from) >= MAX_MEMBERS:
+            return []
+        self._split_from[peer.fingerprint] = peer.name
+        text = (
+            f"{peer.name} says to have been shown another conversation than you; "
+            f"either {peer.name}, the server, or somebody on the way deceives you"
+        )
+        return [Warned(text)]
+
+    def show(
+        self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool = True
+    ) -> list[ClientEvent]:
+        """What there is to tell of a message. `placed`: the roster is that of its place in the log;
+        otherwise it came before."""
+        if content.kind is Kind.DIRECT:
+            return self._show_direct(membership, peer, content, placed=placed)
+        body = self._body_of(content)
+        if body is None or not self._seen.is_new(peer.fingerprint, content, body):
+            return []
+        own = peer is membership.us
+        return [_received(peer, content, text_of(body), own=own)]
+
+    def _show_direct(
+        self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool
+    ) -> list[ClientEvent]:
+        us, direct = membership.us, self._direct
+        said = None if direct is None else direct.open(content, us, peer)
+        if direct is None or said is None:
+            return []
+        if not self._seen.is_new(peer.fingerprint, content, said.text.encode()):
+            return []
+        own = peer is us
+        # Our own name as it is in the room, however the sender spelled it.
+        ours = us.person == (caseless_name(said.name), said.fingerprint)
+        name = us.name if ours else said.name
+        received = _received(peer, content, said.text, own=own, to=name)
+        if not own or direct.has_reader(content, us, membership.peers, said):
+            return [received]
+        if placed:
+            lost = f"{name} was not here any more: the private message did not reach {name}"
+        else:
+            lost = f"{name} is not here any more: the private message may not have reached {name}"
+        return [received, Warned(lost)]
+
+    def _body_of(self, content: MessageContent) -> bytes | None:
+        """The text as bytes; None if it is repeated, and we were not there when it was said.
+
+        Raises:
+            ProtocolError: it is repeated, and not as it was said.
+        """
+        if content.kind is Kind.SAY:
+            return content.body
+        repeat = Repeat.decode(content.body)
+        key = self._keyring.repeat_key(repeat.room, repeat.epoch)
+        try:
+            return None if key is None else key.open(content.bound(), repeat.sealed)
+        except OpenError as error:
+            raise ProtocolError("a repeated message could not be opened") from error
+
+
+def _received(
+    peer: Peer, content: MessageContent, text: str, *, own: bool, to: str = ""
+) -> MessageReceived:
+    number, key = content.number, peer.fingerprint
+    return MessageReceived(peer.name, content.time_ms, text, own, number, to, key)
