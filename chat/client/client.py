@@ -228,7 +228,7 @@ class Client:
         return [self._contacts.described(one) for one in self._participant.members()]
 
     def trust(self, name: str) -> Person | None:
-        one = self._find(name)
+        one = self._find(name) or self._contacts.warned_of(name)
         if one is not None and one.standing is Standing.CHANGED and not one.unproved:
             self._contacts.trust(one)
             self._keep_members_soon()

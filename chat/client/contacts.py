@@ -13,6 +13,7 @@ from typing import Protocol
 from chat.client.events import (
     ClientEvent,
     Entered,
+    KeyChanged,
     MemberJoined,
     MemberLeft,
     MessageReceived,
@@ -53,6 +54,8 @@ class Contacts:
         self._readable = False
         self._said: set[str] = set()
         self._heard: set[Place] = set()
+        self._warned: dict[str, Person] = {}
+        """By name: the last one who came under it with another key than its own."""
 
     @property
     def _now(self) -> int:
@@ -84,6 +87,7 @@ class Contacts:
             events += self.keep(patient=False)
             self._room = room
             events += self._load()
+            self._warned.clear()
         self._known.nobody_is_here()
         self._heard.clear()
         for one in members:
@@ -110,7 +114,13 @@ class Contacts:
     def _meet(self, name: str, fingerprint: bytes, unproved: bool) -> list[ClientEvent]:
         if (caseless_name(name), fingerprint) == self._me:
             return []
-        return self._known.met(name, fingerprint, self._now, unproved=unproved)
+        events = self._known.met(name, fingerprint, self._now, unproved=unproved)
+        if any(isinstance(event, KeyChanged) for event in events):
+            self._warned.pop(caseless_name(name), None)
+            self._warned[caseless_name(name)] = Person(name, 0, fingerprint, 0, unproved=unproved)
+            if len(self._warned) > MAX_KNOWN_MEMBERS:
+                del self._warned[next(iter(self._warned))]
+        return events
 
     # -- what is kept
 
@@ -163,6 +173,12 @@ class Contacts:
             return replace(one, standing=Standing.YOU)
         ignored = self._known.ignores(one.fingerprint)
         return replace(self._known.described(one), ignored=ignored)
+
+    def warned_of(self, name: str) -> Person | None:
+        """Who came last under this name with another key than its own, in this stay; it need not
+        be here any more, and a caller is gone before one can answer."""
+        warned = self._warned.get(caseless_name(name))
+        return None if warned is None else self.described(warned)
 
     def trust(self, one: Person) -> None:
         """This key is the name's own, and no other."""

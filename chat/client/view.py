@@ -38,8 +38,9 @@ class ChatClient(Protocol):
 
     def trust(self, name: str) -> Person | None:
         """If somebody has this name now and another key than the known one, that is its key from
-        now on. Not if it has not proved to have the key of the sealed room. Returns the member as
-        it was before; None if there is none."""
+        now on; if nobody has it now, the other key of which we were warned last. Not if it has not
+        proved to have the key of the sealed room. Returns the member as it was before; None if
+        there is none."""
 
     def ignore(self, name: str) -> str:
         """Show nothing more that comes under the key of this name: the one that it has here, or

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -116,6 +117,30 @@ def test_key_of_a_caller_that_has_not_proved_to_have_the_room_key_owns_no_name()
     assert us.take(said, "room", lambda: [caller]) == [said]
     joined = MemberJoined("Ira", ONE)
     assert take(us, joined) == [joined]
+
+
+def test_key_that_was_warned_of_can_be_trusted_though_its_owner_is_not_here() -> None:
+    us = contacts(NotedStore(room=[IRA]))
+    enter(us)
+    said = MessageReceived("Ira", 0, "Hi", own=False, fingerprint=TWO)
+    assert us.warned_of("Ira") is None
+    take(us, said)
+    warned = us.warned_of("IRA")
+    assert warned == Person("Ira", 0, TWO, 0, standing=Standing.CHANGED, known_since=1_000)
+    us.trust(warned)
+    assert enter(us) == []
+    assert take(us, said) == [said]
+    assert take(us, MemberJoined("Ira", ONE))[1:] == [KeyChanged("Ira", TWO, ONE, NOW)]
+    again = us.warned_of("Ira")
+    assert again is not None
+    assert again.fingerprint == ONE, "the last one that was warned of"
+    with mock.patch("chat.client.contacts.MAX_KNOWN_MEMBERS", 1):
+        take(us, MessageReceived("Bob", 0, "Hi", own=False, fingerprint=ONE))
+        take(us, MessageReceived("Bob", 0, "Hi", own=False, fingerprint=TWO))
+    assert us.warned_of("Ira") is None, "there is an end to what is remembered"
+    assert us.warned_of("Bob") is not None
+    enter(us, room="other")
+    assert us.warned_of("Bob") is None
 
 
 def test_room_has_its_own_names_and_we_are_nobody_new() -> None:
@@ -352,11 +377,22 @@ def test_caller_under_a_known_name_with_another_key_is_told_of_before_it_is_hear
     seat = hall.seat("Ira", on_terminal=True, room_key=room_key, members=store)
     seat.begin()
     hall.until(lambda: seat.inside)
-    hall.join("Eve", "other", room_key, caller=True).say("trust me")
+    guest = hall.join("Eve", "other", room_key, caller=True)
+    guest.say("trust me")
     shows(hall, seat, "Eve: trust me")
     told = [line for line in seat.screen.lines() if "Eve" in line]
     assert "Eve HAS ANOTHER KEY" in told[0]
     assert told[-1].endswith("Eve: trust me")
+    guest.session.close(Reason.LEFT)
+    guest.flush()
+    hall.until(lambda: len(seat.client.members()) == 1)
+    seat.type("/trust eve")
+    shows(hall, seat, "From now on this is the key of Eve")
+    seat.type("/trust Zoe")
+    shows(hall, seat, "called Zoe")
+    hall.wait(KEEP_MEMBERS_SECONDS)
+    kept = {one.fingerprint: one.trusted for one in store.rooms[room]}
+    assert kept == {ONE: False, key("other").public.digest: True}
 
 
 def test_security_counts_what_has_happened(hall: Hall) -> None:
