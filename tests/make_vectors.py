@@ -51,6 +51,7 @@ from chat.messages import (
     Seen,
     Submit,
     Welcome,
+    as_lost,
     decode_control,
     decode_room_event,
 )
@@ -498,7 +499,7 @@ def bad_pubkeys(good: Handshake) -> list[Json]:
         failure(
             "content",
             "a flag that is not known",
-            introducing(without_card(identity) + Card().encode(lost=True)),
+            introducing(without_card(identity) + as_lost(Card().encode())),
         ),
         failure("content", "the introduction is empty", introducing(b"")),
         failure("content", "the name is not UTF-8", introducing(block(b"\xff") + block(ira.blob))),

@@ -48,6 +48,7 @@ from chat.messages import (
     Roster,
     RosterEntry,
     Welcome,
+    as_lost,
     encode_entry,
     encode_identity,
 )
@@ -58,6 +59,7 @@ from chat.server.log import OrderedLog
 from chat.text import fingerprint_of, fold_name, usable_name
 from chat.wire import (
     Event,
+    Fields,
     Message,
     RoomHeader,
     room_header,
@@ -78,12 +80,14 @@ class Member:
 
     The server notes two things here: `source`, from where the member is connected, and `sent`, the
     offset up to which the log has been sent to it.
+
+    There may be thousands of these, so the card is kept as it is sent.
     """
 
     __slots__ = (
         "_card",
         "_identity",
-        "card",
+        "caller",
         "epoch",
         "fingerprint",
         "id",
@@ -112,7 +116,7 @@ class Member:
         self.name = name
         self.fingerprint = fingerprint
         self.joined_at = max(0, int(joined_at))
-        self.card = card
+        self.caller = card.caller
         self.lost = False
         self._identity = encode_identity(member_id, name, fingerprint, self.joined_at)
         self._card = card.encode()
@@ -125,17 +129,15 @@ class Member:
     @property
     def stays(self) -> bool:
         """Whether others are told of it: it is no caller."""
-        return not self.card.caller
+        return not self.caller
 
     def entry(self) -> RosterEntry:
         """The member as others are told of it."""
-        return RosterEntry(
-            self.id, self.seq, self.name, self.fingerprint, self.joined_at, self.card, self.lost
-        )
+        return RosterEntry.decode(Fields(self.encoded_entry()))
 
     def encoded_entry(self) -> bytes:
         """The same, encoded. Little of it is new, and a roster may have thousands of these."""
-        card = self.card.encode(lost=True) if self.lost else self._card
+        card = as_lost(self._card) if self.lost else self._card
         return encode_entry(self.seq, self._identity, card)
 
 
@@ -278,10 +280,17 @@ class Room:
         token = self._random_bytes(RESUME_TOKEN_BYTES)
         member = Member(self._next_id, name, fingerprint, token, joined_at, card)
         self._next_id += 1
-        for owner in (fold_name(name), fingerprint):
-            self._members_of[owner] = (*self._members_of.get(owner, ()), member)
+        self._add(member)
         self._pending_joins.append(member)
         return member
+
+    def _add(self, member: Member) -> None:
+        by_name, by_key = fold_name(member.name), member.fingerprint
+        namesakes = (*self._members_of.get(by_name, ()), member)
+        of_key = (*self._members_of.get(by_key, ()), member)
+        self._members_of[by_name] = namesakes
+        # Most keys have one name: then both are one object.
+        self._members_of[by_key] = namesakes if namesakes == of_key else of_key
 
     def _make_room(self, fingerprint: bytes, caller: bool) -> None:
         """See to it that one more of this key may come in. A ghost makes room for it.
@@ -291,7 +300,7 @@ class Room:
         """
         limit = MAX_CALLERS_OF_KEY if caller else MAX_CONNECTIONS_OF_KEY
         of_key = self._members_of.get(fingerprint, ())
-        same = [one for one in of_key if one.card.caller is caller]
+        same = [one for one in of_key if one.caller is caller]
         if len(same) < limit:
             return
         lost = [one for one in same if one.lost]

@@ -212,7 +212,7 @@ class RoomInMemory:
         if isinstance(first, Resume):
             resumed = self.room.resume(first, before.fingerprint, self.now)
         if resumed is None:
-            seat.member = self._join(before.name, before.fingerprint, before.card)
+            seat.member = self._join(before.name, before.fingerprint, before.entry().card)
             self.seats[seat.member.id] = seat
         else:
             self.deliver(resumed[1])

@@ -333,8 +333,8 @@ class RecordedRoom(Room):
 
     def _crowd_out(self, lost: Member) -> None:
         of_key = self._members_of[lost.fingerprint]
-        same = [one for one in of_key if one.card.caller is lost.card.caller]
-        if len(same) < (MAX_CALLERS_OF_KEY if lost.card.caller else MAX_CONNECTIONS_OF_KEY):
+        same = [one for one in of_key if one.caller is lost.caller]
+        if len(same) < (MAX_CALLERS_OF_KEY if lost.caller else MAX_CONNECTIONS_OF_KEY):
             self.life.faults.append(f"{lost.name} makes room without need")
         self.life.crowded_out.add(lost.id)
         super()._crowd_out(lost)
@@ -398,7 +398,7 @@ class RecordedHome(HostedRoom):
         grace_seconds: float,
         busy: set[HostedRoom],
         tag: bytes,
-        note_name: Callable[[Member], None],
+        note_name: Callable[[Member, bool], None],
     ) -> None:
         super().__init__(reactor, console, grace_seconds, busy, tag, note_name)
         self.life.tag = tag
