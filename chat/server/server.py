@@ -43,7 +43,7 @@ from chat.transport import Transport
 _ANY_ROOM = RoomRules()
 
 
-def _note_nothing(_member: Member) -> None:
+def _note_nothing(_member: Member, _stays: bool) -> None:
     pass
 
 
@@ -107,9 +107,9 @@ class Server:
             self.reactor, self._console, self._grace_seconds, self._busy, tag, note_name
         )
 
-    def _note_name(self, member: Member) -> None:
-        """A member has come, or goes: its key keeps the name from now on."""
-        if self.access.used(member.name, member.fingerprint, time.time()):
+    def _note_name(self, member: Member, stays: bool) -> None:
+        """A member has come and stays, or goes: its key keeps the name from now on."""
+        if self.access.used(member.name, member.fingerprint, time.time(), stays=stays):
             self.reactor.call_at(self.reactor.clock() + NAMES_SAVE_SECONDS, self._save_names)
 
     def _save_names(self) -> None:
