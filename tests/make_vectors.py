@@ -57,7 +57,8 @@ from chat.messages import (
 )
 from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast
+from chat.server.members import Member
+from chat.server.room import Room, Unicast
 from chat.session import ClientSession, HelloReceived, Offer, ServerSession, Session, SessionEvent
 from chat.wire import (
     PROTOCOL,

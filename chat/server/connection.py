@@ -38,7 +38,8 @@ from chat.reactor import Reactor, Timer
 from chat.server import words
 from chat.server.budgets import Account, Budgets
 from chat.server.log import Cursor, OrderedLog, Sealed
-from chat.server.room import Member, Unicast
+from chat.server.members import Member
+from chat.server.room import Unicast
 from chat.session import (
     ControlReceived,
     Ended,

@@ -21,7 +21,8 @@ from chat.server import words
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast, bytes_again
+from chat.server.members import Member
+from chat.server.room import Room, Unicast, bytes_again
 from chat.session import Established
 from chat.text import fold_name
 from chat.wire import clip_text

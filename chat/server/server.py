@@ -34,7 +34,7 @@ from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.hosted import HostedRoom
 from chat.server.lists import is_fingerprint
-from chat.server.room import Member
+from chat.server.members import Member
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, fingerprint_of

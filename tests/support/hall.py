@@ -35,7 +35,8 @@ from chat.messages import (
 )
 from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast
+from chat.server.members import Member
+from chat.server.room import Room, Unicast
 from chat.wire import Event, FrameReader, Message, room_header, room_headers
 from tests.support.helpers import WALL_CLOCK, FixedBytes, key, open_frame
 
