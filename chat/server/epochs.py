@@ -106,7 +106,7 @@ class Epochs:
         self._messages_at_renewal = messages
         self._renewals.append(Renewal(self.begins_at, self.current, self.secret, now))
 
-    def renewal_at(self, messages: int, *, leaves: bool) -> float | None:
+    def renewal_at(self, messages: int, leaves: bool) -> float | None:
         """When the secret is to be renewed, if so many `messages` were said, and if somebody leaves
         or not; None: there is no cause."""
         if leaves:

@@ -77,6 +77,8 @@ class Room:
         self._random_bytes = random_bytes
         self._grace_seconds = grace_seconds
         self._members = Members()
+        self.members = self._members.inside
+        """Those that are in, by number."""
         self._crowded_out: list[Member] = []
         self._event_seq = 0
         self._hash = RunningHash.of_room(self.id)
@@ -84,11 +86,6 @@ class Room:
         self._epochs = Epochs(RoomSecret.fresh(random_bytes))
 
     # -- who is here
-
-    @property
-    def members(self) -> dict[int, Member]:
-        """Those that are in, by number."""
-        return self._members.inside
 
     @property
     def epoch(self) -> int:
@@ -241,22 +238,23 @@ class Room:
     @property
     def deadline(self) -> float | None:
         """When `end_grace` or `tick` has something to do, if nothing happens before."""
+        deadlines = []
+        renewal_at = self._renewal_at
+        if renewal_at is not None:
+            deadlines.append(renewal_at)
+        if self._members.pending and not self._members.leaving:
+            deadlines.append(self._epochs.step_at)
         first_lost = self._members.first_lost
-        deadlines = (
-            self._renewal_at,
-            self._epochs.step_at if self._may_step else None,
-            None if first_lost is None else first_lost[1] + self._grace_seconds,
-            self._checks.deadline(self._log.end),
-        )
-        return min((at for at in deadlines if at is not None), default=None)
+        if first_lost is not None:
+            deadlines.append(first_lost[1] + self._grace_seconds)
+        check_at = self._checks.deadline(self._log.end)
+        if check_at is not None:
+            deadlines.append(check_at)
+        return min(deadlines, default=None)
 
     @property
     def _renewal_at(self) -> float | None:
-        return self._epochs.renewal_at(self.messages, leaves=bool(self._members.leaving))
-
-    @property
-    def _may_step(self) -> bool:
-        return bool(self._members.pending) and not self._members.leaving
+        return self._epochs.renewal_at(self.messages, bool(self._members.leaving))
 
     def tick(self, now: float) -> list[Unicast]:
         """Let the leaves and the joins that are due take effect, and tell the running hash to those
@@ -268,7 +266,8 @@ class Room:
         renewal_at = self._renewal_at
         if renewal_at is not None and now >= renewal_at:
             unicasts += self._renew(now)
-        if self._may_step and now >= self._epochs.step_at:
+        members = self._members
+        if members.pending and not members.leaving and now >= self._epochs.step_at:
             unicasts += self._step(now)
         told = list(self._checks.due(now, self._log.end))
         if told:
