@@ -46,9 +46,8 @@ class Card:
     proof: bytes = b""
     caller: bool = False
 
-    def encode(self, *, lost: bool = False) -> bytes:
-        flags = _CALLER * self.caller | _LOST * lost
-        return bytes((flags,)) + self.share + block(self.proof)
+    def encode(self) -> bytes:
+        return bytes((_CALLER * self.caller,)) + self.share + block(self.proof)
 
 
 def _decode_card(fields: Fields, known_flags: int) -> tuple[Card, int]:
@@ -185,7 +184,8 @@ class RosterEntry:
 
     def encode(self) -> bytes:
         identity = encode_identity(self.id, self.name, self.fingerprint, self.since)
-        return encode_entry(self.seq, identity, self.card.encode(lost=self.lost))
+        card = self.card.encode()
+        return encode_entry(self.seq, identity, as_lost(card) if self.lost else card)
 
     @classmethod
     def decode(cls, fields: Fields) -> Self:
@@ -199,6 +199,11 @@ def encode_identity(member_id: int, name: str, fingerprint: bytes, since: int) -
     """The part of a roster entry that never changes, but for the card."""
     name_block, print_block = block(name.encode()), block(fingerprint)
     return member_id.to_bytes(4, "big") + name_block + print_block + since.to_bytes(8, "big")
+
+
+def as_lost(card: bytes) -> bytes:
+    """An encoded card, as others are told of it while its member has no connection."""
+    return bytes((card[0] | _LOST,)) + card[1:]
 
 
 def encode_entry(seq: int, identity: bytes, card: bytes) -> bytes:

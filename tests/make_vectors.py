@@ -51,12 +51,14 @@ from chat.messages import (
     Seen,
     Submit,
     Welcome,
+    as_lost,
     decode_control,
     decode_room_event,
 )
 from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast
+from chat.server.members import Member
+from chat.server.room import Room, Unicast
 from chat.session import ClientSession, HelloReceived, Offer, ServerSession, Session, SessionEvent
 from chat.wire import (
     PROTOCOL,
@@ -498,7 +500,7 @@ def bad_pubkeys(good: Handshake) -> list[Json]:
         failure(
             "content",
             "a flag that is not known",
-            introducing(without_card(identity) + Card().encode(lost=True)),
+            introducing(without_card(identity) + as_lost(Card().encode())),
         ),
         failure("content", "the introduction is empty", introducing(b"")),
         failure("content", "the name is not UTF-8", introducing(block(b"\xff") + block(ira.blob))),

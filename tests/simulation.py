@@ -653,7 +653,7 @@ class Simulation:
                 closed = not (home.tag and home.is_empty)
                 require(closed or server._terminating, "a sealed room is kept for nobody")
                 for ban in server.access.bans():
-                    everybody = (*home.room.members.values(), *home.room._pending_joins)
+                    everybody = (*home.room.members.values(), *home.room._members.pending)
                     keys = {fingerprint_of_key(one.fingerprint) for one in everybody}
                     require(ban.fingerprint not in keys, "somebody is in whose key is banned")
                 kept = log.start <= home.life.start_of_window(conditions.window)

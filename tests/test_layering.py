@@ -48,7 +48,8 @@ MAY_IMPORT = {
 CORE = {
     *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "introduction", "session"),
     *("runninghash", "lookalikes", "presence", "place", "invite"),
-    *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
+    *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
+    *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
     *(f"client.{module}" for module in ("phase", "speech", "reading", "hearing", "dues")),

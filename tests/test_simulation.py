@@ -35,9 +35,11 @@ from chat.limits import SEEN_HASH_BYTES
 from chat.messages import Kind, MessageContent, Rekey, RosterEntry, Seen
 from chat.presence import Presence
 from chat.server.access import Access
+from chat.server.epochs import Epochs
 from chat.server.hosted import HostedRoom
 from chat.server.log import Cursor, OrderedLog
-from chat.server.room import Member, Room
+from chat.server.members import Member
+from chat.server.room import Room
 from chat.server.rooms import OPEN_ROOM, Rooms
 from chat.session import Session
 from tests import simulation
@@ -154,7 +156,7 @@ def keep_no_place(_real: Real, self: Room, member: Member, _now: float) -> None:
 
 
 def step_the_secret_after_a_leave(real: Real, self: Room, now: float) -> Any:
-    with mock.patch.object(RoomSecret, "fresh", return_value=self._secret.step()):
+    with mock.patch.object(RoomSecret, "fresh", return_value=self._epochs.secret.step()):
         return real(self, now)
 
 
@@ -287,8 +289,8 @@ def say_as_new(_real: Real, _self: object, said: MessageContent, *_: object) -> 
     return said
 
 
-def accept_all_epochs(_real: Real, _self: Room, member: Member, _now: float) -> int:
-    return member.epoch
+def accept_all_epochs(_real: Real, _self: Epochs, _now: float) -> int:
+    return 0
 
 
 def believe_the_wire(
@@ -344,7 +346,7 @@ BREAKS_FOR_A_LIAR: list[tuple[str, Break]] = [
 ]
 BREAKS_FOR_AN_ENEMY: list[tuple[str, Break]] = [
     ("", (Speech, "as_repeat", say_as_new)),
-    ("", (Room, "_oldest_epoch", accept_all_epochs)),
+    ("", (Epochs, "oldest", accept_all_epochs)),
     ("enemy", (Trail, "check", always)),
     ("enemy", (Session, "_fail", believe_the_wire)),
     ("", (Membership, "changes", tell_of_nobody)),

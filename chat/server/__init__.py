@@ -5,7 +5,10 @@
     hosted.py      one room and its members' connections: admits, relays, sends, ends
     doorman.py     listens, takes in or refuses, lets newcomers shake hands in turn
     connection.py  one client's end: its session, its socket, its timer, its account
-    room.py        members and epochs; what happens becomes an entry of the log
+    room.py        what happens becomes an entry of the log, or is for one member alone
+    members.py      who is in, is about to be, or has a place that is kept
+    epochs.py       the room's secret, and when the next one is due
+    submissions.py  which messages are accepted
     checks.py      which members are to be told the running hash, and when
     log.py         the ordered log, and the cursors of those who read it
     admission.py   which pending connection makes room, and whose handshake is next

@@ -69,7 +69,7 @@ class _Names:
 
     def __init__(self) -> None:
         self._uses: OrderedDict[str, Use] = OrderedDict()
-        self._of: dict[str, OrderedDict[str, None]] = {}
+        self._of: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._uses)
@@ -86,10 +86,9 @@ class _Names:
         key = fold_name(use.name)
         self.drop(key)
         self._uses[key] = use
-        own = self._of.setdefault(use.fingerprint, OrderedDict())
-        own[key] = None
+        own = self._of[use.fingerprint] = (*self._of.get(use.fingerprint, ()), key)
         if len(own) > MAX_KEPT_NAMES_OF_KEY:
-            self.drop(next(iter(own)))
+            self.drop(own[0])
         if len(self._uses) > MAX_KEPT_NAMES:
             self.drop(next(iter(self._uses)))
 
@@ -98,10 +97,9 @@ class _Names:
         use = self._uses.pop(key, None)
         if use is None:
             return False
-        own = self._of[use.fingerprint]
-        del own[key]
-        if not own:
-            del self._of[use.fingerprint]
+        own = tuple(one for one in self._of.pop(use.fingerprint) if one != key)
+        if own:
+            self._of[use.fingerprint] = own
         return True
 
 
@@ -153,9 +151,12 @@ class Access:
         until = min(use.used, now) + self._keep_seconds
         return KeptName(use.name, use.used, until) if now < until else None
 
-    def used(self, name: str, digest: bytes, now: float) -> bool:
-        """A key comes in with this name, or leaves. Returns whether this is the first that is to be
-        saved: `save` should be called soon."""
+    def used(self, name: str, digest: bytes, now: float, *, stays: bool = False) -> bool:
+        """A key leaves that had this name; or comes in with it, and `stays`. Returns whether this
+        is the first that is to be saved: `save` should be called soon."""
+        if stays and not self._keep_seconds:
+            # The room knows who is in, and nobody else has to.
+            return False
         use = Use(name, fingerprint_of(digest), int(now))
         self._uses.put(use)
         if not self._keep_seconds:

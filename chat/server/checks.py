@@ -27,22 +27,28 @@ from chat.limits import (
 
 MemberT = TypeVar("MemberT")
 
+_NEVER = (float("-inf"), -1)
+
 
 class Checks(Generic[MemberT]):
     """When each member was told last, and up to which offset of the log."""
 
     def __init__(self) -> None:
         self._told: OrderedDict[MemberT, tuple[float, int]] = OrderedDict()
+        self._last = _NEVER
 
     def begin(self, member: MemberT, now: float, offset: int) -> None:
         """The member has been welcomed at `offset`, or is told what the log is like there."""
-        self._told[member] = (now, offset)
+        if self._last != (now, offset):
+            self._last = (now, offset)
+        # Many are told together, and share one object.
+        self._told[member] = self._last
         self._told.move_to_end(member)
 
     def resume(self, member: MemberT) -> None:
         """The member has come back. It may have read what no CHECK has covered, even if the log has
         not moved since, so it is told next."""
-        self._told[member] = (float("-inf"), -1)
+        self._told[member] = _NEVER
         self._told.move_to_end(member, last=False)
 
     def end(self, member: MemberT) -> None:

@@ -38,7 +38,8 @@ from chat.reactor import Reactor, Timer
 from chat.server import words
 from chat.server.budgets import Account, Budgets
 from chat.server.log import Cursor, OrderedLog, Sealed
-from chat.server.room import Member, Unicast
+from chat.server.members import Member
+from chat.server.room import Unicast
 from chat.session import (
     ControlReceived,
     Ended,
@@ -116,7 +117,7 @@ class Connection:
     __slots__ = (
         "_account",
         "_hub",
-        "_note",
+        "_number",
         "_places",
         "_read_again_at",
         "_spliced",
@@ -145,8 +146,7 @@ class Connection:
         """Nothing happens before `open`."""
         now = hub.reactor.clock()
         self._hub = hub
-        name = f"connection {next(_numbers)}"
-        self._note = partial(journal.note, name)
+        self._number = next(_numbers)
         self._places = places
         self._read_again_at = now
         self._spliced = False
@@ -159,11 +159,18 @@ class Connection:
         self.home: Home | None = None
         self.member: Member | None = None
         self.session = ServerSession(offer, os.urandom, now)
-        self.session.note = journal.notes_about(name)
+        self.session.note = journal.notes_about(self._title)
         self.cursor = Cursor()
         self.transport = Transport(hub.reactor, connected, self.cursor, self, patient=True)
         # This bounds what a guest makes us keep, and there may be many guests.
         self.transport.read_bytes = MAX_HANDSHAKE_FRAME_BYTES
+
+    @property
+    def _title(self) -> str:
+        return f"connection {self._number}"
+
+    def _note(self, what: str) -> None:
+        journal.note(self._title, what)
 
     def open(self) -> None:
         """Say HELLO, and wait for what comes."""

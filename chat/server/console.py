@@ -21,7 +21,7 @@ from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access
 from chat.server.faults import chain_of, kind_of, places_of
-from chat.server.room import Member, people_of
+from chat.server.members import Member, people_of
 from chat.stdio import LineInput, LineOutput, is_text
 from chat.text import nearest_name
 

@@ -21,7 +21,8 @@ from chat.server import words
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast, bytes_again
+from chat.server.members import Member
+from chat.server.room import Room, Unicast, bytes_again
 from chat.session import Established
 from chat.text import fold_name
 from chat.wire import clip_text
@@ -62,11 +63,11 @@ class HostedRoom:
         grace_seconds: float,
         busy: "set[HostedRoom]",
         tag: bytes = b"",
-        note_name: Callable[[Member], None] = lambda _: None,
+        note_name: Callable[[Member, bool], None] = lambda _member, _stays: None,
     ) -> None:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
-        `busy` when it is to be called at the end of the turn. `note_name` is told who has come, and
-        who goes."""
+        `busy` when it is to be called at the end of the turn. `note_name` is told who has come and
+        stays, and who goes."""
         self.tag = tag
         self.title = words.room_title(tag)
         self.log = OrderedLog(WINDOW_BYTES)
@@ -153,7 +154,7 @@ class HostedRoom:
         return words.kept(namesakes[0].name, *max(lost, key=itemgetter(1)))
 
     def _enter(self, connection: Connection, member: Member) -> None:
-        self._note_name(member)
+        self._note_name(member, True)
         connection.home = self
         connection.member = member
         member.source = connection.source
@@ -178,7 +179,7 @@ class HostedRoom:
         """A member's connection is dropped. The room keeps the member's place for a while if it was
         lost (LOSSES), and otherwise the membership ends."""
         self._touch()
-        self._note_name(member)
+        self._note_name(member, False)
         before = self.room.presence(member.name)
         kept = reason in LOSSES and self.room.suspend(member, self._reactor.clock())
         if not kept:

@@ -1,36 +1,18 @@
-"""The server's half of the conversation: members, epochs, and what is appended to the log.
+"""The server's half of the conversation: what happens in a room becomes an entry of its log.
 
-Implements PROTOCOL 6 as the server does it. Whatever happens becomes an entry of the log. What is
-for one member only is returned as a `Unicast`, with its place in the log. This module knows no
-socket, no RSA and no text of a message.
+Implements PROTOCOL 6 as the server does it. What is for one member only is returned as a `Unicast`,
+with its place in the log. Who is in is kept in `members`, and what the secret is in `epochs`;
+`submissions` says which messages are accepted. This module knows no socket, no RSA and no text of a
+message.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hmac import compare_digest
 
 from chat.cipher import RandomBytes, sealed_bytes
-from chat.errors import ProtocolError, Reason, RefusedError, UsageError
+from chat.errors import ProtocolError, Reason
 from chat.kex import RoomSecret
-from chat.limits import (
-    EPOCH_GRACE_SECONDS,
-    INTERVAL_SECONDS_PER_MEMBER,
-    JOIN_INTERVAL_SECONDS,
-    JOINS_PER_STEP,
-    LEAVE_INTERVAL_SECONDS,
-    MAX_CALLERS_OF_KEY,
-    MAX_CONNECTIONS_OF_KEY,
-    MAX_LOST_OF_SOURCE,
-    MAX_MEMBERS,
-    MAX_PAST_EPOCHS,
-    RENEWAL_SECONDS,
-    RENEWAL_WAIT_SECONDS,
-    RESUME_TOKEN_BYTES,
-    ROOM_ID_BYTES,
-    SILENCE_SECONDS,
-    WAIT_AGAIN_SECONDS,
-)
+from chat.limits import JOINS_PER_STEP, RESUME_TOKEN_BYTES, ROOM_ID_BYTES, SILENCE_SECONDS
 from chat.messages import (
     Back,
     Card,
@@ -46,97 +28,16 @@ from chat.messages import (
     Resumed,
     RoomEvent,
     Roster,
-    RosterEntry,
     Welcome,
-    encode_entry,
-    encode_identity,
 )
-from chat.presence import Presence, presence_of
+from chat.presence import Presence
 from chat.runninghash import RunningHash
 from chat.server.checks import Checks
+from chat.server.epochs import Epochs
 from chat.server.log import OrderedLog
-from chat.text import fingerprint_of, fold_name, usable_name
-from chat.wire import (
-    Event,
-    Message,
-    RoomHeader,
-    room_header,
-    room_headers,
-    starts_frame,
-)
-
-_NO_CARD = Card()
-
-
-class Member:
-    """One connection of a person in the room, or its place while the connection is lost.
-
-    `joined_at` is in seconds since 1970, by our clock. `seq` is the number of the last message
-    that was accepted. `epoch` is the epoch of its last welcome, the first whose key the member has,
-    and 0 before. `welcomed_at` is where in the log that epoch begins. `resend_pending`: a RESEND
-    was sent, and what it asks for has not come.
-
-    The server notes two things here: `source`, from where the member is connected, and `sent`, the
-    offset up to which the log has been sent to it.
-    """
-
-    __slots__ = (
-        "_card",
-        "_identity",
-        "card",
-        "epoch",
-        "fingerprint",
-        "id",
-        "joined_at",
-        "lost",
-        "name",
-        "resend_pending",
-        "sent",
-        "seq",
-        "source",
-        "token",
-        "welcomed_at",
-    )
-
-    def __init__(
-        self,
-        member_id: int,
-        name: str,
-        fingerprint: bytes,
-        token: bytes,
-        joined_at: float,
-        card: Card = _NO_CARD,
-    ) -> None:
-        self.id = member_id
-        self.token = token
-        self.name = name
-        self.fingerprint = fingerprint
-        self.joined_at = max(0, int(joined_at))
-        self.card = card
-        self.lost = False
-        self._identity = encode_identity(member_id, name, fingerprint, self.joined_at)
-        self._card = card.encode()
-        self.epoch = 0
-        self.seq = 0
-        self.resend_pending = False
-        self.source = ""
-        self.welcomed_at = self.sent = 0
-
-    @property
-    def stays(self) -> bool:
-        """Whether others are told of it: it is no caller."""
-        return not self.card.caller
-
-    def entry(self) -> RosterEntry:
-        """The member as others are told of it."""
-        return RosterEntry(
-            self.id, self.seq, self.name, self.fingerprint, self.joined_at, self.card, self.lost
-        )
-
-    def encoded_entry(self) -> bytes:
-        """The same, encoded. Little of it is new, and a roster may have thousands of these."""
-        card = self.card.encode(lost=True) if self.lost else self._card
-        return encode_entry(self.seq, self._identity, card)
+from chat.server.members import NO_CARD, Member, Members
+from chat.server.submissions import take_run
+from chat.wire import Event, room_header, starts_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +50,6 @@ class Unicast:
     controls: tuple[bytes, ...]
 
 
-def people_of(members: Iterable[Member]) -> list[list[Member]]:
-    """The connections of each person: people and connections in the order in which they came.
-    Callers are left out, but of those who are here by callers alone."""
-    people: dict[str, list[Member]] = {}
-    for member in members:
-        people.setdefault(fold_name(member.name), []).append(member)
-    return [[one for one in each if one.stays] or each for each in people.values()]
-
-
 def bytes_again(member: Member, unicasts: list[Unicast]) -> int:
     """How many bytes a member is sent a second time when it resumes with these answers: a part of
     the log, and all that is for it alone."""
@@ -166,60 +58,13 @@ def bytes_again(member: Member, unicasts: list[Unicast]) -> int:
     return max(0, member.sent - own[0].at) + controls
 
 
-@dataclass(frozen=True, slots=True)
-class _Renewal:
-    """A fresh secret, which was given out at the log's offset `at`. It is kept for members that
-    resume from before that."""
-
-    at: int
-    epoch: int
-    secret: RoomSecret
-    made_at: float
-
-
 class Room:
     """One room. Its owner must call `end_grace` and `tick` before it sends what was appended, and
     at `deadline`.
 
-    **Membership.** A member goes through these states:
-
-        pending     `join` has given it a name and a number. Nobody else has heard of it, and it may
-                    not speak. It is in `_pending_joins`.
-        in          JOINED has told the others, and WELCOME has told itself. It is in `members`.
-        lost        In, but without a connection (`suspend`). LOST has told the others. It is in
-                    `members` and in `_lost`, and comes back by `resume`.
-        out         `leave` has taken it out of `members`. It is in `_pending_leaves` until LEFT
-                    tells the others.
-
-    `_members_of` holds those that are pending, in or lost, both by name and by key. All of a name
-    have the same key, and are one *person*; whoever goes last frees the name at once. `_lost` is in
-    the order in which the members lost their connections, so the next grace to end is the first;
-    `_lost_of` holds the same members by source.
-
-    **Epochs.** All members share a secret, and each version of it is an epoch. `_begin_epoch` is
-    called directly behind the event that makes it necessary, so this event is the last frame of its
-    epoch, and the log itself says which key opens which frame:
-
-        JOINED  The secret *steps*: everybody derives the next one. Newcomers are given it with
-                their WELCOME, spliced in behind JOINED, and cannot derive the one before. A welcome
-                can only stand where an epoch begins. So when a member needs a new one in the middle
-                of an epoch, JOINED names nobody, and ends it.
-        LEFT    The secret is *renewed*: a fresh one is given to each member that stays by REKEY,
-                spliced in behind LEFT. `_renewals` keeps it for members that resume later. When
-                something was said under a secret that is RENEWAL_SECONDS old, LEFT names nobody.
-
-    Joins that come close together share one step, leaves one renewal (`deadline` says when the next
-    may be), since each costs a frame for many members. Leaves come first where both are due:
-    whoever comes may have the name of somebody who goes.
-
-    Whoever has left has the old secret, so *from LEFT on nothing counts that was sealed under an
-    earlier epoch*. Its sender is asked for it again, and nothing is lost. But a sender far away
-    could be asked again and again, and never get through. So a renewal waits for those whom the
-    last one made say something again (`_refused`), for RENEWAL_WAIT_SECONDS at most; and not for a
-    key for which it has just waited in vain (`_waited_for`). A step shuts
-    nobody out, so a message that was sealed just before it is still accepted for a while:
-    `_past_epochs` holds the epochs that ended lately since the last renewal; they are consecutive
-    and end with `epoch` - 1.
+    `_members` says who is in, and `_epochs` what the secret is; both are told what happens, and
+    neither does anything by itself. Leaves are announced before joins where both are due: whoever
+    comes may have the name of somebody who goes.
 
     **The running hash** goes on with each append, and `check` tells what it is at the log's end.
     Every member with a connection is told now and then (`_checks`).
@@ -227,40 +72,61 @@ class Room:
 
     def __init__(self, log: OrderedLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
         self.id = random_bytes(ROOM_ID_BYTES)
-        self.members: dict[int, Member] = {}
-        self.epoch = 1
         self.messages = 0
-        self._grace_seconds = grace_seconds
-        self._lost: OrderedDict[int, float] = OrderedDict()
-        self._lost_of: dict[str, dict[int, None]] = {}
-        self._crowded_out: list[Member] = []
-        self._renewals: deque[_Renewal] = deque()
-        self._forgotten_epoch = 0
         self._log = log
         self._random_bytes = random_bytes
-        self._members_of: dict[str | bytes, tuple[Member, ...]] = {}
-        self._pending_joins: list[Member] = []
-        self._pending_leaves: list[tuple[Member, Reason]] = []
-        self._next_id = 1
+        self._grace_seconds = grace_seconds
+        self._members = Members()
+        self.members = self._members.inside
+        """Those that are in, by number."""
+        self._crowded_out: list[Member] = []
         self._event_seq = 0
-        self._past_epochs: deque[tuple[int, float]] = deque(maxlen=MAX_PAST_EPOCHS)
-        self._next_join_at = self._next_leave_at = float("-inf")
         self._hash = RunningHash.of_room(self.id)
-        self._epoch_begins = 0
-        self._renewed_at = float("-inf")
-        self._renewed_epoch = 1
-        self._waited_for: dict[bytes, float] = {}
-        self._messages_at_renewal = 0
-        self._refused: set[int] = set()
         self._checks: Checks[Member] = Checks()
-        self._secret = RoomSecret.fresh(random_bytes)
-        self._event_key = self._secret.event_key()
+        self._epochs = Epochs(RoomSecret.fresh(random_bytes))
 
-    # -- membership
+    # -- who is here
 
-    def join(
-        self, name: str, fingerprint: bytes, joined_at: float, card: Card = _NO_CARD
-    ) -> Member:
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch."""
+        return self._epochs.current
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in, is about to be, or has a place that is kept."""
+        return self._members.nobody
+
+    @property
+    def anybody_lost(self) -> bool:
+        """Whether some member may come back to its place in the log."""
+        return self._members.first_lost is not None
+
+    def usable_name(self, name: str) -> str:
+        """The name as it would stand in the room (`Members.usable_name`)."""
+        return self._members.usable_name(name)
+
+    def find(self, name: str) -> tuple[Member, ...]:
+        """The members of this name, or of one that looks like it: one person."""
+        return self._members.find(name)
+
+    def of_key(self, fingerprint: str) -> list[Member]:
+        """The members of a key, by its fingerprint as people write it. Who is pending is one."""
+        return self._members.of_key(fingerprint)
+
+    def presence(self, name: str) -> Presence:
+        """How the person of this name is here. Who is pending is here already."""
+        return self._members.presence(name)
+
+    def grace(self, member: Member, now: float) -> tuple[float, float] | None:
+        """For how many seconds a member has been lost, and for how many more its place is kept;
+        None if it is connected."""
+        lost_at = self._members.lost_at(member)
+        return None if lost_at is None else (now - lost_at, lost_at + self._grace_seconds - now)
+
+    # -- members come and go
+
+    def join(self, name: str, fingerprint: bytes, joined_at: float, card: Card = NO_CARD) -> Member:
         """Let somebody in, as of the next `tick`: another connection of a person, if somebody with
         this name and this key is in already. `joined_at` is in seconds since 1970.
 
@@ -269,66 +135,16 @@ class Room:
                 this key is in too often.
         """
         name = self.usable_name(name)
-        if any(one.fingerprint != fingerprint for one in self.find(name)):
-            raise RefusedError(Reason.NAME_TAKEN, f"the name {name} is taken")
-        pending = len(self._pending_joins) + len(self._pending_leaves)
-        if len(self.members) + pending >= MAX_MEMBERS:
-            raise RefusedError(Reason.FULL, "")
-        self._make_room(fingerprint, card.caller)
+        ghost = self._members.makes_room(name, fingerprint, card.caller)
+        if ghost is not None:
+            self._crowd_out(ghost)
         token = self._random_bytes(RESUME_TOKEN_BYTES)
-        member = Member(self._next_id, name, fingerprint, token, joined_at, card)
-        self._next_id += 1
-        for owner in (fold_name(name), fingerprint):
-            self._members_of[owner] = (*self._members_of.get(owner, ()), member)
-        self._pending_joins.append(member)
-        return member
-
-    def _make_room(self, fingerprint: bytes, caller: bool) -> None:
-        """See to it that one more of this key may come in. A ghost makes room for it.
-
-        Raises:
-            RefusedError: there are too many, and none of them is lost.
-        """
-        limit = MAX_CALLERS_OF_KEY if caller else MAX_CONNECTIONS_OF_KEY
-        of_key = self._members_of.get(fingerprint, ())
-        same = [one for one in of_key if one.card.caller is caller]
-        if len(same) < limit:
-            return
-        lost = [one for one in same if one.lost]
-        if lost:
-            self._crowd_out(min(lost, key=lambda one: self._lost[one.id]))
-        elif caller:
-            # It will not be long, so this is one of the reasons for which a client tries again.
-            text = f"{limit} others of your key are saying something; try again in a moment"
-            raise RefusedError(Reason.TIMEOUT, text)
-        else:
-            raise RefusedError(Reason.FULL, f"you are here {limit} times already")
-
-    def usable_name(self, name: str) -> str:
-        """The name as it would stand in the room. Whether it is taken is not asked.
-
-        Raises:
-            RefusedError: it cannot be used.
-        """
-        try:
-            return usable_name(name)
-        except UsageError as exc:
-            raise RefusedError(Reason.NAME_INVALID, str(exc)) from exc
+        return self._members.add(name, fingerprint, token, joined_at, card)
 
     def leave(self, member: Member, reason: Reason) -> None:
         """Take somebody out. The others hear of it at the next `tick`, and `reason` with it."""
-        for owner in (fold_name(member.name), member.fingerprint):
-            others = tuple(one for one in self._members_of.pop(owner) if one is not member)
-            if others:
-                self._members_of[owner] = others
-        self._end_absence(member)
-        self._checks.end(member)
-        if member.id in self.members:
-            del self.members[member.id]
-            self._refused.discard(member.id)
-            self._pending_leaves.append((member, reason))
-        else:
-            self._pending_joins.remove(member)
+        self._members.remove(member, reason)
+        self._disconnect(member)
 
     def suspend(self, member: Member, now: float) -> bool:
         """A member has lost the connection. It keeps its place until the grace is over, too many
@@ -336,41 +152,34 @@ class Room:
         there is no place to keep; then the member must leave."""
         if member.id not in self.members or self._grace_seconds <= 0:
             return False
-        self._refused.discard(member.id)
-        self._checks.end(member)
-        if member.id not in self._lost:
-            self._lost[member.id] = now
-            member.lost = True
+        self._disconnect(member)
+        if not member.lost:
+            one_too_many = self._members.lose(member, now)
             self._append(Lost(member.id))
-            lost = self._lost_of.setdefault(member.source, {})
-            lost[member.id] = None
-            if len(lost) > MAX_LOST_OF_SOURCE:
-                self._crowd_out(self.members[next(iter(lost))])
+            if one_too_many is not None:
+                self._crowd_out(one_too_many)
         return True
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nobody is in, is about to be, or has a place that is kept."""
-        return not self._members_of and not self._pending_leaves
-
-    @property
-    def anybody_lost(self) -> bool:
-        """Whether some member may come back to its place in the log."""
-        return bool(self._lost)
+    def _disconnect(self, member: Member) -> None:
+        """Nothing is waited for from this member, and it is told nothing."""
+        self._epochs.wait_no_more_for(member.id)
+        self._checks.end(member)
 
     def _crowd_out(self, lost: Member) -> None:
         self.leave(lost, Reason.LOST)
         self._crowded_out.append(lost)
 
-    def _end_absence(self, member: Member) -> bool:
-        """Returns whether the member was lost."""
-        if self._lost.pop(member.id, None) is None:
-            return False
-        lost = self._lost_of[member.source]
-        del lost[member.id]
-        if not lost:
-            del self._lost_of[member.source]
-        return True
+    def end_grace(self, now: float) -> list[Member]:
+        """Take out the members whose grace is over. Returns them, and before them those that had to
+        leave since the last call because there were too many of their key or source."""
+        ended, self._crowded_out = self._crowded_out, []
+        while (first := self._members.first_lost) is not None:
+            member, lost_at = first
+            if now < lost_at + self._grace_seconds:
+                break
+            self.leave(member, Reason.LOST)
+            ended.append(member)
+        return ended
 
     def resume(
         self, request: Resume, fingerprint: bytes, now: float
@@ -389,8 +198,7 @@ class Room:
             or not compare_digest(member.token, request.token)
         ):
             return None
-        if self._end_absence(member):
-            member.lost = False
+        if self._members.bring_back(member):
             self._append(Back(member.id))
         if self._can_continue(member, request):
             unicasts = self._continue(member, request)
@@ -407,45 +215,25 @@ class Room:
         frame: somebody on the wire may have brought its count out of step."""
         return (
             max(member.welcomed_at, self._log.start) <= request.offset <= self._log.end
-            and max(member.epoch, self._forgotten_epoch) <= request.epoch <= self.epoch
-            and all(renewal.at >= request.offset for renewal in self._missed(request))
+            and member.epoch <= request.epoch
+            and self._epochs.leads_on_from(request.epoch, request.offset)
             and starts_frame(*self._log.around(request.offset))
         )
-
-    def _missed(self, request: Resume) -> list[_Renewal]:
-        return [renewal for renewal in self._renewals if renewal.epoch > request.epoch]
 
     def _continue(self, member: Member, request: Resume) -> list[Unicast]:
         rekeys = [
             Unicast(member, renewal.at, (Rekey(renewal.epoch, renewal.secret.secret).encode(),))
-            for renewal in self._missed(request)
+            for renewal in self._epochs.missed(request.epoch)
         ]
         return [Unicast(member, request.offset, (Resumed().encode(),)), *rekeys]
 
     def _welcome_again(self, member: Member, now: float) -> Unicast:
-        if self._epoch_begins != self._log.end:
+        if self._epochs.begins_at != self._log.end:
             self._append(Joined(()))
-            self._begin_epoch(self._secret.step(), now)
+            self._begin_epoch(self._epochs.secret.step(), now)
         return self._welcome(member, self._roster(), now)
 
-    def of_key(self, fingerprint: str) -> list[Member]:
-        """The members of a key, by its fingerprint as people write it. Who is pending is one."""
-        everybody = (*self.members.values(), *self._pending_joins)
-        return [one for one in everybody if fingerprint_of(one.fingerprint) == fingerprint]
-
-    def find(self, name: str) -> tuple[Member, ...]:
-        """The members of this name, or of one that looks like it: one person."""
-        return self._members_of.get(fold_name(name), ())
-
-    def presence(self, name: str) -> Presence:
-        """How the person of this name is here. Who is pending is here already."""
-        return presence_of(one.lost for one in self.find(name) if one.stays)
-
-    def grace(self, member: Member, now: float) -> tuple[float, float] | None:
-        """For how many seconds a member has been lost, and for how many more its place is kept;
-        None if it is connected."""
-        lost_at = self._lost.get(member.id)
-        return None if lost_at is None else (now - lost_at, lost_at + self._grace_seconds - now)
+    # -- what is due
 
     @property
     def deadline(self) -> float | None:
@@ -454,10 +242,11 @@ class Room:
         renewal_at = self._renewal_at
         if renewal_at is not None:
             deadlines.append(renewal_at)
-        if self._pending_joins and not self._pending_leaves:
-            deadlines.append(self._next_join_at)
-        if self._lost:
-            deadlines.append(next(iter(self._lost.values())) + self._grace_seconds)
+        if self._members.pending and not self._members.leaving:
+            deadlines.append(self._epochs.step_at)
+        first_lost = self._members.first_lost
+        if first_lost is not None:
+            deadlines.append(first_lost[1] + self._grace_seconds)
         check_at = self._checks.deadline(self._log.end)
         if check_at is not None:
             deadlines.append(check_at)
@@ -465,24 +254,20 @@ class Room:
 
     @property
     def _renewal_at(self) -> float | None:
-        """When the secret is to be renewed; None: there is no cause."""
-        if self._pending_leaves:
-            waits_until = self._renewed_at + RENEWAL_WAIT_SECONDS if self._refused else 0
-            return max(self._next_leave_at, waits_until)
-        if self.messages > self._messages_at_renewal:
-            return self._renewed_at + RENEWAL_SECONDS
-        return None
+        return self._epochs.renewal_at(self.messages, bool(self._members.leaving))
 
     def tick(self, now: float) -> list[Unicast]:
         """Let the leaves and the joins that are due take effect, and tell the running hash to those
         that are due."""
         unicasts: list[Unicast] = []
-        self._forget_renewals(now)
+        # Secrets too old to be missed by any member that may still resume. A member was heard at
+        # most SILENCE_SECONDS before it was lost, and had the keys of that time.
+        self._epochs.forget(now - self._grace_seconds - SILENCE_SECONDS, self._log.start)
         renewal_at = self._renewal_at
         if renewal_at is not None and now >= renewal_at:
             unicasts += self._renew(now)
-        if self._pending_joins and not self._pending_leaves and now >= self._next_join_at:
-            self._next_join_at = now + self._interval(JOIN_INTERVAL_SECONDS)
+        members = self._members
+        if members.pending and not members.leaving and now >= self._epochs.step_at:
             unicasts += self._step(now)
         told = list(self._checks.due(now, self._log.end))
         if told:
@@ -490,68 +275,30 @@ class Room:
             unicasts += [Unicast(member, self._log.end, check) for member in told]
         return unicasts
 
-    def end_grace(self, now: float) -> list[Member]:
-        """Take out the members whose grace is over. Returns them, and before them those that had to
-        leave since the last call because there were too many of their key or source."""
-        ended, self._crowded_out = self._crowded_out, []
-        while self._lost:
-            member_id, lost_at = next(iter(self._lost.items()))
-            if now < lost_at + self._grace_seconds:
-                break
-            member = self.members[member_id]
-            self.leave(member, Reason.LOST)
-            ended.append(member)
-        return ended
-
-    def _forget_renewals(self, now: float) -> None:
-        """Drop secrets too old to be missed by any member that may still resume. A member was heard
-        at most SILENCE_SECONDS before it was lost, and had the keys of that time."""
-        oldest = now - self._grace_seconds - SILENCE_SECONDS
-        while self._renewals and (
-            self._renewals[0].made_at < oldest or self._renewals[0].at < self._log.start
-        ):
-            self._forgotten_epoch = self._renewals.popleft().epoch
-
-    def _interval(self, least: float) -> float:
-        return max(least, len(self.members) * INTERVAL_SECONDS_PER_MEMBER)
-
     def _renew(self, now: float) -> list[Unicast]:
         """Announce the leaves, and give a fresh secret to the members that stay."""
-        self._next_leave_at = now + self._interval(LEAVE_INTERVAL_SECONDS)
-        self._append(Left(tuple((member.id, reason) for member, reason in self._pending_leaves)))
-        self._pending_leaves.clear()
+        leaving = self._members.leaving
+        self._append(Left(tuple((member.id, reason) for member, reason in leaving)))
+        leaving.clear()
         self._begin_epoch(RoomSecret.fresh(self._random_bytes), now)
-        self._past_epochs.clear()
-        self._stop_waiting(now)
-        self._renewed_at, self._renewed_epoch = now, self.epoch
-        self._messages_at_renewal = self.messages
-        self._renewals.append(_Renewal(self._log.end, self.epoch, self._secret, now))
-        rekey = (Rekey(self.epoch, self._secret.secret).encode(),)
+        self._epochs.renewed(now, len(self.members), self.messages)
+        rekey = (Rekey(self.epoch, self._epochs.secret.secret).encode(),)
         return [Unicast(member, self._log.end, rekey) for member in self.members.values()]
-
-    def _stop_waiting(self, now: float) -> None:
-        """Whoever has not got through in the whole wait is not waited for again for a while."""
-        for key, until in list(self._waited_for.items()):
-            if now >= until:
-                del self._waited_for[key]
-        if now >= self._renewed_at + RENEWAL_WAIT_SECONDS:
-            for member_id in self._refused:
-                key = self.members[member_id].fingerprint
-                self._waited_for[key] = now + WAIT_AGAIN_SECONDS
-        self._refused.clear()
 
     def _step(self, now: float) -> list[Unicast]:
         """Announce the joins, step the secret, and give it to the newcomers."""
-        if not self.members:
-            # Nobody had the secret before.
-            self._renewed_at = now
-        newcomers = self._pending_joins[:JOINS_PER_STEP]
-        del self._pending_joins[:JOINS_PER_STEP]
+        count = len(self.members)
+        newcomers = self._members.let_in(JOINS_PER_STEP)
         self._append(Joined(tuple(member.entry() for member in newcomers)))
-        self._begin_epoch(self._secret.step(), now)
-        self.members.update((member.id, member) for member in newcomers)
+        self._begin_epoch(self._epochs.secret.step(), now)
+        self._epochs.stepped(now, count)
         roster = self._roster()
         return [self._welcome(member, roster, now) for member in newcomers]
+
+    def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
+        """The event that ends the epoch has just been appended."""
+        self._hash.begin_epoch()
+        self._epochs.begin(secret, now, self._log.end)
 
     def _welcome(self, member: Member, roster: list[bytes], now: float) -> Unicast:
         """Welcome a member where an epoch begins, at the end of the log."""
@@ -563,33 +310,24 @@ class Room:
             member.id,
             member.token,
             self.epoch,
-            self._renewed_epoch,
-            self._secret.secret,
+            self._epochs.renewed_epoch,
+            self._epochs.secret.secret,
             self._log.end,
             self._hash.base,
             self.messages,
             self._event_seq,
-            len(self.members) + len(self._pending_leaves),
+            len(self.members) + len(self._members.leaving),
         )
         return Unicast(member, self._log.end, (welcome.encode(), *roster))
 
     def _roster(self) -> list[bytes]:
         """All that are in, as the log tells it: those that go have not been announced yet."""
-        leaving = (member for member, _ in self._pending_leaves)
+        leaving = (member for member, _ in self._members.leaving)
         entries = [member.encoded_entry() for member in (*self.members.values(), *leaving)]
         return [
             Roster.encode_all(entries[start : start + JOINS_PER_STEP])
             for start in range(0, len(entries), JOINS_PER_STEP)
         ]
-
-    def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
-        self._forget_epochs(now)
-        self._past_epochs.append((self.epoch, now))
-        self._hash.begin_epoch()
-        self._epoch_begins = self._log.end
-        self.epoch += 1
-        self._secret = secret
-        self._event_key = secret.event_key()
 
     def check(self) -> bytes:
         """The control message that tells a member the running hash at the end of the log."""
@@ -598,59 +336,18 @@ class Room:
     # -- what is said
 
     def submit(self, member: Member, run: bytes, now: float) -> list[Unicast]:
-        """Append the frames of a run of MESSAGEs that the room accepts. Returns what to answer;
-        `messages` counts the appended ones. The rules (PROTOCOL 6.2), in the order in which they
-        are looked at, where `last` is the member's `seq`:
-
-            sender and epoch    not the member's           ProtocolError
-            seq = last + 1      epoch current or recent    appended; last goes up by 1
-            seq = last + 1      epoch before the last      dropped; RESEND(last + 1)
-                                renewal, or ended by a
-                                step too long ago
-            seq > last + 1      any                        dropped; RESEND, unless one is pending
-            seq <= last         any                        a repeat: dropped in silence
-
-        At most one RESEND answers a run, and none if an accepted message came after the dropped
-        one: the gap is closed then. Frames that are accepted one behind the other, run[start:end],
-        are appended together, which is what makes a flood cheap.
+        """Append the frames of a run of MESSAGEs that the room accepts (`submissions`). Returns
+        what to answer; `messages` counts the appended ones.
 
         Raises:
-            ProtocolError: the run is not made of MESSAGE frames, or one of them names another
-                sender, or an epoch that is not the member's. The frames before it have been
+            ProtocolError: the member may not send one of these. The frames before it have been
                 appended.
         """
         if member.id not in self.members:
             raise ProtocolError("a message before the welcome")
-        oldest = self._oldest_epoch(member, now)
-        ask = False
-        start = end = 0
-        try:
-            for header in room_headers(Message.TYPE, run):
-                self._check(member, header)
-                next_in_turn = header.seq == member.seq + 1
-                if next_in_turn and header.epoch >= oldest:
-                    self._refused.discard(member.id)
-                    member.seq = header.seq
-                    member.resend_pending = ask = False
-                    self.messages += 1
-                else:
-                    self._append_run(run[start:end])
-                    start = header.end
-                    if next_in_turn or (header.seq > member.seq and not member.resend_pending):
-                        member.resend_pending = ask = True
-                    if next_in_turn and header.epoch < self._renewed_epoch:
-                        self._refuse(member, now)
-                end = header.end
-        finally:
-            self._append_run(run[start:end])
-        if not ask:
+        if not take_run(member, run, self._epochs, now, self._append_messages):
             return []
         return [Unicast(member, self._log.end, (Resend(member.seq + 1).encode(),))]
-
-    def _refuse(self, member: Member, now: float) -> None:
-        """The last renewal made this member say something again: let the next one wait for it."""
-        if now >= self._waited_for.get(member.fingerprint, now):
-            self._refused.add(member.id)
 
     def say(self, text: str) -> None:
         """The server's operator tells everybody something."""
@@ -660,28 +357,9 @@ class Room:
         """Tell everybody that the room ends. Nothing may be appended after this."""
         self._append(Closing())
 
-    def _check(self, member: Member, header: RoomHeader) -> None:
-        if header.sender != member.id:
-            raise ProtocolError("a message in another member's name")
-        if header.epoch < member.epoch:
-            raise ProtocolError("a message under a key that the member does not have")
-        if header.epoch > self.epoch:
-            # Somebody on its wire may have told it of a join that was none.
-            raise ProtocolError("a message under a key that is to come", Reason.LOST)
-
-    def _oldest_epoch(self, member: Member, now: float) -> int:
-        """The oldest epoch under which this member's messages are accepted now."""
-        self._forget_epochs(now)
-        return max(self._past_epochs[0][0] if self._past_epochs else self.epoch, member.epoch)
-
-    def _forget_epochs(self, now: float) -> None:
-        while self._past_epochs and now - self._past_epochs[0][1] > EPOCH_GRACE_SECONDS:
-            self._past_epochs.popleft()
-
-    def _append_run(self, run: bytes) -> None:
-        if run:
-            self._log.append(run)
-            self._hash.update(run)
+    def _append_messages(self, run: bytes, count: int) -> None:
+        self.messages += count
+        self._append_run(run)
 
     def _append(self, event: RoomEvent) -> None:
         """Seal an event under the current epoch. If it changes who is in, it must be the last of
@@ -689,4 +367,10 @@ class Room:
         self._event_seq += 1
         content = event.encode()
         header = room_header(Event.TYPE, self.epoch, 0, self._event_seq, sealed_bytes(len(content)))
-        self._append_run(header + self._event_key.seal(header, content, self._random_bytes))
+        sealed = self._epochs.event_key.seal(header, content, self._random_bytes)
+        self._append_run(header + sealed)
+
+    def _append_run(self, run: bytes) -> None:
+        if run:
+            self._log.append(run)
+            self._hash.update(run)

@@ -10,7 +10,7 @@ from chat.errors import Reason, RefusedError
 from chat.limits import MAX_ROOMS
 from chat.server.hosted import HostedRoom
 from chat.server.lists import Complain, LineFile, List, tag_of
-from chat.server.room import Member
+from chat.server.members import Member
 
 NewRoom = Callable[[bytes], HostedRoom]
 """Makes the room of a tag."""

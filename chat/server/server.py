@@ -34,7 +34,7 @@ from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.hosted import HostedRoom
 from chat.server.lists import is_fingerprint
-from chat.server.room import Member
+from chat.server.members import Member
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, fingerprint_of
@@ -43,7 +43,7 @@ from chat.transport import Transport
 _ANY_ROOM = RoomRules()
 
 
-def _note_nothing(_member: Member) -> None:
+def _note_nothing(_member: Member, _stays: bool) -> None:
     pass
 
 
@@ -107,9 +107,9 @@ class Server:
             self.reactor, self._console, self._grace_seconds, self._busy, tag, note_name
         )
 
-    def _note_name(self, member: Member) -> None:
-        """A member has come, or goes: its key keeps the name from now on."""
-        if self.access.used(member.name, member.fingerprint, time.time()):
+    def _note_name(self, member: Member, stays: bool) -> None:
+        """A member has come and stays, or goes: its key keeps the name from now on."""
+        if self.access.used(member.name, member.fingerprint, time.time(), stays=stays):
             self.reactor.call_at(self.reactor.clock() + NAMES_SAVE_SECONDS, self._save_names)
 
     def _save_names(self) -> None:

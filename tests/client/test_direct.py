@@ -104,7 +104,7 @@ def contents(hall: RoomInMemory, seat: MemberInMemory) -> list[MessageContent]:
             key = seat.participant._keyring.message_key(header.epoch)
             assert key is not None
             if header.sender == seat.member.id:
-                data = open_frame(key, frame, seat.member.card.proof)
+                data = open_frame(key, frame, seat.member.entry().card.proof)
                 found.append(MessageContent.decode(data))
     return found
 
@@ -413,7 +413,7 @@ def body_by_hand(
     def make(said: MessageContent) -> bytes:
         direct = sender.participant._speech._direct
         assert direct is not None
-        share, there = direct._share, receiver.member.card.share
+        share, there = direct._share, receiver.member.entry().card.share
         pair = direct_key(share, there, sender.hall.room_key, sending=True)
         prints = sender.member.fingerprint + receiver.member.fingerprint
         random_bytes = FixedBytes("by hand")
@@ -524,7 +524,7 @@ def test_who_shows_the_share_of_somebody_else_neither_reads_nor_says_what_that_o
 ) -> None:
     """A share is no proof: wraps are bound to keys as well."""
     stolen, (ira, boris, _) = steal(hall, three)
-    share = ira.member.card.share
+    share = ira.member.entry().card.share
     digest = fingerprint("Mallory")
     proof = hall.proof("Mallory", digest, share)
     mallory = hall.join("Mallory", share=share, proof=proof)

@@ -176,7 +176,7 @@ def _misbehave(hall: RoomInMemory, seat: MemberInMemory, choices: Choices) -> No
     forger = Server()
     for _ in range(choices.number(20)):
         seq = near(seq + 1, 2**64 - 1)
-        forger.epoch, forger.secret = near(hall.room.epoch, _MOST), hall.room._secret
+        forger.epoch, forger.secret = near(hall.room.epoch, _MOST), hall.room._epochs.secret
         run += forger.content(seq, choices.take(near(50, 99)), near(seat.member.id, _MOST))
     run *= choices.pick((1, 1, 1, 300))
     _submit(hall, seat, (run if choices.number(4) else choices.mutated(run))[:MAX_SUBMIT_BYTES])

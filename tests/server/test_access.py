@@ -276,6 +276,13 @@ def test_names_are_not_kept_when_that_is_switched_off_but_known_for_a_ban() -> N
     assert (use.name, use.fingerprint) == ("Ira", IRA.fingerprint)
 
 
+@pytest.mark.parametrize("days", [0, 30])
+def test_name_of_who_is_in_takes_memory_only_where_names_are_kept(days: float) -> None:
+    access = keeping(days=days)
+    assert access.used("Ira", IRA.digest, NOW, stays=True) is bool(days)
+    assert (access.use_of("Ira") is not None) is bool(days)
+
+
 def test_forgotten_name_is_free_and_is_forgotten_in_the_file_too() -> None:
     names = InMemory()
     access = keeping(names)

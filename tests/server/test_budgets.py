@@ -406,7 +406,7 @@ def test_others_are_shown_few_lines_a_second_of_who_comes_and_goes(
 @pytest.fixture
 def many_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key may be in as often as it likes, but for the budgets."""
-    monkeypatch.setattr("chat.server.room.MAX_CONNECTIONS_OF_KEY", 1000)
+    monkeypatch.setattr("chat.server.members.MAX_CONNECTIONS_OF_KEY", 1000)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from chat.server import words
 from chat.server.access import Access
 from chat.server.console import Console
 from chat.server.lists import InMemory
-from chat.server.room import Member
+from chat.server.members import Member
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until

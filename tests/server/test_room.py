@@ -33,10 +33,11 @@ from chat.messages import (
     decode_room_event,
 )
 from chat.presence import Presence
-from chat.server import room as room_module
+from chat.server import members as members_module
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast, bytes_again
+from chat.server.members import Member
+from chat.server.room import Room, Unicast, bytes_again
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, room_headers
 from tests.support.helpers import FixedBytes, frames_of, open_frame
 
@@ -401,7 +402,7 @@ def test_name_that_cannot_be_used_is_refused(name: str) -> None:
 
 
 def test_full_room_refuses_until_somebody_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room_module, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(members_module, "MAX_MEMBERS", 2)
     bench = Bench()
     (ira,) = bench.enter("Ira")
     bench.join("Sahnawaz")
@@ -478,7 +479,7 @@ def test_each_lost_member_has_a_grace_of_its_own() -> None:
 def test_when_too_many_of_one_source_are_lost_the_first_of_them_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("chat.server.room.MAX_LOST_OF_SOURCE", 2)
+    monkeypatch.setattr("chat.server.members.MAX_LOST_OF_SOURCE", 2)
     bench = Bench()
     ira, *ghosts = bench.enter("Ira", "one", "two", "three", "four")
     ira.source = "elsewhere"
@@ -559,8 +560,8 @@ def test_full_room_has_no_place_even_where_a_ghost_could_make_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Until its leaving is told it counts, so it would be put out for nothing."""
-    monkeypatch.setattr(room_module, "MAX_MEMBERS", 2)
-    monkeypatch.setattr(room_module, "MAX_CONNECTIONS_OF_KEY", 1)
+    monkeypatch.setattr(members_module, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(members_module, "MAX_CONNECTIONS_OF_KEY", 1)
     bench = Bench()
     ira = bench.join("Ira", "hers")
     bench.enter("Thea")

@@ -18,7 +18,7 @@ from chat.client.events import Warned
 from chat.invite import Invite
 from chat.kex import RoomKey
 from chat.messages import Kind, MessageContent, encode_identity
-from chat.server.room import Member
+from chat.server.members import Member
 from chat.wire import Event, Message
 from tests.support.helpers import key
 from tests.support.loopback import Hall, Peer, dial, leave

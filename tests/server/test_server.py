@@ -263,7 +263,7 @@ def test_of_a_caller_nobody_is_told_and_what_it_says_is_heard(hall: Hall, compan
     hall.until(lambda: calling.heard)
     lose(hall, calling)
     back = hall.come_back(calling)
-    assert hall.home.room.find("guest")[0].card.caller
+    assert hall.home.room.find("guest")[0].caller
     back.say("two")
     hall.until(lambda: company.ira.heard == ["guest: one", "guest: two"])
     leave(hall, back)

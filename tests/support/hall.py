@@ -35,7 +35,8 @@ from chat.messages import (
 )
 from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast
+from chat.server.members import Member
+from chat.server.room import Room, Unicast
 from chat.wire import Event, FrameReader, Message, room_header, room_headers
 from tests.support.helpers import WALL_CLOCK, FixedBytes, key, open_frame
 
@@ -212,7 +213,7 @@ class RoomInMemory:
         if isinstance(first, Resume):
             resumed = self.room.resume(first, before.fingerprint, self.now)
         if resumed is None:
-            seat.member = self._join(before.name, before.fingerprint, before.card)
+            seat.member = self._join(before.name, before.fingerprint, before.entry().card)
             self.seats[seat.member.id] = seat
         else:
             self.deliver(resumed[1])

@@ -25,7 +25,8 @@ from chat.messages import (
     decode_room_event,
 )
 from chat.server.connection import Connection
-from chat.server.room import Member, Unicast
+from chat.server.members import Member
+from chat.server.room import Unicast
 from chat.wire import ROOM_HEADER_BYTES, Event, RoomHeader, room_header, room_headers
 from tests.support.cheap_keys import fingerprint_of
 from tests.support.simulated_record import Entry, Life, RecordedHome, RecordedRoom
@@ -112,7 +113,7 @@ class Lie:
 
     def _take_event(self, header: RoomHeader, frame: bytes) -> None:
         self._release()
-        key = self._room._event_key
+        key = self._room._epochs.event_key
         event = decode_room_event(key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:]))
         if self._ghost is not None and self.diverged_at is None:
             self.diverged_at = self.log.end
@@ -214,16 +215,16 @@ class LyingRoom(RecordedRoom):
         have the same epochs."""
         proof = self._random_bytes(PROOF_BYTES) if self.life.tag else b""
         card = Card(self._random_bytes(X25519_BYTES), proof)
-        lie.invent(RosterEntry(self._next_id, 0, GHOST, fingerprint_of(GHOST), card=card))
-        self._next_id += 1
+        lie.invent(RosterEntry(self._members.next_id, 0, GHOST, fingerprint_of(GHOST), card=card))
+        self._members.next_id += 1
         self._append(Joined(()))
-        self._begin_epoch(self._secret.step(), self.now)
+        self._begin_epoch(self._epochs.secret.step(), self.now)
 
     def sealed_event(self, event: Joined) -> bytes:
         """An event in the place of the one that was appended last."""
         content = event.encode()
         header = room_header(Event.TYPE, self.epoch, 0, self._event_seq, sealed_bytes(len(content)))
-        return header + self._event_key.seal(header, content, self._random_bytes)
+        return header + self._epochs.event_key.seal(header, content, self._random_bytes)
 
     def _append_run(self, run: bytes) -> None:
         super()._append_run(run)

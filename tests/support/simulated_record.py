@@ -49,7 +49,9 @@ from chat.server.console import Console
 from chat.server.hosted import HostedRoom
 from chat.server.lists import Ban, InMemory
 from chat.server.log import OrderedLog
-from chat.server.room import Member, Room, Unicast
+from chat.server.members import Member
+from chat.server.room import Room, Unicast
+from chat.text import fingerprint_of
 from chat.wire import Message, RoomHeader, room_headers
 from tests.support.helpers import open_frame
 
@@ -307,7 +309,7 @@ class RecordedRoom(Room):
         super().__init__(log, random_bytes, grace_seconds)
         self.life = life_of(self.id)
         self._clock = clock
-        self.life.secrets[self.epoch] = self._secret.secret
+        self.life.secrets[self.epoch] = self._epochs.secret.secret
 
     def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
         super()._begin_epoch(secret, now)
@@ -334,9 +336,9 @@ class RecordedRoom(Room):
         return resumed
 
     def _crowd_out(self, lost: Member) -> None:
-        of_key = self._members_of[lost.fingerprint]
-        same = [one for one in of_key if one.card.caller is lost.card.caller]
-        if len(same) < (MAX_CALLERS_OF_KEY if lost.card.caller else MAX_CONNECTIONS_OF_KEY):
+        of_key = self._members.of_key(fingerprint_of(lost.fingerprint))
+        same = [one for one in of_key if one.caller is lost.caller]
+        if len(same) < (MAX_CALLERS_OF_KEY if lost.caller else MAX_CONNECTIONS_OF_KEY):
             self.life.faults.append(f"{lost.name} makes room without need")
         self.life.crowded_out.add(lost.id)
         super()._crowd_out(lost)
@@ -400,7 +402,7 @@ class RecordedHome(HostedRoom):
         grace_seconds: float,
         busy: set[HostedRoom],
         tag: bytes,
-        note_name: Callable[[Member], None],
+        note_name: Callable[[Member, bool], None],
     ) -> None:
         super().__init__(reactor, console, grace_seconds, busy, tag, note_name)
         self.life.tag = tag
