@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
@@ -27,13 +27,16 @@ from chat.limits import (
     PATIENCE_SECONDS,
     RATE,
 )
-from chat.place import check_host, destination_of, place_of, port_of
+from chat.place import check_host, destination_of, is_invite, place_of, port_of
 
 STANDARD_INPUT = "-"
 """The TEXT of `send` that means: read the message from standard input."""
 
 MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
 """Longer input is no message, even if all of it is line ends of two bytes, which become one."""
+
+_SECRET = re.compile("[A-Za-z0-9_-]{32,}")
+"""The last part of an invite, or of a damaged one. No word of ours is so long."""
 
 _TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
 _NO_TEXT = "a message is text, and this is not UTF-8"
@@ -71,6 +74,10 @@ class _Parser(argparse.ArgumentParser):
             except UsageError as error:
                 self.error(error.advice)
         return options, unknown
+
+    def error(self, message: str) -> NoReturn:
+        # argparse repeats what it does not understand. If that is an invite, it is a secret.
+        super().error(_SECRET.sub("...", message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not None and file is sys.stdout:
@@ -344,8 +351,10 @@ def _understand_rooms(options: argparse.Namespace) -> None:
     match options.words:
         case []:
             options.action, options.kept = "list", ""
-        case ["add" | "remove" as action, name]:
+        case ["add" | "remove" as action, name] if not is_invite(name):
             options.action, options.kept = action, name
+        case ["remove", name]:
+            raise UsageError("a room is removed by the name that you keep it under")
         case ["add", _, *_]:
             raise UsageError(
                 "the invite is asked for, or read from a pipe: others can read what is typed here"
@@ -405,6 +414,9 @@ def _add_key_options(role: argparse.ArgumentParser) -> None:
 def _folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a folder has a name; . is the current folder")
+    if is_invite(text):
+        # It would be part of names and errors.
+        raise argparse.ArgumentTypeError("an invite is no name of a file or folder")
     try:
         return expand(text)
     except IdentityError as error:

@@ -136,6 +136,9 @@ DEFAULT_RSA_BITS = 3_072
 MAX_HOST_CHARS = 253
 """The longest name that DNS has (RFC 1035, 2.3.4)."""
 
+MAX_HOST_PART_CHARS = 63
+"""Between two dots of such a name (RFC 1035, 2.3.4)."""
+
 MAX_INVITE_CHARS = 512
 """The longest invite has 359. What is longer is none, and is not looked at."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from chat.errors import UsageError
-from chat.limits import DEFAULT_PORT
+from chat.limits import DEFAULT_PORT, MAX_HOST_PART_CHARS
 from chat.text import normalize_name
 
 SCHEME = "chat://"
@@ -102,6 +102,12 @@ def check_host(text: str) -> str:
         raise UsageError("a host has no @; NAME@HOST:PORT is one word")
     if "/" in host:
         raise UsageError("a host has no slash, and an invite begins with chat://")
+    if any(len(part) > MAX_HOST_PART_CHARS for part in host.split(".")):
+        # It may be the end of an invite, which is a secret: neither look it up nor repeat it.
+        raise UsageError(
+            f"between two dots a host has at most {MAX_HOST_PART_CHARS} characters, and an invite "
+            "begins with chat://"
+        )
     return host
 
 

@@ -15,8 +15,8 @@ LINES = 2000
 class Cable:
     """The proxy, and what can be done to it."""
 
-    def __init__(self, stage: Stage, port: int) -> None:
-        self._process = stage.run([sys.executable, "-m", "tests.support.proxy", str(port)])
+    def __init__(self, stage: Stage, port: int, *record: str) -> None:
+        self._process = stage.run([sys.executable, "-m", "tests.support.proxy", str(port), *record])
         self._process.expect("\n")
         self.port = int(self._process.out)
 

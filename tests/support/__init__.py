@@ -5,6 +5,7 @@ hall.py              a participant without sockets: a server and a desk played b
 conversation.py      a client that only takes notes, for the tests of views
 loopback.py          whole servers and clients on one reactor, over the loopback
 taken.py             all that a server ever had and all that passed, and what that opens
+secrets.py           every form in which the key of a room could show
 simulated.py         a machine in memory: time, processes, descriptors, a network
 simulated_record.py  what a simulation writes down, for the laws over it
 simulated_liar.py    the server of a simulation, which may lie to a member

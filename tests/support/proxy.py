@@ -1,8 +1,8 @@
-"""A TCP proxy that does to connections what cables do: `python -m tests.support.proxy PORT`.
+"""A TCP proxy that does to connections what cables do: `python -m tests.support.proxy PORT [FILE]`.
 
 It prints its own port, and obeys lines on standard input, each of which it answers with itself:
 `cut` resets every connection, `freeze` passes nothing on until `thaw`, `throttle N` passes on at
-most N bytes at a time.
+most N bytes at a time. FILE gets all that passes, either way.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import selectors
 import socket
 import struct
 import sys
+from typing import IO
 
 CHUNK_BYTES = 1 << 16
 
@@ -18,7 +19,9 @@ CHUNK_BYTES = 1 << 16
 class Proxy:
     """Passes bytes on between its port and another, for as long as its input lasts."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, record: IO[bytes]) -> None:
+        """`record` gets all that passes, either way."""
+        self._record = record
         self._target = ("127.0.0.1", port)
         self._selector = selectors.DefaultSelector()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -56,6 +59,7 @@ class Proxy:
     def _pass_on(self, source: socket.socket) -> None:
         try:
             data = source.recv(self._chunk)
+            self._record.write(data)
             self._peers[source].sendall(data)
         except OSError:
             data = b""
@@ -89,4 +93,6 @@ class Proxy:
 
 
 if __name__ == "__main__":
-    Proxy(int(sys.argv[1])).run()
+    to, record = [*sys.argv[1:], os.devnull][:2]
+    with open(record, "ab", buffering=0) as file:
+        Proxy(int(to), file).run()
