@@ -350,6 +350,10 @@ MAX_PAIR_KEYS = 1_024
 """Keys for private messages that a participant keeps, each for one share and one direction. To make
 one anew takes a millisecond; most members of a large room never send a private message."""
 
+MAX_UNREAD = 1_024
+"""Private messages of which a participant remembers that their reader is lost. Of what was
+forgotten, nobody is told whether it was read."""
+
 MAX_UNCHECKED = 32_768
 MAX_TRAIL = 4_096
 """Messages of each sender's run that a participant remembers until the next CHECK, and how many

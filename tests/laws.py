@@ -20,9 +20,13 @@ that is typed is unlike any other.
    secret; messages that it has shown before, and perhaps some that it has missed, if it has shown a
    later one of the same run; private messages that were sealed for none of its share, unless it has
    said them; and gaps. There is no warning, ever, but that nobody vouches for what it took last,
-   where a welcome comes before the next CHECK, and that a private message of its own found nobody
-   for whom it was sealed. What is said is shown with its number, so that the run knows its own
-   again.
+   where a welcome comes before the next CHECK, that a private message of its own found nobody for
+   whom it was sealed, and what 2a says. What is said is shown with its number, so that the run
+   knows its own again.
+2a. Unread. When a private message of its own is in the log while all for whom it was sealed are
+   lost, and all of them leave and none comes back before, then a run that takes the log so far says
+   with their name that it was not read, and nobody says so without need. Each message lets it say
+   so once.
 3. Gaps. After each new connection the run says so once, and says how many messages of the log lie
    between how far it had taken it and where it goes on: that is the gap. There is none as long as
    the window of the log reaches back to the place of the member, and the first secret that it was
@@ -87,6 +91,7 @@ else to happen; once everything is healed, all runs are up to date within a boun
 they have shown has left on standard output.
 """
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -200,6 +205,8 @@ def check(
             check_patience(run, rooms)
     check_keys(runs, lives)
     if not enemy:
+        for run in runs:
+            check_unread(run, lives)
         check_deaths(runs, lives)
         check_repeats(runs, lives)
 
@@ -363,8 +370,8 @@ class Replay:
                     self._on_entered(item)
                 case Checked() | Read():
                     pass
-                case Warned(text) if SAYS_SPLIT in text:
-                    # See law 13.
+                case Warned(text) if SAYS_SPLIT in text or UNREAD.fullmatch(text):
+                    # See laws 13 and 2a.
                     pass
                 case Tampered():
                     require(
@@ -541,6 +548,44 @@ class Replay:
                 reasons[stay.name, stay.fingerprint] = reason
         for person, reason in reasons.items():
             yield from _told(person, before, now, reason, sealed=bool(self._life.tag))
+
+
+# -- 2a: what was said in private, and not read ------------------------------------------------
+
+UNREAD = re.compile(
+    "(.+) left without having read what you said in private|"
+    "(.+) is here anew, and has not read what you said in private before|"
+    "What you said to (.+) in private may not have reached .+"
+)
+NOT_REACHED = re.compile("(.+) (?:is|was) not here any more: the private message .+")
+
+
+def check_unread(run: Told, lives: Lives) -> None:
+    said: Counter[str] = Counter()
+    unread: set[str] = set()
+    due: set[str] = set()
+    for life in lives:
+        for entry in life.messages():
+            content, private = life.content(entry), life.private(entry)
+            if private is None or content.origin != run.story.origin:
+                continue
+            said[private.to] += 1
+            readers = [one for one in life.readers(private) if one.is_in(entry.start)]
+            if all(one.is_gone_since(entry.start) for one in readers):
+                unread.add(private.to)
+                until = max((one.left or 0 for one in readers), default=2**63)
+                if until <= run.places.get(life.room, 0):
+                    due.add(private.to)
+    told: Counter[str] = Counter()
+    for text in (item.text for item in run.story.stream if isinstance(item, Warned)):
+        due -= {found[1] for found in [NOT_REACHED.fullmatch(text)] if found}
+        if found := UNREAD.fullmatch(text):
+            name = found[1] or found[2] or found[3]
+            told[name] += 1
+            known = name in unread or found[3]
+            require(bool(known), f"{run.title} says that {name} has not read what it has read")
+    require(due <= {*told}, f"{run.title} does not say that {due} have not read what it said")
+    require(told <= said, f"{run.title} says too often what was not read")
 
 
 def _told(

@@ -52,7 +52,7 @@ CORE = {
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
-    *(f"client.{module}" for module in ("phase", "speech", "reading", "hearing", "dues")),
+    *(f"client.{module}" for module in ("phase", "speech", "reading", "hearing", "dues", "unread")),
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

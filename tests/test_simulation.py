@@ -29,6 +29,7 @@ from chat.client.peers import Peer, Peers
 from chat.client.reading import LogReader
 from chat.client.speech import Speech
 from chat.client.trail import Trail
+from chat.client.unread import Unread
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.kex import RoomSecret, SealedRoom, SignedShare
 from chat.limits import SEEN_HASH_BYTES
@@ -175,6 +176,10 @@ def show_another_number(real: Real, *said: object, **place: object) -> list[Mess
     return [replace(shown, number=shown.number + 1) for shown in real(*said, **place)]
 
 
+def take_all_for_lost(real: Real, *said: object) -> list[Peer]:
+    return [Peer(one.name, 0, card=one.card, lost=True) for one in real(*said)]
+
+
 def forget_what_is_private(real: Real, self: object, said: MessageContent, *where: object) -> Any:
     return None if said.kind is Kind.DIRECT else real(self, said, *where)
 
@@ -250,7 +255,9 @@ BREAKS: list[Break] = [
     (Room, "_renew", step_the_secret_after_a_leave),
     (Speech, "as_repeat", forget_what_is_private),
     (DirectMessages, "seal", seal_for_everybody),
-    (DirectMessages, "has_reader", lambda *_: True),
+    (DirectMessages, "reached", lambda *_: [Peer("somebody", 0)]),
+    (DirectMessages, "reached", take_all_for_lost),
+    (Unread, "look", tell_of_nobody),
 ]
 BREAKS_OF_PEOPLE: list[Break] = [
     (peers, "presence_of", go_by_the_first_connection),

@@ -15,6 +15,7 @@
     contacts.py     whom we know over all of a stay, and what of it is kept
     keyring.py      the keys of the epochs
     direct.py       private messages: sealed for one person, opened by those who may
+    unread.py       what we said in private to somebody who was lost
     outbox.py       what was said, until it is acknowledged; and how it survives a new room
     progress.py     whether the server does anything with what was said
     events.py       what a client tells its view, a class for each thing

@@ -96,13 +96,16 @@ class DirectMessages:
             raise ProtocolError("a private message is for somebody else")
         return opened
 
-    def has_reader(self, said: MessageContent, us: Peer, peers: Peers, opened: DirectText) -> bool:
-        """Whether our message `said` was sealed for somebody who is in."""
+    def reached(
+        self, said: MessageContent, us: Peer, peers: Peers, opened: DirectText
+    ) -> list[Peer]:
+        """The connections for which our message `said` was sealed, as far as they are in."""
         direct = Direct.decode(said.body)
-        return any(
-            _unwrapped(direct, self._key(us, peer, sending=True), _bound(said, us, peer))
+        return [
+            peer
             for peer in peers.of_person(opened.name, opened.fingerprint)
-        )
+            if _unwrapped(direct, self._key(us, peer, sending=True), _bound(said, us, peer))
+        ]
 
     def _wrap(self, said: MessageContent, us: Peer, peer: Peer, key: bytes) -> bytes:
         sealing = self._key(us, peer, sending=True)

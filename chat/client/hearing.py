@@ -10,6 +10,7 @@ from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import SeenMessages
 from chat.client.peers import Peer
+from chat.client.unread import Unread, left_unread
 from chat.errors import OpenError, ProtocolError
 from chat.limits import MAX_MEMBERS
 from chat.messages import Kind, MessageContent, Repeat, text_of
@@ -19,10 +20,18 @@ from chat.text import caseless_name
 class Hearing:
     """Makes of a message what there is to tell the user."""
 
-    def __init__(self, keyring: Keyring, seen: SeenMessages, direct: DirectMessages | None) -> None:
-        """`seen`: what was shown; `direct` is None where there are no private messages for us."""
+    def __init__(
+        self,
+        keyring: Keyring,
+        seen: SeenMessages,
+        unread: Unread,
+        direct: DirectMessages | None,
+    ) -> None:
+        """`seen`: what was shown; `unread`: what waits for its readers; `direct` is None where
+        there are no private messages for us."""
         self._keyring = keyring
         self._seen = seen
+        self._unread = unread
         self._direct = direct
         self._split_from: dict[bytes, str] = {}
 
@@ -77,20 +86,26 @@ class Hearing:
         said = None if direct is None else direct.open(content, us, peer)
         if direct is None or said is None:
             return []
-        if not self._seen.is_new(peer.fingerprint, content, said.text.encode()):
+        own, waited = peer is us, peer is us and self._unread.forget(content.number)
+        is_new = self._seen.is_new(peer.fingerprint, content, said.text.encode())
+        if not is_new and not waited:
             return []
-        own = peer is us
         # Our own name as it is in the room, however the sender spelled it.
         ours = us.person == (caseless_name(said.name), said.fingerprint)
         name = us.name if ours else said.name
-        received = _received(peer, content, said.text, own=own, to=name)
-        if not own or direct.has_reader(content, us, membership.peers, said):
-            return [received]
-        if placed:
-            lost = f"{name} was not here any more: the private message did not reach {name}"
-        else:
-            lost = f"{name} is not here any more: the private message may not have reached {name}"
-        return [received, Warned(lost)]
+        events: list[ClientEvent] = []
+        if is_new:
+            events.append(_received(peer, content, said.text, own=own, to=name))
+        if not own:
+            return events
+        readers = direct.reached(content, us, membership.peers, said)
+        if not readers:
+            why = _not_reached(name, placed=placed) if is_new else left_unread(name)
+            events.append(Warned(why))
+        elif all(one.lost for one in readers):
+            person = name, said.fingerprint
+            self._unread.wait(content.number, *person, readers, certain=placed)
+        return events
 
     def _body_of(self, content: MessageContent) -> bytes | None:
         """The text as bytes; None if it is repeated, and we were not there when it was said.
@@ -106,6 +121,12 @@ class Hearing:
             return None if key is None else key.open(content.bound(), repeat.sealed)
         except OpenError as error:
             raise ProtocolError("a repeated message could not be opened") from error
+
+
+def _not_reached(name: str, *, placed: bool) -> str:
+    if placed:
+        return f"{name} was not here any more: the private message did not reach {name}"
+    return f"{name} is not here any more: the private message may not have reached {name}"
 
 
 def _received(

@@ -51,6 +51,7 @@ from chat.client.peers import Peer, Peers, Proves
 from chat.client.phase import PRESENT, Phase
 from chat.client.reading import LogReader
 from chat.client.speech import Speech
+from chat.client.unread import Unread
 from chat.errors import ProtocolError
 from chat.kex import KeyShare, PublicKey, RoomKey, RoomSecret, SealedRoom
 from chat.limits import ACKNOWLEDGE_SECONDS, ORIGIN_BYTES
@@ -97,9 +98,10 @@ class Participant:
         self._regroup = Regroup()
         self._dues = Dues(self._outbox, self._keyring, self._regroup)
         self._speech = Speech(self._outbox, self._keyring, direct, random_bytes)
-        self._hearing = Hearing(self._keyring, self._seen, direct)
+        self._unread = Unread()
+        self._hearing = Hearing(self._keyring, self._seen, self._unread, direct)
         self._reader = LogReader(
-            self._keyring, self._outbox, self._regroup, self._dues, self._hearing
+            self._keyring, self._outbox, self._regroup, self._dues, self._hearing, self._unread
         )
         self._now = self._checked_at = 0.0
 
@@ -296,6 +298,7 @@ class Participant:
             self._outbox.replay(self._speech.as_repeat)
         if membership.same_place:
             # The roster says which of them were true.
+            self._unread.take_back()
             taken_back = self._outbox.take_back()
             if before is not None and not before.distrusted:
                 membership.known_own = taken_back
@@ -321,12 +324,14 @@ class Participant:
             return self._tampered(membership)
         self._checked_at = self._now
         self._seen.checked()
+        self._unread.checked()
         self._outbox.checked()
         self._dues.checked()
         return []
 
     def _tampered(self, membership: Membership) -> list[ClientEvent]:
         self._seen.take_back()
+        self._unread.take_back()
         self._outbox.take_back()
         return [Tampered(self._doubtful_seconds, True, not membership.distrusted)]
 
@@ -353,8 +358,9 @@ class Participant:
         1. What the roster says of our own messages acknowledges them, since they lie in a part of
            the log that we shall not see. A lying roster is refused before anything has changed.
         2. The phase depends on who is missing, so those who are here are counted first.
-        3. The user is told that the connection is back and what was missed, then who is in, and
-           only then of our own messages: they came after all that was missed.
+        3. The user is told that the connection is back and what was missed, then who is in and
+           which private messages nobody has read, and only then of our own messages: they came
+           after all that was missed.
         """
         us = membership.ourselves(self._name, None if self._room is None else self._share)
         accepted = self._take_acknowledged(membership, us)
@@ -373,6 +379,9 @@ class Participant:
         if membership.is_new:
             events.append(self._entering(membership.peers, again))
         events += membership.changes()
+        said_again = {content.number for content in self._outbox.messages}
+        new_room = membership.changed_room
+        events += self._unread.enter(membership.peers, said_again, new_room=new_room)
         for content in accepted:
             events += self._hearing.show(membership, us, content, placed=False)
         return events

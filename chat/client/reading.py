@@ -20,6 +20,7 @@ from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup
 from chat.client.peers import SERVER, Peer
+from chat.client.unread import Unread
 from chat.errors import ForgeableError, OpenError, ProtocolError
 from chat.messages import (
     Back,
@@ -39,13 +40,20 @@ class LogReader:
     """Takes the log, frame by frame, into what we know of the room."""
 
     def __init__(
-        self, keyring: Keyring, outbox: Outbox, regroup: Regroup, dues: Dues, hearing: Hearing
+        self,
+        keyring: Keyring,
+        outbox: Outbox,
+        regroup: Regroup,
+        dues: Dues,
+        hearing: Hearing,
+        unread: Unread,
     ) -> None:
         self._keyring = keyring
         self._outbox = outbox
         self._regroup = regroup
         self._dues = dues
         self._hearing = hearing
+        self._unread = unread
 
     def take(self, membership: Membership, frame_type: int, run: bytes) -> list[ClientEvent]:
         """Take a run of room frames, all of the same type. Where one is refused, the rest of the
@@ -133,7 +141,7 @@ class LogReader:
                 return [NoticeReceived(text)]
             case Closing():
                 return [RoomClosed()]
-        return peers.take_news()
+        return peers.take_news() + self._unread.look(peers)
 
 
 def _opened(key: SealingKey | None, frame: bytes, bound: bytes = b"") -> bytes | None:

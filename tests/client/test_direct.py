@@ -595,8 +595,10 @@ def test_all_connections_of_both_read_it_and_no_others() -> None:
         assert each.direct.open(said, each.entry, us) == inside
     for each in theas:
         assert each.direct.open(said, each.entry, us) is None
-    assert ira.has_reader(said, us, roster(iras[3], borises[7]), inside)
-    assert not ira.has_reader(said, us, roster(*iras, *theas), inside)
+    assert [one.name for one in ira.reached(said, us, roster(iras[3], borises[7]), inside)] == [
+        "Boris"
+    ]
+    assert ira.reached(said, us, roster(*iras, *theas), inside) == []
 
 
 def test_keys_of_pairs_are_made_anew_when_they_were_too_many(

@@ -99,6 +99,11 @@ class Membership:
     def is_lost(self, offset: int) -> bool:
         return sum(each <= offset for each in self.moved) % 2 == 1
 
+    def is_gone_since(self, offset: int) -> bool:
+        """Whether it was lost there, and left without having been back."""
+        stays_lost = self.is_lost(offset) and all(each <= offset for each in self.moved)
+        return stays_lost and self.left is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Private:
@@ -252,12 +257,13 @@ class Life:
         is_private = content.kind is Kind.DIRECT
         return self._private[content.origin, content.number] if is_private else None
 
+    def readers(self, private: Private) -> list[Membership]:
+        """For whom a message was sealed, whether they are in or not."""
+        return [one for one in self.memberships.values() if one.share in private.shares]
+
     def has_reader(self, private: Private, offset: int) -> bool:
         """Whether at this place of the log somebody is in for whom a message was sealed."""
-        return any(
-            stay.share in private.shares and stay.joined <= offset < (stay.left or 2**63)
-            for stay in self.memberships.values()
-        )
+        return any(one.is_in(offset) for one in self.readers(private))
 
     def start_of_window(self, window_bytes: int) -> int:
         """From where on the log must still be there."""
