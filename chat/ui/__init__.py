@@ -4,6 +4,7 @@
     jsonlines.py   for programs: an object a line
     screen.py      at a terminal, in front of a person
     live.py        the last rows of it, which are drawn again and again
+    underway.py    of a conversation: the spinner, and messages not acknowledged yet
     editor.py      the line that is typed: GNU readline
     commands.py    what a person can type beside messages
     addressee.py   for whom a private message is

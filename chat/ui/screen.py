@@ -35,8 +35,8 @@ from chat.stdio import LineOutput, can_be_read, can_be_read_by_us, is_in_backgro
 from chat.ui import transcript
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
-from chat.ui.live import LiveRows
 from chat.ui.style import Painter
+from chat.ui.underway import UnderwayRows
 
 _TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
 """How TERM begins for terminals that have a title."""
@@ -124,7 +124,7 @@ class Screen:
         self._source = source
         self._painter = painter
         self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
-        self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
+        self._live = UnderwayRows(reactor, output, painter, self._editor, self._prompt, self._alert)
         self._history = history
         self._client: ChatClient | None = None
         self._commands: Commands | None = None
@@ -247,7 +247,8 @@ class Screen:
             elif draft:
                 self._remember(draft)
                 self._tell([transcript.draft(draft, self._keeps(draft))])
-            self._live.finish(offline=not self._is_present)
+            self._live.give_up(offline=not self._is_present)
+            self._live.finish()
             self._forget_mentions()
             self.output.drain()
 
