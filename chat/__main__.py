@@ -286,9 +286,9 @@ def _read_text() -> str:
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     """The view that fits the standard streams."""
-    from chat import localtime
+    from chat import localtime, phrases
     from chat.localtime import look_again
-    from chat.ui import style, transcript
+    from chat.ui import style
     from chat.ui.plain import LineView
 
     source = _descriptor_of(sys.stdin)
@@ -307,7 +307,7 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
         try:
             return _screen(options, reactor, source, output, painter)
         except EditorMissingError as error:
-            rows = painter.status([transcript.no_editing(error.advice)], output.columns)
+            rows = painter.status([phrases.no_editing(error.advice)], output.columns)
             output.write("\n".join(rows))
     return LineView(reactor, source, output, painter, errors)
 

@@ -94,5 +94,16 @@ def needs_argument(word: str, argument: str) -> StatusLine:
     return trouble(f"{word} needs {argument}.")
 
 
+def no_editing(why: str) -> StatusLine:
+    """For whoever types at a terminal where lines cannot be edited."""
+    return good(f"Plain input: {why}.")
+
+
+def no_history(path: str | None, why: str) -> StatusLine:
+    """What is typed is not kept for the next run. `path` is the file or folder, if it is known."""
+    where = f"{path}: " if path else ""
+    return trouble(f"What you type is not kept: {escape_line(f'{where}{why}')}.")
+
+
 def takes_nothing(word: str) -> StatusLine:
     return trouble(f"{word} takes nothing after it.")

@@ -3,6 +3,7 @@
     plain.py       line by line: pipes, plain terminals, one single message
     jsonlines.py   for programs: an object a line
     screen.py      at a terminal, in front of a person
+    terminal.py    a terminal in front of a person: taken, given back, and its keys
     live.py        the last rows of it, which are drawn again and again
     underway.py    of a conversation: the spinner, and messages not acknowledged yet
     editor.py      the line that is typed: GNU readline
