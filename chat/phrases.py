@@ -31,9 +31,21 @@ class Trouble(StatusLine):
     __slots__ = ()
 
 
+class CommandLine(News):
+    """News that end in a command for a shell, to be copied: they are not broken, however narrow
+    the terminal is."""
+
+    __slots__ = ()
+
+
 def good(text: str) -> StatusLine:
     """The status line for good news."""
     return News(f"[+] {text}")
+
+
+def to_copy(text: str, command: str) -> StatusLine:
+    """The status line for a command that the reader can copy."""
+    return CommandLine(f"[+] {text}: {command}")
 
 
 def trouble(text: str) -> StatusLine:

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "server": ROOT - {"cli"},
     "client": ROOT - {"cli", "stdio", "phrases", "sleep"},
     "ui": {"errors", "limits", "reactor", "text", "localtime", "stdio", "phrases"}
-    | {"client.events", "client.view", "files.history"},
+    | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""
 
@@ -49,6 +49,7 @@ CORE = {
     *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "introduction", "session"),
     *("runninghash", "lookalikes", "presence", "place", "invite"),
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
+    "server.completion",
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
 }

@@ -128,6 +128,10 @@ class Terminal(ABC):
         """Take the terminal, as soon as we are in its foreground."""
         if self._stopped or not self._started or self._live.typing:
             return
+        if not os.isatty(self._source):
+            # It is gone: its window was closed while we were in the background.
+            self.stop()
+            return
         if is_in_background(self._source):
             self._look_again_with(self._come_forward)
             return
