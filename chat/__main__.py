@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import sysconfig
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -31,10 +31,12 @@ from chat.stdio import LineOutput, read_whole
 
 if TYPE_CHECKING:
     from chat.client.view import View
+    from chat.files.history import History
     from chat.files.known_servers import KnownServers
     from chat.files.members import MembersFile
     from chat.kex import PrivateKey, PublicKey
     from chat.server.access import Access
+    from chat.server.desk import Desk
     from chat.server.lists import Complain, Trouble
     from chat.server.rooms import RoomRules
     from chat.targets import Target
@@ -189,7 +191,9 @@ def _serve(options: argparse.Namespace) -> None:
             output.write(phrases.MAKING_KEY)
 
         key = _load_key(options, announce)
-        console = Console(reactor, _descriptor_of(sys.stdin), output)
+        reactor.on_signals([signal.SIGCONT], look_again)
+        desk = listening.enter_context(closing(_desk(options, reactor, output)))
+        console = Console(reactor, desk)
 
         def complain(trouble: "Trouble") -> None:
             console.show(words.list_trouble(trouble))
@@ -207,8 +211,8 @@ def _serve(options: argparse.Namespace) -> None:
             _access(options, complain),
         )
         reactor.on_fault = server.on_fault
-        reactor.on_signals([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], server.terminate)
-        reactor.on_signals([signal.SIGCONT], look_again)
+        reactor.on_signals([signal.SIGINT], desk.interrupt)
+        reactor.on_signals([signal.SIGTERM, signal.SIGHUP], server.terminate)
         hosts = [own_host(listener) for listener in listeners]
         port = listeners[0].getsockname()[1]
         fingerprint = key.public.fingerprint
@@ -221,6 +225,24 @@ def _serve(options: argparse.Namespace) -> None:
         console.obey(server)
         server.run()
         console.close()
+
+
+def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> "Desk":
+    """Where the operator sits: the one that fits the standard streams."""
+    from chat import phrases
+    from chat.server.desk import PlainDesk
+
+    source = _descriptor_of(sys.stdin)
+    if source is not None and _is_terminal(source) and output.is_terminal:
+        try:
+            with _what_an_editor_needs():
+                from chat.ui.desk import TerminalDesk
+            history = _history(options, "server_history")
+            return TerminalDesk(reactor, source, output, history)
+        except EditorMissingError as error:
+            rows = _fitting(phrases.no_editing(error.advice), output.columns)
+            output.write("\n".join(rows))
+    return PlainDesk(reactor, source, output)
 
 
 def _rules(options: argparse.Namespace, complain: "Complain") -> "RoomRules":
@@ -286,9 +308,9 @@ def _read_text() -> str:
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     """The view that fits the standard streams."""
-    from chat import localtime
+    from chat import localtime, phrases
     from chat.localtime import look_again
-    from chat.ui import style, transcript
+    from chat.ui import style
     from chat.ui.plain import LineView
 
     source = _descriptor_of(sys.stdin)
@@ -307,7 +329,7 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
         try:
             return _screen(options, reactor, source, output, painter)
         except EditorMissingError as error:
-            rows = painter.status([transcript.no_editing(error.advice)], output.columns)
+            rows = painter.status([phrases.no_editing(error.advice)], output.columns)
             output.write("\n".join(rows))
     return LineView(reactor, source, output, painter, errors)
 
@@ -319,23 +341,38 @@ def _screen(
     output: LineOutput,
     painter: "Painter",
 ) -> "View":
-    term = os.environ.get("TERM", "dumb")
-    if term == "dumb":
-        raise EditorMissingError("the terminal is a dumb one")
-    from chat.files.history import History
-
-    try:
+    with _what_an_editor_needs():
         from chat.ui.screen import Screen
+    history = _history(options, "history")
+    return Screen(reactor, source, output, painter, history, os.environ["TERM"])
+
+
+@contextmanager
+def _what_an_editor_needs() -> Iterator[None]:
+    """Import what edits lines within this.
+
+    Raises:
+        EditorMissingError: lines cannot be edited here.
+    """
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise EditorMissingError("the terminal is a dumb one")
+    try:
+        yield
     except (ImportError, AttributeError, OSError) as error:
         # Some Pythons are built without readline or ctypes.
         text = f"this Python lacks something ({error})"
         raise EditorMissingError(text, "one with ctypes and readline can do more") from error
-    history = None
-    # Without a home folder there is no history.
+
+
+def _history(options: argparse.Namespace, name: str) -> "History | None":
+    """What was typed in earlier runs, in a file of this name. None without a home folder, or if
+    nobody wants it."""
+    from chat.files.history import History
+
     with suppress(IdentityError):
         if not options.no_history:
-            history = History(state_folder(os.environ) / "history")
-    return Screen(reactor, source, output, painter, history, term)
+            return History(state_folder(os.environ) / name)
+    return None
 
 
 def _converse(

@@ -183,6 +183,9 @@ def _fill_server(server: _Parser) -> None:
         help="how long a key keeps the name that it used last; 0: not at all "
         "(default: %(default)s)",
     )
+    server.add_argument(
+        "--no-history", action="store_true", help="do not keep what you type for the next run"
+    )
     _add_key_options(server)
 
 

@@ -31,9 +31,21 @@ class Trouble(StatusLine):
     __slots__ = ()
 
 
+class CommandLine(News):
+    """News that end in a command for a shell, to be copied: they are not broken, however narrow
+    the terminal is."""
+
+    __slots__ = ()
+
+
 def good(text: str) -> StatusLine:
     """The status line for good news."""
     return News(f"[+] {text}")
+
+
+def to_copy(text: str, command: str) -> StatusLine:
+    """The status line for a command that the reader can copy."""
+    return CommandLine(f"[+] {text}: {command}")
 
 
 def trouble(text: str) -> StatusLine:
@@ -92,6 +104,17 @@ def nobody_named(name: str, nearest: str = "") -> StatusLine:
 def needs_argument(word: str, argument: str) -> StatusLine:
     """`argument` with its article, as in "a name"."""
     return trouble(f"{word} needs {argument}.")
+
+
+def no_editing(why: str) -> StatusLine:
+    """For whoever types at a terminal where lines cannot be edited."""
+    return good(f"Plain input: {why}.")
+
+
+def no_history(path: str | None, why: str) -> StatusLine:
+    """What is typed is not kept for the next run. `path` is the file or folder, if it is known."""
+    where = f"{path}: " if path else ""
+    return trouble(f"What you type is not kept: {escape_line(f'{where}{why}')}.")
 
 
 def takes_nothing(word: str) -> StatusLine:

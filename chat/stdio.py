@@ -298,6 +298,10 @@ class LineOutput:
         """The text in the encoding of the output, with escapes for characters that it lacks."""
         return text.encode(self._encoding, errors="backslashreplace")
 
+    def as_written(self, text: str) -> str:
+        """What `encode` makes of a text, to be measured: an escape takes more columns."""
+        return self.encode(text).decode(self._encoding)
+
     def drain(self, seconds: float | None = None) -> None:
         """Wait until all is written, but no longer than `seconds`, and not for a full disk."""
         ends = [self._give_up_at, None if seconds is None else time.monotonic() + seconds]

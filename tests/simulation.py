@@ -41,6 +41,7 @@ from chat.kex import RoomKey
 from chat.limits import MAX_CONNECTIONS_OF_KEY, PATIENCE_SECONDS, ROOM_KEY_BYTES
 from chat.server.connection import Connection
 from chat.server.console import Console
+from chat.server.desk import PlainDesk
 from chat.server.hosted import HostedRoom
 from chat.server.server import Server
 from chat.server.words import room_name
@@ -624,7 +625,8 @@ class Simulation:
         process = self._server_process = Process(world, f"server {self._servers}")
         self._server_input = Input(process, is_terminal=False)
         output = LineOutput(process.reactor, Output(process).fileno(), "utf-8")
-        console = Console(process.reactor, self._server_input.fileno(), output)
+        desk = PlainDesk(process.reactor, self._server_input.fileno(), output)
+        console = Console(process.reactor, desk)
         listener = world.listener = Listener(process)
         conditions = self.conditions
         server = self.server = Server(

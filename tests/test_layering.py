@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "server": ROOT - {"cli"},
     "client": ROOT - {"cli", "stdio", "phrases", "sleep"},
     "ui": {"errors", "limits", "reactor", "text", "localtime", "stdio", "phrases"}
-    | {"client.events", "client.view", "files.history"},
+    | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""
 
@@ -50,6 +50,7 @@ CORE = {
     *("runninghash", "lookalikes", "presence", "place", "invite"),
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),
+    "server.completion",
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
     *(f"client.{module}" for module in ("phase", "speech", "reading", "hearing", "dues", "unread")),

@@ -28,6 +28,7 @@ from chat.client.client import Client
 from chat.kex import PrivateKey
 from chat.reactor import Reactor
 from chat.server.console import Console
+from chat.server.desk import PlainDesk
 from chat.server.server import Server
 from chat.sockets import Dialer, listen
 from chat.stdio import LineOutput
@@ -167,7 +168,7 @@ def follow() -> list[Leg]:
 
     with contextlib.ExitStack() as ends:
         listeners = [ends.enter_context(listener) for listener in listen("127.0.0.1", 0)]
-        console = Console(server.reactor, server.source, server.output)
+        console = Console(server.reactor, PlainDesk(server.reactor, server.source, server.output))
         serving = Server(server.reactor, listeners, key, console)
         console.obey(serving)
         server.start(serving.run)

@@ -16,6 +16,8 @@
     lists.py        the lists for it, line by line: keys, bans, names
     budgets.py     how much a key, and a source, may ask of the server
     console.py     the operator's commands, and what the operator is shown
+    completion.py  what a word of a command could become
+    desk.py        where the operator sits: lines in and out
     words.py       the sentences for it
     faults.py      what may be written down of an error in the program
 

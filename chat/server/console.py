@@ -1,7 +1,7 @@
 """The server's console: what the operator sees and can do.
 
-Commands come in as lines, and what happens goes out as lines. The console knows neither sockets nor
-sessions; the server does what a command asks for.
+Commands come in as lines, and what happens goes out as lines, from and to a desk. The console knows
+neither sockets nor sessions nor terminals; the server does what a command asks for.
 """
 
 import time
@@ -13,16 +13,17 @@ from chat import phrases
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     FAULT_SUM_SECONDS,
-    LINGER_SECONDS,
     MESSAGE_LINES_PER_SECOND,
     REFUSAL_LINES_PER_SECOND,
 )
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access
+from chat.server.completion import completions
+from chat.server.desk import Desk
 from chat.server.faults import chain_of, kind_of, places_of
 from chat.server.members import Member, people_of
-from chat.stdio import LineInput, LineOutput, is_text
+from chat.stdio import is_text
 from chat.text import nearest_name
 
 
@@ -126,16 +127,18 @@ class Ration:
         self._show_sum(count)
 
 
+_ENDINGS = ("EXIT", "QUIT", "/EXIT", "/QUIT", "STOP", "BYE")
+"""What ends other programs. Here it would end the room for everybody, so it has to be said."""
+
 _WITH_ARGUMENT = ("KICK", "SAY", "BAN", "UNBAN", "ALLOW", "FORGET")
 
 
 class Console:
     """The operator's lines: shows what happens, and obeys commands."""
 
-    def __init__(self, reactor: Reactor, source: int | None, output: LineOutput) -> None:
+    def __init__(self, reactor: Reactor, desk: Desk) -> None:
         self._reactor = reactor
-        self._output = output
-        self._input = LineInput(reactor, source, self._on_line, lambda: None, endless=True)
+        self._desk = desk
         self._server: ServerControl | None = None
         self._started_at = reactor.clock()
         self._dropped = 0
@@ -162,12 +165,12 @@ class Console:
     def obey(self, server: ServerControl) -> None:
         """Begin to read commands for this server."""
         self._server = server
-        self._input.start()
+        self._desk.open(self)
 
     def show(self, *lines: str) -> None:
-        """Show lines, all in one write. If too many wait already, nobody reads them, or the disk is
+        """Show lines, all at once. If too many wait already, nobody reads them, or the disk is
         full to which they are written. Then they are only counted."""
-        size, taken = self._output.queued_bytes, []
+        size, taken = self._desk.queued_bytes, []
         for line in lines:
             if size > CONSOLE_QUEUE_BYTES:
                 self._dropped += 1
@@ -178,7 +181,7 @@ class Console:
             taken.append(line)
             size += len(line)
         if taken:
-            self._output.write("\n".join(taken))
+            self._desk.show(taken)
 
     def exchanged(self, count: int) -> None:
         """So many messages were relayed. Beyond a few lines a second they are summed up."""
@@ -217,16 +220,35 @@ class Console:
 
     def close(self) -> None:
         """Show the last lines."""
-        self._input.stop()
+        self._desk.stop()
         for ration in (self._messages, self._refusals, self._faults):
             ration.sum_up()
         if self._dropped:
-            self._output.write(words.lines_dropped(self._dropped))
-        self._output.write(words.TERMINATED)
-        self._output.write(words.SHUT_DOWN)
-        self._output.drain(LINGER_SECONDS)
+            self._desk.show([words.lines_dropped(self._dropped)])
+        self._desk.show([words.TERMINATED, words.SHUT_DOWN])
+        self._desk.close()
 
-    def _on_line(self, line: str) -> None:
+    # -- what the operator asks for
+
+    def terminate(self) -> None:
+        """End the server; the second time: at once."""
+        assert self._server is not None
+        self._server.terminate()
+
+    def completions(self, line: str, begin: int) -> list[str]:
+        """What the last word of a command, which begins at `begin`, could become."""
+        assert self._server is not None
+        members = {member.name for room in self._server.rooms for member in room.members()}
+        names = {
+            "KICK": sorted(members),
+            "BAN": sorted(members),
+            "UNBAN": [ban.name or ban.fingerprint for ban in self._server.access.bans()],
+        }
+        taken = dict.fromkeys(_WITH_ARGUMENT, ())
+        return completions(line, begin, {**dict.fromkeys(self._commands), **taken, **names})
+
+    def command(self, line: str) -> None:
+        """Obey a line, or say why not."""
         word, _, argument = line.strip().partition(" ")
         if not word:
             return
@@ -234,19 +256,26 @@ class Console:
             self.show(words.NOT_TEXT)
             return
         command = self._commands.get(word.upper())
-        if command is None:
-            self.show(words.unknown_command(word))
+        if word.upper() in _ENDINGS:
+            self.show(words.ONLY_TERMINATE)
+        elif command is None:
+            self.show(words.unknown_command(word, self._nearest_command(word)))
         elif argument.strip() and word.upper() not in _WITH_ARGUMENT:
             self.show(phrases.takes_nothing(word.upper()))
         else:
             assert self._server is not None
             command(self._server, argument.strip())
 
+    def _nearest_command(self, word: str) -> str:
+        from difflib import get_close_matches
+
+        return "".join(get_close_matches(word.upper(), self._commands, 1, 0.7))
+
     def _on_terminate(self, server: ServerControl, _argument: str) -> None:
         server.terminate()
 
     def _on_help(self, _server: ServerControl, _argument: str) -> None:
-        self.show(*words.HELP)
+        self.show(*words.HELP, *self._desk.keys)
 
     def _on_who(self, server: ServerControl, _argument: str) -> None:
         rooms = list(server.rooms)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
-from chat.phrases import INDENT, good, members_count, trouble
+from chat.phrases import INDENT, good, members_count, to_copy, trouble
 from chat.server.access import KeptName, NotOnList, Refusal
 from chat.server.lists import Ban, Failed, Trouble, Unreadable
 from chat.text import counted, escape_line
@@ -91,8 +91,8 @@ def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> li
     join = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
     invite = f"python -m chat invite {host} {port} --fingerprint {fingerprint}"
     if not open_room:
-        return [good(f"Nobody comes in without an invite. To make one: {invite}")]
-    return [good(f"Others join with: {join}"), good(f"For a private room: {invite}")]
+        return [to_copy("Nobody comes in without an invite. To make one", invite)]
+    return [to_copy("Others join with", join), to_copy("For a private room", invite)]
 
 
 def joined(name: str, heard_by: int) -> list[str]:
@@ -261,8 +261,14 @@ def list_trouble(what: Trouble) -> str:
             return trouble(f"{which}: damaged; passed over.")
 
 
-def unknown_command(word: str) -> str:
-    return trouble(f"Unknown command: {escape_line(word)}. HELP lists the commands.")
+def unknown_command(word: str, nearest: str = "") -> str:
+    """`nearest`: a command that is much like this word, if there is one."""
+    hint = f"Is it {nearest}?" if nearest else "HELP lists the commands."
+    return trouble(f"Unknown command: {escape_line(word)}. {hint}")
+
+
+ONLY_TERMINATE = trouble("TERMINATE ends the server, for everybody.")
+"""For who types what would end other programs."""
 
 
 NOT_TEXT = trouble("A command is text, and this line is not UTF-8.")

@@ -1,9 +1,13 @@
-"""The views of a client: where a conversation is shown and typed.
+"""The views of a client: where a conversation is shown and typed. And the server's console, where a
+person types.
 
     plain.py       line by line: pipes, plain terminals, one single message
     jsonlines.py   for programs: an object a line
     screen.py      at a terminal, in front of a person
-    live.py        the last rows of it, which are drawn again and again
+    terminal.py    a terminal in front of a person: taken, given back, and its keys
+    desk.py        the server's console at a terminal
+    live.py        the last rows of a terminal, which are drawn again and again
+    underway.py    of a conversation: the spinner, and messages not acknowledged yet
     editor.py      the line that is typed: GNU readline
     commands.py    what a person can type beside messages
     addressee.py   for whom a private message is
@@ -11,7 +15,8 @@
     style.py       what lines look like: colours, and what is folded
     wrap.py        where lines are broken, so that no row can be forged
 
-Each view has the methods of `client.view.View`, and asks of the client what `client.view` names.
-May import `client.events`, `client.view`, `files.history`, `text`, `localtime`, `phrases`, `stdio`,
-`reactor`, `errors` and `limits`; never frames, sessions or sockets.
+Each view has the methods of `client.view.View`, and asks of the client what `client.view` names;
+the console's desk is one of `server.desk.Desk`. May import `client.events`, `client.view`,
+`files.history`, `server.desk`, `text`, `localtime`, `phrases`, `stdio`, `reactor`, `errors` and
+`limits`; never frames, sessions or sockets.
 """

@@ -40,6 +40,9 @@ _CRASHING = (b"character-search", b"character-search-backward")
 """Readline's commands that take a key for an argument, and end the process if that key begins an
 escape sequence that is bound to nothing (readline 8.2, when it is called back)."""
 
+_PASTE_OFF = b"\x1b[?2004l\r"
+"""What readline writes when a line is ended: pastes are not marked any more."""
+
 _PASTE_BEGINS, _PASTE_ENDS = b"\\e[200~", b"\x1b[201~"
 
 _KEYMAPS = (b"emacs-standard", b"vi-insert", b"vi-command")
@@ -145,7 +148,7 @@ class LineEditor:
         self.remembers = True
         """Whether finished lines can be called back."""
         self.ended = False
-        """Whether the person has ended the input (Ctrl-D)."""
+        """Whether the person has ended the input (Ctrl-D). Set it back, and it goes on."""
         self._is_pasted = False
         self._readline, self._lib = _load()
         self._picture = _MemoryStream(self._lib)
@@ -400,10 +403,11 @@ class LineEditor:
         return status
 
     def _ended_by(self, line: int | None) -> None:
+        # At the end of input readline begins a new row, and so it does from then on whenever a line
+        # is ended: stay in this one.
+        self._picture.put(self._picture.take().replace(_PASTE_OFF + b"\n", _PASTE_OFF))
         if line is None:
             self.ended = True
-            # At the end of input readline begins a new row: stay in this one.
-            self._picture.put(self._picture.take().replace(b"\n", b""))
         else:
             text = _decoded(ctypes.string_at(line))
             self._lib.free(line)

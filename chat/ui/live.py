@@ -1,23 +1,16 @@
-"""The last rows on a terminal: spinner, messages not acknowledged yet, and the line being typed.
+"""The last rows on a terminal: the line being typed, and what stands right above it.
 
 Rows above them are written once and stay, in the terminal's own scrollback. The live rows are
 erased and drawn again below whatever is new. What arrives in one turn of the loop is drawn at once.
 """
 
-from collections import deque
 from collections.abc import Callable
 
-from chat.client.events import MessageQueued
-from chat.limits import MAX_MARKS, PENDING_ROWS, SPIN_SECONDS
-from chat.reactor import Reactor, Timer
+from chat.reactor import Reactor
 from chat.stdio import LineOutput
-from chat.ui import transcript
 from chat.ui.editor import Line, LineEditor
-from chat.ui.style import DIM, Painter
 from chat.ui.wrap import broken, columns_of, cut
 
-_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_PLAIN_SPINNER = "|/-\\"
 _HOME = b"\x1b[H"
 _CLEAR = _HOME + b"\x1b[2J"
 
@@ -36,32 +29,25 @@ class LiveRows:
         self,
         reactor: Reactor,
         output: LineOutput,
-        painter: Painter,
         editor: LineEditor,
         prompt: Callable[[], str],
-        alert: Callable[[], bytes],
+        alert: Callable[[], bytes] = bytes,
     ) -> None:
         """`output` is a terminal. `prompt` returns what should stand before the line now, `alert`
         codes to write once a turn that draw nothing (a bell, a title)."""
-        self.pending: deque[MessageQueued] = deque()
-        """Our messages that are not acknowledged yet."""
         self.columns, self.window_rows = output.columns or 1, output.rows or 1
         self._reactor = reactor
         self._output = output
-        self._painter = painter
         self._editor = editor
         self._prompt = prompt
         self._alert = alert
         self.typing = False
         """Whether the line is open: then the terminal is in readline's mode."""
+        self.waiting = 0
+        """How many characters are to be shown above and are not drawn yet."""
         self._above: list[str] = []
         self._drawing = False
         self._rows = 0
-        self._activity = ""
-        self._is_over: Callable[[], bool] = lambda: True
-        self._frame = 0
-        self._spin_at = 0.0
-        self._spinner: Timer | None = None
 
     # -- drawing
 
@@ -72,19 +58,19 @@ class LiveRows:
     def show(self, lines: list[str]) -> None:
         """Show lines above, at the end of the turn."""
         self._above += lines
+        self.waiting += sum(map(len, lines))
         self.draw_later()
 
     def draw_later(self) -> None:
-        """Draw everything again, at the end of the turn."""
+        """Draw everything again, at the end of the turn. No other work that was put off, such as
+        the handshakes of many newcomers, comes before it."""
         if not self._drawing:
             self._drawing = True
-            self._reactor.defer(self.draw)
+            self._reactor.call_at(self._reactor.clock(), self.draw)
 
     def draw(self) -> None:
         """Draw everything again."""
         self._drawing = False
-        if self._is_over():
-            self._activity = ""
         erased = self._erased()
         live = self._live_rows()
         if self.typing:
@@ -92,6 +78,7 @@ class LiveRows:
         rows = [*self._above, *live]
         self._rows = len(live)
         self._above.clear()
+        self.waiting = 0
         line = self._editor.draw() if self.typing else b""
         above = self._output.encode("".join(f"{row}\n" for row in rows))
         self.write(self._alert() + erased + above + line)
@@ -161,18 +148,8 @@ class LiveRows:
         return erased + b"\x1b[J" if erased else b""
 
     def _live_rows(self) -> list[str]:
-        rows = []
-        if self._activity and self._frame:
-            frames = _SPINNER if self._output.is_unicode else _PLAIN_SPINNER
-            rows.append(f"{frames[self._frame % len(frames)]} {self._activity}")
-        # More cannot be seen: each character takes a column, or is a mark on one that does.
-        most = self.columns * (1 + MAX_MARKS)
-        for underway, _ in zip(self.pending, range(PENDING_ROWS), strict=False):
-            rows.append(transcript.pending(underway.text[:most], underway.to))
-        if len(self.pending) > PENDING_ROWS:
-            rows.append(transcript.more_pending(len(self.pending) - PENDING_ROWS))
-        fitting = (cut(row.expandtabs(), self.columns - 1) for row in rows)
-        return [self._painter.hold(self._painter.colour(DIM, row)) for row in fitting]
+        """What stands above the prompt, and is drawn again with it; each fits a row."""
+        return []
 
     def _prompt_rows(self) -> list[str]:
         """Give the prompt to the editor; if it takes several rows, only the last. Returns the
@@ -199,41 +176,10 @@ class LiveRows:
         self.typing = False
         self.write(self._erased() + self._editor.pause())
 
-    def finish(self, *, offline: bool) -> None:
-        """Show what is left to be shown, and give the terminal back for good. Messages that were
-        not acknowledged stay on the screen, since they are nowhere else."""
-        self.end()
-        for underway in self.pending:
-            line = transcript.pending_at_the_end(underway.text, offline, underway.to)
-            self._above += self._painter.status([line], self.columns)
-        self.pending.clear()
+    def finish(self) -> None:
+        """Show what is left to be shown, and give the terminal back for good."""
         self.draw()
         self.write(self._erased() + self._editor.stop())
-
-    # -- the spinner
-
-    def end(self) -> None:
-        """The activity is over."""
-        self._activity = ""
-
-    def begin(self, activity: str, is_over: Callable[[], bool]) -> None:
-        """An activity begins. It is shown after a while, until `is_over` says so or `end`."""
-        self._activity, self._is_over = activity, is_over
-        self._frame = 0
-        self._spin_later()
-
-    def _spin_later(self) -> None:
-        self._spin_at = self._reactor.clock() + SPIN_SECONDS
-        if self._spinner is not None:
-            self._spinner.cancel()
-        self._spinner = self._reactor.call_at(self._spin_at, self.spin)
-
-    def spin(self) -> None:
-        """Turn the spinner, but not too often."""
-        if self._activity and self._reactor.clock() >= self._spin_at:
-            self._frame += 1
-            self._spin_later()
-            self.draw()
 
 
 def _rows_of(text: str, columns: int) -> int:

@@ -1,11 +1,8 @@
 """A conversation on a terminal, in front of a person.
 
-`live` draws, `editor` edits the line, and `commands` says what a line means; here they meet the
-client, the terminal's signals and the history.
+`terminal` takes what is typed, and `commands` says what a line means; here they meet the client.
 """
 
-import os
-import signal
 from collections.abc import Callable, Sequence
 
 from chat.client.events import (
@@ -15,28 +12,20 @@ from chat.client.events import (
     MakingKey,
     MessageReceived,
     Reconnected,
-    Warned,
 )
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
 from chat.files.history import History
-from chat.limits import (
-    BELL_SECONDS,
-    CONSOLE_READ_BYTES,
-    FOREGROUND_SECONDS,
-    INTERRUPT_SECONDS,
-    LINGER_SECONDS,
-    PASTE_LINES,
-)
-from chat.localtime import look_again
+from chat.limits import BELL_SECONDS, PASTE_LINES
 from chat.phrases import StatusLine
 from chat.reactor import Reactor
-from chat.stdio import LineOutput, can_be_read, can_be_read_by_us, is_in_background
+from chat.stdio import LineOutput
 from chat.ui import transcript
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
-from chat.ui.live import LiveRows
 from chat.ui.style import Painter
+from chat.ui.terminal import Terminal
+from chat.ui.underway import UnderwayRows
 
 _TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
 """How TERM begins for terminals that have a title."""
@@ -81,22 +70,8 @@ class Mentions:
         return restore
 
 
-class Screen:
+class Screen(Terminal):
     """Shows a conversation to one person, and takes what is typed.
-
-    The terminal is ours while `_live.typing` is true: the line stands there, and keys are read.
-    These lead from one state to the other:
-
-        not ours -> ours   `_come_forward`, as soon as we are in the foreground: a timer looks
-        ours -> not ours   `_suspend` (Ctrl-Z), which gives it back and stops the process
-                           `_on_readable`, if another job has taken it: it cannot be given back
-                           `close`, for good
-
-    A SIGCONT (`_go_on`) ends every stop, and leads to `_come_forward`. If the terminal is still
-    ours then, we could not give it back before the stop, and the shell has used it since. So what
-    was drawn is left where it is.
-
-    Nothing may touch the terminal from the background: the kernel would stop us (SIGTTOU).
 
     `_paste` is a pasted text that waits for a yes or a no. Until one comes, or Ctrl-C, each line is
     an answer and is not sent.
@@ -104,6 +79,9 @@ class Screen:
 
     not_sent = not_commands = 0
     unfinished = False
+
+    _INTERRUPT_HINT = transcript.LEAVE_HINT
+    _live: UnderwayRows
 
     def __init__(
         self,
@@ -119,37 +97,14 @@ class Screen:
         Raises:
             EditorMissingError: lines cannot be edited here.
         """
-        self.output = output
-        self._reactor = reactor
-        self._source = source
         self._painter = painter
-        self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
-        self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
-        self._history = history
         self._client: ChatClient | None = None
         self._commands: Commands | None = None
-        self._started = False
-        self._stopped = False
-        self._closed = False
         self._paste: Line | None = None
-        self._interrupted_at = float("-inf")
         self._mentions = Mentions(reactor.clock, has_title=term.startswith(_TITLED))
-        self._load_history()
-        reactor.on_signals([signal.SIGWINCH], self._live.resize)
-        reactor.on_signals([signal.SIGTSTP], self._suspend)
-        reactor.on_signals([signal.SIGCONT], self._go_on)
-
-    def _load_history(self) -> None:
-        try:
-            for line in self._history.load() if self._history else ():
-                self._editor.remember(line)
-        except OSError as error:
-            self._give_up_history(error)
-
-    def _give_up_history(self, error: OSError) -> None:
-        self._history = None
-        where = f"{error.filename}: " if error.filename else ""
-        self.show(Warned(f"What you type is not kept: {where}{error.strerror}"))
+        editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
+        live = UnderwayRows(reactor, output, painter, editor, self._prompt, self._alert)
+        super().__init__(reactor, source, output, editor, live, history)
 
     # -- as a view
 
@@ -224,120 +179,37 @@ class Screen:
 
     def take_input(self, wanted: bool) -> None:
         # Reading never stops, since commands can always be typed; `_take` refuses what is too much.
-        if wanted and not self._started:
-            self._started = True
-            self._come_forward()
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._reactor.watch_read(self._source, None)
+        if wanted:
+            self.start()
 
     def count_undelivered(self) -> int:
         return 0
 
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self.stop()
-            if draft := self._editor.text.strip("\n"):
-                self._editor.discard_typed_ahead()
-            if self._paste is not None:
-                # What stands in the line is the answer to a question about this.
-                self._tell([transcript.draft(self._paste.text, self._keeps(self._paste.text))])
-            elif draft:
-                self._remember(draft)
-                self._tell([transcript.draft(draft, self._keeps(draft))])
-            self._live.finish(offline=not self._is_present)
-            self._forget_mentions()
-            self.output.drain()
-
-    # -- the terminal comes and goes
-
-    def _come_forward(self) -> None:
-        """Take the terminal, as soon as we are in its foreground."""
-        if self._stopped or not self._started or self._live.typing:
-            return
-        if is_in_background(self._source):
-            self._look_again_with(self._come_forward)
-            return
-        self._live.open_line()
-        self._reactor.watch_read(self._source, self._on_readable)
-
-    def _look_again_with(self, step: Callable[[], None]) -> None:
-        self._reactor.call_at(self._reactor.clock() + FOREGROUND_SECONDS, step)
-
-    def _suspend(self) -> None:
-        """Give the terminal back and stop (SIGTSTP) until SIGCONT comes.
-
-        The program that started us (make, a script) is stopped by the same key. If it stops first,
-        the shell takes the terminal at once, perhaps while we give it back: then the kernel stops
-        us there, and after the SIGCONT we must not stop again."""
-        continued: list[int] = []
-        noted = signal.signal(signal.SIGCONT, lambda number, _: continued.append(number))
-        if not is_in_background(self._source):
-            self._forget_mentions()
-            self._live.close_line()
-            self.output.drain(LINGER_SECONDS)
-        if not continued:
-            handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTSTP)
-            signal.signal(signal.SIGTSTP, handler)
-        signal.signal(signal.SIGCONT, noted)
-        if not continued:
-            # Where no shell could wake us (an orphaned process group), the kernel does not stop us.
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Continue after a stop (SIGCONT). The time zone may have changed."""
-        look_again()
-        if self._live.typing:
-            if is_in_background(self._source):
-                self._look_again_with(self._go_on)
-                return
-            self._live.forget()
-            self._live.close_line()
-        self._come_forward()
+    def _finish(self) -> None:
+        if draft := self._editor.text.strip("\n"):
+            self._editor.discard_typed_ahead()
+        if self._paste is not None:
+            # What stands in the line is the answer to a question about this.
+            self._tell([transcript.draft(self._paste.text, self._keeps(self._paste.text))])
+        elif draft:
+            self._remember(draft)
+            self._tell([transcript.draft(draft, self._keeps(draft))])
+        self._live.give_up(offline=not self._is_present)
+        self._on_presence()
+        super()._finish()
 
     # -- what is typed
 
-    def interrupt(self) -> None:
-        # The first Ctrl-C clears the line, and first reads what was typed before it; a second one
-        # soon after leaves.
-        for _ in range(CONSOLE_READ_BYTES):
-            if self._stopped or not self._live.typing or not can_be_read(self._source):
-                break
-            self._on_readable()
-        now = self._reactor.clock()
-        again = now < self._interrupted_at + INTERRUPT_SECONDS
-        if again or self._stopped or not self._live.typing:
-            self.client.leave()
-            return
-        self._interrupted_at = now
-        if not self._editor.text and self._paste is None:
-            self._tell([transcript.LEAVE_HINT])
-        self._paste = None
-        self._live.erase()
-        self._editor.clear()
-        self._live.draw_later()
+    def _leave(self) -> None:
+        self.client.leave()
 
-    def _on_readable(self) -> None:
-        if not self._live.typing or is_in_background(self._source):
-            # It is watched still, but what woke us is for the shell, or was typed before the line
-            # stands there again.
-            self._reactor.watch_read(self._source, None)
-            self._live.typing = False
-            self._come_forward()
-            return
-        if not can_be_read_by_us(self._source):
-            # The shell has read it. Readline would wait for a key, and everything else with it.
-            return
-        self._interrupted_at = float("-inf")
-        self._forget_mentions()
-        for line in self._live.read():
-            self._submit(line._replace(text=line.text.rstrip("\n")))
-        if self._editor.ended:
-            self.stop()
-            self.client.leave()
+    def _on_end(self) -> None:
+        self.stop()
+        self.client.leave()
+
+    def _drop_question(self) -> bool:
+        paste, self._paste = self._paste, None
+        return paste is not None
 
     def _submit(self, line: Line) -> None:
         if self._paste is not None:
@@ -378,17 +250,6 @@ class Screen:
         except UsageError as error:
             self._tell([transcript.refused(error.advice), transcript.NOT_SENT])
 
-    def _remember(self, line: str) -> None:
-        try:
-            if self._history is not None and line:
-                self._history.append(line)
-        except OSError as error:
-            self._give_up_history(error)
-
-    def _keeps(self, line: str) -> bool:
-        """Whether the history keeps such a line for the next run."""
-        return self._history is not None and self._history.keeps(line)
-
     def _complete(self, line: str, begin: int) -> list[str]:
         return self.commands.completions(line, begin)
 
@@ -401,6 +262,6 @@ class Screen:
     def _title(self, mentions: int) -> bytes:
         return self.output.encode(transcript.title(self.client.name, mentions))
 
-    def _forget_mentions(self) -> None:
-        """The person types, and so has seen the mentions."""
+    def _on_presence(self) -> None:
+        super()._on_presence()
         self._live.write(self._mentions.forget())

@@ -20,7 +20,7 @@ from chat.limits import (
 from chat.phrases import INDENT, StatusLine, Trouble
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
-from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, width_of
+from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, unwrapped, width_of
 
 DIM, BOLD, RED = "2", "1", "31"
 ARROW = "→"
@@ -141,9 +141,8 @@ class Painter:
         return f"\x1b[{code}m{text}\x1b[m" if self._colours.value and text else text
 
     def hold(self, row: str) -> str:
-        """A row that the terminal is told not to wrap (DECAWM, reset and set), unless it is ASCII:
-        then its width is certain."""
-        return row if row.isascii() or self._is_dumb else f"\x1b[?7l{row}\x1b[?7h"
+        """A row that the terminal is told not to wrap, if it knows codes."""
+        return row if self._is_dumb else unwrapped(row)
 
     def _held(self, rows: list[str], columns: int | None) -> list[str]:
         return rows if columns is None else [self.hold(row) for row in rows]

@@ -468,10 +468,6 @@ def pending_at_the_end(text: str, offline: bool, to: str = "") -> StatusLine:
     return trouble(f"{what}: {escape(text if action is None else f'* {action}')}")
 
 
-def no_editing(why: str) -> StatusLine:
-    return good(f"Plain input: {why}.")
-
-
 def prompt(present: bool, waiting: int) -> str:
     """Stands before the line that is being typed; `waiting`: the messages not yet acknowledged."""
     if present:

@@ -5,7 +5,7 @@ text is. So no text can contain a row that passes for a line of the program. Thr
 
 1. Text is broken where a row is full, and the next row is indented.
 2. A row with characters that some terminals show wider than we count is one that the terminal is
-   told not to wrap (`style.Painter.hold`).
+   told not to wrap (`unwrapped`).
 3. The terminal wraps only single words of ASCII, so that a long link can be copied whole. Such a
    word has no blank in it, and so looks like no line of ours.
 
@@ -70,6 +70,12 @@ def at_most_of_dumb(char: str) -> int:
 def broken(text: str, columns: int) -> list[str]:
     """The rows of a line of our own."""
     return [row.text for row in Wrapper(columns, at_most).rows(text, "")]
+
+
+def unwrapped(row: str) -> str:
+    """A row that the terminal is told not to wrap (DECAWM, reset and set), unless it is ASCII: then
+    its width is certain."""
+    return row if row.isascii() else f"\x1b[?7l{row}\x1b[?7h"
 
 
 def cut(text: str, columns: int) -> str:

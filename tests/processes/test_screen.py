@@ -391,21 +391,21 @@ def test_client_whose_parent_is_stopped_before_it_comes_back_with_its_line(
     """As with `make client`: the shell has taken the terminal before the client gives it back, or
     right after the client has looked."""
     command = room.changed(
-        "import os, chat.ui.screen as screen\n"
-        "suspend, is_in_background = screen.Screen._suspend, screen.is_in_background\n"
+        "import os, chat.ui.terminal as terminal\n"
+        "suspend, is_in_background = terminal.Terminal._suspend, terminal.is_in_background\n"
         "def too_early(source):\n"
-        "    screen.is_in_background = is_in_background\n"
+        "    terminal.is_in_background = is_in_background\n"
         "    return False\n"
         "def late(self):\n"
-        "    screen.Screen._suspend = suspend\n"
+        "    terminal.Terminal._suspend = suspend\n"
         "    while not is_in_background(0):\n"
         # Fails where the terminal is gone.
         "        os.tcgetpgrp(0)\n"
         "    os.write(1, b'too late')\n"
         f"    if not {sees_it}:\n"
-        "        screen.is_in_background = too_early\n"
+        "        terminal.is_in_background = too_early\n"
         "    suspend(self)\n"
-        "screen.Screen._suspend = late\n"
+        "terminal.Terminal._suspend = late\n"
     )
     ira = room.shell().run(["sh", "-c", f"{shlex.join(command)}; true"], end="")
     ira.await_rows(IN, "> |")
@@ -467,14 +467,14 @@ def test_client_in_the_background_shows_and_leaves_the_terminal_alone(room: Room
 def test_client_brought_forward_before_it_looks_waits_for_no_key(room: Room) -> None:
     """What the shell reads wakes the client in the background, too. The client looks late."""
     command = room.changed(
-        "import os, chat.ui.screen as screen\n"
+        "import os, chat.ui.terminal as terminal\n"
         "def late(self, _step):\n"
         "    os.write(1, b'woken')\n"
-        "    while screen.is_in_background(0):\n"
+        "    while terminal.is_in_background(0):\n"
         # Fails where the terminal is gone.
         "        os.tcgetpgrp(0)\n"
         "    self._on_readable()\n"
-        "screen.Screen._look_again_with = late\n"
+        "terminal.Terminal._look_again_with = late\n"
     )
     ira = room.shell().run(command, end="")
     ira.await_rows(IN, "> |")

@@ -18,6 +18,7 @@ from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access
 from chat.server.console import Console
+from chat.server.desk import PlainDesk
 from chat.server.lists import InMemory
 from chat.server.members import Member
 from chat.stdio import LineOutput
@@ -79,7 +80,9 @@ class OperatorDesk:
         self.screen = Screen(self.reactor)
         self.server = Server()
         self._source, self._hand = os.pipe()
-        self.console = Console(self.reactor, self._source, self.screen.output)
+        self.console = Console(
+            self.reactor, PlainDesk(self.reactor, self._source, self.screen.output)
+        )
         if obeys:
             self.console.obey(self.server)
 
@@ -155,12 +158,21 @@ NOBODY = "[+] Nobody is here."
             (line, [], [f"[!] Unknown command: {word}. HELP lists the commands."])
             for line, word in [
                 ("bla bla", "bla"),
-                ("EXIT", "EXIT"),
-                ("terminated", "terminated"),
-                ("kick\x00 Ira", "kick\\x00"),
                 ("\x1b[2Jx", "\\x1b[2Jx"),
                 ("größe", "größe"),
             ]
+        ),
+        *(
+            (line, [], [f"[!] Unknown command: {word}. Is it {meant}?"])
+            for line, word, meant in [
+                ("terminated", "terminated", "TERMINATE"),
+                ("sttas", "sttas", "STATS"),
+                ("kick\x00 Ira", "kick\\x00", "KICK"),
+            ]
+        ),
+        *(
+            (line, [], ["[!] TERMINATE ends the server, for everybody."])
+            for line in ("EXIT", "exit", " quit ", "/quit", "/exit", "stop", "Bye bye")
         ),
     ],
 )
@@ -372,7 +384,7 @@ class Pipe:
         self._read, self._write = os.pipe()
         self.reactor = Reactor(FakeClock())
         self.output = LineOutput(self.reactor, self._write, "utf-8")
-        self.console = Console(self.reactor, None, self.output)
+        self.console = Console(self.reactor, PlainDesk(self.reactor, None, self.output))
         self.room = fcntl.fcntl(self._write, fcntl.F_GETPIPE_SZ)
         os.set_blocking(self._read, False)
 
@@ -462,7 +474,7 @@ def test_close_reads_no_more_commands(desk: OperatorDesk) -> None:
 def test_close_does_not_wait_for_ever_for_somebody_to_read(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.server.console.LINGER_SECONDS", 0.01)
+    monkeypatch.setattr("chat.server.desk.LINGER_SECONDS", 0.01)
     pipe.console.show("x" * (1 << 20))
     pipe.console.close()
     assert pipe.output.queued_bytes > 0

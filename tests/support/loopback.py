@@ -27,6 +27,7 @@ from chat.reactor import Callback, Reactor
 from chat.server.access import Access
 from chat.server.connection import Connection
 from chat.server.console import Console
+from chat.server.desk import PlainDesk
 from chat.server.hosted import HostedRoom
 from chat.server.rooms import OPEN_ROOM, RoomRules
 from chat.server.server import Server
@@ -357,7 +358,9 @@ class Hall:
         self.address: tuple[str, int] = (host, port)
         self.screen = Screen(self.reactor)
         self._source, self._hand = os.pipe()
-        self.console = Console(self.reactor, self._source, self.screen.output)
+        self.console = Console(
+            self.reactor, PlainDesk(self.reactor, self._source, self.screen.output)
+        )
         listening = [self.listener, *others]
         self.server = Server(
             self.reactor,
