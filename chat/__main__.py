@@ -27,7 +27,7 @@ from chat.limits import (
     SPARE_DESCRIPTORS,
 )
 from chat.reactor import Reactor
-from chat.stdio import LineOutput, read_whole
+from chat.stdio import LineOutput, has_terminal, read_whole
 
 if TYPE_CHECKING:
     from chat.client.view import View
@@ -172,6 +172,7 @@ def _how_to_install() -> str:
 
 def _serve(options: argparse.Namespace) -> None:
     from chat import phrases
+    from chat.inherited import inherited, start_anew
     from chat.localtime import look_again
     from chat.server import words
     from chat.server.console import Console
@@ -179,7 +180,7 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.sockets import address_text, listen, own_host, reachable_at
 
     _allow_many_descriptors(options.pending)
-    listeners = listen(options.host, options.port)
+    listeners = inherited(os.environ) or listen(options.host, options.port)
     for listener in listeners:
         journal.note("server", f"listens on {address_text(*listener.getsockname()[:2])}")
     with closing(Reactor()) as reactor, ExitStack() as listening:
@@ -209,10 +210,21 @@ def _serve(options: argparse.Namespace) -> None:
             options.pending_per_source,
             _rules(options, complain),
             _access(options, complain),
+            comes_back=not options.ephemeral,
         )
         reactor.on_fault = server.on_fault
+        had_terminal = has_terminal()
+
+        def hang_up() -> None:
+            # The terminal is gone, or somebody wants us to read our files again.
+            if had_terminal and not has_terminal():
+                server.terminate()
+            else:
+                server.reload()
+
         reactor.on_signals([signal.SIGINT], desk.interrupt)
-        reactor.on_signals([signal.SIGTERM, signal.SIGHUP], server.terminate)
+        reactor.on_signals([signal.SIGTERM], server.pause)
+        reactor.on_signals([signal.SIGHUP], hang_up)
         hosts = [own_host(listener) for listener in listeners]
         port = listeners[0].getsockname()[1]
         fingerprint = key.public.fingerprint
@@ -224,7 +236,11 @@ def _serve(options: argparse.Namespace) -> None:
         console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
         console.obey(server)
         server.run()
-        console.close()
+        console.close(anew=server.starts_anew)
+        if server.starts_anew:
+            listening.pop_all()
+    if server.starts_anew:
+        start_anew(listeners)
 
 
 def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> "Desk":
@@ -255,7 +271,8 @@ def _rules(options: argparse.Namespace, complain: "Complain") -> "RoomRules":
         return rules
     tags = ListFile(options.room_tags, "list of tags")
     tags.require()
-    return replace(rules, is_allowed=ListedTags(tags, complain))
+    listed = ListedTags(tags, complain)
+    return replace(rules, is_allowed=listed, refresh=listed.refresh)
 
 
 def _access(options: argparse.Namespace, complain: "Complain") -> "Access":

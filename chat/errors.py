@@ -33,6 +33,7 @@ class Reason(IntEnum):
     PROTOCOL = 6
     TIMEOUT = 7
     REPLACED = 8
+    RESTARTING = 9
     NAME_TAKEN = 16
     NAME_INVALID = 17
     FULL = 18
@@ -49,6 +50,7 @@ REASONS = {
     Reason.PROTOCOL: "does not follow the protocol",
     Reason.TIMEOUT: "was silent for too long",
     Reason.REPLACED: "came back over another connection",
+    Reason.RESTARTING: "the server restarts and will be back in a moment",
     Reason.NAME_TAKEN: "the name is taken",
     Reason.NAME_INVALID: "the name cannot be used",
     Reason.FULL: "the room is full",
@@ -56,9 +58,12 @@ REASONS = {
     Reason.NO_ROOM: "there is no such room here",
 }
 
-LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW)
+LOSSES = (Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW, Reason.RESTARTING)
 """Endings that the member did not want. It may come back: the server keeps its place for a while,
-and the client tries again."""
+and the client tries again. (RESTARTING ends all rooms, so there is no place to keep.)"""
+
+SERVER_ENDS = (Reason.CLOSING, Reason.RESTARTING)
+"""Endings of the whole server, for good or to start anew. What was said is sent before them."""
 
 
 class ChatError(Exception):

@@ -406,6 +406,16 @@ def _open_for_writing(descriptor: int | None) -> tuple[int | None, bool]:
     return descriptor, False
 
 
+def has_terminal() -> bool:
+    """Whether this process has a terminal that controls it. After a hang-up it has none any more,
+    whatever its standard streams are."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def is_in_background(descriptor: int) -> bool:
     """Whether this is a terminal, and another job is in its foreground."""
     with contextlib.suppress(OSError):

@@ -24,7 +24,7 @@ FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
     {"errors", "limits", "lookalikes"},
-    {"reactor", "text", "localtime", "journal", "runninghash", "presence"},
+    {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
     {"messages", "kex", "sockets", "phrases", "invite"},
     {"introduction"},

@@ -336,7 +336,8 @@ class Client:
             self._view.show(Connecting(self._dialer.host, self._dialer.port))
 
     def _on_unreachable(self, error: TransportError) -> None:
-        if self._participant.has_joined:
+        # Before we are in for the first time, we try again if the server has asked for it.
+        if self._participant.has_joined or self._lost:
             self._try_again_later(error)
         else:
             self._end(error)
@@ -370,8 +371,8 @@ class Client:
         established = self._connection.established
         match endings.outcome_of(end, established, self._participant.has_joined):
             case Outcome.LOSE:
-                self._lose(endings.loss_of(end))
-            case Outcome.ASK_AGAIN if self._patience is not None:
+                self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
+            case Outcome.ASK_AGAIN if self._may_ask_again(end):
                 self._lose(endings.failure_of(end, established))
             case Outcome.END_WELL:
                 self._room_closed = True
@@ -401,7 +402,12 @@ class Client:
         if self._over:
             self._reactor.stop()
 
-    def _lose(self, error: TransportError) -> None:
+    def _may_ask_again(self, end: Ended) -> bool:
+        """A person who comes in is told at once that the server has no time, but can wait for one
+        that is back in a moment."""
+        return self._patience is not None or end.reason is Reason.RESTARTING
+
+    def _lose(self, error: TransportError, *, restarting: bool = False) -> None:
         """The connection is lost: say so once, and try to get it back."""
         journal.note("client", "the connection is lost")
         connection, self._connection = self._connection, None
@@ -414,7 +420,8 @@ class Client:
         elif not self._lost:
             self._lost = True
             joined, text = self._participant.has_joined, str(error)
-            self._view.show(Disconnected(text) if joined else Warned(f"{text}; trying again"))
+            lost = Disconnected(text, restarting)
+            self._view.show(lost if joined else Warned(f"{text}; trying again"))
         self._try_again_later(error)
 
     def _try_again_later(self, error: TransportError) -> None:

@@ -66,9 +66,11 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection was lost; reconnecting."""
+    """The connection was lost; reconnecting. `restarting`: the server has said that it is back in a
+    moment."""
 
     text: str
+    restarting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

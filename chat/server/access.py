@@ -131,13 +131,13 @@ class Access:
         self._unsaved: dict[str, Use | None] = {}
         self._name_lines = 0
         self._turned_away: OrderedDict[tuple[str, str], tuple[str, PublicKey]] = OrderedDict()
-        self._refresh()
+        self.refresh()
 
     # -- clients
 
     def admit(self, name: str, key: PublicKey, now: float) -> Refusal | None:
         """Why a client with this name and key, which is proved, may not come in; None if it may."""
-        self._refresh()
+        self.refresh()
         fingerprint = key.fingerprint
         ban = self._banned.get(fingerprint)
         if ban is not None:
@@ -216,8 +216,8 @@ class Access:
         if len(self._turned_away) > MAX_TURNED_AWAY:
             self._turned_away.popitem(last=False)
 
-    def _refresh(self) -> None:
-        """Read again what has changed."""
+    def refresh(self) -> None:
+        """Read again what has changed. This happens by itself, too, whenever it matters."""
         if self._keys is not None and (keys := self._keys.read()) is not None:
             self._allowed = set(keys)
         if (bans := self._bans.read()) is not None:
@@ -239,7 +239,7 @@ class Access:
 
     def ban(self, fingerprint: str, name: str, why: str, now: float) -> Ban:
         """Let this key in no more. If that cannot be written, it holds until the server ends."""
-        self._refresh()
+        self.refresh()
         ban = Ban(fingerprint, int(now), name, " ".join(why.split()))
         self._banned[fingerprint] = ban
         if not self._bans.edit(lambda lines: [*without(lines, {fingerprint}), line_of_ban(ban)]):
@@ -249,7 +249,7 @@ class Access:
     def unban(self, which: str) -> list[Ban]:
         """Lift the bans of a name, or of a fingerprint. Returns them; those that cannot be taken
         from the list stay, and are not among them."""
-        self._refresh()
+        self.refresh()
         found = [
             ban
             for ban in self._banned.values()
@@ -265,7 +265,7 @@ class Access:
 
     def bans(self) -> list[Ban]:
         """All bans."""
-        self._refresh()
+        self.refresh()
         return list(self._banned.values())
 
     def allow(self, which: str) -> list[str] | None:
@@ -294,7 +294,7 @@ class Access:
 
     def forget(self, name: str) -> bool:
         """Free a name. Returns whether it was kept."""
-        self._refresh()
+        self.refresh()
         key = fold_name(name)
         if not self._uses.drop(key):
             return False

@@ -25,7 +25,7 @@ from itertools import count
 from typing import Protocol
 
 from chat import journal
-from chat.errors import ProtocolError, Reason
+from chat.errors import SERVER_ENDS, ProtocolError, Reason
 from chat.limits import (
     LINGER_SECONDS,
     MAX_ARRIVAL_WAIT_SECONDS,
@@ -360,7 +360,7 @@ class Connection:
 
         1. The server hears of it (`connection_lost`). The room keeps the member's place or gives it
            up, and needs `member` and `cursor` for that as they are now.
-        2. The cursor is cut at the end of the frame that is half sent. When the server is closing,
+        2. The cursor is cut at the end of the frame that is half sent. When the server ends,
            it is not: then every member is sent the rest of the log before the farewell.
         3. The farewell is spliced in at the very end: BYE on the link, or REFUSED where there is no
            link yet. If the stream goes to the end of the log, CHECK comes before it, but not if the
@@ -381,9 +381,9 @@ class Connection:
             assert home is not None
             log = home.log
             cuts = bool(cursor.splices) or log.entry_end(cursor.offset) != log.end
-            if reason is Reason.CLOSING or not cuts:
+            if reason in SERVER_ENDS or not cuts:
                 check = home.check()
-        if reason is not Reason.CLOSING:
+        if reason not in SERVER_ENDS:
             cursor.cut()
 
         def farewell() -> bytes:

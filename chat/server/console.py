@@ -72,6 +72,9 @@ class ServerControl(Protocol):
     def terminate(self) -> None:
         """Tell everybody, send what is queued, and stop. The second time: stop at once."""
 
+    def restart(self) -> None:
+        """Tell everybody that the server is back in a moment, and start it anew."""
+
     def say(self, text: str) -> None:
         """Tell everybody something."""
 
@@ -149,6 +152,7 @@ class Console:
         self._known_faults: set[tuple[str, ...]] = set()
         self._commands = {
             "TERMINATE": self._on_terminate,
+            "RESTART": self._on_restart,
             "HELP": self._on_help,
             "WHO": self._on_who,
             "ROOMS": self._on_rooms,
@@ -218,14 +222,14 @@ class Console:
     def _show_faults(self, count: int) -> None:
         self.show(words.faults_again(count))
 
-    def close(self) -> None:
-        """Show the last lines."""
+    def close(self, *, anew: bool = False) -> None:
+        """Show the last lines. `anew`: the server starts again."""
         self._desk.stop()
         for ration in (self._messages, self._refusals, self._faults):
             ration.sum_up()
         if self._dropped:
             self._desk.show([words.lines_dropped(self._dropped)])
-        self._desk.show([words.TERMINATED, words.SHUT_DOWN])
+        self._desk.show([words.TERMINATED, words.STARTS_ANEW if anew else words.SHUT_DOWN])
         self._desk.close()
 
     # -- what the operator asks for
@@ -273,6 +277,9 @@ class Console:
 
     def _on_terminate(self, server: ServerControl, _argument: str) -> None:
         server.terminate()
+
+    def _on_restart(self, server: ServerControl, _argument: str) -> None:
+        server.restart()
 
     def _on_help(self, _server: ServerControl, _argument: str) -> None:
         self.show(*words.HELP, *self._desk.keys)

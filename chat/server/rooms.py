@@ -27,6 +27,8 @@ class RoomRules:
     open_room: bool = True
     max_rooms: int = MAX_ROOMS
     is_allowed: Callable[[bytes], bool] = lambda _tag: True
+    refresh: Callable[[], None] = lambda: None
+    """Reads again what `is_allowed` goes by, if that has changed."""
 
 
 class ListedTags:
@@ -39,10 +41,14 @@ class ListedTags:
 
     def __call__(self, tag: bytes) -> bool:
         """Whether this one is listed."""
+        self.refresh()
+        return tag in self._tags
+
+    def refresh(self) -> None:
+        """Read the list again if it has changed."""
         tags = self._list.read()
         if tags is not None:
             self._tags = frozenset(tags)
-        return tag in self._tags
 
 
 class Rooms:

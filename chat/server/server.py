@@ -9,7 +9,7 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from chat.errors import Reason, RefusedError
@@ -70,9 +70,12 @@ class Server:
         pending_per_source: int = MAX_PENDING_PER_SOURCE,
         rules: RoomRules = _ANY_ROOM,
         access: Access | None = None,
+        *,
+        comes_back: bool = True,
     ) -> None:
         """`pending`: connections that are not members yet, in all and of one source. `access`: who
-        may come in; None: everybody, and no name is kept."""
+        may come in; None: everybody, and no name is kept. `comes_back`: whether this server, when
+        it is started anew, is the same to its clients, with the same key."""
         self.reactor = reactor
         self.access = access or Access()
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
@@ -84,15 +87,20 @@ class Server:
         self.rooms = Rooms(rules, self._new_room)
         admission: Admission[Connection] = Admission(pending, pending_per_source)
         self.doorman = Doorman(self, self.connections, listeners, key, console, admission)
+        self.starts_anew = False
+        """Whether the program is to be started again when `run` returns."""
+        self.on_reload: list[Callable[[], None]] = [self.access.refresh, rules.refresh]
+        """What else `reload` does, such as opening a log file again."""
+        self._comes_back = comes_back
         self._terminating = False
         reactor.patient_per_turn = PATIENT_PER_TURN
         reactor.before_wait(self._before_wait)
 
     def run(self) -> None:
-        """Serve until terminated."""
+        """Serve until terminated. If the server starts anew, the listening sockets stay open."""
         self.doorman.open()
         self.reactor.run()
-        for listener in self.doorman.listeners:
+        for listener in () if self.starts_anew else self.doorman.listeners:
             listener.close()
         open_room = self.rooms.open_room
         for member in open_room.members() if open_room is not None else ():
@@ -240,23 +248,48 @@ class Server:
     # -- what the operator can do
 
     def terminate(self) -> None:
-        """Tell everybody, send what is queued, and stop. The second time: stop at once.
+        """Tell everybody that it is over, send what is queued, and stop. If the server ends
+        already, for whatever reason: stop at once."""
+        self._end(Reason.CLOSING)
 
-        CLOSING is the last event of each log. Then every connection is dropped without being cut
-        (`Connection.drop`), so each transport sends the rest of the log, up to CLOSING, and the
-        farewell. From here on no room changes any more: no membership ends with its connection, and
-        nothing is left for `_before_wait` to do. In particular no log must be trimmed, since slow
-        members are still reading it. When the last connection is closed, the reactor stops.
+    def pause(self) -> None:
+        """The same, but tell everybody that the server is back in a moment: whoever ends this
+        program is to start it again. Then the clients come back by themselves."""
+        self._end(Reason.RESTARTING if self._comes_back else Reason.CLOSING)
+
+    def restart(self) -> None:
+        """The same, and start the program again: `run` returns, and `starts_anew` says so. Not if
+        the server is ending for another reason."""
+        if not self._comes_back:
+            self._console.show(words.NO_RESTART)
+            return
+        self._end(Reason.RESTARTING, anew=True)
+
+    def _end(self, reason: Reason, *, anew: bool = False) -> None:
+        """The farewell is CLOSING or RESTARTING.
+
+        CLOSING is also the last event of each log. Then every connection is dropped without being
+        cut (`Connection.drop`), so each transport sends the rest of the log and the farewell. From
+        here on no room changes any more: no membership ends with its connection, and nothing is
+        left for `_before_wait` to do. In particular no log must be trimmed, since slow members are
+        still reading it. When the last connection is closed, the reactor stops.
         """
+        self.starts_anew = anew and (self.starts_anew or not self._terminating)
         if self._terminating or not self.connections:
             self.reactor.stop()
             return
         self._terminating = True
         self.doorman.close()
-        for room in self.rooms:
+        for room in self.rooms if reason is Reason.CLOSING else ():
             self.reactor.call(room.close)
         for connection in list(self.connections):
-            self.reactor.call(partial(connection.drop, Reason.CLOSING))
+            self.reactor.call(partial(connection.drop, reason))
+
+    def reload(self) -> None:
+        """Read the lists again, and do what else is to be done then (`on_reload`)."""
+        for callback in self.on_reload:
+            self.reactor.call(callback)
+        self._console.show(words.RELOADED)
 
     def ban(self, argument: str) -> bool:
         """Let a key in no more, and put out who has it. The argument is a name or a fingerprint,

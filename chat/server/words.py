@@ -15,9 +15,16 @@ from chat.text import counted, escape_line
 
 TERMINATED = good("All connections had been terminated")
 SHUT_DOWN = good("Server is shut down")
+STARTS_ANEW = good("Server starts anew")
+NO_RESTART = trouble(
+    "A server with --ephemeral cannot restart: it would have another key, and nobody could come "
+    "back. TERMINATE ends it."
+)
+RELOADED = good("The lists were read again.")
 
 HELP = [
     good("TERMINATE          end the server"),
+    good("RESTART            start the server anew, say after an upgrade; everybody comes back"),
     good("WHO                list the members of each room"),
     good("ROOMS              list the rooms"),
     good("KICK name [room]   put somebody out; they can join again"),

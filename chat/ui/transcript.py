@@ -107,6 +107,8 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _disconnected(event: Disconnected) -> list[StatusLine]:
+    if event.restarting:
+        return [good("The server restarts and will be back in a moment; waiting for it.")]
     # Some reasons say themselves what became of the connection.
     why = "" if event.text.startswith("the connection") else "the connection was lost: "
     text = f"{why}{event.text}"

@@ -12,7 +12,7 @@ REFUSALS = {
     *(Reason.FULL, Reason.NAME_TAKEN, Reason.NAME_INVALID, Reason.NOT_ALLOWED),
     *(Reason.KICKED, Reason.REPLACED, Reason.NO_ROOM),
 }
-LOSSES = {Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW}
+LOSSES = {Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW, Reason.RESTARTING}
 
 
 def outcome(

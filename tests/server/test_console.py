@@ -67,6 +67,9 @@ class Server:
     def terminate(self) -> None:
         self.asked.append("terminate")
 
+    def restart(self) -> None:
+        self.asked.append("restart")
+
     def say(self, text: str) -> None:
         self.asked.append(f"say {text!r}")
 
@@ -132,6 +135,7 @@ NOBODY = "[+] Nobody is here."
     ("line", "asked", "shown"),
     [
         *((word, ["terminate"], []) for word in ("TERMINATE", "terminate", "  Terminate  ")),
+        *((word, ["restart"], []) for word in ("RESTART", "restart")),
         *((word, [], words.HELP) for word in ("HELP", "help", "hElP")),
         *((word, [], [NOBODY]) for word in ("WHO", "who")),
         *((line, ["kick 'Zoë'"], []) for line in ("KICK Zoë", "kick Zoë", "Kick   Zoë  ")),

@@ -66,8 +66,8 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
         },
     ),
     (
-        events.Disconnected("the connection was lost"),
-        {"event": "disconnected", "text": "the connection was lost"},
+        events.Disconnected("the connection was lost", restarting=True),
+        {"event": "disconnected", "text": "the connection was lost", "restarting": True},
     ),
     (
         events.Reconnected(3, new_room=True, awaiting=False),

@@ -274,8 +274,9 @@ def test_leaving_in_any_other_way_is_trouble_with_its_reason(reason: Reason) -> 
 
 def test_help_lists_each_command_once() -> None:
     commands = [line.split()[1] for line in words.HELP]
+    rooms = ["WHO", "ROOMS", "KICK"]
     lists = ["BAN", "UNBAN", "BANS", "ALLOW", "FORGET"]
-    assert commands == ["TERMINATE", "WHO", "ROOMS", "KICK", *lists, "SAY", "STATS", "HELP"]
+    assert commands == ["TERMINATE", "RESTART", *rooms, *lists, "SAY", "STATS", "HELP"]
     assert all(line.startswith("[+] ") for line in words.HELP)
 
 
