@@ -5,6 +5,9 @@
     screen.py      at a terminal, in front of a person
     live.py        the last rows of it, which are drawn again and again
     editor.py      the line that is typed: GNU readline
+    keys.py        bytes from the terminal, without its reports of the focus
+    attention.py   whether the person is there
+    marks.py       lines between the others: a new day, and what is unread
     commands.py    what a person can type beside messages
     addressee.py   for whom a private message is
     transcript.py  events in words

@@ -30,9 +30,10 @@ from chat.limits import (
 )
 from chat.localtime import look_again
 from chat.phrases import StatusLine
-from chat.reactor import Reactor
+from chat.reactor import Reactor, WakeUp
 from chat.stdio import LineOutput, can_be_read, can_be_read_by_us, is_in_background
-from chat.ui import transcript
+from chat.ui import marks, transcript
+from chat.ui.attention import Attention
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
 from chat.ui.live import LiveRows
@@ -123,7 +124,11 @@ class Screen:
         self._reactor = reactor
         self._source = source
         self._painter = painter
-        self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
+        self._attention = Attention()
+        self._editor = LineEditor(
+            self._complete, lambda text: self.commands.typed(text), self._on_focus
+        )
+        self._held = WakeUp(reactor, self._release)
         self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
         self._history = history
         self._client: ChatClient | None = None
@@ -202,9 +207,14 @@ class Screen:
         if said.own and pending and pending[0].number == said.number:
             pending.popleft()
         self.commands.heard(said)
+        if not said.own and (away := self._attention.unread_for()) is not None:
+            self._show_mark(marks.unread(away, self._painter.time_format))
         self._show_above(said)
         if self._painter.mentions(said):
             self._mentions.add()
+
+    def _show_mark(self, text: str) -> None:
+        self._live.show(self._painter.mark(text, self._live.columns))
 
     @property
     def _is_present(self) -> bool:
@@ -313,6 +323,7 @@ class Screen:
             self.client.leave()
             return
         self._interrupted_at = now
+        self._attention.on_key()
         if not self._editor.text and self._paste is None:
             self._tell([transcript.LEAVE_HINT])
         self._paste = None
@@ -331,13 +342,31 @@ class Screen:
         if not can_be_read_by_us(self._source):
             # The shell has read it. Readline would wait for a key, and everything else with it.
             return
-        self._interrupted_at = float("-inf")
-        self._forget_mentions()
-        for line in self._live.read():
+        self._take_key()
+
+    def _release(self) -> None:
+        """Nothing has come behind what was held, so it is a key."""
+        if self._live.typing and not is_in_background(self._source):
+            self._take_key(released=True)
+
+    def _take_key(self, *, released: bool = False) -> None:
+        lines = self._live.read(released=released)
+        seconds = self._editor.release_seconds
+        self._held.set(self._reactor.clock() + seconds if seconds else None)
+        if self._editor.took_key:
+            self._interrupted_at = float("-inf")
+            self._attention.on_key()
+            self._forget_mentions()
+        for line in lines:
             self._submit(line._replace(text=line.text.rstrip("\n")))
         if self._editor.ended:
             self.stop()
             self.client.leave()
+
+    def _on_focus(self, has_focus: bool) -> None:
+        self._attention.on_focus(has_focus)
+        if has_focus:
+            self._forget_mentions()
 
     def _submit(self, line: Line) -> None:
         if self._paste is not None:
