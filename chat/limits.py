@@ -407,7 +407,15 @@ to the third, or to half a window if that is less, so that its sender can be see
 many of them."""
 
 BELL_SECONDS = 1.0
-"""The bell rings once in this time, however often one's name is said."""
+"""The bell rings once in this time, however often one's name is said, and the desktop shows one
+notification."""
+
+AWAY_SECONDS = 300.0
+"""Who has pressed no key for so long may have gone away: a line is drawn where they stopped
+reading. People read, and think, for some minutes without a key."""
+
+SKEW_SECONDS = 60.0
+"""By how much a message's time may differ from our clock before that is said."""
 
 CACHED_CHARS = 4_096
 """Characters whose width is remembered: more than most texts have, and no peer can fill the memory

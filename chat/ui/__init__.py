@@ -9,6 +9,9 @@ person types.
     live.py        the last rows of a terminal, which are drawn again and again
     underway.py    of a conversation: the spinner, and messages not acknowledged yet
     editor.py      the line that is typed: GNU readline
+    keys.py        bytes from the terminal, without its reports of the focus
+    attention.py   whether the person is there
+    marks.py       lines between the others: a new day, and what is unread
     commands.py    what a person can type beside messages
     addressee.py   for whom a private message is
     transcript.py  events in words

@@ -23,12 +23,15 @@ from typing import Any, NamedTuple
 
 from chat.errors import EditorMissingError
 from chat.stdio import can_be_read
+from chat.ui.keys import ASK_FOR_FOCUS, ASK_NO_MORE, Keys
 
 Completer = Callable[[str, int], Sequence[str]]
 """Given the line up to the cursor and where the word to complete begins: what it could become."""
 
 _LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
+_GetByte = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+_IsMore = ctypes.CFUNCTYPE(ctypes.c_int)
 
 _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
 """Readline's commands that end a line."""
@@ -76,6 +79,9 @@ _VARIABLES = (
     "rl_catch_signals",
     "rl_catch_sigwinch",
     "rl_sort_completion_matches",
+    "rl_editing_mode",
+    "rl_getc_function",
+    "rl_input_available_hook",
 )
 
 _ASKING = 0x80 | 0x100 | 0x400
@@ -115,18 +121,27 @@ class LineEditor:
     - `measure` and `clear` must not be called while the line is visible: they would move
       the cursor in a line that readline believes to be on the screen.
 
-    Two more states change what `read` does with a key:
+    Three more states change what `read` does with a key:
 
     - Pasting (`_pasted` holds the text so far): bytes are collected up to the mark that ends the
       paste, and then inserted at once. `_first_paste` notes a paste at the beginning of the line.
     - Asking (`_ASKING`): readline shows a prompt of its own, for a search or a count. A prompt that
       is set meanwhile waits for it to end (`_has_prompt` is false until then).
+    - Holding (`Keys.held`): what may be the beginning of a report of the focus waits for the next
+      byte. In vi mode and while asking, Escape alone is a key, so `release` has to be called soon.
+
+    Bytes go through `_keys` to `_ready`, and readline takes them from there (`_next_byte`).
     """
 
     def __init__(
-        self, completer: Completer, typed: Callable[[str], str] = lambda pasted: pasted
+        self,
+        completer: Completer,
+        typed: Callable[[str], str] = lambda pasted: pasted,
+        on_focus: Callable[[bool], None] | None = None,
     ) -> None:
         """`typed`: maps a pasted line to what should be called back as if it had been typed.
+        `on_focus`: told whether the window has the focus, when that changes and the terminal can
+        tell; None: the terminal is not asked.
 
         Raises:
             EditorMissingError: this Python has no GNU readline, or an old one; or the system has no
@@ -143,6 +158,10 @@ class LineEditor:
         """Whether readline has been told the prompt."""
         self._settings: list[Any] | None = None
         self._submitted: list[Line] = []
+        self._keys = None if on_focus is None else Keys(on_focus)
+        self._ready = bytearray()
+        self.took_key = False
+        """Whether the last `read` gave readline something."""
         self._pasted: bytearray | None = None
         self._first_paste: _FirstPaste | None = None
         self.remembers = True
@@ -153,6 +172,7 @@ class LineEditor:
         self._readline, self._lib = _load()
         self._picture = _MemoryStream(self._lib)
         self._on_line = _LineHandler(self._ended_by)
+        self._get_byte, self._is_more = _GetByte(self._next_byte), _IsMore(self._has_more)
         # Readline holds pointers to these, which Python cannot see: keep them alive.
         self._commands: list[object] = []
         self._configure()
@@ -160,6 +180,9 @@ class LineEditor:
     def _configure(self) -> None:
         lib = self._lib
         ctypes.c_void_p.in_dll(lib, "rl_outstream").value = self._picture.stream
+        if self._keys is not None:
+            self._call_us("rl_getc_function", self._get_byte)
+            self._call_us("rl_input_available_hook", self._is_more)
         readline = self._readline
         # Python has bound Tab to "insert"; the person's own init file has the last word.
         readline.parse_and_bind("tab: menu-complete")
@@ -197,6 +220,11 @@ class LineEditor:
         """One of readline's own numbers."""
         return ctypes.c_int.in_dll(self._lib, name)
 
+    def _call_us(self, name: str, function: object) -> None:
+        """Let readline call a function of ours."""
+        pointer = ctypes.cast(function, ctypes.c_void_p)  # type: ignore[arg-type]
+        ctypes.c_void_p.in_dll(self._lib, name).value = pointer.value
+
     def _rebind(self, keymap: int, old: int, new: int | None) -> None:
         """Bind all keys of one function to another one."""
         sequences = self._lib.rl_invoking_keyseqs_in_map(old, keymap)
@@ -221,12 +249,13 @@ class LineEditor:
         kept = [*self._settings]
         kept[3] |= termios.NOFLSH
         termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
+        asked = ASK_FOR_FOCUS if self._keys is not None else b""
         if self._running:
             self._lib.rl_prep_terminal(1)
-            return self._picture.take() + self.draw()
+            return asked + self._picture.take() + self.draw()
         self._running = True
         self._lib.rl_callback_handler_install(self._prompt, self._on_line)
-        return self._picture.take()
+        return asked + self._picture.take()
 
     def pause(self) -> bytes:
         """Erase the line and give the terminal back, which must be ours; `start` continues with
@@ -234,7 +263,7 @@ class LineEditor:
         data = self.erase()
         if self._running:
             self._lib.rl_deprep_terminal()
-            self._give_back()
+            data += self._give_back()
         return data + self._picture.take()
 
     def stop(self) -> bytes:
@@ -243,7 +272,7 @@ class LineEditor:
         if self._running:
             self._running = False
             self._lib.rl_callback_handler_remove()
-            self._give_back()
+            data += self._give_back()
         return data + self._picture.take()
 
     def discard_typed_ahead(self) -> None:
@@ -251,12 +280,13 @@ class LineEditor:
         with suppress(termios.error):
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
-    def _give_back(self) -> None:
+    def _give_back(self) -> bytes:
         if self._settings is not None:
             # If the terminal is gone there is nothing to give back.
             with suppress(termios.error):
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
             self._settings = None
+        return ASK_NO_MORE if self._keys is not None else b""
 
     def leave_behind(self) -> None:
         """Another program has used the terminal: do not erase the line where it was drawn."""
@@ -321,15 +351,68 @@ class LineEditor:
 
         A hidden line is drawn first: readline shows only what a key changes in the line that it
         believes to be on the screen, and moves the cursor accordingly."""
-        shown = self.draw() if self._hidden else b""
+        self.took_key = True
         if self._pasted is None:
-            self._lib.rl_callback_read_char()
-        else:
-            self._read_paste(self._pasted)
+            return self._after(
+                self._lib.rl_callback_read_char if self._keys is None else self._read_key
+            )
+        return self._after(partial(self._read_paste, self._pasted))
+
+    def release(self) -> tuple[bytes, list[Line]]:
+        """As `read`, for what was held: nothing has come behind it for a while."""
+        if self._keys is not None:
+            self._ready += self._keys.release()
+        return self._after(self._use_ready)
+
+    @property
+    def release_seconds(self) -> float:
+        """After how long `release` must be called, since what is held may be a whole key; 0: it may
+        wait for the next byte. It is the time in which the person types a key of several bytes."""
+        if self._keys is None or not self._keys.held:
+            return 0.0
+        is_vi = not self._number("rl_editing_mode").value
+        if not is_vi and not self._number("rl_readline_state").value & _ASKING:
+            return 0.0
+        return int(self._lib.rl_variable_value(b"keyseq-timeout") or 0) / 1000
+
+    def _after(self, step: Callable[[], None]) -> tuple[bytes, list[Line]]:
+        shown = self.draw() if self._hidden else b""
+        step()
         if not self._number("rl_end").value:
             self._first_paste = None
         submitted, self._submitted = self._submitted, []
         return shown + self._picture.take(), submitted
+
+    def _read_key(self) -> None:
+        if self._get_ready():
+            self._use_ready()
+        else:
+            self._lib.rl_callback_read_char()
+
+    def _get_ready(self) -> bool:
+        """Read a byte. Returns whether there was one; otherwise it is the end, or an error."""
+        assert self._keys is not None
+        byte = b""
+        with suppress(OSError):
+            byte = os.read(sys.stdin.fileno(), 1)
+        self._ready += self._keys.take(byte) if byte else b""
+        return bool(byte)
+
+    def _use_ready(self) -> None:
+        self.took_key = bool(self._ready)
+        while self._ready:
+            self._lib.rl_callback_read_char()
+
+    def _next_byte(self, stream: int | None) -> int:
+        """Called by readline. At the end it looks for itself, and knows what to do."""
+        while not self._ready:
+            if not self._get_ready():
+                return int(self._lib.rl_getc(stream))
+        return self._ready.pop(0)
+
+    def _has_more(self) -> int:
+        """Called by readline, to tell a key from the beginning of another one."""
+        return int(bool(self._ready))
 
     def _on_new_line(self, times: int, _key: int) -> int:
         self._lib.rl_insert_text(b"\n" * max(1, times))
@@ -374,6 +457,9 @@ class LineEditor:
         """Empty the line, and end a search or whatever else was going on; it must be hidden."""
         assert not self.visible
         self._pasted = None
+        self._ready.clear()
+        if self._keys is not None:
+            self._keys.clear()
         self._lib.rl_free_line_state()
         self._lib.rl_callback_sigcleanup()
         self._lib.rl_replace_line(b"", 1)
@@ -522,6 +608,7 @@ def _library(path: str) -> ctypes.CDLL:
         "rl_callback_handler_install": (None, [string, _LineHandler]),
         "rl_callback_handler_remove": (None, []),
         "rl_callback_read_char": (None, []),
+        "rl_getc": (number, [pointer]),
         "rl_callback_sigcleanup": (None, []),
         "rl_free_line_state": (None, []),
         "rl_prep_terminal": (None, [number]),
@@ -534,6 +621,7 @@ def _library(path: str) -> ctypes.CDLL:
         "rl_set_prompt": (number, [string]),
         "rl_replace_line": (None, [string, number]),
         "rl_variable_bind": (number, [string, string]),
+        "rl_variable_value": (string, [string]),
         "rl_named_function": (pointer, [string]),
         "rl_get_keymap_by_name": (pointer, [string]),
         "rl_invoking_keyseqs_in_map": (ctypes.POINTER(string), [pointer, pointer]),

@@ -111,15 +111,16 @@ class LiveRows:
         self._editor.measure()
         self.draw_later()
 
-    def read(self) -> list[Line]:
-        """Take a key. Returns the lines that were finished by it.
+    def read(self, *, released: bool = False) -> list[Line]:
+        """Take a key, or what was held back of one if it is `released`. Returns the lines that were
+        finished by it.
 
         Readline moves the cursor up by more rows than there are in a line that is taller than the
         window. So where the rows of such a line change, it is drawn again as a whole. Before the
         key nothing else was on the screen if the line was tall already."""
         before = self._line_rows()
         at = self._rows_before_cursor(self.columns)
-        data, lines = self._editor.read()
+        data, lines = self._editor.release() if released else self._editor.read()
         after = self._line_rows()
         if after == before or max(before, after) < self.window_rows:
             self.write(data)

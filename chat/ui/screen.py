@@ -20,7 +20,8 @@ from chat.limits import BELL_SECONDS, PASTE_LINES
 from chat.phrases import StatusLine
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
-from chat.ui import transcript
+from chat.ui import marks, transcript
+from chat.ui.attention import Attention
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
 from chat.ui.style import Painter
@@ -98,11 +99,12 @@ class Screen(Terminal):
             EditorMissingError: lines cannot be edited here.
         """
         self._painter = painter
+        self._attention = Attention()
         self._client: ChatClient | None = None
         self._commands: Commands | None = None
         self._paste: Line | None = None
         self._mentions = Mentions(reactor.clock, has_title=term.startswith(_TITLED))
-        editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
+        editor = LineEditor(self._complete, lambda text: self.commands.typed(text), self._on_focus)
         live = UnderwayRows(reactor, output, painter, editor, self._prompt, self._alert)
         super().__init__(reactor, source, output, editor, live, history)
 
@@ -157,9 +159,14 @@ class Screen(Terminal):
         if said.own and pending and pending[0].number == said.number:
             pending.popleft()
         self.commands.heard(said)
+        if not said.own and (away := self._attention.unread_for()) is not None:
+            self._show_mark(marks.unread(away, self._painter.time_format))
         self._show_above(said)
         if self._painter.mentions(said):
             self._mentions.add()
+
+    def _show_mark(self, text: str) -> None:
+        self._live.show(self._painter.mark(text, self._live.columns))
 
     @property
     def _is_present(self) -> bool:
@@ -210,6 +217,11 @@ class Screen(Terminal):
     def _drop_question(self) -> bool:
         paste, self._paste = self._paste, None
         return paste is not None
+
+    def _on_focus(self, has_focus: bool) -> None:
+        self._attention.on_focus(has_focus)
+        if has_focus:
+            self._on_presence()
 
     def _submit(self, line: Line) -> None:
         if self._paste is not None:
@@ -264,4 +276,5 @@ class Screen(Terminal):
 
     def _on_presence(self) -> None:
         super()._on_presence()
+        self._attention.on_key()
         self._live.write(self._mentions.forget())

@@ -20,7 +20,17 @@ from chat.limits import (
 from chat.phrases import INDENT, StatusLine, Trouble
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
-from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, unwrapped, width_of
+from chat.ui.wrap import (
+    Left,
+    Row,
+    Wrapper,
+    at_most,
+    at_most_of_dumb,
+    cut,
+    left_of,
+    unwrapped,
+    width_of,
+)
 
 DIM, BOLD, RED = "2", "1", "31"
 ARROW = "→"
@@ -68,7 +78,7 @@ class Painter:
         # A pattern that begins with plain text is found faster, so the letter before comes last.
         self._mention = re.compile(rf"{name}(?!\w)(?<!\w{name})" if name else "(?!)")
         self._colours = colours
-        self._time_format = time_format
+        self.time_format = time_format
         self._encoding = encoding
         self._arrow = ARROW if self._as_written(ARROW) == ARROW else "->"
         self._is_dumb = is_dumb
@@ -136,6 +146,11 @@ class Painter:
             painted += [self.colour(code, row) for row in rows]
         return self._held(painted, columns), left
 
+    def mark(self, text: str, columns: int) -> list[str]:
+        """The row of a line that stands between the others."""
+        row = cut(text if self._as_written(text) == text else text.replace("─", "-"), columns)
+        return [self.hold(self.colour(DIM, row))]
+
     def colour(self, code: str, text: str) -> str:
         """The text in this colour, if there are colours."""
         return f"\x1b[{code}m{text}\x1b[m" if self._colours.value and text else text
@@ -150,7 +165,7 @@ class Painter:
     def _message(
         self, said: MessageReceived, columns: int | None, window_rows: int | None
     ) -> tuple[list[str], Left | None]:
-        parts = transcript.said(said, self._time_format, self._name, self._arrow)
+        parts = transcript.said(said, self.time_format, self._name, self._arrow)
         time, who, text = map(self._as_written, parts)
         head = f"{time} {who} ".lstrip(" ")
         (first, *rest), left = self._lay_out(text, head, columns, window_rows)

@@ -19,7 +19,7 @@ from chat.limits import (
     LINGER_SECONDS,
 )
 from chat.localtime import look_again
-from chat.reactor import Reactor
+from chat.reactor import Reactor, WakeUp
 from chat.stdio import LineOutput, can_be_read, can_be_read_by_us, is_in_background
 from chat.ui.editor import Line, LineEditor
 from chat.ui.live import LiveRows
@@ -66,6 +66,7 @@ class Terminal(ABC):
         self._stopped = False
         self._closed = False
         self._interrupted_at = float("-inf")
+        self._held = WakeUp(reactor, self._release)
         self._load_history()
         reactor.on_signals([signal.SIGWINCH], self._live.resize)
         reactor.on_signals([signal.SIGTSTP], self._suspend)
@@ -187,6 +188,7 @@ class Terminal(ABC):
         if again or self._stopped or not self._live.typing:
             self._leave()
             return
+        self._on_presence()
         self._interrupted_at = now
         if not self._drop_question() and not self._editor.text:
             self._tell([self._INTERRUPT_HINT])
@@ -205,8 +207,20 @@ class Terminal(ABC):
         if not can_be_read_by_us(self._source):
             # The shell has read it. Readline would wait for a key, and everything else with it.
             return
-        self._on_presence()
-        for line in self._live.read():
+        self._take_key()
+
+    def _release(self) -> None:
+        """Nothing has come behind what was held, so it is a key."""
+        if self._live.typing and not is_in_background(self._source):
+            self._take_key(released=True)
+
+    def _take_key(self, *, released: bool = False) -> None:
+        lines = self._live.read(released=released)
+        seconds = self._editor.release_seconds
+        self._held.set(self._reactor.clock() + seconds if seconds else None)
+        if self._editor.took_key:
+            self._on_presence()
+        for line in lines:
             self._submit(line._replace(text=line.text.rstrip("\n")))
         if self._editor.ended:
             self._on_end()

@@ -1,0 +1,124 @@
+"""A terminal that tells of the focus: nothing of that is text, and what is unread is marked."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.test_editor import Child, started
+from tests.support.processes import Piped, Stage, environment
+from tests.support.terminals import Window, client_command
+
+OUT, IN = "\x1b[O", "\x1b[I"
+LINE = "editor.before_cursor + '|' + editor.after_cursor"
+
+
+def type_(child: Child, text: str) -> list[str]:
+    """Type a text, let it arrive, and let all of it be read; the lines that were ended."""
+    if text:
+        os.write(child.person, text.encode())
+        child.ask("bool(__import__('select').select([0], [], []))")
+    return child.type("")
+
+
+@pytest.fixture(params=["emacs", "vi"])
+def editor(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Child]:
+    (tmp_path / ".inputrc").write_text(f"set editing-mode {request.param}\n")
+    with started(tmp_path) as child:
+        yield child
+
+
+def test_terminal_is_asked_for_the_focus_only_while_it_is_ours(editor: Child) -> None:
+    assert b"\x1b[?1004l" in editor.show("pause()")
+    assert b"\x1b[?1004h" in editor.show("start()")
+    assert b"\x1b[?1004l" in editor.show("stop()")
+    assert b"\x1b[?1004h" in editor.show("start()")
+
+
+@pytest.mark.parametrize("cut", range(4))
+@pytest.mark.parametrize("before", ["", "ab", "a\x16", "a\x12", "a\x12b", "\x1b1"], ids=ascii)
+def test_report_of_the_focus_changes_nothing(editor: Child, before: str, cut: int) -> None:
+    """Behind Ctrl-V, in a search, behind a count; in one piece or in two."""
+    type_(editor, before)
+    line, shown = editor.ask(LINE), editor.screen.rows()
+    for part in (OUT[:cut], OUT[cut:], IN):
+        type_(editor, part)
+    assert editor.ask("told") == [False, True]
+    assert (editor.ask(LINE), editor.screen.rows()) == (line, shown)
+    type_(editor, "x")
+    assert not {"[", "I", "O"} & set("".join(editor.screen.rows()))
+
+
+def test_escape_alone_is_a_key_in_vi_mode_and_no_end_of_a_report_is_text(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text("set editing-mode vi\nset keyseq-timeout 200\n")
+    with started(tmp_path) as child:
+        type_(child, "abc\x1b")
+        assert child.ask("(editor.took_key, editor.release_seconds)") == (False, 0.2)
+        child.show("release()[0]")
+        assert child.ask("(editor.took_key, editor.release_seconds)") == (True, 0.0)
+        type_(child, IN[1:])
+        assert child.ask("told") == [True]
+        assert type_(child, "xid\r") == ["adb"]
+
+
+def test_escape_waits_for_its_next_byte_where_it_is_no_key_alone(tmp_path: Path) -> None:
+    with started(tmp_path) as child:
+        type_(child, "abc\x1b")
+        assert child.ask("editor.release_seconds") == 0.0
+        for part in ("[", "D", "x\x1b", "bz\x1b"):
+            type_(child, part)
+        child.ask("editor.erase() and editor.clear()")
+        assert type_(child, "new\r") == ["new"]
+
+
+# -- in front of the whole client
+
+
+AT_NOON = "12:00"
+
+
+@pytest.fixture
+def ira(stage: Stage, tmp_path: Path) -> tuple[Window, Piped]:
+    """Ira's window, in which times look the same, and Boris at a pipe."""
+    _, port = stage.server()
+    boris = stage.member(port, "Boris", key="sahnawaz")
+    command = client_command(port, "Ira", stage.keys("client", "ira"), "--time", AT_NOON)
+    window = Window(command, environment(tmp_path / "ira", {}))
+    stage.at_the_end(window.kill)
+    window.await_rows("[+] In the room: Boris, Ira", "> |")
+    return window, boris
+
+
+MARK = f"── {AT_NOON}, unread ──"
+
+
+def test_where_one_stopped_reading_is_marked_once_until_one_is_back(
+    ira: tuple[Window, Piped],
+) -> None:
+    window, boris = ira
+
+    def look_away(marks: int) -> None:
+        """Whether the report or the message is read first is the kernel's choice."""
+        window.type(OUT)
+        while window.lines().count(MARK) < marks:
+            said = len(window.lines())
+            boris.type("here?")
+            window.until(lambda said=said: len(window.lines()) > said)
+        boris.type("gone")
+        window.await_rows(f"{AT_NOON} Boris: here?", f"{AT_NOON} Boris: gone", "> draft|")
+        assert window.lines().count(MARK) == marks
+
+    window.type("draft")
+    window.await_rows("> draft|")
+    look_away(1)
+    assert window.look("unread").dim
+    window.type(IN)
+    look_away(2)
+    window.type("\r")
+    window.await_rows(f"{AT_NOON} Boris: gone", f"{AT_NOON} Ira: draft", "> |")
+    boris.type("hello")
+    window.await_rows(f"{AT_NOON} Ira: draft", f"{AT_NOON} Boris: hello", "> |")
+    window.enter("/quit")
+    assert window.end() == 0
+    assert window.written.count(b"\x1b[?1004h") == window.written.count(b"\x1b[?1004l") == 1
