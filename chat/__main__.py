@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from chat import __version__, journal
 from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
-from chat.errors import ChatError, EditorMissingError, IdentityError
+from chat.errors import ChatError, EditorMissingError, IdentityError, UsageError
 from chat.files.folders import config_folder, state_folder
 from chat.limits import (
     LINGER_SECONDS,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from chat.ui.style import Painter
 
 FAILED = 1
-MISUSED = 2
 
 NO_UNIX = "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
 
@@ -54,8 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     _occupy_standard_descriptors()
     try:
         options = parser().parse_args(arguments)
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else MISUSED
+    except SystemExit:
+        # Help or version was shown.
+        status = 0
+    except UsageError as error:
+        status = _report(str(error), error.hint, error.exit_status)
     except OSError as error:
         # Help or version could not be written.
         status = _report_os_error(error)

@@ -6,15 +6,16 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
 from chat.files.folders import expand
+from chat.guesses import argument_meant, command_meant, meant
 from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
@@ -27,7 +28,8 @@ from chat.limits import (
     PATIENCE_SECONDS,
     RATE,
 )
-from chat.place import check_host, destination_of, place_of, port_of
+from chat.place import check_host, destination_of, is_invite, place_of, port_of
+from chat.program import PROGRAM
 
 STANDARD_INPUT = "-"
 """The TEXT of `send` that means: read the message from standard input."""
@@ -40,37 +42,19 @@ _NO_TEXT = "a message is text, and this is not UTF-8"
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises OSError if standard output does not take the help or the version, which argparse would
-    pass over. The parsers of the roles are of this class as well.
+    """Raises UsageError for whatever argparse has to complain of; and OSError if standard output
+    does not take the help or the version, which argparse would pass over."""
 
-    A role may have words that only make sense together, and `understand` makes options of them. It
-    raises UsageError. Options may stand between the words, and none behind `--`.
-    """
+    forms = ""
+    """What a usage in one line says behind the name of the command."""
 
-    fill: "Callable[[_Parser], None] | None" = None
-    """Adds the role's arguments. Called when it is the role that was chosen: to add all of them
-    takes longer than to read the command line."""
-    understand: Callable[[argparse.Namespace], None] | None = None
-    _inside = False
+    def error(self, message: str) -> NoReturn:
+        raise self.misused(message)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.fill is not None:
-            fill, self.fill = self.fill, None
-            fill(self)
-        if self.understand is None or self._inside:
-            return super().parse_known_args(args, namespace)
-        end = args.index("--") if "--" in args else len(args)
-        # It may call this method again, for the options and then for the words.
-        self._inside = True
-        options, unknown = self.parse_known_intermixed_args(args[:end], namespace)
-        self._inside = False
-        options.words += args[end + 1 :]
-        if not unknown:
-            try:
-                self.understand(options)
-            except UsageError as error:
-                self.error(error.advice)
-        return options, unknown
+    def misused(self, text: str, hint: str = "") -> UsageError:
+        """The error for arguments that mean nothing. Without a hint it shows the usage."""
+        usage = f"usage: {self.prog} [option ...] {self.forms}".rstrip()
+        return UsageError(text, hint or f"{usage}; --help says more")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not None and file is sys.stdout:
@@ -80,12 +64,88 @@ class _Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
 
+class _Top(_Parser):
+    """The program as a whole: a command is expected."""
+
+    commands: "Mapping[str, _Command]"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        args = sys.argv[1:] if args is None else list(args)
+        word = next((word for word in args if not word.startswith("-")), None)
+        if word is not None and word not in self.commands:
+            # It may be an invite, which is not to be repeated.
+            what = "an invite" if is_invite(word) else word
+            guess = meant(command_meant(word, self.commands))
+            raise self.misused(f"{what} is no command", guess)
+        if not args:
+            names = ", ".join(self.commands)
+            raise self.misused("a command is missing", f"the commands are {names}; see --help")
+        return super().parse_known_args(args, namespace)
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[_Command]"
+
+
+class _Command(_Parser):
+    """One command.
+
+    It may have words that only make sense together, and `understand` makes options of them. It
+    raises UsageError. Options may stand between the words, and none behind `--`.
+    """
+
+    fill: "Callable[[_Command], None] | None" = None
+    """Adds the command's arguments. Called when it is the one that was chosen: to add all of them
+    takes longer than to read the command line."""
+    understand: Callable[[argparse.Namespace], None] | None = None
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._inside:
+            return super().parse_known_args(args, namespace)
+        self.complete()
+        options, unknown = self._parse(args, namespace)
+        if unknown:
+            raise self._unknown(unknown[0])
+        if self.understand is not None:
+            try:
+                self.understand(options)
+            except UsageError as error:
+                raise self.misused(str(error), error.hint) from error
+        return options, []
+
+    def complete(self) -> None:
+        """Add the arguments, if that has not been done."""
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
+
+    def _parse(self, args: list[str], namespace: Any) -> Any:
+        if self.understand is None:
+            return super().parse_known_args(args, namespace)
+        end = args.index("--") if "--" in args else len(args)
+        # It may call `parse_known_args` again, for the options and then for the words.
+        self._inside = True
+        options, unknown = self.parse_known_intermixed_args(args[:end], namespace)
+        self._inside = False
+        options.words += args[end + 1 :]
+        return options, unknown
+
+    def _unknown(self, argument: str) -> UsageError:
+        if is_invite(argument):
+            return self.misused(f"{self.prog} does not take an invite here")
+        guess = meant(argument_meant(argument, self._option_string_actions))
+        return self.misused(f"{self.prog} does not take {argument}", guess)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line as argparse knows it. Help and version are printed, or raise OSError."""
-    top = _Parser(prog="chat", description="Encrypted group chat for the terminal.")
+    top = _Top(prog=PROGRAM, description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
     roles = top.add_subparsers(
-        dest="role", required=True, metavar="server|client|send|invite|rooms|fingerprint|forget"
+        dest="role",
+        required=True,
+        parser_class=_Command,
+        metavar="server|client|send|invite|rooms|fingerprint|forget",
     )
     _add_server(roles)
     _add_client(roles)
@@ -94,17 +154,22 @@ def parser() -> argparse.ArgumentParser:
     _add_rooms(roles)
     _add_fingerprint(roles)
     _add_forget(roles)
+    top.commands = roles.choices
+    top.forms = "COMMAND"
     return top
 
 
-def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    server = roles.add_parser(
-        "server", help="run a server", description="Run a server. Type HELP at its console."
+def _add_server(roles: _Commands) -> None:
+    _add_command(
+        roles,
+        "server",
+        _fill_server,
+        help="run a server",
+        description="Run a server. Type HELP at its console.",
     )
-    server.fill = _fill_server
 
 
-def _fill_server(server: _Parser) -> None:
+def _fill_server(server: _Command) -> None:
     server.add_argument(
         "--host",
         type=_host,
@@ -130,7 +195,7 @@ def _fill_server(server: _Parser) -> None:
         type=_number,
         default=RATE,
         metavar="N",
-        help="messages a second from one key; 0 means no limit (default: %(default)s)",
+        help="messages a second from one key; 0 means no limit (default: %(default)g)",
     )
     server.add_argument(
         "--pending",
@@ -179,18 +244,21 @@ def _fill_server(server: _Parser) -> None:
     _add_key_options(server)
 
 
-def _add_client(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    client = roles.add_parser(
+def _add_client(roles: _Commands) -> None:
+    _add_command(
+        roles,
         "client",
+        _fill_client,
+        "HOST [PORT] [NAME]",
+        "NAME@HOST[:PORT]",
+        "INVITE|KEPT|- [NAME]",
         help="join a room",
-        usage=_usage("client", "HOST [PORT] NAME", "NAME@HOST[:PORT]", "INVITE|KEPT|- NAME"),
         description="Join a room. Each line you type is a message; /help lists the commands.",
         epilog=_SECRETS,
     )
-    client.fill = _fill_client
 
 
-def _fill_client(client: _Parser) -> None:
+def _fill_client(client: _Command) -> None:
     client.understand = _understand_client
     _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
@@ -213,37 +281,39 @@ def _fill_client(client: _Parser) -> None:
     )
 
 
-def _add_send(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    send = roles.add_parser(
+def _add_send(roles: _Commands) -> None:
+    _add_command(
+        roles,
         "send",
+        _fill_send,
+        "HOST [PORT] NAME TEXT",
+        "NAME@HOST[:PORT] TEXT",
+        "INVITE|KEPT|- NAME TEXT",
         help="send one message",
-        usage=_usage(
-            "send", "HOST [PORT] NAME TEXT", "NAME@HOST[:PORT] TEXT", "INVITE|KEPT|- NAME TEXT"
-        ),
         description="Send one message, and end when it is acknowledged.",
         epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then. Put -- "
         "before a text that begins with a dash.",
     )
-    send.fill = _fill_send
 
 
-def _fill_send(send: _Parser) -> None:
+def _fill_send(send: _Command) -> None:
     send.understand = _understand_send
     _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
 
 
-def _add_invite(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    invite = roles.add_parser(
+def _add_invite(roles: _Commands) -> None:
+    _add_command(
+        roles,
         "invite",
+        _fill_invite,
+        "HOST [PORT]",
         help="make a private room, and print the invite to it",
-        usage=_usage("invite", "HOST [PORT]"),
         description="Make a room that only those can enter and read who have its invite, and print "
         "the invite. The server is told nothing.",
     )
-    invite.fill = _fill_invite
 
 
-def _fill_invite(invite: _Parser) -> None:
+def _fill_invite(invite: _Command) -> None:
     invite.understand = _understand_place
     _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT})")
     invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
@@ -255,58 +325,78 @@ def _fill_invite(invite: _Parser) -> None:
     _add_keys(invite)
 
 
-def _add_rooms(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    rooms = roles.add_parser(
+def _add_rooms(roles: _Commands) -> None:
+    _add_command(
+        roles,
         "rooms",
+        _fill_rooms,
+        "",
+        "add KEPT",
+        "remove KEPT",
         help="list the rooms that are kept, keep one, remove one",
-        usage=_usage("rooms", "", "add KEPT", "remove KEPT"),
         description="List the rooms whose invites are kept, keep one, or remove one. add takes the "
         "invite from CHAT_INVITE, or asks for it, or reads it from a pipe.",
     )
-    rooms.fill = _fill_rooms
 
 
-def _fill_rooms(rooms: _Parser) -> None:
+def _fill_rooms(rooms: _Command) -> None:
     rooms.understand = _understand_rooms
     _add_words(rooms, "add|remove KEPT", "a name of your own for the room")
     _add_keys(rooms)
 
 
-def _add_fingerprint(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    fingerprint = roles.add_parser(
+def _add_fingerprint(roles: _Commands) -> None:
+    _add_command(
+        roles,
         "fingerprint",
+        _fill_fingerprint,
+        "HOST [PORT]",
+        "INVITE|KEPT|-",
         help="show the fingerprint of a server",
-        usage=_usage("fingerprint", "HOST [PORT]", "INVITE|KEPT|-"),
         description="Show the fingerprint of a server: the one that it shows now, or the one that "
         "an invite holds.",
         epilog=_SECRETS,
     )
-    fingerprint.fill = _fill_fingerprint
 
 
-def _fill_fingerprint(fingerprint: _Parser) -> None:
+def _fill_fingerprint(fingerprint: _Command) -> None:
     fingerprint.understand = _understand_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
     _add_keys(fingerprint)
 
 
-def _add_forget(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    forget = roles.add_parser(
+def _add_forget(roles: _Commands) -> None:
+    _add_command(
+        roles,
         "forget",
+        _fill_forget,
+        "HOST [PORT]",
         help="forget a server's key",
         description="Forget the key of a server, so that its next one is accepted.",
     )
-    forget.fill = _fill_forget
 
 
-def _fill_forget(forget: _Parser) -> None:
-    forget.add_argument("host", type=_host, help="where the server runs")
-    forget.add_argument("port", type=_port, help="its port")
+def _fill_forget(forget: _Command) -> None:
+    forget.add_argument("host", metavar="HOST", type=_host, help="where the server runs")
+    forget.add_argument(
+        "port",
+        type=_port,
+        nargs="?",
+        default=DEFAULT_PORT,
+        metavar="PORT",
+        help="its port (default: %(default)s)",
+    )
     _add_keys(forget)
 
 
-def _usage(role: str, *forms: str) -> str:
-    return "\n       ".join(f"chat {role} [option ...] {form}".rstrip() for form in forms)
+def _add_command(
+    roles: _Commands, name: str, fill: Callable[[_Command], None], *forms: str, **words: Any
+) -> None:
+    """`forms`: what may stand behind the name. `words` are for argparse."""
+    whole = [f"{PROGRAM} {name} [option ...] {form}".rstrip() for form in forms or [""]]
+    command = roles.add_parser(name, usage="\n       ".join(whole), **words)
+    command.forms = ", or ".join(filter(None, forms))
+    command.fill = fill
 
 
 _WHERE = (
@@ -315,7 +405,7 @@ _WHERE = (
 )
 _SECRETS = (
     "Every user of this machine can read the arguments of a process, so keep an invite "
-    "(chat rooms add) or give - for it."
+    f"({PROGRAM} rooms add) or give - for it."
 )
 
 
