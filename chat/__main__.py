@@ -404,6 +404,16 @@ def _about_invites(options: argparse.Namespace) -> None:
     PROGRAMS[options.role](options, _keys(options))
 
 
+def _config(options: argparse.Namespace) -> None:
+    from chat.settings import CONFIG
+
+    path = config_folder(os.environ) / CONFIG
+    lines = options.lines()
+    print(f"# {path}" if os.path.lexists(path) else f"# There is no file {path}")
+    for line in lines or ["# Nothing is set, there or by a variable CHAT_..."]:
+        print(line)
+
+
 def _forget(options: argparse.Namespace) -> None:
     for key in _known_servers(options).forget(options.host, options.port):
         what = f"the key {key.fingerprint}" if key else "a damaged line"
@@ -472,6 +482,7 @@ _PROGRAMS = {
     "send": _send,
     **dict.fromkeys(("invite", "rooms", "fingerprint"), _about_invites),
     "forget": _forget,
+    "config": _config,
 }
 
 

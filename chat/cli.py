@@ -4,18 +4,19 @@
 """
 
 import argparse
+import os
+import pwd
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
 from chat.files.folders import expand
-from chat.guesses import argument_meant, command_meant, meant
 from chat.limits import (
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
@@ -28,8 +29,11 @@ from chat.limits import (
     PATIENCE_SECONDS,
     RATE,
 )
-from chat.place import check_host, destination_of, is_invite, place_of, port_of
+from chat.parsers import Command, Commands, Top
+from chat.place import check_host, destination_of, place_of, port_of
 from chat.program import PROGRAM
+from chat.settings import Settings, describe
+from chat.text import normalize_name
 
 STANDARD_INPUT = "-"
 """The TEXT of `send` that means: read the message from standard input."""
@@ -41,111 +45,16 @@ _TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
 _NO_TEXT = "a message is text, and this is not UTF-8"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises UsageError for whatever argparse has to complain of; and OSError if standard output
-    does not take the help or the version, which argparse would pass over."""
-
-    forms = ""
-    """What a usage in one line says behind the name of the command."""
-
-    def error(self, message: str) -> NoReturn:
-        raise self.misused(message)
-
-    def misused(self, text: str, hint: str = "") -> UsageError:
-        """The error for arguments that mean nothing. Without a hint it shows the usage."""
-        usage = f"usage: {self.prog} [option ...] {self.forms}".rstrip()
-        return UsageError(text, hint or f"{usage}; --help says more")
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        if file is not None and file is sys.stdout:
-            file.write(message)
-            file.flush()
-        else:
-            super()._print_message(message, file)
-
-
-class _Top(_Parser):
-    """The program as a whole: a command is expected."""
-
-    commands: "Mapping[str, _Command]"
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        args = sys.argv[1:] if args is None else list(args)
-        word = next((word for word in args if not word.startswith("-")), None)
-        if word is not None and word not in self.commands:
-            # It may be an invite, which is not to be repeated.
-            what = "an invite" if is_invite(word) else word
-            guess = meant(command_meant(word, self.commands))
-            raise self.misused(f"{what} is no command", guess)
-        if not args:
-            names = ", ".join(self.commands)
-            raise self.misused("a command is missing", f"the commands are {names}; see --help")
-        return super().parse_known_args(args, namespace)
-
-
-_Commands: TypeAlias = "argparse._SubParsersAction[_Command]"
-
-
-class _Command(_Parser):
-    """One command.
-
-    It may have words that only make sense together, and `understand` makes options of them. It
-    raises UsageError. Options may stand between the words, and none behind `--`.
-    """
-
-    fill: "Callable[[_Command], None] | None" = None
-    """Adds the command's arguments. Called when it is the one that was chosen: to add all of them
-    takes longer than to read the command line."""
-    understand: Callable[[argparse.Namespace], None] | None = None
-    _inside = False
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self._inside:
-            return super().parse_known_args(args, namespace)
-        self.complete()
-        options, unknown = self._parse(args, namespace)
-        if unknown:
-            raise self._unknown(unknown[0])
-        if self.understand is not None:
-            try:
-                self.understand(options)
-            except UsageError as error:
-                raise self.misused(str(error), error.hint) from error
-        return options, []
-
-    def complete(self) -> None:
-        """Add the arguments, if that has not been done."""
-        if self.fill is not None:
-            fill, self.fill = self.fill, None
-            fill(self)
-
-    def _parse(self, args: list[str], namespace: Any) -> Any:
-        if self.understand is None:
-            return super().parse_known_args(args, namespace)
-        end = args.index("--") if "--" in args else len(args)
-        # It may call `parse_known_args` again, for the options and then for the words.
-        self._inside = True
-        options, unknown = self.parse_known_intermixed_args(args[:end], namespace)
-        self._inside = False
-        options.words += args[end + 1 :]
-        return options, unknown
-
-    def _unknown(self, argument: str) -> UsageError:
-        if is_invite(argument):
-            return self.misused(f"{self.prog} does not take an invite here")
-        guess = meant(argument_meant(argument, self._option_string_actions))
-        return self.misused(f"{self.prog} does not take {argument}", guess)
-
-
 def parser() -> argparse.ArgumentParser:
-    """The command line as argparse knows it. Help and version are printed, or raise OSError."""
-    top = _Top(prog=PROGRAM, description="Encrypted group chat for the terminal.")
+    """The command line as argparse knows it. What is wrong on it raises UsageError. Help and
+    version are printed, or raise OSError."""
+    top = Top(prog=PROGRAM, description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
     roles = top.add_subparsers(
         dest="role",
         required=True,
-        parser_class=_Command,
-        metavar="server|client|send|invite|rooms|fingerprint|forget",
+        parser_class=Command,
+        metavar="server|client|send|invite|rooms|fingerprint|forget|config",
     )
     _add_server(roles)
     _add_client(roles)
@@ -154,12 +63,16 @@ def parser() -> argparse.ArgumentParser:
     _add_rooms(roles)
     _add_fingerprint(roles)
     _add_forget(roles)
+    _add_config(roles)
     top.commands = roles.choices
     top.forms = "COMMAND"
+    settings = Settings(os.environ, {name: one.options for name, one in top.commands.items()})
+    for command in top.commands.values():
+        command.settings = settings
     return top
 
 
-def _add_server(roles: _Commands) -> None:
+def _add_server(roles: Commands) -> None:
     _add_command(
         roles,
         "server",
@@ -169,7 +82,7 @@ def _add_server(roles: _Commands) -> None:
     )
 
 
-def _fill_server(server: _Command) -> None:
+def _fill_server(server: Command) -> None:
     server.add_argument(
         "--host",
         type=_host,
@@ -244,7 +157,7 @@ def _fill_server(server: _Command) -> None:
     _add_key_options(server)
 
 
-def _add_client(roles: _Commands) -> None:
+def _add_client(roles: Commands) -> None:
     _add_command(
         roles,
         "client",
@@ -258,8 +171,13 @@ def _add_client(roles: _Commands) -> None:
     )
 
 
-def _fill_client(client: _Command) -> None:
+def _fill_client(client: Command) -> None:
     client.understand = _understand_client
+    client.add_argument(
+        "--name",
+        type=_name,
+        help="your name, unless one stands behind WHERE (default: your login name)",
+    )
     _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
         "--color",
@@ -281,7 +199,7 @@ def _fill_client(client: _Command) -> None:
     )
 
 
-def _add_send(roles: _Commands) -> None:
+def _add_send(roles: Commands) -> None:
     _add_command(
         roles,
         "send",
@@ -296,12 +214,12 @@ def _add_send(roles: _Commands) -> None:
     )
 
 
-def _fill_send(send: _Command) -> None:
+def _fill_send(send: Command) -> None:
     send.understand = _understand_send
     _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
 
 
-def _add_invite(roles: _Commands) -> None:
+def _add_invite(roles: Commands) -> None:
     _add_command(
         roles,
         "invite",
@@ -313,7 +231,7 @@ def _add_invite(roles: _Commands) -> None:
     )
 
 
-def _fill_invite(invite: _Command) -> None:
+def _fill_invite(invite: Command) -> None:
     invite.understand = _understand_place
     _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT})")
     invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
@@ -325,7 +243,7 @@ def _fill_invite(invite: _Command) -> None:
     _add_keys(invite)
 
 
-def _add_rooms(roles: _Commands) -> None:
+def _add_rooms(roles: Commands) -> None:
     _add_command(
         roles,
         "rooms",
@@ -339,13 +257,13 @@ def _add_rooms(roles: _Commands) -> None:
     )
 
 
-def _fill_rooms(rooms: _Command) -> None:
+def _fill_rooms(rooms: Command) -> None:
     rooms.understand = _understand_rooms
     _add_words(rooms, "add|remove KEPT", "a name of your own for the room")
     _add_keys(rooms)
 
 
-def _add_fingerprint(roles: _Commands) -> None:
+def _add_fingerprint(roles: Commands) -> None:
     _add_command(
         roles,
         "fingerprint",
@@ -359,13 +277,14 @@ def _add_fingerprint(roles: _Commands) -> None:
     )
 
 
-def _fill_fingerprint(fingerprint: _Command) -> None:
+def _fill_fingerprint(fingerprint: Command) -> None:
+    fingerprint.goes_to_a_room = True
     fingerprint.understand = _understand_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
     _add_keys(fingerprint)
 
 
-def _add_forget(roles: _Commands) -> None:
+def _add_forget(roles: Commands) -> None:
     _add_command(
         roles,
         "forget",
@@ -376,7 +295,7 @@ def _add_forget(roles: _Commands) -> None:
     )
 
 
-def _fill_forget(forget: _Command) -> None:
+def _fill_forget(forget: Command) -> None:
     forget.add_argument("host", metavar="HOST", type=_host, help="where the server runs")
     forget.add_argument(
         "port",
@@ -389,12 +308,31 @@ def _fill_forget(forget: _Command) -> None:
     _add_keys(forget)
 
 
+def _add_config(roles: Commands) -> None:
+    def fill(config: Command) -> None:
+        config.understand = partial(_understand_config, commands=roles.choices)
+        _add_words(config, "COMMAND [KEPT]", "a command, and a room for which it is asked")
+        _add_version(config)
+
+    _add_command(
+        roles,
+        "config",
+        fill,
+        "[COMMAND [KEPT]]",
+        help="show what is set in the environment and in config.toml",
+        description="Show the options that are set in the environment and in config.toml, with "
+        "their values and where they come from; and check the file.",
+    )
+
+
 def _add_command(
-    roles: _Commands, name: str, fill: Callable[[_Command], None], *forms: str, **words: Any
+    roles: Commands, name: str, fill: Callable[[Command], None], *forms: str, **words: Any
 ) -> None:
     """`forms`: what may stand behind the name. `words` are for argparse."""
+    words["epilog"] = " ".join([words.get("epilog", ""), _WHICH_WINS.format(name)]).strip()
     whole = [f"{PROGRAM} {name} [option ...] {form}".rstrip() for form in forms or [""]]
     command = roles.add_parser(name, usage="\n       ".join(whole), **words)
+    command.name = name
     command.forms = ", or ".join(filter(None, forms))
     command.fill = fill
 
@@ -409,13 +347,31 @@ _SECRETS = (
 )
 
 
+_WHICH_WINS = (
+    "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1) or in config.toml "
+    "in the folder ~/.config/chat, below [rooms.KEPT] for one room or [{}] for all. What stands on "
+    "the command line wins; then the variable, the room, the command, and the default."
+)
+
+
 def _add_words(role: argparse.ArgumentParser, form: str, meaning: str) -> None:
     role.add_argument("words", nargs="*", metavar=form, help=meaning)
 
 
 def _understand_client(options: argparse.Namespace) -> None:
-    options.place, options.name = destination_of(options.words)
+    options.by_login = options.name is None
+    usual = (_login_name() if options.by_login else options.name) or ""
+    options.place, options.name = destination_of(options.words, usual=usual)
+    options.by_login &= options.name == usual
     del options.words
+
+
+def _login_name() -> str:
+    """The name of the account, if it can be a name in a room; else empty."""
+    try:
+        return normalize_name(pwd.getpwuid(os.getuid()).pw_name)
+    except (KeyError, UsageError):
+        return ""
 
 
 def _understand_send(options: argparse.Namespace) -> None:
@@ -447,8 +403,33 @@ def _understand_rooms(options: argparse.Namespace) -> None:
     del options.words
 
 
-def _add_destination(role: argparse.ArgumentParser, patience: float | None, default: str) -> None:
+def _understand_config(options: argparse.Namespace, commands: Mapping[str, Command]) -> None:
+    match options.words:
+        case []:
+            asked, room = [*commands], ""
+        case [name, *more] if name in commands and len(more) < 2:
+            asked, room = [name], "".join(more)
+        case _:
+            raise UsageError("config takes the name of a command, and of a room behind it")
+    options.lines = partial(_lines_of, [commands[name] for name in asked], room)
+    del options.words
+
+
+def _lines_of(commands: Sequence[Command], room: str) -> list[str]:
+    """What is set for these commands; raises UsageError if something is wrong with it."""
+    lines = []
+    for command in commands:
+        assert command.settings is not None
+        command.settings.check(command.name, command.options())
+        held = command.settings.hold(command.name, room, command.options())
+        if found := describe(held):
+            lines += [f"[{command.name}]", *found]
+    return lines
+
+
+def _add_destination(role: Command, patience: float | None, default: str) -> None:
     """`default` says what the default `patience` means."""
+    role.goes_to_a_room = True
     _add_words(role, "WHERE NAME", f"WHERE: {_WHERE}; NAME: your name in the room")
     _add_expected(role)
     role.add_argument(
@@ -471,8 +452,12 @@ def _add_expected(role: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_keys(role: argparse.ArgumentParser) -> None:
+def _add_version(role: argparse.ArgumentParser) -> None:
     role.add_argument("--version", action="version", version=f"chat {__version__}")
+
+
+def _add_keys(role: argparse.ArgumentParser) -> None:
+    _add_version(role)
     role.add_argument(
         "--keys", type=_folder, metavar="DIR", help="where keys are kept (default: ~/.config/chat)"
     )
@@ -524,6 +509,11 @@ def _port(text: str) -> int:
 def _port_or_zero(text: str) -> int:
     with _told():
         return port_of(text, 0)
+
+
+def _name(text: str) -> str:
+    with _told():
+        return normalize_name(text)
 
 
 def _host(text: str) -> str:

@@ -1,5 +1,7 @@
 """The command line: arguments and the options they become, defaults, and what is refused."""
 
+import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from chat.place import Place
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
-ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget")
+ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget", "config")
 DEFAULTS = {
     "server": (
         limits.DEFAULT_PORT,
@@ -88,8 +90,9 @@ MISUSE = [
     (["server", "--color", "never"], f"{UNKNOWN}--color"),
     (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
     (["server", "--host", "caf\udce9"], f"a host is text, {NO_UTF8}"),
-    (JOIN[:1], "your name is missing"),
-    (JOIN[:3], "9443 is taken for a port, so your name is missing"),
+    (JOIN[:1], "the host, the invite or the kept room is missing"),
+    (["config", "friends"], "config takes the name of a command"),
+    (["config", "client", "friends", "Ira"], "config takes the name of a command"),
     ([*JOIN, "more"], "there are too many words: 4"),
     ([*JOIN, "--nonsense"], f"{UNKNOWN}--nonsense"),
     *((["client", "localhost", port, "Ira"], PORT) for port in ("0", "00000")),
@@ -129,6 +132,18 @@ MISUSE = [
     (["rooms", "remove", "friends", "more"], "rooms takes add KEPT or remove KEPT"),
     (["rooms", "friends"], "rooms takes add KEPT or remove KEPT"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def login(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the login name, which is ira if a test does not say otherwise."""
+
+    def set_login(name: str) -> None:
+        account = pwd.struct_passwd([name, "x", 1000, 1000, "", "/home/ira", "/bin/sh"])
+        monkeypatch.setattr("pwd.getpwuid", lambda _uid: account)
+
+    set_login("ira")
+    return set_login
 
 
 @pytest.mark.parametrize(("arguments", "text"), MISUSE)
@@ -189,6 +204,7 @@ CLIENT = {
     "time": None,
     "no_history": False,
     "json": False,
+    "by_login": False,
     **DESTINATION,
     **KEYS,
 }
@@ -313,3 +329,52 @@ def test_standard_input_becomes_a_message(data: bytes, message: str) -> None:
 def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         message_of(data)
+
+
+# -- the name that is not given
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["localhost"], Place("localhost", may_be_kept=True)),
+        (["localhost", "1"], Place("localhost", 1)),
+        (["[::1]:1"], Place("::1", 1)),
+        ([INVITE], Place(invite=INVITE)),
+        (["-"], Place()),
+    ],
+)
+@pytest.mark.parametrize(
+    ("more", "variable", "name", "by_login"),
+    [
+        ([], "", "ira", True),
+        ([], "Zoe", "Zoe", False),
+        (["--name", "Boris"], "Zoe", "Boris", False),
+    ],
+)
+def test_name_that_is_left_out_is_the_one_set_elsewhere_or_that_of_the_login(
+    words: list[str],
+    place: Place,
+    more: list[str],
+    variable: str,
+    name: str,
+    by_login: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHAT_NAME", variable)
+    options = parser().parse_args(["client", *words, *more])
+    assert (options.place, options.name, options.by_login) == (place, name, by_login)
+
+
+def test_name_behind_the_place_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_NAME", "Zoe")
+    for words in (["localhost", "Ira"], ["Ira@localhost"], ["localhost", "--name", "Al", "Ira"]):
+        options = parser().parse_args(["client", *words])
+        assert (options.name, options.by_login) == ("Ira", False)
+
+
+@pytest.mark.parametrize("name", ["root", "a:b", ""])
+def test_login_that_cannot_be_a_name_is_none(name: str, login: Callable[[str], None]) -> None:
+    login(name)
+    with pytest.raises(UsageError, match="your name is missing"):
+        parser().parse_args(["client", "localhost"])
