@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from chat import __version__, journal
 from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
-from chat.errors import ChatError, EditorMissingError, IdentityError
+from chat.errors import ChatError, EditorMissingError, IdentityError, UsageError
 from chat.files.folders import config_folder, state_folder
 from chat.limits import (
     LINGER_SECONDS,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from chat.ui.style import Painter
 
 FAILED = 1
-MISUSED = 2
 
 NO_UNIX = "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
 
@@ -56,8 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     _occupy_standard_descriptors()
     try:
         options = parser().parse_args(arguments)
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else MISUSED
+    except SystemExit:
+        # Help or version was shown.
+        status = 0
+    except UsageError as error:
+        status = _report(str(error), error.hint, error.exit_status)
     except OSError as error:
         # Help or version could not be written.
         status = _report_os_error(error)
@@ -456,6 +458,16 @@ def _about_invites(options: argparse.Namespace) -> None:
     PROGRAMS[options.role](options, _keys(options))
 
 
+def _config(options: argparse.Namespace) -> None:
+    from chat.settings import CONFIG
+
+    path = config_folder(os.environ) / CONFIG
+    lines = options.lines()
+    print(f"# {path}" if os.path.lexists(path) else f"# There is no file {path}")
+    for line in lines or ["# Nothing is set, there or by a variable CHAT_..."]:
+        print(line)
+
+
 def _forget(options: argparse.Namespace) -> None:
     for key in _known_servers(options).forget(options.host, options.port):
         what = f"the key {key.fingerprint}" if key else "a damaged line"
@@ -524,6 +536,7 @@ _PROGRAMS = {
     "send": _send,
     **dict.fromkeys(("invite", "rooms", "fingerprint"), _about_invites),
     "forget": _forget,
+    "config": _config,
 }
 
 

@@ -4,13 +4,15 @@
 """
 
 import argparse
+import os
+import pwd
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
@@ -27,7 +29,11 @@ from chat.limits import (
     PATIENCE_SECONDS,
     RATE,
 )
+from chat.parsers import Command, Commands, Top
 from chat.place import check_host, destination_of, is_invite, place_of, port_of
+from chat.program import PROGRAM
+from chat.settings import Settings, describe
+from chat.text import normalize_name
 
 STANDARD_INPUT = "-"
 """The TEXT of `send` that means: read the message from standard input."""
@@ -35,64 +41,20 @@ STANDARD_INPUT = "-"
 MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
 """Longer input is no message, even if all of it is line ends of two bytes, which become one."""
 
-_SECRET = re.compile("[A-Za-z0-9_-]{32,}")
-"""The last part of an invite, or of a damaged one. No word of ours is so long."""
-
 _TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
 _NO_TEXT = "a message is text, and this is not UTF-8"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises OSError if standard output does not take the help or the version, which argparse would
-    pass over. The parsers of the roles are of this class as well.
-
-    A role may have words that only make sense together, and `understand` makes options of them. It
-    raises UsageError. Options may stand between the words, and none behind `--`.
-    """
-
-    fill: "Callable[[_Parser], None] | None" = None
-    """Adds the role's arguments. Called when it is the role that was chosen: to add all of them
-    takes longer than to read the command line."""
-    understand: Callable[[argparse.Namespace], None] | None = None
-    _inside = False
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.fill is not None:
-            fill, self.fill = self.fill, None
-            fill(self)
-        if self.understand is None or self._inside:
-            return super().parse_known_args(args, namespace)
-        end = args.index("--") if "--" in args else len(args)
-        # It may call this method again, for the options and then for the words.
-        self._inside = True
-        options, unknown = self.parse_known_intermixed_args(args[:end], namespace)
-        self._inside = False
-        options.words += args[end + 1 :]
-        if not unknown:
-            try:
-                self.understand(options)
-            except UsageError as error:
-                self.error(error.advice)
-        return options, unknown
-
-    def error(self, message: str) -> NoReturn:
-        # argparse repeats what it does not understand. If that is an invite, it is a secret.
-        super().error(_SECRET.sub("...", message))
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        if file is not None and file is sys.stdout:
-            file.write(message)
-            file.flush()
-        else:
-            super()._print_message(message, file)
-
-
 def parser() -> argparse.ArgumentParser:
-    """The command line as argparse knows it. Help and version are printed, or raise OSError."""
-    top = _Parser(prog="chat", description="Encrypted group chat for the terminal.")
+    """The command line as argparse knows it. What is wrong on it raises UsageError. Help and
+    version are printed, or raise OSError."""
+    top = Top(prog=PROGRAM, description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
     roles = top.add_subparsers(
-        dest="role", required=True, metavar="server|client|send|invite|rooms|fingerprint|forget"
+        dest="role",
+        required=True,
+        parser_class=Command,
+        metavar="server|client|send|invite|rooms|fingerprint|forget|config",
     )
     _add_server(roles)
     _add_client(roles)
@@ -101,17 +63,26 @@ def parser() -> argparse.ArgumentParser:
     _add_rooms(roles)
     _add_fingerprint(roles)
     _add_forget(roles)
+    _add_config(roles)
+    top.commands = roles.choices
+    top.forms = "COMMAND"
+    settings = Settings(os.environ, {name: one.options for name, one in top.commands.items()})
+    for command in top.commands.values():
+        command.settings = settings
     return top
 
 
-def _add_server(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    server = roles.add_parser(
-        "server", help="run a server", description="Run a server. Type HELP at its console."
+def _add_server(roles: Commands) -> None:
+    _add_command(
+        roles,
+        "server",
+        _fill_server,
+        help="run a server",
+        description="Run a server. Type HELP at its console.",
     )
-    server.fill = _fill_server
 
 
-def _fill_server(server: _Parser) -> None:
+def _fill_server(server: Command) -> None:
     server.add_argument(
         "--host",
         type=_host,
@@ -137,7 +108,7 @@ def _fill_server(server: _Parser) -> None:
         type=_number,
         default=RATE,
         metavar="N",
-        help="messages a second from one key; 0 means no limit (default: %(default)s)",
+        help="messages a second from one key; 0 means no limit (default: %(default)g)",
     )
     server.add_argument(
         "--pending",
@@ -189,19 +160,27 @@ def _fill_server(server: _Parser) -> None:
     _add_key_options(server)
 
 
-def _add_client(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    client = roles.add_parser(
+def _add_client(roles: Commands) -> None:
+    _add_command(
+        roles,
         "client",
+        _fill_client,
+        "HOST [PORT] [NAME]",
+        "NAME@HOST[:PORT]",
+        "INVITE|KEPT|- [NAME]",
         help="join a room",
-        usage=_usage("client", "HOST [PORT] NAME", "NAME@HOST[:PORT]", "INVITE|KEPT|- NAME"),
         description="Join a room. Each line you type is a message; /help lists the commands.",
         epilog=_SECRETS,
     )
-    client.fill = _fill_client
 
 
-def _fill_client(client: _Parser) -> None:
+def _fill_client(client: Command) -> None:
     client.understand = _understand_client
+    client.add_argument(
+        "--name",
+        type=_name,
+        help="your name, unless one stands behind WHERE (default: your login name)",
+    )
     _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
         "--color",
@@ -223,37 +202,39 @@ def _fill_client(client: _Parser) -> None:
     )
 
 
-def _add_send(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    send = roles.add_parser(
+def _add_send(roles: Commands) -> None:
+    _add_command(
+        roles,
         "send",
+        _fill_send,
+        "HOST [PORT] NAME TEXT",
+        "NAME@HOST[:PORT] TEXT",
+        "INVITE|KEPT|- NAME TEXT",
         help="send one message",
-        usage=_usage(
-            "send", "HOST [PORT] NAME TEXT", "NAME@HOST[:PORT] TEXT", "INVITE|KEPT|- NAME TEXT"
-        ),
         description="Send one message, and end when it is acknowledged.",
         epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then. Put -- "
         "before a text that begins with a dash.",
     )
-    send.fill = _fill_send
 
 
-def _fill_send(send: _Parser) -> None:
+def _fill_send(send: Command) -> None:
     send.understand = _understand_send
     _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
 
 
-def _add_invite(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    invite = roles.add_parser(
+def _add_invite(roles: Commands) -> None:
+    _add_command(
+        roles,
         "invite",
+        _fill_invite,
+        "HOST [PORT]",
         help="make a private room, and print the invite to it",
-        usage=_usage("invite", "HOST [PORT]"),
         description="Make a room that only those can enter and read who have its invite, and print "
         "the invite. The server is told nothing.",
     )
-    invite.fill = _fill_invite
 
 
-def _fill_invite(invite: _Parser) -> None:
+def _fill_invite(invite: Command) -> None:
     invite.understand = _understand_place
     _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT})")
     invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
@@ -265,58 +246,98 @@ def _fill_invite(invite: _Parser) -> None:
     _add_keys(invite)
 
 
-def _add_rooms(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    rooms = roles.add_parser(
+def _add_rooms(roles: Commands) -> None:
+    _add_command(
+        roles,
         "rooms",
+        _fill_rooms,
+        "",
+        "add KEPT",
+        "remove KEPT",
         help="list the rooms that are kept, keep one, remove one",
-        usage=_usage("rooms", "", "add KEPT", "remove KEPT"),
         description="List the rooms whose invites are kept, keep one, or remove one. add takes the "
         "invite from CHAT_INVITE, or asks for it, or reads it from a pipe.",
     )
-    rooms.fill = _fill_rooms
 
 
-def _fill_rooms(rooms: _Parser) -> None:
+def _fill_rooms(rooms: Command) -> None:
     rooms.understand = _understand_rooms
     _add_words(rooms, "add|remove KEPT", "a name of your own for the room")
     _add_keys(rooms)
 
 
-def _add_fingerprint(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    fingerprint = roles.add_parser(
+def _add_fingerprint(roles: Commands) -> None:
+    _add_command(
+        roles,
         "fingerprint",
+        _fill_fingerprint,
+        "HOST [PORT]",
+        "INVITE|KEPT|-",
         help="show the fingerprint of a server",
-        usage=_usage("fingerprint", "HOST [PORT]", "INVITE|KEPT|-"),
         description="Show the fingerprint of a server: the one that it shows now, or the one that "
         "an invite holds.",
         epilog=_SECRETS,
     )
-    fingerprint.fill = _fill_fingerprint
 
 
-def _fill_fingerprint(fingerprint: _Parser) -> None:
+def _fill_fingerprint(fingerprint: Command) -> None:
+    fingerprint.goes_to_a_room = True
     fingerprint.understand = _understand_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
     _add_keys(fingerprint)
 
 
-def _add_forget(roles: "argparse._SubParsersAction[_Parser]") -> None:
-    forget = roles.add_parser(
+def _add_forget(roles: Commands) -> None:
+    _add_command(
+        roles,
         "forget",
+        _fill_forget,
+        "HOST [PORT]",
         help="forget a server's key",
         description="Forget the key of a server, so that its next one is accepted.",
     )
-    forget.fill = _fill_forget
 
 
-def _fill_forget(forget: _Parser) -> None:
-    forget.add_argument("host", type=_host, help="where the server runs")
-    forget.add_argument("port", type=_port, help="its port")
+def _fill_forget(forget: Command) -> None:
+    forget.add_argument("host", metavar="HOST", type=_host, help="where the server runs")
+    forget.add_argument(
+        "port",
+        type=_port,
+        nargs="?",
+        default=DEFAULT_PORT,
+        metavar="PORT",
+        help="its port (default: %(default)s)",
+    )
     _add_keys(forget)
 
 
-def _usage(role: str, *forms: str) -> str:
-    return "\n       ".join(f"chat {role} [option ...] {form}".rstrip() for form in forms)
+def _add_config(roles: Commands) -> None:
+    def fill(config: Command) -> None:
+        config.understand = partial(_understand_config, commands=roles.choices)
+        _add_words(config, "COMMAND [KEPT]", "a command, and a room for which it is asked")
+        _add_version(config)
+
+    _add_command(
+        roles,
+        "config",
+        fill,
+        "[COMMAND [KEPT]]",
+        help="show what is set in the environment and in config.toml",
+        description="Show the options that are set in the environment and in config.toml, with "
+        "their values and where they come from; and check the file.",
+    )
+
+
+def _add_command(
+    roles: Commands, name: str, fill: Callable[[Command], None], *forms: str, **words: Any
+) -> None:
+    """`forms`: what may stand behind the name. `words` are for argparse."""
+    words["epilog"] = " ".join([words.get("epilog", ""), _WHICH_WINS.format(name)]).strip()
+    whole = [f"{PROGRAM} {name} [option ...] {form}".rstrip() for form in forms or [""]]
+    command = roles.add_parser(name, usage="\n       ".join(whole), **words)
+    command.name = name
+    command.forms = ", or ".join(filter(None, forms))
+    command.fill = fill
 
 
 _WHERE = (
@@ -325,7 +346,14 @@ _WHERE = (
 )
 _SECRETS = (
     "Every user of this machine can read the arguments of a process, so keep an invite "
-    "(chat rooms add) or give - for it."
+    f"({PROGRAM} rooms add) or give - for it."
+)
+
+
+_WHICH_WINS = (
+    "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1) or in config.toml "
+    "in the folder ~/.config/chat, below [rooms.KEPT] for one room or [{}] for all. What stands on "
+    "the command line wins; then the variable, the room, the command, and the default."
 )
 
 
@@ -334,8 +362,19 @@ def _add_words(role: argparse.ArgumentParser, form: str, meaning: str) -> None:
 
 
 def _understand_client(options: argparse.Namespace) -> None:
-    options.place, options.name = destination_of(options.words)
+    options.by_login = options.name is None
+    usual = (_login_name() if options.by_login else options.name) or ""
+    options.place, options.name = destination_of(options.words, usual=usual)
+    options.by_login &= options.name == usual
     del options.words
+
+
+def _login_name() -> str:
+    """The name of the account, if it can be a name in a room; else empty."""
+    try:
+        return normalize_name(pwd.getpwuid(os.getuid()).pw_name)
+    except (KeyError, UsageError):
+        return ""
 
 
 def _understand_send(options: argparse.Namespace) -> None:
@@ -369,8 +408,33 @@ def _understand_rooms(options: argparse.Namespace) -> None:
     del options.words
 
 
-def _add_destination(role: argparse.ArgumentParser, patience: float | None, default: str) -> None:
+def _understand_config(options: argparse.Namespace, commands: Mapping[str, Command]) -> None:
+    match options.words:
+        case []:
+            asked, room = [*commands], ""
+        case [name, *more] if name in commands and len(more) < 2:
+            asked, room = [name], "".join(more)
+        case _:
+            raise UsageError("config takes the name of a command, and of a room behind it")
+    options.lines = partial(_lines_of, [commands[name] for name in asked], room)
+    del options.words
+
+
+def _lines_of(commands: Sequence[Command], room: str) -> list[str]:
+    """What is set for these commands; raises UsageError if something is wrong with it."""
+    lines = []
+    for command in commands:
+        assert command.settings is not None
+        command.settings.check(command.name, command.options())
+        held = command.settings.hold(command.name, room, command.options())
+        if found := describe(held):
+            lines += [f"[{command.name}]", *found]
+    return lines
+
+
+def _add_destination(role: Command, patience: float | None, default: str) -> None:
     """`default` says what the default `patience` means."""
+    role.goes_to_a_room = True
     _add_words(role, "WHERE NAME", f"WHERE: {_WHERE}; NAME: your name in the room")
     _add_expected(role)
     role.add_argument(
@@ -393,8 +457,12 @@ def _add_expected(role: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_keys(role: argparse.ArgumentParser) -> None:
+def _add_version(role: argparse.ArgumentParser) -> None:
     role.add_argument("--version", action="version", version=f"chat {__version__}")
+
+
+def _add_keys(role: argparse.ArgumentParser) -> None:
+    _add_version(role)
     role.add_argument(
         "--keys", type=_folder, metavar="DIR", help="where keys are kept (default: ~/.config/chat)"
     )
@@ -449,6 +517,11 @@ def _port(text: str) -> int:
 def _port_or_zero(text: str) -> int:
     with _told():
         return port_of(text, 0)
+
+
+def _name(text: str) -> str:
+    with _told():
+        return normalize_name(text)
 
 
 def _host(text: str) -> str:

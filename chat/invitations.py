@@ -21,6 +21,7 @@ from chat.kex import PublicKey, RoomKey
 from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES
 from chat.phrases import good, trouble
 from chat.place import Place
+from chat.program import PROGRAM
 from chat.reactor import Reactor
 from chat.sockets import Dialer, is_this_machine
 from chat.stdio import read_whole
@@ -31,7 +32,7 @@ from chat.ui.transcript import server_fingerprint
 _WHAT_IT_IS = good("This invite is the key to a new room: whoever has it can come in, and read.")
 _WHOM_FOR = good(
     "Give it only to the people who are to be there, where nobody else can read it. They join "
-    "with: python -m chat client - NAME, which asks for the invite."
+    f"with: {PROGRAM} client - NAME, which asks for the invite."
 )
 _NEW_HERE = trouble(
     "This server was not known here. Ask whoever runs it whether this is its fingerprint, before "
@@ -73,7 +74,7 @@ def _tell_about(made: Invite, options: argparse.Namespace, known: bool) -> None:
         _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
     if options.keep is not None:
         where = f" --keys {quote(str(options.keys))}" if options.keys else ""
-        _tell(good(f"Kept as {options.keep}: python -m chat client {options.keep} NAME{where}"))
+        _tell(good(f"Kept as {options.keep}: {PROGRAM} client {options.keep} NAME{where}"))
     if options.tag:
         _tell(_FOR_THE_SERVER)
         _tell(RoomKey(made.room_key).at(made.server_digest).tag.hex())
@@ -111,7 +112,7 @@ PROGRAMS = {"invite": invite, "rooms": rooms, "fingerprint": fingerprint}
 
 def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
     if not place.host:
-        raise UsageError("a new room needs the host of its server", "python -m chat invite HOST")
+        raise UsageError("a new room needs the host of its server", f"{PROGRAM} invite HOST")
     if kept_invite(place, folder) is not None:
         raise UsageError(
             f"{place.host} is a room that is kept",
@@ -148,7 +149,7 @@ def _list(kept: KeptRooms, path: Path) -> None:
         else:
             print(room.name, room.invite.address, room.invite.fingerprint)
     if not found:
-        _tell(good("No room is kept; python -m chat rooms add NAME keeps one."))
+        _tell(good(f"No room is kept; {PROGRAM} rooms add NAME keeps one."))
 
 
 def _draw(text: str) -> None:

@@ -435,6 +435,9 @@ is typing."""
 KEY_FILE_BYTES = 64 * 1024
 """A key file: RSA-4096 as PEM is 3,300, and some write notes above it."""
 
+CONFIG_BYTES = 256 * 1024
+"""The file of a person's own settings: a table for each of hundreds of rooms."""
+
 KNOWN_SERVERS_BYTES = 4 * 1024 * 1024
 """The list of known servers: 6,000 of them. It is read at each connection."""
 

@@ -41,20 +41,29 @@ def is_invite(text: str) -> bool:
     return "".join(text.split())[: len(SCHEME)].lower() == SCHEME
 
 
-def destination_of(words: Sequence[str], missing: str = "your name") -> tuple[Place, str]:
+def destination_of(
+    words: Sequence[str], missing: str = "your name", *, usual: str = ""
+) -> tuple[Place, str]:
     """Where to and as whom: HOST PORT NAME, HOST NAME, NAME@HOST[:PORT], INVITE NAME, KEPT NAME, or
-    - NAME. `missing` says what is not there if there are too few words.
+    - NAME. `usual` is the name if there is none. `missing` says what is not there if there are too
+    few words.
 
     Raises:
         UsageError: the words mean none of these; the sentence says why.
     """
     match words:
+        case [] if usual:
+            raise UsageError("the host, the invite or the kept room is missing")
         case [word] if "@" in word and not is_invite(word):
             name, _, where = word.rpartition("@")
+        case [where] if usual:
+            name = usual
         case [] | [_]:
             raise UsageError(f"{missing} is missing")
-        case [where, name] if name.isascii() and name.isdigit() and _is_bare(where):
-            raise UsageError(f"{name} is taken for a port, so {missing} is missing")
+        case [where, port] if port.isascii() and port.isdigit() and _is_bare(where):
+            if not usual:
+                raise UsageError(f"{port} is taken for a port, so {missing} is missing")
+            return place_of([where, port]), usual
         case [where, name]:
             pass
         case [host, port, name]:

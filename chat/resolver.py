@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from chat.errors import TransportError
 from chat.limits import LOOKUP_SECONDS
+from chat.program import PROGRAM
 from chat.reactor import Reactor, Timer
 
 _CHILD = """
@@ -35,7 +36,7 @@ since `import socket` would double its time, and ends by itself if we are killed
 _READ_BYTES = 65_536
 
 _SPELLING = "is it spelled right, and are you online?"
-_KEPT = " The rooms that you keep are listed by: python -m chat rooms"
+_KEPT = f" The rooms that you keep are listed by: {PROGRAM} rooms"
 _NO_ANSWER = "the name server does not answer; are you online?"
 
 

@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 
@@ -13,6 +14,11 @@ from tests.support.helpers import FakeClock
 # How long an example takes, and how long it takes to think of one, depends on what else is running.
 settings.register_profile("chat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("chat")
+
+# What whoever starts the tests has set for the program must not change them.
+for name in [name for name in os.environ if name.startswith("CHAT_")]:
+    del os.environ[name]
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 
 # Whoever starts the tests may have them ignore signals (`nohup` SIGHUP, a shell's background job
 # SIGINT and SIGQUIT), or block some, and they would hand that on to the processes that they start.

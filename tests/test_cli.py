@@ -1,19 +1,27 @@
 """The command line: arguments and the options they become, defaults, and what is refused."""
 
+import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chat import __version__, limits
+from chat.__main__ import main
 from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import UsageError
 from chat.place import Place
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
-ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget")
+ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget", "config")
 DEFAULTS = {
-    "server": (limits.DEFAULT_PORT, limits.GRACE_SECONDS, limits.RATE, limits.DEFAULT_RSA_BITS),
+    "server": (
+        limits.DEFAULT_PORT,
+        limits.GRACE_SECONDS,
+        f"{limits.RATE:g}",
+        limits.DEFAULT_RSA_BITS,
+    ),
     "client": (f"for ever, or {limits.PATIENCE_SECONDS} without a terminal", "%Y-%m-%d %H:%M:%S"),
     "send": (limits.PATIENCE_SECONDS,),
 }
@@ -30,7 +38,7 @@ def test_version_and_help_are_shown(role: list[str], capsys: pytest.CaptureFixtu
         assert err == ""
     assert shown["--version"] == f"chat {__version__}\n"
     assert shown["-h"] == shown["--help"]
-    assert shown["--help"].startswith(" ".join(["usage: chat", *role]))
+    assert shown["--help"].startswith(" ".join(["usage: chatapp", *role]))
     words = " ".join(shown["--help"].split())
     for default in DEFAULTS.get(role[0] if role else "", ()):
         assert f"(default: {default})" in words
@@ -44,7 +52,7 @@ A_FORMAT = "a format for strftime is expected, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
 
 REQUIRED = "the following arguments are required: "
-UNKNOWN = "unrecognized arguments: "
+UNKNOWN = "does not take "
 NO_UTF8 = "and this is not UTF-8"
 JOIN = ["client", "localhost", "9443", "Ira"]
 SEND = ["send", "localhost", "9443", "Ira"]
@@ -62,10 +70,10 @@ BAD_NAMES = {
 }
 
 MISUSE = [
-    ([], f"{REQUIRED}server|client|send|invite|rooms|fingerprint|forget"),
-    (["room"], "invalid choice: 'room'"),
-    (["server", "--nonsense"], f"{UNKNOWN}--nonsense"),
-    (["server", "extra"], f"{UNKNOWN}extra"),
+    ([], "a command is missing"),
+    (["room"], "room is no command"),
+    (["server", "--nonsense"], f"server {UNKNOWN}--nonsense"),
+    (["server", "extra"], f"server {UNKNOWN}extra"),
     (["server", "--port"], "expected one argument"),
     (["server", "--port", "-1"], "argument -p/--port"),
     *((["server", "--port", port], PORT_OR_ZERO) for port in BAD_PORTS),
@@ -82,8 +90,9 @@ MISUSE = [
     (["server", "--color", "never"], f"{UNKNOWN}--color"),
     (["server", "--keys=~no-one/x"], "the home folder of the user no-one is not known"),
     (["server", "--host", "caf\udce9"], f"a host is text, {NO_UTF8}"),
-    (JOIN[:1], "your name is missing"),
-    (JOIN[:3], "9443 is taken for a port, so your name is missing"),
+    (JOIN[:1], "the host, the invite or the kept room is missing"),
+    (["config", "friends"], "config takes the name of a command"),
+    (["config", "client", "friends", "Ira"], "config takes the name of a command"),
     ([*JOIN, "more"], "there are too many words: 4"),
     ([*JOIN, "--nonsense"], f"{UNKNOWN}--nonsense"),
     *((["client", "localhost", port, "Ira"], PORT) for port in ("0", "00000")),
@@ -98,7 +107,7 @@ MISUSE = [
     *(([*JOIN, "--time", bad], A_FORMAT) for bad in ("%", "%H:%", "%é", "%H%n", "\x1b[1m%H")),
     ([*JOIN, "--json", "yes"], "there are too many words: 4"),
     ([*JOIN, "--keys="], "a folder has a name"),
-    (["forget", "localhost"], f"{REQUIRED}port"),
+    (["forget"], f"{REQUIRED}HOST"),
     (["forget", "localhost", "0"], PORT),
     (SEND[:1], "your name or the text is missing"),
     (SEND[:2], "your name or the text is missing"),
@@ -125,18 +134,59 @@ MISUSE = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def login(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the login name, which is ira if a test does not say otherwise."""
+
+    def set_login(name: str) -> None:
+        account = pwd.struct_passwd([name, "x", 1000, 1000, "", "/home/ira", "/bin/sh"])
+        monkeypatch.setattr("pwd.getpwuid", lambda _uid: account)
+
+    set_login("ira")
+    return set_login
+
+
 @pytest.mark.parametrize(("arguments", "text"), MISUSE)
-def test_misuse_shows_the_usage_and_ends_with_status_two(
-    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+def test_misuse_is_told_in_two_lines_and_ends_with_status_two(
+    arguments: list[str], text: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        parser().parse_args(arguments)
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
+    assert main(arguments) == 2
+    out, err = capfd.readouterr()
     assert out == ""
-    assert err.startswith("usage: chat ")
-    assert text in " ".join(err.split())
+    error, hint, *more = err.splitlines()
+    assert error.startswith("chat: error: ")
+    assert text in error
+    assert hint.startswith("chat: hint: ")
+    assert not more
     assert "AQAB" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ([], "the commands are server, client, send, "),
+        (["sever"], "did you mean server?"),
+        (["help"], "did you mean --help?"),
+        (["Client"], "did you mean client?"),
+        (["xyzzy"], "usage: chatapp [option ...] COMMAND; --help says more"),
+        (["server", "9443"], "did you mean -p 9443?"),
+        (["server", "0.0.0.0"], "did you mean --host 0.0.0.0?"),
+        (["server", "::"], "did you mean --host ::?"),
+        (["server", "ephemeral"], "did you mean --ephemeral?"),
+        (["server", "x"], "usage: chatapp server [option ...]; --help says more"),
+        ([*JOIN, "--colour", "never"], "did you mean --color?"),
+        ([*JOIN, "--colour=never"], "did you mean --color?"),
+        ([*JOIN, "more"], "usage: chatapp client [option ...] HOST [PORT] [NAME], or "),
+        (["forget", "localhost", "1", "2"], "usage: chatapp forget [option ...] HOST [PORT]; "),
+        ([INVITE], "usage: chatapp [option ...] COMMAND; --help says more"),
+        (["server", INVITE], "usage: chatapp server [option ...]; --help says more"),
+    ],
+)
+def test_hint_is_a_guess_or_the_usage_of_the_command(arguments: list[str], hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parser().parse_args(arguments)
+    assert caught.value.hint.startswith(hint)
+    assert "AQAB" not in str(caught.value)
 
 
 # -- what is given, and what is left out
@@ -154,6 +204,7 @@ CLIENT = {
     "time": None,
     "no_history": False,
     "json": False,
+    "by_login": False,
     **DESTINATION,
     **KEYS,
 }
@@ -170,6 +221,7 @@ SERVER = {
     "max_rooms": limits.MAX_ROOMS,
     "authorized_keys": None,
     "keep_names": limits.KEEP_NAMES_DAYS,
+    "no_history": False,
     **KEYS,
 }
 SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}
@@ -239,7 +291,7 @@ MAKE = {
         ),
         (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
         (
-            ["forget", "[::1]", "9443"],
+            ["forget", "[::1]"],
             {"role": "forget", "host": "::1", "port": 9443, "keys": None},
         ),
         ([*SEND, "--", "--json"], SENT | {"text": "--json"}),
@@ -278,3 +330,52 @@ def test_standard_input_becomes_a_message(data: bytes, message: str) -> None:
 def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         message_of(data)
+
+
+# -- the name that is not given
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["localhost"], Place("localhost", may_be_kept=True)),
+        (["localhost", "1"], Place("localhost", 1)),
+        (["[::1]:1"], Place("::1", 1)),
+        ([INVITE], Place(invite=INVITE)),
+        (["-"], Place()),
+    ],
+)
+@pytest.mark.parametrize(
+    ("more", "variable", "name", "by_login"),
+    [
+        ([], "", "ira", True),
+        ([], "Zoe", "Zoe", False),
+        (["--name", "Boris"], "Zoe", "Boris", False),
+    ],
+)
+def test_name_that_is_left_out_is_the_one_set_elsewhere_or_that_of_the_login(
+    words: list[str],
+    place: Place,
+    more: list[str],
+    variable: str,
+    name: str,
+    by_login: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHAT_NAME", variable)
+    options = parser().parse_args(["client", *words, *more])
+    assert (options.place, options.name, options.by_login) == (place, name, by_login)
+
+
+def test_name_behind_the_place_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_NAME", "Zoe")
+    for words in (["localhost", "Ira"], ["Ira@localhost"], ["localhost", "--name", "Al", "Ira"]):
+        options = parser().parse_args(["client", *words])
+        assert (options.name, options.by_login) == ("Ira", False)
+
+
+@pytest.mark.parametrize("name", ["root", "a:b", ""])
+def test_login_that_cannot_be_a_name_is_none(name: str, login: Callable[[str], None]) -> None:
+    login(name)
+    with pytest.raises(UsageError, match="your name is missing"):
+        parser().parse_args(["client", "localhost"])

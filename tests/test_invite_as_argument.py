@@ -3,7 +3,8 @@ in logs and in mail."""
 
 import pytest
 
-from chat.__main__ import MISUSED, main
+from chat.__main__ import main
+from chat.errors import UsageError
 from chat.invite import Invite
 from tests.support.secrets import Secret
 
@@ -36,6 +37,6 @@ INVITE_IS_WRONG = [
 def test_error_does_not_repeat_an_invite(
     words: str, it: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words.replace("IT", it).split()) == MISUSED
+    assert main(words.replace("IT", it).split()) == UsageError.exit_status
     out, err = capfd.readouterr()
     assert (out, "error: " in err, Secret(INVITE).found_in(err)) == ("", True, set())

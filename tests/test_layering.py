@@ -23,12 +23,12 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits", "lookalikes"},
+    {"errors", "limits", "lookalikes", "program", "guesses"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
     {"messages", "kex", "sockets", "phrases", "invite"},
     {"introduction"},
-    {"session", "cli"},
+    {"session", *("settings", "parsers", "cli")},
 )
 """The modules of the root. Each imports modules of lower floors only."""
 
@@ -36,11 +36,28 @@ ROOT = set().union(*FLOORS)
 START = {"__main__", "targets", "invitations"}
 """What the command line leads to. These put the folders together."""
 
+COMMAND_LINE = {
+    "settings": {"errors", "text", "guesses", "files.folders", "files.config"},
+    "parsers": {"errors", "text", "guesses", "place", "settings"},
+    "cli": {"errors", "limits", "text", "place", "program", "parsers", "settings", "files.folders"},
+}
+"""What reads the command line, and what each of its modules may import."""
+
 MAY_IMPORT = {
-    "files": {"errors", "limits", "text", "kex", "place", "invite", "client.known"},
-    "server": ROOT - {"cli"},
-    "client": ROOT - {"cli", "stdio", "phrases", "sleep"},
-    "ui": {"errors", "limits", "reactor", "text", "localtime", "stdio", "phrases"}
+    "files": {
+        "errors",
+        "limits",
+        "program",
+        "guesses",
+        "text",
+        "kex",
+        "place",
+        "invite",
+        "client.known",
+    },
+    "server": ROOT - set(COMMAND_LINE),
+    "client": ROOT - {*COMMAND_LINE, "stdio", "phrases", "sleep"},
+    "ui": {"errors", "limits", "program", "reactor", "text", "localtime", "stdio", "phrases"}
     | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""
@@ -146,8 +163,8 @@ def test_module_imports_what_its_folder_may(module: str) -> None:
         allowed = set(MODULES) - {"__main__"}
     elif folder:
         allowed = MAY_IMPORT[folder]
-    elif module == "cli":
-        allowed = {"errors", "limits", "place", "files.folders"}
+    elif module in COMMAND_LINE:
+        allowed = COMMAND_LINE[module]
     else:
         floor = next(at for at, modules in enumerate(FLOORS) if module in modules)
         allowed = set().union(*FLOORS[:floor])
@@ -194,7 +211,7 @@ MAY_NEED = {
 
 def node_of(module: str) -> str:
     """Where a module stands in the README's diagram of folders."""
-    return "start" if module in START | {"cli"} else module.rpartition(".")[0]
+    return "start" if module in START | set(COMMAND_LINE) else module.rpartition(".")[0]
 
 
 def test_diagram_of_the_folders_shows_every_import_between_them() -> None:

@@ -87,7 +87,7 @@ def test_help_is_shown_where_the_encoding_is_poor(
 ) -> None:
     assert main([*role, "--help"]) == 0
     out, err = capfd.readouterr()
-    assert out.startswith("usage: chat ")
+    assert out.startswith("usage: chatapp ")
     assert out.isascii()
     assert err == ""
 

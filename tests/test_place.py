@@ -136,3 +136,14 @@ def test_what_is_no_invite_is_not_taken_for_one(text: str) -> None:
 @pytest.mark.parametrize("host", ["::", "[::]", "localhost", "[x", "x]", "[::]:1"])
 def test_brackets_of_an_address_are_taken_off(host: str) -> None:
     assert check_host(host) == ("::" if host == "[::]" else host)
+
+
+@pytest.mark.parametrize(("words", "place"), PLACES)
+def test_usual_name_stands_for_one_that_is_left_out(words: list[str], place: Place) -> None:
+    assert destination_of(words, usual="Zoe") == (place, "Zoe")
+    assert destination_of([*words, "Ira"], usual="Zoe") == (place, "Ira")
+
+
+def test_usual_name_needs_a_place() -> None:
+    with pytest.raises(UsageError, match="the host, the invite or the kept room is missing"):
+        destination_of([], usual="Zoe")

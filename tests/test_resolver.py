@@ -102,7 +102,7 @@ def test_name_without_a_dot_may_have_been_meant_as_a_kept_room(
     asked = Asked(reactor, "friends")
     until(reactor, lambda: asked.look_up.over)
     assert asked.look_up.error is not None
-    assert asked.look_up.error.hint.endswith("listed by: python -m chat rooms")
+    assert asked.look_up.error.hint.endswith("listed by: chatapp rooms")
 
 
 def test_silence_has_a_limit(

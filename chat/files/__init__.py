@@ -10,8 +10,9 @@
     members.py        whose key was seen under which name, in each room
     lists.py          what a server keeps: keys that may come in, bans, names
     history.py        what was typed, for the next run
+    config.py         the person's own settings: config.toml
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version
-or the new one is there, whole. May import `client.known`, `kex`, `invite`, `text`,
-`errors` and `limits`.
+or the new one is there, whole. May import `client.known`, `kex`, `invite`, `text`, `program`,
+`guesses`, `errors` and `limits`.
 """

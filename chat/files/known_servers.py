@@ -19,6 +19,7 @@ from chat.errors import IdentityError, ProtocolError, ServerKeyError
 from chat.files.lines import LineFile
 from chat.kex import PublicKey
 from chat.limits import KNOWN_SERVERS_BYTES
+from chat.program import PROGRAM
 from chat.text import fingerprint_of
 
 _REVOKED = "@revoked"
@@ -193,9 +194,7 @@ class KnownServers:
 
         assert entry.key is not None
         host, _, port = address[1:].rpartition("]:")
-        forget = (
-            f"python -m chat forget {quote(host)} {port} --keys {quote(str(self._path.parent))}"
-        )
+        forget = f"{PROGRAM} forget {quote(host)} {port} --keys {quote(str(self._path.parent))}"
         return ServerKeyError(
             f"THE KEY OF THE SERVER {address} HAS CHANGED\n"
             "  Somebody may be in the middle, reading along; or the server was set up anew.\n"

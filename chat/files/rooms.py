@@ -14,6 +14,7 @@ from chat.errors import IdentityError, InviteError, UsageError
 from chat.files.lines import LineFile
 from chat.invite import Invite
 from chat.limits import MAX_NAME_CHARS, ROOMS_BYTES
+from chat.program import PROGRAM
 from chat.text import caseless
 
 _NAME = re.compile(rf"(?!-)[\w.-]{{1,{MAX_NAME_CHARS}}}")
@@ -121,14 +122,14 @@ class KeptRooms:
     def _require_kept(self, lines: list[str], name: str) -> list[KeptRoom]:
         found = _named(_rooms(lines), name)
         if not found:
-            raise IdentityError(f"no room is kept as {name}", "python -m chat rooms lists them")
+            raise IdentityError(f"no room is kept as {name}", f"{PROGRAM} rooms lists them")
         return found
 
     def _require_whole(self, room: KeptRoom) -> Invite:
         if room.invite is None:
             raise IdentityError(
                 f"line {room.number} of {self._path} is damaged: {room.damage}",
-                f"correct it, or forget it: python -m chat rooms remove {room.name}",
+                f"correct it, or forget it: {PROGRAM} rooms remove {room.name}",
             )
         return room.invite
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
 from chat.phrases import INDENT, good, members_count, to_copy, trouble
+from chat.program import PROGRAM
 from chat.server.access import KeptName, NotOnList, Refusal
 from chat.server.lists import Ban, Failed, Trouble, Unreadable
 from chat.text import counted, escape_line
@@ -95,8 +96,8 @@ ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
 
 def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> list[str]:
     """What the others type, and whoever invites them into a room of their own."""
-    join = f"python -m chat client {host} {port} NAME --fingerprint {fingerprint}"
-    invite = f"python -m chat invite {host} {port} --fingerprint {fingerprint}"
+    join = f"{PROGRAM} client {host} {port} NAME --fingerprint {fingerprint}"
+    invite = f"{PROGRAM} invite {host} {port} --fingerprint {fingerprint}"
     if not open_room:
         return [to_copy("Nobody comes in without an invite. To make one", invite)]
     return [to_copy("Others join with", join), to_copy("For a private room", invite)]

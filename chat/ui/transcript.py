@@ -52,6 +52,7 @@ from chat.phrases import (
     lost,
     trouble,
 )
+from chat.program import PROGRAM
 from chat.text import action_of, caseless_name, escape, escape_line, fingerprint_of
 
 
@@ -312,7 +313,7 @@ INVITE_IS_SECRET = (
 )
 NO_INVITE = trouble(
     "This is the open room, which has no invite: whoever reaches the server can come in. "
-    "A room with an invite is made by: python -m chat invite HOST PORT"
+    f"A room with an invite is made by: {PROGRAM} invite HOST PORT"
 )
 
 

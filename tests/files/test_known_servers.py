@@ -92,7 +92,7 @@ def test_changed_key_names_both_fingerprints_the_file_and_the_line(
     assert error.hint == (
         "if whoever runs the server confirms the new key, run this, which removes "
         f"line {line} of {known}:\n"
-        f"    python -m chat forget example 9443 --keys {known.parent}"
+        f"    chatapp forget example 9443 --keys {known.parent}"
     )
     assert error.exit_status == 4
 

@@ -129,7 +129,7 @@ def test_damaged_line_is_told_with_its_number_and_kept(path: Path, line: str, wh
         error = refused(partial(change, "Friends"))
         assert str(error).startswith(f"line 3 of {path} is damaged: ")
         assert why in str(error)
-        assert "python -m chat rooms remove friends" in error.hint
+        assert "chatapp rooms remove friends" in error.hint
     damaged = [room for room in rooms.all() if room.invite is None]
     assert [room.number for room in damaged] == [3, 4, 5]
     assert why in damaged[0].damage

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,13 +99,16 @@ def test_where_one_stopped_reading_is_marked_once_until_one_is_back(
 ) -> None:
     window, boris = ira
 
+    def more_than(said: int) -> bool:
+        return len(window.lines()) > said
+
     def look_away(marks: int) -> None:
         """Whether the report or the message is read first is the kernel's choice."""
         window.type(OUT)
         while window.lines().count(MARK) < marks:
             said = len(window.lines())
             boris.type("here?")
-            window.until(lambda said=said: len(window.lines()) > said)
+            window.until(partial(more_than, said))
         boris.type("gone")
         window.await_rows(f"{AT_NOON} Boris: here?", f"{AT_NOON} Boris: gone", "> draft|")
         assert window.lines().count(MARK) == marks

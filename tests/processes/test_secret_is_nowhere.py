@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from chat.__main__ import MISUSED
+from chat.errors import UsageError
 from chat.files.keyfolder import ROOMS
 from chat.invite import Invite
 from tests.processes.test_cuts import Cable
@@ -53,6 +53,8 @@ Client._on_entered = faulty
 sys.exit(main())
 """
 """When it is in the room, it shows all its objects, and fails."""
+
+MISUSED = UsageError.exit_status
 
 
 class Life:
@@ -186,7 +188,10 @@ def make_mistakes(life: Life) -> None:
         "mistyped invite": (MISUSED, life.run(*join, env=mistyped)),
         "invite that is cut off": (MISUSED, life.run(*join, env=life.invite[:-9])),
         "mistyped argument": (MISUSED, life.run("client", mistyped, "Ira")),
-        "option that there is not": (MISUSED, life.run("server", "--room", life.invite)),
+        "option that there is not": (
+            UsageError.exit_status,
+            life.run("server", "--room", life.invite),
+        ),
         "full disk": (1, life.run("rooms", "add", "x", chat=FULL_DISK, env=life.invite)),
     }
     for what, (status, process) in started.items():

@@ -141,7 +141,7 @@ def test_line_that_cannot_be_sent_is_known_before_it_is_taken(
 def test_invite_is_shown_in_a_line_of_its_own_and_the_open_room_has_none(person: Person) -> None:
     person.type("/invite")
     assert person.shown == [transcript.NO_INVITE]
-    assert "python -m chat invite HOST PORT" in transcript.NO_INVITE
+    assert "chatapp invite HOST PORT" in transcript.NO_INVITE
     person.client.invite = "chat://chat.example:9443/AQAB"
     person.type("/invite")
     assert person.shown[1:] == [f"[+] {transcript.INVITE_IS_SECRET}\n{person.client.invite}"]

@@ -1,0 +1,22 @@
+"""What a person types to start this program, for usages and hints.
+
+It is known by how the program itself was started: by the command that the installation made, or by
+`python -m chat`. A hint that names the other one would not work for everybody.
+"""
+
+import sys
+from pathlib import PurePath
+
+COMMAND = "chatapp"
+"""The command that is installed. Debian and others have a `chat` of their own (that of ppp)."""
+
+_MODULE = "python -m chat"
+
+
+def called(path: str) -> str:
+    """How the program is called whose `sys.argv[0]` is this."""
+    return _MODULE if PurePath(path).parts[-2:] == ("chat", "__main__.py") else COMMAND
+
+
+PROGRAM = called(sys.argv[0])
+"""How this process was called."""
