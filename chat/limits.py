@@ -280,6 +280,10 @@ MAX_MEMBERS = 10_000
 MAX_ROOMS = 64
 """Sealed rooms (`--max-rooms`). Each may keep a window of the log, so all of them 512 MiB."""
 
+ROOMS_SHARE_OF_SOURCE = 1 / 2
+"""Of the sealed rooms that there may be, so many may have been begun from one source. Keys are
+free, so otherwise one address could take all of them, and nobody else could begin one."""
+
 MAX_PENDING = 4_096
 MAX_PENDING_PER_SOURCE = 1_024
 """Connections that are not members yet, in all and of one source, an IPv4 address or an IPv6 /64
