@@ -460,7 +460,8 @@ MAX_NAME_LINES = MAX_KEPT_NAMES + MAX_KEPT_NAMES // 4
 date: some tenths of a second, once in 4,096 comings and goings."""
 
 MAX_TURNED_AWAY = 64
-"""Keys that were not on the list and are remembered, so that the operator can let them in."""
+"""Keys that were not on the list and are remembered, each with its last name, so that the operator
+can let them in."""
 
 LIST_BYTES = 4 * 1024 * 1024
 LIST_LOCK_SECONDS = 0.1
