@@ -29,7 +29,7 @@ from chat.client.participant import Participant
 from chat.errors import ProtocolError
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, RoomKey
-from chat.limits import MAX_CONNECTIONS_OF_KEY, RSA_EXPONENT
+from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_ROOMS, RSA_EXPONENT
 from chat.messages import Ping, Ready, Submit, Welcome
 from chat.session import (
     ClientSession,
@@ -226,6 +226,9 @@ def chat_server(directory: Path) -> Program:
         "0",
         "--grace",
         "0",
+        "--max-rooms",
+        # All clients are of one source, which may have begun half of them.
+        str(2 * MAX_ROOMS),
     ]
     return Program([sys.executable, *command], directory)
 

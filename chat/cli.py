@@ -138,7 +138,8 @@ def _fill_server(server: Command) -> None:
         type=_count,
         default=MAX_ROOMS,
         metavar="N",
-        help="most rooms with invites at a time (default: %(default)s)",
+        help="most rooms with invites at a time, of which one address begins half at most "
+        "(default: %(default)s)",
     )
     server.add_argument(
         "--authorized-keys",

@@ -283,6 +283,10 @@ MAX_MEMBERS = 10_000
 MAX_ROOMS = 64
 """Sealed rooms (`--max-rooms`). Each may keep a window of the log, so all of them 512 MiB."""
 
+ROOMS_SHARE_OF_SOURCE = 1 / 2
+"""Of the sealed rooms that there may be, so many may have been begun from one source. Keys are
+free, so otherwise one address could take all of them, and nobody else could begin one."""
+
 MAX_PENDING = 4_096
 MAX_PENDING_PER_SOURCE = 1_024
 """Connections that are not members yet, in all and of one source, an IPv4 address or an IPv6 /64
@@ -474,7 +478,8 @@ MAX_NAME_LINES = MAX_KEPT_NAMES + MAX_KEPT_NAMES // 4
 date: some tenths of a second, once in 4,096 comings and goings."""
 
 MAX_TURNED_AWAY = 64
-"""Keys that were not on the list and are remembered, so that the operator can let them in."""
+"""Keys that were not on the list and are remembered, each with its last name, so that the operator
+can let them in."""
 
 LIST_BYTES = 4 * 1024 * 1024
 LIST_LOCK_SECONDS = 0.1

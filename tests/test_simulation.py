@@ -218,8 +218,8 @@ def wait_for_one_of_each(real: Real, self: Regroup, connections: Counter[bytes])
     real(self, Counter(set(connections)))
 
 
-def lead_into_the_open_room(real: Real, self: Rooms, _tag: bytes) -> Any:
-    return real(self, OPEN_ROOM)
+def lead_into_the_open_room(real: Real, self: Rooms, _tag: bytes, source: str) -> Any:
+    return real(self, OPEN_ROOM, source)
 
 
 def seal_with_the_secret_of_the_server(real: Real, self: RoomSecret, _room_key: object) -> Any:

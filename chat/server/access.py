@@ -130,7 +130,7 @@ class Access:
         self._uses = _Names()
         self._unsaved: dict[str, Use | None] = {}
         self._name_lines = 0
-        self._turned_away: OrderedDict[tuple[str, str], tuple[str, PublicKey]] = OrderedDict()
+        self._turned_away: OrderedDict[str, tuple[str, PublicKey]] = OrderedDict()
         self.refresh()
 
     # -- clients
@@ -205,14 +205,14 @@ class Access:
         return [*others, *map(line_of_use, names)]
 
     def _turn_away(self, name: str, key: PublicKey) -> None:
-        """Remember who was not on the list, for `allow`, which writes the name into a line."""
+        """Remember who was not on the list, for `allow`, which writes the name into a line. Of each
+        key it is the last name, so that no key can crowd out others."""
         try:
             name = usable_name(name)
         except UsageError:
             return
-        which = (fold_name(name), key.fingerprint)
-        self._turned_away[which] = (name, key)
-        self._turned_away.move_to_end(which)
+        self._turned_away[key.fingerprint] = (name, key)
+        self._turned_away.move_to_end(key.fingerprint)
         if len(self._turned_away) > MAX_TURNED_AWAY:
             self._turned_away.popitem(last=False)
 
@@ -272,20 +272,19 @@ class Access:
         """Put the key that was turned away under this name, or has this fingerprint, on the list.
         Returns the fingerprints of the keys that this can mean: if it is one, that is on the list
         now, and if there are several, none is. None: the list could not be changed."""
-        found = {
-            fingerprint: turned_away
-            for (name, fingerprint), turned_away in self._turned_away.items()
-            if which == fingerprint or fold_name(which) == name
-        }
+        found = [
+            fingerprint
+            for fingerprint, (name, _) in self._turned_away.items()
+            if which == fingerprint or fold_name(which) == fold_name(name)
+        ]
         if self._keys is None or len(found) != 1:
-            return list(found)
-        ((fingerprint, (name, key)),) = found.items()
+            return found
+        name, key = self._turned_away[found[0]]
         if not self._keys.edit(lambda lines: [*lines, f"{key.openssh} {name}"]):
             return None
         self._allowed.add(key.digest)
-        for one in [one for one in self._turned_away if one[1] == fingerprint]:
-            del self._turned_away[one]
-        return [fingerprint]
+        del self._turned_away[found[0]]
+        return found
 
     @property
     def has_list(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chat.errors import Reason, RefusedError
-from chat.limits import MAX_ROOMS
+from chat.limits import MAX_ROOMS, ROOMS_SHARE_OF_SOURCE
 from chat.server.hosted import HostedRoom
 from chat.server.lists import Complain, LineFile, List, tag_of
 from chat.server.members import Member
@@ -53,12 +53,15 @@ class ListedTags:
 
 class Rooms:
     """The rooms by their tags. A sealed room begins when somebody comes with its tag, and ends when
-    nobody is in it and nobody's place is kept. The open room never ends."""
+    nobody is in it and nobody's place is kept. The open room never ends.
+
+    `_begun_from` says for each sealed room from which source the first one came."""
 
     def __init__(self, rules: RoomRules, new_room: NewRoom) -> None:
         self._rules = rules
         self._new_room = new_room
         self._rooms: dict[bytes, HostedRoom] = {}
+        self._begun_from: dict[bytes, str] = {}
         self._ended_messages = self._ended_bytes = 0
         if rules.open_room:
             self._rooms[OPEN_ROOM] = new_room(OPEN_ROOM)
@@ -71,27 +74,32 @@ class Rooms:
         """The open room, if there is one."""
         return self._rooms.get(OPEN_ROOM)
 
-    def of(self, tag: bytes) -> HostedRoom:
-        """The room of this tag, which is made if it is not there.
+    def of(self, tag: bytes, source: str) -> HostedRoom:
+        """The room of this tag, for somebody from this source. It is made if it is not there.
 
         Raises:
             RefusedError: there is no such room, and it may not be made.
         """
         room = self._rooms.get(tag)
         if room is None:
-            self._check(tag)
+            self._check(tag, source)
             room = self._rooms[tag] = self._new_room(tag)
+            self._begun_from[tag] = source
         return room
 
-    def _check(self, tag: bytes) -> None:
+    def _check(self, tag: bytes, source: str) -> None:
         if tag == OPEN_ROOM:
             raise RefusedError(Reason.NO_ROOM, "this server has no open room; ask for an invite")
         if not self._rules.is_allowed(tag):
             text = f"the room {tag.hex()} is not on the server's list of rooms"
             raise RefusedError(Reason.NO_ROOM, text)
-        sealed = len(self._rooms) - self._rules.open_room
-        if sealed >= self._rules.max_rooms:
+        most = self._rules.max_rooms
+        if len(self._begun_from) >= most:
             raise RefusedError(Reason.NO_ROOM, "this server has no place for another room")
+        begun = list(self._begun_from.values()).count(source)
+        if begun >= max(1, int(most * ROOMS_SHARE_OF_SOURCE)):
+            text = f"your address has begun {begun} rooms already; another has to end first"
+            raise RefusedError(Reason.NO_ROOM, text)
 
     def named(self, name: str) -> list[Member]:
         """The members of this name in all rooms."""
@@ -101,7 +109,7 @@ class Rooms:
         """Forget a sealed room if nobody is in it any more."""
         if room.tag != OPEN_ROOM and room.is_empty and self._rooms.get(room.tag) is room:
             room.end()
-            del self._rooms[room.tag]
+            del self._rooms[room.tag], self._begun_from[room.tag]
             self._ended_messages += room.room.messages
             self._ended_bytes += room.log.end
 

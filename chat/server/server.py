@@ -134,7 +134,8 @@ class Server:
             connection.drop(refusal.REASON, words.not_admitted(refusal))
             return 0
         try:
-            sent_again = self.rooms.of(client.identity.tag).admit(connection, client)
+            room = self.rooms.of(client.identity.tag, connection.source)
+            sent_again = room.admit(connection, client)
         except RefusedError as error:
             connection.drop(error.reason, str(error))
             return 0

@@ -8,7 +8,6 @@ import pytest
 
 from chat.errors import IdentityError, Reason
 from chat.kex import PublicKey
-from chat.limits import MAX_TURNED_AWAY
 from chat.localtime import stamp_of
 from chat.server import access as access_module
 from chat.server.access import SECONDS_PER_DAY, Access, KeptName, NotOnList
@@ -132,12 +131,26 @@ def test_name_that_cannot_be_used_is_not_allowed_into_the_list(name: str) -> Non
     assert keys.lines == []
 
 
-def test_refusals_that_are_remembered_are_bounded() -> None:
+def test_key_that_is_refused_under_many_names_is_remembered_by_the_last_and_alone() -> None:
     access = Access(keys=InMemory())
-    for number in range(MAX_TURNED_AWAY + 1):
+    access.admit("Thea", OTHER, NOW)
+    for number in range(100):
         access.admit(f"guest {number}", IRA, NOW)
-    assert access.allow("guest 0") == []
-    assert access.allow("guest 1") == [IRA.fingerprint]
+    assert access.allow("guest 98") == []
+    assert access.allow("guest 99") == [IRA.fingerprint]
+    assert access.allow("Thea") == [OTHER.fingerprint]
+
+
+def test_of_many_keys_that_are_refused_those_that_came_last_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(access_module, "MAX_TURNED_AWAY", 2)
+    access = Access(keys=InMemory())
+    for owner, name in ((IRA, "Ira"), (OTHER, "Thea"), (IRA, "Ira"), (EVE, "Eve")):
+        access.admit(name, owner, NOW)
+    assert access.allow("Thea") == []
+    assert access.allow("Ira") == [IRA.fingerprint]
+    assert access.allow("Eve") == [EVE.fingerprint]
 
 
 # -- bans ------------------------------------------------------------------------------------------

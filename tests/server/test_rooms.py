@@ -13,7 +13,7 @@ from chat.server import words
 from chat.server.lists import Failed, InMemory, Trouble, Unreadable
 from chat.server.rooms import OPEN_ROOM, ListedTags, RoomRules
 from tests.support.helpers import key
-from tests.support.loopback import Company, Hall, Peer
+from tests.support.loopback import Company, Hall, Peer, leave
 
 FRIENDS = RoomKey(bytes(range(32)))
 OTHERS = RoomKey(bytes(range(1, 33)))
@@ -24,6 +24,14 @@ TAG = FRIENDS.at(key("server").public.digest).tag
 def hall() -> Iterator[Hall]:
     with contextlib.closing(Hall()) as hall:
         yield hall
+
+
+FULL = "this server has no place for another room"
+
+
+def numbered(number: int) -> RoomKey:
+    """The key of another room for each number."""
+    return RoomKey(bytes([number]) * 32)
 
 
 def rooms_at(hall: Hall) -> list[bytes]:
@@ -95,7 +103,7 @@ def test_room_ends_when_nobody_is_in_it_and_nobody_may_come_back(hall: Hall) -> 
     hall.until(lambda: ira.heard)
     first = ira.welcome.room
     ira.close()
-    hall.until(lambda: hall.server.rooms.of(TAG).room.anybody_lost)
+    hall.until(lambda: hall.server.rooms.of(TAG, "").room.anybody_lost)
     assert hall.screen.lines()[-1].endswith(f" (room {TAG.hex()[:8]})")
     assert rooms_at(hall) == [OPEN_ROOM, TAG]
     hall.wait(limits.GRACE_SECONDS)
@@ -185,13 +193,34 @@ def test_so_many_rooms_at_most_and_no_more_is_kept_of_those_that_were_asked_for(
     with contextlib.closing(Hall(rate=0, rules=RoomRules(max_rooms=2))) as hall:
         company = Company(hall)
         peers = [
-            hall.knock(f"guest {number}", "other", room_key=RoomKey(bytes([number]) * 32))
+            hall.knock(f"guest {number}", "other", f"127.0.0.{1 + number % 2}", numbered(number))
             for number in range(20)
         ]
         hall.until(lambda: sum(peer.eof for peer in peers) == 18)
         assert {peer.ended.reason for peer in peers if peer.ended} == {Reason.NO_ROOM}
         assert len(rooms_at(hall)) == 3
         company.assert_undisturbed()
+
+
+@pytest.mark.parametrize(("most", "of_one"), [(1, 1), (5, 2), (6, 3)])
+def test_one_address_begins_half_of_the_rooms_at_most_and_leaves_the_others(
+    most: int, of_one: int
+) -> None:
+    with contextlib.closing(Hall(rate=0, rules=RoomRules(max_rooms=most))) as hall:
+        for number in range(of_one):
+            begun = hall.join(f"guest {number}", "other", numbered(number))
+        late = hall.knock("late", "ira", room_key=numbered(98))
+        assert refused(hall, late) is Reason.NO_ROOM
+        text = f"your address has begun {of_one} rooms already; another has to end first"
+        assert late.ended.text == (text if most > 1 else FULL)  # type: ignore[union-attr]
+        leave(hall, hall.join("guest", "ira", numbered(0)))
+        for number in range(of_one, most):
+            hall.knock(f"guest {number}", "other", f"127.0.0.{2 + number % 2}", numbered(number))
+        hall.until(lambda: len(rooms_at(hall)) == 1 + most)
+        leave(hall, begun)
+        hall.wait(limits.LEAVE_INTERVAL_SECONDS)
+        hall.until(lambda: len(rooms_at(hall)) == most)
+        hall.join("late", "ira", numbered(98))
 
 
 def test_operator_sees_rooms_and_puts_somebody_out_of_one(hall: Hall) -> None:

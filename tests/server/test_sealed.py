@@ -150,7 +150,7 @@ def test_tags_of_one_key_at_two_servers_have_nothing_in_common() -> None:
 def pass_off(hall: Hall, member: str, other: str) -> None:
     """From now on newcomers are told that the number of `member` is that of `other`, and the other
     way round; each entry is proved, and the log is the same for all."""
-    room = hall.server.rooms.of(TAG).room
+    room = hall.server.rooms.of(TAG, "").room
     one, two = (find(room.members.values(), name) for name in (member, other))
     entries = [(m.name, m.fingerprint, m.joined_at, m._card) for m in (two, one)]
     for m, (name, fingerprint, joined_at, card) in zip((one, two), entries, strict=True):

@@ -388,7 +388,7 @@ class Hall:
     @property
     def home(self) -> HostedRoom:
         """The open room."""
-        return self.server.rooms.of(OPEN_ROOM)
+        return self.server.rooms.of(OPEN_ROOM, "")
 
     def until(self, condition: Callable[[], object]) -> None:
         """Take turns until the condition holds."""
