@@ -496,7 +496,7 @@ class Client:
         for event in events:
             if isinstance(event, Entered | Reconnected):
                 self._on_entered()
-            for shown in self._contacts.take(event, self._room, self._participant.members):
+            for shown in self._contacts.take(event, self._room, self._participant):
                 self._view.show(shown)
             match event:
                 case FrameRefused(why):

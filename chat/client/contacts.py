@@ -38,6 +38,16 @@ class Store(Protocol):
         waits for others who write."""
 
 
+class Roster(Protocol):
+    """Who is in the room now."""
+
+    def members(self) -> list[Person]:
+        """All of them."""
+
+    def member(self, name: str, fingerprint: bytes) -> Person | None:
+        """One of them, if this person is in."""
+
+
 class Contacts:
     """Whom we know in the room we are in."""
 
@@ -63,18 +73,16 @@ class Contacts:
 
     # -- what happens
 
-    def take(
-        self, event: ClientEvent, room: str, members: Callable[[], list[Person]]
-    ) -> list[ClientEvent]:
+    def take(self, event: ClientEvent, room: str, roster: Roster) -> list[ClientEvent]:
         """What is to be shown for an event: nothing if it comes from somebody whom we ignore, and
-        behind it what is to be said of keys. `room` and `members` are those of now."""
+        behind it what is to be said of keys. `room` and `roster` are those of now."""
         match event:
             case MessageReceived(name=name, own=False, fingerprint=fingerprint):
                 if self._known.ignores(fingerprint):
                     return []
-                return [*self._hear(name, fingerprint, members), event]
+                return [*self._hear(name, fingerprint, roster), event]
             case Entered():
-                return [event, *self._enter(room, members())]
+                return [event, *self._enter(room, roster.members())]
             case MemberJoined(name, fingerprint, unproved):
                 return [event, *self._meet(name, fingerprint, unproved)]
             case MemberLeft(name):
@@ -94,9 +102,7 @@ class Contacts:
             events += self._meet(one.name, one.fingerprint, one.unproved)
         return events
 
-    def _hear(
-        self, name: str, fingerprint: bytes, members: Callable[[], list[Person]]
-    ) -> list[ClientEvent]:
+    def _hear(self, name: str, fingerprint: bytes, roster: Roster) -> list[ClientEvent]:
         """What is to be said before a message. Nobody is told of callers, so their keys are looked
         at when they say something for the first time since we entered."""
         place = caseless_name(name), fingerprint
@@ -105,8 +111,8 @@ class Contacts:
         if len(self._heard) >= MAX_KNOWN_MEMBERS:
             self._heard.clear()
         self._heard.add(place)
-        unproved = any(one.unproved for one in members() if one.fingerprint == fingerprint)
-        events = self._meet(name, fingerprint, unproved)
+        one = roster.member(name, fingerprint)
+        events = self._meet(name, fingerprint, one is not None and one.unproved)
         # Nobody tells us that it has gone.
         self._known.left(name, self._now)
         return events

@@ -6,6 +6,7 @@ the key that had it first, until the person says otherwise. Names are compared b
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from chat.client.events import ClientEvent, KeyChanged, NameChanged, Person, Standing
 from chat.limits import MAX_KNOWN_MEMBERS, MAX_MEMBERS
@@ -47,22 +48,65 @@ class Change:
     decided: bool
 
 
+_Of = TypeVar("_Of", str, bytes)
+_Has = TypeVar("_Has", str, bytes)
+
+
+class _Index(Generic[_Of, _Has]):
+    """The keys of each name, or the names of each key: those that were put last come last."""
+
+    def __init__(self) -> None:
+        self._of: dict[_Of, dict[_Has, None]] = {}
+
+    def put(self, of: _Of, has: _Has, *, last: bool) -> None:
+        """Put it in; `last`: at the end, even if it is in already."""
+        having = self._of.setdefault(of, {})
+        if last:
+            having.pop(has, None)
+        having[has] = None
+
+    def remove(self, of: _Of, has: _Has) -> None:
+        """Take it out, if it is in."""
+        if (having := self._of.get(of)) is not None:
+            having.pop(has, None)
+            if not having:
+                del self._of[of]
+
+    def all(self, of: _Of) -> list[_Has]:
+        """What is in, the last one last."""
+        return list(self._of.get(of, ()))
+
+    def has(self, of: _Of) -> bool:
+        """Whether anything is in."""
+        return of in self._of
+
+    def latest(self, of: _Of, besides: _Has | None = None) -> _Has | None:
+        """The last one that was put in, but for one."""
+        return next((has for has in reversed(self._of.get(of, {})) if has != besides), None)
+
+
 class KnownMembers:
     """Which keys we know in one room.
 
-    Invariant: `_known` is in the order in which they were seen, the latest last, and `_keys_of`
-    and `_names_of` say the same by name and by key. `_here` has those who are in the room.
+    Invariant: `_known` is in the order in which something was done about them. `_keys_of` and
+    `_names_of` say the same by name and by key, the one that was seen last at the end; `_owners`
+    has only the keys that are a name's own, and `_muted` only what is ignored. `_here` has those
+    who are in the room, and `_idle` those who are neither here nor ignored, and may be forgotten.
+    For one who comes or goes, nothing looks at all of them: a server can make up thousands.
     """
 
     def __init__(self, kept: Iterable[Known] = ()) -> None:
         """`kept` is what is known from earlier runs."""
         self._known: dict[Place, Known] = {}
-        self._keys_of: dict[str, set[bytes]] = {}
-        self._names_of: dict[bytes, set[str]] = {}
+        self._keys_of = _Index[str, bytes]()
+        self._names_of = _Index[bytes, str]()
+        self._owners = _Index[str, bytes]()
+        self._muted = _Index[bytes, str]()
+        self._idle: dict[Place, None] = {}
         self._new: set[Place] = set()
         self._here: dict[str, bytes] = {}
         self._changed: dict[Place, bool] = {}
-        for known in sorted(kept, key=lambda known: known.last):
+        for known in sorted(kept, key=_order):
             self._put(known.place, known)
 
     def __len__(self) -> int:
@@ -85,7 +129,9 @@ class KnownMembers:
                 known = Known(name, fingerprint, now, now)
                 self._new.add(place)
             last = max(known.last, now)
-            self._here[place[0]] = fingerprint
+            before, self._here[place[0]] = self._here.get(place[0]), fingerprint
+            if before is not None:
+                self._note_idle((place[0], before))
             self._put(place, replace(known, name=name, last=last, trusted=trusted))
             self._changed.setdefault(place, False)
         if not trusted and owner is not None:
@@ -105,7 +151,10 @@ class KnownMembers:
 
     def nobody_is_here(self) -> None:
         """We are told anew who is here."""
+        here = list(self._here.items())
         self._here.clear()
+        for place in here:
+            self._note_idle(place)
 
     def _saw(self, place: Place, now: int) -> None:
         if (known := self._known.get(place)) is not None:
@@ -117,17 +166,15 @@ class KnownMembers:
     def _owner(self, place: Place) -> Known | None:
         """The key, other than this, that is this name's own; if there are several, the one that was
         seen last."""
-        folded, fingerprint = place
-        others = (self._known[folded, key] for key in self._keys_of.get(folded, ()))
-        owners = (one for one in others if one.trusted and one.fingerprint != fingerprint)
-        return max(owners, key=_order, default=None)
+        owner = self._owners.latest(place[0], besides=place[1])
+        return None if owner is None else self._known[place[0], owner]
 
     def _other_names(self, name: str, fingerprint: bytes) -> list[ClientEvent]:
         """What to say of a key that is known under another name: the one that was seen last."""
-        others = [self._known[other, fingerprint] for other in self._names_of.get(fingerprint, ())]
-        if not others:
+        latest = self._names_of.latest(fingerprint)
+        if latest is None:
             return []
-        other = max(others, key=_order)
+        other = self._known[latest, fingerprint]
         return [NameChanged(name, other.name, fingerprint, other.first)]
 
     def described(self, one: Person) -> Person:
@@ -147,7 +194,7 @@ class KnownMembers:
     def trust(self, name: str, fingerprint: bytes, now: int) -> None:
         """From now on this key is the name's own, and no other."""
         folded = caseless_name(name)
-        for key in self._keys_of.get(folded, set()) | {fingerprint}:
+        for key in {*self._keys_of.all(folded), fingerprint}:
             known = self._known.get((folded, key)) or Known(name, key, now, now)
             self._decide((folded, key), replace(known, trusted=key == fingerprint))
         self._new.discard((folded, fingerprint))
@@ -161,14 +208,13 @@ class KnownMembers:
     def unignore(self, fingerprints: Iterable[bytes]) -> None:
         """Hear these keys again."""
         for fingerprint in fingerprints:
-            for folded in self._names_of.get(fingerprint, ()):
+            for folded in self._names_of.all(fingerprint):
                 place = folded, fingerprint
                 self._decide(place, replace(self._known[place], ignored=False))
 
     def ignores(self, fingerprint: bytes) -> bool:
         """Whether the person does not want to hear this key."""
-        names = self._names_of.get(fingerprint, ())
-        return any(self._known[name, fingerprint].ignored for name in names)
+        return self._muted.has(fingerprint)
 
     def ignored(self) -> list[Known]:
         """Whom the person does not want to hear."""
@@ -178,7 +224,7 @@ class KnownMembers:
         """The keys that this name had, the one that was seen last first, those that are its own
         before all others."""
         folded = caseless_name(name)
-        keys = [self._known[folded, key] for key in self._keys_of.get(folded, ())]
+        keys = [self._known[folded, key] for key in self._keys_of.all(folded)]
         return sorted(keys, key=lambda one: (one.trusted, _order(one)), reverse=True)
 
     def _decide(self, place: Place, known: Known) -> None:
@@ -209,31 +255,42 @@ class KnownMembers:
 
     def _put(self, place: Place, known: Known) -> None:
         """Put this at the end, and forget what was not seen for longest, if there is too much."""
-        self._known.pop(place, None)
+        before = self._known.pop(place, None)
         self._known[place] = known
-        folded, fingerprint = place
-        self._keys_of.setdefault(folded, set()).add(fingerprint)
-        self._names_of.setdefault(fingerprint, set()).add(folded)
+        self._note(place, known, seen=before is None or known.last > before.last)
         # All that are kept, and a full room of newcomers.
         while len(self._known) > MAX_KNOWN_MEMBERS + MAX_MEMBERS:
             self._forget_one()
 
+    def _note(self, place: Place, known: Known, *, seen: bool) -> None:
+        folded, fingerprint = place
+        self._keys_of.put(folded, fingerprint, last=seen)
+        self._names_of.put(fingerprint, folded, last=seen)
+        if known.trusted:
+            self._owners.put(folded, fingerprint, last=seen)
+        else:
+            self._owners.remove(folded, fingerprint)
+        if known.ignored:
+            self._muted.put(fingerprint, folded, last=seen)
+        else:
+            self._muted.remove(fingerprint, folded)
+        self._note_idle(place)
+
+    def _note_idle(self, place: Place) -> None:
+        """See whether this may be forgotten; if so, it was seen last of all that may."""
+        known = self._known.get(place)
+        self._idle.pop(place, None)
+        if known is not None and not known.ignored and not self.is_here(place):
+            self._idle[place] = None
+
     def _forget_one(self) -> None:
         """Forget who was not seen for longest; if possible, nobody who is here or is ignored."""
-        folded, fingerprint = place = next(
-            (
-                (folded, key)
-                for (folded, key), known in self._known.items()
-                if not known.ignored and self._here.get(folded) != key
-            ),
-            next(iter(self._known)),
-        )
+        folded, fingerprint = place = next(iter(self._idle or self._known))
         del self._known[place]
+        self._idle.pop(place, None)
         self._new.discard(place)
         self._changed.pop(place, None)
-        self._keys_of[folded].discard(fingerprint)
-        if not self._keys_of[folded]:
-            del self._keys_of[folded]
-        self._names_of[fingerprint].discard(folded)
-        if not self._names_of[fingerprint]:
-            del self._names_of[fingerprint]
+        self._keys_of.remove(folded, fingerprint)
+        self._names_of.remove(fingerprint, folded)
+        self._owners.remove(folded, fingerprint)
+        self._muted.remove(fingerprint, folded)

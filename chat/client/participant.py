@@ -143,6 +143,11 @@ class Participant:
         known = self._entered or self._membership
         return [] if known is None else known.peers.people()
 
+    def member(self, name: str, fingerprint: bytes) -> Person | None:
+        """One of them, if this person is in."""
+        known = self._entered or self._membership
+        return None if known is None else known.peers.person(name, fingerprint)
+
     @property
     def tag(self) -> bytes:
         """By what the server knows our sealed room, once its key was shown; empty in the open

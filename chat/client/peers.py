@@ -289,6 +289,13 @@ class Peers:
             return []
         return sorted(company.connections.values(), key=lambda one: one.card.caller)
 
+    def person(self, name: str, fingerprint: bytes) -> Person | None:
+        """What there is to tell of one of those who are in."""
+        company = self._people.get(caseless_name(name))
+        if company is None or company.fingerprint != fingerprint:
+            return None
+        return company.person
+
     def connections(self) -> Counter[bytes]:
         """How many connections of each key stand; 1 where all are lost. Callers do not count."""
         standing: Counter[bytes] = Counter()

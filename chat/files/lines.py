@@ -80,4 +80,4 @@ class LineFile:
 
 
 def _bytes_of(lines: list[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+    return "\n".join([*lines, ""]).encode(errors="surrogateescape")

@@ -65,6 +65,8 @@ class MembersFile:
         known, damaged = [], []
         with self._file.errors():
             for number, line in enumerate(self._file.read(), 1):
+                if not line:
+                    continue
                 fields = _fields(line)
                 if not fields or fields[0] == room:
                     one = _known(fields) if fields else None
@@ -165,7 +167,7 @@ def _merged(lines: list[str], room: str, changes: Iterable[Change]) -> list[str]
     prints = {fingerprint_of(place[1]) for place in wanted}
     merged = []
     for line in lines:
-        fields = _fields(line)
+        fields = line and _fields(line)
         if fields and fields[0] == room and fields[3] in prints:
             kept = _known(fields)
             change = None if kept is None else wanted.pop(kept.place, None)
@@ -193,7 +195,7 @@ def _fairly(lines: list[str]) -> list[str]:
     the ones that were not seen for longest: so no room can push out another one's members."""
     rooms: dict[str, list[tuple[bool, str, int]]] = {}
     for number, line in enumerate(lines):
-        if fields := _fields(line):
+        if fields := line and _fields(line):
             seen = "ignored" in fields[4], fields[_LAST], number
             rooms.setdefault(fields[0], []).append(seen)
     if sum(map(len, rooms.values())) <= MAX_KNOWN_MEMBERS:

@@ -64,6 +64,22 @@ class NotedStore:
         return not self.locked
 
 
+class Here:
+    """Who is in the room. Nobody asks for all of them but when we enter."""
+
+    def __init__(self, *people: Person) -> None:
+        self._people = list(people)
+        self.asked_for_all = 0
+
+    def members(self) -> list[Person]:
+        self.asked_for_all += 1
+        return self._people
+
+    def member(self, name: str, fingerprint: bytes) -> Person | None:
+        found = (one for one in self._people if (one.name, one.fingerprint) == (name, fingerprint))
+        return next(found, None)
+
+
 def contacts(store: NotedStore | None) -> Contacts:
     return Contacts(store, "Me", ME, lambda: NOW + 0.5)
 
@@ -72,13 +88,13 @@ def enter(contacts: Contacts, *people: tuple[str, bytes], room: str = "room") ->
     """What is said of keys when we find these in the room."""
     entered = Entered(tuple(name for name, _ in people))
     members = [Person(name, 0, fingerprint) for name, fingerprint in (("Me", ME), *people)]
-    first, *more = contacts.take(entered, room, lambda: members)
+    first, *more = contacts.take(entered, room, Here(*members))
     assert first is entered
     return more
 
 
 def take(contacts: Contacts, event: ClientEvent) -> list[ClientEvent]:
-    return contacts.take(event, "room", list)
+    return contacts.take(event, "room", Here())
 
 
 # -- what is shown
@@ -113,8 +129,9 @@ def test_key_of_a_caller_that_has_not_proved_to_have_the_room_key_owns_no_name()
     us = contacts(None)
     enter(us)
     said = MessageReceived("Ira", 0, "Hi", own=False, fingerprint=TWO)
-    caller = Person("Ira", 0, TWO, calling=True, unproved=True)
-    assert us.take(said, "room", lambda: [caller]) == [said]
+    here = Here(Person("Ira", 0, TWO, calling=True, unproved=True))
+    assert us.take(said, "room", here) == [said]
+    assert here.asked_for_all == 0
     joined = MemberJoined("Ira", ONE)
     assert take(us, joined) == [joined]
 

@@ -1,11 +1,13 @@
 """Whose key had which name: what is said of a member, and what the person decides."""
 
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
 
 from chat.client.events import ClientEvent, KeyChanged, NameChanged, Person, Standing
 from chat.client.known import Change, Known, KnownMembers
+from tests.support.helpers import steps
 
 ONE, TWO, THREE = (bytes([number]) * 32 for number in (1, 2, 3))
 THEN, NOW, LATER = 1_000, 2_000, 3_000
@@ -62,7 +64,7 @@ def test_name_with_another_key_is_told_each_time_until_it_is_trusted(name: str) 
 
 def test_two_keys_that_a_name_has_by_the_list_are_both_its_own() -> None:
     members = KnownMembers([IRA, Known("Ira", TWO, THEN, NOW)])
-    assert members.met("Ira", TWO, NOW) == members.met("Ira", ONE, NOW) == []
+    assert members.met("Ira", ONE, NOW) == members.met("Ira", TWO, LATER) == []
     assert members.met("Ira", THREE, LATER) == [KeyChanged("Ira", TWO, THREE, THEN)]
 
 
@@ -182,3 +184,55 @@ def test_whoever_was_not_seen_for_longest_is_forgotten() -> None:
         for number in range(20, 25):
             members.ignore(f"worse {number}", bytes([number]) * 32, number)
         assert len(members) == 4, "even if all are ignored"
+
+
+# -- what a server can make happen -------------------------------------------------------------
+
+
+Who = Callable[[int], tuple[str, bytes]]
+
+
+def names_of_one_key(number: int) -> tuple[str, bytes]:
+    return f"name {number}", ONE
+
+
+def keys_of_one_name(number: int) -> tuple[str, bytes]:
+    return "Ira", number.to_bytes(32, "big")
+
+
+def strangers(number: int) -> tuple[str, bytes]:
+    return f"name {number}", number.to_bytes(32, "big")
+
+
+def cost_of_one_more(many: int, who: Who, *, ignored: bool, full: bool) -> int:
+    """How much there is to do when one more comes to so many, and goes again."""
+    with (
+        mock.patch("chat.client.known.MAX_KNOWN_MEMBERS", many if full else 2 * many),
+        mock.patch("chat.client.known.MAX_MEMBERS", 0),
+    ):
+        old = [Known(*who(at), at, at, trusted=True, ignored=ignored) for at in range(many)]
+        members = KnownMembers(old)
+        for known in old[1::2]:
+            members.met(known.name, known.fingerprint, many)
+        name, fingerprint = who(many)
+
+        def come_and_go() -> None:
+            members.met(name, fingerprint, many)
+            members.described(Person(name, 0, fingerprint))
+            members.ignores(fingerprint)
+            members.left(name, many)
+
+        cost = steps(come_and_go)
+        assert len(members) == (many if full else many + 1)
+    return cost
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("who", [names_of_one_key, keys_of_one_name, strangers])
+def test_one_more_costs_the_same_however_many_are_known(
+    who: Who, ignored: bool, full: bool
+) -> None:
+    """A server can make up thousands."""
+    few, many = (cost_of_one_more(number, who, ignored=ignored, full=full) for number in (20, 400))
+    assert few == many

@@ -4,12 +4,13 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from chat.client.known import Change, Known
 from chat.errors import IdentityError
-from chat.files import storage
+from chat.files import members, storage
 from chat.files.members import MembersFile
 from chat.limits import KNOWN_MEMBERS_BYTES, MAX_KNOWN_MEMBERS
 from chat.text import fingerprint_of
@@ -108,6 +109,18 @@ DAMAGED = [
     LINE + "\r",
     "\0",
 ]
+
+
+def test_empty_lines_are_kept_and_cost_hardly_anything(path: Path) -> None:
+    """A list of nothing else that is as large as it may be is read in less than a second."""
+    path.write_bytes(b"\n" * 1_000 + f"{LINE}\n".encode() + b"\n" * 1_000)
+    path.chmod(0o600)
+    with mock.patch.object(members, "_fields", wraps=members._fields) as looked_at:
+        assert MembersFile(path).load(ROOM) == ([IRA], "")
+        keep(path, replace(IRA, last=LATER))
+    assert looked_at.call_count == 3, "once to load, and twice to change it"
+    assert len(lines(path)) == 2_001
+    assert lines(path)[1_000] == LINE.replace(DATE, LATER_DATE).replace(LATER_DATE, DATE, 1)
 
 
 @pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))

@@ -1,9 +1,6 @@
 """The room at the server: members, epochs and their keys, and the entries of the log."""
 
-import gc
-import sys
 import unicodedata
-from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
 
@@ -39,7 +36,7 @@ from chat.server.log import OrderedLog
 from chat.server.members import Member
 from chat.server.room import Room, Unicast, bytes_again
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, room_headers
-from tests.support.helpers import FixedBytes, frames_of, open_frame
+from tests.support.helpers import FixedBytes, frames_of, open_frame, steps
 
 JOINED_AT = 1_700_000_005.75
 SINCE = 1_700_000_005
@@ -599,28 +596,6 @@ def test_person_is_here_as_its_connections_that_stay_are() -> None:
     bench.room.leave(laptop, Reason.LEFT)
     assert bench.room.presence("Ira") is Presence.GONE
     assert bench.room.find("Ira") == (calling,)
-
-
-def steps(act: Callable[[], object]) -> int:
-    """How many lines of Python are run for this, and for all that it calls."""
-    count = 0
-
-    def trace(_frame: object, event: str, _argument: object) -> object:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    # What measures coverage traces, too, and is to go on. What somebody else has a collection do
-    # does not count.
-    before = sys.gettrace()
-    gc.disable()
-    sys.settrace(trace)  # type: ignore[arg-type]
-    try:
-        act()
-    finally:
-        sys.settrace(before)
-        gc.enable()
-    return count
 
 
 def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:

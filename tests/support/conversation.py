@@ -36,10 +36,14 @@ class NotedClient:
         self.people = list(PEOPLE)
         self.here = Security(b"", "SHA256:server", 1_687_665_924, True, 0, 0, 0, (), ())
         self.contacts = Contacts(None, "Ira", bytes(32), lambda: 1_687_579_524.0)
-        self.contacts.take(Entered(()), "", lambda: PEOPLE)
+        self.contacts.take(Entered(()), "", self)
 
     def members(self) -> list[Person]:
         return [self.contacts.described(one) for one in self.people]
+
+    def member(self, name: str, fingerprint: bytes) -> Person | None:
+        found = (one for one in self.people if (one.name, one.fingerprint) == (name, fingerprint))
+        return next(found, None)
 
     def trust(self, name: str) -> Person | None:
         one = self._find(name)

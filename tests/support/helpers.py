@@ -3,11 +3,13 @@
 The keys in `tests/keys` are for tests alone; they protect nothing.
 """
 
+import gc
 import hashlib
 import os
 import shutil
 import stat
 import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from functools import cache
@@ -88,6 +90,28 @@ def open_frame(key: SealingKey, frame: bytes, bound: bytes = b"") -> bytes:
 def ira() -> Introduction:
     """The fixed client, on its way to the open room."""
     return Introduction.fresh("Ira", key("ira"), FixedBytes("Ira's share"))
+
+
+def steps(act: Callable[[], object]) -> int:
+    """How many lines of Python are run for this, and for all that it calls."""
+    count = 0
+
+    def trace(_frame: object, event: str, _argument: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    # What measures coverage traces, too, and is to go on. What somebody else has a collection do
+    # does not count.
+    before = sys.gettrace()
+    gc.disable()
+    sys.settrace(trace)  # type: ignore[arg-type]
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+        gc.enable()
+    return count
 
 
 def roster_of(*peers: Peer) -> Peers:
