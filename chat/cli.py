@@ -203,7 +203,8 @@ def _fill_client(client: _Parser) -> None:
         "--time",
         type=_time_format,
         metavar="FORMAT",
-        help="how times are shown, as for strftime (default: %%Y-%%m-%%d %%H:%%M:%%S)",
+        help="how times are shown, as for strftime (default: %%H:%%M, and in a pipe "
+        "%%Y-%%m-%%d %%H:%%M:%%S)",
     )
     client.add_argument(
         "--no-history", action="store_true", help="do not keep what you type for the next run"

@@ -408,7 +408,12 @@ AWAY_SECONDS = 300.0
 reading. People read, and think, for some minutes without a key."""
 
 SKEW_SECONDS = 60.0
-"""By how much a message's time may differ from our clock before that is said."""
+DELAY_SECONDS = SILENCE_SECONDS + 15.0
+SETTLE_SECONDS = 30.0
+"""By how much a message's time may be ahead of our clock, and by how much behind it, before that is
+said. A message can be behind by the second, since a dead connection is noticed after
+SILENCE_SECONDS. After the third all is sent that waited for a connection: it is REGROUP_SECONDS,
+and time to send it."""
 
 CACHED_CHARS = 4_096
 """Characters whose width is remembered: more than most texts have, and no peer can fill the memory

@@ -14,7 +14,10 @@ FINGERPRINT = key("server").public.fingerprint
 ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget")
 DEFAULTS = {
     "server": (limits.DEFAULT_PORT, limits.GRACE_SECONDS, limits.RATE, limits.DEFAULT_RSA_BITS),
-    "client": (f"for ever, or {limits.PATIENCE_SECONDS} without a terminal", "%Y-%m-%d %H:%M:%S"),
+    "client": (
+        f"for ever, or {limits.PATIENCE_SECONDS} without a terminal",
+        "%H:%M, and in a pipe %Y-%m-%d %H:%M:%S",
+    ),
     "send": (limits.PATIENCE_SECONDS,),
 }
 

@@ -51,6 +51,7 @@ CORE = {
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
+    "client.clocks",
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

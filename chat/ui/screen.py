@@ -194,8 +194,12 @@ class Screen:
         return self._is_present and not isinstance(event, Leaving)
 
     def _show_above(self, event: ClientEvent) -> None:
-        live = self._live
-        live.show(self._painter.paint(event, live.columns, window_rows=live.window_rows))
+        live, painter = self._live, self._painter
+        live.show(painter.day(live.columns, event))
+        # What was missed happened at a time that we do not know.
+        is_live = self._client is not None and self._client.can_send
+        rows = painter.paint(event, live.columns, window_rows=live.window_rows, live=is_live)
+        live.show(rows)
 
     def _unfold(self, number: str) -> bool:
         rows = self._painter.unfold(number, self._live.columns)
@@ -227,6 +231,7 @@ class Screen:
         return transcript.prompt(self._is_present, len(self._live.pending))
 
     def _tell(self, lines: Sequence[StatusLine]) -> None:
+        self._live.show(self._painter.day(self._live.columns))
         self._live.show(self._painter.status(lines, self._live.columns))
 
     def spin(self) -> None:
