@@ -403,6 +403,10 @@ BELL_SECONDS = 1.0
 """The bell rings once in this time, however often one's name is said, and the desktop shows one
 notification."""
 
+UNANSWERED_SECONDS = 5
+"""When something has not been acknowledged for so long, that is shown: a bad network takes a second
+or two, and loses a packet now and then."""
+
 AWAY_SECONDS = 300.0
 """Who has pressed no key for so long may have gone away: a line is drawn where they stopped
 reading. People read, and think, for some minutes without a key."""

@@ -226,6 +226,10 @@ class Client:
     def full(self) -> bool:
         return self._participant.full
 
+    @property
+    def unanswered_since(self) -> float | None:
+        return self._participant.unanswered_since
+
     def members(self) -> list[Person]:
         return [self._contacts.described(one) for one in self._participant.members()]
 

@@ -319,6 +319,16 @@ class Participant:
         something is unacknowledged, an acknowledgement; otherwise what we missed."""
         return self._progress.since
 
+    @property
+    def unanswered_since(self) -> float | None:
+        """Since when the server has owed us an acknowledgement on this connection; None if it owed
+        none at the last `tick`, or one has come since."""
+        progress = self._progress
+        waits = self._phase is Phase.LIVE and bool(self._outbox.messages)
+        if not waits or not progress.owed or progress.has_come:
+            return None
+        return max(progress.came, progress.began)
+
     def tick(self, now: float, *, listening: bool = True) -> None:
         """Time has passed. Call this in each turn; `listening` is whether we read what arrived
         since the last call."""

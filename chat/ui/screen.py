@@ -37,6 +37,7 @@ from chat.ui.attention import Attention
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
 from chat.ui.live import LiveRows
+from chat.ui.silence import Silence
 from chat.ui.style import Painter
 
 _TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
@@ -129,6 +130,7 @@ class Screen:
             self._complete, lambda text: self.commands.typed(text), self._on_focus
         )
         self._held = WakeUp(reactor, self._release)
+        self._silence = Silence(reactor, lambda: self._live.draw_later())
         self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
         self._history = history
         self._client: ChatClient | None = None
@@ -228,7 +230,10 @@ class Screen:
         self._editor.remembers = self._paste is None
         if self._paste is not None:
             return transcript.confirm_paste(self._paste.text.count("\n") + 1)
-        return transcript.prompt(self._is_present, len(self._live.pending))
+        waiting = len(self._live.pending)
+        since = self.client.unanswered_since if waiting else None
+        silent = self._silence.seconds(since, waiting=bool(waiting))
+        return transcript.prompt(self._is_present, waiting, silent)
 
     def _tell(self, lines: Sequence[StatusLine]) -> None:
         self._live.show(self._painter.day(self._live.columns))

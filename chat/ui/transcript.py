@@ -501,10 +501,11 @@ def no_editing(why: str) -> StatusLine:
     return good(f"Plain input: {why}.")
 
 
-def prompt(present: bool, waiting: int) -> str:
-    """Stands before the line that is being typed; `waiting`: the messages not yet acknowledged."""
+def prompt(present: bool, waiting: int, silent_seconds: int = 0) -> str:
+    """Stands before the line that is being typed; `waiting`: the messages not yet acknowledged;
+    `silent_seconds`: for how long the server has not answered, if that is to be shown."""
     if present:
-        return "> "
+        return f"(no answer for {silent_seconds} s) > " if silent_seconds else "> "
     return f"(offline, {waiting} waiting) > " if waiting else "(offline) > "
 
 
