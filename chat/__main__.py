@@ -324,6 +324,7 @@ def _screen(
     if term == "dumb":
         raise EditorMissingError("the terminal is a dumb one")
     from chat.files.history import History
+    from chat.ui import notify
 
     try:
         from chat.ui.screen import Screen
@@ -336,7 +337,8 @@ def _screen(
     with suppress(IdentityError):
         if not options.no_history:
             history = History(state_folder(os.environ) / "history")
-    return Screen(reactor, source, output, painter, history, term)
+    notification = notify.choose(options.notify, os.environ)
+    return Screen(reactor, source, output, painter, history, term, notification)
 
 
 def _converse(

@@ -207,6 +207,13 @@ def _fill_client(client: _Parser) -> None:
         "%%Y-%%m-%%d %%H:%%M:%%S)",
     )
     client.add_argument(
+        "--notify",
+        choices=("auto", "osc777", "osc9", "off"),
+        default="auto",
+        help="how the terminal is asked for a notification when your name is said (default: "
+        "%(default)s, if it is known to show them)",
+    )
+    client.add_argument(
         "--no-history", action="store_true", help="do not keep what you type for the next run"
     )
     client.add_argument(

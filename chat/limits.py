@@ -403,6 +403,9 @@ BELL_SECONDS = 1.0
 """The bell rings once in this time, however often one's name is said, and the desktop shows one
 notification."""
 
+NOTIFIED_CHARS = 80
+"""So much of a message stands in a notification of the desktop: a line or two."""
+
 UNANSWERED_SECONDS = 5
 """When something has not been acknowledged for so long, that is shown: a bad network takes a second
 or two, and loses a packet now and then."""

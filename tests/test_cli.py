@@ -157,6 +157,7 @@ CLIENT = {
     "time": None,
     "no_history": False,
     "json": False,
+    "notify": "auto",
     **DESTINATION,
     **KEYS,
 }
@@ -207,6 +208,7 @@ MAKE = {
         ([*JOIN[:3], "Z\u030cofia"], CLIENT | {"name": "\u017dofia"}),
         ([*JOIN, "--color", "always"], CLIENT | {"color": "always"}),
         ([*JOIN, "--time", "%H:%M"], CLIENT | {"time": "%H:%M"}),
+        ([*JOIN, "--notify", "off"], CLIENT | {"notify": "off"}),
         ([*JOIN, "--time", ""], CLIENT | {"time": ""}),
         ([*JOIN, "--time", "%%%I%p 100%%"], CLIENT | {"time": "%%%I%p 100%%"}),
         ([*JOIN, "--no-history", "--json"], CLIENT | {"no_history": True, "json": True}),

@@ -37,6 +37,7 @@ from chat.ui.attention import Attention
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
 from chat.ui.live import LiveRows
+from chat.ui.notify import Notifications, Show
 from chat.ui.silence import Silence
 from chat.ui.style import Painter
 
@@ -115,8 +116,10 @@ class Screen:
         painter: Painter,
         history: History | None,
         term: str,
+        notification: Show | None = None,
     ) -> None:
-        """`source` is standard input, a terminal of the kind `term`.
+        """`source` is standard input, a terminal of the kind `term`. `notification`: how the
+        desktop is told that somebody speaks to the person; None: it is not.
 
         Raises:
             EditorMissingError: lines cannot be edited here.
@@ -141,6 +144,7 @@ class Screen:
         self._paste: Line | None = None
         self._interrupted_at = float("-inf")
         self._mentions = Mentions(reactor.clock, has_title=term.startswith(_TITLED))
+        self._notifications = Notifications(reactor.clock, notification)
         self._load_history()
         reactor.on_signals([signal.SIGWINCH], self._live.resize)
         reactor.on_signals([signal.SIGTSTP], self._suspend)
@@ -218,6 +222,7 @@ class Screen:
         self._show_above(said)
         if self._painter.mentions(said):
             self._mentions.add()
+            self._notifications.add(said)
 
     def _show_mark(self, text: str) -> None:
         self._live.show(self._painter.mark(text, self._live.columns))
@@ -435,7 +440,9 @@ class Screen:
 
     def _alert(self) -> bytes:
         bell = self._commands is not None and self._commands.bell
-        return self._mentions.tell(self._title, bell=bell)
+        told = self._mentions.tell(self._title, bell=bell)
+        wanted = not self._attention.has_focus
+        return told + self._notifications.tell(self.output.encode, wanted=wanted)
 
     def _title(self, mentions: int) -> bytes:
         return self.output.encode(transcript.title(self.client.name, mentions))

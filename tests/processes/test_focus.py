@@ -126,3 +126,24 @@ def test_where_one_stopped_reading_is_marked_once_until_one_is_back(
     window.enter("/quit")
     assert window.end() == 0
     assert window.written.count(b"\x1b[?1004h") == window.written.count(b"\x1b[?1004l") == 1
+
+
+def test_desktop_is_told_of_a_mention_while_nobody_looks(stage: Stage, tmp_path: Path) -> None:
+    _, port = stage.server()
+    boris = stage.member(port, "Boris", key="sahnawaz")
+    command = client_command(port, "Ira", stage.keys("client", "ira"))
+    window = Window(command, environment(tmp_path / "ira", {"TERM_PROGRAM": "WezTerm"}))
+    stage.at_the_end(window.kill)
+    window.await_rows("[+] In the room: Boris, Ira", "> |")
+    window.type(IN + "x")
+    window.await_rows("> x|")
+    boris.type("Ira, do you see this?")
+    window.await_rows("Boris: Ira, do you see this?", "> x|")
+    assert b"\x1b]777" not in window.written
+    window.type(OUT)
+
+    def is_told() -> bool:
+        boris.type("Ira; are you there?")
+        return b"\x1b]777;notify;chat: Boris;Ira, are you there?\a" in window.written
+
+    window.until(is_told, "a notification")
