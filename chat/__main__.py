@@ -335,7 +335,8 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     source = _descriptor_of(sys.stdin)
     output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
     colours = style.choose_colours(options.color, os.environ, output.is_terminal)
-    time_format = localtime.TIME_FORMAT if options.time is None else options.time
+    usual = localtime.SHORT_TIME_FORMAT if output.is_terminal else localtime.TIME_FORMAT
+    time_format = usual if options.time is None else options.time
     is_dumb = os.environ.get("TERM", "dumb") == "dumb"
     painter = style.Painter(options.name, colours, time_format, _encoding(), is_dumb=is_dumb)
     reactor.on_signals([signal.SIGCONT], look_again)
@@ -360,10 +361,13 @@ def _screen(
     output: LineOutput,
     painter: "Painter",
 ) -> "View":
+    from chat.ui import notify
+
     with _what_an_editor_needs():
         from chat.ui.screen import Screen
     history = _history(options, "history")
-    return Screen(reactor, source, output, painter, history, os.environ["TERM"])
+    notification = notify.choose(options.notify, os.environ)
+    return Screen(reactor, source, output, painter, history, os.environ["TERM"], notification)
 
 
 @contextmanager

@@ -193,7 +193,15 @@ def _fill_client(client: Command) -> None:
         "--time",
         type=_time_format,
         metavar="FORMAT",
-        help="how times are shown, as for strftime (default: %%Y-%%m-%%d %%H:%%M:%%S)",
+        help="how times are shown, as for strftime (default: %%H:%%M, and in a pipe "
+        "%%Y-%%m-%%d %%H:%%M:%%S)",
+    )
+    client.add_argument(
+        "--notify",
+        choices=("auto", "osc777", "osc9", "off"),
+        default="auto",
+        help="how the terminal is asked for a notification when your name is said (default: "
+        "%(default)s, if it is known to show them)",
     )
     client.add_argument(
         "--no-history", action="store_true", help="do not keep what you type for the next run"

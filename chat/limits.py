@@ -414,12 +414,24 @@ BELL_SECONDS = 1.0
 """The bell rings once in this time, however often one's name is said, and the desktop shows one
 notification."""
 
+NOTIFIED_CHARS = 80
+"""So much of a message stands in a notification of the desktop: a line or two."""
+
+UNANSWERED_SECONDS = 5
+"""When something has not been acknowledged for so long, that is shown: a bad network takes a second
+or two, and loses a packet now and then."""
+
 AWAY_SECONDS = 300.0
 """Who has pressed no key for so long may have gone away: a line is drawn where they stopped
 reading. People read, and think, for some minutes without a key."""
 
 SKEW_SECONDS = 60.0
-"""By how much a message's time may differ from our clock before that is said."""
+DELAY_SECONDS = SILENCE_SECONDS + 15.0
+SETTLE_SECONDS = 30.0
+"""By how much a message's time may be ahead of our clock, and by how much behind it, before that is
+said. A message can be behind by the second, since a dead connection is noticed after
+SILENCE_SECONDS. After the third all is sent that waited for a connection: it is REGROUP_SECONDS,
+and time to send it."""
 
 CACHED_CHARS = 4_096
 """Characters whose width is remembered: more than most texts have, and no peer can fill the memory

@@ -39,6 +39,8 @@ def look_again() -> None:
 
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+SHORT_TIME_FORMAT = "%H:%M"
+"""Where a line tells when a new day begins."""
 
 
 def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:

@@ -22,7 +22,10 @@ DEFAULTS = {
         f"{limits.RATE:g}",
         limits.DEFAULT_RSA_BITS,
     ),
-    "client": (f"for ever, or {limits.PATIENCE_SECONDS} without a terminal", "%Y-%m-%d %H:%M:%S"),
+    "client": (
+        f"for ever, or {limits.PATIENCE_SECONDS} without a terminal",
+        "%H:%M, and in a pipe %Y-%m-%d %H:%M:%S",
+    ),
     "send": (limits.PATIENCE_SECONDS,),
 }
 
@@ -205,6 +208,7 @@ CLIENT = {
     "no_history": False,
     "json": False,
     "by_login": False,
+    "notify": "auto",
     **DESTINATION,
     **KEYS,
 }
@@ -256,6 +260,7 @@ MAKE = {
         ([*JOIN[:3], "Z\u030cofia"], CLIENT | {"name": "\u017dofia"}),
         ([*JOIN, "--color", "always"], CLIENT | {"color": "always"}),
         ([*JOIN, "--time", "%H:%M"], CLIENT | {"time": "%H:%M"}),
+        ([*JOIN, "--notify", "off"], CLIENT | {"notify": "off"}),
         ([*JOIN, "--time", ""], CLIENT | {"time": ""}),
         ([*JOIN, "--time", "%%%I%p 100%%"], CLIENT | {"time": "%%%I%p 100%%"}),
         ([*JOIN, "--no-history", "--json"], CLIENT | {"no_history": True, "json": True}),

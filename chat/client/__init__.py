@@ -12,6 +12,7 @@
     trail.py        how far we have read the log, and the running hash on the way
     peers.py        who is in, and how far each was heard
     known.py        which keys we know in one room, and whose names they are
+    clocks.py       whose clock differs from ours
     contacts.py     whom we know over all of a stay, and what of it is kept
     keyring.py      the keys of the epochs
     direct.py       private messages: sealed for one person, opened by those who may

@@ -43,6 +43,7 @@ from collections.abc import Callable
 
 from chat import journal
 from chat.client import endings
+from chat.client.clocks import Clocks
 from chat.client.connection import Connection
 from chat.client.contacts import Contacts, Store
 from chat.client.endings import Outcome
@@ -139,6 +140,7 @@ class Client:
         self._tamperings = self._unconfirmed = 0
         self._seen_tampering_at = 0.0
         self._contacts = Contacts(members, name, key.public.digest, time.time)
+        self._clocks = Clocks()
         self._keeping: Timer | None = None
         self._wake_up = WakeUp(reactor)
         self._server_key: PublicKey | None = None
@@ -223,6 +225,10 @@ class Client:
     @property
     def full(self) -> bool:
         return self._participant.full
+
+    @property
+    def unanswered_since(self) -> float | None:
+        return self._participant.unanswered_since
 
     def members(self) -> list[Person]:
         return [self._contacts.described(one) for one in self._participant.members()]
@@ -493,11 +499,13 @@ class Client:
     # -- the conversation
 
     def show_all(self, events: list[ClientEvent]) -> None:
+        self._look_at_clocks()
         for event in events:
             if isinstance(event, Entered | Reconnected):
                 self._on_entered()
-            for shown in self._contacts.take(event, self._room, self._participant):
-                self._view.show(shown)
+            for known in self._contacts.take(event, self._room, self._participant):
+                for shown in self._clocks.take(known, self._reactor.clock(), time.time()):
+                    self._view.show(shown)
             match event:
                 case FrameRefused(why):
                     self._on_tampered(why)
@@ -511,6 +519,13 @@ class Client:
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
+
+    def _look_at_clocks(self) -> None:
+        connection, participant = self._connection, self._participant
+        if participant.has_joined:
+            listening = connection is not None and not connection.reading_paused
+            live = listening and participant.can_send
+            self._clocks.tick(self._reactor.clock(), time.time(), live=live)
 
     def _keep_members_soon(self) -> None:
         """Have written down what is new of the members, but not too often."""
@@ -557,6 +572,7 @@ class Client:
         connection.send()
         if connection.over:
             return
+        self._look_at_clocks()
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.in_room:
             connection.pause_reading()
         if self._has_said_all and self._participant.can_send:

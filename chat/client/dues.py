@@ -31,6 +31,15 @@ class Dues:
         something is unacknowledged, an acknowledgement; otherwise what we missed."""
         return self._progress.since
 
+    def unanswered_since(self, phase: Phase) -> float | None:
+        """Since when the server has owed us an acknowledgement on this connection; None if it owed
+        none at the last `tick`, or one has come since."""
+        progress = self._progress
+        waits = phase is Phase.LIVE and bool(self._outbox.messages)
+        if not waits or not progress.owed or progress.has_come:
+            return None
+        return max(progress.came, progress.began)
+
     # -- what comes
 
     def acknowledged(self) -> None:

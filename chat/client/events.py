@@ -113,7 +113,8 @@ class MessageReceived:
     """Somebody said something. `time_ms` is by the sender's clock, in milliseconds since 1970;
     `number` counts the messages of the sender's run. `own`: we said it, so it is acknowledged. `to`
     is for whom it is, if it is private. `fingerprint`, the SHA-256 of the sender's key, says to
-    whom an answer would go."""
+    whom an answer would go. `arrived_ms`: when it arrived, by our clock; `doubtful`: that is not
+    when it was said."""
 
     name: str
     time_ms: int
@@ -122,6 +123,17 @@ class MessageReceived:
     number: int = 0
     to: str = ""
     fingerprint: bytes = field(default=b"", compare=False)
+    arrived_ms: int = field(default=0, compare=False)
+    doubtful: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockDiffers:
+    """The times that somebody's messages bear differ from our clock by so many seconds, and are
+    late if that is positive. Said once of each sender."""
+
+    name: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +313,7 @@ ClientEvent = (
     | OutboxFull
     | Leaving
     | MessageReceived
+    | ClockDiffers
     | MessageNotForUs
     | FrameRefused
     | Tampered

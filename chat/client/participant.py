@@ -210,6 +210,12 @@ class Participant:
         """Since when nothing has come that the user waits for; see `Dues.stuck_since`."""
         return self._dues.stuck_since
 
+    @property
+    def unanswered_since(self) -> float | None:
+        """Since when the server has owed us an acknowledgement on this connection; None if it owed
+        none at the last `tick`, or one has come since."""
+        return self._dues.unanswered_since(self._phase)
+
     def tick(self, now: float, *, listening: bool = True) -> None:
         """Time has passed. Call this in each turn; `listening` is whether we read what arrived
         since the last call."""

@@ -17,12 +17,13 @@ _ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
 class Progress:
     """`since`: when something came last that the user waits for, or when the waiting began.
     `came`: the same for what the server owes on this connection. `began`: when the present phase
-    began. All in seconds of the monotonic clock."""
+    began. All in seconds of the monotonic clock. `owed`: the server owed something at the last
+    look."""
 
     def __init__(self) -> None:
         self.since = self.came = self.began = 0.0
         self._phase: object = None
-        self._waiting = self._owed = False
+        self._waiting = self.owed = False
         self._moved = self._moved_owed = False
         self._looked_at = 0.0
 
@@ -31,6 +32,11 @@ class Progress:
         it, too."""
         self._moved_owed = True
         self._moved = self._moved or awaited
+
+    @property
+    def has_come(self) -> bool:
+        """Whether something came after the last look that the server owed."""
+        return self._moved_owed
 
     def look(
         self, now: float, phase: object, *, waiting: bool, owed: bool, listening: bool
@@ -41,10 +47,10 @@ class Progress:
         deaf = not listening or now - self._looked_at > _ASLEEP_SECONDS
         if deaf or self._moved or not (waiting and self._waiting):
             self.since = now
-        if deaf or self._moved_owed or not (owed and self._owed):
+        if deaf or self._moved_owed or not (owed and self.owed):
             self.came = now
         if deaf or phase is not self._phase:
             self.began = now
-        self._phase, self._waiting, self._owed = phase, waiting, owed
+        self._phase, self._waiting, self.owed = phase, waiting, owed
         self._moved = self._moved_owed = False
         self._looked_at = now

@@ -30,6 +30,11 @@ class ChatClient(Protocol):
         """Whether what is said now is sent now."""
 
     @property
+    def unanswered_since(self) -> float | None:
+        """Since when, by the reactor's clock, we have waited for an acknowledgement that is due;
+        None if none is."""
+
+    @property
     def full(self) -> bool:
         """Whether so much is unacknowledged that nothing more should be said for the moment."""
 

@@ -11,6 +11,8 @@ person types.
     editor.py      the line that is typed: GNU readline
     keys.py        bytes from the terminal, without its reports of the focus
     attention.py   whether the person is there
+    notify.py      notifications of the desktop, through the terminal
+    silence.py     for how long the server has not answered
     marks.py       lines between the others: a new day, and what is unread
     commands.py    what a person can type beside messages
     addressee.py   for whom a private message is

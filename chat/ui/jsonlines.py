@@ -10,6 +10,7 @@ from typing import Any
 
 from chat.client.events import (
     ClientEvent,
+    ClockDiffers,
     Connected,
     Disconnected,
     Entered,
@@ -189,6 +190,7 @@ EVENTS = {
     ServerMet: "server",
     Disconnected: "disconnected",
     Reconnected: "reconnected",
+    ClockDiffers: "clock-differs",
     MessageNotForUs: "not-for-you",
     Tampered: "tampered",
     MemberLost: "lost",
@@ -233,6 +235,8 @@ def _content(said: MessageReceived) -> Fields:
         "text": said.text if action is None else action,
         "action": action is not None,
         "time": said.time_ms / 1000,
+        "arrived": said.arrived_ms / 1000,
+        "doubtful": said.doubtful,
         "direct": said.to or None,
     }
 

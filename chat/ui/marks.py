@@ -34,7 +34,7 @@ class Days:
         seconds = now if seconds is None else seconds
         day, today = time_of(seconds, _DAY), time_of(now, _DAY)
         is_today = abs(now - seconds) <= SKEW_SECONDS
-        if self._last == day or (is_today and self._last == today):
+        if self._last == day or "?" in day or (is_today and self._last == today):
             return ""
         self._last = day
         return _mark(f"{time_of(seconds, '%A')}, {day}")

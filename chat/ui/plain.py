@@ -61,9 +61,12 @@ class LineView:
         # On a terminal lines are wrapped here, so that no part of one passes for another. Nothing
         # is folded where there is no /more to see the whole.
         rows = None if self._commands is None else self.output.rows
-        self._write(self._painter.paint(event, self.output.columns, window_rows=rows))
+        columns, live = self.output.columns, self._commands is not None and self.client.can_send
+        self._write(self._painter.day(columns, event))
+        self._write(self._painter.paint(event, columns, window_rows=rows, live=live))
 
     def _tell(self, lines: Sequence[StatusLine]) -> None:
+        self._write(self._painter.day(self.output.columns))
         self._write(self._painter.status(lines, self.output.columns))
 
     def _unfold(self, number: str) -> bool:

@@ -24,6 +24,8 @@ from chat.ui import marks, transcript
 from chat.ui.attention import Attention
 from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
+from chat.ui.notify import Notifications, Show
+from chat.ui.silence import Silence
 from chat.ui.style import Painter
 from chat.ui.terminal import Terminal
 from chat.ui.underway import UnderwayRows
@@ -92,18 +94,22 @@ class Screen(Terminal):
         painter: Painter,
         history: History | None,
         term: str,
+        notification: Show | None = None,
     ) -> None:
-        """`source` is standard input, a terminal of the kind `term`.
+        """`source` is standard input, a terminal of the kind `term`. `notification`: how the
+        desktop is told that somebody speaks to the person; None: it is not.
 
         Raises:
             EditorMissingError: lines cannot be edited here.
         """
         self._painter = painter
         self._attention = Attention()
+        self._silence = Silence(reactor, lambda: self._live.draw_later())
         self._client: ChatClient | None = None
         self._commands: Commands | None = None
         self._paste: Line | None = None
         self._mentions = Mentions(reactor.clock, has_title=term.startswith(_TITLED))
+        self._notifications = Notifications(reactor.clock, notification)
         editor = LineEditor(self._complete, lambda text: self.commands.typed(text), self._on_focus)
         live = UnderwayRows(reactor, output, painter, editor, self._prompt, self._alert)
         super().__init__(reactor, source, output, editor, live, history)
@@ -146,8 +152,12 @@ class Screen(Terminal):
         return self._is_present and not isinstance(event, Leaving)
 
     def _show_above(self, event: ClientEvent) -> None:
-        live = self._live
-        live.show(self._painter.paint(event, live.columns, window_rows=live.window_rows))
+        live, painter = self._live, self._painter
+        live.show(painter.day(live.columns, event))
+        # What was missed happened at a time that we do not know.
+        is_live = self._client is not None and self._client.can_send
+        rows = painter.paint(event, live.columns, window_rows=live.window_rows, live=is_live)
+        live.show(rows)
 
     def _unfold(self, number: str) -> bool:
         rows = self._painter.unfold(number, self._live.columns)
@@ -164,6 +174,7 @@ class Screen(Terminal):
         self._show_above(said)
         if self._painter.mentions(said):
             self._mentions.add()
+            self._notifications.add(said)
 
     def _show_mark(self, text: str) -> None:
         self._live.show(self._painter.mark(text, self._live.columns))
@@ -176,9 +187,13 @@ class Screen(Terminal):
         self._editor.remembers = self._paste is None
         if self._paste is not None:
             return transcript.confirm_paste(self._paste.text.count("\n") + 1)
-        return transcript.prompt(self._is_present, len(self._live.pending))
+        waiting = len(self._live.pending)
+        since = self.client.unanswered_since if waiting else None
+        silent = self._silence.seconds(since, waiting=bool(waiting))
+        return transcript.prompt(self._is_present, waiting, silent)
 
     def _tell(self, lines: Sequence[StatusLine]) -> None:
+        self._live.show(self._painter.day(self._live.columns))
         self._live.show(self._painter.status(lines, self._live.columns))
 
     def spin(self) -> None:
@@ -269,7 +284,9 @@ class Screen(Terminal):
 
     def _alert(self) -> bytes:
         bell = self._commands is not None and self._commands.bell
-        return self._mentions.tell(self._title, bell=bell)
+        told = self._mentions.tell(self._title, bell=bell)
+        wanted = not self._attention.has_focus
+        return told + self._notifications.tell(self.output.encode, wanted=wanted)
 
     def _title(self, mentions: int) -> bytes:
         return self.output.encode(transcript.title(self.client.name, mentions))

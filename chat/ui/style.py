@@ -10,7 +10,18 @@ from enum import Enum
 from zlib import crc32
 
 from chat import localtime
-from chat.client.events import ClientEvent, MessageReceived
+from chat.client.events import (
+    ClientEvent,
+    Disconnected,
+    MemberBack,
+    MemberJoined,
+    MemberLeft,
+    MemberLost,
+    MessageReceived,
+    NoticeReceived,
+    Reconnected,
+    RoomClosed,
+)
 from chat.limits import (
     FOLDED_BEYOND_ROWS,
     FOLDED_BEYOND_WINDOWS,
@@ -20,6 +31,7 @@ from chat.limits import (
 from chat.phrases import INDENT, StatusLine, Trouble
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
+from chat.ui.marks import Days
 from chat.ui.wrap import (
     Left,
     Row,
@@ -36,6 +48,11 @@ DIM, BOLD, RED = "2", "1", "31"
 ARROW = "→"
 PRIVATE = "35"
 """Magenta, in which no other text is; only names may be."""
+
+
+_NEWS_OF_US = (Disconnected, Reconnected, RoomClosed)
+_NEWS = (*_NEWS_OF_US, MemberJoined, MemberLeft, MemberLost, MemberBack, NoticeReceived)
+"""What is told with its time, as messages are; the first always happen now."""
 
 
 class Colours(Enum):
@@ -85,6 +102,7 @@ class Painter:
         self._measure = at_most_of_dumb if is_dumb else at_most
         self._searched: MessageReceived | None = None
         self._found = False
+        self._days = Days()
         self._folded: dict[str, ClientEvent] = {}
         self._folded_so_far = 0
 
@@ -102,15 +120,25 @@ class Painter:
         return self._found
 
     def paint(
-        self, event: ClientEvent, columns: int | None = None, *, window_rows: int | None = None
+        self,
+        event: ClientEvent,
+        columns: int | None = None,
+        *,
+        window_rows: int | None = None,
+        live: bool = False,
     ) -> list[str]:
         """The rows for an event, wrapped at so many columns, or not if this is no terminal. If
         there are very many rows for a window of `window_rows`, only the first, and a line that
-        tells how to see the rest with `unfold`; all rows if it is None."""
+        tells how to see the rest with `unfold`; all rows if it is None. `live`: it happens now, and
+        so the time can stand before news."""
         if isinstance(event, MessageReceived):
             rows, left = self._message(event, columns, window_rows)
         else:
-            rows, left = self._status(transcript.happened(event), columns, window_rows)
+            lines = transcript.happened(event)
+            has_time = isinstance(event, _NEWS) and (live or isinstance(event, _NEWS_OF_US))
+            if has_time and columns is not None:
+                lines = [transcript.now(line, self.time_format) for line in lines]
+            rows, left = self._status(lines, columns, window_rows)
         if left is not None:
             rows += self.status([transcript.folded(*left, self._keep_folded(event))], columns)
         return rows
@@ -146,6 +174,15 @@ class Painter:
             painted += [self.colour(code, row) for row in rows]
         return self._held(painted, columns), left
 
+    def day(self, columns: int | None, event: ClientEvent | None = None) -> list[str]:
+        """What stands above the rows of this event, or of anything else that is shown now: the row
+        of a new day; none if the day is the same, or nothing is for people."""
+        if columns is None or not self.time_format:
+            return []
+        said = event if isinstance(event, MessageReceived) and not event.doubtful else None
+        text = self._days.begins(None if said is None else said.time_ms / 1000)
+        return self.mark(text, columns) if text else []
+
     def mark(self, text: str, columns: int) -> list[str]:
         """The row of a line that stands between the others."""
         row = cut(text if self._as_written(text) == text else text.replace("─", "-"), columns)
@@ -165,7 +202,11 @@ class Painter:
     def _message(
         self, said: MessageReceived, columns: int | None, window_rows: int | None
     ) -> tuple[list[str], Left | None]:
-        parts = transcript.said(said, self.time_format, self._name, self._arrow)
+        # What a pipe is sent keeps its form, which scripts read.
+        is_for_people = columns is not None
+        parts = transcript.said(
+            said, self.time_format, self._name, self._arrow, marks_doubt=is_for_people
+        )
         time, who, text = map(self._as_written, parts)
         head = f"{time} {who} ".lstrip(" ")
         (first, *rest), left = self._lay_out(text, head, columns, window_rows)

@@ -12,6 +12,7 @@ from typing import Any
 
 from chat.client.events import (
     ClientEvent,
+    ClockDiffers,
     Connected,
     Connecting,
     Disconnected,
@@ -57,11 +58,18 @@ from chat.text import action_of, caseless_name, escape, escape_line, fingerprint
 
 
 def said(
-    message: MessageReceived, time_format: str, reader: str = "", arrow: str = "->"
+    message: MessageReceived,
+    time_format: str,
+    reader: str = "",
+    arrow: str = "->",
+    *,
+    marks_doubt: bool = True,
 ) -> tuple[str, str, str]:
     """When, who, and what, which may have several lines. `reader` is the name of whoever reads it;
     `arrow` stands between two names if it is private."""
     when = time_of(message.time_ms / 1000, time_format)
+    if message.doubtful and marks_doubt and when:
+        when = f"({when}?)"
     action = action_of(message.text)
     who = escape_line(message.name)
     if message.to:
@@ -80,6 +88,11 @@ def happened(event: ClientEvent) -> list[StatusLine]:
     """The status lines for an event other than a message; none if there is nothing to say."""
     words = _LINES.get(type(event))
     return [] if words is None else words(event)
+
+
+def now(line: StatusLine, time_format: str) -> StatusLine:
+    """The same line with the time before it."""
+    return type(line)(f"{time_of(time.time(), time_format)} {line}".lstrip())
 
 
 def activity(event: ClientEvent) -> str:
@@ -176,6 +189,21 @@ def _name_changed(event: NameChanged) -> StatusLine:
     return good(f"{name} has the key that you know as {before} since {_day(event.since)}.")
 
 
+def _clock_differs(event: ClockDiffers) -> StatusLine:
+    name, way = escape_line(event.name), "behind" if event.seconds > 0 else "ahead of"
+    return trouble(
+        f"The times of {name} are {_about(abs(event.seconds))} {way} your clock: one of the two "
+        f"clocks is wrong, or {name} sends wrong times."
+    )
+
+
+def _about(seconds: float) -> str:
+    units = (86_400, "day"), (3_600, "hour"), (60, "minute")
+    size, unit = next((each for each in units if seconds >= each[0]), units[-1])
+    count = round(seconds / size)
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
 def _day(seconds: float) -> str:
     return time_of(seconds, "%Y-%m-%d")
 
@@ -214,6 +242,7 @@ _LINES: dict[type[ClientEvent], Callable[[Any], list[StatusLine]]] = {
     Reconnected: _reconnected,
     MessageNotForUs: lambda event: [_not_for_us(event)],
     Tampered: lambda event: [_tampered(event)],
+    ClockDiffers: lambda event: [_clock_differs(event)],
     MemberJoined: _newcomer,
     KeyChanged: lambda event: [_key_changed(event)],
     NameChanged: lambda event: [_name_changed(event)],
@@ -471,10 +500,11 @@ def pending_at_the_end(text: str, offline: bool, to: str = "") -> StatusLine:
     return trouble(f"{what}: {escape(text if action is None else f'* {action}')}")
 
 
-def prompt(present: bool, waiting: int) -> str:
-    """Stands before the line that is being typed; `waiting`: the messages not yet acknowledged."""
+def prompt(present: bool, waiting: int, silent_seconds: int = 0) -> str:
+    """Stands before the line that is being typed; `waiting`: the messages not yet acknowledged;
+    `silent_seconds`: for how long the server has not answered, if that is to be shown."""
     if present:
-        return "> "
+        return f"(no answer for {silent_seconds} s) > " if silent_seconds else "> "
     return f"(offline, {waiting} waiting) > " if waiting else "(offline) > "
 
 

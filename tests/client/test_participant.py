@@ -729,3 +729,44 @@ def test_welcome_behind_the_end_of_all_places_is_a_breach() -> None:
     desk = Desk(welcomed=False)
     with pytest.raises(ProtocolError, match="makes no sense"):
         desk.play(desk.welcome(offset=2**63 + 1))
+
+
+# -- a server that does not answer -------------------------------------------------------------
+
+
+def test_server_owes_an_answer_from_when_something_was_said_until_it_is_acknowledged() -> None:
+    desk = Desk()
+
+    def pass_time(seconds: float = 2) -> float | None:
+        desk.now += seconds
+        desk.participant.tick(desk.now)
+        return desk.participant.unanswered_since
+
+    assert pass_time() is pass_time(20) is None
+    desk.play("one", "two")
+    assert desk.participant.unanswered_since is None
+    said_at = pass_time()
+    assert said_at == desk.now
+    desk.sent()
+    desk.play(desk.message(1))
+    assert pass_time() == pass_time() == said_at
+    desk.play(desk.ours(1, "one"))
+    assert desk.participant.unanswered_since is None
+    assert pass_time() == desk.now
+    desk.play(desk.ours(2, "two"))
+    assert desk.participant.unanswered_since is pass_time() is None
+
+
+def test_server_owes_no_answer_on_a_connection_that_is_lost() -> None:
+    desk = Desk()
+    desk.play("one")
+    desk.participant.tick(desk.now)
+    assert desk.participant.unanswered_since == desk.now
+    desk.play(CUT)
+    assert desk.participant.unanswered_since is None
+    desk.now += 30
+    desk.participant.tick(desk.now)
+    assert desk.participant.unanswered_since is None
+    desk.play(Resumed(), Resend(1))
+    desk.participant.tick(desk.now)
+    assert desk.participant.unanswered_since == desk.now

@@ -99,19 +99,19 @@ def test_where_one_stopped_reading_is_marked_once_until_one_is_back(
 ) -> None:
     window, boris = ira
 
-    def more_than(said: int) -> bool:
-        return len(window.lines()) > said
-
     def look_away(marks: int) -> None:
         """Whether the report or the message is read first is the kernel's choice."""
         window.type(OUT)
         while window.lines().count(MARK) < marks:
-            said = len(window.lines())
+            said = window.written.count(b"here?")
             boris.type("here?")
-            window.until(partial(more_than, said))
+            window.until(partial(has_more, said))
         boris.type("gone")
         window.await_rows(f"{AT_NOON} Boris: here?", f"{AT_NOON} Boris: gone", "> draft|")
         assert window.lines().count(MARK) == marks
+
+    def has_more(said: int) -> bool:
+        return window.written.count(b"here?") > said
 
     window.type("draft")
     window.await_rows("> draft|")
@@ -126,3 +126,24 @@ def test_where_one_stopped_reading_is_marked_once_until_one_is_back(
     window.enter("/quit")
     assert window.end() == 0
     assert window.written.count(b"\x1b[?1004h") == window.written.count(b"\x1b[?1004l") == 1
+
+
+def test_desktop_is_told_of_a_mention_while_nobody_looks(stage: Stage, tmp_path: Path) -> None:
+    _, port = stage.server()
+    boris = stage.member(port, "Boris", key="sahnawaz")
+    command = client_command(port, "Ira", stage.keys("client", "ira"))
+    window = Window(command, environment(tmp_path / "ira", {"TERM_PROGRAM": "WezTerm"}))
+    stage.at_the_end(window.kill)
+    window.await_rows("[+] In the room: Boris, Ira", "> |")
+    window.type(IN + "x")
+    window.await_rows("> x|")
+    boris.type("Ira, do you see this?")
+    window.await_rows("Boris: Ira, do you see this?", "> x|")
+    assert b"\x1b]777" not in window.written
+    window.type(OUT)
+
+    def is_told() -> bool:
+        boris.type("Ira; are you there?")
+        return b"\x1b]777;notify;chat: Boris;Ira, are you there?\a" in window.written
+
+    window.until(is_told, "a notification")

@@ -30,6 +30,7 @@ class NotedClient:
     invite: str | None = None
     in_room = can_send = True
     full = False
+    unanswered_since: float | None = None
 
     def __init__(self) -> None:
         self.noted: list[str] = []

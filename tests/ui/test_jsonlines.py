@@ -74,28 +74,32 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
         {"event": "reconnected", "missed": 3, "new_room": True, "awaiting": False},
     ),
     (
-        events.MessageReceived("Thea", 1_687_665_924_500, "Hi\n\x1b", own=False, number=7),
+        events.MessageReceived(
+            "Thea", 1_687_665_924_500, "Hi\n\x1b", own=False, number=7, doubtful=True
+        ),
         {
             "event": "message",
             "name": "Thea",
             "text": "Hi\n\x1b",
             "action": False,
             "time": 1_687_665_924.5,
+            "arrived": 0,
+            "doubtful": True,
             "direct": None,
         },
     ),
     (
         events.MessageReceived("Thea", 0, "\x01ACTION waves\x01", own=False),
         {"event": "message", "name": "Thea", "text": "waves", "action": True, "time": 0}
-        | {"direct": None},
+        | {"arrived": 0, "doubtful": False, "direct": None},
     ),
     (
         events.MessageReceived("Thea", 0, "Psst", own=False, to="Ira"),
         {"event": "message", "name": "Thea", "text": "Psst", "action": False, "time": 0}
-        | {"direct": "Ira"},
+        | {"arrived": 0, "doubtful": False, "direct": "Ira"},
     ),
     (
-        events.MessageReceived("Ira", 1000, "Hi", own=True, number=7),
+        events.MessageReceived("Ira", 1000, "Hi", own=True, number=7, arrived_ms=2500),
         {
             "event": "acknowledged",
             "number": 7,
@@ -103,8 +107,14 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
             "text": "Hi",
             "action": False,
             "time": 1,
+            "arrived": 2.5,
+            "doubtful": False,
             "direct": None,
         },
+    ),
+    (
+        events.ClockDiffers("Thea", 7200.5),
+        {"event": "clock-differs", "name": "Thea", "seconds": 7200.5},
     ),
     (events.MessageNotForUs("Thea"), {"event": "not-for-you", "name": "Thea"}),
     (
