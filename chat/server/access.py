@@ -250,10 +250,11 @@ class Access:
         """Lift the bans of a name, or of a fingerprint. Returns them; those that cannot be taken
         from the list stay, and are not among them."""
         self.refresh()
+        folded = fold_name(which)
         found = [
             ban
             for ban in self._banned.values()
-            if which == ban.fingerprint or (ban.name and fold_name(which) == fold_name(ban.name))
+            if which == ban.fingerprint or (ban.name and folded == fold_name(ban.name))
         ]
         gone = {ban.fingerprint for ban in found}
         if gone and not self._bans.edit(lambda lines: without(lines, gone)):
@@ -272,10 +273,11 @@ class Access:
         """Put the key that was turned away under this name, or has this fingerprint, on the list.
         Returns the fingerprints of the keys that this can mean: if it is one, that is on the list
         now, and if there are several, none is. None: the list could not be changed."""
+        folded = fold_name(which)
         found = [
             fingerprint
             for fingerprint, (name, _) in self._turned_away.items()
-            if which == fingerprint or fold_name(which) == fold_name(name)
+            if which == fingerprint or folded == fold_name(name)
         ]
         if self._keys is None or len(found) != 1:
             return found

@@ -311,7 +311,7 @@ class Console:
         name, _, room_name = argument.rpartition(" ")
         for who, rooms in (
             (argument, list(server.rooms)),
-            (name, [room for room in server.rooms if words.room_name(room.tag) == room_name]),
+            (name, [room for room in server.rooms if words.means_room(room_name, room.tag)]),
         ):
             found = [room for room in rooms if room.has(who)]
             if len(found) > 1:

@@ -4,7 +4,7 @@ Those that clients show as well are in `phrases`. Text of other people is made h
 where it becomes part of a line. This module does not know where lines go.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
@@ -29,7 +29,9 @@ HELP = [
     good("WHO                list the members of each room"),
     good("ROOMS              list the rooms"),
     good("KICK name [room]   put somebody out; they can join again"),
-    good("BAN name reason    put somebody out for good, by key: who is here, or was lately"),
+    good(
+        "BAN name reason    put somebody out for good, by key: who is in, or was in the open room"
+    ),
     good("UNBAN name         lift a ban; a fingerprint will do, too, here and for BAN"),
     good("BANS               list the bans"),
     good("ALLOW name         add the key that was refused under this name to --authorized-keys"),
@@ -40,9 +42,17 @@ HELP = [
 ]
 
 
-def room_name(tag: bytes) -> str:
+def room_name(tag: bytes, digits: int = ROOM_NAME_DIGITS) -> str:
     """By what the operator knows a room: as much of the tag as no two rooms share by chance."""
-    return tag.hex()[:ROOM_NAME_DIGITS] if tag else "open"
+    return tag.hex()[:digits] if tag else "open"
+
+
+def means_room(typed: str, tag: bytes) -> bool:
+    """Whether the operator can mean this room: by its name, or by more of its tag. Less of it does
+    not count: it could be the end of a member's name."""
+    if not tag:
+        return typed == room_name(tag)
+    return len(typed) >= ROOM_NAME_DIGITS and tag.hex().startswith(typed.lower())
 
 
 def room_title(tag: bytes) -> str:
@@ -65,9 +75,18 @@ def room_count(tag: bytes, count: int) -> str:
     return good(f"Room {room_name(tag)}: {count}" if tag else f"The open room: {count}")
 
 
-def in_several_rooms(name: str, tags: Iterable[bytes]) -> str:
-    rooms = ", ".join(room_name(tag) for tag in tags)
+def in_several_rooms(name: str, tags: Collection[bytes]) -> str:
+    digits = _digits_to_tell_apart(tags)
+    rooms = ", ".join(room_name(tag, digits) for tag in tags)
     return trouble(f"{escape_line(name)} is in several rooms; name one behind it: {rooms}.")
+
+
+def _digits_to_tell_apart(tags: Collection[bytes]) -> int:
+    """How many digits of each tag are shown, so that no two look the same."""
+    digits = ROOM_NAME_DIGITS
+    while len({tag.hex()[:digits] for tag in tags}) < len(tags):
+        digits += 1
+    return digits
 
 
 def several_keys(name: str, fingerprints: Iterable[str]) -> list[str]:

@@ -42,7 +42,8 @@ class Room:
         return name in self.present
 
     def kick(self, name: str) -> None:
-        self._asked.append(f"kick {name!r}{words.room_title(self.tag)}")
+        where = f" in {self.tag.hex()[:9]}" if self.tag else ""
+        self._asked.append(f"kick {name!r}{where}")
 
 
 class AllRooms(list[Room]):
@@ -184,6 +185,33 @@ def test_command_is_obeyed_or_answered(
     desk: OperatorDesk, line: str, asked: list[str], shown: list[str]
 ) -> None:
     desk.server.open_room.present = {"Zoë", "Zoë  von der Leine"}
+    assert (desk.type(line), desk.server.asked) == (shown, asked)
+
+
+SEVERAL = "[!] Ira is in several rooms; name one behind it: "
+
+
+@pytest.mark.parametrize(
+    ("line", "asked", "shown"),
+    [
+        ("KICK Ira", [], [f"{SEVERAL}open, abcd12345, abcd12346."]),
+        ("KICK Ira abcd1234", [], [f"{SEVERAL}abcd12345, abcd12346."]),
+        ("KICK Ira abcd123", [], ["[!] Nobody here is called Ira abcd123."]),
+        ("KICK Ira abcd12347", [], ["[!] Nobody here is called Ira abcd12347."]),
+        ("KICK Ira ABCD12345", ["kick 'Ira' in abcd12345"], []),
+        (f"KICK Ira abcd12346{'0' * 23}", ["kick 'Ira' in abcd12346"], []),
+        ("KICK Ira open", ["kick 'Ira'"], []),
+        ("KICK Zoe abcd1234", ["kick 'Zoe' in abcd12346"], []),
+    ],
+)
+def test_room_is_named_by_as_many_digits_as_tell_it_from_others(
+    desk: OperatorDesk, line: str, asked: list[str], shown: list[str]
+) -> None:
+    for digits, present in (("abcd12345", {"Ira"}), ("abcd12346", {"Ira", "Zoe"})):
+        room = Room(desk.server.asked, bytes.fromhex(digits.ljust(32, "0")))
+        room.present = present
+        desk.server.rooms.append(room)
+    desk.server.open_room.present = {"Ira"}
     assert (desk.type(line), desk.server.asked) == (shown, asked)
 
 
