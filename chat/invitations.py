@@ -18,7 +18,7 @@ from chat.files.known_servers import KnownServers
 from chat.files.rooms import KeptRooms, check_name
 from chat.invite import Invite
 from chat.kex import PublicKey, RoomKey
-from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES
+from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES, ROOM_NAME_DIGITS
 from chat.phrases import good, trouble
 from chat.place import Place
 from chat.reactor import Reactor
@@ -76,7 +76,7 @@ def _tell_about(made: Invite, options: argparse.Namespace, known: bool) -> None:
         _tell(good(f"Kept as {options.keep}: python -m chat client {options.keep} NAME{where}"))
     if options.tag:
         _tell(_FOR_THE_SERVER)
-        _tell(RoomKey(made.room_key).at(made.server_digest).tag.hex())
+        _tell(_tag_of(made).hex())
 
 
 def rooms(options: argparse.Namespace, folder: Path) -> None:
@@ -107,6 +107,11 @@ def fingerprint(options: argparse.Namespace, folder: Path) -> None:
 
 
 PROGRAMS = {"invite": invite, "rooms": rooms, "fingerprint": fingerprint}
+
+
+def _tag_of(invite: Invite) -> bytes:
+    """By what the server knows the room; the key does not follow from it."""
+    return RoomKey(invite.room_key).at(invite.server_digest).tag
 
 
 def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
@@ -146,7 +151,8 @@ def _list(kept: KeptRooms, path: Path) -> None:
         if room.invite is None:
             _tell(trouble(f"Line {room.number} of {path} is damaged: {room.damage}."))
         else:
-            print(room.name, room.invite.address, room.invite.fingerprint)
+            tag = _tag_of(room.invite).hex()[:ROOM_NAME_DIGITS]
+            print(room.name, room.invite.address, room.invite.fingerprint, tag)
     if not found:
         _tell(good("No room is kept; python -m chat rooms add NAME keeps one."))
 
