@@ -27,6 +27,7 @@ from chat.stdio import read_whole
 from chat.targets import ENVIRONMENT, Target, given_invite, is_right_key, kept_invite, target_of
 from chat.text import fingerprint_of
 from chat.ui.transcript import server_fingerprint
+from chat.ui.wrap import broken
 
 _WHAT_IT_IS = good("This invite is the key to a new room: whoever has it can come in, and read.")
 _WHOM_FOR = good(
@@ -73,10 +74,12 @@ def _tell_about(made: Invite, options: argparse.Namespace, known: bool) -> None:
         _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
     if options.keep is not None:
         where = f" --keys {quote(str(options.keys))}" if options.keys else ""
-        _tell(good(f"Kept as {options.keep}: python -m chat client {options.keep} NAME{where}"))
+        _tell_whole(
+            good(f"Kept as {options.keep}: python -m chat client {options.keep} NAME{where}")
+        )
     if options.tag:
         _tell(_FOR_THE_SERVER)
-        _tell(_tag_of(made).hex())
+        _tell_whole(_tag_of(made).hex())
 
 
 def rooms(options: argparse.Namespace, folder: Path) -> None:
@@ -167,9 +170,17 @@ def _draw(text: str) -> None:
     drawn = io.StringIO()
     segno.make(text, micro=False).terminal(out=drawn, compact=True)
     for row in drawn.getvalue().splitlines():
-        _tell(f"{_WHITE_ON_BLACK}{row}{_AS_BEFORE}" if sys.stderr.isatty() else row)
+        _tell_whole(f"{_WHITE_ON_BLACK}{row}{_AS_BEFORE}" if sys.stderr.isatty() else row)
 
 
 def _tell(line: str) -> None:
+    """Tell a sentence. A terminal would break it within a word."""
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+    for row in broken(line, columns) if columns else [line]:
+        _tell_whole(row)
+
+
+def _tell_whole(line: str) -> None:
+    """Tell what is to be copied, or is drawn."""
     # Before what standard output is given, on a terminal as well.
     print(line, file=sys.stderr, flush=True)

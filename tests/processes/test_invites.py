@@ -256,6 +256,20 @@ FAULTY = (
 )
 
 
+def test_sentences_are_broken_between_words_on_a_terminal(stage: Stage) -> None:
+    _, port = stage.server()
+    keys = stage.keys("client", "ira")
+    command = [*CHAT, "invite", "127.0.0.1", str(port), *keys]
+    window = Window(command, environment(stage.home, {}), 80, 40)
+    stage.at_the_end(window.kill)
+    assert window.end() == 0
+    lines = window.lines()
+    assert "[+] Give it only to the people who are to be there, where nobody else can read" in lines
+    assert (
+        "    it. They join with: python -m chat client - NAME, which asks for the invite." in lines
+    )
+
+
 def test_traceback_of_a_fault_shows_nothing_of_an_invite(stage: Stage) -> None:
     text = Invite("127.0.0.1", 9, bytes(32), os.urandom(32)).encode()
     client = stage.run(
