@@ -18,7 +18,7 @@ from chat.files.known_servers import KnownServers
 from chat.files.rooms import KeptRooms, check_name
 from chat.invite import Invite
 from chat.kex import PublicKey, RoomKey
-from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES
+from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES, ROOM_NAME_DIGITS
 from chat.phrases import good, trouble
 from chat.place import Place
 from chat.program import PROGRAM
@@ -28,6 +28,7 @@ from chat.stdio import read_whole
 from chat.targets import ENVIRONMENT, Target, given_invite, is_right_key, kept_invite, target_of
 from chat.text import fingerprint_of
 from chat.ui.transcript import server_fingerprint
+from chat.ui.wrap import broken
 
 _WHAT_IT_IS = good("This invite is the key to a new room: whoever has it can come in, and read.")
 _WHOM_FOR = good(
@@ -74,10 +75,10 @@ def _tell_about(made: Invite, options: argparse.Namespace, known: bool) -> None:
         _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
     if options.keep is not None:
         where = f" --keys {quote(str(options.keys))}" if options.keys else ""
-        _tell(good(f"Kept as {options.keep}: {PROGRAM} client {options.keep} NAME{where}"))
+        _tell_whole(good(f"Kept as {options.keep}: {PROGRAM} client {options.keep} NAME{where}"))
     if options.tag:
         _tell(_FOR_THE_SERVER)
-        _tell(RoomKey(made.room_key).at(made.server_digest).tag.hex())
+        _tell_whole(_tag_of(made).hex())
 
 
 def rooms(options: argparse.Namespace, folder: Path) -> None:
@@ -108,6 +109,11 @@ def fingerprint(options: argparse.Namespace, folder: Path) -> None:
 
 
 PROGRAMS = {"invite": invite, "rooms": rooms, "fingerprint": fingerprint}
+
+
+def _tag_of(invite: Invite) -> bytes:
+    """By what the server knows the room; the key does not follow from it."""
+    return RoomKey(invite.room_key).at(invite.server_digest).tag
 
 
 def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
@@ -147,7 +153,8 @@ def _list(kept: KeptRooms, path: Path) -> None:
         if room.invite is None:
             _tell(trouble(f"Line {room.number} of {path} is damaged: {room.damage}."))
         else:
-            print(room.name, room.invite.address, room.invite.fingerprint)
+            tag = _tag_of(room.invite).hex()[:ROOM_NAME_DIGITS]
+            print(room.name, room.invite.address, room.invite.fingerprint, tag)
     if not found:
         _tell(good(f"No room is kept; {PROGRAM} rooms add NAME keeps one."))
 
@@ -162,9 +169,17 @@ def _draw(text: str) -> None:
     drawn = io.StringIO()
     segno.make(text, micro=False).terminal(out=drawn, compact=True)
     for row in drawn.getvalue().splitlines():
-        _tell(f"{_WHITE_ON_BLACK}{row}{_AS_BEFORE}" if sys.stderr.isatty() else row)
+        _tell_whole(f"{_WHITE_ON_BLACK}{row}{_AS_BEFORE}" if sys.stderr.isatty() else row)
 
 
 def _tell(line: str) -> None:
+    """Tell a sentence. A terminal would break it within a word."""
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+    for row in broken(line, columns) if columns else [line]:
+        _tell_whole(row)
+
+
+def _tell_whole(line: str) -> None:
+    """Tell what is to be copied, or is drawn."""
     # Before what standard output is given, on a terminal as well.
     print(line, file=sys.stderr, flush=True)

@@ -64,15 +64,16 @@ def test_room_is_made_kept_joined_and_forgotten(stage: Stage) -> None:
     assert out == f"{invite.encode()}\n"
     assert (invite.host, invite.port) == ("127.0.0.1", port)
     assert invite.fingerprint == FINGERPRINT
+    tag = RoomKey(invite.room_key).at(key("server").public.digest).tag.hex()
     assert err == (
         f"{NEW_HERE}{LOOPBACK}"
         f"[+] Kept as friends: python -m chat client friends NAME --keys '{keys[1]}'\n"
         "[+] The room's tag, which is a line for the server's --room-tags file:\n"
-        f"{RoomKey(invite.room_key).at(key('server').public.digest).tag.hex()}\n"
+        f"{tag}\n"
     )
     assert mode_of(folder_of(stage) / "rooms") == 0o600
     listed = stage.start("rooms", *keys).end()
-    assert listed == Result(0, f"friends 127.0.0.1:{port} {FINGERPRINT}\n", "")
+    assert listed == Result(0, f"friends 127.0.0.1:{port} {FINGERPRINT} {tag[:8]}\n", "")
 
     friend = stage.keys("client", "sahnawaz")
     client = stage.start("client", out.strip(), "Boris", *friend)
@@ -83,6 +84,8 @@ def test_room_is_made_kept_joined_and_forgotten(stage: Stage) -> None:
         send = stage.start("send", *place, "Ira", "Hi", *keys, env={"CHAT_INVITE": out})
         assert send.end() == Result(0, "", "")
         client.expect("Ira: Hi\n")
+    server.type("ROOMS")
+    server.expect(f"Room {tag[:8]}: ")
     client.type("EXIT")
     assert client.end().status == 0
     server.type("TERMINATE")
@@ -251,6 +254,20 @@ FAULTY = (
     "import sys; from chat.client.client import Client; Client.run = lambda self: 1 // 0; "
     "from chat.__main__ import main; sys.exit(main())"
 )
+
+
+def test_sentences_are_broken_between_words_on_a_terminal(stage: Stage) -> None:
+    _, port = stage.server()
+    keys = stage.keys("client", "ira")
+    command = [*CHAT, "invite", "127.0.0.1", str(port), *keys]
+    window = Window(command, environment(stage.home, {}), 80, 40)
+    stage.at_the_end(window.kill)
+    assert window.end() == 0
+    lines = window.lines()
+    assert "[+] Give it only to the people who are to be there, where nobody else can read" in lines
+    assert (
+        "    it. They join with: python -m chat client - NAME, which asks for the invite." in lines
+    )
 
 
 def test_traceback_of_a_fault_shows_nothing_of_an_invite(stage: Stage) -> None:
