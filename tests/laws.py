@@ -13,16 +13,16 @@ that is typed is unlike any other.
    order of time, for the first time in the order 1, 2, 3, … Each is the line that was typed. What
    is repeated opens with the repeat key of the epoch under which it was said, and no other.
 2. Display. What a run shows of a membership is its log from the place of its welcome to how far it
-   has taken it, in order, entry by entry and nothing else. Who comes and goes is shown by 13a. Left
-   out are only: the text of messages sealed under an epoch before that of its last welcome (their
-   senders had not heard of it yet) whose secret it did not have, of which it says once for each
-   sender that they are not for it; messages that are repeated of an epoch of which it had no
-   secret; messages that it has shown before, and perhaps some that it has missed, if it has shown a
-   later one of the same run; private messages that were sealed for none of its share, unless it has
-   said them; and gaps. There is no warning, ever, but that nobody vouches for what it took last,
-   where a welcome comes before the next CHECK, that a private message of its own found nobody for
-   whom it was sealed, and what 2a says. What is said is shown with its number, so that the run
-   knows its own again.
+   has taken it, in order, entry by entry and nothing else. Who comes and goes is shown by 13a, and
+   whose key is another by 16. Left out are only: what is ignored (17); the text of messages sealed
+   under an epoch before that of its last welcome (their senders had not heard of it yet) whose
+   secret it did not have, of which it says once for each sender that they are not for it; messages
+   that are repeated of an epoch of which it had no secret; messages that it has shown before, and
+   perhaps some that it has missed, if it has shown a later one of the same run; private messages
+   that were sealed for none of its share, unless it has said them; and gaps. There is no warning,
+   ever, but that nobody vouches for what it took last, where a welcome comes before the next CHECK,
+   that a private message of its own found nobody for whom it was sealed, and what 2a says. What is
+   said is shown with its number, so that the run knows its own again.
 2a. Unread. When a private message of its own is in the log while all for whom it was sealed are
    lost, and all of them leave and none comes back before, then a run that takes the log so far says
    with their name that it was not read, and nobody says so without need. Each message lets it say
@@ -85,6 +85,19 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
 15. Bans. From when the operator bans a key to when that is taken back, nobody is in with it in any
    room, nor joins with it.
 
+16. Keys. Of whoever comes, or is found in, under a name that the run knows with another key, it is
+   said so behind that, and before the first word of whoever comes and goes untold; each time, until
+   the person trusts the new key. It is said of nobody else. Who may be trusted is whom that was
+   said of. What a run has learned and decided by its end is known to all runs of the person that
+   begin later.
+
+17. Ignored. Nothing is shown that comes under a key that the person ignores, whatever its name is,
+   until it is not ignored any more; all else is shown as if nobody were ignored.
+
+18. Doors. Where the server has a list of keys, nobody else joins any room. Where it keeps names,
+   nobody joins the open room under one that another key used last, unless the operator has freed it
+   since, that key is banned, or its server died before it had written that down.
+
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something
 else to happen; once everything is healed, all runs are up to date within a bounded time, and what
@@ -94,10 +107,13 @@ they have shown has left on standard output.
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from chat.client.events import (
     ClientEvent,
     Entered,
+    KeyChanged,
     MemberBack,
     MemberJoined,
     MemberLeft,
@@ -115,24 +131,22 @@ from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.messages import Back, Closing, Joined, Kind, Left, Lost, Notice, Repeat, RoomEvent
 from chat.presence import Presence
-from chat.text import fingerprint_of
-from tests.support.simulated import ViolationError
+from tests.laws_of_keys import Acquaintance, Person, check_doors, check_memory, require
 from tests.support.simulated_liar import GHOST
 from tests.support.simulated_record import (
-    Banned,
     Checked,
     Continued,
+    Decided,
+    Doors,
     Entry,
     Life,
+    Loaded,
     Membership,
     Private,
     Read,
     RecordedClient,
     Welcomed,
 )
-
-Person = tuple[str, bytes]
-"""A name and a fingerprint."""
 
 People = dict[Person, Presence]
 
@@ -143,6 +157,11 @@ class Told:
     endured = False
     """Whether it was alive when everything was healed."""
     leaving_at = float("inf")
+    began = 0.0
+    ended_at = float("inf")
+    """When it came to its end by itself."""
+    keeps = True
+    """Whether what it learns of keys is kept for later runs."""
 
     def __init__(
         self, title: str, fingerprint: bytes, client: RecordedClient, tag: bytes = b""
@@ -157,6 +176,7 @@ class Told:
         self.typed: list[str] = []
         self.places: dict[bytes, int] = {}
         """How far it has taken each log."""
+        self.acquaintance = Acquaintance((self.name, fingerprint))
 
     @property
     def room(self) -> bytes:
@@ -173,14 +193,7 @@ Runs = Sequence[Told]
 Lives = list[Life]
 
 
-def require(holds: bool, text: str) -> None:
-    if not holds:
-        raise ViolationError(text)
-
-
-def check(
-    runs: Runs, lives: Lives, bans: Sequence[Banned], grace_seconds: float, enemy: str = ""
-) -> None:
+def check(runs: Runs, lives: Lives, doors: Doors, grace_seconds: float, enemy: str = "") -> None:
     """`enemy`: what somebody on the cables knew, if there was anybody; or LIAR.
 
     Raises:
@@ -193,7 +206,7 @@ def check(
     rooms = {life.room: life for life in lives}
     check_walls(runs, lives, rooms)
     check_seen(runs, lives)
-    check_bans(lives, bans)
+    check_doors(lives, doors)
     for run in runs:
         check_stays(run, rooms)
         check_epochs(run, rooms, enemy)
@@ -203,6 +216,8 @@ def check(
             check_split(run, rooms)
             Replay(run, rooms).check()
             check_patience(run, rooms)
+    if not enemy or enemy == LIAR:
+        check_memory(runs)
     check_keys(runs, lives)
     if not enemy:
         for run in runs:
@@ -266,18 +281,6 @@ def check_walls(runs: Runs, lives: Lives, rooms: dict[bytes, Life]) -> None:
         for entry in life.messages() if life.tag else []:
             text = "the server could read what is said in a sealed room"
             require(not life.opens_with(entry, None), text)
-
-
-# -- 15: bans ----------------------------------------------------------------------------------
-
-
-def check_bans(lives: Lives, bans: Sequence[Banned]) -> None:
-    for entry in (entry for life in lives for entry in life.entries):
-        for each in entry.event.entries if isinstance(entry.event, Joined) else ():
-            for ban in bans:
-                is_banned = fingerprint_of(each.fingerprint) == ban.fingerprint
-                holds = ban.since < entry.at < ban.until
-                require(not (is_banned and holds), f"{each.name} joins though it is banned")
 
 
 # -- 13: a server that lies --------------------------------------------------------------------
@@ -352,6 +355,7 @@ class Replay:
         self._told_not_for_us: set[int] = set()
         self._repeatable: frozenset[tuple[bytes, int]] = frozenset()
         self._known_epochs: frozenset[int] = frozenset()
+        self._acquaintance = run.acquaintance
 
     def check(self) -> None:
         connected = 0
@@ -370,6 +374,12 @@ class Replay:
                     self._on_entered(item)
                 case Checked() | Read():
                     pass
+                case Loaded(known=known):
+                    self._acquaintance.load(known)
+                case Decided():
+                    # What was taken before goes by what was decided before.
+                    self._take_until(item.offset)
+                    self._acquaintance.decide(item)
                 case Warned(text) if SAYS_SPLIT in text or UNREAD.fullmatch(text):
                     # See laws 13 and 2a.
                     pass
@@ -383,11 +393,15 @@ class Replay:
             self._leave(self._run.room, self._run.client.recorded.offset)
 
     def _leave(self, room: bytes, offset: int) -> None:
+        self._take_until(offset)
+        self._run.places[room] = offset
+
+    def _take_until(self, offset: int) -> None:
         """The run has taken the log to here: nothing of it must be left to be shown."""
         left = [*self._expected, *self._until(offset)]
         left = [each for each in left if each not in self._late]
         require(not left, f"{self._run.title} does not show {left[:1]}")
-        self._run.places[room] = offset
+        self._expected.clear()
 
     def _on_welcomed(self, item: Welcomed) -> None:
         if item.room_before:
@@ -450,7 +464,7 @@ class Replay:
         """What became of people in a gap."""
         before, now = self._people(told_until), self._people(self._at)
         for person in [*(each for each in before if each not in now), *now]:
-            yield from _told(person, before, now, Reason.LEFT, sealed=bool(self._life.tag))
+            yield from self._told(person, before, now, Reason.LEFT)
 
     def _on_entered(self, item: Entered) -> None:
         here = self._people(self._at)
@@ -461,18 +475,33 @@ class Replay:
         require(not item.unproved, f"{self._run.title} is told that {item.unproved} has no key")
         self._entered = self._was_here = True
         lost = [name for (name, _), how in here.items() if how is Presence.LOST]
+        stays = [stay for stay in self._life.memberships.values() if stay.is_in(self._at)]
+        members = {(stay.name, stay.fingerprint): self._has_proved(stay.name) for stay in stays}
+        self._expected += self._acquaintance.enter(members.items())
         self._expected += [MemberLost(name) for name in lost]
 
+    def _has_proved(self, name: str) -> bool:
+        """Who is made up has not proved to have the key of a sealed room."""
+        return not (self._life.tag and name == GHOST)
+
     def _on_event(self, event: ClientEvent) -> None:
-        expected = self._next_expected()
+        if isinstance(event, KeyChanged):
+            # Since when is not looked at here.
+            event = replace(event, since=0)
+        expected = self._next_expected(event)
         while expected != event and expected in self._late:
             expected = self._next_expected()
         text = f"{self._run.title} shows {event} where {expected} is due"
         require(event == expected, text)
 
-    def _next_expected(self) -> ClientEvent | None:
+    def _next_expected(self, event: ClientEvent | None = None) -> ClientEvent | None:
         while not self._expected and self._index < len(self._life.entries):
             self._expected += self._take()
+        keys = takewhile(lambda one: isinstance(one, KeyChanged), self._expected)
+        if event is not None and event in list(keys):
+            # Of those who are in, in any order.
+            self._expected.remove(event)
+            return event
         return self._expected.popleft() if self._expected else None
 
     def _until(self, offset: int) -> Iterator[ClientEvent]:
@@ -513,6 +542,11 @@ class Replay:
             if content.number < self._last.get(run, 0):
                 self._late.add(shown)
             self._last[run] = max(content.number, self._last.get(run, 0))
+            if not own:
+                person = sender.name, sender.fingerprint
+                if self._acquaintance.ignores(person):
+                    return
+                yield from self._acquaintance.hear(person)
             yield shown
             if own and private is not None:
                 yield from self._not_reached(entry, private, placed=placed)
@@ -547,7 +581,25 @@ class Replay:
             if not stay.caller:
                 reasons[stay.name, stay.fingerprint] = reason
         for person, reason in reasons.items():
-            yield from _told(person, before, now, reason, sealed=bool(self._life.tag))
+            yield from self._told(person, before, now, reason)
+
+    def _told(
+        self, person: Person, before: People, now: People, reason: Reason
+    ) -> Iterator[ClientEvent]:
+        """What is shown of a person who was in as `before`, and is as it is `now`."""
+        (name, _), was, is_now = person, before.get(person), now.get(person)
+        if was is None and is_now is not None:
+            proved = self._has_proved(name)
+            yield MemberJoined(name, unproved=not proved)
+            yield from self._acquaintance.meet(person, proved=proved)
+            was = Presence.HERE
+        if was is not None and is_now is None:
+            yield MemberLeft(name, reason)
+            self._acquaintance.leave(name)
+        elif was is Presence.HERE and is_now is Presence.LOST:
+            yield MemberLost(name)
+        elif was is Presence.LOST and is_now is Presence.HERE:
+            yield MemberBack(name)
 
 
 # -- 2a: what was said in private, and not read ------------------------------------------------
@@ -586,23 +638,6 @@ def check_unread(run: Told, lives: Lives) -> None:
             require(bool(known), f"{run.title} says that {name} has not read what it has read")
     require(due <= {*told}, f"{run.title} does not say that {due} have not read what it said")
     require(told <= said, f"{run.title} says too often what was not read")
-
-
-def _told(
-    person: Person, before: People, now: People, reason: Reason, *, sealed: bool
-) -> Iterator[ClientEvent]:
-    """What is shown of a person who was in as `before`, and is as it is `now`. Who is made up has
-    not proved to have the key of a sealed room."""
-    (name, _), was, is_now = person, before.get(person), now.get(person)
-    if was is None and is_now is not None:
-        yield MemberJoined(name, unproved=sealed and name == GHOST)
-        was = Presence.HERE
-    if was is not None and is_now is None:
-        yield MemberLeft(name, reason)
-    elif was is Presence.HERE and is_now is Presence.LOST:
-        yield MemberLost(name)
-    elif was is Presence.LOST and is_now is Presence.HERE:
-        yield MemberBack(name)
 
 
 # -- 4: memberships ----------------------------------------------------------------------------
@@ -771,6 +806,7 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
         origin: {item.text for item in run.story.stream if isinstance(item, MessageReceived)}
         for origin, run in endured.items()
     }
+    ignored = {origin: run.acquaintance.ever_ignored for origin, run in endured.items()}
     for (origin, _), (life, entry) in last.items():
         recent = entry.at >= life.died_at - REPLAY_SECONDS
         if not recent or origin not in endured or endured[origin].room == life.room:
@@ -779,6 +815,7 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
         for reader, run in endured.items():
             taken = run.places.get(life.room, 0) >= entry.end or text in texts[reader]
             owed = not taken and _is_shown_to(run, life, entry) and _is_for(run, life, entry)
+            owed &= life.memberships[entry.sender].fingerprint not in ignored[reader]
             require(not owed, f"{run.title} never shows {text}, said before the death")
 
 

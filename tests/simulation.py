@@ -38,7 +38,12 @@ import chat.transport
 from chat.client.events import MessageReceived, RoomClosed
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
 from chat.kex import RoomKey
-from chat.limits import MAX_CONNECTIONS_OF_KEY, PATIENCE_SECONDS, ROOM_KEY_BYTES
+from chat.limits import (
+    MAX_CONNECTIONS_OF_KEY,
+    NAMES_SAVE_SECONDS,
+    PATIENCE_SECONDS,
+    ROOM_KEY_BYTES,
+)
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
@@ -51,7 +56,8 @@ from chat.text import fingerprint_of as fingerprint_of_key
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
 from tests import laws
-from tests.laws import LIAR, Told, require
+from tests.laws import LIAR, Told
+from tests.laws_of_keys import require
 from tests.support.cheap_keys import cheap_key, fingerprint_of, patch_keys
 from tests.support.enemy import TRICKS, TRICKS_WITH_KEYS, Enemy
 from tests.support.simulated import (
@@ -67,14 +73,17 @@ from tests.support.simulated import (
 )
 from tests.support.simulated_liar import LIES, LyingHome, LyingRoom
 from tests.support.simulated_record import (
-    Banned,
+    Doors,
     Life,
     Membership,
     Private,
     PrivateTexts,
     RecordedAccess,
     RecordedClient,
+    RecordedContacts,
+    RecordedMembers,
     RecordedParticipant,
+    SharedLines,
 )
 
 SETTLE_SECONDS = 1_200
@@ -126,6 +135,10 @@ class Conditions:
     shred: float = 0.1
     sealed: int = 0
     """Bits: who has the key of the sealed room. The others are in the open room."""
+    names: bool = False
+    """Whether the server keeps names."""
+    listed: int = 0
+    """Bits: who is on the server's list of those that may come in; 0: there is no list."""
 
 
 def conditions_of(seed: int) -> Conditions:
@@ -145,6 +158,10 @@ def conditions_of(seed: int) -> Conditions:
         shred=random.choice((0.0, 0.1, 0.1, 0.6)),
         sealed=_sealed(seed),
     )
+    doors = Random(f"doors {seed}")
+    conditions = replace(conditions, names=doors.random() < 0.3)
+    if doors.random() < 0.2:
+        conditions = replace(conditions, listed=doors.getrandbits(8) | doors.getrandbits(8))
     # One run of messages is larger than anybody's share of so small a window, and the real window
     # never is so small: a SUBMIT that is read for longer than a client waits would come again and
     # again.
@@ -184,8 +201,11 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
     if enemy == LIAR:
         actions += _lies(seed, now, conditions.people)
     if enemy in ("", LIAR):
-        # Whoever is on the cables has nothing to do with bans.
+        # Whoever is on the cables has nothing to do with bans and with what people think.
         actions += _bans(seed, now, conditions.people)
+        actions += _returns(seed, now, conditions.people)
+        actions += _opinions(seed, now, conditions.people)
+        actions += _doors(seed, now, conditions)
     # What is printed must be what was run.
     rounded = [
         replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
@@ -223,6 +243,60 @@ def _bans(seed: int, until: float, people: int) -> Iterator[Action]:
         yield Action(at + seconds, "unban", who)
         for later in (-0.1, 0.5 * seconds, 1.5 * seconds):
             yield Action(at + later, "start", who)
+
+
+def _returns(seed: int, until: float, people: int) -> Iterator[Action]:
+    """In some worlds somebody goes whom perhaps one ignores, another key comes under the name and
+    talks, and goes again."""
+    random = Random(f"returns {seed}")
+    for _ in range(random.choice((0, 1, 1, 2))):
+        at, who = random.uniform(2.0, until), random.randrange(people)
+        if random.random() < 0.5:
+            yield Action(at - 0.5, "ignore", random.randrange(people), size=who)
+        for step in range(2):
+            yield from (Action(at + each, "exit", who) for each in (0.0, 0.001, 0.002))
+            at += random.choice((1.0, 5.0))
+            calls = random.random() < 0.3
+            yield Action(at, "start" if step else "impostor", who, size=0 if step else calls)
+            for _ in range(2):
+                at += random.expovariate(1.0)
+                yield Action(at, "say", who, 1)
+                yield Action(at + 0.5, "trust", random.randrange(people), size=who)
+
+
+def _doors(seed: int, until: float, conditions: Conditions) -> Iterator[Action]:
+    """Now and then the operator frees a name, or lets somebody in who was refused."""
+    random = Random(f"doors of {seed}")
+    kinds = ["forget"] * conditions.names + ["allow", "allow"] * bool(conditions.listed)
+    for kind in kinds:
+        at, who = random.uniform(1.0, until), random.randrange(conditions.people)
+        yield Action(at, kind, who, size=int(random.random() < 0.3))
+        yield Action(at + 1.0, "start", who)
+    if conditions.names:
+        # The name is written down when the server dies.
+        at, who = random.uniform(1.0, until), random.randrange(conditions.people)
+        yield from (Action(at + each, "exit", who) for each in (0.0, 0.001, 0.002))
+        at += NAMES_SAVE_SECONDS + 5.0
+        yield from (
+            Action(at, "kill"),
+            Action(at + 0.5, "serve"),
+            Action(at + 1.0, "impostor", who),
+        )
+
+
+def _opinions(seed: int, until: float, people: int) -> Iterator[Action]:
+    """In some worlds people ignore others, and hear them again."""
+    random = Random(f"opinions {seed}")
+    for _ in range(random.choice((0, 0, 2, 5))):
+        at, who, whom = (
+            random.uniform(1.0, until),
+            random.randrange(people),
+            random.randrange(people),
+        )
+        yield Action(at, "ignore", who, size=whom)
+        yield Action(at + 0.5, "say", whom, 3)
+        yield Action(at + random.choice((2.0, 20.0)), "unignore", who, size=whom)
+        yield Action(at + random.choice((2.5, 21.0)), "say", whom, 3)
 
 
 ENEMIES = ("enemy", "former_member", "present_member", LIAR)
@@ -333,7 +407,9 @@ class Run(Told):
         terminal: bool = False,
         caller: bool = False,
         room_key: RoomKey | None = None,
+        known: SharedLines,
     ) -> None:
+        """`known`: the list of known members that all runs of this key have."""
         self.name = name
         self.key_name = key_name
         self.process = Process(world, f"{name} ({number})")
@@ -357,8 +433,9 @@ class Run(Told):
             self.patience,
             room_key=room_key,
             caller=caller,
+            members=RecordedMembers(known, world.clock),
         )
-        self.is_caller = caller
+        self.is_caller, self.keeps = caller, not caller
         self.began = world.now
         self.room_key = room_key
         tag = b"" if room_key is None else TAG
@@ -430,9 +507,10 @@ class Simulation:
         self.world.is_offline = self._is_offline
         self.runs: list[Run] = []
         self.lives: list[Life] = []
-        self.bans: list[Banned] = []
+        self.doors = self._doors_of(conditions)
         self._secrets: dict[bytes, dict[int, bytes]] = {}
         self._private: PrivateTexts = {}
+        self._known: dict[str, SharedLines] = {}
         self._rooms_now: list[Life] = []
         """The rooms of the server that was started last."""
         self._servers = 0
@@ -440,6 +518,16 @@ class Simulation:
         self._server_process: Process | None = None
         self._server_input: Input | None = None
         self._offline_until: dict[str, float] = {}
+
+    @staticmethod
+    def _doors_of(conditions: Conditions) -> Doors:
+        doors = Doors(conditions.names)
+        if conditions.listed:
+            numbers = (number for number in range(8) if conditions.listed >> number & 1)
+            keys = [cheap_key(f"p{number}").public for number in numbers]
+            doors.listed = dict.fromkeys((key.fingerprint for key in keys), 0.0)
+            doors.key_lines = [key.openssh for key in keys]
+        return doors
 
     # -- the whole of it
 
@@ -534,7 +622,7 @@ class Simulation:
         require(not server.alive, "the server does not end")
 
     def _check(self) -> None:
-        laws.check(self.runs, self.lives, self.bans, self.conditions.grace, self.enemy)
+        laws.check(self.runs, self.lives, self.doors, self.conditions.grace, self.enemy)
         logged = {life.text(entry) for life in self.lives for entry in life.messages()}
         for run in self.runs:
             if run.ended:
@@ -564,7 +652,7 @@ class Simulation:
 
     def _on_end(self, run: Run) -> None:
         """Whether a run has ended for a reason (law 8)."""
-        run.ended = True
+        run.ended, run.ended_at = True, self.world.now
         error = run.process.error
         was_asked = run.leaving_at < float("inf")
         has_closed = RoomClosed() in run.client.story.stream or self._was_terminated()
@@ -574,7 +662,8 @@ class Simulation:
             case RefusedError(reason=Reason.KICKED):
                 fair = run.kicked or self._was_banned(run)
             case RefusedError(reason=Reason.NOT_ALLOWED):
-                fair = self._was_banned(run)
+                fingerprint = fingerprint_of_key(run.fingerprint)
+                fair = not self.doors.is_listed(fingerprint, run.began) or self._was_banned(run)
             case RefusedError(reason=Reason.NAME_TAKEN):
                 fair = run.refusable
             case RefusedError(reason=Reason.FULL):
@@ -612,6 +701,7 @@ class Simulation:
     def life_of(self, room: bytes) -> Life:
         """A room begins."""
         life = Life(room, self._secrets, self._private, {TAG: SEALED})
+        life.server = self._servers
         self.lives.append(life)
         self._rooms_now.append(life)
         return life
@@ -636,7 +726,7 @@ class Simulation:
             console,
             conditions.grace,
             conditions.rate,
-            access=RecordedAccess(self.bans, world.clock),
+            access=RecordedAccess(self.doors, world.clock),
         )
         console.obey(server)
 
@@ -673,7 +763,15 @@ class Simulation:
         terminal = bool(self.conditions.terminals >> who & 1) and not caller
         room_key = self._room_key(who)
         run = Run(
-            self.world, name, key_name, number, terminal=terminal, caller=caller, room_key=room_key
+            self.world,
+            name,
+            key_name,
+            number,
+            terminal=terminal,
+            caller=caller,
+            room_key=room_key,
+            # `send` keeps nothing.
+            known=SharedLines() if caller else self._known.setdefault(key_name, SharedLines()),
         )
         for other in self._in_room_of(run):
             if other.name == name and other.key_name != key_name:
@@ -713,12 +811,28 @@ class Simulation:
     def _on_call(self, action: Action) -> None:
         """A person's script says one thing, and some others at the same moment."""
         for _ in range(1 + round(action.value)):
-            run = self._start(action.who, f"p{action.who}", caller=True)
-            run.type(1, action.size)
-            run.leave(self.world.now)
+            self._call(action, f"p{action.who}")
+
+    def _call(self, action: Action, key_name: str) -> None:
+        run = self._start(action.who, key_name, caller=True)
+        run.type(1, action.size)
+        run.leave(self.world.now)
 
     def _on_impostor(self, action: Action) -> None:
-        self._start(action.who, f"not p{action.who}")
+        """Somebody of this name with another key; perhaps only to call."""
+        if action.size:
+            self._call(action, f"not p{action.who}")
+        else:
+            self._start(action.who, f"not p{action.who}")
+
+    def _decide(self, action: Action) -> None:
+        for run in self._current(action):
+            if run.accepts and run.client.in_room:
+                decide = partial(run.client.decide, action.kind, f"p{action.size}")
+                run.process.reactor.defer(decide)
+                run.process.poke()
+
+    _on_trust = _on_ignore = _on_unignore = _decide
 
     def _on_say(self, action: Action) -> None:
         for run in self._current(action):
@@ -810,9 +924,18 @@ class Simulation:
     def _on_unban(self, action: Action) -> None:
         self._operate(f"UNBAN {cheap_key(f'p{action.who}').public.fingerprint}")
 
+    def _on_allow(self, action: Action) -> None:
+        key = f"not p{action.who}" if action.size else f"p{action.who}"
+        self._operate(f"ALLOW {cheap_key(key).public.fingerprint}")
+
+    def _on_forget(self, action: Action) -> None:
+        self._operate(f"FORGET p{action.who}")
+
     def _was_banned(self, run: Run) -> bool:
         fingerprint = fingerprint_of_key(run.fingerprint)
-        return any(ban.fingerprint == fingerprint and run.began <= ban.until for ban in self.bans)
+        return any(
+            ban.fingerprint == fingerprint and run.began <= ban.until for ban in self.doors.bans
+        )
 
     def _on_notice(self, _action: Action) -> None:
         self._operate("SAY something to everybody")
@@ -950,6 +1073,7 @@ def patched(simulation: Simulation) -> Iterator[None]:
         stand_ins: list[tuple[object, str, object]] = [
             (chat.stdio, "signal", signals),
             (chat.client.client, "Participant", participant),
+            (chat.client.client, "Contacts", RecordedContacts),
             (chat.server.doorman, "Connection", OrderedConnection),
             (OrderedConnection, "_count", 0),
             (chat.server.hosted, "Room", room),

@@ -12,9 +12,11 @@ import pytest
 
 from chat import kex
 from chat.client import peers
+from chat.client.contacts import Contacts
 from chat.client.direct import DirectMessages
 from chat.client.events import (
     ClientEvent,
+    KeyChanged,
     MemberJoined,
     MemberLeft,
     MessageReceived,
@@ -22,6 +24,7 @@ from chat.client.events import (
     Warned,
 )
 from chat.client.hearing import Hearing
+from chat.client.known import KnownMembers
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
 from chat.client.participant import Participant
@@ -31,6 +34,7 @@ from chat.client.speech import Speech
 from chat.client.trail import Trail
 from chat.client.unread import Unread
 from chat.errors import OpenError, ProtocolError, Reason
+from chat.files import members
 from chat.kex import RoomSecret, SealedRoom, SignedShare
 from chat.limits import SEEN_HASH_BYTES
 from chat.messages import Kind, MessageContent, Rekey, RosterEntry, Seen
@@ -42,6 +46,7 @@ from chat.server.log import Cursor, OrderedLog
 from chat.server.members import Member
 from chat.server.room import Room
 from chat.server.rooms import OPEN_ROOM, Rooms
+from chat.server.server import Server
 from chat.session import Session
 from tests import simulation
 from tests.laws import LIAR, SAYS_SPLIT
@@ -71,7 +76,7 @@ from tests.support.simulated import (
     join,
 )
 from tests.support.simulated_liar import LIES
-from tests.support.simulated_record import Continued
+from tests.support.simulated_record import Continued, Decided
 
 pytestmark = pytest.mark.slow
 
@@ -145,6 +150,14 @@ def say_nothing_of_a_gap(real: Real, self: Participant, membership: Membership, 
 
 def do_nothing(*_: object) -> None:
     pass
+
+
+def always(*_: object) -> bool:
+    return True
+
+
+def never(*_: object) -> bool:
+    return False
 
 
 def wait_for_nobody(real: Real, self: Participant, *entered: object) -> Any:
@@ -235,6 +248,35 @@ def look_at_those_alone_that_were_told(real: Real, self: Room, fingerprint: str)
     return [one for one in real(self, fingerprint) if one.id in self.members]
 
 
+def learn_in_silence(real: Real, *met: Any, **proved: bool) -> list[ClientEvent]:
+    real(*met, **proved)
+    return []
+
+
+def say_it_once(real: Real, self: KnownMembers, name: str, *met: Any, **proved: bool) -> Any:
+    said = real(self, name, *met, **proved)
+    told = self.__dict__.setdefault("told", set())
+    new = [item for item in said if (name, *met[:1]) not in told]
+    told.add((name, *met[:1]))
+    return new
+
+
+def take_the_last_for_the_own(real: Real, self: KnownMembers, place: tuple[str, bytes]) -> Any:
+    return None if place in self._known else real(self, place)
+
+
+def go_by_the_name(real: Real, self: KnownMembers, fingerprint: bytes) -> Any:
+    names = self._names_of.all(fingerprint)
+    return any(real(self, key) for name in names for key in self._keys_of.all(name))
+
+
+def lose_their_coming_and_going(
+    real: Real, self: Contacts, event: ClientEvent, *more: object
+) -> Any:
+    unheard = isinstance(event, MemberJoined) and self._known.ignores(event.fingerprint)
+    return [] if unheard else real(self, event, *more)
+
+
 Break = tuple[object, str, Callable[..., object]]
 """A method of a class, or a function of a module, and what takes its place."""
 
@@ -271,6 +313,26 @@ BREAKS_OF_BANS: list[Break] = [
     (HostedRoom, "ban", do_nothing),
     (Access, "admit", do_nothing),
 ]
+BREAKS_OF_KEYS: list[Break] = [
+    (KnownMembers, "met", learn_in_silence),
+    (KnownMembers, "met", say_it_once),
+    (KnownMembers, "_owner", take_the_last_for_the_own),
+    (KnownMembers, "trust", do_nothing),
+    (Contacts, "_hear", tell_of_nobody),
+    (members, "_merged", lambda _real, lines, *_: lines),
+]
+BREAKS_OF_THE_IGNORED: list[Break] = [
+    (KnownMembers, "ignores", never),
+    (KnownMembers, "ignores", go_by_the_name),
+    (KnownMembers, "unignore", do_nothing),
+    (Contacts, "take", lose_their_coming_and_going),
+]
+BREAKS_OF_DOORS: list[Break] = [
+    (Access, "used", never),
+    (Access, "save", always),
+    (Access, "allow", lambda _real, _self, which: [which]),
+    (Server, "_is_kept_in", never),
+]
 BREAKS_OF_ROOMS: list[Break] = [
     (Rooms, "of", lead_into_the_open_room),
     (Rooms, "end", do_nothing),
@@ -282,14 +344,6 @@ BREAKS_OF_OUR_OWN_IN_A_GAP: list[Break] = [
     (Participant, "_enter", count_our_own_as_missed),
     (Hearing, "show", show_another_number),
 ]
-
-
-def always(*_: object) -> bool:
-    return True
-
-
-def never(*_: object) -> bool:
-    return False
 
 
 def say_as_new(_real: Real, _self: object, said: MessageContent, *_: object) -> MessageContent:
@@ -368,7 +422,13 @@ def break_on_purpose(patch: pytest.MonkeyPatch, broken: Break) -> None:
     patch.setattr(owner, method, lambda *given, **named: instead(real, *given, **named))
 
 
-@pytest.mark.parametrize("broken", [*BREAKS, *BREAKS_OF_PEOPLE, *BREAKS_OF_ROOMS, *BREAKS_OF_BANS])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(*BREAKS, *BREAKS_OF_PEOPLE, *BREAKS_OF_ROOMS, *BREAKS_OF_BANS),
+        *(*BREAKS_OF_KEYS, *BREAKS_OF_THE_IGNORED, *BREAKS_OF_DOORS),
+    ],
+)
 def test_what_is_broken_on_purpose_is_found(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     break_on_purpose(monkeypatch, broken)
     assert any(_violation_of_seed(seed) for seed in range(1, SEEDS_TO_FIND + 1))
@@ -483,10 +543,17 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
                     yield from ["awaiting"] * awaiting
                 case MessageReceived(own=own):
                     yield "acknowledged" if own else "shown"
+                case Decided(what=what, possible=True):
+                    yield what
+                case KeyChanged():
+                    yield "another key"
         sent = Counter((sent.room, sent.member, sent.seq) for sent in run.story.sent)
         yield from ["sent again"] * (max(sent.values(), default=0) > 1)
         yield from ["ended with an error"] * (run.process.error is not None)
-    yield from ["banned"] * bool(simulation.bans)
+    doors = simulation.doors
+    yield from ["banned"] * bool(doors.bans)
+    yield from ["names are kept"] * doors.names
+    yield from ["allowed"] * (max((doors.listed or {}).values(), default=0.0) > 0)
     lives = simulation.lives
     texts = Counter(life.text(entry) for life in lives for entry in life.messages())
     yield from ["written twice"] * (max(texts.values(), default=0) > 1)
@@ -501,7 +568,9 @@ def what_happened(simulation: Simulation) -> Iterator[str]:
             yield from ("here twice" for other in same if other.is_in(stay.joined))
 
 
-OTHER_KINDS = ("serve", "say", "msg", "ban", "unban")
+OTHER_KINDS = (
+    *("serve", "say", "msg", "ban", "unban", "trust", "ignore", "unignore", "allow", "forget"),
+)
 
 
 def test_what_can_happen_does_happen() -> None:
@@ -511,7 +580,8 @@ def test_what_can_happen_does_happen() -> None:
         seen.update(what_happened(check_seed(seed)))
     expected = {"resumed", "missed", "new room", "awaiting", "shown", "acknowledged", "sent again"}
     expected |= {"written twice", "ended with an error", "called", "here twice"}
-    expected |= {"said in a sealed room", "banned"}
+    expected |= {"said in a sealed room", "banned", "names are kept", "allowed", "another key"}
+    expected |= {"trust", "ignore", "unignore"}
     expected |= {f"left: {reason}" for reason in (Reason.LEFT, Reason.LOST, Reason.KICKED)}
     assert expected <= seen
 

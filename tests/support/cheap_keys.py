@@ -16,7 +16,8 @@ from chat.kex import KeyShare, PrivateKey, PublicKey, SignedShare
 from chat.limits import SESSION_KEY_BYTES, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
 
 _PRIME = 2**255 - 19
-_LABEL_PUBLIC = b"public half of "
+_LABEL_PUBLIC = b"\x00\x00\x00\x07ssh-rsa of "
+"""It begins as a key does on the list of those that may come in."""
 
 
 def cheap_key(name: str) -> PrivateKey:

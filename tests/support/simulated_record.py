@@ -6,21 +6,28 @@ The real classes do the work; these only listen. The laws over all this are in `
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 from chat.cipher import RandomBytes
 from chat.client import membership
 from chat.client.client import Client
-from chat.client.events import ClientEvent, Person
+from chat.client.contacts import Contacts, Roster
+from chat.client.events import ClientEvent, Person, Standing
+from chat.client.known import Known
 from chat.client.participant import Participant
 from chat.client.peers import Peer
 from chat.errors import OpenError, Reason
+from chat.files.lines import LineFile
+from chat.files.members import MembersFile
 from chat.kex import KeyShare, RoomKey, RoomSecret
 from chat.limits import (
     DIRECT_WRAPS_OF_PERSON,
+    KEEP_NAMES_DAYS,
     MAX_CALLERS_OF_KEY,
     MAX_CONNECTIONS_OF_KEY,
     SILENCE_SECONDS,
@@ -140,6 +147,8 @@ class Life:
 
     tag = b""
     """That of a sealed room; empty for the open one."""
+    server = 0
+    """Which of the world's servers it was at."""
     lie: Split | None = None
 
     def __init__(
@@ -376,26 +385,79 @@ class Banned:
     since: float
     until: float = float("inf")
 
+    def holds(self, fingerprint: str, at: float) -> bool:
+        """Whether it keeps this key out at a time."""
+        return fingerprint == self.fingerprint and self.since < at < self.until
+
+
+@dataclass(slots=True)
+class Doors:
+    """What the lists of a world's servers say, whichever of them is running.
+
+    `names`: whether the names are kept. `listed`: since when each fingerprint is on the list of
+    those that may come in; None: there is no list. `saves`: which server wrote the names down, and
+    when; `forgotten`: when each name was freed.
+    """
+
+    names: bool = False
+    listed: dict[str, float] | None = None
+    bans: list[Banned] = field(default_factory=list)
+    servers: int = 0
+    saves: list[tuple[int, float]] = field(default_factory=list)
+    forgotten: list[tuple[float, str]] = field(default_factory=list)
+    name_lines: list[str] = field(default_factory=list)
+    key_lines: list[str] = field(default_factory=list)
+
+    def is_listed(self, fingerprint: str, at: float) -> bool:
+        """Whether the list, if there is one, lets this key in at a time."""
+        return self.listed is None or self.listed.get(fingerprint, float("inf")) <= at
+
 
 class RecordedAccess(Access):
-    """Who may come in, writing down the bans; those of the servers before are kept."""
+    """Who may come in, writing down what changes; the lists of the servers before are kept."""
 
-    def __init__(self, bans: list[Banned], clock: Clock) -> None:
-        now_banned = (ban.fingerprint for ban in bans if ban.until == float("inf"))
-        super().__init__(bans=InMemory(*now_banned))
-        self._record = bans
+    def __init__(self, doors: Doors, clock: Clock) -> None:
+        now_banned = (ban.fingerprint for ban in doors.bans if ban.until == float("inf"))
+        doors.servers += 1
+        self._server = doors.servers
+        self._doors = doors
         self._clock = clock
+        self._names_kept = InMemory(*doors.name_lines)
+        self._keys_kept = InMemory(*doors.key_lines)
+        super().__init__(
+            keys=None if doors.listed is None else self._keys_kept,
+            bans=InMemory(*now_banned),
+            names=self._names_kept,
+            keep_days=KEEP_NAMES_DAYS if doors.names else 0,
+        )
 
     def ban(self, fingerprint: str, name: str, why: str, now: float) -> Ban:
-        self._record.append(Banned(fingerprint, self._clock()))
+        self._doors.bans.append(Banned(fingerprint, self._clock()))
         return super().ban(fingerprint, name, why, now)
 
     def unban(self, which: str) -> list[Ban]:
         lifted = super().unban(which)
-        for ban in self._record:
+        for ban in self._doors.bans:
             if any(one.fingerprint == ban.fingerprint for one in lifted):
                 ban.until = min(ban.until, self._clock())
         return lifted
+
+    def save(self) -> bool:
+        saved = super().save()
+        self._doors.name_lines = list(self._names_kept.lines)
+        self._doors.saves.append((self._server, self._clock()))
+        return saved
+
+    def forget(self, name: str) -> bool:
+        self._doors.forgotten.append((self._clock(), name))
+        return super().forget(name)
+
+    def allow(self, which: str) -> list[str] | None:
+        allowed = super().allow(which)
+        if self._doors.listed is not None and allowed is not None and len(allowed) == 1:
+            self._doors.listed.setdefault(allowed[0], self._clock())
+            self._doors.key_lines = list(self._keys_kept.lines)
+        return allowed
 
 
 class RecordedHome(HostedRoom):
@@ -483,12 +545,33 @@ class Sent:
     content: MessageContent
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """This was known of the members from earlier runs."""
+
+    at: float
+    known: tuple[Known, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The person has decided to trust, ignore or unignore somebody when the log was taken up to
+    `offset`. `possible`: there was something to decide."""
+
+    offset: int
+    what: str
+    person: tuple[str, bytes]
+    possible: bool = True
+
+
 @dataclass(slots=True)
 class Story:
     """What a client was told, what it told its user, and what it sent."""
 
     origin: bytes
-    stream: list[Welcomed | Continued | Checked | Read | ClientEvent] = field(default_factory=list)
+    stream: list[Welcomed | Continued | Checked | Read | Loaded | Decided | ClientEvent] = field(
+        default_factory=list
+    )
     sent: list[Sent] = field(default_factory=list)
     given: set[bytes] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -596,8 +679,59 @@ class RecordedParticipant(Participant):
         return b"" if self._membership is None else self._membership.room
 
 
+class SharedLines:
+    """The list of known members of all runs of a person, which are on one machine."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def errors(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def changing(self, _seconds: float) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def read(self) -> list[str]:
+        return list(self._lines)
+
+    def write(self, lines: list[str]) -> None:
+        self._lines = lines
+
+
+class RecordedMembers(MembersFile):
+    """The list of known members, writing down what a run finds in it."""
+
+    story: Story
+
+    def __init__(self, lines: SharedLines, clock: Clock) -> None:
+        super().__init__(Path())
+        self._file = cast(LineFile, lines)
+        self._clock = clock
+
+    def load(self, room: str) -> tuple[list[Known], str]:
+        known, complaint = super().load(room)
+        self.story.stream.append(Loaded(self._clock(), tuple(known)))
+        return known, complaint
+
+
+class RecordedContacts(Contacts):
+    """Whom a client knows, writing down what is shown of what happens."""
+
+    story: Story
+
+    def take(self, event: ClientEvent, room: str, roster: Roster) -> list[ClientEvent]:
+        shown = super().take(event, room, roster)
+        self.story.stream += shown
+        return shown
+
+
 class RecordedClient(Client):
     """A client that writes down what it shows."""
+
+    def __init__(self, *arguments: Any, members: RecordedMembers, **options: Any) -> None:
+        super().__init__(*arguments, members=members, **options)
+        assert isinstance(self._contacts, RecordedContacts)
+        self._contacts.story = members.story = self.story
 
     @property
     def recorded(self) -> RecordedParticipant:
@@ -617,6 +751,21 @@ class RecordedClient(Client):
         can_leave = connection._outgoing.idle and self.recorded.has_data_to_send
         return can_leave or bool(connection._session._out)
 
-    def show_all(self, events: list[ClientEvent]) -> None:
-        self.story.stream += events
-        super().show_all(events)
+    def decide(self, what: str, name: str) -> None:
+        """Let the person trust, ignore or unignore a member, or whom it was."""
+        here = (one for one in self.members() if one.name == name and not one.unproved)
+        found = [one for one in here if one.standing is not Standing.YOU]
+        key = found[0].fingerprint if found else b""
+        possible = bool(found)
+        match what:
+            case "trust" if found:
+                one = self.trust(name)
+                possible = one is not None and one.standing is Standing.CHANGED
+            case "ignore" if found:
+                self.ignore(name)
+            case "unignore":
+                possible = self.unignore(name)
+            case _:
+                return
+        decided = Decided(self.recorded.offset, what, (name, key), possible)
+        self.story.stream.append(decided)
