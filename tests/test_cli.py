@@ -170,6 +170,7 @@ SERVER = {
     "max_rooms": limits.MAX_ROOMS,
     "authorized_keys": None,
     "keep_names": limits.KEEP_NAMES_DAYS,
+    "no_history": False,
     **KEYS,
 }
 SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}
