@@ -21,7 +21,7 @@ COMMANDS = {
         ("x", []),
         ("KICK ", COMMANDS["KICK"]),
         ("kick i", ["Ira"]),
-        ("kick  ZOE", []),
+        ("kick  ZOE", ["Zoë  von der Leine"]),
         ("kick  ZOË", ["Zoë  von der Leine"]),
         ("kick Zoë  v", ["von der Leine"]),
         ("kick Zoe\u0308  von d", ["der Leine"]),
