@@ -467,6 +467,7 @@ def test_lines_and_bytes_leave_at_once_in_the_encoding(reactor: Reactor, pipe: E
     output.lines.write_bytes(b"\xff\x1b[K")
     output.lines.write_bytes(output.lines.encode("\xe9\u6f22"))
     output.lines.write("end \udcff")
+    assert output.lines.as_written("\xe9\u6f22 \udcff") == "\xe9\\u6f22 \\udcff"
     assert take(pipe.read) == b"\xff\x1b[K\xe9\\u6f22end \\udcff\n"
     assert (output.lines.queued_bytes, output.told) == (0, [])
 

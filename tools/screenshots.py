@@ -55,7 +55,7 @@ def converse(stage: Stage, ends: ExitStack) -> list[tuple[str, Window]]:
         return window
 
     server = window("server", "server", "server", "--port", "0")
-    server.await_screen("Fingerprint: ")
+    server.await_screen("SHA256:")
     found = re.search("port: ([0-9]+)", str(server))
     assert found
     join = ("client", "127.0.0.1", found[1])

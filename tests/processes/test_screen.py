@@ -501,7 +501,7 @@ def interrupt_until_it_ends(window: Window) -> None:
 
 
 def is_interrupted_and_goes_on(window: Window) -> bool:
-    hint = b"Ctrl-C once more leaves"
+    hint = b"Ctrl-C once more "
     before = window.written.count(hint)
 
     def is_answered() -> bool:

@@ -292,6 +292,23 @@ def test_commands_of_one_read_are_all_obeyed_in_order(desk: OperatorDesk) -> Non
     assert desk.server.asked == ["say 'one'", "say 'two'", "kick 'Ira'"]
 
 
+def test_names_are_completed_where_a_command_takes_one(desk: OperatorDesk) -> None:
+    desk.server.open_room.in_room = [
+        Member(number, name, bytes(32), bytes(16), WALL_CLOCK)
+        for number, name in enumerate(["Jean Luc", "Ira"])
+    ]
+    desk.server.access.ban(key("ira").public.fingerprint, "Boris", "", WALL_CLOCK)
+    desk.server.access.ban(key("other").public.fingerprint, "", "", WALL_CLOCK)
+
+    def completions(line: str) -> list[str]:
+        return desk.console.completions(line, line.rfind(" ") + 1)
+
+    assert completions("kick ") == completions("BAN ") == ["Ira", "Jean Luc"]
+    assert completions("unban ") == ["Boris", key("other").public.fingerprint]
+    assert completions("allow ") == completions("WHO ") == []
+    assert completions("S") == ["SAY ", "STATS"]
+
+
 def test_end_of_input_ends_nothing(desk: OperatorDesk) -> None:
     desk.end_input()
     for _ in range(3):
