@@ -17,12 +17,15 @@ from chat.limits import (
     FOLDED_KEPT,
     FOLDED_TO_ROWS,
 )
-from chat.phrases import INDENT, StatusLine, Trouble
+from chat.phrases import INDENT, Assuring, StatusLine, Trouble, Unproved
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
 from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, width_of
 
 DIM, BOLD, RED = "2", "1", "31"
+GREEN, ORANGE = ("32", "38;5;28"), "38;5;130"
+"""Of the 8 colours and of the 256. Those of the 256 are readable on black and on white; there is no
+orange among the 8, and yellow is not readable on white."""
 ARROW = "→"
 PRIVATE = "35"
 """Magenta, in which no other text is; only names may be."""
@@ -130,11 +133,22 @@ class Painter:
         painted: list[str] = []
         left = None
         for line in lines:
-            code = RED if isinstance(line, Trouble) else DIM
+            code = self._code_of(line)
             rows, more = self._lay_out(self._as_written(line), "", columns, window_rows)
             left = more or left
             painted += [self.colour(code, row) for row in rows]
         return self._held(painted, columns), left
+
+    def _code_of(self, line: StatusLine) -> str:
+        rich = self._colours is Colours.RICH
+        match line:
+            case Trouble():
+                return RED
+            case Assuring():
+                return GREEN[rich]
+            case Unproved():
+                return f"{BOLD};{ORANGE}" if rich else BOLD
+        return DIM
 
     def colour(self, code: str, text: str) -> str:
         """The text in this colour, if there are colours."""
