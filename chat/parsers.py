@@ -20,15 +20,16 @@ class Parser(argparse.ArgumentParser):
     """Raises UsageError for whatever argparse has to complain of; and OSError if standard output
     does not take the help or the version, which argparse would pass over."""
 
-    forms = ""
-    """What a usage in one line says behind the name of the command."""
+    forms: tuple[str, ...] = ()
+    """What may stand behind the name and the options."""
 
     def error(self, message: str) -> NoReturn:
         raise self.misused(message)
 
     def misused(self, text: str, hint: str = "") -> UsageError:
         """The error for arguments that mean nothing. Without a hint it shows the usage."""
-        usage = f"usage: {self.prog} [option ...] {self.forms}".rstrip()
+        forms = ", or ".join(filter(None, self.forms))
+        usage = f"usage: {self.prog} [option ...] {forms}".rstrip()
         return UsageError(escape_line(text), hint or f"{usage}; --help says more")
 
     def _print_message(self, message: str, file: Any = None) -> None:
