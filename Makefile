@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 ADVISE_FIX = { echo "make fix mends most of this"; exit 1; }
 
-.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench screenshots clean
+.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench screenshots packaging clean
 
 help:
 	@echo "make demo               watch an encrypted conversation between real processes"
@@ -42,6 +42,7 @@ help:
 	@echo "make fuzz               look for inputs that break something (MINUTES)"
 	@echo "make bench              measure the server"
 	@echo "make screenshots        make the pictures in the README from a real conversation"
+	@echo "make packaging          write the man page and the completions from the parser"
 	@echo "make clean              remove what these made"
 	@echo
 	@echo "PYTHON=python3.13       with any of them: another Python, in a .venv-3.13 of its own"
@@ -104,6 +105,10 @@ bench: $(VENV)/ready-dev
 
 screenshots: $(VENV)/ready-dev
 	$(BIN)/python -m tools.screenshots
+
+packaging: $(VENV)/ready-dev
+	$(BIN)/python -m tools.manpage
+	$(BIN)/python -m tools.completion
 
 clean:
 	rm -rf .venv .venv-* .fuzz build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -300,6 +300,10 @@ def _access(options: argparse.Namespace, complain: "Complain") -> "Access":
 def _join(options: argparse.Namespace) -> None:
     target = _target(options)
     with closing(Reactor()) as reactor, closing(_view(options, reactor)) as view:
+        if options.by_login:
+            from chat.client.events import NamedByLogin
+
+            view.show(NamedByLogin(options.name))
         _converse(options, target, reactor, view)
 
 
@@ -415,7 +419,7 @@ def _converse(
 
     known_servers = _known_servers(options, read_only=options.ephemeral)
 
-    def trust(key: "PublicKey") -> bool:
+    def trust(key: "PublicKey") -> str | None:
         def warn(why: str) -> None:
             view.show(Warned(why))
 

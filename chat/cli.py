@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _add_forget(roles)
     _add_config(roles)
     top.commands = roles.choices
-    top.forms = "COMMAND"
+    top.forms = ("COMMAND",)
     settings = Settings(os.environ, {name: one.options for name, one in top.commands.items()})
     for command in top.commands.values():
         command.settings = settings
@@ -341,11 +341,12 @@ def _add_command(
     roles: Commands, name: str, fill: Callable[[Command], None], *forms: str, **words: Any
 ) -> None:
     """`forms`: what may stand behind the name. `words` are for argparse."""
-    words["epilog"] = " ".join([words.get("epilog", ""), _WHICH_WINS.format(name)]).strip()
-    whole = [f"{PROGRAM} {name} [option ...] {form}".rstrip() for form in forms or [""]]
+    words["epilog"] = f"{words.get('epilog', '')} {which_wins(name)}".strip()
+    forms = forms or ("",)
+    whole = [f"{PROGRAM} {name} [option ...] {form}".rstrip() for form in forms]
     command = roles.add_parser(name, usage="\n       ".join(whole), **words)
     command.name = name
-    command.forms = ", or ".join(filter(None, forms))
+    command.forms = forms
     command.fill = fill
 
 
@@ -357,6 +358,11 @@ _SECRETS = (
     "Every user of this machine can read the arguments of a process, so keep an invite "
     f"({PROGRAM} rooms add) or give - for it."
 )
+
+
+def which_wins(command: str) -> str:
+    """What the help of a command says of the options that are not on the command line."""
+    return _WHICH_WINS.format(command)
 
 
 _WHICH_WINS = (

@@ -53,11 +53,11 @@ def invite(options: argparse.Namespace, folder: Path) -> None:
     if options.keep is not None:
         kept.require_free(check_name(options.keep))
     known_servers = KnownServers(folder / KNOWN_SERVERS)
-    key, known = _meet(Target(host, port), options.fingerprint, known_servers)
+    key, since = _meet(Target(host, port), options.fingerprint, known_servers)
     made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES))
     if options.keep is not None:
         kept.add(options.keep, made)
-    _tell_about(made, options, known)
+    _tell_about(made, options, since)
     print(made.encode(), flush=True)
     if sys.stderr.isatty():
         _tell(_WHAT_IT_IS)
@@ -66,10 +66,10 @@ def invite(options: argparse.Namespace, folder: Path) -> None:
         _draw(made.encode())
 
 
-def _tell_about(made: Invite, options: argparse.Namespace, known: bool) -> None:
-    """All that there is to know of a new invite; `known`: whether its server was."""
-    _tell(server_fingerprint(made.fingerprint, known))
-    if not (known or options.fingerprint):
+def _tell_about(made: Invite, options: argparse.Namespace, since: str | None) -> None:
+    """All that there is to know of a new invite; `since`: as `KnownServers.check` has it."""
+    _tell(server_fingerprint(made.fingerprint, since))
+    if since is None and not options.fingerprint:
         _tell(_NEW_HERE)
     if is_this_machine(made.host):
         _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
@@ -103,9 +103,10 @@ def fingerprint(options: argparse.Namespace, folder: Path) -> None:
     if target.server_digest is not None:
         print(fingerprint_of(target.server_digest))
         return
-    key, known = _meet(target, None, KnownServers(folder / KNOWN_SERVERS, read_only=True))
+    key, since = _meet(target, None, KnownServers(folder / KNOWN_SERVERS, read_only=True))
     print(key.fingerprint, flush=True)
-    _tell(good("The server is known with this key." if known else "The server is new here."))
+    known = f"The server is known with this key{f' since {since}' if since else ''}."
+    _tell(good("The server is new here." if since is None else known))
 
 
 PROGRAMS = {"invite": invite, "rooms": rooms, "fingerprint": fingerprint}
@@ -129,15 +130,15 @@ def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
 
 def _meet(
     target: Target, expected: str | None, known_servers: KnownServers
-) -> tuple[PublicKey, bool]:
-    """The server's key, and whether it was known."""
+) -> tuple[PublicKey, str | None]:
+    """The server's key, and since when it is known, as `KnownServers.check` has it."""
     with (
         closing(Reactor()) as reactor,
         closing(Dialer(reactor, target.host, target.port)) as dialer,
     ):
         key = Meeting(reactor, dialer).run()
-    known = is_right_key(target, expected, key, known_servers, lambda text: _tell(trouble(text)))
-    return key, known
+    since = is_right_key(target, expected, key, known_servers, lambda text: _tell(trouble(text)))
+    return key, since
 
 
 def _read_invite() -> str:

@@ -24,8 +24,8 @@ class Parser(argparse.ArgumentParser):
     """Raises UsageError for whatever argparse has to complain of; and OSError if standard output
     does not take the help or the version, which argparse would pass over."""
 
-    forms = ""
-    """What a usage in one line says behind the name of the command."""
+    forms: tuple[str, ...] = ()
+    """What may stand behind the name and the options."""
 
     def error(self, message: str) -> NoReturn:
         raise self.misused(message)
@@ -33,10 +33,10 @@ class Parser(argparse.ArgumentParser):
     def misused(self, text: str, hint: str = "") -> UsageError:
         """The error for arguments that mean nothing. Without a hint it shows the usage. No argument
         that may be an invite is repeated: it is a secret."""
-        usage = f"usage: {self.prog} [option ...] {self.forms}".rstrip()
-        return UsageError(
-            escape_line(_SECRET.sub("...", text)), hint or f"{usage}; --help says more"
-        )
+        forms = ", or ".join(filter(None, self.forms))
+        usage = f"usage: {self.prog} [option ...] {forms}".rstrip()
+        text = escape_line(_SECRET.sub("...", text))
+        return UsageError(text, hint or f"{usage}; --help says more")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not None and file is sys.stdout:

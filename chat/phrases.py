@@ -25,6 +25,18 @@ class News(StatusLine):
     __slots__ = ()
 
 
+class Assuring(News):
+    """It matters, and it is as it should be."""
+
+    __slots__ = ()
+
+
+class Unproved(News):
+    """It matters, and a person has to look at it."""
+
+    __slots__ = ()
+
+
 class Trouble(StatusLine):
     """Something went wrong."""
 

@@ -107,8 +107,9 @@ def is_right_key(
     key: "PublicKey",
     known_servers: "KnownServers",
     warn: Callable[[str], None],
-) -> bool:
-    """Whether the server is known, with this key. What the invite says is compared first, then the
+) -> str | None:
+    """Since when the server is known with this key, as `KnownServers.check` has it; None if it is
+    new. What the invite says is compared first, then the
     `fingerprint` that the person named; only then the list of known servers is asked.
 
     Raises:
@@ -123,5 +124,5 @@ def is_right_key(
         check_fingerprint(fingerprint, key)
         if known_servers.choose(target.host, target.port, key):
             warn("The server had another key before; it has the one you named now")
-            return False
+            return None
     return known_servers.check(target.host, target.port, key)

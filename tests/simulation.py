@@ -428,7 +428,7 @@ class Run(Told):
             self._dialer,
             name,
             cheap_key(key_name),
-            lambda _key: True,
+            lambda _key: "",
             self.view,
             self.patience,
             room_key=room_key,

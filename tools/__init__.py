@@ -3,7 +3,9 @@
     demo.py         an encrypted conversation between real processes, told as it happens
     screenshots.py  makes the pictures in the README from a real conversation
     trace.py        follows one message from the key to the screen, call by call
+    manpage.py      writes packaging/man from the parser and docs/man.md
+    completion.py   writes packaging/completion from the parser
     hooks/          what git runs before a commit, once `make hooks` has said so
 
-Start one with `make demo`, `make screenshots` or `make trace`.
+Start one with `make demo`, `make screenshots`, `make packaging` or `make trace`.
 """

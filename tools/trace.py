@@ -176,7 +176,7 @@ def follow() -> list[Leg]:
         for name, party in (("ann", sender), ("ben", receiver)):
             view = LineView(party.reactor, party.source, party.output, Painter(name))
             dialer = Dialer(party.reactor, "127.0.0.1", port)
-            client = Client(party.reactor, dialer, name, key, lambda _: True, view)
+            client = Client(party.reactor, dialer, name, key, lambda _: "", view)
             party.start(client.run)
             take_turns(MANY_TURNS, "Now you can start", party)
         take_turns(MANY_TURNS, "Username: ben", sender)

@@ -93,8 +93,9 @@ from chat.session import ClientSession, Ended
 from chat.sockets import Dialer
 from chat.text import caseless_name
 
-Trust = Callable[[PublicKey], bool]
-"""Takes the server's key. Returns whether it was known, or raises ServerKeyError."""
+Trust = Callable[[PublicKey], str | None]
+"""Takes the server's key. Returns since which day it is known, empty if that is not written down,
+and None if it is new; or raises ServerKeyError."""
 
 
 class Client:
@@ -356,14 +357,22 @@ class Client:
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
 
     def meet(self, server_key: PublicKey) -> None:
-        known = self._trust(server_key)
+        since = self._trust(server_key)
         self._participant.meet(server_key)
         self._server_key = server_key
         tag = self._participant.tag
         self._room = tag[:8].hex() if tag else f"open:{server_key.digest[:8].hex()}"
         if not self._participant.has_joined:
             invited = self._me.room_key is not None
-            self._view.show(ServerMet(server_key.fingerprint, known, invited))
+            self._view.show(
+                ServerMet(
+                    self._dialer.host,
+                    server_key.fingerprint,
+                    since is not None,
+                    since or "",
+                    invited,
+                )
+            )
 
     def on_established(self) -> None:
         if not self._participant.has_joined:

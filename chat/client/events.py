@@ -17,6 +17,13 @@ class MakingKey:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedByLogin:
+    """Nobody said as whom to come in, so it is under the name of the login."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class LookingUp:
     """The host's addresses are looked up for the first time."""
 
@@ -38,11 +45,13 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class ServerMet:
-    """The server has shown its key. `known`: it was known before. `invited`: it is the one that our
-    invite names."""
+    """The server has shown its key. `known`: it was known before, `since` a day as in 2026-11-27,
+    if that is written down. `invited`: it is the one that our invite names."""
 
+    host: str
     fingerprint: str
     known: bool
+    since: str = ""
     invited: bool = False
 
 
@@ -302,6 +311,7 @@ class Security:
 
 ClientEvent = (
     MakingKey
+    | NamedByLogin
     | LookingUp
     | Connecting
     | Connected

@@ -10,6 +10,7 @@ the list is read and judged again, since another program may have changed it in 
 
 import hmac
 import re
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,8 +72,9 @@ class KnownServers:
         self._file = LineFile(path, KNOWN_SERVERS_BYTES, "list of known servers")
         self._read_only = read_only
 
-    def check(self, host: str, port: int, key: PublicKey) -> bool:
-        """Whether this server is known. If not, it is remembered.
+    def check(self, host: str, port: int, key: PublicKey) -> str | None:
+        """Since which day this server is known, empty if that is not written there. None if it is
+        not known; then it is remembered.
 
         Raises:
             ServerKeyError: it is known with another key, or this key is revoked.
@@ -81,13 +83,13 @@ class KnownServers:
         address = _address(host, port)
         with self._file.errors():
             known = self._judge(self._file.read(), address, key)
-            if not known and not self._read_only:
+            if known is None and not self._read_only:
                 with self._file.changing():
                     lines = self._file.read()
                     # Another client may have been faster.
                     known = self._judge(lines, address, key)
-                    if not known:
-                        self._file.write([*lines, f"{address} {key.openssh}"])
+                    if known is None:
+                        self._file.write([*lines, _line(address, key)])
         return known
 
     def choose(self, host: str, port: int, key: PublicKey) -> bool:
@@ -105,7 +107,7 @@ class KnownServers:
                 with self._file.changing():
                     lines = self._file.read()
                     if self._others(lines, address, key):
-                        self._file.write([*_without(lines, address), f"{address} {key.openssh}"])
+                        self._file.write([*_without(lines, address), _line(address, key)])
         return others
 
     def forget(self, host: str, port: int) -> list[PublicKey | None]:
@@ -142,12 +144,13 @@ class KnownServers:
 
     # -- what the lines say
 
-    def _judge(self, lines: list[str], address: str, key: PublicKey) -> bool:
-        """Whether the key is known; raises if it must not be accepted."""
+    def _judge(self, lines: list[str], address: str, key: PublicKey) -> str | None:
+        """Since when the key is known, as `check` has it; raises if it must not be accepted."""
         entries = self._valid(lines, address, key)
         known = [entry for entry in entries if not entry.marker]
-        if any(entry.blob == key.blob for entry in known):
-            return True
+        same = [entry.since for entry in known if entry.blob == key.blob]
+        if same:
+            return min(filter(None, same), default="")
         for entry in known:
             if not entry.key:
                 raise self._damaged(entry)
@@ -160,7 +163,7 @@ class KnownServers:
                     "which is not supported",
                     "remove it to have the server known by its key",
                 )
-        return False
+        return None
 
     def _others(self, lines: list[str], address: str, key: PublicKey) -> bool:
         """Whether other keys of the server are known, and this one is not."""
@@ -216,11 +219,13 @@ class KnownServers:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A line about one server: `marker hosts ssh-rsa AAAA…`."""
+    """A line about one server: `marker hosts ssh-rsa AAAA… 2026-11-27`. The day is a comment to
+    OpenSSH."""
 
     number: int
     marker: str
     blob: bytes | None
+    since: str = ""
 
     @property
     def key(self) -> PublicKey | None:
@@ -231,6 +236,14 @@ class _Entry:
         except ProtocolError:
             return None
         return key
+
+
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _line(address: str, key: PublicKey) -> str:
+    """The line for a server that is known from today on."""
+    return f"{address} {key.openssh} {time.strftime('%Y-%m-%d')}"
 
 
 def _address(host: str, port: int) -> str:
@@ -250,7 +263,8 @@ def _entries(lines: list[str], address: str) -> Iterator[_Entry]:
         if len(rest) < 2 or marker == _CERTIFICATE:
             yield _Entry(number, marker, None)
         elif rest[0] == "ssh-rsa":
-            yield _Entry(number, marker, _decoded(rest[1]))
+            since = next(iter(rest[2:]), "")
+            yield _Entry(number, marker, _decoded(rest[1]), since if _DAY.fullmatch(since) else "")
 
 
 def _split(line: str) -> tuple[str, str, list[str]]:

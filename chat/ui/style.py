@@ -28,7 +28,7 @@ from chat.limits import (
     FOLDED_KEPT,
     FOLDED_TO_ROWS,
 )
-from chat.phrases import INDENT, StatusLine, Trouble
+from chat.phrases import INDENT, Assuring, StatusLine, Trouble, Unproved
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
 from chat.ui.marks import Days
@@ -45,6 +45,9 @@ from chat.ui.wrap import (
 )
 
 DIM, BOLD, RED = "2", "1", "31"
+GREEN, ORANGE = ("32", "38;5;28"), "38;5;130"
+"""Of the 8 colours and of the 256. Those of the 256 are readable on black and on white; there is no
+orange among the 8, and yellow is not readable on white."""
 ARROW = "→"
 PRIVATE = "35"
 """Magenta, in which no other text is; only names may be."""
@@ -168,7 +171,7 @@ class Painter:
         painted: list[str] = []
         left = None
         for line in lines:
-            code = RED if isinstance(line, Trouble) else DIM
+            code = self._code_of(line)
             rows, more = self._lay_out(self._as_written(line), "", columns, window_rows)
             left = more or left
             painted += [self.colour(code, row) for row in rows]
@@ -187,6 +190,17 @@ class Painter:
         """The row of a line that stands between the others."""
         row = cut(text if self._as_written(text) == text else text.replace("─", "-"), columns)
         return [self.hold(self.colour(DIM, row))]
+
+    def _code_of(self, line: StatusLine) -> str:
+        rich = self._colours is Colours.RICH
+        match line:
+            case Trouble():
+                return RED
+            case Assuring():
+                return GREEN[rich]
+            case Unproved():
+                return f"{BOLD};{ORANGE}" if rich else BOLD
+        return DIM
 
     def colour(self, code: str, text: str) -> str:
         """The text in this colour, if there are colours."""

@@ -29,6 +29,7 @@ from chat.client.events import (
     MessageNotForUs,
     MessageReceived,
     NameChanged,
+    NamedByLogin,
     NoticeReceived,
     OutboxFull,
     Person,
@@ -45,7 +46,9 @@ from chat.localtime import time_of
 from chat.phrases import (
     MAKING_KEY,
     MAKING_KEY_NOW,
+    Assuring,
     StatusLine,
+    Unproved,
     back,
     good,
     how_here,
@@ -208,9 +211,27 @@ def _day(seconds: float) -> str:
     return time_of(seconds, "%Y-%m-%d")
 
 
-def server_fingerprint(of: str, known: bool, invited: bool = False) -> StatusLine:
-    standing = "known" if known else "as in the invite" if invited else "new"
-    return good(f"Fingerprint of the server: {of} ({standing})")
+def named_by_login(name: str) -> StatusLine:
+    return Assuring(f"[+] You are {escape_line(name)}, as you are logged in. --name gives another.")
+
+
+def server_fingerprint(of: str, since: str | None) -> StatusLine:
+    """`since`: the day since which it is known, empty if that is not written down; None if it is
+    new."""
+    return good(f"Fingerprint of the server: {of} ({'new' if since is None else _known(since)})")
+
+
+def _known(since: str) -> str:
+    return f"known since {since}" if since else "known"
+
+
+def _server_met(event: ServerMet) -> StatusLine:
+    text = f"[+] The server {escape_line(event.host)} has the key\n{event.fingerprint}\n"
+    if event.known:
+        return Assuring(text + _known(event.since))
+    if event.invited:
+        return Assuring(f"{text}as in the invite")
+    return Unproved(f"{text}new: compare it with the one that its operator sees (/security)")
 
 
 def outbox_full(count: int) -> StatusLine:
@@ -231,9 +252,10 @@ SET_UP = [
 
 _LINES: dict[type[ClientEvent], Callable[[Any], list[StatusLine]]] = {
     MakingKey: lambda _: [MAKING_KEY],
+    NamedByLogin: lambda event: [named_by_login(event.name)],
     Connected: lambda _: [*CONNECTED],
     ServerMet: lambda event: [
-        server_fingerprint(event.fingerprint, event.known, event.invited),
+        _server_met(event),
         SENDING_KEY,
     ],
     KeysExchanged: lambda _: [EXCHANGED],

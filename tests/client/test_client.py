@@ -52,7 +52,9 @@ LOADING_ROSTER = [
     "[+] Connected successfully.",
     "[+] Exchanging keys.",
     "[+] Getting public key from the server",
-    f"[+] Fingerprint of the server: {FINGERPRINT} (new)",
+    "[+] The server 127.0.0.1 has the key",
+    f"    {FINGERPRINT}",
+    "    new: compare it with the one that its operator sees (/security)",
     "[+] Sending public key to server",
     "[+] Exchange completed!",
     "[+] Initial set up had been completed!",
@@ -80,11 +82,11 @@ def test_invite_of_a_sealed_room_is_known_when_the_server_has_shown_its_key(hall
     assert opened.client.invite is None
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_entering_is_shown_step_by_step(hall: Hall, known: bool) -> None:
+@pytest.mark.parametrize("known", [None, "2026-11-27"])
+def test_entering_is_shown_step_by_step(hall: Hall, known: str | None) -> None:
     asked: list[PublicKey] = []
 
-    def trust(server_key: PublicKey) -> bool:
+    def trust(server_key: PublicKey) -> str | None:
         asked.append(server_key)
         return known
 
@@ -96,7 +98,8 @@ def test_entering_is_shown_step_by_step(hall: Hall, known: bool) -> None:
     assert asked == [key("server").public]
     lines = [*LOADING_ROSTER, "[+] In the room: Ärger, Ira"]
     assert seat.screen.lines() == [
-        line.replace("(new)", "(known)" if known else "(new)") for line in lines
+        f"    known since {known}" if known and line.startswith("    new: ") else line
+        for line in lines
     ]
     hall.until(lambda: hall.shown("[+] Ira left the server."))
 
@@ -500,10 +503,10 @@ def test_other_key_on_the_way_back_is_a_loss_and_told_once(hall: Hall, distant: 
     """Anybody on the way can show a key. They get nothing, and cannot end the stay either."""
     refused = [ServerKeyError("THE KEY HAS CHANGED")] * 3
 
-    def trust(_key: PublicKey) -> bool:
+    def trust(_key: PublicKey) -> str | None:
         if refused:
             raise refused.pop()
-        return True
+        return ""
 
     distant.unplug()
     distant.seat.trust = trust
@@ -891,7 +894,7 @@ def test_first_error_is_told_though_somebody_leaves_meanwhile(host: Host) -> Non
     "error", [ServerKeyError("THE KEY HAS CHANGED"), IdentityError("the list cannot be used")]
 )
 def test_server_that_is_not_trusted_gets_nothing_from_us(host: Host, error: ChatError) -> None:
-    def trust(_key: PublicKey) -> bool:
+    def trust(_key: PublicKey) -> str | None:
         raise error
 
     seat = host.seat()
@@ -973,7 +976,7 @@ def test_word_that_nobody_vouches_for_does_not_end_a_stay(host: Host, data: byte
     until(host.reactor, lambda: host.connections == 3)
     lines = seat.screen.lines()
     assert [line for line in lines if line.endswith("trying to get it back.")] == [LOST]
-    assert lines.count(LOADING_ROSTER[3]) == 1
+    assert lines.count(LOADING_ROSTER[4]) == 1
 
 
 CHANGED = "; it was changed on the way"

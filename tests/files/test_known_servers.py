@@ -29,7 +29,7 @@ def check(
     *,
     read_only: bool = False,
 ) -> bool:
-    return KnownServers(path, read_only=read_only).check(host, port, key(name).public)
+    return KnownServers(path, read_only=read_only).check(host, port, key(name).public) is not None
 
 
 def refused(path: Path, kind: type[ChatError] = IdentityError, name: str = "server") -> ChatError:
@@ -42,7 +42,12 @@ def refused(path: Path, kind: type[ChatError] = IdentityError, name: str = "serv
 
 
 def entry(host: str = "example", port: int = 9443, name: str = "server") -> str:
-    return f"[{host}]:{port} {key(name).public.openssh}\n"
+    return f"[{host}]:{port} {key(name).public.openssh} 2026-11-27\n"
+
+
+@pytest.fixture(autouse=True)
+def _today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.files.known_servers.time.strftime", lambda _form: "2026-11-27")
 
 
 def test_new_server_is_remembered(tmp_path: Path) -> None:
@@ -53,6 +58,23 @@ def test_new_server_is_remembered(tmp_path: Path) -> None:
     assert mode_of(path.parent) == 0o700
     assert check(path)
     assert path.read_text() == entry()
+
+
+@pytest.mark.parametrize(
+    ("comments", "since"),
+    [
+        (["2026-11-01"], "2026-11-01"),
+        (["2026-11-02", "2026-11-01", ""], "2026-11-01"),
+        ([""], ""),
+        (["ira@home"], ""),
+        (["\x1b[31m"], ""),
+    ],
+)
+def test_day_since_which_a_server_is_known_is_told(
+    known: Path, comments: list[str], since: str
+) -> None:
+    known.write_text("".join(f"{entry().rsplit(' ', 1)[0]} {comment}\n" for comment in comments))
+    assert KnownServers(known).check("example", 9443, key("server").public) == since
 
 
 def test_host_is_the_same_in_any_case(known: Path) -> None:
@@ -159,7 +181,8 @@ def test_damaged_line_of_this_server_is_neither_trusted_nor_replaced(
 def test_line_that_is_cut_off_anywhere_is_never_taken_for_a_changed_key(
     known: Path, newline: str
 ) -> None:
-    whole = entry().strip()
+    # What stands behind the key is a comment.
+    whole = entry().rpartition(" ")[0]
     said: set[bool | str] = set()
     for length in {*range(40), *range(0, len(whole), 7), *range(len(whole) - 12, len(whole))}:
         known.write_text(entry("elsewhere") + whole[:length] + newline)

@@ -71,11 +71,17 @@ def test_wheel_holds_every_module_and_runs_where_nothing_else_is(
     run(sys.executable, *PIP, "wheel", "--no-deps", "--wheel-dir", tmp_path, packed)
     (wheel,) = tmp_path.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == {name for name in sources() if name.startswith("chat/")}
+    beside = {name for name in names if name.startswith(f"chatapp-{__version__}.data/data/share/")}
+    assert names - beside == {name for name in sources() if name.startswith("chat/")}
     assert "chat/py.typed" in names
     empty = tmp_path / "empty"
     run(sys.executable, "-m", "venv", "--without-pip", empty)
     run(sys.executable, *PIP, "--python", empty / "bin/python", "install", wheel)
-    assert run(empty / "bin/chat", "--version") == f"chat {__version__}\n"
+    assert run(empty / "bin/chatapp", "--version") == f"chat {__version__}\n"
+    assert run(empty / "bin/chatapp", "--help").startswith("usage: chatapp ")
+    assert run(empty / "bin/python", "-m", "chat", "--help").startswith("usage: python -m chat ")
+    assert {path.name for path in (empty / "share").rglob("*") if path.is_file()} == {
+        *("chatapp.1", "chatapp.bash", "_chatapp", "chatapp.fish"),
+    }
     where = run(empty / "bin/python", "-c", "import chat.server.server as it; print(it.__file__)")
     assert where.startswith(str(empty))

@@ -698,7 +698,7 @@ class Seat:
             self._hand, self._source = os.openpty()
         else:
             self._source, self._hand = os.pipe()
-        self.trust: Trust = lambda _key: False
+        self.trust: Trust = lambda _key: None
         self.dialer = NotedDialer(reactor, *address)
         self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
         who = name, key(key_name), self._trust
@@ -713,7 +713,7 @@ class Seat:
             caller=caller,
         )
 
-    def _trust(self, server_key: PublicKey) -> bool:
+    def _trust(self, server_key: PublicKey) -> str | None:
         return self.trust(server_key)
 
     def begin(self) -> None:

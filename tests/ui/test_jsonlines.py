@@ -40,8 +40,15 @@ KEY = fingerprint_of(bytes(32))
 EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     (events.Connected(), {"event": "connected"}),
     (
-        events.ServerMet("SHA256:abc", known=True),
-        {"event": "server", "fingerprint": "SHA256:abc", "known": True, "invited": False},
+        events.ServerMet("example", "SHA256:abc", known=True, since="2026-11-27"),
+        {
+            "event": "server",
+            "host": "example",
+            "fingerprint": "SHA256:abc",
+            "known": True,
+            "since": "2026-11-27",
+            "invited": False,
+        },
     ),
     (
         events.Entered(("Ira", "Thea"), again=True),
@@ -162,6 +169,7 @@ EVENTS += [
 
 NOT_TOLD: list[events.ClientEvent] = [
     events.MakingKey(),
+    events.NamedByLogin("Ira"),
     events.Leaving(1),
     events.LookingUp("localhost"),
     events.Connecting("localhost", 9443),

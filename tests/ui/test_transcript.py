@@ -69,8 +69,9 @@ def test_further_lines_read_in_the_same_style() -> None:
         told(events.MemberJoined("Ira")),
         told(events.NoticeReceived("Back in a minute")),
         told(events.Entered(("Ira", "sahnawaz"), again=True)),
-        transcript.server_fingerprint(fingerprint, known=False),
-        transcript.server_fingerprint(fingerprint, known=True),
+        told(events.NamedByLogin("Ira")),
+        transcript.server_fingerprint(fingerprint, None),
+        transcript.server_fingerprint(fingerprint, ""),
         phrases.member_line("Ira", since, digest),
         phrases.members_count(0),
         phrases.members_count(2),
@@ -82,6 +83,7 @@ def test_further_lines_read_in_the_same_style() -> None:
         "[+] New person joined the room. Username: Ira",
         "[+] The server says: Back in a minute",
         "[+] In the room: Ira, sahnawaz",
+        "[+] You are Ira, as you are logged in. --name gives another.",
         f"[+] Fingerprint of the server: {fingerprint} (new)",
         f"[+] Fingerprint of the server: {fingerprint} (known)",
         f"[+] Ira, since 2023-06-25 09:35:24, {fingerprint}",
@@ -91,6 +93,29 @@ def test_further_lines_read_in_the_same_style() -> None:
         "(2) chat: Ira",
         "[+] Waiting for 1 message to be acknowledged; Ctrl-C leaves at once.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("known", "since", "invited", "standing", "kind"),
+    [
+        (True, "2026-11-27", False, "known since 2026-11-27", phrases.Assuring),
+        (True, "", True, "known", phrases.Assuring),
+        (False, "", True, "as in the invite", phrases.Assuring),
+        (False, "", False, "new: compare it with the one that its operator", phrases.Unproved),
+    ],
+)
+def test_key_of_the_server_stands_out(
+    known: bool, since: str, invited: bool, standing: str, kind: type
+) -> None:
+    event = events.ServerMet("example", "SHA256:" + "A" * 43, known, since, invited)
+    shown, sending = transcript.happened(event)
+    first, key, last = shown.split("\n")
+    assert first == "[+] The server example has the key"
+    assert key == event.fingerprint
+    assert last.startswith(standing)
+    assert max(map(len, (first, key, last))) <= 76
+    assert type(shown) is kind
+    assert sending == "[+] Sending public key to server"
 
 
 def test_trouble_is_marked_as_trouble() -> None:
