@@ -50,7 +50,10 @@ CORE = {
     *("runninghash", "lookalikes", "presence", "place", "invite"),
     *(f"server.{module}" for module in ("room", "checks", "log", "admission", "budgets", "faults")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
-    *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
+    *(
+        f"client.{module}"
+        for module in ("outbox", "progress", "events", "known", "direct", "greeted")
+    ),
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

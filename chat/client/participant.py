@@ -59,8 +59,10 @@ from chat.client.events import (
     Reconnected,
     RoomClosed,
     Tampered,
+    TopicSet,
     Warned,
 )
+from chat.client.greeted import Greeted
 from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup, SeenMessages
@@ -72,6 +74,7 @@ from chat.limits import (
     ACKNOWLEDGE_SECONDS,
     CATCH_UP_SECONDS,
     MAX_MEMBERS,
+    MAX_PARTING_BYTES,
     MAX_RATED_READ_BYTES,
     MAX_TEXT_BYTES,
     ORIGIN_BYTES,
@@ -83,6 +86,7 @@ from chat.messages import (
     Check,
     Closing,
     Control,
+    Greeting,
     Joined,
     Kind,
     Left,
@@ -98,6 +102,7 @@ from chat.messages import (
     RoomEvent,
     Roster,
     RosterEntry,
+    Topic,
     Welcome,
     decode_room_event,
     text_of,
@@ -149,6 +154,7 @@ class Participant:
         self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
         self._seen = SeenMessages()
         self._regroup = Regroup()
+        self._greeted = Greeted()
         self._progress = Progress()
         self._checking = Progress()
         self._now = self._checked_at = 0.0
@@ -181,8 +187,13 @@ class Participant:
 
     @property
     def unacknowledged(self) -> int:
-        """How many messages were said and are not acknowledged."""
-        return len(self._outbox.messages)
+        """How many messages were said and are not acknowledged, without the last word."""
+        return len(self._outbox.messages) - self._outbox.has_parting
+
+    @property
+    def has_parting_to_send(self) -> bool:
+        """Whether the last word has not left, or has to leave once more."""
+        return self._outbox.has_parting and self._outbox.unsent > 0
 
     @property
     def full(self) -> bool:
@@ -201,6 +212,11 @@ class Participant:
         """By what the server knows our sealed room, once its key was shown; empty in the open
         one."""
         return b"" if self._room is None else self._room.tag
+
+    @property
+    def topic(self) -> TopicSet:
+        """The topic of the room."""
+        return self._greeted.topic
 
     @property
     def all_checked(self) -> bool:
@@ -245,6 +261,15 @@ class Participant:
         )
         return MessageQueued(number, text, person.name)
 
+    def say_parting(self, text: str, time_ms: int) -> None:
+        """Say the word with which we leave. It is shown when we have left.
+
+        Raises:
+            UsageError: it is too long, or is no text.
+        """
+        _check_text(text, MAX_PARTING_BYTES, "a word at leaving")
+        self._outbox.add_parting(time_ms, text)
+
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` has something. Between LEFT and its REKEY it has not: the member
@@ -277,7 +302,7 @@ class Participant:
     def _as_repeat(self, said: MessageContent, room: bytes, epoch: int) -> MessageContent | None:
         """What was said in an earlier room, for those who were there when it was said."""
         if said.kind is not Kind.SAY:
-            # Nobody can open it who could not before.
+            # Nobody can open it who could not before; and a last word is for whoever is here then.
             return said
         key = self._keyring.repeat_key(room, epoch)
         if key is None:
@@ -384,6 +409,9 @@ class Participant:
         match control, self._phase:
             case Welcome(), Phase.DISCONNECTED:
                 return self._on_welcome(control)
+            case Greeting(), Phase.LOADING_ROSTER:
+                self._greeted.greet(control)
+                return []
             case Roster(), Phase.LOADING_ROSTER:
                 return self._on_roster(control, now)
             case Resumed(), Phase.DISCONNECTED if self._membership and self._membership.entered:
@@ -426,6 +454,7 @@ class Participant:
         secret = RoomSecret(welcome.secret)
         self._keyring.welcome(welcome.room, welcome.epoch, welcome.oldest_epoch, secret)
         self._checked_at = self._now
+        self._greeted.welcome()
         self._phase = Phase.LOADING_ROSTER
         return doubts
 
@@ -493,6 +522,7 @@ class Participant:
             events.append(Reconnected(missed, membership.changed_room, awaiting))
         if membership.is_new:
             events.append(self._entering(membership.peers, again))
+        events += self._greeted.news()
         events += membership.changes()
         for content in accepted:
             events += self._show(membership, us, content, placed=False)
@@ -612,6 +642,8 @@ class Participant:
     ) -> list[ClientEvent]:
         """What there is to tell of a message. `placed`: the roster is that of its place in the log;
         otherwise it came before."""
+        if content.kind is Kind.PARTING:
+            return self._note_parting(peer, content)
         if content.kind is Kind.DIRECT:
             return self._show_direct(membership, peer, content, placed=placed)
         body = self._body_of(content)
@@ -619,6 +651,12 @@ class Participant:
             return []
         own = peer is membership.us
         return [_received(peer, content, text_of(body), own=own)]
+
+    def _note_parting(self, peer: Peer, content: MessageContent) -> list[ClientEvent]:
+        """It is told together with the leaving itself."""
+        if self._seen.is_new(peer.fingerprint, content, content.body):
+            peer.parting = content.body.decode()
+        return []
 
     def _show_direct(
         self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool
@@ -695,6 +733,8 @@ class Participant:
                 membership.set_lost(peers.of(member), isinstance(event, Lost))
             case Notice(text):
                 return [NoticeReceived(text)]
+            case Topic(since, text):
+                return self._greeted.change(since, text)
             case Closing():
                 return [RoomClosed()]
         return peers.take_news()
@@ -717,16 +757,15 @@ def _received(
     return MessageReceived(peer.name, content.time_ms, text, own, number, to, key)
 
 
-def _check_text(text: str) -> None:
+def _check_text(text: str, most: int = MAX_TEXT_BYTES, what: str = "a message") -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as exc:
-        raise UsageError("a message is text, and this is not UTF-8") from exc
-    if size > MAX_TEXT_BYTES:
-        raise UsageError(
-            f"a message of {size} bytes is too long",
-            f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
-        )
+        raise UsageError(f"{what} is text, and this is not UTF-8") from exc
+    if size > most:
+        parts = "; send it in parts" if most == MAX_TEXT_BYTES else ""
+        hint = f"{what} has at most {most} bytes{parts}"
+        raise UsageError(f"{what} of {size} bytes is too long", hint)
 
 
 def _warn(peer: Peer, text: str) -> list[ClientEvent]:

@@ -6,7 +6,7 @@ socket, no RSA and no text of a message.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hmac import compare_digest
 
@@ -47,6 +47,7 @@ from chat.messages import (
     RoomEvent,
     Roster,
     RosterEntry,
+    Topic,
     Welcome,
     encode_entry,
     encode_identity,
@@ -253,6 +254,8 @@ class Room:
         self._messages_at_renewal = 0
         self._refused: set[int] = set()
         self._checks: Checks[Member] = Checks()
+        self.greeting: Callable[[], bytes] = bytes
+        """Makes the control message that stands between WELCOME and ROSTER; empty for none."""
         self._secret = RoomSecret.fresh(random_bytes)
         self._event_key = self._secret.event_key()
 
@@ -574,13 +577,14 @@ class Room:
         return Unicast(member, self._log.end, (welcome.encode(), *roster))
 
     def _roster(self) -> list[bytes]:
-        """All that are in, as the log tells it: those that go have not been announced yet."""
+        """What follows WELCOME: the greeting, and all that are in, as the log tells it: those that
+        go have not been announced yet."""
         leaving = (member for member, _ in self._pending_leaves)
         entries = [member.encoded_entry() for member in (*self.members.values(), *leaving)]
-        return [
-            Roster.encode_all(entries[start : start + JOINS_PER_STEP])
-            for start in range(0, len(entries), JOINS_PER_STEP)
-        ]
+        greeting = self.greeting()
+        parts = range(0, len(entries), JOINS_PER_STEP)
+        rosters = [Roster.encode_all(entries[start : start + JOINS_PER_STEP]) for start in parts]
+        return [greeting, *rosters] if greeting else rosters
 
     def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
         self._forget_epochs(now)
@@ -655,6 +659,10 @@ class Room:
     def say(self, text: str) -> None:
         """The server's operator tells everybody something."""
         self._append(Notice(text))
+
+    def set_topic(self, topic: Topic) -> None:
+        """Tell everybody the topic; an empty one takes it away."""
+        self._append(topic)
 
     def close(self) -> None:
         """Tell everybody that the room ends. Nothing may be appended after this."""

@@ -17,12 +17,14 @@ from chat.limits import (
     FOLDED_KEPT,
     FOLDED_TO_ROWS,
 )
-from chat.phrases import INDENT, StatusLine, Trouble
+from chat.phrases import INDENT, Announcement, StatusLine, Trouble
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
 from chat.ui.wrap import Left, Row, Wrapper, at_most, at_most_of_dumb, left_of, width_of
 
 DIM, BOLD, RED = "2", "1", "31"
+_COLOURS: Mapping[type[StatusLine], str] = {Trouble: RED, Announcement: BOLD}
+"""Those of status lines; the others are dim."""
 ARROW = "→"
 PRIVATE = "35"
 """Magenta, in which no other text is; only names may be."""
@@ -130,7 +132,7 @@ class Painter:
         painted: list[str] = []
         left = None
         for line in lines:
-            code = RED if isinstance(line, Trouble) else DIM
+            code = _COLOURS.get(type(line), DIM)
             rows, more = self._lay_out(self._as_written(line), "", columns, window_rows)
             left = more or left
             painted += [self.colour(code, row) for row in rows]
