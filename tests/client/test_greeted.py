@@ -62,6 +62,22 @@ def test_change_is_told_to_all_at_once_and_nobody_hears_it_twice(hall: RoomInMem
     assert ira.participant.topic.text == ""
 
 
+def test_topic_that_was_set_while_we_were_in_is_not_told_again_in_a_new_room(
+    hall: RoomInMemory,
+) -> None:
+    (ira,) = hall.enter("Ira")
+    cake = Topic(8, "cake")
+    hall.room.set_topic(cake)
+    hall.settle()
+    told(ira)
+    hall.crash()
+    greet(hall, cake)
+    hall.come_back(ira)
+    hall.pass_time(1)
+    hall.settle()
+    assert told(ira) == []
+
+
 def out_of_the_window(hall: RoomInMemory, ira: MemberInMemory) -> None:
     hall.lose(ira)
     hall.room.set_topic(Topic(8, "never read"))

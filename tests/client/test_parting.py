@@ -155,6 +155,30 @@ def test_word_comes_behind_what_waited_and_once_though_the_connection_is_cut(hal
     assert distant.guest.heard == ["Ira: one", "Ira: two"]
 
 
+def test_word_that_was_typed_offline_is_told_when_the_connection_is_back_in_time(
+    hall: Hall,
+) -> None:
+    distant = Distant(hall, on_terminal=True)
+
+    def story() -> None:
+        distant.unplug()
+        hall.when(lambda: distant.seat.client._leaving, distant.cable.plug)
+
+    assert leave(distant, story) <= LINGER_SECONDS + 0.5
+    hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
+
+
+def test_word_waits_for_the_key_that_somebody_who_has_left_cannot_have() -> None:
+    desk = Desk()
+    desk.play(desk.left(THEM))
+    desk.participant.say_parting("bye", 9)
+    assert desk.participant.data_to_send() == []
+    assert desk.participant.has_parting_to_send, "so there is no BYE yet"
+    desk.play(desk.rekey())
+    assert [content.kind for _, content in desk.contents()] == [Kind.PARTING]
+    assert not desk.participant.has_parting_to_send
+
+
 def test_word_that_is_too_long_keeps_us_in(hall: Hall) -> None:
     distant = Distant(hall, on_terminal=True).enter()
     distant.seat.type(f"/quit {'é' * MAX_PARTING_BYTES}")
