@@ -8,6 +8,7 @@ import pytest
 from chat import limits
 from chat.client.contacts import Contacts
 from chat.client.events import MemberJoined, MemberLeft, MessageReceived, Tampered, Warned
+from chat.client.participant import Participant
 from chat.errors import Reason, UsageError
 from chat.kex import RoomKey
 from chat.limits import LINGER_SECONDS, MAX_PARTING_BYTES
@@ -165,6 +166,22 @@ def test_word_that_was_typed_offline_is_told_when_the_connection_is_back_in_time
         hall.when(lambda: distant.seat.client._leaving, distant.cable.plug)
 
     assert leave(distant, story) <= LINGER_SECONDS + 0.5
+    hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
+
+
+def test_farewell_waits_for_a_word_that_cannot_leave_yet(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As between the leaving of somebody else and the new key, or when the socket is full."""
+    distant = Distant(hall, on_terminal=True)
+    has_data, held = Participant.has_data_to_send.fget, iter([True] * 20)
+    assert has_data is not None
+    monkeypatch.setattr(
+        Participant,
+        "has_data_to_send",
+        property(lambda self: has_data(self) and not next(held, False)),
+    )
+    assert leave(distant, lambda: None) <= LINGER_SECONDS + 0.5
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
 
 
