@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -174,12 +175,12 @@ def test_farewell_waits_for_a_word_that_cannot_leave_yet(
 ) -> None:
     """As between the leaving of somebody else and the new key, or when the socket is full."""
     distant = Distant(hall, on_terminal=True)
-    has_data, held = Participant.has_data_to_send.fget, iter([True] * 20)
-    assert has_data is not None
+    has_data: Any = Participant.has_data_to_send
+    held = iter([True] * 20)
     monkeypatch.setattr(
         Participant,
         "has_data_to_send",
-        property(lambda self: has_data(self) and not next(held, False)),
+        property(lambda self: has_data.fget(self) and not next(held, False)),
     )
     assert leave(distant, lambda: None) <= LINGER_SECONDS + 0.5
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
