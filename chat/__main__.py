@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chat.kex import PrivateKey, PublicKey
     from chat.server.access import Access
     from chat.server.desk import Desk
+    from chat.server.greeting import Greeting
     from chat.server.lists import Complain, Trouble
     from chat.server.rooms import RoomRules
     from chat.targets import Target
@@ -213,6 +214,7 @@ def _serve(options: argparse.Namespace) -> None:
             _rules(options, complain),
             _access(options, complain),
             comes_back=not options.ephemeral,
+            greeting=_greeting(options, complain),
         )
         reactor.on_fault = server.on_fault
         had_terminal = has_terminal()
@@ -295,6 +297,24 @@ def _access(options: argparse.Namespace, complain: "Complain") -> "Access":
         if options.keep_names:
             names = ListFile(_keys(options) / NAMES, "list of names", durably=False)
     return Access(complain, keys=keys, bans=bans, names=names, keep_days=options.keep_names)
+
+
+def _greeting(options: argparse.Namespace, complain: "Complain") -> "Greeting":
+    """What newcomers are told. With --ephemeral, the topic is kept for this run."""
+    from chat.files.keyfolder import TOPIC
+    from chat.files.lists import ListFile
+    from chat.files.motd import MotdFile
+    from chat.server.greeting import Greeting
+
+    motd = topic = None
+    if options.motd:
+        # What cannot be read now is a mistake.
+        MotdFile(options.motd).read()
+        motd = MotdFile(options.motd)
+    if not options.ephemeral:
+        topic = ListFile(_keys(options) / TOPIC, "topic")
+        topic.require(may_be_missing=True)
+    return Greeting(complain, topic=topic, motd=motd)
 
 
 def _join(options: argparse.Namespace) -> None:

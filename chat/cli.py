@@ -142,6 +142,12 @@ def _fill_server(server: Command) -> None:
         "(default: %(default)s)",
     )
     server.add_argument(
+        "--motd",
+        type=_file,
+        metavar="FILE",
+        help="what everybody is told who comes in, read again when it changes",
+    )
+    server.add_argument(
         "--authorized-keys",
         type=_file,
         metavar="FILE",

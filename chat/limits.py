@@ -15,6 +15,15 @@ MAX_HANDSHAKE_FRAME_BYTES = 4_096
 MAX_TEXT_BYTES = 16_384
 """The UTF-8 text of one message: a long page, yet a small part of anybody's window."""
 
+MAX_TOPIC_BYTES = 1_024
+"""The room's topic: a few lines of a terminal, on every screen of whoever comes in."""
+
+MAX_PARTING_BYTES = 512
+"""A word at leaving, which stands in one line with what happened."""
+
+MAX_MOTD_BYTES = 16_384
+"""The message of the day (`--motd`), as long as what a person may say."""
+
 MAX_NAME_CHARS = 32
 """A name after NFC normalisation: long enough for a person, short enough for a line."""
 

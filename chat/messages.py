@@ -15,8 +15,11 @@ from chat.limits import (
     DIRECT_WRAPS,
     FINGERPRINT_BYTES,
     HASH_BYTES,
+    MAX_MOTD_BYTES,
+    MAX_PARTING_BYTES,
     MAX_SUBMIT_BYTES,
     MAX_TEXT_BYTES,
+    MAX_TOPIC_BYTES,
     ORIGIN_BYTES,
     PROOF_BYTES,
     RESUME_TOKEN_BYTES,
@@ -357,6 +360,31 @@ class Check(Control):
         return cls(fields.unsigned(8), fields.take(HASH_BYTES))
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting(Control):
+    """Server to client, between WELCOME and ROSTER: the topic, and since when it holds; and the
+    message of the day. Either may be empty."""
+
+    TYPE = 0x0D
+    since: int
+    topic: str
+    motd: str
+
+    def encode_body(self) -> bytes:
+        return self.since.to_bytes(8, "big") + block(self.topic.encode()) + self.motd.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        since, topic = fields.unsigned(8), _short_text(fields.block(), MAX_TOPIC_BYTES)
+        return cls(since, topic, _short_text(fields.rest(), MAX_MOTD_BYTES))
+
+
+def _short_text(data: bytes, most: int) -> str:
+    if len(data) > most:
+        raise ProtocolError("a text is too long")
+    return decode_text(data)
+
+
 class Bye(Farewell, Control):
     """Either way, last: why the connection ends."""
 
@@ -379,6 +407,7 @@ CONTROLS: dict[int, type[Control]] = {
         Pong,
         Submit,
         Check,
+        Greeting,
     )
 }
 
@@ -400,6 +429,8 @@ class Kind(IntEnum):
     """A text that was said in a room before this one, for those who were there (`Repeat`)."""
     DIRECT = 3
     """A text for one person (`Direct`)."""
+    PARTING = 4
+    """The last word of somebody who is about to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +481,8 @@ class MessageContent:
             text_of(content.body)
         elif content.kind is Kind.DIRECT:
             Direct.decode(content.body)
+        elif content.kind is Kind.PARTING:
+            _short_text(content.body, MAX_PARTING_BYTES)
         return content
 
     def bound(self) -> bytes:
@@ -612,8 +645,25 @@ class Back(_OfMember):
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Topic(RoomEvent):
+    """The server's operator has set the topic at `since`, in seconds since 1970; an empty text
+    takes it away."""
+
+    TYPE = 0x07
+    since: int
+    text: str
+
+    def encode_body(self) -> bytes:
+        return self.since.to_bytes(8, "big") + self.text.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.unsigned(8), _short_text(fields.rest(), MAX_TOPIC_BYTES))
+
+
 ROOM_EVENTS: dict[int, type[RoomEvent]] = {
-    event.TYPE: event for event in (Joined, Left, Notice, Closing, Lost, Back)
+    event.TYPE: event for event in (Joined, Left, Notice, Closing, Lost, Back, Topic)
 }
 
 

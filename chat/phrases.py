@@ -50,6 +50,12 @@ class CommandLine(News):
     __slots__ = ()
 
 
+class Announcement(News):
+    """The server's operator tells everybody something."""
+
+    __slots__ = ()
+
+
 def good(text: str) -> StatusLine:
     """The status line for good news."""
     return News(f"[+] {text}")
@@ -65,14 +71,21 @@ def trouble(text: str) -> StatusLine:
     return Trouble(f"[!] {text}")
 
 
+def announced(text: str) -> StatusLine:
+    """The status line for what the operator tells everybody."""
+    return Announcement(f"[+] {text}")
+
+
 MAKING_KEY = good("Making a new RSA key, which takes a moment")
 MAKING_KEY_NOW = "Making a new RSA key"
 
 
-def left(name: str, reason: Reason, text: str = "") -> StatusLine:
-    """`text` takes the place of the reason's own sentence."""
+def left(name: str, reason: Reason, text: str = "", parting: str = "") -> StatusLine:
+    """`text` takes the place of the reason's own sentence. `parting` is what somebody said who left
+    by their own will: in quotes, so that it cannot pass for our words."""
     if reason is Reason.LEFT:
-        return good(f"{escape_line(name)} left the server.")
+        word = f': "{escape_line(parting)}"' if parting else "."
+        return good(f"{escape_line(name)} left the server{word}")
     return trouble(f"{escape_line(name)} left the server: {escape_line(text or REASONS[reason])}.")
 
 

@@ -124,12 +124,24 @@ from chat.client.events import (
     Reconnected,
     RoomClosed,
     Tampered,
+    TopicSet,
     Warned,
 )
 from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
-from chat.messages import Back, Closing, Joined, Kind, Left, Lost, Notice, Repeat, RoomEvent
+from chat.messages import (
+    Back,
+    Closing,
+    Joined,
+    Kind,
+    Left,
+    Lost,
+    Notice,
+    Repeat,
+    RoomEvent,
+    Topic,
+)
 from chat.presence import Presence
 from tests.laws_of_keys import Acquaintance, Person, check_doors, check_memory, require
 from tests.support.simulated_liar import GHOST
@@ -571,6 +583,8 @@ class Replay:
                 yield NoticeReceived(text)
             case Closing():
                 yield RoomClosed()
+            case Topic(since, text):
+                yield TopicSet(text, since, changed=True)
 
     def _of_people(self, entry: Entry, members: dict[int, Reason]) -> Iterable[ClientEvent]:
         """What becomes of the people whose members these are; with why each has gone."""

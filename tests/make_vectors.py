@@ -32,6 +32,7 @@ from chat.messages import (
     Control,
     Direct,
     DirectText,
+    Greeting,
     Joined,
     Kind,
     Left,
@@ -50,6 +51,7 @@ from chat.messages import (
     RosterEntry,
     Seen,
     Submit,
+    Topic,
     Welcome,
     as_lost,
     decode_control,
@@ -137,6 +139,7 @@ WELCOME = Welcome(
 ROSTER = Roster((RosterEntry(1, 0, NAME, key("ira").public.digest),))
 RESUME = Resume(1, TOKEN, 4_660, 3)
 ROOM_KEY = kex.RoomKey(bytes(range(160, 192)))
+GREETING = Greeting(1_700_000_002, "tea at four", "be kind\nand brief")
 REKEY = Rekey(3, bytes(range(32, 64)))
 CHECK = Check(4_660, bytes(range(128, 160)))
 MESSAGE = Message(2, 1, 1, bytes(128)).to_wire()
@@ -272,7 +275,7 @@ def make_handshake() -> Json:
         link_frame("client", 0, Ready(), ready),
         link_frame("client", 0, RESUME, resume, instead_of="READY"),
     ]
-    controls: list[Control] = [WELCOME, ROSTER, REKEY, CHECK, Resend(7), Resumed()]
+    controls: list[Control] = [WELCOME, ROSTER, REKEY, CHECK, Resend(7), Resumed(), GREETING]
     sealing, counter = "k_s1", 0
     for control in controls:
         ends.server.send(control.encode())
@@ -610,7 +613,9 @@ ABOUT_ROOM = [
     "is the part of the log that the step appends, from one offset to another; deliveries are the "
     "control messages for one member and the offset `at` which they stand in its stream. What is "
     "for a member without a connection is lost. join: somebody wants to be in, and says `first` on "
-    "its link. tick: what is due at this time takes effect. read gives a member what its stream "
+    "its link. tick: what is due at this time takes effect. part: a member says its last word. "
+    "topic: the operator sets it, and newcomers are told it and the message of the day, `motd`. "
+    "read gives a member what its stream "
     "holds by then, and says what that member is shown and what it sends because of that: runs of "
     "frames, each for one SUBMIT. submit takes the run that the log then holds, or where not all "
     "of it is accepted, `run`. The texts of warnings are free.",
@@ -732,6 +737,13 @@ class Scene:
         self.room.say(text)
         self.note("notice", now, text=text)
 
+    def set_topic(self, now: float, since: int, text: str, motd: str) -> None:
+        """The operator sets the topic. Newcomers are told it, and the message of the day."""
+        greeting = Greeting(since, text, motd).encode()
+        self.room.greeting = lambda: greeting
+        self.room.set_topic(Topic(since, text))
+        self.note("topic", now, since=since, text=text, motd=motd)
+
     def close(self, now: float) -> None:
         self.room.close()
         self.note("close", now)
@@ -741,6 +753,14 @@ class Scene:
         self.participants[member].say(text, time_ms)
         runs = self.participants[member].data_to_send()
         self.note("say", now, member=member, time_ms=time_ms, text=text, sends=hexes(runs))
+        return runs
+
+    def part(self, now: float, member: int, text: str) -> list[bytes]:
+        """Say the last word."""
+        time_ms = int((WALL_CLOCK + now) * 1000)
+        self.participants[member].say_parting(text, time_ms)
+        runs = self.participants[member].data_to_send()
+        self.note("part", now, member=member, time_ms=time_ms, text=text, sends=hexes(runs))
         return runs
 
     def submit(self, now: float, member: int, runs: list[bytes]) -> None:
@@ -882,6 +902,7 @@ def make_room() -> Json:
 
     scene.submit(2.0, ira, scene.say(2.0, ira, "Hi"))
     scene.operator_says(2.0, "half an hour to go")
+    scene.set_topic(2.0, int(WALL_CLOCK) + 2, "tea at four", "be kind\nand brief")
     scene.read_all(2.5, ira, sahnawaz)
 
     # Sealed before Zoë came and accepted after: it is not for her.
@@ -897,6 +918,7 @@ def make_room() -> Json:
 
     # Sealed before Sahnawaz left: refused, and asked for again.
     late = scene.say(5.0, ira, "sealed before Sahnawaz left")
+    scene.submit(5.0, sahnawaz, scene.part(5.0, sahnawaz, "so long"))
     scene.leave(5.0, sahnawaz, Reason.LEFT)
     scene.tick(5.0)
     scene.submit(5.5, ira, late)

@@ -222,6 +222,7 @@ SERVER = {
     "pending_per_source": limits.MAX_PENDING_PER_SOURCE,
     "no_open_room": False,
     "room_tags": None,
+    "motd": None,
     "max_rooms": limits.MAX_ROOMS,
     "authorized_keys": None,
     "keep_names": limits.KEEP_NAMES_DAYS,

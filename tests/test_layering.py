@@ -72,6 +72,7 @@ CORE = {
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
     *(f"client.{module}" for module in ("phase", "speech", "reading", "hearing", "dues", "unread")),
     "client.clocks",
+    "client.greeted",
 }
 """Bytes, the clock and randomness come in as arguments, results leave as return values."""
 

@@ -22,6 +22,7 @@ from chat.messages import (
     Control,
     Direct,
     DirectText,
+    Greeting,
     Joined,
     Kind,
     Left,
@@ -41,6 +42,7 @@ from chat.messages import (
     RosterEntry,
     Seen,
     Submit,
+    Topic,
     Welcome,
     decode_control,
     decode_room_event,
@@ -75,6 +77,7 @@ CONTROL_STRATEGIES: dict[type[Control], st.SearchStrategy[Control]] = {
     Pong: st.builds(Pong),
     Submit: st.builds(Submit, st.binary(max_size=200)),
     Check: st.builds(Check, u64, digests),
+    Greeting: st.builds(Greeting, u64, st.text(max_size=100), st.text(max_size=100)),
 }
 EVENT_STRATEGIES: dict[type[RoomEvent], st.SearchStrategy[RoomEvent]] = {
     Joined: st.builds(Joined, entries),
@@ -83,6 +86,7 @@ EVENT_STRATEGIES: dict[type[RoomEvent], st.SearchStrategy[RoomEvent]] = {
     Closing: st.builds(Closing),
     Lost: st.builds(Lost, u32),
     Back: st.builds(Back, u32),
+    Topic: st.builds(Topic, u64, st.text(max_size=100)),
 }
 records = st.one_of(*CONTROL_STRATEGIES.values(), *EVENT_STRATEGIES.values())
 
@@ -109,18 +113,21 @@ SAMPLES: list[tuple[Record, str]] = [
     (Rekey(2, SECRET), f"04 00000002 {SECRET.hex()}"),
     (Resend(258), "05 0000000000000102"),
     (Bye(Reason.LEFT, "bye"), "06 01 0003627965"),
+    (Bye(Reason.RESTARTING, "soon"), "06 09 0004736f6f6e"),
     (Resume(1, TOKEN, 2, 3), f"07 00000001 {TOKEN.hex()} 0000000000000002 00000003"),
     (Resumed(), "08"),
     (Ping(), "09"),
     (Pong(), "0a"),
     (Submit(b"a run"), "0b 612072756e"),
     (Check(258, DIGEST), f"0c 0000000000000102 {DIGEST.hex()}"),
+    (Greeting(258, "Zoë", "a\nb"), "0d 0000000000000102 0004 5a6fc3ab 610a62"),
     (Joined((ENTRY, ENTRY)), f"01 {ENTRY_HEX} {ENTRY_HEX}"),
     (Left(((7, Reason.LEFT), (8, Reason.LOST))), "02 00000007 01 00000008 02"),
     (Notice("Zoë"), "03 5a6fc3ab"),
     (Closing(), "04"),
     (Lost(7), "05 00000007"),
     (Back(7), "06 00000007"),
+    (Topic(258, "Zoë"), "07 0000000000000102 5a6fc3ab"),
 ]
 
 
@@ -158,7 +165,7 @@ def test_record_that_was_encoded_is_decoded_to_itself(record: Record) -> None:
 
 def is_list(record: Record) -> bool:
     """Whether a record goes on to the end of its bytes, so that a beginning of it may be one."""
-    return isinstance(record, Roster | Joined | Left | Notice | Submit)
+    return isinstance(record, Roster | Joined | Left | Notice | Submit | Greeting | Topic)
 
 
 @pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
@@ -179,11 +186,15 @@ def test_record_that_was_cut_is_refused_but_between_the_items_of_a_list(
         Left: 5,
         Notice: 1,
         Submit: 1,
+        Greeting: 1,
+        Topic: 1,
     }
     size = sizes.get(type(record), len(data))
-    between = set(range(1, len(data), size)) if is_list(record) else set()
-    # Within "ë" a notice is no UTF-8.
-    assert set(taken) == between - ({4} if isinstance(record, Notice) else set())
+    # What stands before the list, and what is no UTF-8, since it ends within "ë".
+    first = {Topic: 9, Greeting: 15}.get(type(record), 1)
+    within = {Notice: {4}, Topic: {12}}.get(type(record), set())
+    between = set(range(first, len(data), size)) if is_list(record) else set()
+    assert set(taken) == between - within
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from chat.messages import (
     ROOM_EVENTS,
     Check,
     Control,
+    Greeting,
     Kind,
     MessageContent,
     Ping,
@@ -181,10 +182,11 @@ def taken_in(phase: Phase) -> set[str]:
     """What a participant takes in this phase."""
     desk = in_phase(phase)
     controls = (desk.welcome(), Roster(MEMBERS), desk.check(), Resend(1), Resumed(), Submit(b""))
+    greeting = Greeting(0, "", "")
     others = (Ready(), Ping(), Pong(), Resume(1, bytes(16), 0, 1))
     taken = {
         in_document(type(control).__name__)
-        for control in (*controls, *others)
+        for control in (*controls, *others, greeting)
         if takes(in_phase(phase), control)
     }
     if not any(isinstance(shown, FrameRefused) for shown in desk.play(desk.left())):

@@ -340,6 +340,10 @@ def replayed(count: int) -> Scene:
                 scene.leave(now, member, Reason(step["reason"]))
             case "notice":
                 scene.operator_says(now, step["text"])
+            case "part":
+                scene.part(now, member, step["text"])
+            case "topic":
+                scene.set_topic(now, step["since"], step["text"], step["motd"])
             case "say":
                 scene.say(now, member, step["text"])
             case "submit":
@@ -414,13 +418,15 @@ def test_frames_of_the_log_open_by_hand() -> None:
                 continue
             assert frame_type == Message.TYPE
             content = opened_by_hand(number, frame, "message_key")
-            if content[0] == 1:
+            if content[0] in (Kind.SAY, Kind.PARTING):
                 said.append(content[49:].decode())
             else:
                 assert content[0] == 2
                 repeated.append(repeated_by_hand(content, ROOM["repeats"][len(repeated)]))
     assert happened == set(ROOM_EVENTS)
-    assert sorted(said) == sorted(step["text"] for step in ROOM["steps"] if step["do"] == "say")
+    assert sorted(said) == sorted(
+        step["text"] for step in ROOM["steps"] if step["do"] in ("say", "part")
+    )
     assert "said before the crash" in repeated
     assert len(repeated) == len(ROOM["repeats"])
     assert set(repeated) < set(said)
@@ -469,7 +475,14 @@ def test_running_hash_by_hand(number: int) -> None:
 def test_what_the_story_is_to_show_is_in_it() -> None:
     """A second implementation meets everything that happens seldom."""
     shown = {event["what"] for step in ROOM["steps"] for event in step.get("shown", ())}
-    assert {"MessageNotForUs", "Reconnected", "Tampered", "MemberLost", "RoomClosed"} <= shown
+    assert {
+        "MessageNotForUs",
+        "Reconnected",
+        "Tampered",
+        "MemberLost",
+        "RoomClosed",
+        "TopicSet",
+    } <= shown
     nobody = [
         opened_by_hand(0, frame, "event_key")
         for frame_type, frame in frames_of(LOGS[0])

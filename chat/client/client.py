@@ -65,6 +65,7 @@ from chat.client.events import (
     ServerMet,
     Standing,
     Tampered,
+    TopicSet,
     Warned,
 )
 from chat.client.participant import Participant
@@ -263,6 +264,9 @@ class Client:
         found = (one for one in members if caseless_name(one.name) == folded)
         return next(map(self._contacts.described, found), None)
 
+    def topic(self) -> TopicSet:
+        return self._participant.topic
+
     def security(self) -> Security:
         participant = self._participant
         age = self._reactor.clock() - participant.checked_at
@@ -301,7 +305,9 @@ class Client:
         if self._has_said_all and not self._participant.in_room:
             self._leave_soon()
 
-    def leave(self) -> None:
+    def leave(self, word: str = "") -> None:
+        if word and self._participant.has_joined and not (self._over or self._leaving):
+            self._participant.say_parting(word, _now_ms())
         self._asked_to_leave = True
         if self._over or self._leaving or not self._participant.has_joined:
             self._break_off()
@@ -315,7 +321,8 @@ class Client:
 
     @property
     def _has_said_all(self) -> bool:
-        """Whether we are leaving, and BYE is all that is left to be said."""
+        """Whether we are leaving, and all that is left to be said is BYE, and perhaps a last
+        word."""
         return self._leaving and not self._participant.unacknowledged
 
     def _leave_soon(self) -> None:
@@ -377,7 +384,7 @@ class Client:
     def on_established(self) -> None:
         if not self._participant.has_joined:
             self._view.show(KeysExchanged())
-        elif self._has_said_all:
+        elif self._has_said_all and not self._participant.has_parting_to_send:
             # RESUME is on its way, and BYE gives up the place that it takes.
             self._say_goodbye()
 
@@ -584,7 +591,9 @@ class Client:
         self._look_at_clocks()
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.in_room:
             connection.pause_reading()
-        if self._has_said_all and self._participant.can_send:
+        participant = self._participant
+        if self._has_said_all and participant.can_send and not participant.has_parting_to_send:
+            # The last word, if there is one, is not waited for: it travels before BYE.
             self._say_goodbye()
         self._wake_up.set(self._participant.deadline)
 

@@ -85,8 +85,10 @@ class Contacts:
                 return [event, *self._enter(room, roster.members())]
             case MemberJoined(name, fingerprint, unproved):
                 return [event, *self._meet(name, fingerprint, unproved)]
-            case MemberLeft(name):
+            case MemberLeft(name, fingerprint=fingerprint):
                 self._known.left(name, self._now)
+                if self._known.ignores(fingerprint):
+                    return [replace(event, parting="")]
         return [event]
 
     def _enter(self, room: str, members: list[Person]) -> list[ClientEvent]:

@@ -206,10 +206,13 @@ class NameChanged:
 
 @dataclass(frozen=True, slots=True)
 class MemberLeft:
-    """Somebody left: a person's last connection went."""
+    """Somebody left: a person's last connection went. `parting`: the word with which it left, of
+    its own will; empty if there was none. `fingerprint`: the SHA-256 of its key."""
 
     name: str
     reason: Reason
+    parting: str = ""
+    fingerprint: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +232,24 @@ class MemberBack:
 @dataclass(frozen=True, slots=True)
 class NoticeReceived:
     """The server's operator says something."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSet:
+    """The room has this topic, since this time by the server's clock, in seconds since 1970; or
+    none, if the text is empty. `changed`: it was set just now. Otherwise we have come in, and were
+    not told of it before."""
+
+    text: str
+    since: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MotdReceived:
+    """What the server's operator tells everybody who comes in."""
 
     text: str
 
@@ -334,6 +355,8 @@ ClientEvent = (
     | KeyChanged
     | NameChanged
     | NoticeReceived
+    | TopicSet
+    | MotdReceived
     | RoomClosed
     | Warned
     | Failed

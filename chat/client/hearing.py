@@ -71,6 +71,8 @@ class Hearing:
     ) -> list[ClientEvent]:
         """What there is to tell of a message. `placed`: the roster is that of its place in the log;
         otherwise it came before."""
+        if content.kind is Kind.PARTING:
+            return self._note_parting(peer, content)
         if content.kind is Kind.DIRECT:
             return self._show_direct(membership, peer, content, placed=placed)
         body = self._body_of(content)
@@ -78,6 +80,12 @@ class Hearing:
             return []
         own = peer is membership.us
         return [_received(peer, content, text_of(body), own=own)]
+
+    def _note_parting(self, peer: Peer, content: MessageContent) -> list[ClientEvent]:
+        """It is told together with the leaving itself."""
+        if self._seen.is_new(peer.fingerprint, content, content.body):
+            peer.parting = content.body.decode()
+        return []
 
     def _show_direct(
         self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool

@@ -75,7 +75,7 @@ class Membership:
         self._refusals = 0
         self._epoch_ended = False
         self._checked_messages = welcome.messages
-        self._heard: dict[Peer, tuple[int, int | None, bool]] = {}
+        self._heard: dict[Peer, tuple[int, int | None, bool, str]] = {}
         self._token = welcome.token
         self._size = welcome.members
         self.same_room = self.same_place = False
@@ -175,7 +175,7 @@ class Membership:
     def _remember(self, peer: Peer) -> None:
         """Before it changes: how it is at the last CHECK."""
         if not self._epoch_ended:
-            self._heard.setdefault(peer, (peer.seq, peer.shift, peer.lost))
+            self._heard.setdefault(peer, (peer.seq, peer.shift, peer.lost, peer.parting))
 
     def end_epoch(self) -> None:
         """The frame that was taken last ended its epoch."""
@@ -200,8 +200,8 @@ class Membership:
         if self._epoch_ended:
             self.distrusted = self.tampered = True
             return
-        for peer, (seq, shift, lost) in self._heard.items():
-            peer.seq, peer.shift, peer.lost = seq, shift, lost
+        for peer, before in self._heard.items():
+            peer.seq, peer.shift, peer.lost, peer.parting = before
         self._heard.clear()
         self.messages = self._checked_messages
         self.trail.go_back()

@@ -117,6 +117,15 @@ class Outbox:
         content = self._next(Kind.DIRECT, time_ms, b"")
         return self._put(replace(content, body=seal(content)))
 
+    def add_parting(self, time_ms: int, text: str) -> int:
+        """Put in the word with which we leave, behind all the rest; returns its number."""
+        return self._put(self._next(Kind.PARTING, time_ms, text.encode()))
+
+    @property
+    def has_parting(self) -> bool:
+        """Whether the last word is in here. Nothing is said after it."""
+        return bool(self.messages) and self.messages[-1].kind is Kind.PARTING
+
     def _next(self, kind: Kind, time_ms: int, body: bytes) -> MessageContent:
         return MessageContent(kind, time_ms, self._origin, self._number + 1, body)
 

@@ -42,7 +42,9 @@ from chat.client.events import (
     Person,
     Reconnected,
     Tampered,
+    TopicSet,
 )
+from chat.client.greeted import Greeted
 from chat.client.hearing import Hearing
 from chat.client.keyring import Keyring
 from chat.client.membership import Membership
@@ -58,6 +60,7 @@ from chat.limits import ACKNOWLEDGE_SECONDS, ORIGIN_BYTES
 from chat.messages import (
     Check,
     Control,
+    Greeting,
     MessageContent,
     Ready,
     Rekey,
@@ -96,12 +99,19 @@ class Participant:
         self._outbox = Outbox(random_bytes(ORIGIN_BYTES))
         self._seen = SeenMessages()
         self._regroup = Regroup()
+        self._greeted = Greeted()
         self._dues = Dues(self._outbox, self._keyring, self._regroup)
         self._speech = Speech(self._outbox, self._keyring, direct, random_bytes)
         self._unread = Unread()
         self._hearing = Hearing(self._keyring, self._seen, self._unread, direct)
         self._reader = LogReader(
-            self._keyring, self._outbox, self._regroup, self._dues, self._hearing, self._unread
+            self._keyring,
+            self._outbox,
+            self._regroup,
+            self._dues,
+            self._hearing,
+            self._unread,
+            self._greeted,
         )
         self._now = self._checked_at = 0.0
 
@@ -129,8 +139,13 @@ class Participant:
 
     @property
     def unacknowledged(self) -> int:
-        """How many messages were said and are not acknowledged."""
-        return len(self._outbox.messages)
+        """How many messages were said and are not acknowledged, without the last word."""
+        return len(self._outbox.messages) - self._outbox.has_parting
+
+    @property
+    def has_parting_to_send(self) -> bool:
+        """Whether the last word has not left, or has to leave once more."""
+        return self._outbox.has_parting and self._outbox.unsent > 0
 
     @property
     def full(self) -> bool:
@@ -153,6 +168,11 @@ class Participant:
         """By what the server knows our sealed room, once its key was shown; empty in the open
         one."""
         return b"" if self._room is None else self._room.tag
+
+    @property
+    def topic(self) -> TopicSet:
+        """The topic of the room."""
+        return self._greeted.topic
 
     @property
     def all_checked(self) -> bool:
@@ -178,6 +198,10 @@ class Participant:
     def say_direct(self, person: Person, text: str, time_ms: int) -> MessageQueued:
         """Send a private message to a member, as `say` does; see `Speech.say_direct`."""
         return self._speech.say_direct(self._entered, person, text, time_ms)
+
+    def say_parting(self, text: str, time_ms: int) -> None:
+        """Say the word with which we leave; see `Speech.say_parting`."""
+        self._speech.say_parting(text, time_ms)
 
     @property
     def has_data_to_send(self) -> bool:
@@ -276,6 +300,9 @@ class Participant:
         match control, self._phase:
             case Welcome(), Phase.DISCONNECTED:
                 return self._on_welcome(control)
+            case Greeting(), Phase.LOADING_ROSTER:
+                self._greeted.greet(control)
+                return []
             case Roster(), Phase.LOADING_ROSTER:
                 return self._on_roster(control, now)
             case Resumed(), Phase.DISCONNECTED if self._membership and self._membership.entered:
@@ -319,6 +346,7 @@ class Participant:
         secret = RoomSecret(welcome.secret)
         self._keyring.welcome(welcome.room, welcome.epoch, welcome.oldest_epoch, secret)
         self._checked_at = self._now
+        self._greeted.welcome()
         self._phase = Phase.LOADING_ROSTER
         return doubts
 
@@ -389,6 +417,7 @@ class Participant:
             events.append(Reconnected(missed, membership.changed_room, awaiting))
         if membership.is_new:
             events.append(self._entering(membership.peers, again))
+        events += self._greeted.news()
         events += membership.changes()
         said_again = {content.number for content in self._outbox.messages}
         new_room = membership.changed_room

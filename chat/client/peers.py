@@ -39,10 +39,21 @@ class Peer:
     `seq` is the number of its last frame in the log. `shift` is by how much the numbers of its run
     are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
     so this never changes. None: it has said nothing that we could read. `lost`: its connection is
-    lost, as far as we were told.
+    lost, as far as we were told. `parting`: the word with which it is about to leave.
     """
 
-    __slots__ = ("card", "fingerprint", "lost", "name", "proved", "seq", "shift", "since", "warned")
+    __slots__ = (
+        "card",
+        "fingerprint",
+        "lost",
+        "name",
+        "parting",
+        "proved",
+        "seq",
+        "shift",
+        "since",
+        "warned",
+    )
 
     def __init__(
         self,
@@ -63,6 +74,7 @@ class Peer:
         self.proved = proved
         self.lost = lost
         self.shift: int | None = None
+        self.parting = ""
         self.warned: set[str] = set()
         """What was said of this peer, once."""
 
@@ -95,7 +107,7 @@ class _Company:
     """All connections of a person by their numbers, callers included. `name` is that of the first
     of which we were told."""
 
-    __slots__ = ("connections", "fingerprint", "left_for", "name", "sealed")
+    __slots__ = ("connections", "fingerprint", "left_for", "name", "parting", "sealed")
 
     def __init__(self, name: str, fingerprint: bytes, *, sealed: bool) -> None:
         """`sealed`: this is in a sealed room."""
@@ -105,6 +117,8 @@ class _Company:
         self.connections: dict[int, Peer] = {}
         self.left_for = Reason.LEFT
         """Why the connection went that went last."""
+        self.parting = ""
+        """The word with which it went."""
 
     @property
     def staying(self) -> list[Peer]:
@@ -150,7 +164,7 @@ class _Company:
             case Presence.LOST, Presence.HERE:
                 return [MemberBack(self.name)]
             case Presence.HERE | Presence.LOST, Presence.GONE:
-                return [MemberLeft(self.name, self.left_for)]
+                return [MemberLeft(self.name, self.left_for, self.parting, self.fingerprint)]
         return []
 
 
@@ -217,6 +231,7 @@ class Peers:
         del self._members[member], company.connections[member]
         if not peer.card.caller:
             company.left_for = reason
+            company.parting = peer.parting if reason is Reason.LEFT else ""
         if not company.connections:
             del self._people[caseless_name(peer.name)]
         return peer

@@ -15,6 +15,7 @@ from chat.client.events import (
     RoomClosed,
     Warned,
 )
+from chat.client.greeted import Greeted
 from chat.client.hearing import Hearing
 from chat.client.keyring import Keyring
 from chat.client.membership import Membership
@@ -31,6 +32,7 @@ from chat.messages import (
     MessageContent,
     Notice,
     RoomEvent,
+    Topic,
     decode_room_event,
 )
 from chat.wire import ROOM_HEADER_BYTES, Event, RoomHeader, room_headers
@@ -47,6 +49,7 @@ class LogReader:
         dues: Dues,
         hearing: Hearing,
         unread: Unread,
+        greeted: Greeted,
     ) -> None:
         self._keyring = keyring
         self._outbox = outbox
@@ -54,6 +57,7 @@ class LogReader:
         self._dues = dues
         self._hearing = hearing
         self._unread = unread
+        self._greeted = greeted
 
     def take(self, membership: Membership, frame_type: int, run: bytes) -> list[ClientEvent]:
         """Take a run of room frames, all of the same type. Where one is refused, the rest of the
@@ -139,6 +143,8 @@ class LogReader:
                 membership.set_lost(peers.of(member), isinstance(event, Lost))
             case Notice(text):
                 return [NoticeReceived(text)]
+            case Topic(since, text):
+                return self._greeted.change(since, text)
             case Closing():
                 return [RoomClosed()]
         return peers.take_news() + self._unread.look(peers)

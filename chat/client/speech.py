@@ -13,7 +13,7 @@ from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox
 from chat.errors import UsageError
-from chat.limits import MAX_RATED_READ_BYTES, MAX_TEXT_BYTES
+from chat.limits import MAX_PARTING_BYTES, MAX_RATED_READ_BYTES, MAX_TEXT_BYTES
 from chat.messages import Kind, MessageContent, Repeat
 from chat.wire import Message, room_header
 
@@ -63,6 +63,15 @@ class Speech:
         )
         return MessageQueued(number, text, person.name)
 
+    def say_parting(self, text: str, time_ms: int) -> None:
+        """Take the word with which we leave. It is shown when we have left.
+
+        Raises:
+            UsageError: it is too long, or is no text.
+        """
+        _check_text(text, MAX_PARTING_BYTES, "a word at leaving")
+        self._outbox.add_parting(time_ms, text)
+
     @property
     def waits(self) -> bool:
         """Whether something is to be sent, and may be. Between LEFT and its REKEY it may not: the
@@ -91,7 +100,7 @@ class Speech:
     def as_repeat(self, said: MessageContent, room: bytes, epoch: int) -> MessageContent | None:
         """What was said in an earlier room, for those who were there when it was said."""
         if said.kind is not Kind.SAY:
-            # Nobody can open it who could not before.
+            # Nobody can open it who could not before; and a last word is for whoever is here then.
             return said
         key = self._keyring.repeat_key(room, epoch)
         if key is None:
@@ -100,13 +109,12 @@ class Speech:
         return replace(said, kind=Kind.REPEAT, body=Repeat(room, epoch, sealed).encode())
 
 
-def _check_text(text: str) -> None:
+def _check_text(text: str, most: int = MAX_TEXT_BYTES, what: str = "a message") -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as exc:
-        raise UsageError("a message is text, and this is not UTF-8") from exc
-    if size > MAX_TEXT_BYTES:
-        raise UsageError(
-            f"a message of {size} bytes is too long",
-            f"a message has at most {MAX_TEXT_BYTES} bytes; send it in parts",
-        )
+        raise UsageError(f"{what} is text, and this is not UTF-8") from exc
+    if size > most:
+        parts = "; send it in parts" if most == MAX_TEXT_BYTES else ""
+        hint = f"{what} has at most {most} bytes{parts}"
+        raise UsageError(f"{what} of {size} bytes is too long", hint)

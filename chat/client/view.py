@@ -7,7 +7,7 @@ knows more of the other than this.
 from collections.abc import Callable
 from typing import Protocol
 
-from chat.client.events import ClientEvent, MessageQueued, Person, Security
+from chat.client.events import ClientEvent, MessageQueued, Person, Security, TopicSet
 
 
 class ChatClient(Protocol):
@@ -58,6 +58,9 @@ class ChatClient(Protocol):
     def ignored(self) -> list[str]:
         """The names of those who are ignored."""
 
+    def topic(self) -> TopicSet:
+        """The topic of the room."""
+
     def security(self) -> Security:
         """What protects the conversation, and what has happened."""
 
@@ -80,9 +83,14 @@ class ChatClient(Protocol):
         """Take in nothing more, and leave when everything is acknowledged, however long that
         takes."""
 
-    def leave(self) -> None:
+    def leave(self, word: str = "") -> None:
         """Take in nothing more, and leave when everything is acknowledged, after LINGER_SECONDS at
-        the latest. Called again, leave at once."""
+        the latest. Called again, leave at once. The others are told `word` with our leaving, if
+        there is one, and if it gets through in this time.
+
+        Raises:
+            UsageError: the word is too long, or is no text. Then we stay.
+        """
 
 
 class Output(Protocol):

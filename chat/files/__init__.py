@@ -8,6 +8,7 @@
     known_servers.py  which servers were met, and with which keys
     rooms.py          invites, each under a name of the person's own
     members.py        whose key was seen under which name, in each room
+    motd.py           the message of the day
     lists.py          what a server keeps: keys that may come in, bans, names
     history.py        what was typed, for the next run
     config.py         the person's own settings: config.toml

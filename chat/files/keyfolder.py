@@ -16,6 +16,7 @@ ROOMS = "rooms"
 KNOWN_MEMBERS = "known_members"
 BANS = "bans"
 NAMES = "names"
+TOPIC = "topic"
 LISTS = KNOWN_SERVERS, ROOMS, KNOWN_MEMBERS
 """What a client has in the folder beside keys."""
 

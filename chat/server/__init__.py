@@ -12,6 +12,7 @@
     checks.py      which members are to be told the running hash, and when
     log.py         the ordered log, and the cursors of those who read it
     admission.py   which pending connection makes room, and whose handshake is next
+    greeting.py    the topic, and the message of the day
     access.py       who may come in, and whose a name is
     lists.py        the lists for it, line by line: keys, bans, names
     budgets.py     how much a key, and a source, may ask of the server

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from chat import phrases
+from chat.errors import UsageError
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     FAULT_SUM_SECONDS,
@@ -22,6 +23,7 @@ from chat.server.access import Access
 from chat.server.completion import completions
 from chat.server.desk import Desk
 from chat.server.faults import chain_of, kind_of, places_of
+from chat.server.greeting import Greeting
 from chat.server.members import Member, people_of
 from chat.stdio import is_text
 from chat.text import nearest_name
@@ -79,6 +81,13 @@ class ServerControl(Protocol):
         """Tell everybody something."""
 
     @property
+    def greeting(self) -> Greeting:
+        """What newcomers are told."""
+
+    def set_topic(self, text: str) -> None:
+        """Tell everybody the topic; an empty text takes it away. Raises UsageError."""
+
+    @property
     def access(self) -> Access:
         """Who may come in, and whose a name is."""
 
@@ -133,7 +142,7 @@ class Ration:
 _ENDINGS = ("EXIT", "QUIT", "/EXIT", "/QUIT", "STOP", "BYE")
 """What ends other programs. Here it would end the room for everybody, so it has to be said."""
 
-_WITH_ARGUMENT = ("KICK", "SAY", "BAN", "UNBAN", "ALLOW", "FORGET")
+_WITH_ARGUMENT = ("KICK", "SAY", "TOPIC", "BAN", "UNBAN", "ALLOW", "FORGET")
 
 
 class Console:
@@ -163,6 +172,7 @@ class Console:
             "ALLOW": self._on_allow,
             "FORGET": self._on_forget,
             "SAY": self._on_say,
+            "TOPIC": self._on_topic,
             "STATS": self._on_stats,
         }
 
@@ -365,8 +375,20 @@ class Console:
     def _on_say(self, server: ServerControl, text: str) -> None:
         if text:
             server.say(text)
+            self.show(words.said(text))
         else:
             self.show(phrases.needs_argument("SAY", "some text"))
+
+    def _on_topic(self, server: ServerControl, text: str) -> None:
+        if not text:
+            self.show(words.topic(server.greeting.topic))
+            return
+        try:
+            server.set_topic("" if text == "-" else text)
+        except UsageError as error:
+            self.show(words.no_topic_like_this(error))
+        else:
+            self.show(words.topic_told(server.greeting.topic))
 
     def _on_stats(self, server: ServerControl, _argument: str) -> None:
         uptime = self._reactor.clock() - self._started_at

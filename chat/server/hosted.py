@@ -14,7 +14,7 @@ from operator import itemgetter
 from chat import phrases
 from chat.errors import LOSSES, REASONS, Reason, RefusedError
 from chat.limits import BEHIND, MAX_TEXT_BYTES, SILENCE_SECONDS, WINDOW_BYTES
-from chat.messages import Resume
+from chat.messages import Resume, Topic
 from chat.presence import Presence
 from chat.reactor import Reactor, WakeUp
 from chat.server import words
@@ -64,14 +64,16 @@ class HostedRoom:
         busy: "set[HostedRoom]",
         tag: bytes = b"",
         note_name: Callable[[Member, bool], None] = lambda _member, _stays: None,
+        greeting: Callable[[], bytes] = bytes,
     ) -> None:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
         `busy` when it is to be called at the end of the turn. `note_name` is told who has come and
-        stays, and who goes."""
+        stays, and who goes. `greeting`: see `Room`."""
         self.tag = tag
         self.title = words.room_title(tag)
         self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, os.urandom, grace_seconds)
+        self.room.greeting = greeting
         self.window_guarded = False
         self._reactor = reactor
         self._console = console
@@ -344,6 +346,11 @@ class HostedRoom:
         """Tell everybody here something."""
         self._touch()
         self.room.say(clip_text(text, MAX_TEXT_BYTES))
+
+    def set_topic(self, topic: Topic) -> None:
+        """Tell everybody here the topic."""
+        self._touch()
+        self.room.set_topic(topic)
 
     def close(self) -> None:
         """Tell everybody here that the room ends."""

@@ -6,6 +6,7 @@ with its place in the log. Who is in is kept in `members`, and what the secret i
 message.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hmac import compare_digest
 
@@ -28,6 +29,7 @@ from chat.messages import (
     Resumed,
     RoomEvent,
     Roster,
+    Topic,
     Welcome,
 )
 from chat.presence import Presence
@@ -83,6 +85,8 @@ class Room:
         self._event_seq = 0
         self._hash = RunningHash.of_room(self.id)
         self._checks: Checks[Member] = Checks()
+        self.greeting: Callable[[], bytes] = bytes
+        """Makes the control message that stands between WELCOME and ROSTER; empty for none."""
         self._epochs = Epochs(RoomSecret.fresh(random_bytes))
 
     # -- who is here
@@ -321,13 +325,14 @@ class Room:
         return Unicast(member, self._log.end, (welcome.encode(), *roster))
 
     def _roster(self) -> list[bytes]:
-        """All that are in, as the log tells it: those that go have not been announced yet."""
+        """What follows WELCOME: the greeting, and all that are in, as the log tells it: those that
+        go have not been announced yet."""
         leaving = (member for member, _ in self._members.leaving)
         entries = [member.encoded_entry() for member in (*self.members.values(), *leaving)]
-        return [
-            Roster.encode_all(entries[start : start + JOINS_PER_STEP])
-            for start in range(0, len(entries), JOINS_PER_STEP)
-        ]
+        greeting = self.greeting()
+        parts = range(0, len(entries), JOINS_PER_STEP)
+        rosters = [Roster.encode_all(entries[start : start + JOINS_PER_STEP]) for start in parts]
+        return [greeting, *rosters] if greeting else rosters
 
     def check(self) -> bytes:
         """The control message that tells a member the running hash at the end of the log."""
@@ -352,6 +357,10 @@ class Room:
     def say(self, text: str) -> None:
         """The server's operator tells everybody something."""
         self._append(Notice(text))
+
+    def set_topic(self, topic: Topic) -> None:
+        """Tell everybody the topic; an empty one takes it away."""
+        self._append(topic)
 
     def close(self) -> None:
         """Tell everybody that the room ends. Nothing may be appended after this."""

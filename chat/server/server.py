@@ -32,6 +32,7 @@ from chat.server.budgets import Budgets
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.doorman import Doorman
+from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
 from chat.server.lists import is_fingerprint
 from chat.server.members import Member
@@ -72,12 +73,15 @@ class Server:
         access: Access | None = None,
         *,
         comes_back: bool = True,
+        greeting: Greeting | None = None,
     ) -> None:
         """`pending`: connections that are not members yet, in all and of one source. `access`: who
         may come in; None: everybody, and no name is kept. `comes_back`: whether this server, when
-        it is started anew, is the same to its clients, with the same key."""
+        it is started anew, is the same to its clients, with the same key. `greeting`: what
+        newcomers are told; None: the topic alone, for as long as the server runs."""
         self.reactor = reactor
         self.access = access or Access()
+        self.greeting = greeting or Greeting()
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()
@@ -89,7 +93,11 @@ class Server:
         self.doorman = Doorman(self, self.connections, listeners, key, console, admission)
         self.starts_anew = False
         """Whether the program is to be started again when `run` returns."""
-        self.on_reload: list[Callable[[], None]] = [self.access.refresh, rules.refresh]
+        self.on_reload: list[Callable[[], None]] = [
+            self.access.refresh,
+            self.greeting.refresh,
+            rules.refresh,
+        ]
         """What else `reload` does, such as opening a log file again."""
         self._comes_back = comes_back
         self._terminating = False
@@ -112,7 +120,13 @@ class Server:
         # remember each other's keys, and no name may tell one room of another.
         note_name = self._note_name if tag == OPEN_ROOM else _note_nothing
         return HostedRoom(
-            self.reactor, self._console, self._grace_seconds, self._busy, tag, note_name
+            self.reactor,
+            self._console,
+            self._grace_seconds,
+            self._busy,
+            tag,
+            note_name,
+            self.greeting.encoded,
         )
 
     def _note_name(self, member: Member, stays: bool) -> None:
@@ -329,3 +343,14 @@ class Server:
         if not self._terminating:
             for room in self.rooms:
                 room.say(text)
+
+    def set_topic(self, text: str) -> None:
+        """Tell everybody in all rooms the topic; an empty text takes it away.
+
+        Raises:
+            UsageError: it is too long, or nothing of it can be seen.
+        """
+        topic = self.greeting.set_topic(text, time.time())
+        if not self._terminating:
+            for room in self.rooms:
+                room.set_topic(topic)

@@ -6,8 +6,10 @@ where it becomes part of a line. This module does not know where lines go.
 
 from collections.abc import Collection, Iterable
 
+from chat.errors import ChatError
 from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
+from chat.messages import Topic
 from chat.phrases import INDENT, good, members_count, to_copy, trouble
 from chat.program import PROGRAM
 from chat.server.access import KeptName, NotOnList, Refusal
@@ -37,6 +39,7 @@ HELP = [
     good("ALLOW name         add the key that was refused under this name to --authorized-keys"),
     good("FORGET name        free a name that is kept for the key that used it last"),
     good("SAY text           tell everybody something"),
+    good("TOPIC text         set the topic, for all rooms; TOPIC shows it, TOPIC - takes it away"),
     good("STATS              count members, messages and bytes"),
     good("HELP               show this"),
 ]
@@ -299,6 +302,32 @@ ONLY_TERMINATE = trouble("TERMINATE ends the server, for everybody.")
 
 
 NOT_TEXT = trouble("A command is text, and this line is not UTF-8.")
+
+
+def said(text: str) -> str:
+    """The operator's own words, as everybody is told them."""
+    return good(f"Everybody is told: {escape_line(text)}")
+
+
+def topic(topic: Topic) -> str:
+    if not topic.text:
+        return NO_TOPIC
+    return good(f"Topic, since {time_of(topic.since)}: {escape_line(topic.text)}")
+
+
+NO_TOPIC = good("There is no topic.")
+
+
+def topic_told(topic: Topic) -> str:
+    """The topic was set, or taken away."""
+    if not topic.text:
+        return good("The topic was taken away. Everybody is told.")
+    return good(f"Everybody is told the topic: {escape_line(topic.text)}")
+
+
+def no_topic_like_this(why: ChatError) -> str:
+    text = str(why)
+    return trouble(f"{text[:1].upper()}{text[1:]}.")
 
 
 def stats(members: int, messages: int, log_bytes: int, uptime: float) -> str:

@@ -112,7 +112,7 @@ class Commands:
             nearest = get_close_matches(word.lower(), _COMMANDS, 1, 0.7)
             self._show([transcript.no_such_command(word, "".join(nearest))])
         elif argument.strip() and not command.argument:
-            self._show([phrases.takes_nothing(word.lower())])
+            self._show([_TAKE_NOTHING.get(word.lower(), phrases.takes_nothing(word.lower()))])
         else:
             return command.run(self, argument.strip())
         return None
@@ -156,8 +156,11 @@ class Commands:
     def _on_clear(self, _argument: str) -> None:
         self._clear()
 
-    def _on_leave(self, _argument: str) -> None:
-        self._client.leave()
+    def _on_leave(self, word: str) -> None:
+        try:
+            self._client.leave(word)
+        except UsageError as error:
+            self._show([transcript.refused(error.advice)])
 
     def _on_trust(self, name: str) -> None:
         if not name:
@@ -202,6 +205,9 @@ class Commands:
             self._show([transcript.on_or_off(self.bell)])
         else:
             self._show([transcript.BELL_STATE[self.bell]])
+
+    def _on_topic(self, _argument: str) -> None:
+        self._show([transcript.topic(self._client.topic())])
 
     def _on_security(self, _argument: str) -> None:
         security = self._client.security()
@@ -283,15 +289,19 @@ _COMMANDS = {
         "number", "show all of a folded message; without a number, the last", Commands._on_more
     ),
     "/bell": _Command("on|off", "ring when your name is said", Commands._on_bell),
+    "/topic": _Command("", "show the topic, since when", Commands._on_topic),
     "/security": _Command(
         "", "what protects this conversation, and whose keys you know", Commands._on_security
     ),
     "/invite": _Command("", "show the invite, for people who are to come in", Commands._on_invite),
     "/clear": _Command("", "clear the screen", Commands._on_clear),
-    "/exit": _Command("", "leave (also EXIT, Ctrl-D)", Commands._on_leave),
-    "/quit": _Command("", "leave", Commands._on_leave),
+    "/exit": _Command("word", "leave (also EXIT, Ctrl-D), perhaps with a word", Commands._on_leave),
+    "/quit": _Command("word", "leave, perhaps with a word to the others", Commands._on_leave),
 }
 """All commands, in the order of the help."""
+
+_TAKE_NOTHING = {"/topic": transcript.NOT_YOURS}
+"""What is said to an argument behind these, where there is more to say than that."""
 
 _WITH_NAMES = ("/me", "/msg", "/r", "/ignore", "/unignore", "/trust")
 """The commands after which a name may stand."""

@@ -22,6 +22,7 @@ from chat.client.events import (
     MemberLost,
     MessageNotForUs,
     MessageReceived,
+    MotdReceived,
     NameChanged,
     NoticeReceived,
     Person,
@@ -30,6 +31,7 @@ from chat.client.events import (
     Security,
     ServerMet,
     Tampered,
+    TopicSet,
     Warned,
 )
 from chat.client.view import ChatClient
@@ -98,6 +100,8 @@ class JsonView(LineView):
                 self._emit(_members(self.client.members()))
             case {"invite": True}:
                 self._emit({"event": "invite", "invite": self.client.invite})
+            case {"topic": True}:
+                self.show(self.client.topic())
             case {"security": True}:
                 self._emit(_security(self.client.security()))
             case {"trust": str(name)} if name:
@@ -142,6 +146,7 @@ _TAKES = {
     "direct": f'an object with "to", a name, and "text", {_TEXT}',
     "who": "true",
     "invite": "true",
+    "topic": "true",
     "security": "true",
     "trust": _NAME,
     "ignore": _NAME,
@@ -196,6 +201,8 @@ EVENTS = {
     MemberLost: "lost",
     MemberBack: "back",
     NoticeReceived: "notice",
+    TopicSet: "topic",
+    MotdReceived: "motd",
     RoomClosed: "closed",
     Warned: "warning",
     Failed: "error",
@@ -209,8 +216,8 @@ def fields_of(event: ClientEvent) -> Fields | None:
             return {"event": "acknowledged", "number": event.number, **_content(event)}
         case MessageReceived():
             return {"event": "message", **_content(event)}
-        case MemberLeft(name, reason):
-            return {"event": "left", "name": name, "reason": REASONS[reason]}
+        case MemberLeft(name, reason, parting):
+            return {"event": "left", "name": name, "reason": REASONS[reason], "text": parting}
         case Entered():
             fields = {"members": event.members, "again": event.again, "unproved": event.unproved}
             return {"event": "entered", **fields, **_room(event.tag)}

@@ -21,6 +21,7 @@ from chat.client.events import (
     NoticeReceived,
     Reconnected,
     RoomClosed,
+    TopicSet,
 )
 from chat.limits import (
     FOLDED_BEYOND_ROWS,
@@ -28,7 +29,7 @@ from chat.limits import (
     FOLDED_KEPT,
     FOLDED_TO_ROWS,
 )
-from chat.phrases import INDENT, Assuring, StatusLine, Trouble, Unproved
+from chat.phrases import INDENT, Announcement, Assuring, StatusLine, Trouble, Unproved
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
 from chat.ui.marks import Days
@@ -56,6 +57,13 @@ PRIVATE = "35"
 _NEWS_OF_US = (Disconnected, Reconnected, RoomClosed)
 _NEWS = (*_NEWS_OF_US, MemberJoined, MemberLeft, MemberLost, MemberBack, NoticeReceived)
 """What is told with its time, as messages are; the first always happen now."""
+
+
+def _has_time(event: ClientEvent, *, live: bool) -> bool:
+    if isinstance(event, TopicSet):
+        # Otherwise it says itself since when.
+        return live and event.changed
+    return isinstance(event, _NEWS_OF_US) or (live and isinstance(event, _NEWS))
 
 
 class Colours(Enum):
@@ -138,8 +146,7 @@ class Painter:
             rows, left = self._message(event, columns, window_rows)
         else:
             lines = transcript.happened(event)
-            has_time = isinstance(event, _NEWS) and (live or isinstance(event, _NEWS_OF_US))
-            if has_time and columns is not None:
+            if columns is not None and _has_time(event, live=live):
                 lines = [transcript.now(line, self.time_format) for line in lines]
             rows, left = self._status(lines, columns, window_rows)
         if left is not None:
@@ -200,6 +207,8 @@ class Painter:
                 return GREEN[rich]
             case Unproved():
                 return f"{BOLD};{ORANGE}" if rich else BOLD
+            case Announcement():
+                return BOLD
         return DIM
 
     def colour(self, code: str, text: str) -> str:

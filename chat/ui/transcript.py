@@ -28,6 +28,7 @@ from chat.client.events import (
     MemberLost,
     MessageNotForUs,
     MessageReceived,
+    MotdReceived,
     NameChanged,
     NamedByLogin,
     NoticeReceived,
@@ -39,6 +40,7 @@ from chat.client.events import (
     ServerMet,
     Standing,
     Tampered,
+    TopicSet,
     Warned,
 )
 from chat.limits import REGROUP_SECONDS, ROOM_NAME_DIGITS
@@ -49,6 +51,7 @@ from chat.phrases import (
     Assuring,
     StatusLine,
     Unproved,
+    announced,
     back,
     good,
     how_here,
@@ -207,6 +210,21 @@ def _about(seconds: float) -> str:
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
 
 
+def topic(event: TopicSet) -> StatusLine:
+    """The topic, when it was set, when somebody comes, and when somebody asks."""
+    if not event.text:
+        return TOPIC_TAKEN_AWAY if event.changed else NO_TOPIC
+    text = escape_line(event.text)
+    if event.changed:
+        return announced(f"The topic is now: {text}")
+    return good(f"Topic, since {time_of(event.since)}: {text}")
+
+
+NO_TOPIC = good("There is no topic.")
+TOPIC_TAKEN_AWAY = good("The topic was taken away.")
+NOT_YOURS = trouble("Only whoever runs the server can set the topic, for all rooms.")
+
+
 def _day(seconds: float) -> str:
     return time_of(seconds, "%Y-%m-%d")
 
@@ -268,10 +286,12 @@ _LINES: dict[type[ClientEvent], Callable[[Any], list[StatusLine]]] = {
     MemberJoined: _newcomer,
     KeyChanged: lambda event: [_key_changed(event)],
     NameChanged: lambda event: [_name_changed(event)],
-    MemberLeft: lambda event: [left(event.name, event.reason)],
+    MemberLeft: lambda event: [left(event.name, event.reason, parting=event.parting)],
     MemberLost: lambda event: [lost(event.name)],
     MemberBack: lambda event: [back(event.name)],
-    NoticeReceived: lambda event: [good(f"The server says: {escape(event.text)}")],
+    NoticeReceived: lambda event: [announced(f"The server says: {escape(event.text)}")],
+    TopicSet: lambda event: [topic(event)],
+    MotdReceived: lambda event: [announced(f"Message of the day:\n{escape(event.text)}")],
     RoomClosed: lambda _: [trouble("The server has shut down.")],
     OutboxFull: lambda event: [outbox_full(event.messages)],
     Warned: lambda event: [trouble(f"{escape_line(event.text)}.")],

@@ -19,6 +19,7 @@ from chat.server import words
 from chat.server.access import Access
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
+from chat.server.greeting import Greeting
 from chat.server.lists import InMemory
 from chat.server.members import Member
 from chat.stdio import LineOutput
@@ -60,6 +61,7 @@ class Server:
         self.open_room = Room(self.asked)
         self.rooms = AllRooms([self.open_room])
         self.access = Access(keys=InMemory())
+        self.greeting = Greeting()
 
     def ban(self, words: str) -> bool:
         self.asked.append(f"ban {words!r}")
@@ -67,6 +69,10 @@ class Server:
 
     def terminate(self) -> None:
         self.asked.append("terminate")
+
+    def set_topic(self, text: str) -> None:
+        self.asked.append(f"topic {text}")
+        self.greeting.set_topic(text, WALL_CLOCK)
 
     def restart(self) -> None:
         self.asked.append("restart")
@@ -141,7 +147,26 @@ NOBODY = "[+] Nobody is here."
         *((word, [], [NOBODY]) for word in ("WHO", "who")),
         *((line, ["kick 'Zoë'"], []) for line in ("KICK Zoë", "kick Zoë", "Kick   Zoë  ")),
         ("kick Zoë  von der Leine", ["kick 'Zoë  von der Leine'"], []),
-        *((f"{say} hello  all ", ["say 'hello  all'"], []) for say in ("SAY", "say", "  Say  ")),
+        *(
+            (f"{say} hello  all ", ["say 'hello  all'"], ["[+] Everybody is told: hello  all"])
+            for say in ("SAY", "say", "  Say  ")
+        ),
+        ("topic", [], ["[+] There is no topic."]),
+        ("TOPIC -", ["topic "], ["[+] The topic was taken away. Everybody is told."]),
+        *(
+            (line, ["topic \u202ea  b"], [r"[+] Everybody is told the topic: \u202ea  b"])
+            for line in ("TOPIC \u202ea  b", "topic   \u202ea  b ")
+        ),
+        (
+            "TOPIC \u3164",
+            ["topic \u3164"],
+            ["[!] Nothing of this topic can be seen."],
+        ),
+        (
+            f"TOPIC {'é' * 16_384}",
+            [f"topic {'é' * 16_384}"],
+            ["[!] A topic has at most 1,024 bytes, and this has 32,768."],
+        ),
         *((line, [], ["[!] KICK needs a name."]) for line in ("KICK", "kick ")),
         ("BAN Zoë she spams", ["ban 'Zoë she spams'"], []),
         ("ban Ira", ["ban 'Ira'"], ["[!] No key is known that uses or used the name Ira."]),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from chat.client.contacts import Contacts
-from chat.client.events import ClientEvent, Entered, MessageQueued, Person, Security
+from chat.client.events import ClientEvent, Entered, MessageQueued, Person, Security, TopicSet
 from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.text import caseless_name
@@ -35,6 +35,7 @@ class NotedClient:
     def __init__(self) -> None:
         self.noted: list[str] = []
         self.people = list(PEOPLE)
+        self.subject = TopicSet("", 0, changed=False)
         self.here = Security(b"", "SHA256:server", 1_687_665_924, True, 0, 0, 0, (), ())
         self.contacts = Contacts(None, "Ira", bytes(32), lambda: 1_687_579_524.0)
         self.contacts.take(Entered(()), "", self)
@@ -66,6 +67,9 @@ class NotedClient:
     def ignored(self) -> list[str]:
         return self.contacts.ignored()
 
+    def topic(self) -> TopicSet:
+        return self.subject
+
     def security(self) -> Security:
         return replace(self.here, members=tuple(self.members()))
 
@@ -88,8 +92,10 @@ class NotedClient:
     def finish(self) -> None:
         self.noted.append("finish")
 
-    def leave(self) -> None:
-        self.noted.append("leave")
+    def leave(self, word: str = "") -> None:
+        if len(word) > LONGEST:
+            raise UsageError("it is too long")
+        self.noted.append(f"leave {word}".rstrip())
 
 
 class LoneView:

@@ -67,7 +67,8 @@ AS_IT_IS = [
     [
         *((line, [f"say {line}"]) for line in AS_IT_IS),
         *((line, [f"say {line[1:]}"]) for line in ("//help", "//", "///", "//etc/hosts")),
-        *((line, ["leave"]) for line in ("EXIT", "/exit", "/quit", "/QUIT")),
+        *((line, ["leave"]) for line in ("EXIT", "/exit", "/quit", "/QUIT", "/quit  ")),
+        *((line, ["leave so long"]) for line in ("/exit so long", "/QUIT  so long ")),
         *((line, []) for line in ("", " \t\n")),
         ("/me waves", ["say \x01ACTION waves\x01"]),
         ("/me   waves  to all ", ["say \x01ACTION waves  to all\x01"]),
@@ -186,6 +187,8 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
+        ("/topic", "[+] There is no topic."),
+        ("/topic ours", "[!] Only whoever runs the server can set the topic, for all rooms."),
         ("/me", "[!] /me needs some text."),
         ("/me  ", "[!] /me needs some text."),
         ("/ignore", "[+] Nobody is ignored."),
@@ -197,7 +200,6 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
         ("/more 4", "[!] Nothing was folded as 4."),
         ("/more \x1b", "[!] /more takes a number."),
         ("/more x", "[!] /more takes a number."),
-        ("/exit now", "[!] /exit takes nothing after it."),
         ("/WHO Bob", "[!] /who takes nothing after it."),
         ("/invite Bob", "[!] /invite takes nothing after it."),
         ("/clear x", "[!] /clear takes nothing after it."),
@@ -226,7 +228,9 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
-    words = "help|who|me|msg|r|ignore|unignore|trust|more|bell|security|invite|clear|exit|quit"
+    words = (
+        "help|who|me|msg|r|ignore|unignore|trust|more|bell|topic|security|invite|clear|exit|quit"
+    )
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
     assert [line.split()[1] for line in person.shown] == [*commands, "//text"]

@@ -17,7 +17,8 @@ from tests.support.conversation import LONGEST, LoneView, seat_at_pipe, seat_at_
 from tests.support.loopback import until
 
 ALL_COMMANDS = (
-    "a command is one of say, me, direct, who, invite, security, trust, ignore, unignore and leave"
+    "a command is one of say, me, direct, who, invite, topic, security, trust, ignore, unignore "
+    "and leave"
 )
 
 
@@ -155,6 +156,11 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     (events.MemberLost("Thea"), {"event": "lost", "name": "Thea"}),
     (events.MemberBack("Thea"), {"event": "back", "name": "Thea"}),
     (events.NoticeReceived("one\ntwo"), {"event": "notice", "text": "one\ntwo"}),
+    (
+        events.TopicSet("one", 7, changed=True),
+        {"event": "topic", "text": "one", "since": 7, "changed": True},
+    ),
+    (events.MotdReceived("one\ntwo"), {"event": "motd", "text": "one\ntwo"}),
     (events.RoomClosed(), {"event": "closed"}),
     (events.Warned("it is odd"), {"event": "warning", "text": "it is odd"}),
     (
@@ -163,7 +169,10 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
     ),
 ]
 EVENTS += [
-    (events.MemberLeft("Thea", reason), {"event": "left", "name": "Thea", "reason": text})
+    (
+        events.MemberLeft("Thea", reason, "bye"),
+        {"event": "left", "name": "Thea", "reason": text, "text": "bye"},
+    )
     for reason, text in REASONS.items()
 ]
 
@@ -209,8 +218,10 @@ def test_control_characters_never_come_out_raw(program: LoneView) -> None:
         ),
         *(
             events.MemberJoined(EVIL),
-            events.MemberLeft(EVIL, Reason.LEFT),
+            events.MemberLeft(EVIL, Reason.LEFT, EVIL),
             events.NoticeReceived(EVIL),
+            events.TopicSet(EVIL, 0, changed=True),
+            events.MotdReceived(EVIL),
             events.Warned(EVIL),
         ),
         *(events.Entered((EVIL,)), events.Failed(EVIL, EVIL, 1)),

@@ -183,6 +183,10 @@ def test_trouble_is_marked_as_trouble() -> None:
         (events.MemberLost("Ira"), ["[!] Ira lost the connection."]),
         (events.MemberBack("Ira"), ["[+] Ira is back."]),
         (events.MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),
+        (
+            events.MemberLeft("Ira", Reason.LEFT, "so\n\x1b"),
+            [r'[+] Ira left the server: "so\n\x1b"'],
+        ),
         (events.Entered(("Ira", "Thea"), again=True), ["[+] In the room: Ira, Thea"]),
         (
             events.MessageNotForUs("\x1b[2J"),
@@ -301,7 +305,7 @@ def test_help_lists_each_command_once() -> None:
     commands = [line.split()[1] for line in words.HELP]
     rooms = ["WHO", "ROOMS", "KICK"]
     lists = ["BAN", "UNBAN", "BANS", "ALLOW", "FORGET"]
-    assert commands == ["TERMINATE", "RESTART", *rooms, *lists, "SAY", "STATS", "HELP"]
+    assert commands == ["TERMINATE", "RESTART", *rooms, *lists, "SAY", "TOPIC", "STATS", "HELP"]
     assert all(line.startswith("[+] ") for line in words.HELP)
 
 
@@ -475,7 +479,16 @@ def test_line_shows_harmful_text_as_escapes_and_stays_one_line(kind: str) -> Non
     assert "\n" not in lines_with("\n[+] Server is shut down")[kind]
 
 
-@pytest.mark.parametrize("line", [said("Ira", 0, EVIL), told(events.NoticeReceived(EVIL))])
+@pytest.mark.parametrize(
+    "line",
+    [
+        said("Ira", 0, EVIL),
+        told(events.NoticeReceived(EVIL)),
+        told(events.TopicSet(EVIL, 7, changed=True)),
+        told(events.TopicSet(EVIL, 7, changed=False)),
+        told(events.MotdReceived(EVIL)).replace("\n", " "),
+    ],
+)
 def test_message_shows_harmful_text_as_escapes(line: str) -> None:
     assert line.endswith(r": \x1b[2J\x9b31m\u202e\u2028\r\x85\x0b\x00")
     assert line.isprintable()
