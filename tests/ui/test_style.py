@@ -229,6 +229,18 @@ def test_message_is_wrapped_between_words_and_indented(
     assert message(text, columns) == rows
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("日本語の文。次", ["日本語の", "    文。次"]),
+        ("日本語「文」。次", ["日本語「", "    文」。次"]),
+        ("日本語文字。。。。。。。。", ["日本語文", "    字。。。。。", "    。。。"]),
+    ],
+)
+def test_no_row_begins_with_what_ends_a_sentence(text: str, rows: list[str]) -> None:
+    assert message(text, 16) == [f"Thea: {rows[0]}", *rows[1:]]
+
+
 def test_status_line_is_wrapped_like_a_message() -> None:
     rows = Painter().status([good("In the room: Ira, Thea, Žofia")], 20)
     assert list(map(without_codes, rows)) == ["[+] In the room:", "    Ira, Thea, Žofia"]
