@@ -18,6 +18,7 @@ person types.
     addressee.py   for whom a private message is
     transcript.py  events in words
     style.py       what lines look like: colours, and what is folded
+    mention.py     where a text says a name
     wrap.py        where lines are broken, so that no row can be forged
 
 Each view has the methods of `client.view.View`, and asks of the client what `client.view` names;

@@ -7,6 +7,7 @@ Colours are SGR codes (ECMA-48, 8.3.117).
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import cached_property
 from zlib import crc32
 
 from chat import localtime
@@ -33,6 +34,7 @@ from chat.phrases import INDENT, Announcement, Assuring, StatusLine, Trouble, Un
 from chat.text import action_of, caseless, caseless_name
 from chat.ui import transcript
 from chat.ui.marks import Days
+from chat.ui.mention import pattern_of
 from chat.ui.wrap import (
     Left,
     Row,
@@ -102,9 +104,6 @@ class Painter:
         """`name` is the reader's own, `encoding` the terminal's. `is_dumb`: the terminal knows no
         codes, and so cannot be told not to wrap."""
         self._name = name
-        name = re.escape(caseless(name))
-        # A pattern that begins with plain text is found faster, so the letter before comes last.
-        self._mention = re.compile(rf"{name}(?!\w)(?<!\w{name})" if name else "(?!)")
         self._colours = colours
         self.time_format = time_format
         self._encoding = encoding
@@ -116,6 +115,11 @@ class Painter:
         self._days = Days()
         self._folded: dict[str, ClientEvent] = {}
         self._folded_so_far = 0
+
+    @cached_property
+    def _mention(self) -> re.Pattern[str]:
+        # Made when it is needed: it takes some milliseconds, and somebody waits for the prompt.
+        return pattern_of(self._name)
 
     def mentions(self, said: MessageReceived) -> bool:
         """Whether a message from somebody else contains the reader's name as a whole word, or is

@@ -113,7 +113,7 @@ class Wrapper:
     2. between words, as late as fits;
     3. behind the head, if the first word does not fit beside it but is ASCII or fits a row alone;
     4. after one word of ASCII that is too long: it stays whole, and the terminal wraps it;
-    5. inside a word: it is torn where the row is full.
+    5. inside a word: it is torn where the row is full, but not before what ends a sentence.
 
     `room` is the number of columns for text in a row; `may_spill` says that 4 is allowed, which it
     is unless a head with other characters stands before the text.
@@ -151,6 +151,7 @@ class Wrapper:
                 return
             if end > torn_to or at == torn_to:
                 end, torn_to = self._last_break(line, at, end, room, may_spill=may_spill)
+            end = _before_what_ends(line, at, end)
             if end == at and not is_first:
                 # The window is too narrow for anything: take one character a row.
                 end = at + 1
@@ -175,6 +176,27 @@ class Wrapper:
         if room < self._room and _end_of_row(line, at, self._room, self._measure) >= stop:
             return at, at
         return end, stop
+
+
+_ENDS = frozenset(
+    "\u3001\u3002\u3009\u300b\u300d\u300f\u3011\u3015\u3017\uff01\uff09\uff0c\uff0e\uff1a\uff1b"
+    "\uff1f\uff3d\uff5d\uff61\uff63\uff64"
+)
+"""Ideographic full stop and comma, and closing brackets and what ends a sentence, as wide as those
+or half as wide (Unicode, UAX 14: CL and EX)."""
+_MOST_ENDS = 4
+"""No more of them than a sentence needs are kept together with the letter before."""
+
+
+def _before_what_ends(line: str, at: int, end: int) -> int:
+    """Where to end a row instead if the next one would begin with what ends a sentence or a bracket
+    in Chinese and Japanese (JIS X 4051, in short): before the letter that it belongs to."""
+    if end == len(line):
+        return end
+    for earlier in range(end, max(at, end - _MOST_ENDS - 1), -1):
+        if line[earlier] not in _ENDS:
+            return earlier
+    return end
 
 
 _MEASURED_AT_ONCE = 8

@@ -1,6 +1,9 @@
 """Whose clock differs: nobody whose message was only held up."""
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -19,11 +22,12 @@ from chat.client.events import (
 from chat.errors import Reason
 from chat.limits import DELAY_SECONDS, PING_SECONDS, SETTLE_SECONDS, SKEW_SECONDS
 from tests.support.helpers import WALL_CLOCK
+from tests.support.loopback import Hall, Seat
 
 HOUR = 3600.0
 
 
-class Seat:
+class Listener:
     """Somebody who has been in for an hour, as has Thea; the clocks of both go on as told."""
 
     def __init__(self) -> None:
@@ -72,7 +76,7 @@ class Seat:
     "seconds", [-2 * HOUR, -SKEW_SECONDS - 1, DELAY_SECONDS + 1, 54 * 365 * 24 * HOUR]
 )
 def test_time_that_differs_is_doubtful_and_said_once_of_each(seconds: float) -> None:
-    seat = Seat()
+    seat = Listener()
     assert seat.hears(seconds)
     assert seat.hears(seconds)
     assert not seat.hears(0)
@@ -86,11 +90,11 @@ def test_time_that_differs_is_doubtful_and_said_once_of_each(seconds: float) -> 
 
 @pytest.mark.parametrize("seconds", [1 - SKEW_SECONDS, 0, DELAY_SECONDS - 1])
 def test_small_difference_is_none(seconds: float) -> None:
-    assert not Seat().hears(seconds)
+    assert not Listener().hears(seconds)
 
 
 def test_own_message_is_not_doubted() -> None:
-    assert not Seat().hears(HOUR, own=True)
+    assert not Listener().hears(HOUR, own=True)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_own_message_is_not_doubted() -> None:
 def test_what_waited_for_a_connection_is_late_and_its_time_is_right(
     events: list[ClientEvent], number: int
 ) -> None:
-    seat = Seat()
+    seat = Listener()
     seat.happen(*events)
     seat.pass_time(SETTLE_SECONDS - 1)
     assert not seat.hears(HOUR, number=number)
@@ -117,7 +121,7 @@ def test_what_waited_for_a_connection_is_late_and_its_time_is_right(
 
 
 def test_first_words_of_a_newcomer_have_not_waited_and_later_ones_may_have() -> None:
-    seat = Seat()
+    seat = Listener()
     seat.happen(MemberJoined("Zoe"), MemberJoined("Max"))
     assert seat.hears(HOUR, "Zoe", 1)
     assert seat.hears(HOUR, "Zoe", 2)
@@ -126,19 +130,21 @@ def test_first_words_of_a_newcomer_have_not_waited_and_later_ones_may_have() -> 
     assert seat.hears(HOUR, "Max", 8)
 
 
-def fall_asleep(seat: Seat) -> None:
+def fall_asleep(seat: Listener) -> None:
     seat.now += HOUR
 
 
-def stop_reading(seat: Seat) -> None:
+def stop_reading(seat: Listener) -> None:
     seat.live = False
     seat.pass_time(HOUR)
     seat.live = True
 
 
 @pytest.mark.parametrize("pause", [fall_asleep, stop_reading])
-def test_what_waited_for_us_is_late_and_its_time_is_right(pause: Callable[[Seat], None]) -> None:
-    seat = Seat()
+def test_what_waited_for_us_is_late_and_its_time_is_right(
+    pause: Callable[[Listener], None],
+) -> None:
+    seat = Listener()
     pause(seat)
     assert not seat.hears(HOUR)
     assert not seat.hears(HOUR / 2)
@@ -148,7 +154,7 @@ def test_what_waited_for_us_is_late_and_its_time_is_right(pause: Callable[[Seat]
 
 
 def test_sender_who_has_more_to_say_than_is_taken_falls_behind_and_is_not_doubted() -> None:
-    seat = Seat()
+    seat = Listener()
     for late in range(0, 1000, 9):
         assert not seat.hears(late)
         seat.pass_time(10)
@@ -157,7 +163,7 @@ def test_sender_who_has_more_to_say_than_is_taken_falls_behind_and_is_not_doubte
 
 
 def test_slow_line_makes_all_late_and_nobody_is_doubted() -> None:
-    seat = Seat()
+    seat = Listener()
     for late in range(0, 1000, 9):
         assert not seat.hears(late)
         seat.pass_time(10)
@@ -165,7 +171,37 @@ def test_slow_line_makes_all_late_and_nobody_is_doubted() -> None:
 
 
 def test_clock_that_stands_still_is_doubted_once_its_owner_has_paused() -> None:
-    seat = Seat()
+    seat = Listener()
     assert not seat.hears(0)
     seat.pass_time(HOUR)
     assert seat.hears(HOUR)
+
+
+# -- with a server
+
+
+@pytest.fixture
+def hall() -> Iterator[Hall]:
+    with contextlib.closing(Hall()) as hall:
+        yield hall
+
+
+def is_shown(seat: Seat, end: str) -> bool:
+    """Whether a line that was shown last ends so."""
+    return any(line.endswith(end) for line in seat.screen.lines()[-2:])
+
+
+def test_client_says_whose_clock_differs(hall: Hall) -> None:
+    thea, zoe = hall.join("Thea", "other"), hall.join("Zoe", "sahnawaz")
+    seat = hall.seat("Ira")
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    for peer, late in ((zoe, 0), (thea, 2 * HOUR), (thea, 2 * HOUR), (zoe, 1)):
+        peer.participant.say(f"{late:.0f}", int((time.time() - late) * 1000))
+        peer.flush()
+        shown = f" {peer.name_in_room}: {late:.0f}"
+        hall.until(partial(is_shown, seat, shown))
+    assert [line for line in seat.screen.lines() if "clock" in line] == [
+        "[!] The times of Thea are 2 hours behind your clock: one of the two clocks is wrong, or "
+        "Thea sends wrong times."
+    ]

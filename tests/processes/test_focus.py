@@ -128,6 +128,22 @@ def test_where_one_stopped_reading_is_marked_once_until_one_is_back(
     assert window.written.count(b"\x1b[?1004h") == window.written.count(b"\x1b[?1004l") == 1
 
 
+def test_escape_in_vi_mode_is_a_key_when_nothing_comes_behind_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    inputrc = "set editing-mode vi\nset show-mode-in-prompt on\nset keyseq-timeout 50\n"
+    (tmp_path / ".inputrc").write_text(inputrc)
+    _, port = stage.server()
+    command = client_command(port, "Ira", stage.keys("client", "ira"))
+    window = Window(command, environment(tmp_path, {}))
+    stage.at_the_end(window.kill)
+    window.await_rows("[+] In the room: Ira", "(ins)> |")
+    window.type("abc\x1b")
+    window.await_rows("(cmd)> ab|c")
+    window.type(OUT + IN + "x")
+    window.await_rows("(cmd)> a|b")
+
+
 def test_desktop_is_told_of_a_mention_while_nobody_looks(stage: Stage, tmp_path: Path) -> None:
     _, port = stage.server()
     boris = stage.member(port, "Boris", key="sahnawaz")

@@ -229,6 +229,18 @@ def test_message_is_wrapped_between_words_and_indented(
     assert message(text, columns) == rows
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("日本語の文。次", ["日本語の", "    文。次"]),
+        ("日本語「文」。次", ["日本語「", "    文」。次"]),
+        ("日本語文字。。。。。。。。", ["日本語文", "    字。。。。。", "    。。。"]),
+    ],
+)
+def test_no_row_begins_with_what_ends_a_sentence(text: str, rows: list[str]) -> None:
+    assert message(text, 16) == [f"Thea: {rows[0]}", *rows[1:]]
+
+
 def test_status_line_is_wrapped_like_a_message() -> None:
     rows = Painter().status([good("In the room: Ira, Thea, Žofia")], 20)
     assert list(map(without_codes, rows)) == ["[+] In the room:", "    Ira, Thea, Žofia"]
@@ -321,6 +333,15 @@ MENTIONED = {
     "action": ["\x01ACTION calls for action\x01"],
     "Strauß": ["STRAUSS?"],
     "علی" + ZWNJ + "رضا": ["علیرضا"],
+    "太郎": ["太郎さん、どう思う?", "ねえ太郎", "bob太郎さん"],
+    "タロー": ["タローさん"],
+    "小明": ["我觉得小明说得对"],
+    "bob": ["我觉得bob说得对", "bobさん"],
+    "小 bob": ["我觉得小 bob说得对"],
+    "สมชาย": ["คุณสมชายครับ", "สมชายๆ"],
+    "ສົມ": ["ທ່ານສົມເອີຍ"],
+    "သူရ": ["ကိုသူရရေ"],
+    "សុខា": ["លោកសុខាអើយ"],
 }
 NOT_MENTIONED = {
     "Ira": ["Iran", "mirage", "Elmira", "Ira2", "Ira_", ""],
@@ -328,6 +349,10 @@ NOT_MENTIONED = {
     ".*": ["anything"],
     "action": ["\x01ACTION waves\x01"],
     "": ["anything"],
+    "太郎": ["太一郎さん"],
+    "ハ": ["ハ\u3099ス"],
+    "สม": ["สมุด"],
+    "bob": ["我觉得bobby说得对", "éboba"],
 }
 
 
