@@ -36,9 +36,12 @@ if TYPE_CHECKING:
     from chat.files.members import MembersFile
     from chat.kex import PrivateKey, PublicKey
     from chat.server.access import Access
+    from chat.server.console import Console
     from chat.server.desk import Desk
     from chat.server.greeting import Greeting
-    from chat.server.lists import Complain, Trouble
+    from chat.server.lists import Complain
+    from chat.server.operators import Operators
+    from chat.server.oplog import OperatorLog
     from chat.server.rooms import RoomRules
     from chat.targets import Target
     from chat.ui.style import Painter
@@ -80,14 +83,13 @@ def _run(options: argparse.Namespace) -> int:
         if path := os.environ.get("CHAT_LOG"):
             _start_journal(path, options.role)
         _require_cryptodome()
-        _PROGRAMS[options.role](options)
+        return _PROGRAMS[options.role](options) or 0
     except ChatError as error:
         return _report(str(error), error.hint, error.exit_status)
     except OSError as error:
         return _report_os_error(error)
     except KeyboardInterrupt:
         return _report("interrupted", "", FAILED)
-    return 0
 
 
 def _start_journal(path: str, role: str) -> None:
@@ -197,11 +199,13 @@ def _serve(options: argparse.Namespace) -> None:
         key = _load_key(options, announce)
         reactor.on_signals([signal.SIGCONT], look_again)
         desk = listening.enter_context(closing(_desk(options, reactor, output)))
-        console = Console(reactor, desk)
 
-        def complain(trouble: "Trouble") -> None:
-            console.show(words.list_trouble(trouble))
+        def miss_log(why: str) -> None:
+            console.show(words.log_trouble(why))
 
+        log = listening.enter_context(closing(_operator_log(options, reactor, miss_log)))
+        console = Console(reactor, desk, log, quiet=options.quiet)
+        complain = console.complain
         server = Server(
             reactor,
             listeners,
@@ -215,7 +219,9 @@ def _serve(options: argparse.Namespace) -> None:
             _access(options, complain),
             comes_back=not options.ephemeral,
             greeting=_greeting(options, complain),
+            operators=_operators(options, complain),
         )
+        server.on_reload.append(log.reopen)
         reactor.on_fault = server.on_fault
         had_terminal = has_terminal()
 
@@ -239,9 +245,11 @@ def _serve(options: argparse.Namespace) -> None:
         host, open_room = outside or hosts[0], not options.no_open_room
         console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
         console.obey(server)
-        server.run()
+        with _admin_door(options, reactor, console):
+            server.run()
         console.close(anew=server.starts_anew)
         if server.starts_anew:
+            log.close()
             listening.pop_all()
     if server.starts_anew:
         start_anew(listeners)
@@ -263,6 +271,56 @@ def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> 
             rows = _fitting(phrases.no_editing(error.advice), output.columns)
             output.write("\n".join(rows))
     return PlainDesk(reactor, source, output)
+
+
+def _operator_log(
+    options: argparse.Namespace, reactor: Reactor, complain: Callable[[str], None]
+) -> "OperatorLog":
+    """Where it is noted what happens, if anywhere."""
+    from chat.files.logs import open_log
+    from chat.server.oplog import LogFile, OperatorLog
+
+    if not options.log:
+        return OperatorLog(reactor)
+    return OperatorLog(reactor, LogFile(reactor, lambda: open_log(options.log), complain))
+
+
+def _operators(options: argparse.Namespace, complain: "Complain") -> "Operators":
+    """Which members are operators. With --ephemeral there is no folder for the list."""
+    from chat.files.keyfolder import OPERATORS
+    from chat.files.lists import ListFile
+    from chat.server.operators import Operators
+
+    if options.ephemeral:
+        return Operators()
+    operators = ListFile(_keys(options) / OPERATORS, "list of operators")
+    operators.require(may_be_missing=True)
+    return Operators(complain, operators)
+
+
+@contextmanager
+def _admin_door(
+    options: argparse.Namespace, reactor: Reactor, console: "Console"
+) -> Iterator[None]:
+    """Within this, the program `admin` can operate the server. With --ephemeral it cannot: there is
+    no folder for the socket."""
+    from chat.files.adminsocket import AdminSocket
+    from chat.files.keyfolder import ADMIN_SOCKET
+    from chat.server import words
+    from chat.server.admin import AdminDoor
+
+    if options.ephemeral:
+        yield
+        return
+    try:
+        admin_socket = AdminSocket(_keys(options) / ADMIN_SOCKET)
+    except IdentityError as error:
+        console.show(words.no_admin(error))
+        yield
+        return
+    with closing(admin_socket), closing(AdminDoor(reactor, admin_socket.listener, console)) as door:
+        door.open()
+        yield
 
 
 def _rules(options: argparse.Namespace, complain: "Complain") -> "RoomRules":
@@ -480,6 +538,12 @@ def _converse(
         raise
 
 
+def _admin(options: argparse.Namespace) -> int:
+    from chat.admin import operate
+
+    return operate(options, _keys(options))
+
+
 def _about_invites(options: argparse.Namespace) -> None:
     from chat.invitations import PROGRAMS
 
@@ -558,12 +622,13 @@ def _load_key(
     return load_or_make_key(_keys(options), role, make)
 
 
-_PROGRAMS = {
+_PROGRAMS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "server": _serve,
     "client": _join,
     "send": _send,
     **dict.fromkeys(("invite", "rooms", "fingerprint"), _about_invites),
     "forget": _forget,
+    "admin": _admin,
     "config": _config,
 }
 

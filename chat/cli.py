@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         dest="role",
         required=True,
         parser_class=Command,
-        metavar="server|client|send|invite|rooms|fingerprint|forget|config",
+        metavar="server|client|send|invite|rooms|fingerprint|forget|admin|config",
     )
     _add_server(roles)
     _add_client(roles)
@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     _add_rooms(roles)
     _add_fingerprint(roles)
     _add_forget(roles)
+    _add_admin(roles)
     _add_config(roles)
     top.commands = roles.choices
     top.forms = ("COMMAND",)
@@ -160,6 +161,17 @@ def _fill_server(server: Command) -> None:
         metavar="DAYS",
         help="how long a key keeps the name that it used last; 0: not at all "
         "(default: %(default)s)",
+    )
+    server.add_argument(
+        "--log",
+        type=_file,
+        metavar="FILE",
+        help="note who comes and goes, from where, and why; opened again at SIGHUP",
+    )
+    server.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show nothing at the console but the first lines, answers and errors",
     )
     server.add_argument(
         "--no-history", action="store_true", help="do not keep what you type for the next run"
@@ -326,6 +338,27 @@ def _fill_forget(forget: Command) -> None:
     _add_keys(forget)
 
 
+def _add_admin(roles: Commands) -> None:
+    _add_command(
+        roles,
+        "admin",
+        _fill_admin,
+        "CONSOLE-COMMAND",
+        "-",
+        help="give a command to the server on this machine",
+        description="Give a command, as at the console, to the server on this machine whose keys "
+        "are in the same folder; or each line of standard input (-). The status is 1 if one was "
+        "refused.",
+        epilog="Put -- before a word that begins with a dash.",
+    )
+
+
+def _fill_admin(admin: Command) -> None:
+    admin.understand = _understand_admin
+    _add_words(admin, "CONSOLE-COMMAND", "a command of the console (HELP lists them), or -")
+    _add_keys(admin)
+
+
 def _add_config(roles: Commands) -> None:
     def fill(config: Command) -> None:
         config.understand = partial(_understand_config, commands=roles.choices)
@@ -427,6 +460,11 @@ def _understand_rooms(options: argparse.Namespace) -> None:
         case _:
             raise UsageError("rooms takes add KEPT or remove KEPT; without them it lists the rooms")
     del options.words
+
+
+def _understand_admin(options: argparse.Namespace) -> None:
+    if not "".join(options.words).strip():
+        raise UsageError("a command of the console is missing, such as WHO")
 
 
 def _understand_config(options: argparse.Namespace, commands: Mapping[str, Command]) -> None:

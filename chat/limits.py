@@ -24,6 +24,11 @@ MAX_PARTING_BYTES = 512
 MAX_MOTD_BYTES = 16_384
 """The message of the day (`--motd`), as long as what a person may say."""
 
+MAX_COMMAND_BYTES = 16_384
+MAX_ANSWER_BYTES = 32_768
+"""What an operator asks the server for from within the room, as long as a message may be; and the
+answer, which takes one frame. Some 200 lines; the console and the admin socket have all."""
+
 MAX_NAME_CHARS = 32
 """A name after NFC normalisation: long enough for a person, short enough for a line."""
 
@@ -518,3 +523,18 @@ Faults that were written down before are summed up after the second."""
 
 MESSAGE_LINES_PER_SECOND = 10
 """Single "Message exchanged" lines at the server; what exceeds them is summed up once a second."""
+
+LOG_LINES_PER_SECOND = 100
+LOG_QUEUE_BYTES = 1024 * 1024
+LOG_TEXT_CHARS = 512
+"""The operator's log (`--log`): lines about connections that were refused or went away, beyond
+which they are only counted, so that a flood does not fill the disk; what waits while the disk is
+full; and as much of a text as is noted."""
+
+MAX_ADMIN_CONNECTIONS = 16
+ADMIN_LINE_BYTES = 65_536
+ADMIN_ANSWER_SECONDS = 30.0
+ADMIN_LOCK_SECONDS = 2.0
+"""The admin socket: when another connection comes, the one that was silent for longest goes; a
+command, which is longest for SAY; how long the program `admin` waits for an answer, which a server
+gives at once; and how long two servers in one folder wait for each other at their start."""

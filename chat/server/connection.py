@@ -111,8 +111,9 @@ _numbers = count(1)
 
 class Connection:
     """See the module's text. `address` is for people, and limits go by `source`
-    (`sockets.source_of`). `home` is the room into which it was admitted, even when it is no member
-    any more. `spoke`: something has arrived. `over`: it was dropped, or is closed."""
+    (`sockets.source_of`). `client`: who waits to be let in, and has proved its key. `home` is the
+    room into which it was admitted, even when it is no member any more. `spoke`: something has
+    arrived. `over`: it was dropped, or is closed."""
 
     __slots__ = (
         "_account",
@@ -124,6 +125,7 @@ class Connection:
         "_timer",
         "_unread",
         "address",
+        "client",
         "cursor",
         "home",
         "member",
@@ -158,6 +160,7 @@ class Connection:
         self.spoke = self.over = False
         self.home: Home | None = None
         self.member: Member | None = None
+        self.client: Established | None = None
         self.session = ServerSession(offer, os.urandom, now)
         self.session.note = journal.notes_about(self._title)
         self.cursor = Cursor()
@@ -245,6 +248,7 @@ class Connection:
 
     def _arrive(self, client: Established, now: float) -> None:
         """Come in: at once or, if the key or the source comes too often, after a wait."""
+        self.client = client
         transport, budgets = self.transport, self._hub.budgets
         transport.read_bytes = READ_BYTES if budgets is None else budgets.read_bytes
         transport.patient = False

@@ -34,8 +34,10 @@ from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
-from chat.server.lists import is_fingerprint
+from chat.server.lists import Ban, is_fingerprint
 from chat.server.members import Member
+from chat.server.operators import Operators
+from chat.server.oplog import Event
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, fingerprint_of
@@ -74,14 +76,17 @@ class Server:
         *,
         comes_back: bool = True,
         greeting: Greeting | None = None,
+        operators: Operators | None = None,
     ) -> None:
         """`pending`: connections that are not members yet, in all and of one source. `access`: who
         may come in; None: everybody, and no name is kept. `comes_back`: whether this server, when
         it is started anew, is the same to its clients, with the same key. `greeting`: what
-        newcomers are told; None: the topic alone, for as long as the server runs."""
+        newcomers are told; None: the topic alone, for as long as the server runs. `operators`:
+        which members are; None: none."""
         self.reactor = reactor
         self.access = access or Access()
         self.greeting = greeting or Greeting()
+        self.operators = operators or Operators()
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()
@@ -96,10 +101,11 @@ class Server:
         self.on_reload: list[Callable[[], None]] = [
             self.access.refresh,
             self.greeting.refresh,
+            self.operators.refresh,
             rules.refresh,
         ]
         """What else `reload` does, such as opening a log file again."""
-        self._comes_back = comes_back
+        self.comes_back = comes_back
         self._terminating = False
         reactor.patient_per_turn = PATIENT_PER_TURN
         reactor.before_wait(self._before_wait)
@@ -107,7 +113,9 @@ class Server:
     def run(self) -> None:
         """Serve until terminated. If the server starts anew, the listening sockets stay open."""
         self.doorman.open()
+        self._console.log.note(Event.STARTED)
         self.reactor.run()
+        self._console.log.note(Event.STOPPED)
         for listener in () if self.starts_anew else self.doorman.listeners:
             listener.close()
         open_room = self.rooms.open_room
@@ -153,6 +161,7 @@ class Server:
         except RefusedError as error:
             connection.drop(error.reason, str(error))
             return 0
+        connection.client = None
         self.doorman.forget(connection)
         return sent_again
 
@@ -270,14 +279,11 @@ class Server:
     def pause(self) -> None:
         """The same, but tell everybody that the server is back in a moment: whoever ends this
         program is to start it again. Then the clients come back by themselves."""
-        self._end(Reason.RESTARTING if self._comes_back else Reason.CLOSING)
+        self._end(Reason.RESTARTING if self.comes_back else Reason.CLOSING)
 
     def restart(self) -> None:
         """The same, and start the program again: `run` returns, and `starts_anew` says so. Not if
         the server is ending for another reason."""
-        if not self._comes_back:
-            self._console.show(words.NO_RESTART)
-            return
         self._end(Reason.RESTARTING, anew=True)
 
     def _end(self, reason: Reason, *, anew: bool = False) -> None:
@@ -304,26 +310,17 @@ class Server:
         """Read the lists again, and do what else is to be done then (`on_reload`)."""
         for callback in self.on_reload:
             self.reactor.call(callback)
-        self._console.show(words.RELOADED)
+        self._console.news(words.RELOADED)
 
-    def ban(self, argument: str) -> bool:
-        """Let a key in no more, and put out who has it. The argument is a name or a fingerprint,
-        and then the reason, if there is one. False if no such name is known."""
-        found = self._keys_and_rest(argument)
-        if found is None:
-            return False
-        name, keys, why = found
-        if len(keys) > 1:
-            self._console.show(*words.several_keys(name, sorted(keys)))
-            return True
-        (fingerprint,) = keys
+    def ban(self, fingerprint: str, name: str, why: str) -> Ban:
+        """Let a key in no more, and put out who has it."""
         ban = self.access.ban(fingerprint, name, why, time.time())
-        self._console.show(words.ban_made(ban))
+        self._console.log.note(Event.BANNED, fingerprint=fingerprint, name=name, text=ban.why)
         for room in self.rooms:
             room.ban(fingerprint, words.banned(ban))
-        return True
+        return ban
 
-    def _keys_and_rest(self, argument: str) -> tuple[str, set[str], str] | None:
+    def keys_meant(self, argument: str) -> tuple[str, set[str], str] | None:
         """The name, the fingerprints of the keys that are meant, and the words after it. A name may
         have spaces, so the longest beginning that is one counts."""
         ends = [found.start() for found in re.finditer(r"\s+|$", argument)]
