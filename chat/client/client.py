@@ -77,6 +77,7 @@ from chat.errors import (
     ServerKeyError,
     TransportError,
     UnacknowledgedError,
+    UsageError,
 )
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, PublicKey, RoomKey
@@ -298,6 +299,11 @@ class Client:
                 self._view.show(OutboxFull(participant.unacknowledged))
         return queued
 
+    def operate(self, command: str) -> None:
+        if self._connection is None or not self._participant.in_room:
+            raise UsageError("there is no connection to the server; nothing was asked for")
+        self._connection.ask(command)
+
     def finish(self) -> None:
         self._view.stop()
         # A script wants to be sure that everything arrived, however long that takes.
@@ -437,6 +443,8 @@ class Client:
         self._participant.disconnect()
         self._participant.tick(self._reactor.clock())
         connection.close()
+        for command in connection.unanswered():
+            self._view.show(Warned(endings.not_answered(command)))
         if self._has_said_all:
             self._leave_soon()
         elif not self._lost:
@@ -592,7 +600,8 @@ class Client:
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.in_room:
             connection.pause_reading()
         participant = self._participant
-        if self._has_said_all and participant.can_send and not participant.has_parting_to_send:
+        waits = participant.has_parting_to_send or connection.awaits_answer
+        if self._has_said_all and participant.can_send and not waits:
             # The last word, if there is one, is not waited for: it travels before BYE.
             self._say_goodbye()
         self._wake_up.set(self._participant.deadline)

@@ -116,6 +116,11 @@ def not_acknowledged(count: int) -> str:
     return f"{counted(count, 'message')} not acknowledged"
 
 
+def not_answered(command: str) -> str:
+    word = command.partition(" ")[0].upper()
+    return f"the connection was lost before the server answered {word}; it may have obeyed or not"
+
+
 def not_commands(count: int) -> str:
     return "1 line was not a command" if count == 1 else f"{count} lines were not commands"
 

@@ -33,7 +33,7 @@ from chat.limits import (
     MAX_SPLICES,
     READ_BYTES,
 )
-from chat.messages import Ping
+from chat.messages import Answer, Operate, Ping
 from chat.reactor import Reactor, Timer
 from chat.server import words
 from chat.server.budgets import Account, Budgets
@@ -63,6 +63,9 @@ class Hub(Protocol):
     def admit(self, connection: "Connection", client: Established) -> int:
         """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
         client is sent a second time."""
+
+    def operate(self, connection: "Connection", command: str) -> None:
+        """A member gives a command: obey and answer it if the member is an operator."""
 
     def connection_lost(self, connection: "Connection", reason: Reason, text: str) -> None:
         """A connection ends: do what that means for the room."""
@@ -238,6 +241,10 @@ class Connection:
                 case ControlReceived(Ping()):
                     if self._account is not None:
                         self._account.say(1, 0, now)
+                case ControlReceived(Operate(command)) if self.member is not None:
+                    if self._account is not None:
+                        self._account.say(1, len(command), now)
+                    self._hub.operate(self, command)
                 case ControlReceived(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
                 case Ended(by_peer=True):
@@ -339,6 +346,12 @@ class Connection:
         self._hub.to_flush.add(self)
         if self.cursor.splices > MAX_SPLICES:
             self.drop(Reason.TOO_SLOW)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer the member's command, behind all that is in the log by now."""
+        if not self.over:
+            self.session.send(answer.encode())
+            self.send_session_data()
 
     def send_session_data(self) -> None:
         """Send what the session has to say, behind all that is in the log by now."""

@@ -17,6 +17,7 @@ from chat.kex import PrivateKey
 from chat.limits import (
     FAULT_PAUSE_SECONDS,
     GRACE_SECONDS,
+    MAX_ANSWER_BYTES,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
     NAMES_SAVE_SECONDS,
@@ -24,11 +25,13 @@ from chat.limits import (
     RATE,
     WINDOW_BYTES,
 )
+from chat.messages import Answer
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access, KeptName, Refusal
 from chat.server.admission import Admission
 from chat.server.budgets import Budgets
+from chat.server.commands import refused
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.doorman import Doorman
@@ -36,7 +39,7 @@ from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
 from chat.server.lists import Ban, is_fingerprint
 from chat.server.members import Member
-from chat.server.operators import Operators
+from chat.server.operators import Operator, Operators
 from chat.server.oplog import Event
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
@@ -178,6 +181,20 @@ class Server:
         whose it is. Who has it in another room does not matter."""
         open_room = self.rooms.open_room
         return tag == OPEN_ROOM and open_room is not None and not open_room.has(name)
+
+    def operate(self, connection: Connection, command: str) -> None:
+        """A member gives a command: obey and answer it if the member is an operator."""
+        member = connection.member
+        assert member is not None
+        if self.operators.has(member.fingerprint):
+            operator = Operator(member.name, fingerprint_of(member.fingerprint))
+            answer = self._console.command_from(operator, command)
+        else:
+            answer = refused(words.NOT_AN_OPERATOR)
+        text = words.answer_in_a_message(answer.afar, MAX_ANSWER_BYTES)
+        connection.answer(Answer(answer.done, text))
+        if answer.then is not None:
+            answer.then()
 
     def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection is dropped (`Connection.drop`, the first step)."""

@@ -30,7 +30,6 @@ RESTARTING = good("The server starts anew, and everybody comes back.")
 COMMAND_FAILED = trouble("There is an error in this program; the console has shown it.")
 COMMAND_TOO_LONG = trouble("A command is not as long as that.")
 NOT_AN_OPERATOR = trouble("You are no operator here.")
-LINES_LEFT_OUT = "... and {}; the console and the program admin show all."
 RELOADED = good("The lists were read again.")
 
 HELP = [
@@ -70,6 +69,18 @@ def deed(name: str, fingerprint: str, what: str) -> str:
     """Another operator has given this command. `fingerprint`: of a member's key; else empty."""
     key = f", {fingerprint}" if fingerprint else ""
     return good(f"{escape_line(name)}{key}: {escape_line(what)}")
+
+
+def answer_in_a_message(lines: Sequence[str], most: int) -> str:
+    """The lines of an answer for a member, without their marks; at most so many bytes."""
+    texts = [line[4:] if line.startswith(("[+] ", "[!] ")) else line for line in lines]
+    size = 100  # What is said of the others has less than that.
+    for number, text in enumerate(texts):
+        size += len(text.encode()) + 1
+        if size > most:
+            rest = f"... and {len(texts) - number} more; the program admin shows all"
+            return "\n".join([*texts[:number], rest])
+    return "\n".join(texts)
 
 
 def no_admin(why: ChatError) -> str:

@@ -156,6 +156,15 @@ class Commands:
     def _on_clear(self, _argument: str) -> None:
         self._clear()
 
+    def _on_op(self, command: str) -> None:
+        if not command:
+            self._show([phrases.needs_argument("/op", "a command for the server, such as HELP")])
+            return
+        try:
+            self._client.operate(command)
+        except UsageError as error:
+            self._show([transcript.refused(error.advice)])
+
     def _on_leave(self, word: str) -> None:
         try:
             self._client.leave(word)
@@ -294,6 +303,7 @@ _COMMANDS = {
         "", "what protects this conversation, and whose keys you know", Commands._on_security
     ),
     "/invite": _Command("", "show the invite, for people who are to come in", Commands._on_invite),
+    "/op": _Command("WHO", "give the server a command, if you operate it", Commands._on_op),
     "/clear": _Command("", "clear the screen", Commands._on_clear),
     "/exit": _Command("word", "leave (also EXIT, Ctrl-D), perhaps with a word", Commands._on_leave),
     "/quit": _Command("word", "leave, perhaps with a word to the others", Commands._on_leave),

@@ -188,7 +188,9 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
     ("line", "answer"),
     [
         ("/topic", "[+] There is no topic."),
-        ("/topic ours", "[!] Only whoever runs the server can set the topic, for all rooms."),
+        ("/topic ours", transcript.NOT_YOURS),
+        ("/op", "[!] /op needs a command for the server, such as HELP."),
+        (f"/op {'x' * 101}", "[!] It is too long."),
         ("/me", "[!] /me needs some text."),
         ("/me  ", "[!] /me needs some text."),
         ("/ignore", "[+] Nobody is ignored."),
@@ -229,7 +231,7 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
     words = (
-        "help|who|me|msg|r|ignore|unignore|trust|more|bell|topic|security|invite|clear|exit|quit"
+        "help|who|me|msg|r|ignore|unignore|trust|more|bell|topic|security|invite|op|clear|exit|quit"
     )
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
