@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
-from chat.errors import ChatError, Reason
+from chat.errors import REASONS, ChatError, Reason
 from chat.limits import LINGER_SECONDS, LOG_LINES_PER_SECOND, LOG_QUEUE_BYTES, LOG_TEXT_CHARS
 from chat.localtime import iso_of
 from chat.reactor import Reactor
@@ -143,6 +143,8 @@ class OperatorLog:
         reason alone."""
         if self._file is None or (event in _FROM_STRANGERS and not self._ration.take(1)):
             return
+        if reason is not None and text == REASONS[reason]:
+            text = ""
         host, _, port = address.rpartition(":")
         fields = {
             "address": host.strip("[]"),
