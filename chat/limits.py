@@ -532,9 +532,11 @@ which they are only counted, so that a flood does not fill the disk; what waits 
 full; and as much of a text as is noted."""
 
 MAX_ADMIN_CONNECTIONS = 16
+SOCKET_PATH_BYTES = 103
 ADMIN_LINE_BYTES = 65_536
 ADMIN_ANSWER_SECONDS = 30.0
 ADMIN_LOCK_SECONDS = 2.0
-"""The admin socket: when another connection comes, the one that was silent for longest goes; a
-command, which is longest for SAY; how long the program `admin` waits for an answer, which a server
-gives at once; and how long two servers in one folder wait for each other at their start."""
+"""The admin socket: when another connection comes, the one that was silent for longest goes; a path
+for which every system has room in the address of a socket; a command, which is longest for SAY; how
+long the program `admin` waits for an answer, which a server gives at once; and how long two servers
+in one folder wait for each other at their start."""

@@ -9,13 +9,14 @@ import errno
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chat.errors import IdentityError
 from chat.files import keyfolder
 from chat.files import storage as files
-from chat.limits import ADMIN_LOCK_SECONDS, MAX_ADMIN_CONNECTIONS
+from chat.limits import ADMIN_LOCK_SECONDS, MAX_ADMIN_CONNECTIONS, SOCKET_PATH_BYTES
 
 _REFUSING = (errno.ECONNREFUSED, errno.ENOENT)
 """Nobody listens."""
@@ -46,13 +47,14 @@ class AdminSocket:
         # It is never open to others, not even for the moment until a chmod.
         mask = os.umask(0o177)
         try:
-            try:
-                self.listener.bind(str(self._path))
-            except OSError as exc:
-                if exc.errno != errno.EADDRINUSE:
-                    raise
-                _remove_stale(self._path)
-                self.listener.bind(str(self._path))
+            with _address(self._path) as address:
+                try:
+                    self.listener.bind(address)
+                except OSError as exc:
+                    if exc.errno != errno.EADDRINUSE:
+                        raise
+                    _remove_stale(self._path, address)
+                    self.listener.bind(address)
         finally:
             os.umask(mask)
         self.listener.listen(MAX_ADMIN_CONNECTIONS)
@@ -66,14 +68,32 @@ class AdminSocket:
         self.listener.close()
 
 
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """What to call a path as the address of a socket, which has little room: if it is long, its
+    last part, and for the moment its folder is the current one."""
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+        yield str(path)
+        return
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(path.parent)
+        try:
+            yield path.name
+        finally:
+            os.fchdir(here)
+    finally:
+        os.close(here)
+
+
 def _identity(path: Path) -> tuple[int, int]:
     status = os.lstat(path)
     return status.st_dev, status.st_ino
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, address: str) -> None:
     """Remove a socket at which nobody listens any more."""
-    status = os.lstat(path)
+    status = os.lstat(address)
     if not stat.S_ISSOCK(status.st_mode):
         raise IdentityError(f"{path} is no socket", "move it away")
     if not files.is_own(status):
@@ -81,10 +101,10 @@ def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(str(path))
+            probe.connect(address)
         except OSError as exc:
             if exc.errno in _REFUSING:
-                path.unlink(missing_ok=True)
+                Path(address).unlink(missing_ok=True)
                 return
             # Too many wait to be let in there, for example: somebody listens.
     raise IdentityError(f"another server with the same keys has {path}")
@@ -104,7 +124,8 @@ def dial(path: Path) -> socket.socket:
             keyfolder.check(path)
             if not files.is_own(status):
                 raise IdentityError(f"{path} belongs to another user")
-        connected.connect(str(path))
+        with _address(path) as address:
+            connected.connect(address)
     except (IdentityError, OSError) as exc:
         connected.close()
         if isinstance(exc, IdentityError):
@@ -118,6 +139,4 @@ def dial(path: Path) -> socket.socket:
 
 
 def _error(exc: OSError, path: Path) -> IdentityError:
-    # Python has found out itself that the path is too long, and gives no number.
-    why = "the path is too long for a socket" if exc.errno is None else exc.strerror or str(exc)
-    return IdentityError(f"cannot use {path}: {why.lower()}")
+    return IdentityError(f"cannot use {path}: {(exc.strerror or str(exc)).lower()}")
