@@ -14,7 +14,7 @@ from chat.place import Place
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
-ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget", "config")
+ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget", "admin", "config")
 DEFAULTS = {
     "server": (
         limits.DEFAULT_PORT,
@@ -111,6 +111,8 @@ MISUSE = [
     ([*JOIN, "--json", "yes"], "there are too many words: 4"),
     ([*JOIN, "--keys="], "a folder has a name"),
     (["forget"], f"{REQUIRED}HOST"),
+    (["admin"], "a command of the console is missing, such as WHO"),
+    (["admin", "", " "], "a command of the console is missing, such as WHO"),
     (["forget", "localhost", "0"], PORT),
     (SEND[:1], "your name or the text is missing"),
     (SEND[:2], "your name or the text is missing"),
@@ -226,6 +228,8 @@ SERVER = {
     "max_rooms": limits.MAX_ROOMS,
     "authorized_keys": None,
     "keep_names": limits.KEEP_NAMES_DAYS,
+    "log": None,
+    "quiet": False,
     "no_history": False,
     **KEYS,
 }
@@ -294,6 +298,12 @@ MAKE = {
         (
             ["rooms", "add", "--keys", "x", "friends"],
             {"role": "rooms", "action": "add", "kept": "friends", "keys": Path("x")},
+        ),
+        (["server", "--quiet", "--log=~/l"], SERVER | {"quiet": True, "log": Path("/home/ira/l")}),
+        (["admin", "KICK", "a b"], {"role": "admin", "words": ["KICK", "a b"], "keys": None}),
+        (
+            ["admin", "TOPIC", "-", "--keys", "x", "--", "--", "-y"],
+            {"role": "admin", "words": ["TOPIC", "-", "--", "-y"], "keys": Path("x")},
         ),
         (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
         (

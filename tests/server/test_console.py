@@ -91,15 +91,14 @@ class Server:
 class OperatorDesk:
     """A console, its operator and its screen."""
 
-    def __init__(self, obeys: bool = True) -> None:
+    def __init__(self, obeys: bool = True, *, quiet: bool = False) -> None:
         self.clock = FakeClock()
         self.reactor = Reactor(self.clock)
         self.screen = Screen(self.reactor)
         self.server = Server()
         self._source, self._hand = os.pipe()
-        self.console = Console(
-            self.reactor, PlainDesk(self.reactor, self._source, self.screen.output)
-        )
+        place = PlainDesk(self.reactor, self._source, self.screen.output)
+        self.console = Console(self.reactor, place, quiet=quiet)
         if obeys:
             self.console.obey(self.server)
 
@@ -314,6 +313,22 @@ def test_lists_are_shown_and_changed_by_name_and_by_fingerprint(desk: OperatorDe
     assert desk.type("FORGET ira") == ["[+] The name ira is free for any key."]
     desk.server.access = Access()
     assert desk.type("ALLOW guest") == [words.NO_LIST]
+
+
+def test_quiet_console_shows_answers_and_errors_and_no_news() -> None:
+    with contextlib.closing(OperatorDesk(quiet=True)) as desk:
+        desk.server.open_room.present = {"Ira"}
+        desk.console.news("[+] something")
+        desk.console.exchanged(3)
+        desk.console.refused("[!] refused", "192.0.2.1")
+        assert desk.wait(2) == []
+        desk.console.fault(ValueError())
+        assert desk.wait(1)[0].startswith("[!] There is an error in this program")
+        assert desk.type("TOPIC") == [words.NO_TOPIC]
+        # What else would show that it was obeyed?
+        assert desk.type("KICK Ira") == ["[+] Ira is put out."]
+        desk.console.close()
+        assert desk.screen.lines() == []
 
 
 @pytest.mark.parametrize("line", ["SAY gr\udcff", "KICK \udcff", "\udcff"])
