@@ -471,8 +471,9 @@ class RecordedHome(HostedRoom):
         busy: set[HostedRoom],
         tag: bytes,
         note_name: Callable[[Member, bool], None],
+        greeting: Callable[[], bytes],
     ) -> None:
-        super().__init__(reactor, console, grace_seconds, busy, tag, note_name)
+        super().__init__(reactor, console, grace_seconds, busy, tag, note_name, greeting)
         self.life.tag = tag
 
     @property
