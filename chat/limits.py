@@ -384,6 +384,10 @@ INTERRUPT_SECONDS = 2.0
 PASTE_LINES = 20
 """Whoever pastes more than this as one message is asked whether it is meant."""
 
+EDITED_BYTES = 1024 * 1024
+"""A text from the person's own editor: many times a message. The line editor redraws a line of this
+length in some tenths of a second."""
+
 PENDING_ROWS = 5
 """So many of the messages that are under way are shown, a row each."""
 

@@ -5,6 +5,7 @@
     screen.py      at a terminal, in front of a person
     live.py        the last rows of it, which are drawn again and again
     editor.py      the line that is typed: GNU readline
+    external.py    the person's own editor, which a draft is given to
     commands.py    what a person can type beside messages
     addressee.py   for whom a private message is
     transcript.py  events in words

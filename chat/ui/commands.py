@@ -35,15 +35,18 @@ class Commands:
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
         keys: Sequence[phrases.StatusLine] = (),
+        edit: Callable[[str], None] | None = None,
     ) -> None:
         """`show` shows status lines, `clear` clears the screen. `unfold` shows what was folded
         under a number, or last if that is empty, and returns whether there is such a message.
-        `keys` are lines of the help, about the keys of this view."""
+        `keys` are lines of the help, about the keys of this view. `edit` gives a text to the
+        person's own editor; None: that cannot be."""
         self._client = client
         self._show = show
         self._clear = clear
         self._unfold = unfold
         self._keys = keys
+        self._edit = edit
         self.bell = True
         """Whether the bell should ring."""
         self._speakers: dict[str, None] = {}
@@ -152,6 +155,12 @@ class Commands:
         if addressee.is_lost(person, self._client.members()):
             self._show(transcript.happened(Warned(transcript.when_back(person.name))))
         return queued
+
+    def _on_edit(self, text: str) -> None:
+        if self._edit is None:
+            self._show([transcript.NO_EDITOR_HERE])
+        else:
+            self._edit(text)
 
     def _on_clear(self, _argument: str) -> None:
         self._clear()
@@ -274,6 +283,7 @@ _COMMANDS = {
     "/me": _Command("waves", "tell what you do", Commands._on_me),
     "/msg": _Command("name text", "say something to one person alone", Commands._on_msg),
     "/r": _Command("text", "answer the last private message", Commands._on_reply),
+    "/edit": _Command("text", "write in your own editor: $VISUAL or $EDITOR", Commands._on_edit),
     "/ignore": _Command(
         "name", "hide the messages of somebody; without a name, list them", Commands._on_ignore
     ),

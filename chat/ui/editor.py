@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from chat.errors import EditorMissingError
-from chat.stdio import can_be_read
+from chat.stdio import can_be_read, count_unread
 
 Completer = Callable[[str, int], Sequence[str]]
 """Given the line up to the cursor and where the word to complete begins: what it could become."""
@@ -35,6 +35,9 @@ _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
 
 _NEW_LINE_KEYS = (b"\\e\\C-m", b"\\e\\C-j")
 """Alt-Enter. Readline would switch to vi mode, and say nothing."""
+
+_EDIT_KEYS = ((0, b"\\C-x\\C-e"), (1, b"\\C-x\\C-e"), (2, b"v"))
+"""In which of `_KEYMAPS` which keys give the line to the person's own editor, as in bash."""
 
 _CRASHING = (b"character-search", b"character-search-backward")
 """Readline's commands that take a key for an argument, and end the process if that key begins an
@@ -146,7 +149,11 @@ class LineEditor:
         """Whether finished lines can be called back."""
         self.ended = False
         """Whether the person has ended the input (Ctrl-D)."""
+        self.wants_editor = False
+        """Whether the person has asked for an editor of their own; to be set back by who obeys."""
         self._is_pasted = False
+        self._unread = self._unread_before = 0
+        """How many bytes could be read when a key was, and when the key before it was."""
         self._readline, self._lib = _load()
         self._picture = _MemoryStream(self._lib)
         self._on_line = _LineHandler(self._ended_by)
@@ -161,10 +168,16 @@ class LineEditor:
         # Python has bound Tab to "insert"; the person's own init file has the last word.
         readline.parse_and_bind("tab: menu-complete")
         keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
+        accept = _Command(lib.rl_named_function(b"accept-line"))
         new_line = self._command(self._on_new_line)
+        new_line_in_vi = self._command(partial(self._on_new_line_in_vi, accept))
         for keys in _NEW_LINE_KEYS:
-            # In vi mode, Escape and Enter are two commands.
             lib.rl_bind_keyseq_in_map(keys, new_line, keymaps[0])
+            for keymap in keymaps[1:]:
+                lib.rl_bind_keyseq_in_map(keys, new_line_in_vi, keymap)
+        edit = self._command(self._on_edit)
+        for at, keys in _EDIT_KEYS:
+            lib.rl_bind_keyseq_in_map(keys, edit, keymaps[at])
         with suppress(OSError):
             readline.read_init_file()
         # The loop handles signals, and the completer chooses the order.
@@ -319,6 +332,7 @@ class LineEditor:
         A hidden line is drawn first: readline shows only what a key changes in the line that it
         believes to be on the screen, and moves the cursor accordingly."""
         shown = self.draw() if self._hidden else b""
+        self._unread_before, self._unread = self._unread, count_unread(sys.stdin.fileno())
         if self._pasted is None:
             self._lib.rl_callback_read_char()
         else:
@@ -330,6 +344,17 @@ class LineEditor:
 
     def _on_new_line(self, times: int, _key: int) -> int:
         self._lib.rl_insert_text(b"\n" * max(1, times))
+        return 0
+
+    def _on_new_line_in_vi(self, accept: Callable[[int, int], int], times: int, key: int) -> int:
+        """Alt-Enter; or Escape and then Enter, which are two commands: a terminal sends the two
+        bytes of Alt-Enter at once."""
+        if self._unread_before > 1:
+            return self._on_new_line(times, key)
+        return self._on_ending(accept, times, key)
+
+    def _on_edit(self, _times: int, _key: int) -> int:
+        self.wants_editor = True
         return 0
 
     def _on_paste(self, _times: int, _key: int) -> int:
@@ -366,6 +391,15 @@ class LineEditor:
             and line.startswith(paste.first_word)
             and paste.history_position == self._lib.where_history()
         )
+
+    def put(self, text: str) -> None:
+        """Let the line be this text, with the cursor at its end; the line must be hidden."""
+        pasted = self._first_paste
+        self.clear()
+        self._lib.rl_replace_line(os.fsencode(text), 1)
+        self._number("rl_point").value = self._number("rl_end").value
+        # What began with a paste still does, if its first word is the same.
+        self._first_paste = pasted
 
     def clear(self) -> None:
         """Empty the line, and end a search or whatever else was going on; it must be hidden."""

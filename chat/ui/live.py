@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from chat.client.events import MessageQueued
-from chat.limits import MAX_MARKS, PENDING_ROWS, SPIN_SECONDS
+from chat.limits import LINGER_SECONDS, MAX_MARKS, PENDING_ROWS, SPIN_SECONDS
 from chat.reactor import Reactor, Timer
 from chat.stdio import LineOutput
 from chat.ui import transcript
@@ -54,6 +54,7 @@ class LiveRows:
         self._alert = alert
         self.typing = False
         """Whether the line is open: then the terminal is in readline's mode."""
+        self._held = False
         self._above: list[str] = []
         self._drawing = False
         self._rows = 0
@@ -85,6 +86,9 @@ class LiveRows:
         self._drawing = False
         if self._is_over():
             self._activity = ""
+        if self._held:
+            self._write_above()
+            return
         erased = self._erased()
         live = self._live_rows()
         if self.typing:
@@ -95,6 +99,10 @@ class LiveRows:
         line = self._editor.draw() if self.typing else b""
         above = self._output.encode("".join(f"{row}\n" for row in rows))
         self.write(self._alert() + erased + above + line)
+
+    def _write_above(self) -> None:
+        above, self._above = self._above, []
+        self.write(self._output.encode("".join(f"{row}\n" for row in above)))
 
     def erase(self) -> None:
         """Erase the live rows until they are drawn again."""
@@ -198,6 +206,19 @@ class LiveRows:
         """Erase the live rows and give the terminal back, until the line is opened again."""
         self.typing = False
         self.write(self._erased() + self._editor.pause())
+
+    def hand_over(self) -> None:
+        """Let another program have the terminal. What is shown meanwhile waits."""
+        self.close_line()
+        self._output.drain(LINGER_SECONDS)
+        self._output.hold()
+        self._held = True
+
+    def take_back(self, first: bytes = b"") -> None:
+        """The other program has ended, and the cursor is where it has left it. Write `first`, and
+        then what has waited."""
+        self._held = False
+        self._output.release(first)
 
     def finish(self, *, offline: bool) -> None:
         """Show what is left to be shown, and give the terminal back for good. Messages that were

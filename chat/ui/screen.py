@@ -7,6 +7,7 @@ client, the terminal's signals and the history.
 import os
 import signal
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from chat.client.events import (
     ClientEvent,
@@ -37,6 +38,9 @@ from chat.ui.commands import Commands
 from chat.ui.editor import Line, LineEditor
 from chat.ui.live import LiveRows
 from chat.ui.style import Painter
+
+if TYPE_CHECKING:
+    from chat.ui.external import Edited, ExternalEditor
 
 _TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
 """How TERM begins for terminals that have a title."""
@@ -89,6 +93,7 @@ class Screen:
 
         not ours -> ours   `_come_forward`, as soon as we are in the foreground: a timer looks
         ours -> not ours   `_suspend` (Ctrl-Z), which gives it back and stops the process
+                           `_edit`, which gives it to the person's own editor, until that has ended
                            `_on_readable`, if another job has taken it: it cannot be given back
                            `close`, for good
 
@@ -126,6 +131,7 @@ class Screen:
         self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
         self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
         self._history = history
+        self._external: ExternalEditor | None = None
         self._client: ChatClient | None = None
         self._commands: Commands | None = None
         self._started = False
@@ -168,7 +174,9 @@ class Screen:
     def open(self, client: ChatClient) -> None:
         self._client = client
         keys = [transcript.NEW_LINE_KEY]
-        self._commands = Commands(client, self._tell, self._live.clear, self._unfold, keys)
+        self._commands = Commands(
+            client, self._tell, self._live.clear, self._unfold, keys, self._edit
+        )
 
     def show(self, event: ClientEvent) -> None:
         if isinstance(event, MessageReceived):
@@ -239,6 +247,8 @@ class Screen:
         if not self._closed:
             self._closed = True
             self.stop()
+            if self._external is not None:
+                self._external.finish(hurried=self.output.hurried)
             if draft := self._editor.text.strip("\n"):
                 self._editor.discard_typed_ahead()
             if self._paste is not None:
@@ -255,7 +265,7 @@ class Screen:
 
     def _come_forward(self) -> None:
         """Take the terminal, as soon as we are in its foreground."""
-        if self._stopped or not self._started or self._live.typing:
+        if self._stopped or not self._started or self._live.typing or self._is_given_away:
             return
         if is_in_background(self._source):
             self._look_again_with(self._come_forward)
@@ -272,6 +282,9 @@ class Screen:
         The program that started us (make, a script) is stopped by the same key. If it stops first,
         the shell takes the terminal at once, perhaps while we give it back: then the kernel stops
         us there, and after the SIGCONT we must not stop again."""
+        if self._is_given_away:
+            # It was meant for the editor; if that stops, we do.
+            return
         continued: list[int] = []
         noted = signal.signal(signal.SIGCONT, lambda number, _: continued.append(number))
         if not is_in_background(self._source):
@@ -290,6 +303,8 @@ class Screen:
     def _go_on(self) -> None:
         """Continue after a stop (SIGCONT). The time zone may have changed."""
         look_again()
+        if self._external is not None:
+            self._external.go_on()
         if self._live.typing:
             if is_in_background(self._source):
                 self._look_again_with(self._go_on)
@@ -298,9 +313,46 @@ class Screen:
             self._live.close_line()
         self._come_forward()
 
+    # -- the person's own editor
+
+    @property
+    def _is_given_away(self) -> bool:
+        """Whether the person's own editor has the terminal."""
+        return self._external is not None and self._external.running
+
+    def _edit(self, text: str) -> None:
+        """Give a text to the person's own editor; what comes back will be in the line."""
+        if self._is_given_away:
+            return
+        if self._external is None:
+            from chat.ui.external import ExternalEditor
+
+            self._external = ExternalEditor(
+                self._reactor, self._live, self._source, self._on_edited
+            )
+        try:
+            self._external.begin(text, os.environ)
+        except UsageError as error:
+            self._tell([transcript.refused(error.advice)])
+            self._come_forward()
+        else:
+            self._reactor.watch_read(self._source, None)
+
+    def _on_edited(self, edited: "Edited") -> None:
+        if edited.text is not None:
+            self._editor.put(edited.text)
+        if edited.saved:
+            self._editor.remember(edited.saved)
+            self._remember(edited.saved)
+        if edited.trouble:
+            self._tell(transcript.edit_failed(edited.trouble, saved=bool(edited.saved)))
+        self._come_forward()
+
     # -- what is typed
 
     def interrupt(self) -> None:
+        if self._is_given_away:
+            return
         # The first Ctrl-C clears the line, and first reads what was typed before it; a second one
         # soon after leaves.
         for _ in range(CONSOLE_READ_BYTES):
@@ -338,6 +390,10 @@ class Screen:
         if self._editor.ended:
             self.stop()
             self.client.leave()
+        elif self._editor.wants_editor:
+            self._editor.wants_editor = False
+            if self._paste is None:
+                self._edit(self._editor.text)
 
     def _submit(self, line: Line) -> None:
         if self._paste is not None:

@@ -449,6 +449,17 @@ def refused(why: str) -> StatusLine:
 
 YES_OR_NO = trouble("Please answer y or n. Ctrl-C cancels.")
 
+NO_EDITOR_HERE = trouble("/edit needs a terminal on which lines can be edited.")
+
+
+def edit_failed(why: str, *, saved: bool) -> list[StatusLine]:
+    """What comes from the person's own editor is not in the line, and why. `saved`: it had saved
+    something."""
+    lines = [trouble(f"{escape_line(why[:1].upper() + why[1:])}.")]
+    kept = "What it saved can be called back with the up key." if saved else ""
+    return [*lines, good(f"The line is as it was. {kept}".rstrip())]
+
+
 NOT_SENT = good("Not sent. The up key brings it back.")
 
 

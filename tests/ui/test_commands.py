@@ -206,6 +206,7 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
         ("/MORE  3 ", "the third"),
         ("/bell", transcript.BELL_STATE[True]),
         ("/bell loud", "[!] /bell takes on or off; it is on."),
+        ("/edit", transcript.NO_EDITOR_HERE),
     ],
 )
 def test_command_is_answered(person: Person, line: str, answer: str) -> None:
@@ -226,7 +227,7 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
-    words = "help|who|me|msg|r|ignore|unignore|trust|more|bell|security|invite|clear|exit|quit"
+    words = "help|who|me|msg|r|edit|ignore|unignore|trust|more|bell|security|invite|clear|exit|quit"
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
     assert [line.split()[1] for line in person.shown] == [*commands, "//text"]
