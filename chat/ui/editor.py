@@ -24,11 +24,13 @@ from typing import Any, NamedTuple
 from chat.errors import EditorMissingError
 from chat.stdio import can_be_read, count_unread
 
-Completer = Callable[[str, int], Sequence[str]]
-"""Given the line up to the cursor and where the word to complete begins: what it could become."""
+Completer = Callable[[str], tuple[int, Sequence[str]]]
+"""Given the line up to the cursor: where that begins which can be completed, and what it could
+become."""
 
 _LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
+_Breaks = ctypes.CFUNCTYPE(ctypes.c_void_p)
 
 _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
 """Readline's commands that end a line."""
@@ -76,7 +78,11 @@ _VARIABLES = (
     "rl_catch_signals",
     "rl_catch_sigwinch",
     "rl_sort_completion_matches",
+    "rl_completion_word_break_hook",
 )
+
+_BLANK, _NOTHING = ctypes.c_char_p(b" "), ctypes.c_char_p(b"")
+"""What ends a word that readline completes."""
 
 _ASKING = 0x80 | 0x100 | 0x400
 """States in which readline shows a prompt of its own (RL_STATE_ISEARCH, _NSEARCH, _NUMERICARG)."""
@@ -136,6 +142,10 @@ class LineEditor:
         self._completer = completer
         self._typed = typed
         self._matches: Sequence[str] = ()
+        self._completed = ""
+        self._completed_at = self._found_at = -1
+        self._keys = 0
+        """How many were read. The others say at which of them something was so."""
         self._running = False
         self._hidden = False
         self._prompt = b""
@@ -194,7 +204,10 @@ class LineEditor:
         paste = self._command(self._on_paste)
         for keymap in keymaps:
             lib.rl_bind_keyseq_in_map(_PASTE_BEGINS, paste, keymap)
-        readline.set_completer_delims(" ")
+        breaks = _Breaks(self._find_completions)
+        self._commands.append(breaks)
+        hook = ctypes.c_void_p.in_dll(lib, "rl_completion_word_break_hook")
+        hook.value = ctypes.cast(breaks, ctypes.c_void_p).value
         readline.set_completer(self._complete)
 
     def _command(self, function: Callable[[int, int], int]) -> int | None:
@@ -332,6 +345,7 @@ class LineEditor:
         A hidden line is drawn first: readline shows only what a key changes in the line that it
         believes to be on the screen, and moves the cursor accordingly."""
         shown = self.draw() if self._hidden else b""
+        self._keys += 1
         self._unread_before, self._unread = self._unread, count_unread(sys.stdin.fileno())
         if self._pasted is None:
             self._lib.rl_callback_read_char()
@@ -448,10 +462,30 @@ class LineEditor:
                 # Now and not later: operate-and-get-next continues from it.
                 self.remember(remembered)
 
-    def _complete(self, word: str, state: int) -> str | None:
-        if state == 0:
-            before = self.text[: self._readline.get_endidx()]
-            self._matches = self._completer(before, len(before) - len(word))
+    def _find_completions(self) -> int | None:
+        """Called before a word is completed: find what it could become. Returns the characters that
+        end a word. If the last word is not what is completed (a name may have blanks), the word is
+        the whole line up to the cursor."""
+        self._found_at = self._keys
+        point = self._number("rl_point").value
+        before = _decoded(self._buffer[:point])
+        self._matches = ()
+        if before == self._completed and self._keys == self._completed_at + 1:
+            # Only one thing was possible, and is there.
+            self._completed_at = self._keys
+            return ctypes.cast(_BLANK, ctypes.c_void_p).value
+        begin, matches = self._completer(before)
+        whole = [before[:begin] + match for match in matches]
+        if len(whole) == 1:
+            self._completed, self._completed_at = whole[0], self._keys
+        is_last_word = begin == before.rfind(" ") + 1
+        self._matches = matches if is_last_word else whole
+        return ctypes.cast(_BLANK if is_last_word else _NOTHING, ctypes.c_void_p).value
+
+    def _complete(self, _word: str, state: int) -> str | None:
+        if self._found_at != self._keys:
+            # At the beginning of the line there is no word, and readline does not look for one.
+            self._find_completions()
         return self._matches[state] if state < len(self._matches) else None
 
 

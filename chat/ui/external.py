@@ -151,7 +151,7 @@ class ExternalEditor:
             self._end(os.waitstatus_to_exitcode(status))
 
     def _stop(self) -> None:
-        """Stop as the editor did, with all of our process group: the program that started us, too."""
+        """Stop as the editor did, and with us the program that started us."""
         handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(0, signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, handler)

@@ -33,8 +33,9 @@ from chat.localtime import look_again
 from chat.phrases import StatusLine
 from chat.reactor import Reactor
 from chat.stdio import LineOutput, can_be_read, can_be_read_by_us, is_in_background
-from chat.ui import transcript
+from chat.ui import manual, transcript
 from chat.ui.commands import Commands
+from chat.ui.completion import Offer
 from chat.ui.editor import Line, LineEditor
 from chat.ui.live import LiveRows
 from chat.ui.style import Painter
@@ -173,9 +174,8 @@ class Screen:
 
     def open(self, client: ChatClient) -> None:
         self._client = client
-        keys = [transcript.NEW_LINE_KEY]
         self._commands = Commands(
-            client, self._tell, self._live.clear, self._unfold, keys, self._edit
+            client, self._tell, self._live.clear, self._unfold, manual.KEYS, self._edit
         )
 
     def show(self, event: ClientEvent) -> None:
@@ -445,8 +445,8 @@ class Screen:
         """Whether the history keeps such a line for the next run."""
         return self._history is not None and self._history.keeps(line)
 
-    def _complete(self, line: str, begin: int) -> list[str]:
-        return self.commands.completions(line, begin)
+    def _complete(self, line: str) -> Offer:
+        return self.commands.completions(line)
 
     # -- being spoken to
 

@@ -261,8 +261,6 @@ def command_line(usage: str, text: str) -> StatusLine:
 
 SLASH_LINE = command_line("//text", "send /text, a line that begins with a slash")
 
-NEW_LINE_KEY = command_line("Alt-Enter", "begin a new line in the message (also Ctrl-V Ctrl-J)")
-
 
 def no_such_command(word: str, nearest: str) -> StatusLine:
     hint = f"Is it {nearest}?" if nearest else "/help lists the commands."
@@ -272,7 +270,13 @@ def no_such_command(word: str, nearest: str) -> StatusLine:
     )
 
 
+def is_said(text: str) -> StatusLine:
+    """For who may have wanted to leave."""
+    return good(f"/quit leaves, and so does Ctrl-D. To say {text}, type it once more.")
+
+
 NOT_HERE = {
+    "/time": trouble("Each message shows its time; the option --time says in which form."),
     "/nick": trouble("A name stays the same until you leave. Join again to take another one."),
 }
 """Commands of other programs that this one lacks, and what is to be known instead."""

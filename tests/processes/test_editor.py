@@ -22,9 +22,12 @@ from chat.ui.editor import Line, LineEditor
 
 asked = []
 
-def complete(line, begin):
-    asked.append((line, begin))
-    return [word for word in ("beta ", "alpha ", "alto ") if word.startswith(line[begin:])]
+def complete(line):
+    asked.append(line)
+    if "al p" in line:
+        return line.index("al p"), ["al pino ", "al primo "]
+    begin = line.rfind(" ") + 1
+    return begin, [word for word in ("beta ", "alpha ", "alto ") if word.startswith(line[begin:])]
 
 def read():
     data, lines = editor.read()
@@ -252,11 +255,28 @@ def test_completer_is_told_the_line_up_to_the_cursor_and_its_answers_are_cycled(
     child: Child,
 ) -> None:
     child.type("é al more" + "\x1b[D" * 5 + "\t")
-    assert child.ask("asked") == [("é al", 2)]
+    assert child.ask("asked") == ["é al"]
     assert child.screen.rows() == ["> é alpha | more"]
     for shown in ("alto ", "al", "alpha "):
         child.type("\t")
         assert child.screen.rows() == [f"> é {shown}| more"]
+
+
+def test_completion_may_begin_before_the_last_word(child: Child) -> None:
+    child.type("é al p\t")
+    for shown in ("al pino ", "al primo ", "al p", "al pino "):
+        assert child.screen.rows() == [f"> é {shown}|"]
+        child.type("\t")
+
+
+def test_completion_that_is_the_only_one_stays_until_another_key(child: Child) -> None:
+    for _ in range(3):
+        child.type("é b\t\t\t")
+        assert child.screen.rows() == ["> é beta |"]
+        child.type("x" + BACKSPACE + "\t")
+        assert child.screen.rows() == ["> é beta beta |"]
+        child.type(KILL)
+    assert child.type("\t\r") == ["beta "]
 
 
 def test_bytes_that_are_no_text_break_nothing(child: Child) -> None:
