@@ -7,6 +7,7 @@
     editor.py      the line that is typed: GNU readline
     external.py    the person's own editor, which a draft is given to
     commands.py    what a person can type beside messages
+    parts.py       a text that is too long for one message
     manual.py      the help in words
     completion.py  what Tab can make of a line
     addressee.py   for whom a private message is

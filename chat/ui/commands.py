@@ -13,11 +13,12 @@ from chat import phrases
 from chat.client.events import MessageQueued, MessageReceived, Person, Warned
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
-from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
+from chat.limits import MAX_MEMBERS, MAX_PARTS, MAX_TEXT_BYTES
 from chat.stdio import is_text
-from chat.text import as_action, caseless_name, nearest_name
+from chat.text import action_of, as_action, caseless_name, nearest_name
 from chat.ui import addressee, completion, manual, transcript
 from chat.ui.completion import Offer
+from chat.ui.parts import parts_of
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
@@ -78,6 +79,17 @@ class Commands:
         if message is None or not is_text(message) or self._client.full:
             return False
         return len(message.encode()) <= MAX_TEXT_BYTES
+
+    def parts(self, line: str, *, pasted: bool = False) -> list[str]:
+        """The parts in which a message that is too long could be sent; none if it is short enough,
+        or cannot be sent in a few."""
+        message = self.message_of(line, pasted=pasted)
+        if message is None or not is_text(message) or action_of(message) is not None:
+            return []
+        if not MAX_TEXT_BYTES < len(message.encode()) <= MAX_PARTS * MAX_TEXT_BYTES:
+            return []
+        parts = parts_of(message)
+        return parts if len(parts) <= MAX_PARTS else []
 
     def typed(self, text: str) -> str:
         """The line that sends this text when it is typed; empty if there is none."""

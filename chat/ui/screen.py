@@ -104,8 +104,9 @@ class Screen:
 
     Nothing may touch the terminal from the background: the kernel would stop us (SIGTTOU).
 
-    `_paste` is a pasted text that waits for a yes or a no. Until one comes, or Ctrl-C, each line is
-    an answer and is not sent.
+    `_paste` is a text that waits for a yes or a no, since it has many lines, or is too long for a
+    message and can be sent as `_parts`. Until one comes, or Ctrl-C, each line is an answer and is
+    not sent.
     """
 
     not_sent = not_commands = 0
@@ -139,6 +140,7 @@ class Screen:
         self._stopped = False
         self._closed = False
         self._paste: Line | None = None
+        self._parts: list[str] = []
         self._interrupted_at = float("-inf")
         self._mentions = Mentions(reactor.clock, has_title=term.startswith(_TITLED))
         self._load_history()
@@ -220,6 +222,9 @@ class Screen:
 
     def _prompt(self) -> str:
         self._editor.remembers = self._paste is None
+        if self._paste is not None and self._parts:
+            size = len(self._paste.text.encode())
+            return transcript.confirm_parts(size, len(self._parts))
         if self._paste is not None:
             return transcript.confirm_paste(self._paste.text.count("\n") + 1)
         return transcript.prompt(self._is_present, len(self._live.pending))
@@ -400,8 +405,10 @@ class Screen:
             self._answer(self._paste, line)
         elif line.text:
             self._remember(self.commands.typed(line.text) if line.pasted else line.text)
+            self._parts = self.commands.parts(line.text, pasted=line.pasted)
             is_long = line.text.count("\n") >= PASTE_LINES
-            if is_long and self.commands.can_send(line.text, pasted=line.pasted):
+            can_send = is_long and self.commands.can_send(line.text, pasted=line.pasted)
+            if can_send or self._parts:
                 self._paste = line
             else:
                 self._take(line)
@@ -413,7 +420,7 @@ class Screen:
         match answer.text.strip().lower():
             case "y" | "yes":
                 self._paste = None
-                self._take(paste)
+                self._take_all(self._parts or [paste.text], pasted=paste.pasted)
             case "n" | "no":
                 self._paste = None
                 self._tell([transcript.NOT_SENT])
@@ -422,6 +429,20 @@ class Screen:
                     typed = self.commands.typed(answer.text) if answer.pasted else answer.text
                     self._editor.remember(typed)
                 self._tell([transcript.YES_OR_NO])
+
+    def _take_all(self, parts: list[str], *, pasted: bool) -> None:
+        """Send these in order, as far as messages can be taken."""
+        if len(parts) == 1:
+            self._take(Line(parts[0], pasted))
+            return
+        for at, part in enumerate(parts):
+            if self.client.full:
+                self._editor.remember(self.commands.typed("\n".join(parts[at:])))
+                self._tell([transcript.outbox_full(len(self._live.pending))])
+                self._tell([transcript.rest_not_sent(len(parts) - at)])
+                return
+            # It is text, whatever it begins with.
+            self._take(Line(part, pasted=True))
 
     def _take(self, line: Line) -> None:
         text, pasted = line

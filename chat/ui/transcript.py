@@ -39,7 +39,7 @@ from chat.client.events import (
     Tampered,
     Warned,
 )
-from chat.limits import REGROUP_SECONDS, ROOM_NAME_DIGITS
+from chat.limits import MAX_TEXT_BYTES, REGROUP_SECONDS, ROOM_NAME_DIGITS
 from chat.localtime import time_of
 from chat.phrases import (
     MAKING_KEY,
@@ -444,6 +444,18 @@ def not_folded(number: str) -> StatusLine:
 
 def confirm_paste(lines: int) -> str:
     return f"Send these {lines} lines as one message? Type y or n, and Enter: "
+
+
+def confirm_parts(size: int, parts: int) -> str:
+    return (
+        f"This has {size:,} bytes, and a message has at most {MAX_TEXT_BYTES:,}. "
+        f"Send it in {parts} parts? Type y or n, and Enter: "
+    )
+
+
+def rest_not_sent(parts: int) -> StatusLine:
+    what = "The last part was" if parts == 1 else f"The last {parts} parts were"
+    return good(f"{what} not sent. The up key brings that back.")
 
 
 def refused(why: str) -> StatusLine:

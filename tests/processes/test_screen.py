@@ -655,19 +655,42 @@ def test_paste_is_one_message_and_no_command(room: Room) -> None:
     assert ira.end() == 0
 
 
-def test_text_that_is_too_long_is_not_sent_and_can_be_called_back(room: Room) -> None:
+def test_text_that_is_too_long_is_sent_in_parts_or_called_back(room: Room) -> None:
     ira = room.ira(columns=200)
     text = "x\n" * (MAX_TEXT_BYTES // 2)
     ira.paste(text + "yz", "Enter")
-    ira.await_rows(
-        f"[!] A message of {MAX_TEXT_BYTES + 2} bytes is too long: a message has at most 16384 "
-        "bytes; send it in parts.",
-        "[+] Not sent. The up key brings it back.",
-        "> |",
+    asked = (
+        f"This has {MAX_TEXT_BYTES + 2:,} bytes, and a message has at most {MAX_TEXT_BYTES:,}. "
+        "Send it in 2 parts? Type y or n, and Enter: |"
     )
+    ira.await_rows(asked)
+    ira.enter("n")
+    ira.await_rows("[+] Not sent. The up key brings it back.", "> |")
+    ira.key("Up", "Enter")
+    ira.await_rows(asked)
+    ira.enter("y")
+    ira.await_rows("Ira: yz", "> |")
+    room.zoe.expect("    x\n" * (MAX_TEXT_BYTES // 2 - 1) + "Ira: yz\n")
     ira.key("Up", "Backspace", "Backspace", "Enter")
     ira.enter("y")
     room.zoe.expect("    x\n" * (MAX_TEXT_BYTES // 2 - 1))
+
+
+def test_parts_for_which_there_is_no_room_are_called_back(room: Room) -> None:
+    small = "import chat.client.participant\nchat.client.participant.OUTBOX_BYTES = 30_000\n"
+    ira = room.window(room.changed(small))
+    ira.await_rows(IN, "> |")
+    lines = [str(number) * 80 for number in range(200)]
+    with frozen(room.server):
+        ira.paste("\n".join(lines), "Enter")
+        ira.await_screen("Type y or n")
+        ira.enter("y")
+        ira.await_screen("[+] The last part was not sent. The up key brings that back.")
+        ira.key("Up")
+        ira.until(lambda: f"{lines[-1][-40:]}|" in "".join(ira.rows()))
+    ira.key("Enter")
+    ira.await_screen("    " + lines[-1][-36:])
+    room.max.expect(f"    {lines[-1]}\n")
 
 
 LONG_PASTE = ["/quit", *(f"line {number}" for number in range(PASTE_LINES))]

@@ -7,7 +7,7 @@ import pytest
 from chat.client import events
 from chat.client.events import MessageReceived
 from chat.errors import OutboxFullError, UsageError
-from chat.limits import MAX_TEXT_BYTES
+from chat.limits import MAX_PARTS, MAX_TEXT_BYTES
 from chat.text import fingerprint_of
 from chat.ui import manual, transcript
 from chat.ui.commands import Commands
@@ -138,6 +138,27 @@ def test_line_that_cannot_be_sent_is_known_before_it_is_taken(
     assert person.commands.can_send(line) is fits
     person.client.full = True
     assert not person.commands.can_send(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("x" * MAX_TEXT_BYTES, 0),
+        ("//" + "x" * MAX_TEXT_BYTES, 2),
+        ("x\n" * MAX_TEXT_BYTES, 2),
+        ("x" * (MAX_PARTS * MAX_TEXT_BYTES), MAX_PARTS),
+        ("x" * (MAX_PARTS * MAX_TEXT_BYTES + 1), 0),
+        ("/me " + "x" * MAX_TEXT_BYTES, 0),
+        ("/msg Thea " + "x" * MAX_TEXT_BYTES, 0),
+        ("\udcff" * MAX_TEXT_BYTES, 0),
+        (" " * MAX_TEXT_BYTES * 2, 0),
+    ],
+    ids=lambda value: f"{value[:3]!r}, {len(value)}" if isinstance(value, str) else None,
+)
+def test_message_that_is_too_long_can_be_sent_in_a_few_parts(
+    person: Person, line: str, parts: int
+) -> None:
+    assert len(person.commands.parts(line)) == parts
 
 
 # -- what is answered
