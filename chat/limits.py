@@ -392,6 +392,10 @@ EDITED_BYTES = 1024 * 1024
 """A text from the person's own editor: many times a message. The line editor redraws a line of this
 length in some tenths of a second."""
 
+TALL_ROWS = 4
+"""A draft has half of the window, and in small ones so many rows; of a taller one a part is shown.
+"""
+
 PENDING_ROWS = 5
 """So many of the messages that are under way are shown, a row each."""
 

@@ -4,6 +4,7 @@
     jsonlines.py   for programs: an object a line
     screen.py      at a terminal, in front of a person
     live.py        the last rows of it, which are drawn again and again
+    excerpt.py     which rows of a tall draft are shown
     editor.py      the line that is typed: GNU readline
     external.py    the person's own editor, which a draft is given to
     commands.py    what a person can type beside messages

@@ -79,6 +79,7 @@ _VARIABLES = (
     "rl_catch_sigwinch",
     "rl_sort_completion_matches",
     "rl_completion_word_break_hook",
+    "rl_display_prompt",
 )
 
 _BLANK, _NOTHING = ctypes.c_char_p(b" "), ctypes.c_char_p(b"")
@@ -106,10 +107,10 @@ class LineEditor:
 
                       start           erase, leave_behind
         not running --------> visible --------------------> hidden
-                                 ^ ^                         | |
-                                 | +---------- draw ---------+ | pause
-                                 |                             v
-                                 +---------- start --------- paused
+                                   ^                         | ^
+                                   +---------- draw ---------+ |
+                                                         pause v start
+                                                             paused
 
         and from any of them, `stop` leads back to not running
 
@@ -236,7 +237,7 @@ class LineEditor:
         return self._running and not self._hidden
 
     def start(self) -> bytes:
-        """Take the terminal, and show the line."""
+        """Take the terminal, and show the line; after `pause` it is for `draw` to show it."""
         if self._settings is None:
             self._settings = termios.tcgetattr(sys.stdin)
         # A signal key makes the terminal discard its input. A key that was reported to the loop
@@ -246,7 +247,7 @@ class LineEditor:
         termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
         if self._running:
             self._lib.rl_prep_terminal(1)
-            return self._picture.take() + self.draw()
+            return self._picture.take()
         self._running = True
         self._lib.rl_callback_handler_install(self._prompt, self._on_line)
         return self._picture.take()
@@ -324,10 +325,20 @@ class LineEditor:
         return _decoded(self._buffer)
 
     @property
+    def shown_prompt(self) -> str:
+        """What stands before the line now: the prompt, or that of a search."""
+        shown = ctypes.c_char_p.in_dll(self._lib, "rl_display_prompt").value
+        return (self._prompt if shown is None else shown).decode(errors="replace")
+
+    @property
+    def text_before(self) -> str:
+        """The line up to the cursor."""
+        return _decoded(self._buffer[: self._number("rl_point").value])
+
+    @property
     def before_cursor(self) -> str:
         """The prompt, and the line up to the cursor."""
-        point = self._number("rl_point").value
-        return self._prompt.decode() + _decoded(self._buffer[:point])
+        return self.shown_prompt + self.text_before
 
     @property
     def after_cursor(self) -> str:
@@ -467,8 +478,7 @@ class LineEditor:
         end a word. If the last word is not what is completed (a name may have blanks), the word is
         the whole line up to the cursor."""
         self._found_at = self._keys
-        point = self._number("rl_point").value
-        before = _decoded(self._buffer[:point])
+        before = self.text_before
         self._matches = ()
         if before == self._completed and self._keys == self._completed_at + 1:
             # Only one thing was possible, and is there.

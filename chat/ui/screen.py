@@ -46,6 +46,18 @@ if TYPE_CHECKING:
 _TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
 """How TERM begins for terminals that have a title."""
 
+_REFLOWING = (
+    "tmux",
+    "alacritty",
+    "foot",
+    "kitty",
+    "xterm-kitty",
+    "xterm-ghostty",
+    "wezterm",
+    "vte",
+)
+"""How TERM begins for terminals that wrap rows anew when their width changes. Others may."""
+
 _SAVE_TITLE, _RESTORE_TITLE = b"\x1b[22;2t", b"\x1b[23;2t"
 _BELL = b"\a"
 
@@ -131,7 +143,15 @@ class Screen:
         self._source = source
         self._painter = painter
         self._editor = LineEditor(self._complete, lambda text: self.commands.typed(text))
-        self._live = LiveRows(reactor, output, painter, self._editor, self._prompt, self._alert)
+        self._live = LiveRows(
+            reactor,
+            output,
+            painter,
+            self._editor,
+            self._prompt,
+            self._alert,
+            reflows=term.startswith(_REFLOWING) or "TMUX" in os.environ,
+        )
         self._history = history
         self._external: ExternalEditor | None = None
         self._client: ChatClient | None = None

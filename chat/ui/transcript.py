@@ -506,6 +506,12 @@ def prompt(present: bool, waiting: int) -> str:
     return f"(offline, {waiting} waiting) > " if waiting else "(offline) > "
 
 
+def tall_draft(text: str) -> str:
+    """Stands above the rows that are shown of a draft, behind the prompt."""
+    lines = text.count("\n") + 1
+    return f"[{lines:,} lines]" if lines > 1 else f"[{len(text):,} characters]"
+
+
 def when_back(name: str) -> str:
     """For whoever says something in private to somebody who has lost the connection."""
     return (

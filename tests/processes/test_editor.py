@@ -214,6 +214,7 @@ def test_pause_gives_the_terminal_back_and_start_goes_on(child: Child) -> None:
     assert child.settings() == child.settings_before
     assert not child.screen.pastes_in_brackets
     child.show("start()")
+    child.show("draw()")
     assert child.screen.rows() == ["> hal|f"]
     assert child.screen.pastes_in_brackets
     assert child.type("!\r") == ["hal!f"]

@@ -236,14 +236,51 @@ def test_line_longer_than_the_screen_can_be_sent_and_messages_stand_above_it(roo
     ira.await_rows("    Zoe, Max, Ira", "> |")
     ira.type(ALPHABET)
     room.zoe.type("Hi")
-    ira.until(lambda: "Zoe: Hi" in ira.scrolled)
-    ira.await_rows(*typed_rows(ALPHABET, 20)[-4:])
+    shown = ["> [150 characters]", ALPHABET[100:120], ALPHABET[120:140], ALPHABET[140:] + CURSOR]
+    ira.await_rows("Zoe: Hi", *shown)
     ira.key("Enter")
     room.zoe.expect(f"Ira: {ALPHABET}\n")
     # The terminal breaks so long a word where it likes.
     *rows, last = [f"Ira: {ALPHABET}"[at : at + 20] for at in range(0, 155, 20)]
     ira.await_rows(*rows[-3:], last, "> |")
-    assert ira.scrolled.count("Zoe: Hi") == 1
+    assert [*ira.scrolled, *ira.lines()].count("Zoe: Hi") == 1
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(40, 8), (10, 3)])
+def test_tall_draft_leaves_no_copies_when_messages_come(
+    room: Room, columns: int, rows: int
+) -> None:
+    ira = room.start(columns=columns, rows=rows)
+    ira.await_rows("> |")
+    draft = "".join(f"<{number:03}>" for number in range(96))
+    ira.type(draft)
+    ira.until(lambda: "<095>" in "".join(ira.rows()) and ira.rows()[-1].endswith("|"))
+    for number in range(10):
+        room.zoe.type(f"Hi {number}")
+        ira.until(lambda n=number: f"Hi {n}" in "".join([*ira.scrolled, *ira.lines()]))  # type: ignore[misc]
+    ira.until(lambda: "<095>" in "".join(ira.rows()))
+    assert not any("<" in row for row in ira.scrolled)
+    ira.key("C-a")
+    ira.until(lambda: "<095>" not in "".join(ira.rows()) and "|<000>" in "".join(ira.rows()))
+    ira.key("C-e", "C-u")
+    ira.until(lambda: ira.rows()[-1] == "> |")
+    assert not any("<" in row for row in [*ira.scrolled, *ira.lines()])
+
+
+def test_long_paste_is_shown_in_part_around_the_cursor(room: Room) -> None:
+    ira = room.ira()
+    lines = [f"line {number}" for number in range(200)]
+    ira.paste("\n".join(lines))
+    ira.await_rows(IN, "> [200 lines]", *lines[-11:-1], f"{lines[-1]}|")
+    ira.key("C-a")
+    ira.await_rows("> [200 lines]", f"|{lines[0]}", *lines[1:11])
+    ira.key("Enter")
+    ira.await_rows("Send these 200 lines as one message? Type y or n, and Enter: |")
+    with frozen(room.server):
+        ira.enter("y")
+        ira.paste("\n".join(lines))
+        under_way = ("... " + "\\n".join(lines))[:78] + "…"
+        ira.await_rows(under_way, "> [200 lines]", *lines[-11:-1], f"{lines[-1]}|")
 
 
 def test_line_taller_than_the_screen_leaves_a_prompt_when_it_is_gone(room: Room) -> None:
@@ -689,7 +726,7 @@ def test_parts_for_which_there_is_no_room_are_called_back(room: Room) -> None:
         ira.key("Up")
         ira.until(lambda: f"{lines[-1][-40:]}|" in "".join(ira.rows()))
     ira.key("Enter")
-    ira.await_screen("    " + lines[-1][-36:])
+    ira.enter("y")
     room.max.expect(f"    {lines[-1]}\n")
 
 
