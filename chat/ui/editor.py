@@ -236,6 +236,15 @@ class LineEditor:
         """Whether the line stands on the screen."""
         return self._running and not self._hidden
 
+    def hush(self) -> None:
+        """Let the terminal show nothing of what is typed before `start`: it would stand among what
+        the program shows."""
+        if self._settings is None:
+            self._settings = termios.tcgetattr(sys.stdin)
+            hushed = [*self._settings]
+            hushed[3] &= ~termios.ECHO
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, hushed)
+
     def start(self) -> bytes:
         """Take the terminal, and show the line; after `pause` it is for `draw` to show it."""
         if self._settings is None:
@@ -258,7 +267,7 @@ class LineEditor:
         data = self.erase()
         if self._running:
             self._lib.rl_deprep_terminal()
-            self._give_back()
+        self._give_back()
         return data + self._picture.take()
 
     def stop(self) -> bytes:
@@ -267,7 +276,10 @@ class LineEditor:
         if self._running:
             self._running = False
             self._lib.rl_callback_handler_remove()
-            self._give_back()
+        elif self._settings is not None:
+            # Nobody has seen it, so it is not for the shell either.
+            self.discard_typed_ahead()
+        self._give_back()
         return data + self._picture.take()
 
     def discard_typed_ahead(self) -> None:

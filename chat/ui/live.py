@@ -21,7 +21,9 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
 _HOME = b"\x1b[H"
 _CLEAR = _HOME + b"\x1b[2J"
-_ERASE = b"\x1b[J"
+_ERASE = b"\x1b[C\x1b[J\r\x1b[K"
+"""Erase from the left edge on. Not at once: tmux takes an erasing that begins in the corner for the
+clearing of the screen, and keeps a copy of it in the scrollback."""
 
 
 class LiveRows:

@@ -208,6 +208,8 @@ class Screen:
             self._live.end()
         elif activity := transcript.activity(event):
             self._live.begin(activity, lambda: self._is_over(event))
+        if isinstance(event, MakingKey) and not is_in_background(self._source):
+            self._editor.hush()
         # These two are shown by the spinner alone.
         if not isinstance(event, MakingKey | Leaving):
             self._show_above(event)

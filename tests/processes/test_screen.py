@@ -725,6 +725,7 @@ def test_parts_for_which_there_is_no_room_are_called_back(room: Room) -> None:
         ira.await_screen("[+] The last part was not sent. The up key brings that back.")
         ira.key("Up")
         ira.until(lambda: f"{lines[-1][-40:]}|" in "".join(ira.rows()))
+    ira.until(lambda: not any(row.startswith("... ") for row in ira.lines()))
     ira.key("Enter")
     ira.enter("y")
     room.max.expect(f"    {lines[-1]}\n")
@@ -1103,6 +1104,38 @@ def test_spinner_turns_beside_the_line_while_the_server_says_nothing(desk: Desk)
         # By the time that it has turned here, it would have in the pipe.
         piped.signal(signal.SIGTERM)
         assert piped.end().out.endswith("Getting public key from the server\n")
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_typed_while_a_key_is_made_is_not_shown_before_its_time(
+    room: Room, number: int
+) -> None:
+    """However that ends, the terminal is as it was found."""
+    command = room.changed(
+        "import chat.kex, chat.__main__\n"
+        "make = chat.kex.PrivateKey.generate\n"
+        "def slow(bits, random_bytes):\n"
+        "    while not open_door.exists():\n"
+        "        random_bytes(1)\n"
+        "    return make(2048, random_bytes)\n"
+        "chat.kex.PrivateKey.generate = slow\n"
+        f"from pathlib import Path\nopen_door = Path({str(room.home / 'door')!r})\n"
+    )
+    shell = room.shell()
+    ira = shell.run(["Eve" if word == "Ira" else word for word in command] + ["--ephemeral"])
+    await_turning_spinner(ira)
+    ira.enter("typed ahead")
+    await_turning_spinner(ira)
+    assert len(list(filter(SPINNER.search, ira.lines()))) == 1
+    if number:
+        ira.signal_foreground(number)
+    else:
+        (room.home / "door").touch()
+        ira.await_rows("Eve: typed ahead", "> |")
+        ira.key("C-d")
+    ira.await_rows(f"status {1 if number else 0}", "$ |")
+    assert not any(map(SPINNER.search, ira.lines()))
+    shell.assert_terminal_is_as_it_was()
 
 
 def test_name_server_that_is_silent_is_shown_and_left_at_once(desk: Desk) -> None:
