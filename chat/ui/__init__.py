@@ -6,6 +6,7 @@
     live.py        the last rows of it, which are drawn again and again
     excerpt.py     which rows of a tall draft are shown
     editor.py      the line that is typed: GNU readline
+    library.py     where that is, and what is called in it
     external.py    the person's own editor, which a draft is given to
     commands.py    what a person can type beside messages
     parts.py       a text that is too long for one message

@@ -267,3 +267,8 @@ def test_flood_while_one_writes_is_shown_afterwards(desk: Desk) -> None:
     shown = ira.written.replace(b"\r\n", b"")
     assert [shown.count(f"Zoe: {text}".encode()) for text in texts] == [1] * 1_000
     assert b"lost" not in shown
+
+
+def test_nothing_of_it_is_imported_before_somebody_asks_for_it(stage: Stage) -> None:
+    look = "import chat.ui.screen, sys; print({'chat.ui.external', 'tempfile'} & {*sys.modules})"
+    assert stage.run([sys.executable, "-c", look]).end().out == "set()\n"
