@@ -184,8 +184,8 @@ class Commands:
             "STATS": self._on_stats,
         }
 
-    def completions(self, line: str, begin: int) -> list[str]:
-        """What the last word of a command, which begins at `begin`, could become."""
+    def completions(self, line: str) -> tuple[int, list[str]]:
+        """Where that begins which can be completed in a command, and what it could become."""
         members = {member.name for room in self._server.rooms for member in room.members()}
         names = {
             "KICK": sorted(members),
@@ -193,7 +193,7 @@ class Commands:
             "UNBAN": [ban.name or ban.fingerprint for ban in self._server.access.bans()],
         }
         taken: dict[str, Sequence[str]] = dict.fromkeys(_WITH_ARGUMENT, ())
-        return completions(line, begin, {**dict.fromkeys(self._commands), **taken, **names})
+        return completions(line, {**dict.fromkeys(self._commands), **taken, **names})
 
     def carry_out(self, line: str) -> Answer:
         """Obey a line, or say why not."""

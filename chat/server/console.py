@@ -138,10 +138,10 @@ class Console:
         """End the server; the second time: at once."""
         self.command("TERMINATE")
 
-    def completions(self, line: str, begin: int) -> list[str]:
-        """What the last word of a command, which begins at `begin`, could become."""
+    def completions(self, line: str) -> tuple[int, list[str]]:
+        """Where that begins which can be completed in a command, and what it could become."""
         assert self._commands is not None
-        return self._commands.completions(line, begin)
+        return self._commands.completions(line)
 
     def command(self, line: str) -> None:
         """Obey a line that was typed here, or say why not."""
