@@ -50,6 +50,7 @@ CALLED_HERE = {
     **dict.fromkeys(("/block", "/mute", "/squelch"), "/ignore"),
     **dict.fromkeys(("/unblock", "/unmute"), "/unignore"),
     **dict.fromkeys(("/action", "/emote"), "/me"),
+    **dict.fromkeys(("/kick", "/ban", "/oper", "/operator"), "/op"),
     **dict.fromkeys(("/cls", "/reset"), "/clear"),
     **dict.fromkeys(("/editor", "/vi", "/vim"), "/edit"),
     **dict.fromkeys(("/verify", "/fingerprint", "/fingerprints", "/keys"), "/security"),
