@@ -180,6 +180,7 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.server import words
     from chat.server.console import Console
     from chat.server.server import Server
+    from chat.server.service import Service
     from chat.sockets import address_text, listen, own_host, reachable_at
 
     _allow_many_descriptors(options.pending)
@@ -216,6 +217,7 @@ def _serve(options: argparse.Namespace) -> None:
             comes_back=not options.ephemeral,
             greeting=_greeting(options, complain),
         )
+        service = Service(reactor, server, os.environ)
         reactor.on_fault = server.on_fault
         had_terminal = has_terminal()
 
@@ -224,7 +226,7 @@ def _serve(options: argparse.Namespace) -> None:
             if had_terminal and not has_terminal():
                 server.terminate()
             else:
-                server.reload()
+                service.reload()
 
         reactor.on_signals([signal.SIGINT], desk.interrupt)
         reactor.on_signals([signal.SIGTERM], server.pause)
@@ -239,6 +241,7 @@ def _serve(options: argparse.Namespace) -> None:
         host, open_room = outside or hosts[0], not options.no_open_room
         console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
         console.obey(server)
+        service.begin()
         server.run()
         console.close(anew=server.starts_anew)
         if server.starts_anew:

@@ -511,6 +511,9 @@ CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal or a disk that does not take them. Beyond it the server drops lines
 (and says how many), while a client stops reading from the server, since text must not be lost."""
 
+SERVICE_STATUS_SECONDS = 60.0
+"""How often the service manager is told how many people are in, if that has changed."""
+
 REFUSAL_LINES_PER_SECOND = 5
 FAULT_SUM_SECONDS = 60.0
 """Single lines about connections that were refused; what exceeds them is summed up once a second.
