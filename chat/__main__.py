@@ -343,7 +343,7 @@ def _target(options: argparse.Namespace) -> "Target":
     """Where to connect. The person may be asked for it, so this comes before any view."""
     from chat.targets import target_of
 
-    return target_of(options.place, lambda: _keys(options))
+    return target_of(options.place, lambda: _keys(options), options.alias)
 
 
 def _read_text() -> str:
@@ -437,8 +437,7 @@ def _converse(
     from chat.client.events import Failed, MakingKey, Warned
     from chat.kex import RoomKey
     from chat.sleep import SleepWatch
-    from chat.sockets import Dialer
-    from chat.targets import is_right_key
+    from chat.targets import is_right_key, way_to
 
     known_servers = _known_servers(options, read_only=options.ephemeral)
 
@@ -457,7 +456,7 @@ def _converse(
         patience = PATIENCE_SECONDS
     try:
         # The host is looked up while the key is loaded.
-        with closing(Dialer(reactor, target.host, target.port)) as dialer:
+        with closing(way_to(target, reactor, options.proxy)) as dialer:
             key = _load_key(options, announce, view.spin)
             room_key = None if target.room_key is None else RoomKey(target.room_key)
             client = Client(
@@ -500,7 +499,8 @@ def _config(options: argparse.Namespace) -> None:
 
 
 def _forget(options: argparse.Namespace) -> None:
-    for key in _known_servers(options).forget(options.host, options.port):
+    where = (options.alias, None) if options.alias else (options.host, options.port)
+    for key in _known_servers(options).forget(*where):
         what = f"the key {key.fingerprint}" if key else "a damaged line"
         print(f"[+] Forgot {what}", flush=True)
 
