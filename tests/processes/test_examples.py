@@ -64,7 +64,11 @@ def test_greeter_of_the_manual_greets(stage: Stage) -> None:
     place_key(stage.home / ".config/chat", "client", "other")
     found = re.search(r"```sh\n(mkfifo .*)\n```", BOTS)
     assert found is not None
-    line = found[1].replace("HOST PORT", f"127.0.0.1 {port}").replace("python", sys.executable, 1)
+    line = (
+        found[1]
+        .replace("HOST PORT", f"127.0.0.1 {port}")
+        .replace("chatapp", f"{sys.executable} -m chat", 1)
+    )
     watcher = stage.member(port, "watcher", key="sahnawaz")
     folder = stage.folder / "greeter"
     folder.mkdir()
