@@ -182,6 +182,7 @@ def _serve(options: argparse.Namespace) -> None:
     from chat.server import words
     from chat.server.console import Console
     from chat.server.server import Server
+    from chat.server.service import Service
     from chat.sockets import address_text, listen, own_host, reachable_at
 
     _allow_many_descriptors(options.pending)
@@ -221,6 +222,7 @@ def _serve(options: argparse.Namespace) -> None:
             greeting=_greeting(options, complain),
             operators=_operators(options, complain),
         )
+        service = Service(reactor, server, os.environ)
         server.on_reload.append(log.reopen)
         reactor.on_fault = server.on_fault
         had_terminal = has_terminal()
@@ -230,7 +232,7 @@ def _serve(options: argparse.Namespace) -> None:
             if had_terminal and not has_terminal():
                 server.terminate()
             else:
-                server.reload()
+                service.reload()
 
         reactor.on_signals([signal.SIGINT], desk.interrupt)
         reactor.on_signals([signal.SIGTERM], server.pause)
@@ -246,6 +248,7 @@ def _serve(options: argparse.Namespace) -> None:
         console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
         console.obey(server)
         with _admin_door(options, reactor, console):
+            service.begin()
             server.run()
         console.close(anew=server.starts_anew)
         if server.starts_anew:
@@ -398,7 +401,7 @@ def _target(options: argparse.Namespace) -> "Target":
     """Where to connect. The person may be asked for it, so this comes before any view."""
     from chat.targets import target_of
 
-    return target_of(options.place, lambda: _keys(options))
+    return target_of(options.place, lambda: _keys(options), options.alias)
 
 
 def _read_text() -> str:
@@ -492,8 +495,7 @@ def _converse(
     from chat.client.events import Failed, MakingKey, Warned
     from chat.kex import RoomKey
     from chat.sleep import SleepWatch
-    from chat.sockets import Dialer
-    from chat.targets import is_right_key
+    from chat.targets import is_right_key, way_to
 
     known_servers = _known_servers(options, read_only=options.ephemeral)
 
@@ -512,7 +514,7 @@ def _converse(
         patience = PATIENCE_SECONDS
     try:
         # The host is looked up while the key is loaded.
-        with closing(Dialer(reactor, target.host, target.port)) as dialer:
+        with closing(way_to(target, reactor, options.proxy)) as dialer:
             key = _load_key(options, announce, view.spin)
             room_key = None if target.room_key is None else RoomKey(target.room_key)
             client = Client(
@@ -561,7 +563,8 @@ def _config(options: argparse.Namespace) -> None:
 
 
 def _forget(options: argparse.Namespace) -> None:
-    for key in _known_servers(options).forget(options.host, options.port):
+    where = (options.alias, None) if options.alias else (options.host, options.port)
+    for key in _known_servers(options).forget(*where):
         what = f"the key {key.fingerprint}" if key else "a damaged line"
         print(f"[+] Forgot {what}", flush=True)
 

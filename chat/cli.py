@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
@@ -34,6 +34,9 @@ from chat.place import check_host, destination_of, is_invite, place_of, port_of
 from chat.program import PROGRAM
 from chat.settings import Settings, describe
 from chat.text import normalize_name
+
+if TYPE_CHECKING:
+    from chat.socks import Proxy
 
 STANDARD_INPUT = "-"
 """The TEXT of `send` that means: read the message from standard input."""
@@ -311,6 +314,7 @@ def _fill_fingerprint(fingerprint: Command) -> None:
     fingerprint.goes_to_a_room = True
     fingerprint.understand = _understand_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
+    _add_way(fingerprint)
     _add_keys(fingerprint)
 
 
@@ -320,21 +324,16 @@ def _add_forget(roles: Commands) -> None:
         "forget",
         _fill_forget,
         "HOST [PORT]",
+        "--alias NAME",
         help="forget a server's key",
         description="Forget the key of a server, so that its next one is accepted.",
     )
 
 
 def _fill_forget(forget: Command) -> None:
-    forget.add_argument("host", metavar="HOST", type=_host, help="where the server runs")
-    forget.add_argument(
-        "port",
-        type=_port,
-        nargs="?",
-        default=DEFAULT_PORT,
-        metavar="PORT",
-        help="its port (default: %(default)s)",
-    )
+    forget.understand = _understand_forget
+    _add_words(forget, "HOST [PORT]", f"where the server runs (default port: {DEFAULT_PORT})")
+    _add_alias(forget, "the name by which the server is known, in place of HOST")
     _add_keys(forget)
 
 
@@ -443,6 +442,19 @@ def _understand_place(options: argparse.Namespace) -> None:
     del options.words
 
 
+def _understand_forget(options: argparse.Namespace) -> None:
+    if options.words and options.alias:
+        raise UsageError("a server is forgotten by its address or by its alias, not by both")
+    if options.alias:
+        del options.words
+        return
+    _understand_place(options)
+    options.host, options.port = options.place.host, options.place.port
+    del options.place
+    if not options.host:
+        raise UsageError("the host is missing")
+
+
 def _understand_rooms(options: argparse.Namespace) -> None:
     match options.words:
         case []:
@@ -514,6 +526,27 @@ def _add_expected(role: argparse.ArgumentParser) -> None:
         metavar="SHA256:...",
         help="the server's fingerprint, if you were told it",
     )
+    _add_way(role)
+
+
+def _add_way(role: argparse.ArgumentParser) -> None:
+    """How a server is reached and known, wherever it is."""
+    _add_alias(
+        role,
+        "know the server by this name and not by its address, as ssh's HostKeyAlias: for several "
+        "servers behind one forwarded port",
+    )
+    role.add_argument(
+        "--proxy",
+        type=_proxy,
+        metavar="URL",
+        help="connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, "
+        "or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them",
+    )
+
+
+def _add_alias(role: argparse.ArgumentParser, meaning: str) -> None:
+    role.add_argument("--alias", type=_alias, default="", metavar="NAME", help=meaning)
 
 
 def _add_version(role: argparse.ArgumentParser) -> None:
@@ -613,6 +646,24 @@ def _checked(message: str) -> str:
     if size > MAX_TEXT_BYTES:
         raise UsageError(_TOO_LONG)
     return message
+
+
+def _alias(text: str) -> str:
+    # It stands in a list like known_hosts of OpenSSH, where other characters mean something.
+    if text and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise argparse.ArgumentTypeError(
+            "an alias is a letter or digit, and 62 more of them, dots, dashes or low lines at most"
+        )
+    return text
+
+
+def _proxy(text: str) -> "Proxy | None":
+    if not text:
+        return None
+    from chat.socks import Proxy
+
+    with _told():
+        return Proxy(text)
 
 
 def _number(text: str) -> float:

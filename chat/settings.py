@@ -9,7 +9,6 @@ the table of the command, and the default.
 import argparse
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chat.errors import IdentityError, UsageError
@@ -196,4 +195,4 @@ def describe(held: Mapping[str, Held]) -> list[str]:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str | Path) else f"{value:g}"
+    return f"{value:g}" if isinstance(value, int | float) else f'"{value}"'

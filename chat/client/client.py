@@ -92,7 +92,7 @@ from chat.limits import (
 )
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
-from chat.sockets import Dialer
+from chat.sockets import Way
 from chat.text import caseless_name
 
 Trust = Callable[[PublicKey], str | None]
@@ -106,7 +106,7 @@ class Client:
     def __init__(
         self,
         reactor: Reactor,
-        dialer: Dialer,
+        dialer: Way,
         name: str,
         key: PrivateKey,
         trust: Trust,
@@ -342,7 +342,7 @@ class Client:
     def _dial(self) -> None:
         self._retry = None
         if not self._participant.has_joined:
-            self._view.show(LookingUp(self._dialer.host))
+            self._view.show(LookingUp(self._dialer.looked_up))
         self._dialer.dial(self._on_connected, self._on_unreachable)
 
     def _dial_now(self) -> None:

@@ -8,12 +8,12 @@
 _shtab_chatapp_subparsers=(server client send invite rooms fingerprint forget admin config)
 
 _shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --motd --authorized-keys --keep-names --log --quiet --no-history --version --keys --bits --ephemeral)
-_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --patience --version --keys --bits --ephemeral --color --time --notify --no-history --json)
-_shtab_chatapp_send_option_strings=(-h --help --fingerprint --patience --version --keys --bits --ephemeral)
-_shtab_chatapp_invite_option_strings=(-h --help --keep --qr --tag --fingerprint --version --keys)
+_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --alias --proxy --patience --version --keys --bits --ephemeral --color --time --notify --no-history --json)
+_shtab_chatapp_send_option_strings=(-h --help --fingerprint --alias --proxy --patience --version --keys --bits --ephemeral)
+_shtab_chatapp_invite_option_strings=(-h --help --keep --qr --tag --fingerprint --alias --proxy --version --keys)
 _shtab_chatapp_rooms_option_strings=(-h --help --version --keys)
-_shtab_chatapp_fingerprint_option_strings=(-h --help --version --keys)
-_shtab_chatapp_forget_option_strings=(-h --help --version --keys)
+_shtab_chatapp_fingerprint_option_strings=(-h --help --alias --proxy --version --keys)
+_shtab_chatapp_forget_option_strings=(-h --help --alias --version --keys)
 _shtab_chatapp_admin_option_strings=(-h --help --version --keys)
 _shtab_chatapp_config_option_strings=(-h --help --version)
 _shtab_chatapp_option_strings=(-h --help --version)
@@ -75,6 +75,7 @@ _shtab_chatapp_fingerprint_pos_0_nargs='*'
 _shtab_chatapp_fingerprint__h_nargs=0
 _shtab_chatapp_fingerprint___help_nargs=0
 _shtab_chatapp_fingerprint___version_nargs=0
+_shtab_chatapp_forget_pos_0_nargs='*'
 _shtab_chatapp_forget__h_nargs=0
 _shtab_chatapp_forget___help_nargs=0
 _shtab_chatapp_forget___version_nargs=0
