@@ -7,6 +7,7 @@ the table of the command, and the default.
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -196,4 +197,6 @@ def describe(held: Mapping[str, Held]) -> list[str]:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if value == math.inf:
+        value = "forever"
     return f'"{value}"' if isinstance(value, str | Path) else f"{value:g}"

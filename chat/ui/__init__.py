@@ -1,7 +1,9 @@
 """The views of a client: where a conversation is shown and typed. And the server's console, where a
 person types.
 
-    plain.py       line by line: pipes, plain terminals, one single message
+    plain.py       line by line: pipes, plain terminals
+    single.py      one message alone, and what became of it
+    strip.py       the output of tools, without colours and progress
     jsonlines.py   for programs: an object a line
     screen.py      at a terminal, in front of a person
     terminal.py    a terminal in front of a person: taken, given back, and its keys

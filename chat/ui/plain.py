@@ -2,10 +2,9 @@
 
 From a pipe, every line but `EXIT` is a message; at a terminal there are commands, too. If a line of
 a pipe is not sent, the reason also goes to standard error, with the number of the line.
-`SingleView` sends one message and shows nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from chat.client.events import ClientEvent, Leaving, MessageReceived, OutboxFull
 from chat.client.view import ChatClient
@@ -33,12 +32,15 @@ class LineView:
         output: LineOutput,
         painter: Painter,
         errors: LineOutput | None = None,
+        strip: Callable[[str], str] | None = None,
     ) -> None:
-        """`errors`: where to say why a line of a pipe was not sent."""
+        """`errors`: where to say why a line of a pipe was not sent. `strip`: what to make of each
+        line of a pipe before it is said."""
         self.output = output
         self.not_sent = 0
         self.not_commands = 0
         self._errors = errors
+        self._strip = strip
         self._exited = False
         self.input = LineInput(reactor, source, self._on_line, self._on_end)
         self._painter = painter
@@ -141,7 +143,7 @@ class LineView:
             self._commands.take(line)
         elif self.input.line_bytes > CONSOLE_LINE_BYTES:
             raise UsageError(*self._too_long("message"))
-        elif line:
+        elif line := self._strip(line) if self._strip else line:
             self.client.say(line)
 
     def _too_long(self, what: str) -> tuple[str, str]:
@@ -164,42 +166,3 @@ class LineView:
             self.client.leave()
         else:
             self.client.finish()
-
-
-class SingleView:
-    """Sends one message, shows nothing, and leaves."""
-
-    not_sent = not_commands = 0
-    unfinished = False
-
-    def __init__(self, reactor: Reactor, text: str) -> None:
-        self.output = LineOutput(reactor, None, "utf-8")
-        self._text: str | None = text
-        self._client: ChatClient
-
-    def open(self, client: ChatClient) -> None:
-        self._client = client
-
-    def show(self, event: ClientEvent) -> None:
-        pass
-
-    def spin(self) -> None:
-        pass
-
-    def interrupt(self) -> None:
-        self._client.leave()
-
-    def take_input(self, wanted: bool) -> None:
-        if wanted and self._text is not None:
-            text, self._text = self._text, None
-            self._client.say(text)
-            self._client.finish()
-
-    def stop(self) -> None:
-        pass
-
-    def count_undelivered(self) -> int:
-        return 0 if self._text is None else 1
-
-    def close(self) -> None:
-        pass

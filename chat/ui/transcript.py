@@ -319,6 +319,11 @@ def line_not_sent(number: int, why: str) -> str:
     return f"chat: line {number}: {escape_line(why)}"
 
 
+def warning_of_program(text: str) -> str:
+    """For standard error: what is not as it should be, and ends nothing."""
+    return f"chat: warning: {escape_line(text)}"
+
+
 # -- answers to the person who types -----------------------------------------------------------
 
 LEAVE_HINT = good("Ctrl-C once more leaves, and so does Ctrl-D.")

@@ -7,9 +7,9 @@
 
 _shtab_chatapp_subparsers=(server client send invite rooms fingerprint forget config)
 
-_shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --authorized-keys --keep-names --version --keys --bits --ephemeral)
-_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --patience --version --keys --bits --ephemeral --color --time --no-history --json)
-_shtab_chatapp_send_option_strings=(-h --help --fingerprint --patience --version --keys --bits --ephemeral)
+_shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --motd --authorized-keys --keep-names --no-history --version --keys --bits --ephemeral)
+_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --patience --version --keys --bits --ephemeral --color --time --notify --no-history --plain --strip --json)
+_shtab_chatapp_send_option_strings=(-h --help --fingerprint --patience --version --keys --bits --ephemeral --strip --json)
 _shtab_chatapp_invite_option_strings=(-h --help --keep --qr --tag --fingerprint --version --keys)
 _shtab_chatapp_rooms_option_strings=(-h --help --version --keys)
 _shtab_chatapp_fingerprint_option_strings=(-h --help --version --keys)
@@ -18,6 +18,7 @@ _shtab_chatapp_config_option_strings=(-h --help --version)
 _shtab_chatapp_option_strings=(-h --help --version)
 
 _shtab_chatapp_server___room_tags_COMPGEN=_shtab_compgen_files
+_shtab_chatapp_server___motd_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___authorized_keys_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_client_pos_0_COMPGEN=_chatapp_kept
@@ -34,12 +35,14 @@ _shtab_chatapp_forget___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_server___bits_choices=(2048 3072 4096)
 _shtab_chatapp_client___bits_choices=(2048 3072 4096)
 _shtab_chatapp_client___color_choices=(auto always never)
+_shtab_chatapp_client___notify_choices=(auto osc777 osc9 off)
 _shtab_chatapp_send___bits_choices=(2048 3072 4096)
 _shtab_chatapp_pos_0_choices=(server client send invite rooms fingerprint forget config)
 
 _shtab_chatapp_server__h_nargs=0
 _shtab_chatapp_server___help_nargs=0
 _shtab_chatapp_server___no_open_room_nargs=0
+_shtab_chatapp_server___no_history_nargs=0
 _shtab_chatapp_server___version_nargs=0
 _shtab_chatapp_server___ephemeral_nargs=0
 _shtab_chatapp_client_pos_0_nargs='*'
@@ -48,12 +51,16 @@ _shtab_chatapp_client___help_nargs=0
 _shtab_chatapp_client___version_nargs=0
 _shtab_chatapp_client___ephemeral_nargs=0
 _shtab_chatapp_client___no_history_nargs=0
+_shtab_chatapp_client___plain_nargs=0
+_shtab_chatapp_client___strip_nargs=0
 _shtab_chatapp_client___json_nargs=0
 _shtab_chatapp_send_pos_0_nargs='*'
 _shtab_chatapp_send__h_nargs=0
 _shtab_chatapp_send___help_nargs=0
 _shtab_chatapp_send___version_nargs=0
 _shtab_chatapp_send___ephemeral_nargs=0
+_shtab_chatapp_send___strip_nargs=0
+_shtab_chatapp_send___json_nargs=0
 _shtab_chatapp_invite_pos_0_nargs='*'
 _shtab_chatapp_invite__h_nargs=0
 _shtab_chatapp_invite___help_nargs=0

@@ -59,7 +59,7 @@ function _shtab_chatapp_using
 end
 
 set -g _shtab_chatapp_commands server client send invite rooms fingerprint forget config
-set -g _shtab_chatapp_opts_with_value --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --max-rooms --name --patience --pending --pending-per-source --port --rate --room-tags --time -p
+set -g _shtab_chatapp_opts_with_value --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --rate --room-tags --time -p
 
 complete -c chatapp -e
 complete -c chatapp -f
@@ -76,9 +76,11 @@ complete -c chatapp -n '_shtab_chatapp_using server' -l pending -x -d 'most conn
 complete -c chatapp -n '_shtab_chatapp_using server' -l pending-per-source -x -d 'the same from one IPv4 address or IPv6 /64 (default: 1024)'
 complete -c chatapp -n '_shtab_chatapp_using server' -l no-open-room -d 'let in only people who have an invite'
 complete -c chatapp -n '_shtab_chatapp_using server' -l room-tags -xka "(__fish_complete_path (commandline -ct))" -d 'allow only these rooms with invites: one tag a line, as invite --tag prints it'
-complete -c chatapp -n '_shtab_chatapp_using server' -l max-rooms -x -d 'most rooms with invites at a time (default: 64)'
+complete -c chatapp -n '_shtab_chatapp_using server' -l max-rooms -x -d 'most rooms with invites at a time, of which one address begins half at most (default: 64)'
+complete -c chatapp -n '_shtab_chatapp_using server' -l motd -xka "(__fish_complete_path (commandline -ct))" -d 'what everybody is told who comes in, read again when it changes'
 complete -c chatapp -n '_shtab_chatapp_using server' -l authorized-keys -xka "(__fish_complete_path (commandline -ct))" -d 'let in only these keys, one a line as in OpenSSH'"'"'s authorized_keys'
 complete -c chatapp -n '_shtab_chatapp_using server' -l keep-names -x -d 'how long a key keeps the name that it used last; 0: not at all (default: 30)'
+complete -c chatapp -n '_shtab_chatapp_using server' -l no-history -d 'do not keep what you type for the next run'
 complete -c chatapp -n '_shtab_chatapp_using server' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using server' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using server' -l bits -xka "2048 3072 4096" -d 'size of a new RSA key (default: 3072)'
@@ -87,24 +89,29 @@ complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 
 complete -c chatapp -n '_shtab_chatapp_using client' -s h -l help -d 'show this help message and exit'
 complete -c chatapp -n '_shtab_chatapp_using client' -l name -x -d 'your name, unless one stands behind WHERE (default: your login name)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l fingerprint -x -d 'the server'"'"'s fingerprint, if you were told it'
-complete -c chatapp -n '_shtab_chatapp_using client' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy (default: for ever, or 120 without a terminal)'
+complete -c chatapp -n '_shtab_chatapp_using client' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy, or forever (default: forever, or 120 without a terminal); if it is given, the first connection is tried again, too'
 complete -c chatapp -n '_shtab_chatapp_using client' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using client' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l bits -xka "2048 3072 4096" -d 'size of a new RSA key (default: 3072)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l ephemeral -d 'use new keys for this run and keep nothing'
 complete -c chatapp -n '_shtab_chatapp_using client' -l color -xka "auto always never" -d 'colours (default: auto, which heeds NO_COLOR)'
-complete -c chatapp -n '_shtab_chatapp_using client' -l time -x -d 'how times are shown, as for strftime (default: %Y-%m-%d %H:%M:%S)'
+complete -c chatapp -n '_shtab_chatapp_using client' -l time -x -d 'how times are shown, as for strftime (default: %H:%M, and in a pipe %Y-%m-%d %H:%M:%S)'
+complete -c chatapp -n '_shtab_chatapp_using client' -l notify -xka "auto osc777 osc9 off" -d 'how the terminal is asked for a notification when your name is said (default: auto, if it is known to show them)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l no-history -d 'do not keep what you type for the next run'
+complete -c chatapp -n '_shtab_chatapp_using client' -l plain -d 'plain lines at a terminal, too, without colours and codes, as for a screen reader'
+complete -c chatapp -n '_shtab_chatapp_using client' -l strip -d 'make the output of tools readable: leave out colours, and all but the last state of a progress bar; from a pipe only'
 complete -c chatapp -n '_shtab_chatapp_using client' -l json -d 'events and commands as JSON, for programs'
 complete -c chatapp -n '_shtab_chatapp_using client; and test $_shtab_chatapp_npos -ge 0' -ka "(_chatapp_kept)" -d 'WHERE: the server (default port: 9443), or an invite, or the name of a kept room, or -, which takes the invite from CHAT_INVITE or asks for it; NAME: your name in the room'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a send -d 'Send one message, and end when it is acknowledged.'
 complete -c chatapp -n '_shtab_chatapp_using send' -s h -l help -d 'show this help message and exit'
 complete -c chatapp -n '_shtab_chatapp_using send' -l fingerprint -x -d 'the server'"'"'s fingerprint, if you were told it'
-complete -c chatapp -n '_shtab_chatapp_using send' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy (default: 120)'
+complete -c chatapp -n '_shtab_chatapp_using send' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy, or forever (default: 120); if it is given, the first connection is tried again, too'
 complete -c chatapp -n '_shtab_chatapp_using send' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using send' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using send' -l bits -xka "2048 3072 4096" -d 'size of a new RSA key (default: 3072)'
 complete -c chatapp -n '_shtab_chatapp_using send' -l ephemeral -d 'use new keys for this run and keep nothing'
+complete -c chatapp -n '_shtab_chatapp_using send' -l strip -d 'make the output of tools readable: leave out colours, and all but the last state of a progress bar; from a pipe only'
+complete -c chatapp -n '_shtab_chatapp_using send' -l json -d 'print what became of the message as JSON'
 complete -c chatapp -n '_shtab_chatapp_using send; and test $_shtab_chatapp_npos -ge 0' -ka "(_chatapp_kept)" -d 'WHERE: the server (default port: 9443), or an invite, or the name of a kept room, or -, which takes the invite from CHAT_INVITE or asks for it; NAME: your name in the room'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a invite -d 'Make a room that only those can enter and read who have its invite, and print the invite. The server is told nothing.'
 complete -c chatapp -n '_shtab_chatapp_using invite' -s h -l help -d 'show this help message and exit'
