@@ -569,20 +569,25 @@ def _load_key(
     def make() -> PrivateKey:
         announce()
         # A KeyboardInterrupt at any point could be swallowed by the library: raise it where we are
-        # asked for random bytes.
-        before = signal.getsignal(signal.SIGINT)
-        if before is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+        # asked for random bytes. So the terminal is given back at other signals, too.
+        before = {number: signal.getsignal(number) for number in ENDING}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, lambda number, _: interrupts.append(number))
         try:
             return PrivateKey.generate(options.bits, random_bytes)
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     if options.ephemeral:
         return make()
     role = "server" if options.role == "server" else "client"
     return load_or_make_key(_keys(options), role, make)
 
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that end the program."""
 
 _PROGRAMS = {
     "server": _serve,

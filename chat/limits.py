@@ -404,6 +404,18 @@ INTERRUPT_SECONDS = 2.0
 PASTE_LINES = 20
 """Whoever pastes more than this as one message is asked whether it is meant."""
 
+MAX_PARTS = 16
+"""A text that is too long for a message is offered to be sent in so many: a quarter of a MiB, which
+leaves room in the outbox. Who has more to say sends a file."""
+
+EDITED_BYTES = 1024 * 1024
+"""A text from the person's own editor: many times a message. The line editor redraws a line of this
+length in some tenths of a second."""
+
+TALL_ROWS = 4
+"""A draft has half of the window, and in small ones so many rows; of a taller one a part is shown.
+"""
+
 PENDING_ROWS = 5
 """So many of the messages that are under way are shown, a row each."""
 

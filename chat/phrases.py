@@ -144,3 +144,9 @@ def no_history(path: str | None, why: str) -> StatusLine:
 
 def takes_nothing(word: str) -> StatusLine:
     return trouble(f"{word} takes nothing after it.")
+
+
+def tall_draft(text: str) -> str:
+    """Stands above the rows that are shown of a draft, behind the prompt."""
+    lines = text.count("\n") + 1
+    return f"[{lines:,} lines]" if lines > 1 else f"[{len(text):,} characters]"

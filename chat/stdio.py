@@ -7,10 +7,13 @@ it is ready and never more than is sure to fit. What the lines mean is not known
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import signal
 import stat
+import sys
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -234,6 +237,7 @@ class LineOutput:
         waiting       `_waiting`: nobody reads; the reactor tells when a write is possible
         stuck         `_stuck` as well, the reason: a write failed (a full disk); `_retry` tries
                       again later
+        held          `_held`: another program has the terminal; `release` ends it
         broken        `_broken`, and `_descriptor` is None: nobody will ever read; whatever is
                       written is dropped
 
@@ -257,6 +261,7 @@ class LineOutput:
         self.on_stuck: Callable[[str], None] = lambda _reason: None
         self._queue = bytearray()
         self._waiting = False
+        self._held = False
         self._stuck = ""
         self._broken = False
         self._retry: Timer | None = None
@@ -313,6 +318,8 @@ class LineOutput:
             raise
 
     def _drain(self, until: float | None) -> None:
+        if self._held:
+            return
         self._write_some()
         while self._queue and self._descriptor is not None and not self._stuck:
             left = None if until is None else until - time.monotonic()
@@ -326,8 +333,27 @@ class LineOutput:
         if self._give_up_at is None:
             self._give_up_at = time.monotonic() + LINGER_SECONDS
 
+    @property
+    def hurried(self) -> bool:
+        """Whether `hurry` was called."""
+        return self._give_up_at is not None
+
+    def hold(self) -> None:
+        """Write nothing until `release`. What is written meanwhile waits in the queue."""
+        self._held = True
+        if self._descriptor is not None:
+            self._reactor.watch_write(self._descriptor, None)
+
+    def release(self, first: bytes = b"") -> None:
+        """Write again: first these bytes, then what has waited."""
+        self._held = self._waiting = False
+        self._queue[:0] = first
+        self._flush()
+        if not self._queue:
+            self.on_drained()
+
     def _flush(self) -> None:
-        if self._waiting:
+        if self._waiting or self._held:
             return
         self._write_some()
         if self._queue and self._descriptor is not None:
@@ -337,7 +363,7 @@ class LineOutput:
 
     def _on_writable(self) -> None:
         descriptor = self._descriptor
-        if descriptor is None:
+        if descriptor is None or self._held:
             return
         self._write_some()
         self._waiting = bool(self._queue)
@@ -428,6 +454,11 @@ def can_be_read(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def count_unread(terminal: int) -> int:
+    """How many bytes wait to be read from a terminal."""
+    return int.from_bytes(fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def can_be_read_by_us(terminal: int) -> bool:

@@ -13,7 +13,7 @@ import time
 from chat.ui.editor import LineEditor
 
 out = sys.stdout.fileno()
-editor = LineEditor(lambda line, begin: [], lambda text: text)
+editor = LineEditor(lambda line: (len(line), []), lambda text: text)
 editor.prompt("> ")
 os.write(out, editor.start())
 next_tick = time.monotonic() + 1

@@ -74,6 +74,12 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
    of 12 are not looked at then). In a sealed room who is made up is shown as one who has not proved
    to have the key.
 
+    It may also swap two entries of the roster that it tells a newcomer. In a sealed room the
+    newcomer is shown nothing then of what either says, but that it could not be opened; and both as
+    ones who have not proved to have the key, unless their proofs and shares were swapped, too. In
+    the open room it is shown what each says to all under the name of the other, nothing of what
+    they say in private, and 16 holds.
+
 13a. People. A person is a name and a key, and in by all its memberships but callers'. People come
    and go in what is shown exactly as their first and last membership do; they are lost when all
    are, and back when one is. To a run its own membership is never lost. Callers are shown by what
@@ -87,7 +93,8 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
 
 16. Keys. Of whoever comes, or is found in, under a name that the run knows with another key, it is
    said so behind that, and before the first word of whoever comes and goes untold; each time, until
-   the person trusts the new key. It is said of nobody else. Who may be trusted is whom that was
+   the person trusts the new key. Of a known key with another name that is said the first time.
+   Neither is said of anybody else. Who may be trusted is whom that was
    said of. What a run has learned and decided by its end is known to all runs of the person that
    begin later.
 
@@ -113,7 +120,6 @@ from itertools import takewhile
 from chat.client.events import (
     ClientEvent,
     Entered,
-    KeyChanged,
     MemberBack,
     MemberJoined,
     MemberLeft,
@@ -143,7 +149,7 @@ from chat.messages import (
     Topic,
 )
 from chat.presence import Presence
-from tests.laws_of_keys import Acquaintance, Person, check_doors, check_memory, require
+from tests.laws_of_keys import Acquaintance, Change, Person, check_doors, check_memory, require
 from tests.support.simulated_liar import GHOST
 from tests.support.simulated_record import (
     Checked,
@@ -365,6 +371,7 @@ class Replay:
         self._at = 0
         self._first_epoch = 0
         self._told_not_for_us: set[int] = set()
+        self._told_unreadable: set[int] = set()
         self._repeatable: frozenset[tuple[bytes, int]] = frozenset()
         self._known_epochs: frozenset[int] = frozenset()
         self._acquaintance = run.acquaintance
@@ -440,6 +447,7 @@ class Replay:
         self._membership = self._life.memberships[welcome.member]
         self._first_epoch = welcome.epoch
         self._told_not_for_us.clear()
+        self._told_unreadable.clear()
         self._repeatable = item.repeatable
         self._known_epochs = item.epochs
         self._at = welcome.offset
@@ -476,7 +484,7 @@ class Replay:
         """What became of people in a gap."""
         before, now = self._people(told_until), self._people(self._at)
         for person in [*(each for each in before if each not in now), *now]:
-            yield from self._told(person, before, now, Reason.LEFT)
+            yield from self._told(person, before, now, Reason.LEFT, self._at)
 
     def _on_entered(self, item: Entered) -> None:
         here = self._people(self._at)
@@ -484,20 +492,26 @@ class Replay:
         require(set(item.members) == names, f"{self._run.title} is told the wrong names")
         text = f"{self._run.title} is wrong about having been in before"
         require(item.again == self._entered, text)
-        require(not item.unproved, f"{self._run.title} is told that {item.unproved} has no key")
+        unproved = {name for name in item.members if not self._has_proved(name, self._at)}
+        text = f"{self._run.title} is told that {item.unproved} have no key"
+        require({*item.unproved} == unproved, text)
         self._entered = self._was_here = True
         lost = [name for (name, _), how in here.items() if how is Presence.LOST]
         stays = [stay for stay in self._life.memberships.values() if stay.is_in(self._at)]
-        members = {(stay.name, stay.fingerprint): self._has_proved(stay.name) for stay in stays}
-        self._expected += self._acquaintance.enter(members.items())
+        people = {(stay.name, stay.fingerprint) for stay in stays}
+        members = [(person, self._has_proved(person[0], self._at)) for person in sorted(people)]
+        self._expected += self._acquaintance.enter(members)
         self._expected += [MemberLost(name) for name in lost]
 
-    def _has_proved(self, name: str) -> bool:
-        """Who is made up has not proved to have the key of a sealed room."""
-        return not (self._life.tag and name == GHOST)
+    def _has_proved(self, name: str, offset: int) -> bool:
+        """Whether all of this name that are in have proved to have the key of a sealed room. Who is
+        made up has not, nor who is swapped with another but for the proof."""
+        stays = (self._life.memberships[member] for member in self._life.unproved)
+        unproved = any(stay.name == name and stay.is_in(offset) for stay in stays)
+        return not unproved and not (self._life.tag and name == GHOST)
 
     def _on_event(self, event: ClientEvent) -> None:
-        if isinstance(event, KeyChanged):
+        if isinstance(event, Change):
             # Since when is not looked at here.
             event = replace(event, since=0)
         expected = self._next_expected(event)
@@ -509,7 +523,7 @@ class Replay:
     def _next_expected(self, event: ClientEvent | None = None) -> ClientEvent | None:
         while not self._expected and self._index < len(self._life.entries):
             self._expected += self._take()
-        keys = takewhile(lambda one: isinstance(one, KeyChanged), self._expected)
+        keys = takewhile(lambda one: isinstance(one, Change), self._expected)
         if event is not None and event in list(keys):
             # Of those who are in, in any order.
             self._expected.remove(event)
@@ -533,12 +547,18 @@ class Replay:
             if entry.sender not in self._told_not_for_us:
                 self._told_not_for_us.add(entry.sender)
                 yield MessageNotForUs(self._life.memberships[entry.sender].name)
+        elif entry.sender in self._life.unreadable:
+            if entry.sender not in self._told_unreadable:
+                self._told_unreadable.add(entry.sender)
+                name = self._life.memberships[entry.sender].name
+                yield Warned(f"{name}: a message could not be opened, and was dropped")
         else:
             yield from self._of_content(entry)
 
     def _of_content(self, entry: Entry, *, placed: bool = True) -> Iterable[ClientEvent]:
         content, private = self._life.content(entry), self._life.private(entry)
-        if not _is_for(self._run, self._life, entry):
+        mistaken = private is not None and entry.sender in self._life.mistaken
+        if mistaken or not _is_for(self._run, self._life, entry):
             return
         sender = self._life.memberships[entry.sender]
         if content.kind is Kind.REPEAT:
@@ -558,7 +578,8 @@ class Replay:
                 person = sender.name, sender.fingerprint
                 if self._acquaintance.ignores(person):
                     return
-                yield from self._acquaintance.hear(person)
+                proved = self._has_proved(sender.name, entry.start)
+                yield from self._acquaintance.hear(person, proved=proved)
             yield shown
             if own and private is not None:
                 yield from self._not_reached(entry, private, placed=placed)
@@ -595,15 +616,16 @@ class Replay:
             if not stay.caller:
                 reasons[stay.name, stay.fingerprint] = reason
         for person, reason in reasons.items():
-            yield from self._told(person, before, now, reason)
+            yield from self._told(person, before, now, reason, entry.end)
 
     def _told(
-        self, person: Person, before: People, now: People, reason: Reason
+        self, person: Person, before: People, now: People, reason: Reason, offset: int
     ) -> Iterator[ClientEvent]:
-        """What is shown of a person who was in as `before`, and is as it is `now`."""
+        """What is shown of a person who was in as `before`, and is as it is `now`, which is at an
+        offset of the log."""
         (name, _), was, is_now = person, before.get(person), now.get(person)
         if was is None and is_now is not None:
-            proved = self._has_proved(name)
+            proved = self._has_proved(name, offset)
             yield MemberJoined(name, unproved=not proved)
             yield from self._acquaintance.meet(person, proved=proved)
             was = Presence.HERE
@@ -838,7 +860,11 @@ def _is_for(run: Told, life: Life, entry: Entry) -> bool:
     may."""
     private = life.private(entry)
     own = life.content(entry).origin == run.story.origin
-    return private is None or own or run.client.recorded.share in private.shares | private.own
+    if private is None or own:
+        return True
+    # It is bound to the key as well.
+    meant = private.shares if run.fingerprint == private.fingerprint else frozenset[bytes]()
+    return run.client.recorded.share in meant | private.own
 
 
 def _is_shown_to(run: Told, life: Life, entry: Entry) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chat.client.events import KeyChanged
+from chat.client.events import KeyChanged, NameChanged
 from chat.client.known import Known
 from chat.messages import Joined
 from chat.text import fingerprint_of
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Person = tuple[str, bytes]
 """A name and a fingerprint."""
+
+Change = KeyChanged | NameChanged
 
 JOIN_SECONDS = 60.0
 """By then whoever was let in has joined."""
@@ -53,19 +55,22 @@ class Acquaintance:
             if one.ignored:
                 self._ignore(person)
 
-    def enter(self, members: Iterable[tuple[Person, bool]]) -> Iterator[KeyChanged]:
+    def enter(self, members: Iterable[tuple[Person, bool]]) -> Iterator[Change]:
         """These are in, and have proved what is to be proved or not; what is said of their keys."""
         self._here.clear()
         self._heard.clear()
         for person, proved in members:
             yield from self.meet(person, proved=proved)
 
-    def meet(self, person: Person, *, proved: bool = True) -> Iterator[KeyChanged]:
+    def meet(self, person: Person, *, proved: bool = True) -> Iterator[Change]:
         """Somebody is in. What is said of the key."""
         if person == self._me:
             return
         name, key = person
         own = self._keys.get(name, set())
+        if proved and person not in self.met:
+            for before in (each for each, known in self.met if known == key):
+                yield NameChanged(name, before, key, 0)
         if own and key not in own:
             yield KeyChanged(name, next(iter(own)), key, 0)
         if proved:
@@ -74,11 +79,11 @@ class Acquaintance:
             if not own:
                 self._keys[name] = {key}
 
-    def hear(self, person: Person) -> Iterator[KeyChanged]:
+    def hear(self, person: Person, *, proved: bool = True) -> Iterator[Change]:
         """Somebody says something. Of who comes and goes untold this is said at the first word."""
         if self._here.get(person[0]) != person[1] and person not in self._heard:
             self._heard.add(person)
-            yield from self.meet(person)
+            yield from self.meet(person, proved=proved)
             self._here.pop(person[0], None)
 
     def leave(self, name: str) -> None:

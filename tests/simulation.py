@@ -71,7 +71,7 @@ from tests.support.simulated import (
     ViolationError,
     World,
 )
-from tests.support.simulated_liar import LIES, LyingHome, LyingRoom
+from tests.support.simulated_liar import LIES, SWAPS, LyingHome, LyingRoom
 from tests.support.simulated_record import (
     Doors,
     Life,
@@ -200,12 +200,16 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
     actions += _private(seed, now, conditions.people)
     if enemy == LIAR:
         actions += _lies(seed, now, conditions.people)
+        actions += _swaps(seed, now, conditions.people)
     if enemy in ("", LIAR):
         # Whoever is on the cables has nothing to do with bans and with what people think.
         actions += _bans(seed, now, conditions.people)
         actions += _returns(seed, now, conditions.people)
         actions += _opinions(seed, now, conditions.people)
         actions += _doors(seed, now, conditions)
+    if any(action.kind == "swap_roster" for action in actions):
+        # Nobody could be shown how names change their keys who takes them for others' names.
+        actions = [action for action in actions if action.kind != "impostor"]
     # What is printed must be what was run.
     rounded = [
         replace(action, at=round(action.at, 3), value=round(action.value, 3)) for action in actions
@@ -231,6 +235,20 @@ def _lies(seed: int, until: float, people: int) -> Iterator[Action]:
         for _ in range(6):
             at += random.expovariate(1.0)
             yield Action(at, "say", random.randrange(people), 1)
+
+
+def _swaps(seed: int, until: float, people: int) -> Iterator[Action]:
+    """The server swaps two others in the roster of somebody who comes, and people talk."""
+    random = Random(f"swaps {seed}")
+    for _ in range(random.choice((0, 1, 2))):
+        at, fields = random.uniform(1.0, until), random.randrange(len(SWAPS) - 1)
+        yield Action(at, "swap_roster", size=fields)
+        yield Action(at + 0.1, "start", random.randrange(people))
+        for _ in range(6):
+            at += random.expovariate(1.0)
+            yield Action(
+                at + 1.0, random.choice(("say", "say", "msg")), random.randrange(people), 1
+            )
 
 
 def _bans(seed: int, until: float, people: int) -> Iterator[Action]:
@@ -467,7 +485,9 @@ class Run(Told):
         text = f"<{self.title} says {len(self.typed) + 1}>"
         self.typed.append(text)
         number = client.say_direct(person, text).number
-        private[self.story.origin, number] = Private(person.name, shares, text, own)
+        private[self.story.origin, number] = Private(
+            person.name, person.fingerprint, shares, text, own
+        )
 
     def leave(self, now: float) -> None:
         """The person types EXIT; the script has nothing more to say."""
@@ -985,6 +1005,12 @@ class Simulation:
                 if isinstance(home, LyingHome) and home.room.id == run.client.recorded.room:
                     process.reactor.defer(partial(self._lie, home, run.member, LIES[action.size]))
                     process.poke()
+
+    def _on_swap_roster(self, action: Action) -> None:
+        """In each room, show two members swapped to the next one who comes to two others."""
+        for home in self.server.rooms if self.server is not None else ():
+            assert isinstance(home, LyingHome)
+            home.room.swap = SWAPS[action.size]
 
     def _lie(self, home: LyingHome, member: int, trick: str) -> None:
         # Nothing may be appended after CLOSING.

@@ -749,3 +749,34 @@ def test_drain_waits_for_a_slow_reader(
         assert set(waits) == {None}
     else:
         assert all(left is not None and 0 < left <= deadline for left in waits)
+
+
+def test_output_that_is_held_waits_and_tells_that_it_is_drained(
+    reactor: Reactor, pipe: Ends
+) -> None:
+    output = LineOutput(reactor, pipe.write, "utf-8")
+    drained: list[bool] = []
+    output.on_drained = lambda: drained.append(True)
+    output.hold()
+    output.write("one")
+    output.drain()
+    assert (can_be_read(pipe.read), output.queued_bytes, drained) == (False, 4, [])
+    output.release(b"first\n")
+    output.write("two")
+    assert os.read(pipe.read, 100) == b"first\none\ntwo\n"
+    assert drained == [True]
+
+
+def test_output_that_waits_for_its_reader_can_be_held(reactor: Reactor, pipe: Ends) -> None:
+    output = LineOutput(reactor, pipe.write, "utf-8")
+    output.write("x" * (1 << 20))
+    output.hold()
+    waiting = output.queued_bytes
+    while can_be_read(pipe.read):
+        os.read(pipe.read, 1 << 16)
+        reactor.turn(MOMENT)
+    assert output.queued_bytes == waiting > 0
+    output.release()
+    while output.queued_bytes:
+        os.read(pipe.read, 1 << 16)
+        reactor.turn(MOMENT)

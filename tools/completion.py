@@ -45,7 +45,10 @@ def scripts() -> dict[str, str]:
         command.options()
         for action in command._actions:
             _complete(action, command)
-    return {name: shtab.complete(top, shell, preamble=_PREAMBLE) for shell, name in FILES.items()}
+    return {
+        name: shtab.complete(top, shell, preamble=_PREAMBLE.get(shell, ""))
+        for shell, name in FILES.items()
+    }
 
 
 def _complete(action: argparse.Action, command: Command) -> None:

@@ -1,32 +1,22 @@
-"""Completion at the console: what the last word of a line could become."""
+"""Completion at the console: what the end of a line could become."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from chat.text import caseless_name
 
-Names = Iterable[str]
 
-
-def completions(line: str, begin: int, commands: Mapping[str, Names | None]) -> list[str]:
-    """Completions for the last word of the line, which begins at `begin`.
+def completions(line: str, commands: Mapping[str, Iterable[str] | None]) -> tuple[int, list[str]]:
+    """Where that begins which can be completed, and what it could become.
 
     `commands` maps each command to the names that can stand behind it; None: nothing stands there.
     """
-    word = line[begin:]
-    before = line[:begin].lstrip()
-    if not before:
+    begin = len(line) - len(line.lstrip())
+    word, blank, argument = line[begin:].partition(" ")
+    if not blank:
         found = [command for command in commands if command.startswith(word.upper())]
-        return [command if commands[command] is None else f"{command} " for command in found]
-    command, _, typed = before.partition(" ")
-    return list(_rests(commands.get(command.upper()) or (), typed.lstrip().split(" ")[:-1], word))
-
-
-def _rests(names: Names, before: list[str], word: str) -> Iterator[str]:
-    """What is left of each name with blanks when these words of it stand there already: the rest
-    of it, if it begins with `word`."""
-    for name in names:
-        parts = name.split(" ")
-        begun, rest = parts[: len(before)], " ".join(parts[len(before) :])
-        is_begun = caseless_name(" ".join(begun)) == caseless_name(" ".join(before))
-        if rest and is_begun and caseless_name(rest).startswith(caseless_name(word)):
-            yield rest
+        return begin, [each if commands[each] is None else f"{each} " for each in found]
+    typed = argument.lstrip()
+    names = commands.get(word.upper()) or ()
+    key = caseless_name(typed)
+    found = [name for name in names if caseless_name(name).startswith(key)]
+    return len(line) - len(typed), found

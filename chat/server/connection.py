@@ -117,9 +117,9 @@ class Connection:
     __slots__ = (
         "_account",
         "_hub",
-        "_number",
         "_places",
         "_read_again_at",
+        "_serial",
         "_spliced",
         "_timer",
         "_unread",
@@ -146,7 +146,7 @@ class Connection:
         """Nothing happens before `open`."""
         now = hub.reactor.clock()
         self._hub = hub
-        self._number = next(_numbers)
+        self._serial = next(_numbers)
         self._places = places
         self._read_again_at = now
         self._spliced = False
@@ -167,7 +167,7 @@ class Connection:
 
     @property
     def _title(self) -> str:
-        return f"connection {self._number}"
+        return f"connection {self._serial}"
 
     def _note(self, what: str) -> None:
         journal.note(self._title, what)

@@ -249,8 +249,8 @@ class Console:
         assert self._server is not None
         self._server.terminate()
 
-    def completions(self, line: str, begin: int) -> list[str]:
-        """What the last word of a command, which begins at `begin`, could become."""
+    def completions(self, line: str) -> tuple[int, list[str]]:
+        """Where that begins which can be completed in a command, and what it could become."""
         assert self._server is not None
         members = {member.name for room in self._server.rooms for member in room.members()}
         names = {
@@ -259,7 +259,7 @@ class Console:
             "UNBAN": [ban.name or ban.fingerprint for ban in self._server.access.bans()],
         }
         taken = dict.fromkeys(_WITH_ARGUMENT, ())
-        return completions(line, begin, {**dict.fromkeys(self._commands), **taken, **names})
+        return completions(line, {**dict.fromkeys(self._commands), **taken, **names})
 
     def command(self, line: str) -> None:
         """Obey a line, or say why not."""

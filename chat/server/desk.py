@@ -19,8 +19,8 @@ class Orders(Protocol):
     def command(self, line: str) -> None:
         """The operator has typed this line."""
 
-    def completions(self, line: str, begin: int) -> list[str]:
-        """What the last word of the line, which begins at `begin`, could become."""
+    def completions(self, line: str) -> tuple[int, list[str]]:
+        """Where that begins which can be completed in the line, and what it could become."""
 
     def terminate(self) -> None:
         """The operator wants the server to end; the second time: at once."""

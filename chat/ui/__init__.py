@@ -9,14 +9,20 @@ person types.
     terminal.py    a terminal in front of a person: taken, given back, and its keys
     desk.py        the server's console at a terminal
     live.py        the last rows of a terminal, which are drawn again and again
+    excerpt.py     which rows of a tall draft are shown
     underway.py    of a conversation: the spinner, and messages not acknowledged yet
     editor.py      the line that is typed: GNU readline
+    library.py     where that is, and what is called in it
     keys.py        bytes from the terminal, without its reports of the focus
+    external.py    the person's own editor, which a draft is given to
     attention.py   whether the person is there
     notify.py      notifications of the desktop, through the terminal
     silence.py     for how long the server has not answered
     marks.py       lines between the others: a new day, and what is unread
     commands.py    what a person can type beside messages
+    parts.py       a text that is too long for one message
+    manual.py      the help in words
+    completion.py  what Tab can make of a line
     addressee.py   for whom a private message is
     transcript.py  events in words
     style.py       what lines look like: colours, and what is folded

@@ -4,7 +4,7 @@ Lines from scripts do not pass here: they are sent as they are.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -13,10 +13,12 @@ from chat import phrases
 from chat.client.events import MessageQueued, MessageReceived, Person, Warned
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
-from chat.limits import MAX_MEMBERS, MAX_TEXT_BYTES
+from chat.limits import MAX_MEMBERS, MAX_PARTS, MAX_TEXT_BYTES
 from chat.stdio import is_text
-from chat.text import as_action, caseless_name, nearest_name
-from chat.ui import addressee, transcript
+from chat.text import action_of, as_action, caseless_name, nearest_name
+from chat.ui import addressee, completion, manual, transcript
+from chat.ui.completion import Offer
+from chat.ui.parts import parts_of
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
@@ -35,18 +37,23 @@ class Commands:
         clear: Callable[[], None],
         unfold: Callable[[str], bool],
         keys: Sequence[phrases.StatusLine] = (),
+        edit: Callable[[str], None] | None = None,
     ) -> None:
         """`show` shows status lines, `clear` clears the screen. `unfold` shows what was folded
         under a number, or last if that is empty, and returns whether there is such a message.
-        `keys` are lines of the help, about the keys of this view."""
+        `keys` are lines of the help, about the keys of this view. `edit` gives a text to the
+        person's own editor; None: that cannot be."""
         self._client = client
         self._show = show
         self._clear = clear
         self._unfold = unfold
         self._keys = keys
+        self._edit = edit
         self.bell = True
         """Whether the bell should ring."""
         self._speakers: dict[str, None] = {}
+        self._hinted = ""
+        """The last line, if it was not said but answered with a hint."""
         self._confidant: Person | None = None
         """Who said something to us in private last."""
 
@@ -73,6 +80,17 @@ class Commands:
             return False
         return len(message.encode()) <= MAX_TEXT_BYTES
 
+    def parts(self, line: str, *, pasted: bool = False) -> list[str]:
+        """The parts in which a message that is too long could be sent; none if it is short enough,
+        or cannot be sent in a few."""
+        message = self.message_of(line, pasted=pasted)
+        if message is None or not is_text(message) or action_of(message) is not None:
+            return []
+        if not MAX_TEXT_BYTES < len(message.encode()) <= MAX_PARTS * MAX_TEXT_BYTES:
+            return []
+        parts = parts_of(message)
+        return parts if len(parts) <= MAX_PARTS else []
+
     def typed(self, text: str) -> str:
         """The line that sends this text when it is typed; empty if there is none."""
         for line in (text, "/" + text):
@@ -81,14 +99,20 @@ class Commands:
         return ""
 
     def take(self, line: str, *, pasted: bool = False) -> MessageQueued | None:
-        """Send the line, or carry out its command. Returns the message, if it was one.
+        """Send the line, or carry out its command. Returns the message, if it was one. A line that
+        ends other programs is sent when it comes the second time.
 
         Raises:
             OutboxFullError: no message can be taken at the moment; other commands always can.
             UsageError: the message is too long, is no text, or it is private and not clear for
                 whom.
         """
+        hinted, self._hinted = self._hinted, ""
         message = self.message_of(line, pasted=pasted)
+        if message in manual.LEAVES_ELSEWHERE and message != hinted and not pasted:
+            self._hinted = message
+            self._show([transcript.is_said(message)])
+            return None
         if message is not None:
             self._refuse_when_full()
             return self._client.say(message)
@@ -108,9 +132,7 @@ class Commands:
         if (why := transcript.NOT_HERE.get(word.lower())) is not None:
             self._show([why])
         elif command is None:
-            # A slash alone is not near to /r.
-            nearest = get_close_matches(word.lower(), _COMMANDS, 1, 0.7)
-            self._show([transcript.no_such_command(word, "".join(nearest))])
+            self._show([transcript.no_such_command(word, _nearest(word.lower()))])
         elif argument.strip() and not command.argument:
             self._show([_TAKE_NOTHING.get(word.lower(), phrases.takes_nothing(word.lower()))])
         else:
@@ -119,12 +141,16 @@ class Commands:
 
     # -- the commands
 
-    def _on_help(self, _argument: str) -> None:
-        lines = [
-            transcript.command_line(f"{word} {command.argument}", command.help)
-            for word, command in _COMMANDS.items()
-        ]
-        self._show([*lines, transcript.SLASH_LINE, *self._keys])
+    def _on_help(self, argument: str) -> None:
+        word = "/" + argument.removeprefix("/").lower()
+        if not argument:
+            lines = [_help_line(each) for each in _COMMANDS]
+            self._show([*lines, transcript.SLASH_LINE, *self._keys])
+        elif word in _COMMANDS:
+            more = [phrases.good(manual.ABOUT[word])] if word in manual.ABOUT else []
+            self._show([_help_line(word), *more])
+        else:
+            self._show([transcript.no_such_command(word, _nearest(word))])
 
     def _on_who(self, _argument: str) -> None:
         members = self._marked_members()
@@ -152,6 +178,12 @@ class Commands:
         if addressee.is_lost(person, self._client.members()):
             self._show(transcript.happened(Warned(transcript.when_back(person.name))))
         return queued
+
+    def _on_edit(self, text: str) -> None:
+        if self._edit is None:
+            self._show([transcript.NO_EDITOR_HERE])
+        else:
+            self._edit(text)
 
     def _on_clear(self, _argument: str) -> None:
         self._clear()
@@ -243,52 +275,114 @@ class Commands:
         spoken = [name for name in reversed(self._speakers) if name in present]
         return list(dict.fromkeys([*spoken, *present]))
 
-    def completions(self, line: str, begin: int) -> list[str]:
-        """Completions for the last word of the line, which begins at `begin`."""
-        word = line[begin:]
-        if begin == 0 and word.startswith("/"):
-            return [f"{command} " for command in _COMMANDS if command.startswith(word.lower())]
-        command = line.split(" ")[0].lower()
-        if command == "/unignore":
-            return _matching(self._client.ignored(), word, "")
-        if command == "/bell":
-            return _matching(("on", "off"), word, "")
-        if command in _COMMANDS and command not in _WITH_NAMES:
-            return []
-        others = [name for name in self._names() if name != self._client.name]
-        if command in ("/ignore", "/trust"):
-            return _matching(others, word, "")
-        if command == "/msg" and not line[len(command) : begin].strip():
-            names = _matching(others, word.removeprefix('"'), "")
-            return [f"{addressee.quoted(name)} " for name in names]
-        if word.startswith("@"):
-            return [f"@{name}" for name in _matching(others, word[1:], " ")]
-        return _matching(others, word, ": " if begin == 0 else " ")
+    def completions(self, line: str) -> Offer:
+        """What the end of a line could become."""
+        word, blank, _ = line.partition(" ")
+        if word.startswith("/") and not blank:
+            return Offer(0, [f"{each} " for each in _COMMANDS if each.startswith(word.lower())])
+        command = _COMMANDS.get(word.lower())
+        if command is None:
+            return completion.names(line, 0, self._others())
+        begin = len(line) - len(line[len(word) :].lstrip())
+        return command.complete(self, line, begin)
+
+    def _others(self) -> list[str]:
+        return [name for name in self._names() if name != self._client.name]
+
+    def _complete_text(self, line: str, begin: int) -> Offer:
+        return completion.names(line, begin, self._others())
+
+    def _complete_name(self, line: str, begin: int) -> Offer:
+        return completion.words(line, begin, self._others())
+
+    def _complete_ignored(self, line: str, begin: int) -> Offer:
+        return completion.words(line, begin, self._client.ignored())
+
+    def _complete_addressee(self, line: str, begin: int) -> Offer:
+        offer = completion.words(line, begin + (line[begin:][:1] == '"'), self._others())
+        if offer.words:
+            return Offer(begin, [f"{addressee.quoted(name)} " for name in offer.words])
+        return self._complete_text(line, begin)
+
+    def _complete_on_or_off(self, line: str, begin: int) -> Offer:
+        return completion.words(line, begin, ("on", "off"))
+
+    def _complete_command(self, line: str, begin: int) -> Offer:
+        return completion.words(line, begin + (line[begin:][:1] == "/"), map(_bare, _COMMANDS))
+
+    def _complete_nothing(self, line: str, _begin: int) -> Offer:
+        return Offer(len(line), [])
+
+
+def _help_line(word: str) -> phrases.StatusLine:
+    command = _COMMANDS[word]
+    return transcript.command_line(f"{word} {command.argument}", command.help)
+
+
+def _nearest(word: str) -> str:
+    """The command that somebody may have meant with a word that is none; empty if there is none."""
+    # A slash alone is not near to /r.
+    return manual.CALLED_HERE.get(word) or "".join(get_close_matches(word, _COMMANDS, 1, 0.7))
+
+
+def _bare(command: str) -> str:
+    return command.removeprefix("/")
 
 
 class _Command(NamedTuple):
-    """What stands in the help for a command, and the method that carries it out."""
+    """What stands in the help for a command, and the methods that carry it out and complete it."""
 
     argument: str
     help: str
     run: Callable[[Commands, str], MessageQueued | None]
+    complete: Callable[[Commands, str, int], Offer] = Commands._complete_nothing
 
 
 _COMMANDS = {
-    "/help": _Command("", "show this", Commands._on_help),
-    "/who": _Command("", "list the members and their keys, since when", Commands._on_who),
-    "/me": _Command("waves", "tell what you do", Commands._on_me),
-    "/msg": _Command("name text", "say something to one person alone", Commands._on_msg),
-    "/r": _Command("text", "answer the last private message", Commands._on_reply),
-    "/ignore": _Command(
-        "name", "hide the messages of somebody; without a name, list them", Commands._on_ignore
+    "/help": _Command(
+        "command", "show this, or about one command", Commands._on_help, Commands._complete_command
     ),
-    "/unignore": _Command("name", "show the messages of somebody again", Commands._on_unignore),
-    "/trust": _Command("name", "believe the key that a name has now", Commands._on_trust),
+    "/who": _Command("", "list the members and their keys, since when", Commands._on_who),
+    "/me": _Command("waves", "tell what you do", Commands._on_me, Commands._complete_text),
+    "/msg": _Command(
+        "name text",
+        "say something to one person alone",
+        Commands._on_msg,
+        Commands._complete_addressee,
+    ),
+    "/r": _Command(
+        "text", "answer the last private message", Commands._on_reply, Commands._complete_text
+    ),
+    "/edit": _Command(
+        "text",
+        "write in your own editor: $VISUAL or $EDITOR",
+        Commands._on_edit,
+        Commands._complete_text,
+    ),
+    "/ignore": _Command(
+        "name",
+        "hide the messages of somebody; without a name, list them",
+        Commands._on_ignore,
+        Commands._complete_name,
+    ),
+    "/unignore": _Command(
+        "name",
+        "show the messages of somebody again",
+        Commands._on_unignore,
+        Commands._complete_ignored,
+    ),
+    "/trust": _Command(
+        "name",
+        "believe the key that a name has now",
+        Commands._on_trust,
+        Commands._complete_name,
+    ),
     "/more": _Command(
         "number", "show all of a folded message; without a number, the last", Commands._on_more
     ),
-    "/bell": _Command("on|off", "ring when your name is said", Commands._on_bell),
+    "/bell": _Command(
+        "on|off", "ring when your name is said", Commands._on_bell, Commands._complete_on_or_off
+    ),
     "/topic": _Command("", "show the topic, since when", Commands._on_topic),
     "/security": _Command(
         "", "what protects this conversation, and whose keys you know", Commands._on_security
@@ -303,13 +397,5 @@ _COMMANDS = {
 _TAKE_NOTHING = {"/topic": transcript.NOT_YOURS}
 """What is said to an argument behind these, where there is more to say than that."""
 
-_WITH_NAMES = ("/me", "/msg", "/r", "/ignore", "/unignore", "/trust")
-"""The commands after which a name may stand."""
-
 _PRIVATE = ("/msg", "/r")
 """What stands behind these is never for everybody, not even when there is a blank before them."""
-
-
-def _matching(names: Iterable[str], word: str, end: str) -> list[str]:
-    key = caseless_name(word)
-    return [name + end for name in names if caseless_name(name).startswith(key)]

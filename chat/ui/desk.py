@@ -88,8 +88,8 @@ class TerminalDesk(Terminal):
     def _tell(self, lines: Sequence[StatusLine]) -> None:
         self.show(lines)
 
-    def _complete(self, line: str, begin: int) -> list[str]:
-        return self.orders.completions(line, begin)
+    def _complete(self, line: str) -> tuple[int, list[str]]:
+        return self.orders.completions(line)
 
     def _submit(self, line: Line) -> None:
         self._remember(line.text)
@@ -108,3 +108,6 @@ class TerminalDesk(Terminal):
 
     def _leave(self) -> None:
         self.orders.terminate()
+
+    def _on_editor_key(self) -> None:
+        """Commands are short: there is nothing to edit elsewhere."""

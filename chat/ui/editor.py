@@ -1,14 +1,11 @@
-"""One line of input that a person edits, with GNU readline and its callback interface.
+"""One line of input that a person edits, with GNU readline and its callback interface (The GNU
+Readline Library, 2.4.12, Alternate Interface).
 
-Python's `readline` module, or the package `gnureadline`, brings the library. Through `ctypes` we
-call the functions that it has for programs with an event loop of their own (The GNU Readline
-Library, 2.4.12, Alternate Interface). Readline draws into memory, so that the loop never waits for
-the terminal, and so that the line can be erased and drawn again. What a line means is not decided
-here.
+Readline draws into memory, so that the loop never waits for the terminal, and so that the line can
+be erased and drawn again. What a line means is not decided here, and `library` has the library.
 """
 
 import ctypes
-import locale
 import os
 import re
 import sys
@@ -16,28 +13,30 @@ import termios
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from itertools import count
-from types import ModuleType
 from typing import Any, NamedTuple
 
-from chat.errors import EditorMissingError
-from chat.stdio import can_be_read
+from chat.stdio import can_be_read, count_unread
 from chat.ui.keys import ASK_FOR_FOCUS, ASK_NO_MORE, Keys
+from chat.ui.library import LineHandler, MemoryStream, count_in_characters, load
 
-Completer = Callable[[str, int], Sequence[str]]
-"""Given the line up to the cursor and where the word to complete begins: what it could become."""
+Completer = Callable[[str], tuple[int, Sequence[str]]]
+"""Given the line up to the cursor: where that begins which can be completed, and what it could
+become."""
 
-_LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _Command = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
 _GetByte = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 _IsMore = ctypes.CFUNCTYPE(ctypes.c_int)
+_Breaks = ctypes.CFUNCTYPE(ctypes.c_void_p)
 
 _ENDINGS = (b"accept-line", b"operate-and-get-next", b"insert-comment")
 """Readline's commands that end a line."""
 
 _NEW_LINE_KEYS = (b"\\e\\C-m", b"\\e\\C-j")
 """Alt-Enter. Readline would switch to vi mode, and say nothing."""
+
+_EDIT_KEYS = ((0, b"\\C-x\\C-e"), (1, b"\\C-x\\C-e"), (2, b"v"))
+"""In which of `_KEYMAPS` which keys give the line to the person's own editor, as in bash."""
 
 _CRASHING = (b"character-search", b"character-search-backward")
 """Readline's commands that take a key for an argument, and end the process if that key begins an
@@ -60,29 +59,8 @@ _SETTINGS = {
 }
 
 
-_MODULES = ("readline", "gnureadline")
-"""Where the library is, if it is GNU's. The second is a package, for Pythons that lack it."""
-
-_TERMINFO_DIRS = ":/etc/terminfo:/lib/terminfo:/usr/share/terminfo"
-"""Where systems describe their terminals; the library of that package looks in one place only."""
-
-_HINT = "pip install gnureadline brings one"
-
-_UTF_8_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8", "en_US.UTF-8")
-"""What systems call a locale that has UTF-8; the first three are those of PEP 538."""
-
-_VARIABLES = (
-    "rl_outstream",
-    "rl_readline_state",
-    "rl_point",
-    "rl_end",
-    "rl_catch_signals",
-    "rl_catch_sigwinch",
-    "rl_sort_completion_matches",
-    "rl_editing_mode",
-    "rl_getc_function",
-    "rl_input_available_hook",
-)
+_BLANK, _NOTHING = ctypes.c_char_p(b" "), ctypes.c_char_p(b"")
+"""What ends a word that readline completes."""
 
 _ASKING = 0x80 | 0x100 | 0x400
 """States in which readline shows a prompt of its own (RL_STATE_ISEARCH, _NSEARCH, _NUMERICARG)."""
@@ -106,10 +84,10 @@ class LineEditor:
 
                       start           erase, leave_behind
         not running --------> visible --------------------> hidden
-                                 ^ ^                         | |
-                                 | +---------- draw ---------+ | pause
-                                 |                             v
-                                 +---------- start --------- paused
+                                   ^                         | ^
+                                   +---------- draw ---------+ |
+                                                         pause v start
+                                                             paused
 
         and from any of them, `stop` leads back to not running
 
@@ -147,10 +125,14 @@ class LineEditor:
             EditorMissingError: this Python has no GNU readline, or an old one; or the system has no
                 locale for UTF-8.
         """
-        _count_in_characters()
+        count_in_characters()
         self._completer = completer
         self._typed = typed
         self._matches: Sequence[str] = ()
+        self._completed = ""
+        self._completed_at = self._found_at = -1
+        self._keys_read = 0
+        """How many readline has read. The others say at which of them something was so."""
         self._running = False
         self._hidden = False
         self._prompt = b""
@@ -168,10 +150,14 @@ class LineEditor:
         """Whether finished lines can be called back."""
         self.ended = False
         """Whether the person has ended the input (Ctrl-D). Set it back, and it goes on."""
+        self.wants_editor = False
+        """Whether the person has asked for an editor of their own; to be set back by who obeys."""
         self._is_pasted = False
-        self._readline, self._lib = _load()
-        self._picture = _MemoryStream(self._lib)
-        self._on_line = _LineHandler(self._ended_by)
+        self._unread = self._unread_before = 0
+        """How many bytes could be read when a byte was, and when the byte before it was."""
+        self._readline, self._lib = load()
+        self._picture = MemoryStream(self._lib)
+        self._on_line = LineHandler(self._ended_by)
         self._get_byte, self._is_more = _GetByte(self._next_byte), _IsMore(self._has_more)
         # Readline holds pointers to these, which Python cannot see: keep them alive.
         self._commands: list[object] = []
@@ -187,10 +173,16 @@ class LineEditor:
         # Python has bound Tab to "insert"; the person's own init file has the last word.
         readline.parse_and_bind("tab: menu-complete")
         keymaps = [lib.rl_get_keymap_by_name(name) for name in _KEYMAPS]
+        accept = _Command(lib.rl_named_function(b"accept-line"))
         new_line = self._command(self._on_new_line)
+        new_line_in_vi = self._command(partial(self._on_new_line_in_vi, accept))
         for keys in _NEW_LINE_KEYS:
-            # In vi mode, Escape and Enter are two commands.
             lib.rl_bind_keyseq_in_map(keys, new_line, keymaps[0])
+            for keymap in keymaps[1:]:
+                lib.rl_bind_keyseq_in_map(keys, new_line_in_vi, keymap)
+        edit = self._command(self._on_edit)
+        for at, keys in _EDIT_KEYS:
+            lib.rl_bind_keyseq_in_map(keys, edit, keymaps[at])
         with suppress(OSError):
             readline.read_init_file()
         # The loop handles signals, and the completer chooses the order.
@@ -207,7 +199,10 @@ class LineEditor:
         paste = self._command(self._on_paste)
         for keymap in keymaps:
             lib.rl_bind_keyseq_in_map(_PASTE_BEGINS, paste, keymap)
-        readline.set_completer_delims(" ")
+        breaks = _Breaks(self._find_completions)
+        self._commands.append(breaks)
+        hook = ctypes.c_void_p.in_dll(lib, "rl_completion_word_break_hook")
+        hook.value = ctypes.cast(breaks, ctypes.c_void_p).value
         readline.set_completer(self._complete)
 
     def _command(self, function: Callable[[int, int], int]) -> int | None:
@@ -240,8 +235,17 @@ class LineEditor:
         """Whether the line stands on the screen."""
         return self._running and not self._hidden
 
+    def hush(self) -> None:
+        """Let the terminal show nothing of what is typed before `start`: it would stand among what
+        the program shows."""
+        if self._settings is None:
+            self._settings = termios.tcgetattr(sys.stdin)
+            hushed = [*self._settings]
+            hushed[3] &= ~termios.ECHO
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, hushed)
+
     def start(self) -> bytes:
-        """Take the terminal, and show the line."""
+        """Take the terminal, and show the line; after `pause` it is for `draw` to show it."""
         if self._settings is None:
             self._settings = termios.tcgetattr(sys.stdin)
         # A signal key makes the terminal discard its input. A key that was reported to the loop
@@ -249,13 +253,12 @@ class LineEditor:
         kept = [*self._settings]
         kept[3] |= termios.NOFLSH
         termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
-        asked = ASK_FOR_FOCUS if self._keys is not None else b""
         if self._running:
             self._lib.rl_prep_terminal(1)
-            return asked + self._picture.take() + self.draw()
+            return self._of_focus(ASK_FOR_FOCUS) + self._picture.take()
         self._running = True
         self._lib.rl_callback_handler_install(self._prompt, self._on_line)
-        return asked + self._picture.take()
+        return self._of_focus(ASK_FOR_FOCUS) + self._picture.take()
 
     def pause(self) -> bytes:
         """Erase the line and give the terminal back, which must be ours; `start` continues with
@@ -263,7 +266,8 @@ class LineEditor:
         data = self.erase()
         if self._running:
             self._lib.rl_deprep_terminal()
-            data += self._give_back()
+            data += self._of_focus(ASK_NO_MORE)
+        self._give_back()
         return data + self._picture.take()
 
     def stop(self) -> bytes:
@@ -272,7 +276,11 @@ class LineEditor:
         if self._running:
             self._running = False
             self._lib.rl_callback_handler_remove()
-            data += self._give_back()
+            data += self._of_focus(ASK_NO_MORE)
+        elif self._settings is not None:
+            # Nobody has seen it, so it is not for the shell either.
+            self.discard_typed_ahead()
+        self._give_back()
         return data + self._picture.take()
 
     def discard_typed_ahead(self) -> None:
@@ -280,13 +288,17 @@ class LineEditor:
         with suppress(termios.error):
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
-    def _give_back(self) -> bytes:
+    def _of_focus(self, code: bytes) -> bytes:
+        """What to write so that the terminal tells of the focus, or no more; nothing if nobody is
+        told."""
+        return b"" if self._keys is None else code
+
+    def _give_back(self) -> None:
         if self._settings is not None:
             # If the terminal is gone there is nothing to give back.
             with suppress(termios.error):
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
             self._settings = None
-        return ASK_NO_MORE if self._keys is not None else b""
 
     def leave_behind(self) -> None:
         """Another program has used the terminal: do not erase the line where it was drawn."""
@@ -331,10 +343,20 @@ class LineEditor:
         return _decoded(self._buffer)
 
     @property
+    def shown_prompt(self) -> str:
+        """What stands before the line now: the prompt, or that of a search."""
+        shown = ctypes.c_char_p.in_dll(self._lib, "rl_display_prompt").value
+        return (self._prompt if shown is None else shown).decode(errors="replace")
+
+    @property
+    def text_before(self) -> str:
+        """The line up to the cursor."""
+        return _decoded(self._buffer[: self._number("rl_point").value])
+
+    @property
     def before_cursor(self) -> str:
         """The prompt, and the line up to the cursor."""
-        point = self._number("rl_point").value
-        return self._prompt.decode() + _decoded(self._buffer[:point])
+        return self.shown_prompt + self.text_before
 
     @property
     def after_cursor(self) -> str:
@@ -352,10 +374,9 @@ class LineEditor:
         A hidden line is drawn first: readline shows only what a key changes in the line that it
         believes to be on the screen, and moves the cursor accordingly."""
         self.took_key = True
+        self._unread_before, self._unread = self._unread, count_unread(sys.stdin.fileno())
         if self._pasted is None:
-            return self._after(
-                self._lib.rl_callback_read_char if self._keys is None else self._read_key
-            )
+            return self._after(self._call_readline if self._keys is None else self._read_key)
         return self._after(partial(self._read_paste, self._pasted))
 
     def release(self) -> tuple[bytes, list[Line]]:
@@ -387,7 +408,7 @@ class LineEditor:
         if self._get_ready():
             self._use_ready()
         else:
-            self._lib.rl_callback_read_char()
+            self._call_readline()
 
     def _get_ready(self) -> bool:
         """Read a byte. Returns whether there was one; otherwise it is the end, or an error."""
@@ -401,7 +422,11 @@ class LineEditor:
     def _use_ready(self) -> None:
         self.took_key = bool(self._ready)
         while self._ready:
-            self._lib.rl_callback_read_char()
+            self._call_readline()
+
+    def _call_readline(self) -> None:
+        self._keys_read += 1
+        self._lib.rl_callback_read_char()
 
     def _next_byte(self, stream: int | None) -> int:
         """Called by readline. At the end it looks for itself, and knows what to do."""
@@ -416,6 +441,17 @@ class LineEditor:
 
     def _on_new_line(self, times: int, _key: int) -> int:
         self._lib.rl_insert_text(b"\n" * max(1, times))
+        return 0
+
+    def _on_new_line_in_vi(self, accept: Callable[[int, int], int], times: int, key: int) -> int:
+        """Alt-Enter; or Escape and then Enter, which are two commands: a terminal sends the two
+        bytes of Alt-Enter at once."""
+        if self._unread_before > 1:
+            return self._on_new_line(times, key)
+        return self._on_ending(accept, times, key)
+
+    def _on_edit(self, _times: int, _key: int) -> int:
+        self.wants_editor = True
         return 0
 
     def _on_paste(self, _times: int, _key: int) -> int:
@@ -452,6 +488,15 @@ class LineEditor:
             and line.startswith(paste.first_word)
             and paste.history_position == self._lib.where_history()
         )
+
+    def put(self, text: str) -> None:
+        """Let the line be this text, with the cursor at its end; the line must be hidden."""
+        pasted = self._first_paste
+        self.clear()
+        self._lib.rl_replace_line(os.fsencode(text), 1)
+        self._number("rl_point").value = self._number("rl_end").value
+        # What began with a paste still does, if its first word is the same.
+        self._first_paste = pasted
 
     def clear(self) -> None:
         """Empty the line, and end a search or whatever else was going on; it must be hidden."""
@@ -504,10 +549,29 @@ class LineEditor:
                 # Now and not later: operate-and-get-next continues from it.
                 self.remember(remembered)
 
-    def _complete(self, word: str, state: int) -> str | None:
-        if state == 0:
-            before = self.text[: self._readline.get_endidx()]
-            self._matches = self._completer(before, len(before) - len(word))
+    def _find_completions(self) -> int | None:
+        """Called before a word is completed: find what it could become. Returns the characters that
+        end a word. If the last word is not what is completed (a name may have blanks), the word is
+        the whole line up to the cursor."""
+        self._found_at = self._keys_read
+        before = self.text_before
+        self._matches = ()
+        if before == self._completed and self._keys_read == self._completed_at + 1:
+            # Only one thing was possible, and is there.
+            self._completed_at = self._keys_read
+            return ctypes.cast(_BLANK, ctypes.c_void_p).value
+        begin, matches = self._completer(before)
+        whole = [before[:begin] + match for match in matches]
+        if len(whole) == 1:
+            self._completed, self._completed_at = whole[0], self._keys_read
+        is_last_word = begin == before.rfind(" ") + 1
+        self._matches = matches if is_last_word else whole
+        return ctypes.cast(_BLANK if is_last_word else _NOTHING, ctypes.c_void_p).value
+
+    def _complete(self, _word: str, state: int) -> str | None:
+        if self._found_at != self._keys_read:
+            # At the beginning of the line there is no word, and readline does not look for one.
+            self._find_completions()
         return self._matches[state] if state < len(self._matches) else None
 
 
@@ -527,116 +591,3 @@ class _FirstPaste(NamedTuple):
 
     first_word: str
     history_position: int
-
-
-class _MemoryStream:
-    """A stream of the C library that collects in memory what is written to it.
-
-    The library allocates the memory, and moves it when it grows; `_start` and `_size` are right
-    only after `fflush`. `rewind` sets the size back, so that the memory is used again.
-    """
-
-    def __init__(self, lib: ctypes.CDLL) -> None:
-        self._lib = lib
-        self._start = ctypes.c_void_p()
-        self._size = ctypes.c_size_t()
-        self.stream: int = lib.open_memstream(ctypes.byref(self._start), ctypes.byref(self._size))
-        self._put = b""
-
-    def take(self) -> bytes:
-        """What was written since the last time."""
-        self._lib.fflush(self.stream)
-        data = self._put
-        self._put = b""
-        if self._size.value:
-            data += ctypes.string_at(self._start, self._size.value)
-            self._lib.rewind(self.stream)
-        return data
-
-    def put(self, data: bytes) -> None:
-        """Put bytes back, to be taken before what is written next."""
-        self._put += data
-
-
-def _count_in_characters() -> None:
-    """Let readline take the terminal for one with UTF-8 where Python does.
-
-    Python does so as well in the locales C and POSIX, and where LC_ALL names a locale that is not
-    installed, as after an ssh from another machine (PEP 540). Readline goes by LC_CTYPE, which is C
-    there: it would take each byte for a character, and cut characters in two. Whenever a line
-    begins, it sets LC_CTYPE again to what the environment says, so that has to change as well.
-    """
-    if not _is_utf_8(sys.getfilesystemencoding()) or _is_utf_8(locale.nl_langinfo(locale.CODESET)):
-        return
-    for name in _UTF_8_LOCALES:
-        with suppress(locale.Error):
-            locale.setlocale(locale.LC_CTYPE, name)
-            os.environ["LC_ALL"] = name
-            return
-    raise EditorMissingError("this system has no locale for UTF-8")
-
-
-def _is_utf_8(encoding: str) -> bool:
-    return encoding.lower().replace("-", "") == "utf8"
-
-
-def _load() -> tuple[ModuleType, ctypes.CDLL]:
-    """Python's module, and the library that came with it."""
-    why = EditorMissingError("this Python has no GNU readline", _HINT)
-    for name in _MODULES:
-        if name == "gnureadline":
-            os.environ.setdefault("TERMINFO_DIRS", _TERMINFO_DIRS)
-        try:
-            module = import_module(name)
-        except ImportError:
-            continue
-        path = getattr(module, "__file__", None)
-        if path and "libedit" not in (module.__doc__ or ""):
-            try:
-                return module, _library(path)
-            except (OSError, AttributeError, ValueError) as error:
-                text = f"the readline of this Python cannot be used ({error})"
-                why = EditorMissingError(text, _HINT)
-    raise why
-
-
-def _library(path: str) -> ctypes.CDLL:
-    """Raises OSError, AttributeError or ValueError if it cannot be loaded or lacks something."""
-    lib = ctypes.CDLL(path)
-    pointer, number, string = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
-    signatures: dict[str, tuple[object, list[object]]] = {
-        "rl_callback_handler_install": (None, [string, _LineHandler]),
-        "rl_callback_handler_remove": (None, []),
-        "rl_callback_read_char": (None, []),
-        "rl_getc": (number, [pointer]),
-        "rl_callback_sigcleanup": (None, []),
-        "rl_free_line_state": (None, []),
-        "rl_prep_terminal": (None, [number]),
-        "rl_deprep_terminal": (None, []),
-        "rl_clear_visible_line": (number, []),
-        "rl_on_new_line": (number, []),
-        "rl_insert_text": (number, [string]),
-        "rl_redisplay": (None, []),
-        "rl_reset_screen_size": (None, []),
-        "rl_set_prompt": (number, [string]),
-        "rl_replace_line": (None, [string, number]),
-        "rl_variable_bind": (number, [string, string]),
-        "rl_variable_value": (string, [string]),
-        "rl_named_function": (pointer, [string]),
-        "rl_get_keymap_by_name": (pointer, [string]),
-        "rl_invoking_keyseqs_in_map": (ctypes.POINTER(string), [pointer, pointer]),
-        "rl_bind_keyseq_in_map": (number, [string, pointer, pointer]),
-        "add_history": (None, [string]),
-        "using_history": (None, []),
-        "where_history": (number, []),
-        "open_memstream": (pointer, [pointer, pointer]),
-        "fflush": (number, [pointer]),
-        "rewind": (None, [pointer]),
-        "free": (None, [pointer]),
-    }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-    for name in _VARIABLES:
-        ctypes.c_void_p.in_dll(lib, name)
-    return lib

@@ -6,23 +6,31 @@ erased and drawn again below whatever is new. What arrives in one turn of the lo
 
 from collections.abc import Callable
 
+from chat import phrases
+from chat.limits import LINGER_SECONDS, MAX_MARKS, TALL_ROWS
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
 from chat.ui.editor import Line, LineEditor
-from chat.ui.wrap import broken, columns_of, cut
+from chat.ui.excerpt import Excerpt, excerpt, rows_of
+from chat.ui.wrap import broken, columns_of, cut, unwrapped
 
 _HOME = b"\x1b[H"
 _CLEAR = _HOME + b"\x1b[2J"
+_ERASE = b"\x1b[C\x1b[J\r\x1b[K"
+"""Erase from the left edge on. Not at once: tmux takes an erasing that begins in the corner for the
+clearing of the screen, and keeps a copy of it in the scrollback."""
 
 
 class LiveRows:
     """Draws the live rows, and what is to stand above them.
 
-    Invariant: the last rows on the screen are `_rows` rows of ours, and below them the editor's
-    line if it is visible. The cursor is in that line, or else at the left below our rows. So
-    `_erased`, with its two steps (the line first, then up by `_rows`), finds its way back to where
-    the live rows begin. Whatever is written in between goes through `draw`, which erases first; if
-    another program may have written (`forget`), nothing is erased: the cursor may be anywhere.
+    Invariant: the last rows on the screen are ours, as wide as `_widths` says, and below them the
+    line: drawn by readline if it is visible, or else by us (`_excerpt`), since it is too tall. Or
+    it is not there. The cursor is in the line, or else at the left below our rows. So `_erased`
+    finds its way back to where the live rows begin. All of them together are no taller than the
+    window, so that none of them is ever pushed into the scrollback. Whatever is written in between
+    goes through `draw`, which erases first; if another program may have written (`forget`), nothing
+    is erased: the cursor may be anywhere.
     """
 
     def __init__(
@@ -32,9 +40,12 @@ class LiveRows:
         editor: LineEditor,
         prompt: Callable[[], str],
         alert: Callable[[], bytes] = bytes,
+        *,
+        reflows: bool = False,
     ) -> None:
         """`output` is a terminal. `prompt` returns what should stand before the line now, `alert`
-        codes to write once a turn that draw nothing (a bell, a title)."""
+        codes to write once a turn that draw nothing (a bell, a title). `reflows`: the terminal is
+        known to wrap rows anew when its width changes."""
         self.columns, self.window_rows = output.columns or 1, output.rows or 1
         self._reactor = reactor
         self._output = output
@@ -45,9 +56,12 @@ class LiveRows:
         """Whether the line is open: then the terminal is in readline's mode."""
         self.waiting = 0
         """How many characters are to be shown above and are not drawn yet."""
+        self._held = False
         self._above: list[str] = []
         self._drawing = False
-        self._rows = 0
+        self._widths: list[int] = []
+        self._excerpt: Excerpt | None = None
+        self._reflows = reflows
 
     # -- drawing
 
@@ -71,17 +85,46 @@ class LiveRows:
     def draw(self) -> None:
         """Draw everything again."""
         self._drawing = False
+        if self._held:
+            self.write(self._take_above())
+            return
         erased = self._erased()
-        live = self._live_rows()
+        rows, line = self._live_rows(), b""
+        own = len(rows)
         if self.typing:
-            live += self._prompt_rows()
-        rows = [*self._above, *live]
-        self._rows = len(live)
-        self._above.clear()
-        self.waiting = 0
-        line = self._editor.draw() if self.typing else b""
-        above = self._output.encode("".join(f"{row}\n" for row in rows))
-        self.write(self._alert() + erased + above + line)
+            rows += self._prompt_rows()
+            line = self._drawn_line()
+            height = len(self._excerpt.rows) if self._excerpt else self._line_rows()
+            # What does not fit is left out, from the top.
+            too_many = max(0, len(rows) - max(0, self.window_rows - height))
+            rows, own = rows[too_many:], own - too_many
+        self._widths = [columns_of(row) for row in rows]
+        for at, row in enumerate(rows):
+            self._above.append(unwrapped(self._painted(row) if at < own else row))
+        self.write(self._alert() + erased + self._take_above() + line)
+
+    def _drawn_line(self) -> bytes:
+        """The line as it is to be written now, drawn by readline, or by us if it is too tall."""
+        drawn = self._editor.draw()
+        if not self._is_tall():
+            return drawn
+        editor = self._editor
+        columns, most = self.columns, self._most_rows
+        head = f"{editor.shown_prompt}{phrases.tall_draft(editor.text)}"
+        text = excerpt(editor.text_before, editor.after_cursor, columns, max(1, most - 1))
+        rows = [cut(head, columns), *text.rows][-most:]
+        self._excerpt = Excerpt(rows, len(rows) - len(text.rows) + text.row, text.column)
+        last = len(rows) - 1 - self._excerpt.row
+        *others, end = map(unwrapped, rows)
+        right = b"\x1b[%dC" % text.column if text.column else b""
+        return self._encoded(others) + self._output.encode(end) + _up(last) + right
+
+    def _encoded(self, rows: list[str]) -> bytes:
+        return self._output.encode("".join(f"{row}\n" for row in rows))
+
+    def _take_above(self) -> bytes:
+        above, self._above, self.waiting = self._above, [], 0
+        return self._encoded(above)
 
     def erase(self) -> None:
         """Erase the live rows until they are drawn again."""
@@ -90,7 +133,8 @@ class LiveRows:
     def forget(self) -> None:
         """Another program has used the terminal: the live rows are not where they were drawn."""
         self._editor.leave_behind()
-        self._rows = 0
+        self._widths.clear()
+        self._excerpt = None
 
     def clear(self) -> None:
         """Clear the screen."""
@@ -101,11 +145,13 @@ class LiveRows:
         """The terminal may have another size."""
         columns = self._output.columns or 1
         if self._editor.visible:
-            # Some terminals wrap the old rows anew, others do not. So erase no more rows than the
-            # line has in either case: a leftover is ugly, but an erased message is lost.
-            self._rows += min(self._rows_before_cursor(size) for size in (self.columns, columns))
-            self._editor.leave_behind()
-            self.write(b"\r\x1b[J")
+            # Some terminals wrap the old rows anew, others do not. If we do not know it, erase no
+            # more rows than there are in either case: a leftover is ugly, but an erased message is
+            # lost.
+            sizes = [columns] if self._reflows else [self.columns, columns]
+            up = min(map(self._rows_above_cursor, sizes))
+            self.forget()
+            self.write(_up(up) + _ERASE)
         self.erase()
         self.columns, self.window_rows = columns, self._output.rows or 1
         self._editor.measure()
@@ -115,42 +161,65 @@ class LiveRows:
         """Take a key, or what was held back of one if it is `released`. Returns the lines that were
         finished by it.
 
-        Readline moves the cursor up by more rows than there are in a line that is taller than the
-        window. So where the rows of such a line change, it is drawn again as a whole. Before the
-        key nothing else was on the screen if the line was tall already."""
-        before = self._line_rows()
-        at = self._rows_before_cursor(self.columns)
+        Where the line is or becomes too tall for readline, it is drawn again as a whole."""
+        up = self._rows_above_cursor(self.columns)
         data, lines = self._editor.release() if released else self._editor.read()
-        after = self._line_rows()
-        if after == before or max(before, after) < self.window_rows:
+        if self._excerpt is None and not self._is_tall():
             self.write(data)
             return lines
-        up = at + self._rows
-        to_start = _HOME if up >= self.window_rows else b"\r" + b"\x1b[%dA" % up * bool(up)
         self.forget()
-        self.write(to_start + b"\x1b[J")
+        self.write(_up(up) + _ERASE)
         self.draw_later()
         return lines
 
+    @property
+    def _most_rows(self) -> int:
+        """How many rows of the window the line may have: half of them, so that one sees what is
+        said, and that a terminal which wraps rows anew need not push them away at once."""
+        return min(self.window_rows, max(self.window_rows // 2, TALL_ROWS))
+
+    def _is_tall(self) -> bool:
+        text = self._editor.before_cursor + self._editor.after_cursor
+        most = self._most_rows
+        if text.count("\n") >= most or len(text) > most * self.columns * (1 + MAX_MARKS):
+            # It need not be laid out.
+            return True
+        return rows_of(text, self.columns) > most
+
     def _line_rows(self) -> int:
         """How many rows the line takes."""
-        editor = self._editor
-        return _rows_of(editor.before_cursor + editor.after_cursor, self.columns)
+        return rows_of(self._editor.before_cursor + self._editor.after_cursor, self.columns)
 
-    def _rows_before_cursor(self, columns: int) -> int:
-        return _rows_of(self._editor.before_cursor, columns) - 1
+    def _rows_above_cursor(self, columns: int) -> int:
+        """How many rows of ours are above the cursor, if the terminal has wrapped them to this
+        width."""
+        widths = [*self._widths]
+        inside = 0
+        if self._excerpt is not None:
+            rows, at, column = self._excerpt
+            widths += map(columns_of, rows[:at])
+            inside = column // columns
+        elif self._editor.visible:
+            inside = rows_of(self._editor.before_cursor, columns) - 1
+        return sum(max(1, -(-width // columns)) for width in widths) + inside
 
     def _erased(self) -> bytes:
-        rows, self._rows = self._rows, 0
-        erased = self._editor.erase()
-        if rows:
-            erased += b"\r\x1b[%dA" % rows
-        # Of a line that is taller than the screen, readline does not erase all rows.
-        return erased + b"\x1b[J" if erased else b""
+        if self._excerpt is not None:
+            erased = _up(self._rows_above_cursor(self.columns))
+            self.forget()
+            return erased + _ERASE
+        rows = len(self._widths)
+        self._widths.clear()
+        erased = self._editor.erase() + (_up(rows) if rows else b"")
+        return erased + _ERASE if erased else b""
 
     def _live_rows(self) -> list[str]:
         """What stands above the prompt, and is drawn again with it; each fits a row."""
         return []
+
+    def _painted(self, row: str) -> str:
+        """One of `_live_rows` in its colour."""
+        return row
 
     def _prompt_rows(self) -> list[str]:
         """Give the prompt to the editor; if it takes several rows, only the last. Returns the
@@ -164,11 +233,9 @@ class LiveRows:
 
     def open_line(self) -> None:
         """Take the terminal and show the line."""
-        erased = self._erased()
-        rows = self._prompt_rows()
-        self._rows = len(rows)
-        above = self._output.encode("".join(f"{row}\n" for row in rows))
-        self.write(erased + above + self._editor.start())
+        self.erase()
+        self._prompt_rows()
+        self.write(self._editor.start())
         self.typing = True
         self.resize()
 
@@ -177,12 +244,25 @@ class LiveRows:
         self.typing = False
         self.write(self._erased() + self._editor.pause())
 
+    def hand_over(self) -> None:
+        """Let another program have the terminal. What is shown meanwhile waits."""
+        self.close_line()
+        self._output.drain(LINGER_SECONDS)
+        self._output.hold()
+        self._held = True
+
+    def take_back(self, first: bytes = b"") -> None:
+        """The other program has ended, and the cursor is where it has left it. Write `first`, and
+        then what has waited."""
+        self._held = False
+        self._output.release(first)
+
     def finish(self) -> None:
         """Show what is left to be shown, and give the terminal back for good."""
         self.draw()
         self.write(self._erased() + self._editor.stop())
 
 
-def _rows_of(text: str, columns: int) -> int:
-    """How many rows a text takes, with the cursor behind it."""
-    return sum(columns_of(line) // columns + 1 for line in text.split("\n"))
+def _up(rows: int) -> bytes:
+    """To the left, and up."""
+    return b"\r" + (b"\x1b[%dA" % rows if rows else b"")

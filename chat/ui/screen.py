@@ -3,7 +3,9 @@
 `terminal` takes what is typed, and `commands` says what a line means; here they meet the client.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from chat.client.events import (
     ClientEvent,
@@ -19,10 +21,11 @@ from chat.files.history import History
 from chat.limits import BELL_SECONDS, PASTE_LINES
 from chat.phrases import StatusLine
 from chat.reactor import Reactor
-from chat.stdio import LineOutput
-from chat.ui import marks, transcript
+from chat.stdio import LineOutput, is_in_background
+from chat.ui import manual, marks, transcript
 from chat.ui.attention import Attention
 from chat.ui.commands import Commands
+from chat.ui.completion import Offer
 from chat.ui.editor import Line, LineEditor
 from chat.ui.notify import Notifications, Show
 from chat.ui.silence import Silence
@@ -30,8 +33,23 @@ from chat.ui.style import Painter
 from chat.ui.terminal import Terminal
 from chat.ui.underway import UnderwayRows
 
+if TYPE_CHECKING:
+    from chat.ui.external import Edited, ExternalEditor
+
 _TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
 """How TERM begins for terminals that have a title."""
+
+_REFLOWING = (
+    "tmux",
+    "alacritty",
+    "foot",
+    "kitty",
+    "xterm-kitty",
+    "xterm-ghostty",
+    "wezterm",
+    "vte",
+)
+"""How TERM begins for terminals that wrap rows anew when their width changes. Others may."""
 
 _SAVE_TITLE, _RESTORE_TITLE = b"\x1b[22;2t", b"\x1b[23;2t"
 _BELL = b"\a"
@@ -76,8 +94,12 @@ class Mentions:
 class Screen(Terminal):
     """Shows a conversation to one person, and takes what is typed.
 
-    `_paste` is a pasted text that waits for a yes or a no. Until one comes, or Ctrl-C, each line is
-    an answer and is not sent.
+    `_edit` gives the terminal to the person's own editor, which has it until it ends: nothing else
+    takes it, or heeds the keys that send signals, while `_is_given_away`.
+
+    `_paste` is a text that waits for a yes or a no, since it has many lines, or is too long for a
+    message and can be sent as `_parts`. Until one comes, or Ctrl-C, each line is an answer and is
+    not sent.
     """
 
     not_sent = not_commands = 0
@@ -108,10 +130,20 @@ class Screen(Terminal):
         self._client: ChatClient | None = None
         self._commands: Commands | None = None
         self._paste: Line | None = None
+        self._parts: list[str] = []
+        self._external: ExternalEditor | None = None
         self._mentions = Mentions(reactor.clock, has_title=term.startswith(_TITLED))
         self._notifications = Notifications(reactor.clock, notification)
         editor = LineEditor(self._complete, lambda text: self.commands.typed(text), self._on_focus)
-        live = UnderwayRows(reactor, output, painter, editor, self._prompt, self._alert)
+        live = UnderwayRows(
+            reactor,
+            output,
+            painter,
+            editor,
+            self._prompt,
+            self._alert,
+            reflows=term.startswith(_REFLOWING) or "TMUX" in os.environ,
+        )
         super().__init__(reactor, source, output, editor, live, history)
 
     # -- as a view
@@ -130,8 +162,9 @@ class Screen(Terminal):
 
     def open(self, client: ChatClient) -> None:
         self._client = client
-        keys = [transcript.NEW_LINE_KEY]
-        self._commands = Commands(client, self._tell, self._live.clear, self._unfold, keys)
+        self._commands = Commands(
+            client, self._tell, self._live.clear, self._unfold, manual.KEYS, self._edit
+        )
 
     def show(self, event: ClientEvent) -> None:
         if isinstance(event, MessageReceived):
@@ -141,6 +174,8 @@ class Screen(Terminal):
             self._live.end()
         elif activity := transcript.activity(event):
             self._live.begin(activity, lambda: self._is_over(event))
+        if isinstance(event, MakingKey) and not is_in_background(self._source):
+            self._editor.hush()
         # These two are shown by the spinner alone.
         if not isinstance(event, MakingKey | Leaving):
             self._show_above(event)
@@ -185,6 +220,9 @@ class Screen(Terminal):
 
     def _prompt(self) -> str:
         self._editor.remembers = self._paste is None
+        if self._paste is not None and self._parts:
+            size = len(self._paste.text.encode())
+            return transcript.confirm_parts(size, len(self._parts))
         if self._paste is not None:
             return transcript.confirm_paste(self._paste.text.count("\n") + 1)
         waiting = len(self._live.pending)
@@ -208,6 +246,8 @@ class Screen(Terminal):
         return 0
 
     def _finish(self) -> None:
+        if self._external is not None:
+            self._external.finish(hurried=self.output.hurried)
         if draft := self._editor.text.strip("\n"):
             self._editor.discard_typed_ahead()
         if self._paste is not None:
@@ -219,6 +259,63 @@ class Screen(Terminal):
         self._live.give_up(offline=not self._is_present)
         self._on_presence()
         super()._finish()
+
+    # -- the person's own editor
+
+    @property
+    def _is_given_away(self) -> bool:
+        """Whether the person's own editor has the terminal."""
+        return self._external is not None and self._external.running
+
+    def _come_forward(self) -> None:
+        if not self._is_given_away:
+            super()._come_forward()
+
+    def _suspend(self) -> None:
+        # Otherwise it was meant for the editor; if that stops, we do.
+        if not self._is_given_away:
+            super()._suspend()
+
+    def _go_on(self) -> None:
+        if self._external is not None:
+            self._external.go_on()
+        super()._go_on()
+
+    def interrupt(self) -> None:
+        if not self._is_given_away:
+            super().interrupt()
+
+    def _on_editor_key(self) -> None:
+        if self._paste is None:
+            self._edit(self._editor.text)
+
+    def _edit(self, text: str) -> None:
+        """Give a text to the person's own editor; what comes back will be in the line."""
+        if self._is_given_away:
+            return
+        if self._external is None:
+            from chat.ui.external import ExternalEditor
+
+            self._external = ExternalEditor(
+                self._reactor, self._live, self._source, self._on_edited
+            )
+        try:
+            self._external.begin(text, os.environ)
+        except UsageError as error:
+            self._tell([transcript.refused(error.advice)])
+            self._come_forward()
+        else:
+            self._reactor.watch_read(self._source, None)
+
+    def _on_edited(self, edited: "Edited") -> None:
+        if edited.text is not None:
+            self._editor.put(edited.text)
+        if edited.saved:
+            self._editor.remember(edited.saved)
+            self._remember(edited.saved)
+        if edited.trouble:
+            self._tell(transcript.edit_failed(edited.trouble, saved=bool(edited.saved)))
+        self._come_forward()
 
     # -- what is typed
 
@@ -243,8 +340,10 @@ class Screen(Terminal):
             self._answer(self._paste, line)
         elif line.text:
             self._remember(self.commands.typed(line.text) if line.pasted else line.text)
+            self._parts = self.commands.parts(line.text, pasted=line.pasted)
             is_long = line.text.count("\n") >= PASTE_LINES
-            if is_long and self.commands.can_send(line.text, pasted=line.pasted):
+            can_send = is_long and self.commands.can_send(line.text, pasted=line.pasted)
+            if can_send or self._parts:
                 self._paste = line
             else:
                 self._take(line)
@@ -256,7 +355,7 @@ class Screen(Terminal):
         match answer.text.strip().lower():
             case "y" | "yes":
                 self._paste = None
-                self._take(paste)
+                self._take_all(self._parts or [paste.text], pasted=paste.pasted)
             case "n" | "no":
                 self._paste = None
                 self._tell([transcript.NOT_SENT])
@@ -265,6 +364,20 @@ class Screen(Terminal):
                     typed = self.commands.typed(answer.text) if answer.pasted else answer.text
                     self._editor.remember(typed)
                 self._tell([transcript.YES_OR_NO])
+
+    def _take_all(self, parts: list[str], *, pasted: bool) -> None:
+        """Send these in order, as far as messages can be taken."""
+        if len(parts) == 1:
+            self._take(Line(parts[0], pasted))
+            return
+        for at, part in enumerate(parts):
+            if self.client.full:
+                self._editor.remember(self.commands.typed("\n".join(parts[at:])))
+                self._tell([transcript.outbox_full(len(self._live.pending))])
+                self._tell([transcript.rest_not_sent(len(parts) - at)])
+                return
+            # It is text, whatever it begins with.
+            self._take(Line(part, pasted=True))
 
     def _take(self, line: Line) -> None:
         text, pasted = line
@@ -277,8 +390,8 @@ class Screen(Terminal):
         except UsageError as error:
             self._tell([transcript.refused(error.advice), transcript.NOT_SENT])
 
-    def _complete(self, line: str, begin: int) -> list[str]:
-        return self.commands.completions(line, begin)
+    def _complete(self, line: str) -> Offer:
+        return self.commands.completions(line)
 
     # -- being spoken to
 

@@ -185,8 +185,8 @@ class Painter:
             code = self._code_of(line)
             rows, more = self._lay_out(self._as_written(line), "", columns, window_rows)
             left = more or left
-            painted += [self.colour(code, row) for row in rows]
-        return self._held(painted, columns), left
+            painted += [self._held(self.colour(code, row.text), row, columns) for row in rows]
+        return painted, left
 
     def day(self, columns: int | None, event: ClientEvent | None = None) -> list[str]:
         """What stands above the rows of this event, or of anything else that is shown now: the row
@@ -223,8 +223,9 @@ class Painter:
         """A row that the terminal is told not to wrap, if it knows codes."""
         return row if self._is_dumb else unwrapped(row)
 
-    def _held(self, rows: list[str], columns: int | None) -> list[str]:
-        return rows if columns is None else [self.hold(row) for row in rows]
+    def _held(self, painted: str, row: Row, columns: int | None) -> str:
+        """The row as it was painted, held unless the terminal is to wrap its link."""
+        return painted if columns is None or row.spills else self.hold(painted)
 
     def _message(
         self, said: MessageReceived, columns: int | None, window_rows: int | None
@@ -236,18 +237,20 @@ class Painter:
         )
         time, who, text = map(self._as_written, parts)
         head = f"{time} {who} ".lstrip(" ")
-        (first, *rest), left = self._lay_out(text, head, columns, window_rows)
-        codes = [BOLD] * self.mentions(said) + [PRIVATE] * bool(said.to)
-        if codes:
-            first, *rest = (self.colour(";".join(codes), row) for row in (first, *rest))
+        rows, left = self._lay_out(text, head, columns, window_rows)
+        look = ";".join([BOLD] * self.mentions(said) + [PRIVATE] * bool(said.to))
+        first, *rest = (self.colour(look, row.text) if look else row.text for row in rows)
         code = self._colour_of(said.name)
         before = [self.colour(DIM, time)] if time else []
-        heads = [" ".join([*before, self.colour(code, who), first])]
+        above: list[Row] = []
+        first_row = " ".join([*before, self.colour(code, who), first])
         if columns is not None and width_of(head, self._measure) > columns:
             # Rare, but a name comes from other people and must not forge a row either.
-            head_rows, _ = self._lay_out(head, "", columns, None)
-            heads = [*(self.colour(code, row) for row in head_rows), INDENT + first]
-        return self._held([*heads, *rest], columns), left
+            above, _ = self._lay_out(head, "", columns, None)
+            first_row = INDENT + first
+        heads = [self._held(self.colour(code, row.text), row, columns) for row in above]
+        painted = zip([first_row, *rest], rows, strict=True)
+        return [*heads, *(self._held(text, row, columns) for text, row in painted)], left
 
     def _as_written(self, text: str) -> str:
         """A text with escapes for characters that the terminal's encoding lacks. This comes before
@@ -256,27 +259,27 @@ class Painter:
 
     def _lay_out(
         self, text: str, head: str, columns: int | None, window_rows: int | None
-    ) -> tuple[list[str], Left | None]:
+    ) -> tuple[list[Row], Left | None]:
         """The rows of a text that begins behind a head; and how much is left out, if there are very
         many for a window of `window_rows`."""
         if columns is None:
-            return text.replace("\n", "\n" + INDENT).split("\n"), None
+            return list(map(Row, text.replace("\n", "\n" + INDENT).split("\n"))), None
         rows = Wrapper(columns, self._measure).rows(text, head)
         if window_rows is None:
-            return [row.text for row in rows], None
+            return list(rows), None
         limit = min(FOLDED_BEYOND_ROWS, FOLDED_BEYOND_WINDOWS * window_rows)
         fold_to = min(FOLDED_TO_ROWS, max(1, window_rows // 2))
         shown: list[Row] = []
         taken, kept = 0, 1
         for row in rows:
             shown.append(row)
-            # The terminal wraps a long word of ASCII, so it takes several rows of the screen.
-            taken += max(1, -(-len(row.text) // columns)) if row.text.isascii() else 1
+            # The terminal wraps a link, so it takes several rows of the screen.
+            taken += -(-width_of(row.text, self._measure) // columns) if row.spills else 1
             if taken <= fold_to:
                 kept = len(shown)
             elif taken > limit:
-                return [row.text for row in shown[:kept]], left_of(text, shown[kept - 1])
-        return [row.text for row in shown], None
+                return shown[:kept], left_of(text, shown[kept - 1])
+        return shown, None
 
     def _colour_of(self, name: str) -> str:
         codes = self._colours.value

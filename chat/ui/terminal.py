@@ -90,6 +90,10 @@ class Terminal(ABC):
     def _leave(self) -> None:
         """Ctrl-C, and it is meant."""
 
+    @abstractmethod
+    def _on_editor_key(self) -> None:
+        """The person wants to edit the line in an editor of their own."""
+
     def _on_presence(self) -> None:
         """The person presses a key, and so has seen what stands there; or we give the terminal
         back."""
@@ -224,6 +228,9 @@ class Terminal(ABC):
             self._submit(line._replace(text=line.text.rstrip("\n")))
         if self._editor.ended:
             self._on_end()
+        elif self._editor.wants_editor:
+            self._editor.wants_editor = False
+            self._on_editor_key()
 
     # -- the history
 

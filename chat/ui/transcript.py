@@ -43,7 +43,7 @@ from chat.client.events import (
     TopicSet,
     Warned,
 )
-from chat.limits import REGROUP_SECONDS, ROOM_NAME_DIGITS
+from chat.limits import MAX_TEXT_BYTES, REGROUP_SECONDS, ROOM_NAME_DIGITS
 from chat.localtime import time_of
 from chat.phrases import (
     MAKING_KEY,
@@ -340,8 +340,6 @@ def command_line(usage: str, text: str) -> StatusLine:
 
 SLASH_LINE = command_line("//text", "send /text, a line that begins with a slash")
 
-NEW_LINE_KEY = command_line("Alt-Enter", "begin a new line in the message (also Ctrl-V Ctrl-J)")
-
 
 def no_such_command(word: str, nearest: str) -> StatusLine:
     hint = f"Is it {nearest}?" if nearest else "/help lists the commands."
@@ -351,7 +349,13 @@ def no_such_command(word: str, nearest: str) -> StatusLine:
     )
 
 
+def is_said(text: str) -> StatusLine:
+    """For who may have wanted to leave."""
+    return good(f"/quit leaves, and so does Ctrl-D. To say {text}, type it once more.")
+
+
 NOT_HERE = {
+    "/time": trouble("Each message shows its time; the option --time says in which form."),
     "/nick": trouble("A name stays the same until you leave. Join again to take another one."),
 }
 """Commands of other programs that this one lacks, and what is to be known instead."""
@@ -521,12 +525,35 @@ def confirm_paste(lines: int) -> str:
     return f"Send these {lines} lines as one message? Type y or n, and Enter: "
 
 
+def confirm_parts(size: int, parts: int) -> str:
+    return (
+        f"This has {size:,} bytes, and a message has at most {MAX_TEXT_BYTES:,}. "
+        f"Send it in {parts} parts? Type y or n, and Enter: "
+    )
+
+
+def rest_not_sent(parts: int) -> StatusLine:
+    what = "The last part was" if parts == 1 else f"The last {parts} parts were"
+    return good(f"{what} not sent. The up key brings that back.")
+
+
 def refused(why: str) -> StatusLine:
     """Why a line was not sent."""
     return trouble(f"{escape_line(why[:1].upper() + why[1:])}.")
 
 
 YES_OR_NO = trouble("Please answer y or n. Ctrl-C cancels.")
+
+NO_EDITOR_HERE = trouble("/edit needs a terminal on which lines can be edited.")
+
+
+def edit_failed(why: str, *, saved: bool) -> list[StatusLine]:
+    """What comes from the person's own editor is not in the line, and why. `saved`: it had saved
+    something."""
+    lines = [trouble(f"{escape_line(why[:1].upper() + why[1:])}.")]
+    kept = "What it saved can be called back with the up key." if saved else ""
+    return [*lines, good(f"The line is as it was. {kept}".rstrip())]
+
 
 NOT_SENT = good("Not sent. The up key brings it back.")
 

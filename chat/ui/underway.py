@@ -30,8 +30,10 @@ class UnderwayRows(LiveRows):
         editor: LineEditor,
         prompt: Callable[[], str],
         alert: Callable[[], bytes],
+        *,
+        reflows: bool = False,
     ) -> None:
-        super().__init__(reactor, output, editor, prompt, alert)
+        super().__init__(reactor, output, editor, prompt, alert, reflows=reflows)
         self.pending: deque[MessageQueued] = deque()
         """Our messages that are not acknowledged yet."""
         self._painter = painter
@@ -57,8 +59,10 @@ class UnderwayRows(LiveRows):
             rows.append(transcript.pending(underway.text[:most], underway.to))
         if len(self.pending) > PENDING_ROWS:
             rows.append(transcript.more_pending(len(self.pending) - PENDING_ROWS))
-        fitting = (cut(row.expandtabs(), self.columns - 1) for row in rows)
-        return [self._painter.hold(self._painter.colour(DIM, row)) for row in fitting]
+        return [cut(row.expandtabs(), self.columns - 1) for row in rows]
+
+    def _painted(self, row: str) -> str:
+        return self._painter.colour(DIM, row)
 
     def give_up(self, *, offline: bool) -> None:
         """For the end: nothing is under way any more. Messages that were not acknowledged stay on

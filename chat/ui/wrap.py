@@ -6,8 +6,9 @@ text is. So no text can contain a row that passes for a line of the program. Thr
 1. Text is broken where a row is full, and the next row is indented.
 2. A row with characters that some terminals show wider than we count is one that the terminal is
    told not to wrap (`unwrapped`).
-3. The terminal wraps only single words of ASCII, so that a long link can be copied whole. Such a
-   word has no blank in it, and so looks like no line of ours.
+3. The terminal wraps only single words, so that a long link can be copied whole: words of ASCII,
+   and links in any script (`_is_link`). These stand alone in their row, behind the head of a
+   message at most. They have no blank in them, and so look like no line of ours.
 
 Rows are made one by one, since only the first of very many are shown, and the cost of each is
 proportional to its length.
@@ -23,6 +24,7 @@ from typing import NamedTuple
 
 from chat.limits import CACHED_CHARS, MAX_LINK_CHARS
 from chat.phrases import INDENT
+from chat.text import is_blank
 
 Measure = Callable[[str], int]
 """How many columns a character takes."""
@@ -86,11 +88,13 @@ def cut(text: str, columns: int) -> str:
 
 
 class Row(NamedTuple):
-    """A row, and where the text goes on after it: the number of the line, and the place there."""
+    """A row, and where the text goes on after it: the number of the line, and the place there.
+    `spills`: it ends with a link that the terminal wraps."""
 
     text: str
-    line: int
-    at: int
+    line: int = 0
+    at: int = 0
+    spills: bool = False
 
 
 class Left(NamedTuple):
@@ -111,8 +115,9 @@ class Wrapper:
 
     1. where the line ends, if the rest of it fits;
     2. between words, as late as fits;
-    3. behind the head, if the first word does not fit beside it but is ASCII or fits a row alone;
-    4. after one word of ASCII that is too long: it stays whole, and the terminal wraps it;
+    3. behind the head, if the first word does not fit beside it but stays whole or fits a row;
+    4. after one word that is too long, if it is ASCII or a link: it stays whole, and the terminal
+       wraps it;
     5. inside a word: it is torn where the row is full, but not before what ends a sentence.
 
     `room` is the number of columns for text in a row; `may_spill` says that 4 is allowed, which it
@@ -149,15 +154,17 @@ class Wrapper:
             if end == len(line):
                 yield Row(indent + line[at:], number, end)
                 return
+            full = end
             if end > torn_to or at == torn_to:
                 end, torn_to = self._last_break(line, at, end, room, may_spill=may_spill)
             end = _before_what_ends(line, at, end)
+            spills = end > full
             if end == at and not is_first:
                 # The window is too narrow for anything: take one character a row.
                 end = at + 1
             row = line[at:end].rstrip()
             at = _end_of_blanks(line, end)
-            yield Row(indent + row, number, at)
+            yield Row(indent + row, number, at, spills)
             if at == len(line):
                 return
             indent, room, may_spill, is_first = INDENT, self._room, True, False
@@ -171,12 +178,24 @@ class Wrapper:
         if line[end].isspace() or begin > at:
             return (end if line[end].isspace() else begin), at
         stop = _end_of_word(line, end, at + MAX_LINK_CHARS)
-        if line[at:stop].isascii():
+        if line[at:stop].isascii() or self._is_link(line[at:stop]):
             return (stop if may_spill else at), at
         if room < self._room and _end_of_row(line, at, self._room, self._measure) >= stop:
             return at, at
         return end, stop
 
+    def _is_link(self, word: str) -> bool:
+        """Whether a word begins as a link does, and everything in it can be seen, and is as wide as
+        we count it on all terminals."""
+        return _LINK.match(word) is not None and all(map(self._is_clear, set(word)))
+
+    def _is_clear(self, char: str) -> bool:
+        clear = not is_blank(char) and unicodedata.category(char)[0] in "LMNPS"
+        return clear and self._measure(char) == _columns_of_char(char)
+
+
+_LINK = re.compile(r"[(<\[\"'«„“]*[A-Za-z][A-Za-z0-9+.-]*://")
+"""How a link begins (RFC 3986, 3.1), after brackets and quotation marks."""
 
 _ENDS = frozenset(
     "\u3001\u3002\u3009\u300b\u300d\u300f\u3011\u3015\u3017\uff01\uff09\uff0c\uff0e\uff1a\uff1b"

@@ -379,12 +379,6 @@ def test_what_is_no_list_is_refused(
     assert "--keys" in caught.value.hint
 
 
-def test_list_without_room_for_another_line_is_left_as_it_is(known: Path) -> None:
-    known.touch()
-    os.truncate(known, KNOWN_SERVERS_BYTES)
-    assert "larger than 4,194,304 bytes" in str(refused(known))
-
-
 # -- read only
 
 

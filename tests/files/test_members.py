@@ -1,6 +1,5 @@
 """Known members on the disk: what a line says, who may read it, and who is kept."""
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -146,51 +145,6 @@ def test_many_damaged_lines_are_counted(path: Path) -> None:
 
 
 # -- what cannot be read or written
-
-
-def refusal(path: Path, *, writing: bool = False) -> str:
-    """Why the list cannot be read, or written."""
-    with pytest.raises(IdentityError) as caught:
-        keep(path, IRA) if writing else MembersFile(path).load(ROOM)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("writing", [False, True])
-def test_list_that_cannot_be_used_is_an_error_and_stays_as_it_is(path: Path, writing: bool) -> None:
-    path.write_bytes(b"#" * (KNOWN_MEMBERS_BYTES + 1))
-    path.chmod(0o600)
-    assert "larger than 4,194,304 bytes" in refusal(path, writing=writing)
-    os.truncate(path, 100)
-    path.chmod(0o622)
-    assert "others can change" in refusal(path, writing=writing)
-    path.chmod(0o600)
-    path.parent.chmod(0o722)
-    assert "others can change" in refusal(path, writing=writing)
-    path.parent.chmod(0o700)
-    assert path.read_bytes() == b"#" * 100
-    path.unlink()
-    path.mkdir()
-    assert "is a directory" in refusal(path, writing=writing)
-
-
-def test_list_does_not_grow_beyond_what_is_read(path: Path) -> None:
-    path.write_bytes(b"#" * (KNOWN_MEMBERS_BYTES - 20) + b"\n")
-    path.chmod(0o600)
-    assert "larger than" in refusal(path, writing=True)
-    assert path.stat().st_size == KNOWN_MEMBERS_BYTES - 19
-
-
-def test_full_disk_leaves_the_list_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(path, IRA)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(storage, "_write_all", full)
-    with pytest.raises(IdentityError, match="no space left on device"):
-        keep(path, Known("Bob", TWO, AT, AT))
-    assert lines(path) == [LINE]
-    assert os.listdir(path.parent) == ["known_members"]
 
 
 @pytest.mark.parametrize("patient", [False, True])

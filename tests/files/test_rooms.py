@@ -1,8 +1,5 @@
 """Kept rooms: found by name, private, and never lost, whatever stands in the file."""
 
-import os
-import resource
-import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +11,7 @@ from chat.files import storage as files
 from chat.files.keyfolder import ROOMS
 from chat.files.rooms import KeptRooms, check_name
 from chat.invite import Invite
-from chat.limits import MAX_NAME_CHARS, ROOMS_BYTES
+from chat.limits import MAX_NAME_CHARS
 from tests.support.helpers import mode_of, side_by_side
 
 FRIENDS = Invite("chat.example", 9443, bytes(32), bytes(range(32)))
@@ -174,46 +171,6 @@ def test_list_that_others_can_read_or_change_is_refused(path: Path, mode: int, s
         assert str(error) == f"others can {said} the list of kept rooms {path}"
         assert error.hint == f"chmod 600 {path}"
     assert path.read_text() == entry("friends")
-
-
-def make_large(path: Path) -> None:
-    path.touch(mode=0o600)
-    os.truncate(path, ROOMS_BYTES + 1)
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (partial(os.mkfifo, mode=0o600), "a FIFO, not a file"),
-        (Path.mkdir, "is a directory"),
-        (make_large, "larger than 1,048,576 bytes"),
-    ],
-)
-def test_what_is_no_list_is_refused(path: Path, make: Callable[[Path], None], said: str) -> None:
-    make(path)
-    for change in (KeptRooms(path).all, partial(add, path, "more")):
-        assert f"cannot use {path}: {said}" in str(refused(change))
-
-
-def test_list_without_room_for_another_line_stays_as_it_is(path: Path) -> None:
-    content = entry("friends") + "#" * (ROOMS_BYTES - len(entry("friends")) - 1) + "\n"
-    write(path, content)
-    assert "larger than" in str(refused(partial(add, path, "more")))
-    assert path.read_text() == content
-
-
-def test_list_stays_as_it_is_on_a_full_disk(path: Path) -> None:
-    """The limit of a file's size cuts a write off as a full disk does, for every user."""
-    write(path, entry("friends"))
-
-    def change() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
-        assert str(refused(partial(add, path, "more"))) == f"cannot use {path}: file too large"
-
-    side_by_side(change)
-    assert path.read_text() == entry("friends")
-    assert os.listdir(path.parent) == [path.name]
 
 
 def test_of_many_that_are_kept_at_once_none_is_lost(path: Path) -> None:

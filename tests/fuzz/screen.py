@@ -100,7 +100,7 @@ def lines(data: bytes) -> None:
     assert not cheap(lambda: commands.can_send(line)) or commands.message_of(line)
     with suppress(UsageError):
         cheap(lambda: commands.take(line))
-    cheap(lambda: commands.completions(line, line.rfind(" ") + 1))
+    cheap(lambda: commands.completions(line))
 
 
 def json_lines(data: bytes) -> None:

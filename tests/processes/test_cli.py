@@ -411,3 +411,24 @@ def test_ephemeral_client_knows_known_servers_and_remembers_no_new_one(
     assert impostor.receive() == b""
     assert client.end().status == 4
     assert known.read_text() == line
+
+
+AS_IRA = """
+import pwd, sys
+pwd.getpwuid = lambda _uid: pwd.struct_passwd(["ira", "x", 1000, 1000, "", "/", "/bin/sh"])
+from chat.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_person_who_gives_no_name_is_told_which_one_it_is(stage: Stage) -> None:
+    _, port = stage.server()
+    said = "[+] You are ira, as you are logged in. --name gives another.\n"
+    for more, told in (([], True), (["--name", "Zoe"], False)):
+        place = ["client", f"127.0.0.1:{port}", *more, *stage.keys("client", "ira")]
+        client = stage.run([sys.executable, "-c", AS_IRA, *place])
+        client.end_input()
+        status, out, err = client.end()
+        assert (status, err) == (0, "")
+        assert out.startswith(said) == told
+        assert f"In the room: {'ira' if told else 'Zoe'}\n" in out

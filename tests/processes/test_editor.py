@@ -22,9 +22,12 @@ from chat.ui.editor import Line, LineEditor
 
 asked = []
 
-def complete(line, begin):
-    asked.append((line, begin))
-    return [word for word in ("beta ", "alpha ", "alto ") if word.startswith(line[begin:])]
+def complete(line):
+    asked.append(line)
+    if "al p" in line:
+        return line.index("al p"), ["al pino ", "al primo "]
+    begin = line.rfind(" ") + 1
+    return begin, [word for word in ("beta ", "alpha ", "alto ") if word.startswith(line[begin:])]
 
 def read():
     data, lines = editor.read()
@@ -212,6 +215,7 @@ def test_pause_gives_the_terminal_back_and_start_goes_on(child: Child) -> None:
     assert child.settings() == child.settings_before
     assert not child.screen.pastes_in_brackets
     child.show("start()")
+    child.show("draw()")
     assert child.screen.rows() == ["> hal|f"]
     assert child.screen.pastes_in_brackets
     assert child.type("!\r") == ["hal!f"]
@@ -253,11 +257,28 @@ def test_completer_is_told_the_line_up_to_the_cursor_and_its_answers_are_cycled(
     child: Child,
 ) -> None:
     child.type("é al more" + "\x1b[D" * 5 + "\t")
-    assert child.ask("asked") == [("é al", 2)]
+    assert child.ask("asked") == ["é al"]
     assert child.screen.rows() == ["> é alpha | more"]
     for shown in ("alto ", "al", "alpha "):
         child.type("\t")
         assert child.screen.rows() == [f"> é {shown}| more"]
+
+
+def test_completion_may_begin_before_the_last_word(child: Child) -> None:
+    child.type("é al p\t")
+    for shown in ("al pino ", "al primo ", "al p", "al pino "):
+        assert child.screen.rows() == [f"> é {shown}|"]
+        child.type("\t")
+
+
+def test_completion_that_is_the_only_one_stays_until_another_key(child: Child) -> None:
+    for _ in range(3):
+        child.type("é b\t\t\t")
+        assert child.screen.rows() == ["> é beta |"]
+        child.type("x" + BACKSPACE + "\t")
+        assert child.screen.rows() == ["> é beta beta |"]
+        child.type(KILL)
+    assert child.type("\t\r") == ["beta "]
 
 
 def test_bytes_that_are_no_text_break_nothing(child: Child) -> None:
@@ -356,25 +377,63 @@ def test_key_that_comes_while_the_line_is_hidden_moves_nothing(child: Child, hid
     assert child.screen.rows() == ["a message", f"> {kept}y|"]
 
 
+@pytest.mark.parametrize("mode", ["emacs", "vi"])
 @pytest.mark.parametrize("keys", ["\x1b\r", "\x1b\n", "\x16\n"], ids=["M-C-m", "M-C-j", "C-v C-j"])
-def test_line_can_be_broken_into_several(child: Child, keys: str) -> None:
-    assert child.type(f"one{keys}two") == []
-    assert child.screen.rows() == ["> one", "two|"]
-    child.show("erase()")
-    assert child.screen.rows() == ["|"]
-    child.show("draw()")
-    assert child.screen.rows() == ["> one", "two|"]
-    assert child.type(f"{LEFT}{keys}\r") == ["one\ntw\no"]
-    assert child.type("on\r") == ["on"], "in the same mode"
+def test_line_can_be_broken_into_several(tmp_path: Path, keys: str, mode: str) -> None:
+    (tmp_path / ".inputrc").write_text(f"set editing-mode {mode}\n")
+    with started(tmp_path) as child:
+        assert child.type(f"one{keys}two") == []
+        assert child.screen.rows() == ["> one", "two|"]
+        child.show("erase()")
+        assert child.screen.rows() == ["|"]
+        child.show("draw()")
+        assert child.screen.rows() == ["> one", "two|"]
+        assert child.type(f"{LEFT}{keys}\r") == ["one\ntw\no"]
+        assert child.type("on\r") == ["on"], "in the same mode"
 
 
-@pytest.mark.parametrize("setting", ['"\\e\\C-m": accept-line', "set editing-mode vi"])
-def test_escape_and_enter_end_a_line_where_the_person_has_them_do_so(
-    tmp_path: Path, setting: str
-) -> None:
-    (tmp_path / ".inputrc").write_text(f"{setting}\n")
+def test_escape_and_enter_end_a_line_where_the_person_has_them_do_so(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text('"\\e\\C-m": accept-line\n')
     with started(tmp_path) as child:
         assert child.type("one\x1b\r") == ["one"]
+
+
+def test_escape_and_then_enter_are_two_commands_in_vi_mode(tmp_path: Path) -> None:
+    (tmp_path / ".inputrc").write_text("set editing-mode vi\n")
+    with started(tmp_path) as child:
+        for _ in range(2):
+            assert child.type("ne\x1b") == []
+            assert child.type("Io\x1b") == []
+            assert child.type("\x1b") == []
+            assert child.type("\r") == ["one"]
+        child.type("one\x1b")
+        assert child.type("\x1b\r") == []
+        assert child.ask("editor.text") == "on\ne"
+
+
+@pytest.mark.parametrize(
+    ("mode", "keys"), [("emacs", "\x18\x05"), ("vi", "\x18\x05"), ("vi", "\x1bv")]
+)
+def test_own_editor_is_asked_for(tmp_path: Path, mode: str, keys: str) -> None:
+    (tmp_path / ".inputrc").write_text(f"set editing-mode {mode}\n")
+    with started(tmp_path) as child:
+        child.type("one")
+        assert child.ask("editor.wants_editor") is False
+        assert child.type(keys) == []
+        assert child.ask("editor.wants_editor") is True
+        assert child.ask("editor.text") == "one"
+
+
+def test_text_can_be_put_into_the_line(child: Child) -> None:
+    assert child.type(paste("/usr a")) == []
+    for text in ("/usr\nb", "x\udcffÄ", ""):
+        child.show("erase()")
+        child.ask(f"editor.put({text!r})")
+        child.show("draw()")
+        assert child.ask("editor.text") == text
+        if text.startswith("/"):
+            assert child.end("!\r") == [("/usr\nb!", True)]
+    assert child.type("one\r") == ["one"]
 
 
 @pytest.mark.parametrize("keys", ["\x1d", "\x1b\x1d", "\x14"], ids=["C-]", "M-C-]", "bound anew"])

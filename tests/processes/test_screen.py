@@ -236,14 +236,51 @@ def test_line_longer_than_the_screen_can_be_sent_and_messages_stand_above_it(roo
     ira.await_rows("    Zoe, Max, Ira", "> |")
     ira.type(ALPHABET)
     room.zoe.type("Hi")
-    ira.until(lambda: "Zoe: Hi" in ira.scrolled)
-    ira.await_rows(*typed_rows(ALPHABET, 20)[-4:])
+    shown = ["> [150 characters]", ALPHABET[100:120], ALPHABET[120:140], ALPHABET[140:] + CURSOR]
+    ira.await_rows("Zoe: Hi", *shown)
     ira.key("Enter")
     room.zoe.expect(f"Ira: {ALPHABET}\n")
     # The terminal breaks so long a word where it likes.
     *rows, last = [f"Ira: {ALPHABET}"[at : at + 20] for at in range(0, 155, 20)]
     ira.await_rows(*rows[-3:], last, "> |")
-    assert ira.scrolled.count("Zoe: Hi") == 1
+    assert [*ira.scrolled, *ira.lines()].count("Zoe: Hi") == 1
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(40, 8), (10, 3)])
+def test_tall_draft_leaves_no_copies_when_messages_come(
+    room: Room, columns: int, rows: int
+) -> None:
+    ira = room.start(columns=columns, rows=rows)
+    ira.await_rows("> |")
+    draft = "".join(f"<{number:03}>" for number in range(96))
+    ira.type(draft)
+    ira.until(lambda: "<095>" in "".join(ira.rows()) and ira.rows()[-1].endswith("|"))
+    for number in range(10):
+        room.zoe.type(f"Hi {number}")
+        ira.until(lambda n=number: f"Hi {n}" in "".join([*ira.scrolled, *ira.lines()]))  # type: ignore[misc]
+    ira.until(lambda: "<095>" in "".join(ira.rows()))
+    assert not any("<" in row for row in ira.scrolled)
+    ira.key("C-a")
+    ira.until(lambda: "<095>" not in "".join(ira.rows()) and "|<000>" in "".join(ira.rows()))
+    ira.key("C-e", "C-u")
+    ira.until(lambda: ira.rows()[-1] == "> |")
+    assert not any("<" in row for row in [*ira.scrolled, *ira.lines()])
+
+
+def test_long_paste_is_shown_in_part_around_the_cursor(room: Room) -> None:
+    ira = room.ira()
+    lines = [f"line {number}" for number in range(200)]
+    ira.paste("\n".join(lines))
+    ira.await_rows(IN, "> [200 lines]", *lines[-11:-1], f"{lines[-1]}|")
+    ira.key("C-a")
+    ira.await_rows("> [200 lines]", f"|{lines[0]}", *lines[1:11])
+    ira.key("Enter")
+    ira.await_rows("Send these 200 lines as one message? Type y or n, and Enter: |")
+    with frozen(room.server):
+        ira.enter("y")
+        ira.paste("\n".join(lines))
+        under_way = ("... " + "\\n".join(lines))[:78] + "…"
+        ira.await_rows(under_way, "> [200 lines]", *lines[-11:-1], f"{lines[-1]}|")
 
 
 def test_line_taller_than_the_screen_leaves_a_prompt_when_it_is_gone(room: Room) -> None:
@@ -655,19 +692,43 @@ def test_paste_is_one_message_and_no_command(room: Room) -> None:
     assert ira.end() == 0
 
 
-def test_text_that_is_too_long_is_not_sent_and_can_be_called_back(room: Room) -> None:
+def test_text_that_is_too_long_is_sent_in_parts_or_called_back(room: Room) -> None:
     ira = room.ira(columns=200)
     text = "x\n" * (MAX_TEXT_BYTES // 2)
     ira.paste(text + "yz", "Enter")
-    ira.await_rows(
-        f"[!] A message of {MAX_TEXT_BYTES + 2} bytes is too long: a message has at most 16384 "
-        "bytes; send it in parts.",
-        "[+] Not sent. The up key brings it back.",
-        "> |",
+    asked = (
+        f"This has {MAX_TEXT_BYTES + 2:,} bytes, and a message has at most {MAX_TEXT_BYTES:,}. "
+        "Send it in 2 parts? Type y or n, and Enter: |"
     )
+    ira.await_rows(asked)
+    ira.enter("n")
+    ira.await_rows("[+] Not sent. The up key brings it back.", "> |")
+    ira.key("Up", "Enter")
+    ira.await_rows(asked)
+    ira.enter("y")
+    ira.await_rows("Ira: yz", "> |")
+    room.zoe.expect("    x\n" * (MAX_TEXT_BYTES // 2 - 1) + "Ira: yz\n")
     ira.key("Up", "Backspace", "Backspace", "Enter")
     ira.enter("y")
     room.zoe.expect("    x\n" * (MAX_TEXT_BYTES // 2 - 1))
+
+
+def test_parts_for_which_there_is_no_room_are_called_back(room: Room) -> None:
+    small = "import chat.client.participant\nchat.client.participant.OUTBOX_BYTES = 30_000\n"
+    ira = room.window(room.changed(small))
+    ira.await_rows(IN, "> |")
+    lines = [str(number) * 80 for number in range(200)]
+    with frozen(room.server):
+        ira.paste("\n".join(lines), "Enter")
+        ira.await_screen("Type y or n")
+        ira.enter("y")
+        ira.await_screen("[+] The last part was not sent. The up key brings that back.")
+        ira.key("Up")
+        ira.until(lambda: f"{lines[-1][-40:]}|" in "".join(ira.rows()))
+    ira.until(lambda: not any(row.startswith("... ") for row in ira.lines()))
+    ira.key("Enter")
+    ira.enter("y")
+    room.max.expect(f"    {lines[-1]}\n")
 
 
 LONG_PASTE = ["/quit", *(f"line {number}" for number in range(PASTE_LINES))]
@@ -1043,6 +1104,38 @@ def test_spinner_turns_beside_the_line_while_the_server_says_nothing(desk: Desk)
         # By the time that it has turned here, it would have in the pipe.
         piped.signal(signal.SIGTERM)
         assert piped.end().out.endswith("Getting public key from the server\n")
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_typed_while_a_key_is_made_is_not_shown_before_its_time(
+    room: Room, number: int
+) -> None:
+    """However that ends, the terminal is as it was found."""
+    command = room.changed(
+        "import chat.kex, chat.__main__\n"
+        "make = chat.kex.PrivateKey.generate\n"
+        "def slow(bits, random_bytes):\n"
+        "    while not open_door.exists():\n"
+        "        random_bytes(1)\n"
+        "    return make(2048, random_bytes)\n"
+        "chat.kex.PrivateKey.generate = slow\n"
+        f"from pathlib import Path\nopen_door = Path({str(room.home / 'door')!r})\n"
+    )
+    shell = room.shell()
+    ira = shell.run(["Eve" if word == "Ira" else word for word in command] + ["--ephemeral"])
+    await_turning_spinner(ira)
+    ira.enter("typed ahead")
+    await_turning_spinner(ira)
+    assert len(list(filter(SPINNER.search, ira.lines()))) == 1
+    if number:
+        ira.signal_foreground(number)
+    else:
+        (room.home / "door").touch()
+        ira.await_rows("Eve: typed ahead", "> |")
+        ira.key("C-d")
+    ira.await_rows(f"status {1 if number else 0}", "$ |")
+    assert not any(map(SPINNER.search, ira.lines()))
+    shell.assert_terminal_is_as_it_was()
 
 
 def test_name_server_that_is_silent_is_shown_and_left_at_once(desk: Desk) -> None:

@@ -1,5 +1,7 @@
 """Completion at the console."""
 
+import re
+
 import pytest
 
 from chat.server.completion import completions
@@ -23,11 +25,11 @@ COMMANDS = {
         ("kick i", ["Ira"]),
         ("kick  ZOE", ["Zoë  von der Leine"]),
         ("kick  ZOË", ["Zoë  von der Leine"]),
-        ("kick Zoë  v", ["von der Leine"]),
-        ("kick Zoe\u0308  von d", ["der Leine"]),
+        ("kick Zoë  v", ["Zoë  von der Leine"]),
+        ("kick Zoe\u0308  von d", ["Zoë  von der Leine"]),
         ("kick j", ["Jean Luc", "Jean-Paul"]),
-        ("kick jean l", ["Luc"]),
-        ("kick jean Luc", ["Luc"]),
+        ("kick jean l", ["Jean Luc"]),
+        ("kick jean Luc", ["Jean Luc"]),
         ("kick jean luc ", []),
         ("kick ira j", []),
         ("WHO i", []),
@@ -35,5 +37,9 @@ COMMANDS = {
         ("nothing i", []),
     ],
 )
-def test_last_word_becomes_a_command_or_what_is_left_of_a_name(line: str, found: list[str]) -> None:
-    assert completions(line, line.rfind(" ") + 1, COMMANDS) == found
+def test_line_is_completed_to_a_command_or_a_whole_name(line: str, found: list[str]) -> None:
+    begin, words = completions(line, COMMANDS)
+    assert words == found
+    command = re.match(r"\s*(\S+\s+)?", line)
+    assert command is not None
+    assert begin == command.end()

@@ -1,4 +1,5 @@
-"""A server that lies: it shows one member of a room another conversation than the others.
+"""A server that lies: it shows one member of a room another conversation than the others, or two
+others swapped.
 
 It does so as well as it can: the log that the victim is shown has offsets and a running hash of its
 own, so every CHECK agrees, and the lie goes on for as long as the victim is in. What it cannot do
@@ -15,6 +16,7 @@ from chat.limits import PROOF_BYTES, X25519_BYTES
 from chat.messages import (
     Card,
     Check,
+    Control,
     Joined,
     Resume,
     Resumed,
@@ -29,13 +31,60 @@ from chat.server.members import Member
 from chat.server.room import Unicast
 from chat.wire import ROOM_HEADER_BYTES, Event, RoomHeader, room_header, room_headers
 from tests.support.cheap_keys import fingerprint_of
-from tests.support.simulated_record import Entry, Life, RecordedHome, RecordedRoom
+from tests.support.simulated_record import Entry, Life, Membership, RecordedHome, RecordedRoom
 
 GHOST = "ghost"
 """The name of the member that is invented."""
 
 LIES = ("leave out", "swap", "invent")
 """What the victim is not shown, shown in another order, or shown though it never was."""
+
+
+SWAPS = (("name", "fingerprint"), ("name", "fingerprint", "share", "proof"), ("fingerprint",))
+"""What of two entries of a roster is swapped. The last one lasts only as long as both members have
+one connection each: no client believes that one name has two keys."""
+
+
+class SwappedLife(Life):
+    """A room as it is shown to a newcomer, in whose roster two members are swapped. The log is the
+    same."""
+
+    def __init__(self, real: Life, one: int, other: int, fields: tuple[str, ...]) -> None:
+        self.__dict__.update(real.__dict__)
+        self._real = real
+        self._partners = {one: other, other: one}
+        self._fields = fields
+        self.mistaken = pair = frozenset(self._partners)
+        self.unreadable = pair if real.tag else frozenset()
+        self.unproved = self.unreadable if "proof" not in fields else frozenset()
+
+    @property
+    def memberships(self) -> dict[int, Membership]:  # type: ignore[override]
+        """The stays as the newcomer is told of them."""
+        stays = self._real.memberships
+        told = dict(stays)
+        for one, other in self._partners.items():
+            fields = {each: getattr(stays[other], each) for each in self._fields}
+            told[one] = replace(stays[one], **fields)
+        return told
+
+    def proof_of(self, member: int) -> bytes:
+        return self._real.proof_of(member)
+
+    def told(self, roster: Roster) -> Roster:
+        """What is said instead of this."""
+        stays = self.memberships
+        return Roster(
+            tuple(
+                replace(
+                    each,
+                    name=stays[each.id].name,
+                    fingerprint=stays[each.id].fingerprint,
+                    card=replace(each.card, share=stays[each.id].share, proof=stays[each.id].proof),
+                )
+                for each in roster.entries
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +254,8 @@ class LyingRoom(RecordedRoom):
     """The server's half, which may tell one member a lie."""
 
     lie: Lie | None = None
+    swap: tuple[str, ...] = ()
+    """What is swapped in the roster of the next one who comes to two others."""
 
     @property
     def now(self) -> float:
@@ -247,14 +298,42 @@ class LyingRoom(RecordedRoom):
     ) -> tuple[Member, list[Unicast]] | None:
         lie = self.lie
         if lie is None or request.member != lie.member:
-            return super().resume(request, fingerprint, now)
+            resumed = super().resume(request, fingerprint, now)
+            return resumed and (resumed[0], self._told(resumed[1]))
         asked = replace(request, offset=lie.true_offset(request.offset))
         resumed = super().resume(asked, fingerprint, now)
         return resumed and (resumed[0], self._told(resumed[1], request.offset))
 
     def _told(self, unicasts: list[Unicast], resumed_at: int | None = None) -> list[Unicast]:
         lie = self.lie
-        return unicasts if lie is None else [lie.told(one, resumed_at) for one in unicasts]
+        told = unicasts if lie is None else [lie.told(one, resumed_at) for one in unicasts]
+        return [self._swapped(unicast) for unicast in told]
+
+    def _swapped(self, unicast: Unicast) -> Unicast:
+        swaps, newcomer = self.life.swaps, unicast.member.id
+        if not self.swap and newcomer not in swaps:
+            return unicast
+        controls = [decode_control(data) for data in unicast.controls]
+        if newcomer not in swaps and not self._begin_swap(unicast.member, controls):
+            return unicast
+        view = swaps[newcomer]
+        assert isinstance(view, SwappedLife)
+        told = (view.told(each) if isinstance(each, Roster) else each for each in controls)
+        return replace(unicast, controls=tuple(each.encode() for each in told))
+
+    def _begin_swap(self, newcomer: Member, controls: list[Control]) -> bool:
+        """If this is a welcome, swap two people of whom none is the newcomer; whether it is."""
+        entries = [each for one in controls if isinstance(one, Roster) for each in one.entries]
+        names = {newcomer.name, GHOST}
+        others = [each for each in entries if each.name not in names and not each.card.caller]
+        pairs = ((one, other) for one in others for other in others if one.name != other.name)
+        pair = next(pairs, None)
+        if pair is None or (self.lie is not None and self.lie.member == newcomer.id):
+            return False
+        one, other = pair
+        self.life.swaps[newcomer.id] = SwappedLife(self.life, one.id, other.id, self.swap)
+        self.swap = ()
+        return True
 
 
 class LyingHome(RecordedHome):
@@ -266,6 +345,8 @@ class LyingHome(RecordedHome):
         """From now on, show this member something else; once in the life of a room."""
         connection = self._members.get(member_id)
         if self.room.lie is not None or connection is None or not connection.cursor.following:
+            return
+        if member_id in self.life.swaps:
             return
         lie = self.room.lie = Lie(self, self.room, member_id, trick)
         self.life.lie = lie

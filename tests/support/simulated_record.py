@@ -114,10 +114,12 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """A private message: for whom it was, the shares of that person for which it was sealed, its
-    text, and the shares of the sender's own connections, which may read it, too."""
+    """A private message: for whom it was, by name and fingerprint, the shares of that person for
+    which it was sealed, its text, and the shares of the sender's own connections, which may read
+    it, too."""
 
     to: str
+    fingerprint: bytes
     shares: frozenset[bytes]
     text: str
     own: frozenset[bytes]
@@ -150,6 +152,12 @@ class Life:
     server = 0
     """Which of the world's servers it was at."""
     lie: Split | None = None
+    unproved: frozenset[int] = frozenset()
+    """Members that are shown as not having proved to have the room's key."""
+    unreadable: frozenset[int] = frozenset()
+    """Members of whom no message opens."""
+    mistaken: frozenset[int] = frozenset()
+    """Members of whom no private message opens."""
 
     def __init__(
         self,
@@ -169,6 +177,8 @@ class Life:
         self.boundaries: list[int] = [0]
         """Where something was appended. What is between two of them is forgotten together."""
         self.memberships: dict[int, Membership] = {}
+        self.swaps: dict[int, Life] = {}
+        """The room as it is shown to those to whom two of its members were swapped."""
         self.died_at = float("inf")
         self.terminated = False
         self.crowded_out: set[int] = set()
@@ -188,14 +198,14 @@ class Life:
         return other
 
     def told_to(self, member: int) -> "Life":
-        """The log as it is shown to this member."""
+        """The room as it is shown to this member."""
         lie = self.lie
-        return self if lie is None or lie.member != member else lie.life
+        return self.swaps.get(member, self) if lie is None or lie.member != member else lie.life
 
     def differs_at(self, one: int, other: int) -> int | None:
         """From where on two members are shown different logs; None: they are not."""
         lie = self.lie
-        if lie is None or self.told_to(one) is self.told_to(other):
+        if lie is None or (one == lie.member) is (other == lie.member):
             return None
         return lie.diverged_at
 
@@ -268,7 +278,11 @@ class Life:
 
     def readers(self, private: Private) -> list[Membership]:
         """For whom a message was sealed, whether they are in or not."""
-        return [one for one in self.memberships.values() if one.share in private.shares]
+        return [
+            stay
+            for stay in self.memberships.values()
+            if stay.share in private.shares and stay.fingerprint == private.fingerprint
+        ]
 
     def has_reader(self, private: Private, offset: int) -> bool:
         """Whether at this place of the log somebody is in for whom a message was sealed."""
@@ -471,8 +485,9 @@ class RecordedHome(HostedRoom):
         busy: set[HostedRoom],
         tag: bytes,
         note_name: Callable[[Member, bool], None],
+        greeting: Callable[[], bytes],
     ) -> None:
-        super().__init__(reactor, console, grace_seconds, busy, tag, note_name)
+        super().__init__(reactor, console, grace_seconds, busy, tag, note_name, greeting)
         self.life.tag = tag
 
     @property

@@ -7,9 +7,9 @@ import pytest
 from chat.client import events
 from chat.client.events import MessageReceived
 from chat.errors import OutboxFullError, UsageError
-from chat.limits import MAX_TEXT_BYTES
+from chat.limits import MAX_PARTS, MAX_TEXT_BYTES
 from chat.text import fingerprint_of
-from chat.ui import transcript
+from chat.ui import manual, transcript
 from chat.ui.commands import Commands
 from tests.support.conversation import LONGEST, PEOPLE, NotedClient
 
@@ -45,7 +45,12 @@ class Person:
             self.commands.heard(MessageReceived(name, 0, "Hi", own=name == "Ira"))
 
     def complete(self, line: str) -> list[str]:
-        return self.commands.completions(line, line.rfind(" ") + 1)
+        return list(self.commands.completions(line).words)
+
+    def completed(self, line: str) -> list[str]:
+        """What the line could become."""
+        begin, words = self.commands.completions(line)
+        return [line[:begin] + word for word in words]
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def person() -> Person:
 
 AS_IT_IS = [
     *("Hi", "  indented ", "one\n/two", "see /etc/hosts", "/etc/hosts and more", "/etc/"),
-    *("/quit/now", "/etc/hosts\nand more", "/* why */", "/*", "exit", "EXIT "),
+    *("/quit/now", "/etc/hosts\nand more", "/* why */", "/*", "exit now", "EXIT "),
 ]
 
 
@@ -136,6 +141,27 @@ def test_line_that_cannot_be_sent_is_known_before_it_is_taken(
     assert not person.commands.can_send(line)
 
 
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("x" * MAX_TEXT_BYTES, 0),
+        ("//" + "x" * MAX_TEXT_BYTES, 2),
+        ("x\n" * MAX_TEXT_BYTES, 2),
+        ("x" * (MAX_PARTS * MAX_TEXT_BYTES), MAX_PARTS),
+        ("x" * (MAX_PARTS * MAX_TEXT_BYTES + 1), 0),
+        ("/me " + "x" * MAX_TEXT_BYTES, 0),
+        ("/msg Thea " + "x" * MAX_TEXT_BYTES, 0),
+        ("\udcff" * MAX_TEXT_BYTES, 0),
+        (" " * MAX_TEXT_BYTES * 2, 0),
+    ],
+    ids=lambda value: f"{value[:3]!r}, {len(value)}" if isinstance(value, str) else None,
+)
+def test_message_that_is_too_long_can_be_sent_in_a_few_parts(
+    person: Person, line: str, parts: int
+) -> None:
+    assert len(person.commands.parts(line)) == parts
+
+
 # -- what is answered
 
 
@@ -208,6 +234,8 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
         ("/MORE  3 ", "the third"),
         ("/bell", transcript.BELL_STATE[True]),
         ("/bell loud", "[!] /bell takes on or off; it is on."),
+        ("/edit", transcript.NO_EDITOR_HERE),
+        ("/time", transcript.NOT_HERE["/time"]),
     ],
 )
 def test_command_is_answered(person: Person, line: str, answer: str) -> None:
@@ -229,7 +257,8 @@ def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
     words = (
-        "help|who|me|msg|r|ignore|unignore|trust|more|bell|topic|security|invite|clear|exit|quit"
+        "help|who|me|msg|r|edit|ignore|unignore|trust|more|bell|topic|security|invite|clear|exit|"
+        "quit"
     )
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
@@ -240,9 +269,10 @@ def test_help_and_completion_list_every_command_there_is(person: Person) -> None
 
 
 def test_help_ends_with_the_keys_of_the_view(person: Person) -> None:
-    keys = [transcript.NEW_LINE_KEY]
+    keys = manual.KEYS
     Commands(person.client, person.shown.extend, lambda: None, lambda _: False, keys).take("/help")
-    assert person.shown[-2:] == [
+    assert max(map(len, keys)) < 80
+    assert person.shown[-1 - len(keys) :][:2] == [
         "[+] //text           send /text, a line that begins with a slash",
         "[+] Alt-Enter        begin a new line in the message (also Ctrl-V Ctrl-J)",
     ]
@@ -255,6 +285,13 @@ def test_help_ends_with_the_keys_of_the_view(person: Person) -> None:
         ("/WHOO", "/WHOO. Is it /who?"),
         ("/ignor thea", "/ignor. Is it /ignore?"),
         ("/xyzzy", "/xyzzy. /help lists the commands."),
+        ("/help xyzzy", "/xyzzy. /help lists the commands."),
+        ("/help names", "/names. Is it /who?"),
+        ("/names", "/names. Is it /who?"),
+        ("/list", "/list. Is it /who?"),
+        ("/Q", "/Q. Is it /quit?"),
+        ("/?", "/?. Is it /help?"),
+        ("/tell Thea Hi", "/tell. Is it /msg?"),
         ("/", "/. /help lists the commands."),
         ("/\x1b[2J", r"/\x1b[2J. /help lists the commands."),
         ("/etcetera\nand/more", r"/etcetera\nand/more. /help lists the commands."),
@@ -267,6 +304,38 @@ def test_unknown_command_is_answered_with_the_nearest_and_not_said(
     slash = "To send a line that begins with a slash, type // first."
     assert person.shown == [f"[!] There is no command {answer} {slash}"]
     assert person.client.noted == []
+
+
+@pytest.mark.parametrize("line", ["/help bell", "/help /bell", "/HELP  BELL"])
+def test_help_explains_one_command(person: Person, line: str) -> None:
+    person.type(line)
+    assert person.shown == [
+        "[+] /bell on|off     ring when your name is said",
+        "[+] /bell alone says whether it is on.",
+    ]
+
+
+def test_help_speaks_of_commands_that_there_are(person: Person) -> None:
+    for word in {*manual.ABOUT, *manual.CALLED_HERE.values()}:
+        person.type(f"/help {word}")
+    assert not any("no command" in line for line in person.shown)
+    for word in manual.CALLED_HERE:
+        person.shown.clear()
+        person.type(f"/help {word}")
+        assert "no command" in person.shown[0]
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", ":q"])
+def test_line_that_leaves_elsewhere_is_said_when_it_comes_twice(person: Person, word: str) -> None:
+    hint = f"[+] /quit leaves, and so does Ctrl-D. To say {word}, type it once more."
+    person.type(word)
+    assert (person.shown, person.client.noted) == ([hint], [])
+    person.type(word)
+    assert (person.shown, person.client.noted) == ([hint], [f"say {word}"])
+    person.type(word, "Hi", word)
+    assert person.shown == [hint] * 3
+    person.commands.take(word, pasted=True)
+    assert person.client.noted == [f"say {word}", "say Hi", f"say {word}"]
 
 
 # -- what is private
@@ -380,8 +449,9 @@ def test_answer_goes_to_nobody_else_under_that_name(person: Person, key: bytes |
 
 def test_name_with_blanks_is_completed_in_quotation_marks(person: Person) -> None:
     person.client.people.append(events.Person("Thea B", 0, bytes(32)))
-    assert person.complete("/msg T") == ["Thea ", '"Thea B" ']
-    person.type(person.complete("/msg T")[1].join(("/msg ", "Hi")))
+    assert person.completed("/msg T") == ["/msg Thea ", '/msg "Thea B" ']
+    assert person.completed("/msg thea b") == person.completed('/msg "THEA ') == ['/msg "Thea B" ']
+    person.type(person.completed("/msg T")[1] + "Hi")
     assert person.client.noted == ["say to Thea B: Hi"]
 
 
@@ -476,31 +546,50 @@ def test_who_is_ignored_is_offered_and_who_has_left_is_not(person: Person) -> No
         ("th", ["Thea: "]),
         ("TH", ["Thea: "]),
         ("Thea", ["Thea: "]),
-        ("hello th", ["Thea "]),
+        ("hello th", ["hello Thea "]),
+        ("hello\nth", ["hello\nThea "]),
         ("I", []),
         ("x", []),
         ("/b", ["/bell "]),
-        ("/me s", ["sahnawaz "]),
-        ("/msg ", ["sahnawaz ", "Thea "]),
-        ("/msg T", ["Thea "]),
-        ("/MSG  T", ["Thea "]),
-        ('/msg "T', ["Thea "]),
-        ("/msg Thea s", ["sahnawaz "]),
-        ("/r s", ["sahnawaz "]),
-        ("/ignore ", ["sahnawaz", "Thea"]),
-        ("/ignore T", ["Thea"]),
-        ("/trust t", ["Thea"]),
-        ("/IGNORE T", ["Thea"]),
+        ("/me s", ["/me sahnawaz "]),
+        ("/msg ", ["/msg sahnawaz ", "/msg Thea ", '/msg "Jean Luc" ']),
+        ("/msg T", ["/msg Thea "]),
+        ("/MSG  T", ["/MSG  Thea "]),
+        ('/msg "T', ["/msg Thea "]),
+        ("/msg jean l", ['/msg "Jean Luc" ']),
+        ('/msg "jean ', ['/msg "Jean Luc" ']),
+        ("/msg Thea s", ["/msg Thea sahnawaz "]),
+        ("/msg Thea jean l", ["/msg Thea Jean Luc "]),
+        ("/r s", ["/r sahnawaz "]),
+        ("/edit @jean ", ["/edit @Jean Luc "]),
+        ("/ignore ", ["/ignore sahnawaz", "/ignore Thea", "/ignore Jean Luc"]),
+        ("/ignore T", ["/ignore Thea"]),
+        ("/ignore jean l", ["/ignore Jean Luc"]),
+        ("/ignore x T", []),
+        ("/trust t", ["/trust Thea"]),
+        ("/IGNORE T", ["/IGNORE Thea"]),
         ("/unignore ", []),
-        ("/bell ", ["on", "off"]),
-        ("/bell of", ["off"]),
+        ("/bell ", ["/bell on", "/bell off"]),
+        ("/bell of", ["/bell off"]),
+        ("/help be", ["/help bell"]),
+        ("/help /be", ["/help /bell"]),
         ("/more ", []),
         ("/who t", []),
         ("@th", ["@Thea "]),
-        ("hello @", ["@sahnawaz ", "@Thea "]),
+        ("(th", ["(Thea "]),
+        ("(@@th", ["(@@Thea "]),
+        ("hello (jean l", ["hello (Jean Luc "]),
+        ("hello @", ["hello @sahnawaz ", "hello @Thea ", "hello @Jean Luc "]),
+        ("jean l", ["Jean Luc: "]),
+        ("jean ", ["Jean Luc: "]),
+        ("jeanl", []),
+        ("my jean l", ["my Jean Luc "]),
+        ("x" * 100_000 + " jean l", ["x" * 100_000 + " Jean Luc "]),
         ("hello /b", []),
         ("/x", []),
     ],
+    ids=lambda value: value[-20:] if isinstance(value, str) else None,
 )
 def test_word_is_completed(person: Person, line: str, offered: list[str]) -> None:
-    assert person.complete(line) == offered
+    person.client.people.append(events.Person("Jean Luc", 0, bytes(32)))
+    assert person.completed(line) == offered

@@ -14,8 +14,8 @@ from chat.errors import EditorMissingError
 from chat.ui.editor import LineEditor
 
 
-def complete_nothing(_line: str, _begin: int) -> list[str]:
-    return []
+def complete_nothing(line: str) -> tuple[int, list[str]]:
+    return len(line), []
 
 
 def refuse(_path: str) -> None:

@@ -21,6 +21,7 @@ from chat.client.events import (
 from chat.errors import Reason
 from chat.limits import FOLDED_BEYOND_ROWS, FOLDED_KEPT, FOLDED_TO_ROWS
 from chat.phrases import good
+from chat.text import is_blank
 from chat.ui.style import Colours, Painter, choose_colours
 from chat.ui.wrap import columns_of, cut
 from tests.support.terminals import Emulator
@@ -389,7 +390,7 @@ def test_every_row_of_a_mention_stands_out_unless_it_is_ones_own(columns: int | 
 TRICKY = st.text(
     st.one_of(
         st.sampled_from(
-            "ab[!]  \u00a0\u3000\u2800\u2003\t\n漢дe\u0301\ufe0f\u200d"
+            "ab[!]:/  \u00a0\u3000\u2800\u2003\t\n漢дe\u0301\ufe0f\u200d"
             "\u4dc0\U0001d35d🇦☺👋\U000e1000"
         ),
         st.characters(codec="utf-8"),
@@ -424,7 +425,11 @@ def rows_on_a_terminal(rows: list[str], columns: int, width: Callable[[str], int
     return terminal.lines()
 
 
-def can_pass_for_a_line(row: str) -> bool:
+def can_pass_for_a_line(row: str, said: str = "") -> bool:
+    """A part of a link in what was said has no blank, as each line of ours has."""
+    links = re.findall(r"[a-z]://(\S*)", said)
+    if any(row in link for link in links) and not any(map(is_blank, row)):
+        return False
     return row[:1] not in ("", " ") and (not row.isascii() or " " in row)
 
 
@@ -436,13 +441,15 @@ def can_pass_for_a_line(row: str) -> bool:
 @example("x" * 11 + "\u2800" * 9 + "[!]\u2800down", 20)
 @example("\U0001d35d" * 7 + " [+] kim left the server.", 40)
 @example("дом " * 6 + "[+] kim left.", 40)
+@example("x://" + "ж" * 40 + " [+] kim left. " + "漢" * 9, 20)
+@example("x://ж" + "\u2800" * 40 + "[+]\u2800kim", 20)
 def test_no_row_on_a_terminal_can_pass_for_a_line_of_its_own(
     width: Callable[[str], int], is_dumb: bool, text: str, columns: int
 ) -> None:
     rows = Painter(time_format="", is_dumb=is_dumb).paint(said(text), columns)
     assert not (is_dumb and any("\x1b" in row for row in rows))
     shown = rows_on_a_terminal(rows, columns, width)
-    assert not any(map(can_pass_for_a_line, shown[1:]))
+    assert not any(can_pass_for_a_line(row, text) for row in shown[1:])
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -480,6 +487,41 @@ def test_link_is_wrapped_by_the_terminal_alone(name: str) -> None:
     assert link in "".join(rows_on_a_terminal(rows, 20, columns_of)).replace("    ", "")
     rows = Painter(time_format="").paint(said(link, name), 20)
     assert rows[-1] == (f"Thea: {link}" if name == "Thea" else f"    {link}")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://ru.wikipedia.org/wiki/Заглавная_страница_и_ещё",
+        "(https://zh.wikipedia.org/wiki/漢字漢字漢字漢字漢字)",
+        "gemini+x://el.example/Ελληνική_Βικιπαίδεια",
+    ],
+)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["Thea", "Žofia"])
+def test_link_in_any_script_is_wrapped_by_the_terminal_alone(
+    link: str, width: Callable[[str], int], name: str
+) -> None:
+    rows = Painter(time_format="").paint(said(f"да {link} да", name), 20)
+    assert f"    {link}" in rows
+    shown = rows_on_a_terminal(rows, 20, width)
+    assert link in "".join(shown).replace("    ", "")
+    rows = Painter(time_format="").paint(said(link, name), 20)
+    assert rows[-1] == (f"Thea: {link}" if name == "Thea" else f"    {link}")
+
+
+@pytest.mark.parametrize("hidden", ["\u2800", "\u200d", "\u3164", "\ue000", "\U0001f1e6"])
+def test_link_with_what_cannot_be_seen_or_measured_is_broken(hidden: str) -> None:
+    link = f"https://example.org/ж{hidden}" + "[+]" * 20
+    rows = Painter(time_format="").paint(said(link), 20)
+    assert all(columns_of(without_codes(row)) <= 20 for row in rows)
+
+
+def test_link_that_takes_many_rows_is_folded() -> None:
+    link = "https://example.org/" + "ж" * 2_000
+    rows = Painter(time_format="").paint(said(f"{link}\n" * 3), 20, window_rows=24)
+    assert "/more 1" in "".join(rows)
+    assert sum(link in row for row in rows) == 1
 
 
 @pytest.mark.parametrize("is_dumb", [False, True])
