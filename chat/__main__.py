@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from chat.server.lists import Complain, Trouble
     from chat.server.rooms import RoomRules
     from chat.targets import Target
+    from chat.ui.feed import Feed
     from chat.ui.style import Painter
 
 FAILED = 1
@@ -389,18 +390,37 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     reactor.on_signals([signal.SIGCONT], look_again)
     errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
     on_terminal = _is_terminal(source)
+    feed = _feed(options, reactor, on_terminal=on_terminal and not options.json)
     strip = None if on_terminal else _strip(options)
     if options.json:
         from chat.ui.jsonlines import JsonView
 
-        return JsonView(reactor, source, output, painter, errors, strip)
+        return JsonView(
+            reactor, source, output, painter, errors, strip, feed, listens=options.listen
+        )
     if source is not None and on_terminal and output.is_terminal and not options.plain:
         try:
-            return _screen(options, reactor, source, output, painter)
+            return _screen(options, reactor, source, output, painter, feed)
         except EditorMissingError as error:
             rows = painter.status([phrases.no_editing(error.advice)], output.columns)
             output.write("\n".join(rows))
-    return LineView(reactor, source, output, painter, errors, strip)
+    return LineView(reactor, source, output, painter, errors, strip, feed, listens=options.listen)
+
+
+def _feed(options: argparse.Namespace, reactor: Reactor, *, on_terminal: bool) -> "Feed":
+    """What takes all that happens. Only people are spared something of it."""
+    from chat.ui.feed import Feed
+    from chat.ui.quiet import Quiet
+    from chat.ui.record import Record
+
+    record = None
+    if options.log:
+        from chat.files.said import SaidFile
+
+        entries = SaidFile(options.log)
+        entries.require()
+        record = Record(entries, options.name)
+    return Feed(Quiet(reactor.clock, options.quiet if on_terminal else "off"), record)
 
 
 def _screen(
@@ -409,6 +429,7 @@ def _screen(
     source: int,
     output: LineOutput,
     painter: "Painter",
+    feed: "Feed",
 ) -> "View":
     from chat.ui import notify
 
@@ -416,7 +437,8 @@ def _screen(
         from chat.ui.screen import Screen
     history = _history(options, "history")
     notification = notify.choose(options.notify, os.environ)
-    return Screen(reactor, source, output, painter, history, os.environ["TERM"], notification)
+    term = os.environ["TERM"]
+    return Screen(reactor, source, output, painter, history, term, notification, feed)
 
 
 @contextmanager

@@ -224,6 +224,24 @@ def _fill_client(client: Command) -> None:
         "--no-history", action="store_true", help="do not keep what you type for the next run"
     )
     client.add_argument(
+        "--quiet",
+        choices=("on", "off", "smart"),
+        default="smart",
+        help="at a terminal, whose coming and going is summed up: everybody's, nobody's, or that "
+        "of people with whom you do not talk (default: %(default)s)",
+    )
+    client.add_argument(
+        "--log",
+        type=_file,
+        metavar="FILE",
+        help="add what is said to this file, which only you can read",
+    )
+    client.add_argument(
+        "--listen",
+        action="store_true",
+        help="stay when standard input, no terminal, ends",
+    )
+    client.add_argument(
         "--plain",
         action="store_true",
         help="plain lines at a terminal, too, without colours and codes, as for a screen reader",

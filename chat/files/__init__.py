@@ -11,6 +11,7 @@
     motd.py           the message of the day
     lists.py          what a server keeps: keys that may come in, bans, names
     history.py        what was typed, for the next run
+    said.py           what was said, at the end of a log
     config.py         the person's own settings: config.toml
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version

@@ -24,6 +24,10 @@ person types.
     manual.py      the help in words
     completion.py  what Tab can make of a line
     addressee.py   for whom a private message is
+    feed.py        what a view is told, before it is shown: kept, written down, summed up
+    memory.py      what this run has heard
+    record.py      what is written to the log of a conversation
+    quiet.py       who comes and goes, in few rows
     transcript.py  events in words
     style.py       what lines look like: colours, and what is folded
     mention.py     where a text says a name

@@ -19,6 +19,9 @@ from chat.reactor import Reactor
 from chat.stdio import LineInput, LineOutput
 from chat.ui import transcript
 from chat.ui.commands import Commands
+from chat.ui.feed import Feed
+from chat.ui.memory import recalled
+from chat.ui.quiet import Quiet
 from chat.ui.style import Painter
 
 
@@ -33,14 +36,20 @@ class LineView:
         painter: Painter,
         errors: LineOutput | None = None,
         strip: Callable[[str], str] | None = None,
+        feed: Feed | None = None,
+        *,
+        listens: bool = False,
     ) -> None:
         """`errors`: where to say why a line of a pipe was not sent. `strip`: what to make of each
-        line of a pipe before it is said."""
+        line of a pipe before it is said. `feed` takes what happens; None: one that shows all of it.
+        `listens`: the end of a pipe is not the end of the stay."""
         self.output = output
         self.not_sent = 0
         self.not_commands = 0
         self._errors = errors
         self._strip = strip
+        self._feed = feed or Feed(Quiet(reactor.clock))
+        self._listens = listens
         self._exited = False
         self.input = LineInput(reactor, source, self._on_line, self._on_end)
         self._painter = painter
@@ -50,9 +59,22 @@ class LineView:
     def open(self, client: ChatClient) -> None:
         self.client = client
         if self.input.is_terminal:
-            self._commands = Commands(client, self._tell, lambda: None, self._unfold)
+            self._commands = Commands(
+                client, self._tell, None, self._unfold, self._recall, self._feed.quiet
+            )
 
     def show(self, event: ClientEvent) -> None:
+        if self._commands is None:
+            shown = self._feed.log(event)
+        else:
+            shown = self._feed.take(event, self._names, live=self.client.can_send)
+        for each in shown:
+            self._show(each)
+
+    def _names(self) -> list[str]:
+        return [one.name for one in self.client.members()]
+
+    def _show(self, event: ClientEvent) -> None:
         if self._commands is None and isinstance(event, OutboxFull | Leaving):
             return
         if isinstance(event, MessageReceived):
@@ -76,8 +98,19 @@ class LineView:
         self._write(lines)
         return bool(lines)
 
+    def _recall(self, argument: str) -> None:
+        columns = self.output.columns
+        self._write(recalled(self._feed.memory, argument, self._painter, columns, None))
+
+    def _keep_sum(self) -> None:
+        """Show who has come and gone since something was shown last."""
+        if (line := self._feed.quiet.line(self._painter.time_format)) is not None:
+            self._feed.quiet.forget()
+            self._write(self._painter.status([line], self.output.columns))
+
     def _write(self, lines: list[str]) -> None:
         if lines:
+            self._keep_sum()
             self.output.write("\n".join(lines))
 
     def spin(self) -> None:
@@ -107,9 +140,10 @@ class LineView:
 
     @property
     def unfinished(self) -> bool:
-        return not (self._exited or self.input.ended or self.input.is_terminal)
+        return not (self._exited or self._listens or self.input.ended or self.input.is_terminal)
 
     def close(self) -> None:
+        self._keep_sum()
         self.output.drain()
         if self._errors is not None:
             self._errors.hurry()
@@ -118,7 +152,7 @@ class LineView:
     def _on_line(self, line: str) -> None:
         if line == "EXIT":
             self.input.stop()
-            self._on_end()
+            self._finish()
             return
         try:
             self._take(line)
@@ -162,6 +196,10 @@ class LineView:
         return line == "EXIT"
 
     def _on_end(self) -> None:
+        if self.input.is_terminal or not self._listens:
+            self._finish()
+
+    def _finish(self) -> None:
         if self.input.is_terminal:
             self.client.leave()
         else:

@@ -1,5 +1,6 @@
 """A conversation line by line: what a pipe sends as it is, and what a terminal obeys."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from chat.client import events
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
+from chat.ui import transcript
 from chat.ui.plain import LineView
 from chat.ui.strip import strip
 from tests.support.conversation import (
@@ -134,6 +136,24 @@ def test_output_of_a_tool_is_said_as_it_looks_in_the_end(reactor: Reactor, pipe:
     assert pipe.client.noted == ["say red", "say 100%"]
 
 
+def test_pipe_that_listens_stays_when_its_input_ends(reactor: Reactor, pipe: LoneView) -> None:
+    pipe.view._listens = True
+    pipe.type("Hi")
+    os.close(pipe._hand)
+    pipe._hand = -1
+    until(reactor, lambda: pipe.view.input.ended)
+    assert pipe.client.noted == ["say Hi"]
+    assert not pipe.view.unfinished
+    assert pipe.show(events.MessageReceived("Thea", 0, "Hi", own=False)) == ["- Thea: Hi"]
+
+
+def test_pipe_that_listens_leaves_when_it_is_told(reactor: Reactor, pipe: LoneView) -> None:
+    pipe.view._listens = True
+    pipe.send(b"EXIT\n")
+    until(reactor, lambda: pipe.client.noted)
+    assert pipe.client.noted == ["finish"]
+
+
 def test_spinning_waits_for_no_reader(
     reactor: Reactor, pipe: LoneView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,14 +178,34 @@ def test_terminal_has_commands(terminal: LoneView) -> None:
     terminal.type("\udcff")
     assert (terminal.client.noted, terminal.shown) == ([], ["[!] It is not UTF-8."])
     assert terminal.show() == []
-    terminal.type("//help", "/me waves", "/ignore nobody", "/clear", " ")
+    terminal.type("//help", "/me waves", "/trust nobody", "/clear", " ")
     assert terminal.client.noted == ["say /help", "say \x01ACTION waves\x01"]
-    assert terminal.shown == ["[!] Nobody here is called nobody."]
+    assert terminal.shown == ["[!] Nobody here is called nobody.", transcript.NOT_CLEARED]
     assert terminal.show(events.OutboxFull(1024)) == [
         "[!] 1,024 messages wait for the connection; no more can be taken."
     ]
     said = [events.MessageReceived("Thea", 0, "Hi", own=own) for own in (True, False)]
     assert terminal.show(*said) == ["- Thea: Hi"]
+
+
+def test_terminal_sums_up_who_comes_and_goes_above_what_is_shown_next(terminal: LoneView) -> None:
+    terminal.view._feed.quiet.mode = "on"
+    assert terminal.show(events.MemberJoined("Thea"), events.MemberLost("Thea")) == []
+    said = events.MessageReceived("Zoe", 0, "Hi", own=False)
+    assert terminal.show(said) == ["- [+] 1 joined, 1 lost: Thea", "- Zoe: Hi"]
+    terminal.show(events.MemberJoined("Thea"))
+    terminal.type("/quiet")
+    assert terminal.shown == ["- [+] 1 joined: Thea", transcript.QUIET["on"]]
+    terminal.show(events.MemberJoined("Zoe"))
+    terminal.view.close()
+    assert terminal.shown == ["- [+] 1 joined: Zoe"]
+
+
+def test_terminal_remembers_what_was_said(terminal: LoneView) -> None:
+    terminal.show(events.MessageReceived("Ira", 0, "mine", own=True))
+    terminal.show(events.MessageReceived("Thea", 0, "yours", own=False))
+    terminal.type("/last THEA")
+    assert terminal.shown[1:] == ['── 1 with "THEA" ──', "- Thea: yours", "── now ──"]
 
 
 @pytest.mark.parametrize("line", ["EXIT", "/exit", "\x04"])
