@@ -21,6 +21,7 @@ from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
 from chat.errors import ChatError, EditorMissingError, IdentityError, UsageError
 from chat.files.folders import config_folder, state_folder
 from chat.limits import (
+    CONSOLE_LINE_BYTES,
     LINGER_SECONDS,
     MAX_MEMBERS,
     PATIENCE_SECONDS,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from chat.server.oplog import OperatorLog
     from chat.server.rooms import RoomRules
     from chat.targets import Target
+    from chat.ui.feed import Feed
     from chat.ui.style import Painter
 
 FAILED = 1
@@ -389,12 +391,17 @@ def _join(options: argparse.Namespace) -> None:
 
 
 def _send(options: argparse.Namespace) -> None:
-    from chat.ui.plain import SingleView
+    from chat.ui.single import SingleView
 
     target = _target(options)
-    text = _read_text() if options.text == STANDARD_INPUT else options.text
+    text = _text_to_send(options)
     with closing(Reactor()) as reactor:
-        _converse(options, target, reactor, SingleView(reactor, text), caller=True)
+        errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
+        report = None
+        if options.json:
+            report = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
+        with closing(SingleView(reactor, text, errors, report)) as view:
+            _converse(options, target, reactor, view, caller=True)
 
 
 def _target(options: argparse.Namespace) -> "Target":
@@ -404,10 +411,26 @@ def _target(options: argparse.Namespace) -> "Target":
     return target_of(options.place, lambda: _keys(options), options.alias)
 
 
-def _read_text() -> str:
-    """The message on standard input, which is read before we connect."""
+def _text_to_send(options: argparse.Namespace) -> str:
+    """The message of `send`. Standard input is read before we connect."""
+    text: str | None = options.text
+    source = _descriptor_of(sys.stdin)
+    strip = _strip(options)
+    if text is None and _is_terminal(source):
+        raise UsageError("the text is missing", "it stands behind the name, or comes from a pipe")
+    if text is not None and text != STANDARD_INPUT:
+        return text if strip is None else message_of(text.encode(), strip)
     # More than this is too long in any case, and may never end.
-    return message_of(read_whole(_descriptor_of(sys.stdin), MAX_INPUT_BYTES))
+    return message_of(read_whole(source, CONSOLE_LINE_BYTES if strip else MAX_INPUT_BYTES), strip)
+
+
+def _strip(options: argparse.Namespace) -> Callable[[str], str] | None:
+    """What to make of what comes from a pipe, if anything."""
+    if not options.strip:
+        return None
+    from chat.ui.strip import strip
+
+    return strip
 
 
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
@@ -419,24 +442,46 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
 
     source = _descriptor_of(sys.stdin)
     output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
-    colours = style.choose_colours(options.color, os.environ, output.is_terminal)
+    color = "never" if options.plain else options.color
+    colours = style.choose_colours(color, os.environ, output.is_terminal)
     usual = localtime.SHORT_TIME_FORMAT if output.is_terminal else localtime.TIME_FORMAT
     time_format = usual if options.time is None else options.time
-    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+    is_dumb = options.plain or os.environ.get("TERM", "dumb") == "dumb"
     painter = style.Painter(options.name, colours, time_format, _encoding(), is_dumb=is_dumb)
     reactor.on_signals([signal.SIGCONT], look_again)
     errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
+    on_terminal = _is_terminal(source)
+    feed = _feed(options, reactor, on_terminal=on_terminal and not options.json)
+    strip = None if on_terminal else _strip(options)
     if options.json:
         from chat.ui.jsonlines import JsonView
 
-        return JsonView(reactor, source, output, painter, errors)
-    if source is not None and _is_terminal(source) and output.is_terminal:
+        return JsonView(
+            reactor, source, output, painter, errors, strip, feed, listens=options.listen
+        )
+    if source is not None and on_terminal and output.is_terminal and not options.plain:
         try:
-            return _screen(options, reactor, source, output, painter)
+            return _screen(options, reactor, source, output, painter, feed)
         except EditorMissingError as error:
             rows = painter.status([phrases.no_editing(error.advice)], output.columns)
             output.write("\n".join(rows))
-    return LineView(reactor, source, output, painter, errors)
+    return LineView(reactor, source, output, painter, errors, strip, feed, listens=options.listen)
+
+
+def _feed(options: argparse.Namespace, reactor: Reactor, *, on_terminal: bool) -> "Feed":
+    """What takes all that happens. Only people are spared something of it."""
+    from chat.ui.feed import Feed
+    from chat.ui.quiet import Quiet
+    from chat.ui.record import Record
+
+    record = None
+    if options.log:
+        from chat.files.said import SaidFile
+
+        entries = SaidFile(options.log)
+        entries.require()
+        record = Record(entries, options.name)
+    return Feed(Quiet(reactor.clock, options.quiet if on_terminal else "off"), record)
 
 
 def _screen(
@@ -445,6 +490,7 @@ def _screen(
     source: int,
     output: LineOutput,
     painter: "Painter",
+    feed: "Feed",
 ) -> "View":
     from chat.ui import notify
 
@@ -452,7 +498,8 @@ def _screen(
         from chat.ui.screen import Screen
     history = _history(options, "history")
     notification = notify.choose(options.notify, os.environ)
-    return Screen(reactor, source, output, painter, history, os.environ["TERM"], notification)
+    term = os.environ["TERM"]
+    return Screen(reactor, source, output, painter, history, term, notification, feed)
 
 
 @contextmanager
@@ -510,7 +557,7 @@ def _converse(
         view.spin()
 
     patience = options.patience
-    if patience is None and not _is_terminal(_descriptor_of(sys.stdin)):
+    if patience is None and (caller or not _is_terminal(_descriptor_of(sys.stdin))):
         patience = PATIENCE_SECONDS
     try:
         # The host is looked up while the key is loaded.
@@ -528,6 +575,7 @@ def _converse(
                 room_key=room_key,
                 members=_known_members(options),
                 caller=caller,
+                persistent=options.patience is not None,
             )
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 import os
 import pwd
 import re
@@ -18,6 +19,7 @@ from chat import __version__
 from chat.errors import IdentityError, UsageError
 from chat.files.folders import expand
 from chat.limits import (
+    CONSOLE_LINE_BYTES,
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
     GRACE_SECONDS,
@@ -30,7 +32,14 @@ from chat.limits import (
     RATE,
 )
 from chat.parsers import Command, Commands, Top
-from chat.place import check_host, destination_of, is_invite, place_of, port_of
+from chat.place import (
+    check_host,
+    destination_of,
+    is_invite,
+    place_of,
+    port_of,
+    words_of_destination,
+)
 from chat.program import PROGRAM
 from chat.settings import Settings, describe
 from chat.text import normalize_name
@@ -39,7 +48,9 @@ if TYPE_CHECKING:
     from chat.socks import Proxy
 
 STANDARD_INPUT = "-"
-"""The TEXT of `send` that means: read the message from standard input."""
+"""The TEXT of `send` that means: read the message from standard input, as without a text."""
+
+FOREVER = "forever"
 
 MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
 """Longer input is no message, even if all of it is line ends of two bytes, which become one."""
@@ -203,7 +214,7 @@ def _fill_client(client: Command) -> None:
         type=_name,
         help="your name, unless one stands behind WHERE (default: your login name)",
     )
-    _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
+    _add_destination(client, f"forever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -228,6 +239,30 @@ def _fill_client(client: Command) -> None:
         "--no-history", action="store_true", help="do not keep what you type for the next run"
     )
     client.add_argument(
+        "--quiet",
+        choices=("on", "off", "smart"),
+        default="smart",
+        help="at a terminal, whose coming and going is summed up: everybody's, nobody's, or that "
+        "of people with whom you do not talk (default: %(default)s)",
+    )
+    client.add_argument(
+        "--log",
+        type=_file,
+        metavar="FILE",
+        help="add what is said to this file, which only you can read",
+    )
+    client.add_argument(
+        "--listen",
+        action="store_true",
+        help="stay when standard input, no terminal, ends",
+    )
+    client.add_argument(
+        "--plain",
+        action="store_true",
+        help="plain lines at a terminal, too, without colours and codes, as for a screen reader",
+    )
+    _add_strip(client)
+    client.add_argument(
         "--json", action="store_true", help="events and commands as JSON, for programs"
     )
 
@@ -237,19 +272,24 @@ def _add_send(roles: Commands) -> None:
         roles,
         "send",
         _fill_send,
-        "HOST [PORT] NAME TEXT",
-        "NAME@HOST[:PORT] TEXT",
-        "INVITE|KEPT|- NAME TEXT",
+        "HOST [PORT] NAME [TEXT ...]",
+        "NAME@HOST[:PORT] [TEXT ...]",
+        "INVITE|KEPT|- NAME [TEXT ...]",
         help="send one message",
         description="Send one message, and end when it is acknowledged.",
-        epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then. Put -- "
-        "before a text that begins with a dash.",
+        epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then, or "
+        f"missing. {_DASHES}.",
     )
 
 
 def _fill_send(send: Command) -> None:
     send.understand = _understand_send
-    _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
+    send.about_options = _DASHES[0].lower() + _DASHES[1:]
+    _add_destination(send, str(PATIENCE_SECONDS))
+    _add_strip(send)
+    send.add_argument(
+        "--json", action="store_true", help="print what became of the message as JSON"
+    )
 
 
 def _add_invite(roles: Commands) -> None:
@@ -392,6 +432,7 @@ _WHERE = (
     f"the server (default port: {DEFAULT_PORT}), or an invite, or the name of a kept room, or -, "
     "which takes the invite from CHAT_INVITE or asks for it"
 )
+_DASHES = "Put -- before a text that begins with a dash"
 _SECRETS = (
     "Every user of this machine can read the arguments of a process, so keep an invite "
     f"({PROGRAM} rooms add) or give - for it."
@@ -431,9 +472,10 @@ def _login_name() -> str:
 
 
 def _understand_send(options: argparse.Namespace) -> None:
-    *where, text = options.words or [""]
-    options.place, options.name = destination_of(where, "your name or the text")
-    options.text = _checked(text)
+    length = words_of_destination(options.words)
+    where, text = options.words[:length], options.words[length:]
+    options.place, options.name = destination_of(where)
+    options.text = _checked(" ".join(text)) if text else None
     del options.words
 
 
@@ -503,18 +545,17 @@ def _lines_of(commands: Sequence[Command], room: str) -> list[str]:
     return lines
 
 
-def _add_destination(role: Command, patience: float | None, default: str) -> None:
-    """`default` says what the default `patience` means."""
+def _add_destination(role: Command, patience: str) -> None:
+    """`patience` says what holds if none is given."""
     role.goes_to_a_room = True
     _add_words(role, "WHERE NAME", f"WHERE: {_WHERE}; NAME: your name in the room")
     _add_expected(role)
     role.add_argument(
         "--patience",
-        type=_number,
-        default=patience,
+        type=_patience,
         metavar="SECONDS",
-        help="how long to try again when the connection is lost, or the server is too busy "
-        f"(default: {default})",
+        help="how long to try again when the connection is lost, or the server is too busy, or "
+        f"forever (default: {patience}); if it is given, the first connection is tried again, too",
     )
     _add_key_options(role)
 
@@ -574,6 +615,15 @@ def _add_key_options(role: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_strip(role: argparse.ArgumentParser) -> None:
+    role.add_argument(
+        "--strip",
+        action="store_true",
+        help="make the output of tools readable: leave out colours, and all but the last state of "
+        "a progress bar; from a pipe only",
+    )
+
+
 def _folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a folder has a name; . is the current folder")
@@ -621,18 +671,21 @@ def _host(text: str) -> str:
         return check_host(text)
 
 
-def message_of(data: bytes) -> str:
-    """The message in the bytes of standard input, without the last line end.
+def message_of(data: bytes, strip: Callable[[str], str] | None = None) -> str:
+    """The message in the bytes of standard input, without the last line end. `strip` is what to
+    make of it first.
 
     Raises:
         UsageError: it is empty, too long, or not UTF-8.
     """
-    if len(data) > MAX_INPUT_BYTES:
+    if len(data) > (CONSOLE_LINE_BYTES if strip else MAX_INPUT_BYTES):
         raise UsageError(_TOO_LONG)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise UsageError(_NO_TEXT) from exc
+    if strip is not None:
+        text = strip(text)
     return _checked(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n"))
 
 
@@ -670,6 +723,13 @@ def _number(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
         raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
     return float(text)
+
+
+def _patience(text: str) -> float:
+    try:
+        return math.inf if text == FOREVER else _number(text)
+    except argparse.ArgumentTypeError as exc:
+        raise argparse.ArgumentTypeError(f"{exc}, or {FOREVER}") from exc
 
 
 def _count(text: str) -> int:
