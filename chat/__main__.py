@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -57,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `chat` with these arguments (default: the process's own) and return the exit status. It
     does not depend on whether the error could be written."""
     _occupy_standard_descriptors()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names, topics and paths may have what its encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
     except SystemExit:
