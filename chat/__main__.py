@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Callable
 from contextlib import closing
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -34,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `chat` with these arguments (default: the process's own) and return the exit status. It
     does not depend on whether the error could be written."""
     _occupy_standard_descriptors()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names, topics and paths may have what its encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
     except SystemExit:

@@ -7,6 +7,7 @@ import resource
 import socket
 import sys
 from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,18 @@ def test_server_that_is_forgotten_is_told_and_one_that_is_not_known_too(
     error = "no key of the server [127.0.0.1]:9443 is known"
     hint = f"chat: hint: the servers that are known are in {known}\n"
     assert capfd.readouterr() == ("", ENDS.format(error) + hint)
+
+
+def test_what_the_encoding_lacks_is_shown_as_an_escape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    poor = TextIOWrapper(BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", poor)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("CHAT_NAME", "Ира")
+    assert main(["config", "client"]) == 0
+    poor.seek(0)
+    assert 'name = "\\u0418\\u0440\\u0430"' in poor.read()
 
 
 @pytest.mark.parametrize(
