@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 import os
 import pwd
 import re
@@ -12,12 +13,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
 from chat.files.folders import expand
 from chat.limits import (
+    CONSOLE_LINE_BYTES,
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
     GRACE_SECONDS,
@@ -30,13 +32,25 @@ from chat.limits import (
     RATE,
 )
 from chat.parsers import Command, Commands, Top
-from chat.place import check_host, destination_of, is_invite, place_of, port_of
+from chat.place import (
+    check_host,
+    destination_of,
+    is_invite,
+    place_of,
+    port_of,
+    words_of_destination,
+)
 from chat.program import PROGRAM
 from chat.settings import Settings, describe
 from chat.text import normalize_name
 
+if TYPE_CHECKING:
+    from chat.socks import Proxy
+
 STANDARD_INPUT = "-"
-"""The TEXT of `send` that means: read the message from standard input."""
+"""The TEXT of `send` that means: read the message from standard input, as without a text."""
+
+FOREVER = "forever"
 
 MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
 """Longer input is no message, even if all of it is line ends of two bytes, which become one."""
@@ -200,7 +214,7 @@ def _fill_client(client: Command) -> None:
         type=_name,
         help="your name, unless one stands behind WHERE (default: your login name)",
     )
-    _add_destination(client, None, f"for ever, or {PATIENCE_SECONDS} without a terminal")
+    _add_destination(client, f"forever, or {PATIENCE_SECONDS} without a terminal")
     client.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -225,6 +239,30 @@ def _fill_client(client: Command) -> None:
         "--no-history", action="store_true", help="do not keep what you type for the next run"
     )
     client.add_argument(
+        "--quiet",
+        choices=("on", "off", "smart"),
+        default="smart",
+        help="at a terminal, whose coming and going is summed up: everybody's, nobody's, or that "
+        "of people with whom you do not talk (default: %(default)s)",
+    )
+    client.add_argument(
+        "--log",
+        type=_file,
+        metavar="FILE",
+        help="add what is said to this file, which only you can read",
+    )
+    client.add_argument(
+        "--listen",
+        action="store_true",
+        help="stay when standard input, no terminal, ends",
+    )
+    client.add_argument(
+        "--plain",
+        action="store_true",
+        help="plain lines at a terminal, too, without colours and codes, as for a screen reader",
+    )
+    _add_strip(client)
+    client.add_argument(
         "--json", action="store_true", help="events and commands as JSON, for programs"
     )
 
@@ -234,19 +272,24 @@ def _add_send(roles: Commands) -> None:
         roles,
         "send",
         _fill_send,
-        "HOST [PORT] NAME TEXT",
-        "NAME@HOST[:PORT] TEXT",
-        "INVITE|KEPT|- NAME TEXT",
+        "HOST [PORT] NAME [TEXT ...]",
+        "NAME@HOST[:PORT] [TEXT ...]",
+        "INVITE|KEPT|- NAME [TEXT ...]",
         help="send one message",
         description="Send one message, and end when it is acknowledged.",
-        epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then. Put -- "
-        "before a text that begins with a dash.",
+        epilog=f"{_SECRETS} A secret text should come from standard input: TEXT is - then, or "
+        f"missing. {_DASHES}.",
     )
 
 
 def _fill_send(send: Command) -> None:
     send.understand = _understand_send
-    _add_destination(send, float(PATIENCE_SECONDS), str(PATIENCE_SECONDS))
+    send.about_options = _DASHES[0].lower() + _DASHES[1:]
+    _add_destination(send, str(PATIENCE_SECONDS))
+    _add_strip(send)
+    send.add_argument(
+        "--json", action="store_true", help="print what became of the message as JSON"
+    )
 
 
 def _add_invite(roles: Commands) -> None:
@@ -311,6 +354,7 @@ def _fill_fingerprint(fingerprint: Command) -> None:
     fingerprint.goes_to_a_room = True
     fingerprint.understand = _understand_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
+    _add_way(fingerprint)
     _add_keys(fingerprint)
 
 
@@ -320,21 +364,16 @@ def _add_forget(roles: Commands) -> None:
         "forget",
         _fill_forget,
         "HOST [PORT]",
+        "--alias NAME",
         help="forget a server's key",
         description="Forget the key of a server, so that its next one is accepted.",
     )
 
 
 def _fill_forget(forget: Command) -> None:
-    forget.add_argument("host", metavar="HOST", type=_host, help="where the server runs")
-    forget.add_argument(
-        "port",
-        type=_port,
-        nargs="?",
-        default=DEFAULT_PORT,
-        metavar="PORT",
-        help="its port (default: %(default)s)",
-    )
+    forget.understand = _understand_forget
+    _add_words(forget, "HOST [PORT]", f"where the server runs (default port: {DEFAULT_PORT})")
+    _add_alias(forget, "the name by which the server is known, in place of HOST")
     _add_keys(forget)
 
 
@@ -393,6 +432,7 @@ _WHERE = (
     f"the server (default port: {DEFAULT_PORT}), or an invite, or the name of a kept room, or -, "
     "which takes the invite from CHAT_INVITE or asks for it"
 )
+_DASHES = "Put -- before a text that begins with a dash"
 _SECRETS = (
     "Every user of this machine can read the arguments of a process, so keep an invite "
     f"({PROGRAM} rooms add) or give - for it."
@@ -432,15 +472,29 @@ def _login_name() -> str:
 
 
 def _understand_send(options: argparse.Namespace) -> None:
-    *where, text = options.words or [""]
-    options.place, options.name = destination_of(where, "your name or the text")
-    options.text = _checked(text)
+    length = words_of_destination(options.words)
+    where, text = options.words[:length], options.words[length:]
+    options.place, options.name = destination_of(where)
+    options.text = _checked(" ".join(text)) if text else None
     del options.words
 
 
 def _understand_place(options: argparse.Namespace) -> None:
     options.place = place_of(options.words)
     del options.words
+
+
+def _understand_forget(options: argparse.Namespace) -> None:
+    if options.words and options.alias:
+        raise UsageError("a server is forgotten by its address or by its alias, not by both")
+    if options.alias:
+        del options.words
+        return
+    _understand_place(options)
+    options.host, options.port = options.place.host, options.place.port
+    del options.place
+    if not options.host:
+        raise UsageError("the host is missing")
 
 
 def _understand_rooms(options: argparse.Namespace) -> None:
@@ -491,18 +545,17 @@ def _lines_of(commands: Sequence[Command], room: str) -> list[str]:
     return lines
 
 
-def _add_destination(role: Command, patience: float | None, default: str) -> None:
-    """`default` says what the default `patience` means."""
+def _add_destination(role: Command, patience: str) -> None:
+    """`patience` says what holds if none is given."""
     role.goes_to_a_room = True
     _add_words(role, "WHERE NAME", f"WHERE: {_WHERE}; NAME: your name in the room")
     _add_expected(role)
     role.add_argument(
         "--patience",
-        type=_number,
-        default=patience,
+        type=_patience,
         metavar="SECONDS",
-        help="how long to try again when the connection is lost, or the server is too busy "
-        f"(default: {default})",
+        help="how long to try again when the connection is lost, or the server is too busy, or "
+        f"forever (default: {patience}); if it is given, the first connection is tried again, too",
     )
     _add_key_options(role)
 
@@ -514,6 +567,27 @@ def _add_expected(role: argparse.ArgumentParser) -> None:
         metavar="SHA256:...",
         help="the server's fingerprint, if you were told it",
     )
+    _add_way(role)
+
+
+def _add_way(role: argparse.ArgumentParser) -> None:
+    """How a server is reached and known, wherever it is."""
+    _add_alias(
+        role,
+        "know the server by this name and not by its address, as ssh's HostKeyAlias: for several "
+        "servers behind one forwarded port",
+    )
+    role.add_argument(
+        "--proxy",
+        type=_proxy,
+        metavar="URL",
+        help="connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, "
+        "or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them",
+    )
+
+
+def _add_alias(role: argparse.ArgumentParser, meaning: str) -> None:
+    role.add_argument("--alias", type=_alias, default="", metavar="NAME", help=meaning)
 
 
 def _add_version(role: argparse.ArgumentParser) -> None:
@@ -538,6 +612,15 @@ def _add_key_options(role: argparse.ArgumentParser) -> None:
     )
     role.add_argument(
         "--ephemeral", action="store_true", help="use new keys for this run and keep nothing"
+    )
+
+
+def _add_strip(role: argparse.ArgumentParser) -> None:
+    role.add_argument(
+        "--strip",
+        action="store_true",
+        help="make the output of tools readable: leave out colours, and all but the last state of "
+        "a progress bar; from a pipe only",
     )
 
 
@@ -588,18 +671,21 @@ def _host(text: str) -> str:
         return check_host(text)
 
 
-def message_of(data: bytes) -> str:
-    """The message in the bytes of standard input, without the last line end.
+def message_of(data: bytes, strip: Callable[[str], str] | None = None) -> str:
+    """The message in the bytes of standard input, without the last line end. `strip` is what to
+    make of it first.
 
     Raises:
         UsageError: it is empty, too long, or not UTF-8.
     """
-    if len(data) > MAX_INPUT_BYTES:
+    if len(data) > (CONSOLE_LINE_BYTES if strip else MAX_INPUT_BYTES):
         raise UsageError(_TOO_LONG)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise UsageError(_NO_TEXT) from exc
+    if strip is not None:
+        text = strip(text)
     return _checked(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n"))
 
 
@@ -615,10 +701,35 @@ def _checked(message: str) -> str:
     return message
 
 
+def _alias(text: str) -> str:
+    # It stands in a list like known_hosts of OpenSSH, where other characters mean something.
+    if text and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise argparse.ArgumentTypeError(
+            "an alias is a letter or digit, and 62 more of them, dots, dashes or low lines at most"
+        )
+    return text
+
+
+def _proxy(text: str) -> "Proxy | None":
+    if not text:
+        return None
+    from chat.socks import Proxy
+
+    with _told():
+        return Proxy(text)
+
+
 def _number(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
         raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
     return float(text)
+
+
+def _patience(text: str) -> float:
+    try:
+        return math.inf if text == FOREVER else _number(text)
+    except argparse.ArgumentTypeError as exc:
+        raise argparse.ArgumentTypeError(f"{exc}, or {FOREVER}") from exc
 
 
 def _count(text: str) -> int:

@@ -172,6 +172,16 @@ ATTEMPT_SECONDS = 0.25
 MAX_ADDRESSES = 16
 """So many of a host's addresses are tried: in four seconds, and in few descriptors."""
 
+SOCKS_PORT = 1080
+"""Where a proxy listens, unless `--proxy` says another port (RFC 1928, 3)."""
+
+MAX_SOCKS_FIELD_BYTES = 255
+"""A host, a user or a password for a proxy: what 8 bits can count."""
+
+PROXY_SECONDS = 60
+"""From the connection to a proxy until it has connected us. Tor may have to make a circuit first,
+and then needs up to half a minute for an onion service."""
+
 SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
 
@@ -463,6 +473,21 @@ CACHED_CHARS = 4_096
 """Characters whose width is remembered: more than most texts have, and no peer can fill the memory
 with them."""
 
+LAST_SHOWN = 20
+LAST_KEPT = 5_000
+LAST_CHARS = 2 * 1024 * 1024
+"""What `/last` shows, a window or so, and what it knows: a day of a lively room. More, and how long
+they are, others could choose; what is written to a log is not bounded."""
+
+QUIET_SECONDS = 900.0
+"""With somebody who has said something in this time one talks: their coming and going is shown."""
+
+QUIET_NAMES = 5
+"""Names in the sum of those who came and went: what fits a row, mostly."""
+
+QUIET_MENTIONS = 32
+"""People whom one message of ours can mention. Who names more of them calls everybody."""
+
 SPIN_SECONDS = 0.1
 """What takes longer is shown with a spinner, which turns this often."""
 
@@ -527,6 +552,9 @@ everybody waits with it."""
 CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal or a disk that does not take them. Beyond it the server drops lines
 (and says how many), while a client stops reading from the server, since text must not be lost."""
+
+SERVICE_STATUS_SECONDS = 60.0
+"""How often the service manager is told how many people are in, if that has changed."""
 
 REFUSAL_LINES_PER_SECOND = 5
 FAULT_SUM_SECONDS = 60.0

@@ -20,6 +20,10 @@ _SECRET = re.compile("[A-Za-z0-9_-]{32,}")
 """The last part of an invite, or of a damaged one. No word of ours is so long."""
 
 
+_LOGIN = re.compile(r"(?<=://).*(?=@)", re.DOTALL)
+"""The user and the password of a proxy, if the text is its URL."""
+
+
 class Parser(argparse.ArgumentParser):
     """Raises UsageError for whatever argparse has to complain of; and OSError if standard output
     does not take the help or the version, which argparse would pass over."""
@@ -32,11 +36,11 @@ class Parser(argparse.ArgumentParser):
 
     def misused(self, text: str, hint: str = "") -> UsageError:
         """The error for arguments that mean nothing. Without a hint it shows the usage. No argument
-        that may be an invite is repeated: it is a secret."""
+        that may be an invite is repeated: it is a secret, and so is a proxy's password."""
         forms = ", or ".join(filter(None, self.forms))
         usage = f"usage: {self.prog} [option ...] {forms}".rstrip()
-        text = escape_line(_SECRET.sub("...", text))
-        return UsageError(text, hint or f"{usage}; --help says more")
+        text = escape_line(_LOGIN.sub("...", _SECRET.sub("...", text)))
+        return UsageError(text, _LOGIN.sub("...", hint) or f"{usage}; --help says more")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not None and file is sys.stdout:
@@ -82,6 +86,8 @@ class Command(Parser):
     understand: Callable[[argparse.Namespace], None] | None = None
     settings: Settings | None = None
     """What says the options that are not on the command line."""
+    about_options = ""
+    """What to say of an option that the command does not have, and that is like no other."""
     goes_to_a_room = False
     """Whether the words may name a room, which may have options of its own."""
     _inside = False
@@ -126,7 +132,7 @@ class Command(Parser):
         if is_invite(argument):
             return self.misused(f"{self.prog} does not take an invite here")
         guess = meant(escape_line(argument_meant(argument, self._option_string_actions)))
-        return self.misused(f"{self.prog} does not take {argument}", guess)
+        return self.misused(f"{self.prog} does not take {argument}", guess or self.about_options)
 
     def _settle(self, options: argparse.Namespace) -> None:
         """Give each option that is not on the command line the value that it has elsewhere."""

@@ -7,9 +7,9 @@ the table of the command, and the default.
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chat.errors import IdentityError, UsageError
@@ -166,7 +166,12 @@ def _plain(action: argparse.Action, value: object) -> object:
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise argparse.ArgumentTypeError("a text or a number is expected")
-    return _value_of(action, str(value))
+    try:
+        text = str(value)
+    except ValueError as exc:
+        # Thousands of digits, which can be written in hex.
+        raise argparse.ArgumentTypeError("the number is too long") from exc
+    return _value_of(action, text)
 
 
 def _is_flag(action: argparse.Action) -> bool:
@@ -196,4 +201,6 @@ def describe(held: Mapping[str, Held]) -> list[str]:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str | Path) else f"{value:g}"
+    if value == math.inf:
+        value = "forever"
+    return f'"{value}"' if not isinstance(value, int | float) else f"{value:g}"

@@ -1,5 +1,6 @@
 """The command line: arguments and the options they become, defaults, and what is refused."""
 
+import math
 import pwd
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ DEFAULTS = {
         limits.DEFAULT_RSA_BITS,
     ),
     "client": (
-        f"for ever, or {limits.PATIENCE_SECONDS} without a terminal",
+        f"forever, or {limits.PATIENCE_SECONDS} without a terminal",
         "%H:%M, and in a pipe %Y-%m-%d %H:%M:%S",
     ),
     "send": (limits.PATIENCE_SECONDS,),
@@ -54,7 +55,6 @@ A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
 A_FORMAT = "a format for strftime is expected, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
 
-REQUIRED = "the following arguments are required: "
 UNKNOWN = "does not take "
 NO_UTF8 = "and this is not UTF-8"
 JOIN = ["client", "localhost", "9443", "Ira"]
@@ -103,25 +103,28 @@ MISUSE = [
     *(([*JOIN[:3], name], said) for name, said in BAD_NAMES.items()),
     *(([*JOIN, "--fingerprint", bad], A_FINGERPRINT) for bad in BAD_FINGERPRINTS),
     ([*JOIN, "--fingerprint", "MD5:" + "00:" * 16], A_FINGERPRINT),
-    ([*JOIN, "--patience", "long"], A_NUMBER),
+    ([*JOIN, "--patience", "inf"], f"{A_NUMBER}, or forever"),
     ([*JOIN, "--color", "red"], "invalid choice: 'red'"),
     ([*JOIN, "--time", "%H\0"], A_FORMAT),
     ([*JOIN, "--time", "\udce9"], A_FORMAT),
     *(([*JOIN, "--time", bad], A_FORMAT) for bad in ("%", "%H:%", "%é", "%H%n", "\x1b[1m%H")),
     ([*JOIN, "--json", "yes"], "there are too many words: 4"),
     ([*JOIN, "--keys="], "a folder has a name"),
-    (["forget"], f"{REQUIRED}HOST"),
+    (["forget"], "the host is missing"),
+    (["forget", "-"], "the host is missing"),
+    (["forget", "localhost", "--alias", "x"], "not by both"),
+    *(([*JOIN, "--alias", bad], "an alias is") for bad in ("a b", "[a]", "*", "é", "-", "a" * 64)),
+    *(([*JOIN, "--proxy", bad], "a proxy is") for bad in ("localhost:1080", "http://localhost")),
     (["admin"], "a command of the console is missing, such as WHO"),
     (["admin", "", " "], "a command of the console is missing, such as WHO"),
     (["forget", "localhost", "0"], PORT),
-    (SEND[:1], "your name or the text is missing"),
-    (SEND[:2], "your name or the text is missing"),
-    (SEND, "9443 is taken for a port, so your name or the text is missing"),
-    ([*SEND, "Hi", "Ira"], "there are too many words: 4"),
+    (SEND[:1], "your name is missing"),
+    (SEND[:2], "your name is missing"),
+    (SEND[:3], "9443 is taken for a port, so your name is missing"),
     ([*SEND, ""], "a message has at least one character"),
     ([*SEND, "caf\udce9"], f"a message is text, {NO_UTF8}"),
     ([*SEND, "--fail"], f"{UNKNOWN}--fail"),
-    ([*SEND, "Hi", "--json"], f"{UNKNOWN}--json"),
+    ([*SEND, "Hi", "--color"], f"{UNKNOWN}--color"),
     ([*SEND, "Hi", "--fingerprint", "x"], A_FINGERPRINT),
     (["send", "localhost", "9443", "caf\udce9", "Hi"], PRINTABLE),
     (["send", "caf\udce9", "9443", "Ira", "Hi"], f"a host is text, {NO_UTF8}"),
@@ -181,8 +184,10 @@ def test_misuse_is_told_in_two_lines_and_ends_with_status_two(
         (["server", "x"], "usage: chatapp server [option ...]; --help says more"),
         ([*JOIN, "--colour", "never"], "did you mean --color?"),
         ([*JOIN, "--colour=never"], "did you mean --color?"),
+        ([*SEND, "--fail"], "put -- before a text that begins with a dash"),
+        ([*SEND, "--stripe"], "did you mean --strip?"),
         ([*JOIN, "more"], "usage: chatapp client [option ...] HOST [PORT] [NAME], or "),
-        (["forget", "localhost", "1", "2"], "usage: chatapp forget [option ...] HOST [PORT]; "),
+        (["forget", "localhost", "1", "2"], "usage: chatapp forget [option ...] HOST [PORT], or "),
         ([INVITE], "usage: chatapp [option ...] COMMAND; --help says more"),
         (["server", INVITE], "usage: chatapp server [option ...]; --help says more"),
     ],
@@ -197,10 +202,12 @@ def test_hint_is_a_guess_or_the_usage_of_the_command(arguments: list[str], hint:
 # -- what is given, and what is left out
 
 KEYS = {"keys": None, "bits": limits.DEFAULT_RSA_BITS, "ephemeral": False}
+WAY = {"alias": "", "proxy": None}
 DESTINATION = {
     "place": Place("localhost", 9443),
     "name": "Ira",
     "fingerprint": None,
+    **WAY,
     "patience": None,
 }
 CLIENT = {
@@ -209,6 +216,11 @@ CLIENT = {
     "time": None,
     "no_history": False,
     "json": False,
+    "quiet": "smart",
+    "log": None,
+    "listen": False,
+    "plain": False,
+    "strip": False,
     "by_login": False,
     "notify": "auto",
     **DESTINATION,
@@ -233,8 +245,11 @@ SERVER = {
     "no_history": False,
     **KEYS,
 }
-SENT = {"role": "send", "text": "Hi", **DESTINATION, "patience": limits.PATIENCE_SECONDS, **KEYS}
+SENT = {"role": "send", "text": "Hi", "json": False, "strip": False, **DESTINATION, **KEYS}
+KEPT = Place("localhost", may_be_kept=True)
+JSON_AND_STRIP = {"text": "Hi Ira", "json": True, "strip": True}
 FORGET = ["forget", "localhost", "9443"]
+FORGOTTEN = {"role": "forget", "alias": "", "keys": None}
 MAKE = {
     "role": "invite",
     "place": Place("localhost", may_be_kept=True),
@@ -242,6 +257,7 @@ MAKE = {
     "qr": False,
     "tag": False,
     "fingerprint": None,
+    **WAY,
     "keys": None,
 }
 
@@ -271,10 +287,20 @@ MAKE = {
         ([*JOIN, "--no-history", "--json"], CLIENT | {"no_history": True, "json": True}),
         ([*JOIN, "--fingerprint", FINGERPRINT], CLIENT | {"fingerprint": FINGERPRINT}),
         ([*JOIN, "--patience", "0"], CLIENT | {"patience": 0}),
+        ([*JOIN, "--patience", "forever"], CLIENT | {"patience": math.inf}),
         ([*JOIN, "--keys", "a b"], CLIENT | {"keys": Path("a b")}),
         ([*JOIN, "--keys=~/x"], CLIENT | {"keys": Path("/home/ira/x")}),
         ([*JOIN, "--bits", "4096", "--ephemeral"], CLIENT | {"bits": 4096, "ephemeral": True}),
+        ([*JOIN, "--listen", "--quiet", "off"], CLIENT | {"listen": True, "quiet": "off"}),
+        ([*JOIN, "--log", "~/room.log"], CLIENT | {"log": Path("/home/ira/room.log")}),
+        ([*JOIN, "--plain", "--strip"], CLIENT | {"plain": True, "strip": True}),
         ([*SEND, "Hi"], SENT),
+        (SEND, SENT | {"text": None}),
+        ([*SEND, "one", "two", " 3"], SENT | {"text": "one two  3"}),
+        (["send", "localhost", "Ira", "Hi", "9443"], SENT | {"text": "Hi 9443", "place": KEPT}),
+        (["send", "Ira@localhost:9443", "9443", "Hi"], SENT | {"text": "9443 Hi"}),
+        (["send", INVITE, "Ira"], SENT | {"text": None, "place": Place(invite=INVITE)}),
+        ([*SEND, "Hi", "--json", "Ira", "--strip"], SENT | JSON_AND_STRIP),
         (
             ["client", "--json", "localhost", "--keys", "x", "9443", "--time", "", "Ira"],
             CLIENT | {"json": True, "keys": Path("x"), "time": ""},
@@ -292,7 +318,7 @@ MAKE = {
         ),
         (
             ["fingerprint", "-"],
-            {"role": "fingerprint", "place": Place(), "keys": None},
+            {"role": "fingerprint", "place": Place(), **WAY, "keys": None},
         ),
         (["rooms"], {"role": "rooms", "action": "list", "kept": "", "keys": None}),
         (
@@ -305,11 +331,11 @@ MAKE = {
             ["admin", "TOPIC", "-", "--keys", "x", "--", "--", "-y"],
             {"role": "admin", "words": ["TOPIC", "-", "--", "-y"], "keys": Path("x")},
         ),
-        (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
-        (
-            ["forget", "[::1]"],
-            {"role": "forget", "host": "::1", "port": 9443, "keys": None},
-        ),
+        (FORGET, FORGOTTEN | {"host": "localhost", "port": 9443}),
+        (["forget", "[::1]"], FORGOTTEN | {"host": "::1", "port": 9443}),
+        (["forget", "--alias", "work"], FORGOTTEN | {"alias": "work"}),
+        ([*JOIN, "--alias", "Work.2"], CLIENT | {"alias": "Work.2"}),
+        ([*JOIN, "--alias", "", "--proxy="], CLIENT),
         ([*SEND, "--", "--json"], SENT | {"text": "--json"}),
         ([*SEND, "-"], SENT | {"text": STANDARD_INPUT}),
         ([*SEND, "one\ntwo", "--patience", "5"], SENT | {"text": "one\ntwo", "patience": 5}),
@@ -395,3 +421,24 @@ def test_login_that_cannot_be_a_name_is_none(name: str, login: Callable[[str], N
     login(name)
     with pytest.raises(UsageError, match="your name is missing"):
         parser().parse_args(["client", "localhost"])
+
+
+def test_proxy_is_known_by_its_url() -> None:
+    for role in (JOIN, [*SEND, "Hi"], ["invite", "h"], ["fingerprint", "h"]):
+        options = parser().parse_args([*role, "--proxy", "socks5h://ira:hush@localhost"])
+        assert str(options.proxy) == "socks5h://localhost:1080"
+
+
+@pytest.mark.parametrize("words", ["rooms --proxy=IT", "server IT", "client IT", "IT", "send h IT"])
+def test_password_of_a_proxy_in_a_wrong_place_is_not_repeated(words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parser().parse_args(words.replace("IT", "socks5h://ira:h@ush@localhost").split())
+    assert "ush" not in str(caught.value) + caught.value.hint
+
+
+def test_password_of_a_proxy_is_not_among_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_PROXY", "socks5h://ira:hush@localhost")
+    assert parser().parse_args(["config", "client"]).lines() == [
+        "[client]",
+        'proxy = "socks5h://localhost:1080"  # CHAT_PROXY',
+    ]

@@ -25,7 +25,7 @@ class NamedByLogin:
 
 @dataclass(frozen=True, slots=True)
 class LookingUp:
-    """The host's addresses are looked up for the first time."""
+    """The addresses of the host, or of the proxy to it, are looked up for the first time."""
 
     host: str
 

@@ -25,6 +25,7 @@
     completion.py  what a word of a command could become
     desk.py        where the operator sits: lines in and out
     words.py       the sentences for it
+    service.py     what the service manager is told
     faults.py      what may be written down of an error in the program
 
 A newcomer is the `Doorman`'s guest until the `Server` admits it. Then its messages go this way: a

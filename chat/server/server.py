@@ -49,7 +49,7 @@ from chat.transport import Transport
 _ANY_ROOM = RoomRules()
 
 
-def _note_nothing(_member: Member, _stays: bool) -> None:
+def _note_nothing(*_what: object) -> None:
     pass
 
 
@@ -108,6 +108,8 @@ class Server:
             rules.refresh,
         ]
         """What else `reload` does, such as opening a log file again."""
+        self.on_end: Callable[[], None] = _note_nothing
+        """Called when the server begins to end, and again if it is told so again."""
         self.comes_back = comes_back
         self._terminating = False
         reactor.patient_per_turn = PATIENT_PER_TURN
@@ -313,6 +315,7 @@ class Server:
         still reading it. When the last connection is closed, the reactor stops.
         """
         self.starts_anew = anew and (self.starts_anew or not self._terminating)
+        self.on_end()
         if self._terminating or not self.connections:
             self.reactor.stop()
             return
