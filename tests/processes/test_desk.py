@@ -73,10 +73,10 @@ def test_what_happens_stands_above_the_command_that_is_typed(desk: Desk) -> None
         window.await_rows(window.rows()[-2], f"> {text[:typed]}|")
     window.type(" l")
     window.key("Tab", "Tab")
-    window.await_rows("> kick jean Luc|")
+    window.await_rows("> kick Jean Luc|")
     window.key("Enter")
     window.await_rows(
-        "> kick jean Luc", "[!] Jean Luc left the server: put out by the server's operator.", "> |"
+        "> kick Jean Luc", "[!] Jean Luc left the server: put out by the server's operator.", "> |"
     )
     assert member.end().status == 3
     window.enter("terminate")
