@@ -166,7 +166,12 @@ def _plain(action: argparse.Action, value: object) -> object:
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise argparse.ArgumentTypeError("a text or a number is expected")
-    return _value_of(action, str(value))
+    try:
+        text = str(value)
+    except ValueError as exc:
+        # Thousands of digits, which can be written in hex.
+        raise argparse.ArgumentTypeError("the number is too long") from exc
+    return _value_of(action, text)
 
 
 def _is_flag(action: argparse.Action) -> bool:

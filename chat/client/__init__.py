@@ -33,5 +33,5 @@ copy comes back in the log. At the end of each turn the connection sends what is
 the link.
 
 May import the root, but not `cli`, `stdio` and `phrases`; never `server`, `files` or `ui`. The
-view, and where keys come from, are chosen in `__main__`.
+view, and where keys come from, are chosen in `joining`.
 """
