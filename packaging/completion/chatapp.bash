@@ -8,7 +8,7 @@
 _shtab_chatapp_subparsers=(server client send invite rooms fingerprint forget config)
 
 _shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --motd --authorized-keys --keep-names --no-history --version --keys --bits --ephemeral)
-_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --patience --version --keys --bits --ephemeral --color --time --notify --no-history --plain --strip --json)
+_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --patience --version --keys --bits --ephemeral --color --time --notify --no-history --quiet --log --listen --plain --strip --json)
 _shtab_chatapp_send_option_strings=(-h --help --fingerprint --patience --version --keys --bits --ephemeral --strip --json)
 _shtab_chatapp_invite_option_strings=(-h --help --keep --qr --tag --fingerprint --version --keys)
 _shtab_chatapp_rooms_option_strings=(-h --help --version --keys)
@@ -23,6 +23,7 @@ _shtab_chatapp_server___authorized_keys_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_client_pos_0_COMPGEN=_chatapp_kept
 _shtab_chatapp_client___keys_COMPGEN=_shtab_compgen_dirs
+_shtab_chatapp_client___log_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_send_pos_0_COMPGEN=_chatapp_kept
 _shtab_chatapp_send___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_invite___keys_COMPGEN=_shtab_compgen_dirs
@@ -36,6 +37,7 @@ _shtab_chatapp_server___bits_choices=(2048 3072 4096)
 _shtab_chatapp_client___bits_choices=(2048 3072 4096)
 _shtab_chatapp_client___color_choices=(auto always never)
 _shtab_chatapp_client___notify_choices=(auto osc777 osc9 off)
+_shtab_chatapp_client___quiet_choices=(on off smart)
 _shtab_chatapp_send___bits_choices=(2048 3072 4096)
 _shtab_chatapp_pos_0_choices=(server client send invite rooms fingerprint forget config)
 
@@ -51,6 +53,7 @@ _shtab_chatapp_client___help_nargs=0
 _shtab_chatapp_client___version_nargs=0
 _shtab_chatapp_client___ephemeral_nargs=0
 _shtab_chatapp_client___no_history_nargs=0
+_shtab_chatapp_client___listen_nargs=0
 _shtab_chatapp_client___plain_nargs=0
 _shtab_chatapp_client___strip_nargs=0
 _shtab_chatapp_client___json_nargs=0

@@ -59,7 +59,7 @@ function _shtab_chatapp_using
 end
 
 set -g _shtab_chatapp_commands server client send invite rooms fingerprint forget config
-set -g _shtab_chatapp_opts_with_value --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --rate --room-tags --time -p
+set -g _shtab_chatapp_opts_with_value --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --log --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --quiet --rate --room-tags --time -p
 
 complete -c chatapp -e
 complete -c chatapp -f
@@ -98,6 +98,9 @@ complete -c chatapp -n '_shtab_chatapp_using client' -l color -xka "auto always 
 complete -c chatapp -n '_shtab_chatapp_using client' -l time -x -d 'how times are shown, as for strftime (default: %H:%M, and in a pipe %Y-%m-%d %H:%M:%S)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l notify -xka "auto osc777 osc9 off" -d 'how the terminal is asked for a notification when your name is said (default: auto, if it is known to show them)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l no-history -d 'do not keep what you type for the next run'
+complete -c chatapp -n '_shtab_chatapp_using client' -l quiet -xka "on off smart" -d 'at a terminal, whose coming and going is summed up: everybody'"'"'s, nobody'"'"'s, or that of people with whom you do not talk (default: smart)'
+complete -c chatapp -n '_shtab_chatapp_using client' -l log -xka "(__fish_complete_path (commandline -ct))" -d 'add what is said to this file, which only you can read'
+complete -c chatapp -n '_shtab_chatapp_using client' -l listen -d 'stay when standard input, no terminal, ends'
 complete -c chatapp -n '_shtab_chatapp_using client' -l plain -d 'plain lines at a terminal, too, without colours and codes, as for a screen reader'
 complete -c chatapp -n '_shtab_chatapp_using client' -l strip -d 'make the output of tools readable: leave out colours, and all but the last state of a progress bar; from a pipe only'
 complete -c chatapp -n '_shtab_chatapp_using client' -l json -d 'events and commands as JSON, for programs'
