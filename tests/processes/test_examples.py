@@ -120,8 +120,10 @@ def test_bridge_leads_a_room_into_a_folder(stage: Stage) -> None:
     ira = stage.member(port, "Ira", key="ira")
     folder = stage.folder / "room"
     bridge = stage.run(
-        ["sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port)]
-        + stage.keys("client", "other"),
+        [
+            *("sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port)),
+            *stage.keys("client", "other"),
+        ],
         env={"PYTHON": sys.executable},
     )
     ira.expect("Username: bridge\n")
