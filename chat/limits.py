@@ -473,6 +473,21 @@ CACHED_CHARS = 4_096
 """Characters whose width is remembered: more than most texts have, and no peer can fill the memory
 with them."""
 
+LAST_SHOWN = 20
+LAST_KEPT = 5_000
+LAST_CHARS = 2 * 1024 * 1024
+"""What `/last` shows, a window or so, and what it knows: a day of a lively room. More, and how long
+they are, others could choose; what is written to a log is not bounded."""
+
+QUIET_SECONDS = 900.0
+"""With somebody who has said something in this time one talks: their coming and going is shown."""
+
+QUIET_NAMES = 5
+"""Names in the sum of those who came and went: what fits a row, mostly."""
+
+QUIET_MENTIONS = 32
+"""People whom one message of ours can mention. Who names more of them calls everybody."""
+
 SPIN_SECONDS = 0.1
 """What takes longer is shown with a spinner, which turns this often."""
 

@@ -86,6 +86,8 @@ class Command(Parser):
     understand: Callable[[argparse.Namespace], None] | None = None
     settings: Settings | None = None
     """What says the options that are not on the command line."""
+    about_options = ""
+    """What to say of an option that the command does not have, and that is like no other."""
     goes_to_a_room = False
     """Whether the words may name a room, which may have options of its own."""
     _inside = False
@@ -130,7 +132,7 @@ class Command(Parser):
         if is_invite(argument):
             return self.misused(f"{self.prog} does not take an invite here")
         guess = meant(escape_line(argument_meant(argument, self._option_string_actions)))
-        return self.misused(f"{self.prog} does not take {argument}", guess)
+        return self.misused(f"{self.prog} does not take {argument}", guess or self.about_options)
 
     def _settle(self, options: argparse.Namespace) -> None:
         """Give each option that is not on the command line the value that it has elsewhere."""

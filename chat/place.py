@@ -73,6 +73,20 @@ def destination_of(
     return place_of([where]), normalize_name(name)
 
 
+def words_of_destination(words: Sequence[str]) -> int:
+    """How many of these words say where to and as whom, if others may stand behind them.
+
+    Raises:
+        UsageError: the first one means nothing.
+    """
+    match words:
+        case [where, *_] if "@" in where and not is_invite(where):
+            return 1
+        case [where, port, *_] if port.isascii() and port.isdigit() and _is_bare(where):
+            return 3
+    return 2
+
+
 def place_of(words: Sequence[str]) -> Place:
     """Where to: HOST [PORT], HOST:PORT, INVITE, KEPT, or -. An IPv6 address may have brackets, and
     needs them before :PORT.

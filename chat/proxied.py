@@ -184,7 +184,8 @@ class _Talk:
             self._go_on(self._answer)
 
     def _lose(self) -> None:
-        self._end("it closed the connection")
+        # Some say no more when they cannot connect, such as `ssh -D`.
+        self._end("it closed the connection", "can it reach the server?")
 
-    def _end(self, why: str) -> None:
-        self._on_over(TransportError(why))
+    def _end(self, why: str, hint: str = "") -> None:
+        self._on_over(TransportError(why, hint))

@@ -7,6 +7,7 @@ the table of the command, and the default.
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -200,4 +201,6 @@ def describe(held: Mapping[str, Held]) -> list[str]:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, int | float) else f'"{value}"'
+    if value == math.inf:
+        value = "forever"
+    return f'"{value}"' if not isinstance(value, int | float) else f"{value:g}"

@@ -8,7 +8,7 @@ is quadratic, so text from a peer passes `cap_marks` before it is normalised.
 
 import re
 import unicodedata
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
 
 from chat.errors import UsageError
@@ -282,3 +282,12 @@ def counted(count: int, what: str) -> str:
 def fingerprint_of(digest: bytes) -> str:
     """The digest of a key as `ssh-keygen` writes it: base64 without padding."""
     return "SHA256:" + b64encode(digest).decode().rstrip("=")
+
+
+def digest_of(fingerprint: str) -> bytes | None:
+    """The opposite of `fingerprint_of`; None if the text is no fingerprint."""
+    found = _FINGERPRINT.fullmatch(fingerprint)
+    return b64decode(found[1] + "=") if found else None
+
+
+_FINGERPRINT = re.compile("SHA256:([A-Za-z0-9+/]{43})")

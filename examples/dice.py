@@ -11,6 +11,8 @@ import re
 import subprocess
 import sys
 
+if len(sys.argv) < 3:
+    sys.exit("usage: dice.py HOST PORT [option ...]")
 host, port, *options = sys.argv[1:]
 command = [sys.executable, "-m", "chat", "client", host, port, "dice", "--json", *options]
 with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as chat:

@@ -3,6 +3,10 @@
 #
 #     examples/tell.sh 127.0.0.1 9443 builder make test
 
+if [ $# -lt 4 ]; then
+    echo "usage: tell.sh HOST PORT NAME COMMAND ..." >&2
+    exit 2
+fi
 host=$1 port=$2 name=$3
 shift 3
 status=0
@@ -11,5 +15,6 @@ case $status in
     0) how="is done" ;;
     *) how="failed with status $status" ;;
 esac
-"${PYTHON:-python3}" -m chat send "$host" "$port" "$name" "$* $how"
+"${PYTHON:-python3}" -m chat send "$host" "$port" "$name" -- "$* $how" ||
+    echo "tell.sh: the room was not told" >&2
 exit $status

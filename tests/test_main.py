@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _fitting, _how_to_install, main
+from chat.__main__ import _PROGRAMS, _how_to_install, main
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
+from chat.serving import _allow_many_descriptors
+from chat.ui.wrap import fitting
 from tests.support.helpers import key
 from tests.support.processes import place_key
 
@@ -193,4 +195,4 @@ def test_what_the_encoding_lacks_is_shown_as_an_escape(
 def test_error_is_broken_between_words_on_a_terminal(
     columns: int | None, line: str, rows: list[str]
 ) -> None:
-    assert _fitting(line, columns) == rows
+    assert fitting(line, columns) == rows

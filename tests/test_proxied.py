@@ -149,6 +149,7 @@ def test_proxy_that_closes_is_told(stand: Stand, size: int) -> None:
 
     stand.serve = serve
     assert stand.error().endswith(": it closed the connection")
+    assert stand.failed[0].hint == "can it reach the server?"
 
 
 def test_proxy_that_resets_is_told(stand: Stand) -> None:

@@ -10,11 +10,13 @@ A stay begins with `run`, which dials. It then goes round in a circle until it i
 `_connection` is None from the loss to the next connection, and `_retry` is the timer of the wait.
 The `Participant` stays the same all the time: it knows our place in the log and holds what was said
 meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay,
-unless the server says that it has no time now, and we have the patience to ask again.
+unless we are `persistent`, or the server says that it has no time now and we have the patience to
+ask again.
 Five places decide whether there is another turn:
 
     on_ended           the connection ended: `endings.outcome_of` is a table of what that means
-    _on_unreachable    nobody answered the dial: go on if we have been in, otherwise end
+    _on_unreachable    nobody answered the dial: go on if we have been in or are persistent,
+                       otherwise end
     _before_wait       the connection stands and is useless (`Participant.overdue`): lose it
     _try_again_later   wait, or end if patience is over
     wake               the machine has slept: doubt the connection, or dial at once
@@ -116,17 +118,20 @@ class Client:
         room_key: RoomKey | None = None,
         members: Store | None = None,
         caller: bool = False,
+        persistent: bool = False,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
         connections over which nothing is acknowledged; None: always try again. `room_key` is that
         of a sealed room; None: the open one. `members`: where known members are kept; None: they
-        are not. A `caller` comes to say one thing: nobody is told of its coming and going."""
+        are not. A `caller` comes to say one thing: nobody is told of its coming and going.
+        `persistent`: patience begins before we have been in for the first time."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
         self._me = Introduction.fresh(name, key, os.urandom, room_key, caller=caller)
         self._trust = trust
         self._patience = patience
+        self._persistent = persistent
         self._participant = Participant(os.urandom, name, room_key, self._me.share)
         self._view = view
         view.open(self)
@@ -163,6 +168,8 @@ class Client:
         """
         # Something may have been shown in vain before this client was there to be told.
         self._view.output.tell_failure()
+        # Patience begins here. The dial may fail before the first turn.
+        self._participant.tick(self._reactor.clock())
         if not self._over:
             self._dial()
         if not self._over:
@@ -190,8 +197,10 @@ class Client:
             undelivered = view.count_undelivered()
             if self._room_closed and (undelivered or view.unfinished):
                 missing.append(endings.closed_before_the_end(undelivered))
-        if messages := self._participant.unacknowledged + undelivered + view.not_sent:
+        if messages := self._participant.unacknowledged + undelivered:
             missing.append(endings.not_acknowledged(messages))
+        if view.not_sent:
+            missing.append(endings.not_sent(view.not_sent))
         if view.not_commands:
             missing.append(endings.not_commands(view.not_commands))
         return missing
@@ -356,11 +365,15 @@ class Client:
             self._view.show(Connecting(self._dialer.host, self._dialer.port))
 
     def _on_unreachable(self, error: TransportError) -> None:
-        # Before we are in for the first time, we try again if the server has asked for it.
-        if self._participant.has_joined or self._lost:
-            self._try_again_later(error)
-        else:
+        # Before we are in for the first time, we try again if the server has asked for it, or the
+        # user.
+        if not (self._participant.has_joined or self._lost or self._persistent):
             self._end(error)
+            return
+        if not (self._participant.has_joined or self._lost):
+            self._lost = True
+            self._view.show(Warned(f"{error}; trying again"))
+        self._try_again_later(error)
 
     def _on_connected(self, connected: socket.socket) -> None:
         if not self._participant.has_joined:
@@ -400,7 +413,7 @@ class Client:
         match endings.outcome_of(end, established, self._participant.has_joined):
             case Outcome.LOSE:
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
-            case Outcome.ASK_AGAIN if self._may_ask_again(end):
+            case Outcome.ASK_AGAIN | Outcome.TRY_AGAIN if self._may_try_again(end):
                 self._lose(endings.failure_of(end, established))
             case Outcome.END_WELL:
                 self._room_closed = True
@@ -410,7 +423,7 @@ class Client:
                 if end.reason is Reason.NOT_ALLOWED and established:
                     refusal.hint = endings.key_for_the_list(self.name, self._me.key.public.openssh)
                 self._end(refusal)
-            case Outcome.FAIL | Outcome.ASK_AGAIN:
+            case Outcome.FAIL | Outcome.ASK_AGAIN | Outcome.TRY_AGAIN:
                 self._end(endings.failure_of(end, established))
 
     def on_failed(self, error: ChatError) -> None:
@@ -430,9 +443,11 @@ class Client:
         if self._over:
             self._reactor.stop()
 
-    def _may_ask_again(self, end: Ended) -> bool:
+    def _may_try_again(self, end: Ended) -> bool:
         """A person who comes in is told at once that the server has no time, but can wait for one
-        that is back in a moment."""
+        that is back in a moment. If it has said nothing, only the persistent try again."""
+        if not end.by_peer:
+            return self._persistent
         return self._patience is not None or end.reason is Reason.RESTARTING
 
     def _lose(self, error: TransportError, *, restarting: bool = False) -> None:

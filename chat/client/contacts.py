@@ -23,8 +23,8 @@ from chat.client.events import (
 )
 from chat.client.known import Change, Known, KnownMembers, Place
 from chat.errors import ChatError
-from chat.limits import MAX_KNOWN_MEMBERS
-from chat.text import caseless_name
+from chat.limits import MAX_KNOWN_MEMBERS, MAX_NAME_CHARS
+from chat.text import caseless_name, digest_of, fingerprint_of
 
 
 class Store(Protocol):
@@ -193,8 +193,9 @@ class Contacts:
         self._known.trust(one.name, one.fingerprint, self._now)
 
     def ignore(self, name: str, members: list[Person]) -> str:
-        """Do not hear whoever has this name; if nobody here has, whoever had it. Returns the name
-        as it is written, or nothing if we know nobody of this name."""
+        """Do not hear whoever has this name; if nobody here has, whoever had it. It may also be the
+        fingerprint of a key, of which nothing need be known. Returns the name as it is written, or
+        nothing if we know nobody of this name."""
         for name_of_it, fingerprint in self._keys_of(name, members):
             self._known.ignore(name_of_it, fingerprint, self._now)
             return name_of_it
@@ -209,12 +210,23 @@ class Contacts:
 
     def _keys_of(self, name: str, members: list[Person]) -> list[tuple[str, bytes]]:
         """The name as it is written, and its key: of whoever has it now, then of whoever had it."""
+        if (digest := digest_of(name)) is not None:
+            return self._names_of(digest, members)
         folded = caseless_name(name)
         here = [one for one in members if caseless_name(one.name) == folded]
         return [
             *((one.name, one.fingerprint) for one in here),
             *((one.name, one.fingerprint) for one in self._known.keys_of(name)),
         ]
+
+    def _names_of(self, digest: bytes, members: list[Person]) -> list[tuple[str, bytes]]:
+        """The same for a key: its name here, or the last one that it had. If it had none, the
+        beginning of the fingerprint stands for one; nobody can be called so."""
+        if digest == self._me[1]:
+            return []
+        here = [one.name for one in members if one.fingerprint == digest]
+        name = next(iter(here), "") or self._known.name_of(digest)
+        return [(name or fingerprint_of(digest)[:MAX_NAME_CHARS], digest)]
 
     def ignored(self) -> list[str]:
         """The names of those whom we ignore."""

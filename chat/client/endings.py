@@ -4,7 +4,8 @@
 whether we had been in the room before. Two rules are behind it. Nobody vouches for what is said in
 the handshake, so anybody could forge a refusal: a member who comes back takes it for a loss. And a
 client that has never been in the room has nothing to come back to, so for it each end is final; but
-a server that says it has no time now is asked again, if the client may wait (`--patience`).
+a server that says it has no time now is asked again, if the client may wait, and so is one that
+said nothing, if the client was told to wait (`--patience`).
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ class Outcome(Enum):
     """The connection is lost. Get it back."""
     ASK_AGAIN = auto()
     """The server has no time for a newcomer now. It may have later."""
+    TRY_AGAIN = auto()
+    """The connection was lost before we were in for the first time."""
     END_WELL = auto()
     """The stay is over, and nothing is wrong."""
     REFUSE = auto()
@@ -58,8 +61,8 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
 def outcome_of(end: Ended, established: bool, has_joined: bool) -> Outcome:
     """What the end of a connection does to the stay. `established`: the handshake was completed;
     `has_joined`: we have been in the room before."""
-    if end.by_peer and end.reason in LOSSES and not has_joined:
-        return Outcome.ASK_AGAIN
+    if end.reason in LOSSES and not has_joined:
+        return Outcome.ASK_AGAIN if end.by_peer else Outcome.TRY_AGAIN
     return _OUTCOMES[has_joined, established][end.reason]
 
 
@@ -119,6 +122,10 @@ def not_acknowledged(count: int) -> str:
 def not_answered(command: str) -> str:
     word = command.partition(" ")[0].upper()
     return f"the connection was lost before the server answered {word}; it may have obeyed or not"
+
+
+def not_sent(count: int) -> str:
+    return f"{counted(count, 'line')} not sent"
 
 
 def not_commands(count: int) -> str:

@@ -220,6 +220,11 @@ class KnownMembers:
         """Whom the person does not want to hear."""
         return [known for known in self._known.values() if known.ignored]
 
+    def name_of(self, fingerprint: bytes) -> str:
+        """The name that this key had last; empty if it is not known."""
+        latest = self._names_of.latest(fingerprint)
+        return "" if latest is None else self._known[latest, fingerprint].name
+
     def keys_of(self, name: str) -> list[Known]:
         """The keys that this name had, the one that was seen last first, those that are its own
         before all others."""

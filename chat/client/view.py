@@ -49,8 +49,8 @@ class ChatClient(Protocol):
 
     def ignore(self, name: str) -> str:
         """Show nothing more that comes under the key of this name: the one that it has here, or
-        else had when it was here last. Returns the name as it is written; nothing if we know
-        nobody of this name, or it is our own."""
+        else had when it was here last; the fingerprint of a key does as well. Returns the name as
+        it is written; nothing if we know nobody of this name, or it is our own."""
 
     def unignore(self, name: str) -> bool:
         """Show it again. Returns whether it was ignored."""

@@ -13,6 +13,7 @@
     adminsocket.py    the socket at which a server is operated, in the folder of its keys
     logs.py           files to which lines are appended
     history.py        what was typed, for the next run
+    said.py           what was said, at the end of a log
     config.py         the person's own settings: config.toml
 
 Only regular files of a bounded size are read. Whatever fails while one is written, the old version

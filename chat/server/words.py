@@ -170,7 +170,7 @@ ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
 
 def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> list[str]:
     """What the others type, and whoever invites them into a room of their own."""
-    join = f"{PROGRAM} client {host} {port} NAME --fingerprint {fingerprint}"
+    join = f"{PROGRAM} client {host} {port} --fingerprint {fingerprint}"
     invite = f"{PROGRAM} invite {host} {port} --fingerprint {fingerprint}"
     if not open_room:
         return [to_copy("Nobody comes in without an invite. To make one", invite)]

@@ -1,7 +1,9 @@
 """The views of a client: where a conversation is shown and typed. And the server's console, where a
 person types.
 
-    plain.py       line by line: pipes, plain terminals, one single message
+    plain.py       line by line: pipes, plain terminals
+    single.py      one message alone, and what became of it
+    strip.py       the output of tools, without colours and progress
     jsonlines.py   for programs: an object a line
     screen.py      at a terminal, in front of a person
     terminal.py    a terminal in front of a person: taken, given back, and its keys
@@ -22,6 +24,10 @@ person types.
     manual.py      the help in words
     completion.py  what Tab can make of a line
     addressee.py   for whom a private message is
+    feed.py        what a view is told, before it is shown: kept, written down, summed up
+    memory.py      what this run has heard
+    record.py      what is written to the log of a conversation
+    quiet.py       who comes and goes, in few rows
     transcript.py  events in words
     style.py       what lines look like: colours, and what is folded
     mention.py     where a text says a name

@@ -19,6 +19,7 @@ from chat.text import action_of, as_action, caseless_name, nearest_name
 from chat.ui import addressee, completion, manual, transcript
 from chat.ui.completion import Offer
 from chat.ui.parts import parts_of
+from chat.ui.quiet import MODES, Quiet
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
@@ -34,19 +35,25 @@ class Commands:
         self,
         client: ChatClient,
         show: Callable[[Sequence[phrases.StatusLine]], None],
-        clear: Callable[[], None],
+        clear: Callable[[bool], None] | None,
         unfold: Callable[[str], bool],
+        recall: Callable[[str], None],
+        quiet: Quiet,
         keys: Sequence[phrases.StatusLine] = (),
         edit: Callable[[str], None] | None = None,
     ) -> None:
-        """`show` shows status lines, `clear` clears the screen. `unfold` shows what was folded
-        under a number, or last if that is empty, and returns whether there is such a message.
+        """`show` shows status lines. `clear` clears the screen and, if that is true, the
+        scrollback; None: that cannot be. `unfold` shows what was folded under a number, or last if
+        that is empty, and returns whether there is such a message. `recall` shows the last of what
+        was said, or what has a text in it. `quiet` has whose coming and going is shown.
         `keys` are lines of the help, about the keys of this view. `edit` gives a text to the
         person's own editor; None: that cannot be."""
         self._client = client
         self._show = show
         self._clear = clear
         self._unfold = unfold
+        self._recall = recall
+        self._quiet = quiet
         self._keys = keys
         self._edit = edit
         self.bell = True
@@ -185,8 +192,15 @@ class Commands:
         else:
             self._edit(text)
 
-    def _on_clear(self, _argument: str) -> None:
-        self._clear()
+    def _on_clear(self, argument: str) -> None:
+        if argument.lower() not in ("", "all"):
+            self._show([transcript.ALL_OR_NOTHING])
+        elif self._clear is None:
+            self._show([transcript.NOT_CLEARED])
+        else:
+            self._clear(bool(argument))
+            if not argument:
+                self._show([transcript.STILL_IN_SCROLLBACK])
 
     def _on_op(self, command: str) -> None:
         if not command:
@@ -219,7 +233,7 @@ class Commands:
         elif ignored := self._client.ignore(name):
             self._show([transcript.ignoring([ignored])])
         else:
-            self._show([self._nobody_named(name)])
+            self._show([self._nobody_named(name), transcript.IGNORED_BY_FINGERPRINT])
 
     def _on_unignore(self, name: str) -> None:
         if not name:
@@ -246,6 +260,16 @@ class Commands:
             self._show([transcript.on_or_off(self.bell)])
         else:
             self._show([transcript.BELL_STATE[self.bell]])
+
+    def _on_last(self, argument: str) -> None:
+        self._recall(argument)
+
+    def _on_quiet(self, argument: str) -> None:
+        if argument.lower() in MODES:
+            self._quiet.mode = argument.lower()
+        taken = argument.lower() in ("", *MODES)
+        mode = self._quiet.mode
+        self._show([transcript.QUIET[mode] if taken else transcript.quiet_takes(mode)])
 
     def _on_topic(self, _argument: str) -> None:
         self._show([transcript.topic(self._client.topic())])
@@ -315,6 +339,12 @@ class Commands:
 
     def _complete_on_or_off(self, line: str, begin: int) -> Offer:
         return completion.words(line, begin, ("on", "off"))
+
+    def _complete_quiet(self, line: str, begin: int) -> Offer:
+        return completion.words(line, begin, MODES)
+
+    def _complete_all(self, line: str, begin: int) -> Offer:
+        return completion.words(line, begin, ("all",))
 
     def _complete_command(self, line: str, begin: int) -> Offer:
         return completion.words(line, begin + (line[begin:][:1] == "/"), map(_bare, _COMMANDS))
@@ -386,11 +416,20 @@ _COMMANDS = {
         Commands._on_trust,
         Commands._complete_name,
     ),
+    "/last": _Command(
+        "20|text", "show what was said last, or find a text in it", Commands._on_last
+    ),
     "/more": _Command(
         "number", "show all of a folded message; without a number, the last", Commands._on_more
     ),
     "/bell": _Command(
         "on|off", "ring when your name is said", Commands._on_bell, Commands._complete_on_or_off
+    ),
+    "/quiet": _Command(
+        "on|off|smart",
+        "sum up who comes and goes",
+        Commands._on_quiet,
+        Commands._complete_quiet,
     ),
     "/topic": _Command("", "show the topic, since when", Commands._on_topic),
     "/security": _Command(
@@ -398,7 +437,12 @@ _COMMANDS = {
     ),
     "/invite": _Command("", "show the invite, for people who are to come in", Commands._on_invite),
     "/op": _Command("WHO", "give the server a command, if you operate it", Commands._on_op),
-    "/clear": _Command("", "clear the screen", Commands._on_clear),
+    "/clear": _Command(
+        "all",
+        "clear the screen; all: the scrollback, too",
+        Commands._on_clear,
+        Commands._complete_all,
+    ),
     "/exit": _Command("word", "leave (also EXIT, Ctrl-D), perhaps with a word", Commands._on_leave),
     "/quit": _Command("word", "leave, perhaps with a word to the others", Commands._on_leave),
 }

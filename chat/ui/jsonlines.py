@@ -53,7 +53,7 @@ class JsonView(LineView):
         # This is for programs, even at a terminal: no commands that begin with a slash.
         self.client = client
 
-    def show(self, event: ClientEvent) -> None:
+    def _show(self, event: ClientEvent) -> None:
         fields = fields_of(event)
         if fields is not None:
             self._emit(fields)
@@ -62,7 +62,7 @@ class JsonView(LineView):
         self.output.write(json.dumps(fields))
 
     def _warn(self, why: str) -> None:
-        self.show(Warned(why))
+        self._show(Warned(why))
 
     def _take(self, line: str) -> None:
         command = _command_in(line)
@@ -86,7 +86,7 @@ class JsonView(LineView):
                 person = person_called(to, self.client.members())
                 self.client.say_direct(person, text)
                 if not person.connections:
-                    self.show(Warned(when_back(person.name)))
+                    self._show(Warned(when_back(person.name)))
             case {"leave": True}:
                 self.input.stop()
                 self.client.finish()
@@ -102,7 +102,7 @@ class JsonView(LineView):
             case {"invite": True}:
                 self._emit({"event": "invite", "invite": self.client.invite})
             case {"topic": True}:
-                self.show(self.client.topic())
+                self._show(self.client.topic())
             case {"security": True}:
                 self._emit(_security(self.client.security()))
             case {"op": str(command)} if command.strip():

@@ -16,6 +16,7 @@ from chat.ui.wrap import broken, columns_of, cut, unwrapped
 
 _HOME = b"\x1b[H"
 _CLEAR = _HOME + b"\x1b[2J"
+_CLEAR_SCROLLBACK = b"\x1b[3J"
 _ERASE = b"\x1b[C\x1b[J\r\x1b[K"
 """Erase from the left edge on. Not at once: tmux takes an erasing that begins in the corner for the
 clearing of the screen, and keeps a copy of it in the scrollback."""
@@ -136,9 +137,10 @@ class LiveRows:
         self._widths.clear()
         self._excerpt = None
 
-    def clear(self) -> None:
-        """Clear the screen."""
-        self.write(self._erased() + _CLEAR)
+    def clear(self, scrollback: bool = False) -> None:
+        """Clear the screen, and perhaps what has left it at the top: XTerm's extension of ED, which
+        most terminals know. It comes last, since some keep a copy of what they clear."""
+        self.write(self._erased() + _CLEAR + (_CLEAR_SCROLLBACK if scrollback else b""))
         self.draw_later()
 
     def resize(self) -> None:

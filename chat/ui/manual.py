@@ -25,7 +25,8 @@ ABOUT = {
     "/r": "It goes to the person whose private message you heard last.",
     "/edit": "The editor is $VISUAL, or else $EDITOR, or else vi. What you save is in the line "
     "when the editor ends, and Enter sends it. Ctrl-X Ctrl-E does so with what you have typed.",
-    "/ignore": "It goes by key, so another name does not help. It lasts until /unignore.",
+    "/ignore": "It goes by key, so another name does not help. It lasts until /unignore. Who is "
+    "not here can be ignored by the name they had, or by the fingerprint of the key.",
     "/unignore": "/ignore alone lists whom you ignore.",
     "/trust": "Ask the person over another channel first whether the key is theirs.",
     "/more": "Below a folded message stands its number.",
@@ -35,7 +36,12 @@ ABOUT = {
     "/invite": "Whoever has it can come in and read.",
     "/op": "The server answers you alone; /op HELP lists its commands. Whoever runs it says whose "
     "keys are operators'.",
-    "/clear": "What has left the window at the top stays in the terminal's scrollback.",
+    "/last": "/last alone shows 20 lines, /last 50 shows more. Case does not count in a text. "
+    'A number to be found stands in quotation marks: /last "2026".',
+    "/quiet": "You talk with somebody who has said something in the last 15 minutes, whom you have "
+    "named, or with whom you have spoken in private. /last shows everybody.",
+    "/clear": "What has left the window at the top stays in the terminal's scrollback; /clear all "
+    "takes that, too, where the terminal can do it.",
     "/exit": f'{_LEAVING} /exit bye shows them: Ira left the server: "bye"',
     "/quit": f'{_LEAVING} /quit bye shows them: Ira left the server: "bye"',
 }
@@ -50,7 +56,10 @@ CALLED_HERE = {
     **dict.fromkeys(("/block", "/mute", "/squelch"), "/ignore"),
     **dict.fromkeys(("/unblock", "/unmute"), "/unignore"),
     **dict.fromkeys(("/action", "/emote"), "/me"),
+    **dict.fromkeys(("/kick", "/ban", "/oper", "/operator"), "/op"),
     **dict.fromkeys(("/cls", "/reset"), "/clear"),
+    **dict.fromkeys(("/lastlog", "/history", "/grep", "/search", "/find", "/scrollback"), "/last"),
+    **dict.fromkeys(("/joins", "/filter"), "/quiet"),
     **dict.fromkeys(("/editor", "/vi", "/vim"), "/edit"),
     **dict.fromkeys(("/verify", "/fingerprint", "/fingerprints", "/keys"), "/security"),
 }

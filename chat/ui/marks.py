@@ -16,6 +16,11 @@ def unread(away_seconds: float, time_format: str) -> str:
     return _mark(f"{since}, unread" if since else "unread")
 
 
+def titled(text: str) -> str:
+    """Stands above what is shown again, and below it."""
+    return _mark(text)
+
+
 def _mark(text: str) -> str:
     return f"── {text} ──"
 

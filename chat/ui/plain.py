@@ -2,10 +2,9 @@
 
 From a pipe, every line but `EXIT` is a message; at a terminal there are commands, too. If a line of
 a pipe is not sent, the reason also goes to standard error, with the number of the line.
-`SingleView` sends one message and shows nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from chat.client.events import ClientEvent, Leaving, MessageReceived, OutboxFull
 from chat.client.view import ChatClient
@@ -20,6 +19,9 @@ from chat.reactor import Reactor
 from chat.stdio import LineInput, LineOutput
 from chat.ui import transcript
 from chat.ui.commands import Commands
+from chat.ui.feed import Feed
+from chat.ui.memory import recalled
+from chat.ui.quiet import Quiet
 from chat.ui.style import Painter
 
 
@@ -33,12 +35,21 @@ class LineView:
         output: LineOutput,
         painter: Painter,
         errors: LineOutput | None = None,
+        strip: Callable[[str], str] | None = None,
+        feed: Feed | None = None,
+        *,
+        listens: bool = False,
     ) -> None:
-        """`errors`: where to say why a line of a pipe was not sent."""
+        """`errors`: where to say why a line of a pipe was not sent. `strip`: what to make of each
+        line of a pipe before it is said. `feed` takes what happens; None: one that shows all of it.
+        `listens`: the end of a pipe is not the end of the stay."""
         self.output = output
         self.not_sent = 0
         self.not_commands = 0
         self._errors = errors
+        self._strip = strip
+        self._feed = feed or Feed(Quiet(reactor.clock))
+        self._listens = listens
         self._exited = False
         self.input = LineInput(reactor, source, self._on_line, self._on_end)
         self._painter = painter
@@ -48,9 +59,22 @@ class LineView:
     def open(self, client: ChatClient) -> None:
         self.client = client
         if self.input.is_terminal:
-            self._commands = Commands(client, self._tell, lambda: None, self._unfold)
+            self._commands = Commands(
+                client, self._tell, None, self._unfold, self._recall, self._feed.quiet
+            )
 
     def show(self, event: ClientEvent) -> None:
+        if self._commands is None:
+            shown = self._feed.log(event)
+        else:
+            shown = self._feed.take(event, self._names, live=self.client.can_send)
+        for each in shown:
+            self._show(each)
+
+    def _names(self) -> list[str]:
+        return [one.name for one in self.client.members()]
+
+    def _show(self, event: ClientEvent) -> None:
         if self._commands is None and isinstance(event, OutboxFull | Leaving):
             return
         if isinstance(event, MessageReceived):
@@ -74,8 +98,19 @@ class LineView:
         self._write(lines)
         return bool(lines)
 
+    def _recall(self, argument: str) -> None:
+        columns = self.output.columns
+        self._write(recalled(self._feed.memory, argument, self._painter, columns, None))
+
+    def _keep_sum(self) -> None:
+        """Show who has come and gone since something was shown last."""
+        if (line := self._feed.quiet.line(self._painter.time_format)) is not None:
+            self._feed.quiet.forget()
+            self._write(self._painter.status([line], self.output.columns))
+
     def _write(self, lines: list[str]) -> None:
         if lines:
+            self._keep_sum()
             self.output.write("\n".join(lines))
 
     def spin(self) -> None:
@@ -105,9 +140,10 @@ class LineView:
 
     @property
     def unfinished(self) -> bool:
-        return not (self._exited or self.input.ended or self.input.is_terminal)
+        return not (self._exited or self._listens or self.input.ended or self.input.is_terminal)
 
     def close(self) -> None:
+        self._keep_sum()
         self.output.drain()
         if self._errors is not None:
             self._errors.hurry()
@@ -116,7 +152,7 @@ class LineView:
     def _on_line(self, line: str) -> None:
         if line == "EXIT":
             self.input.stop()
-            self._on_end()
+            self._finish()
             return
         try:
             self._take(line)
@@ -141,7 +177,7 @@ class LineView:
             self._commands.take(line)
         elif self.input.line_bytes > CONSOLE_LINE_BYTES:
             raise UsageError(*self._too_long("message"))
-        elif line:
+        elif line := self._strip(line) if self._strip else line:
             self.client.say(line)
 
     def _too_long(self, what: str) -> tuple[str, str]:
@@ -160,46 +196,11 @@ class LineView:
         return line == "EXIT"
 
     def _on_end(self) -> None:
+        if self.input.is_terminal or not self._listens:
+            self._finish()
+
+    def _finish(self) -> None:
         if self.input.is_terminal:
             self.client.leave()
         else:
             self.client.finish()
-
-
-class SingleView:
-    """Sends one message, shows nothing, and leaves."""
-
-    not_sent = not_commands = 0
-    unfinished = False
-
-    def __init__(self, reactor: Reactor, text: str) -> None:
-        self.output = LineOutput(reactor, None, "utf-8")
-        self._text: str | None = text
-        self._client: ChatClient
-
-    def open(self, client: ChatClient) -> None:
-        self._client = client
-
-    def show(self, event: ClientEvent) -> None:
-        pass
-
-    def spin(self) -> None:
-        pass
-
-    def interrupt(self) -> None:
-        self._client.leave()
-
-    def take_input(self, wanted: bool) -> None:
-        if wanted and self._text is not None:
-            text, self._text = self._text, None
-            self._client.say(text)
-            self._client.finish()
-
-    def stop(self) -> None:
-        pass
-
-    def count_undelivered(self) -> int:
-        return 0 if self._text is None else 1
-
-    def close(self) -> None:
-        pass

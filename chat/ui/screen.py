@@ -27,7 +27,10 @@ from chat.ui.attention import Attention
 from chat.ui.commands import Commands
 from chat.ui.completion import Offer
 from chat.ui.editor import Line, LineEditor
+from chat.ui.feed import Feed
+from chat.ui.memory import recalled
 from chat.ui.notify import Notifications, Show
+from chat.ui.quiet import Quiet
 from chat.ui.silence import Silence
 from chat.ui.style import Painter
 from chat.ui.terminal import Terminal
@@ -117,14 +120,17 @@ class Screen(Terminal):
         history: History | None,
         term: str,
         notification: Show | None = None,
+        feed: Feed | None = None,
     ) -> None:
         """`source` is standard input, a terminal of the kind `term`. `notification`: how the
-        desktop is told that somebody speaks to the person; None: it is not.
+        desktop is told that somebody speaks to the person; None: it is not. `feed` takes what
+        happens; None: one that shows all of it.
 
         Raises:
             EditorMissingError: lines cannot be edited here.
         """
         self._painter = painter
+        self._feed = feed or Feed(Quiet(reactor.clock))
         self._attention = Attention()
         self._silence = Silence(reactor, lambda: self._live.draw_later())
         self._client: ChatClient | None = None
@@ -142,6 +148,7 @@ class Screen(Terminal):
             editor,
             self._prompt,
             self._alert,
+            self._feed.quiet,
             reflows=term.startswith(_REFLOWING) or "TMUX" in os.environ,
         )
         super().__init__(reactor, source, output, editor, live, history)
@@ -163,10 +170,27 @@ class Screen(Terminal):
     def open(self, client: ChatClient) -> None:
         self._client = client
         self._commands = Commands(
-            client, self._tell, self._live.clear, self._unfold, manual.KEYS, self._edit
+            client,
+            self._tell,
+            self._live.clear,
+            self._unfold,
+            self._recall,
+            self._feed.quiet,
+            manual.KEYS,
+            self._edit,
         )
 
     def show(self, event: ClientEvent) -> None:
+        shown = self._feed.take(event, self._names, live=self._is_live)
+        for each in shown:
+            self._show(each)
+        if not shown:
+            self._live.draw_later()
+
+    def _names(self) -> list[str]:
+        return [one.name for one in self.client.members()]
+
+    def _show(self, event: ClientEvent) -> None:
         if isinstance(event, MessageReceived):
             self._show_said(event)
             return
@@ -189,10 +213,18 @@ class Screen(Terminal):
     def _show_above(self, event: ClientEvent) -> None:
         live, painter = self._live, self._painter
         live.show(painter.day(live.columns, event))
-        # What was missed happened at a time that we do not know.
-        is_live = self._client is not None and self._client.can_send
-        rows = painter.paint(event, live.columns, window_rows=live.window_rows, live=is_live)
-        live.show(rows)
+        window_rows, is_live = live.window_rows, self._is_live
+        live.show(painter.paint(event, live.columns, window_rows=window_rows, live=is_live))
+
+    @property
+    def _is_live(self) -> bool:
+        """What was missed happened at a time that we do not know."""
+        return self._client is not None and self._client.can_send
+
+    def _recall(self, argument: str) -> None:
+        live = self._live
+        memory, painter = self._feed.memory, self._painter
+        live.show(recalled(memory, argument, painter, live.columns, live.window_rows))
 
     def _unfold(self, number: str) -> bool:
         rows = self._painter.unfold(number, self._live.columns)

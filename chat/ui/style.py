@@ -141,17 +141,18 @@ class Painter:
         *,
         window_rows: int | None = None,
         live: bool = False,
+        at: float | None = None,
     ) -> list[str]:
         """The rows for an event, wrapped at so many columns, or not if this is no terminal. If
         there are very many rows for a window of `window_rows`, only the first, and a line that
         tells how to see the rest with `unfold`; all rows if it is None. `live`: it happens now, and
-        so the time can stand before news."""
+        so the time can stand before news. `at`: it happened then, in seconds since 1970."""
         if isinstance(event, MessageReceived):
             rows, left = self._message(event, columns, window_rows)
         else:
             lines = transcript.happened(event)
-            if columns is not None and _has_time(event, live=live):
-                lines = [transcript.now(line, self.time_format) for line in lines]
+            if columns is not None and _has_time(event, live=live or at is not None):
+                lines = [transcript.timed(line, self.time_format, at) for line in lines]
             rows, left = self._status(lines, columns, window_rows)
         if left is not None:
             rows += self.status([transcript.folded(*left, self._keep_folded(event))], columns)

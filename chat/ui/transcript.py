@@ -7,7 +7,7 @@ views' business. The status lines are those of the demo from which this program 
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from chat.client.events import (
@@ -97,9 +97,18 @@ def happened(event: ClientEvent) -> list[StatusLine]:
     return [] if words is None else words(event)
 
 
-def now(line: StatusLine, time_format: str) -> StatusLine:
-    """The same line with the time before it."""
-    return type(line)(f"{time_of(time.time(), time_format)} {line}".lstrip())
+def timed(line: StatusLine, time_format: str, at: float | None = None) -> StatusLine:
+    """The same line with a time before it, in seconds since 1970; None: now."""
+    at = time.time() if at is None else at
+    return type(line)(f"{time_of(at, time_format)} {line}".lstrip())
+
+
+def came_and_went(counts: Mapping[str, int], names: Iterable[str], *, more: bool) -> StatusLine:
+    """How many joined, left, were lost and came back, and some of their names; `more`: there are
+    others."""
+    kinds = ("joined", "left", "lost", "back")
+    what = ", ".join(f"{counts[kind]:,} {kind}" for kind in kinds if counts.get(kind))
+    return good(f"{what}: {_names(names)}{', …' if more else ''}")
 
 
 def activity(event: ClientEvent) -> str:
@@ -333,6 +342,11 @@ def line_not_sent(number: int, why: str) -> str:
     return f"chat: line {number}: {escape_line(why)}"
 
 
+def warning_of_program(text: str) -> str:
+    """For standard error: what is not as it should be, and ends nothing."""
+    return f"chat: warning: {escape_line(text)}"
+
+
 # -- answers to the person who types -----------------------------------------------------------
 
 LEAVE_HINT = good("Ctrl-C once more leaves, and so does Ctrl-D.")
@@ -370,6 +384,28 @@ NOT_HERE = {
 """Commands of other programs that this one lacks, and what is to be known instead."""
 
 NOT_A_NUMBER = trouble("/more takes a number.")
+NOTHING_HEARD = good("Nothing like that was heard in this run.")
+STILL_IN_SCROLLBACK = good("The scrollback still has what left the window; /clear all takes it.")
+NOT_CLEARED = trouble("A plain terminal cannot be cleared from here.")
+ALL_OR_NOTHING = trouble("/clear takes all, or nothing.")
+QUIET = {
+    "on": good("Everybody's coming and going is summed up."),
+    "off": good("Everybody's coming and going is shown."),
+    "smart": good("The coming and going of people with whom you do not talk is summed up."),
+}
+
+
+def lines_missing(count: int) -> str:
+    return "1 line is missing there" if count == 1 else f"{count:,} lines are missing there"
+
+
+def log_gap(count: int) -> StatusLine:
+    """Stands in a log that could not be written for a while."""
+    return trouble(f"{'1 line is' if count == 1 else f'{count:,} lines are'} missing here.")
+
+
+def quiet_takes(mode: str) -> StatusLine:
+    return trouble(f"/quiet takes on, off or smart; it is {mode}.")
 
 
 def on_or_off(rings: bool) -> StatusLine:
@@ -513,6 +549,11 @@ def yourself(name: str) -> str:
 
 
 THAT_IS_YOU = trouble("That is you.")
+
+
+IGNORED_BY_FINGERPRINT = good(
+    "Who has not been here can be ignored by the fingerprint of the key: /ignore SHA256:..."
+)
 
 
 def not_ignored(name: str) -> StatusLine:

@@ -1,5 +1,6 @@
 """What is under way in a conversation, above the line that is typed: a spinner while
-something takes its time, and the messages that are not acknowledged yet. `live` draws them.
+something takes its time, the messages that are not acknowledged yet, and who has come and gone
+since something was shown last. `live` draws them.
 """
 
 from collections import deque
@@ -12,6 +13,7 @@ from chat.stdio import LineOutput
 from chat.ui import transcript
 from chat.ui.editor import LineEditor
 from chat.ui.live import LiveRows
+from chat.ui.quiet import Quiet
 from chat.ui.style import DIM, Painter
 from chat.ui.wrap import cut
 
@@ -30,6 +32,7 @@ class UnderwayRows(LiveRows):
         editor: LineEditor,
         prompt: Callable[[], str],
         alert: Callable[[], bytes],
+        quiet: Quiet,
         *,
         reflows: bool = False,
     ) -> None:
@@ -37,11 +40,23 @@ class UnderwayRows(LiveRows):
         self.pending: deque[MessageQueued] = deque()
         """Our messages that are not acknowledged yet."""
         self._painter = painter
+        self._quiet = quiet
         self._activity = ""
         self._is_over: Callable[[], bool] = lambda: True
         self._frame = 0
         self._spin_at = 0.0
         self._spinner: Timer | None = None
+
+    def show(self, lines: list[str]) -> None:
+        if lines:
+            self.keep_sum()
+        super().show(lines)
+
+    def keep_sum(self) -> None:
+        """Let the sum of those who came and went stay above."""
+        if (line := self._quiet.line(self._painter.time_format)) is not None:
+            self._quiet.forget()
+            super().show(self._painter.status([line], self.columns))
 
     def draw(self) -> None:
         if self._is_over():
@@ -49,7 +64,9 @@ class UnderwayRows(LiveRows):
         super().draw()
 
     def _live_rows(self) -> list[str]:
-        rows = []
+        rows: list[str] = []
+        if (line := self._quiet.line(self._painter.time_format)) is not None:
+            rows.append(line)
         if self._activity and self._frame:
             frames = _SPINNER if self._output.is_unicode else _PLAIN_SPINNER
             rows.append(f"{frames[self._frame % len(frames)]} {self._activity}")
@@ -68,6 +85,7 @@ class UnderwayRows(LiveRows):
         """For the end: nothing is under way any more. Messages that were not acknowledged stay on
         the screen, since they are nowhere else."""
         self.end()
+        self.keep_sum()
         for underway in self.pending:
             line = transcript.pending_at_the_end(underway.text, offline, underway.to)
             self.show(self._painter.status([line], self.columns))

@@ -59,7 +59,7 @@ function _shtab_chatapp_using
 end
 
 set -g _shtab_chatapp_commands server client send invite rooms fingerprint forget admin config
-set -g _shtab_chatapp_opts_with_value --alias --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --log --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --proxy --rate --room-tags --time -p
+set -g _shtab_chatapp_opts_with_value --alias --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --log --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --proxy --quiet --rate --room-tags --time -p
 
 complete -c chatapp -e
 complete -c chatapp -f
@@ -93,7 +93,7 @@ complete -c chatapp -n '_shtab_chatapp_using client' -l name -x -d 'your name, u
 complete -c chatapp -n '_shtab_chatapp_using client' -l fingerprint -x -d 'the server'"'"'s fingerprint, if you were told it'
 complete -c chatapp -n '_shtab_chatapp_using client' -l alias -x -d 'know the server by this name and not by its address, as ssh'"'"'s HostKeyAlias: for several servers behind one forwarded port'
 complete -c chatapp -n '_shtab_chatapp_using client' -l proxy -x -d 'connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them'
-complete -c chatapp -n '_shtab_chatapp_using client' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy (default: for ever, or 120 without a terminal)'
+complete -c chatapp -n '_shtab_chatapp_using client' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy, or forever (default: forever, or 120 without a terminal); if it is given, the first connection is tried again, too'
 complete -c chatapp -n '_shtab_chatapp_using client' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using client' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l bits -xka "2048 3072 4096" -d 'size of a new RSA key (default: 3072)'
@@ -102,6 +102,11 @@ complete -c chatapp -n '_shtab_chatapp_using client' -l color -xka "auto always 
 complete -c chatapp -n '_shtab_chatapp_using client' -l time -x -d 'how times are shown, as for strftime (default: %H:%M, and in a pipe %Y-%m-%d %H:%M:%S)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l notify -xka "auto osc777 osc9 off" -d 'how the terminal is asked for a notification when your name is said (default: auto, if it is known to show them)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l no-history -d 'do not keep what you type for the next run'
+complete -c chatapp -n '_shtab_chatapp_using client' -l quiet -xka "on off smart" -d 'at a terminal, whose coming and going is summed up: everybody'"'"'s, nobody'"'"'s, or that of people with whom you do not talk (default: smart)'
+complete -c chatapp -n '_shtab_chatapp_using client' -l log -xka "(__fish_complete_path (commandline -ct))" -d 'add what is said to this file, which only you can read'
+complete -c chatapp -n '_shtab_chatapp_using client' -l listen -d 'stay when standard input, no terminal, ends'
+complete -c chatapp -n '_shtab_chatapp_using client' -l plain -d 'plain lines at a terminal, too, without colours and codes, as for a screen reader'
+complete -c chatapp -n '_shtab_chatapp_using client' -l strip -d 'make the output of tools readable: leave out colours, and all but the last state of a progress bar; from a pipe only'
 complete -c chatapp -n '_shtab_chatapp_using client' -l json -d 'events and commands as JSON, for programs'
 complete -c chatapp -n '_shtab_chatapp_using client; and test $_shtab_chatapp_npos -ge 0' -ka "(_chatapp_kept)" -d 'WHERE: the server (default port: 9443), or an invite, or the name of a kept room, or -, which takes the invite from CHAT_INVITE or asks for it; NAME: your name in the room'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a send -d 'Send one message, and end when it is acknowledged.'
@@ -109,11 +114,13 @@ complete -c chatapp -n '_shtab_chatapp_using send' -s h -l help -d 'show this he
 complete -c chatapp -n '_shtab_chatapp_using send' -l fingerprint -x -d 'the server'"'"'s fingerprint, if you were told it'
 complete -c chatapp -n '_shtab_chatapp_using send' -l alias -x -d 'know the server by this name and not by its address, as ssh'"'"'s HostKeyAlias: for several servers behind one forwarded port'
 complete -c chatapp -n '_shtab_chatapp_using send' -l proxy -x -d 'connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them'
-complete -c chatapp -n '_shtab_chatapp_using send' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy (default: 120)'
+complete -c chatapp -n '_shtab_chatapp_using send' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy, or forever (default: 120); if it is given, the first connection is tried again, too'
 complete -c chatapp -n '_shtab_chatapp_using send' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using send' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using send' -l bits -xka "2048 3072 4096" -d 'size of a new RSA key (default: 3072)'
 complete -c chatapp -n '_shtab_chatapp_using send' -l ephemeral -d 'use new keys for this run and keep nothing'
+complete -c chatapp -n '_shtab_chatapp_using send' -l strip -d 'make the output of tools readable: leave out colours, and all but the last state of a progress bar; from a pipe only'
+complete -c chatapp -n '_shtab_chatapp_using send' -l json -d 'print what became of the message as JSON'
 complete -c chatapp -n '_shtab_chatapp_using send; and test $_shtab_chatapp_npos -ge 0' -ka "(_chatapp_kept)" -d 'WHERE: the server (default port: 9443), or an invite, or the name of a kept room, or -, which takes the invite from CHAT_INVITE or asks for it; NAME: your name in the room'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a invite -d 'Make a room that only those can enter and read who have its invite, and print the invite. The server is told nothing.'
 complete -c chatapp -n '_shtab_chatapp_using invite' -s h -l help -d 'show this help message and exit'

@@ -25,7 +25,8 @@ def outcome(
 def test_outcome_is_told_by_the_reason_and_by_how_far_we_had_come(reason: Reason) -> None:
     final = Outcome.REFUSE if reason in REFUSALS else Outcome.FAIL
     for established in (False, True):
-        assert outcome(reason, established=established, has_joined=False) is final
+        lost = outcome(reason, established=established, has_joined=False)
+        assert lost is (Outcome.TRY_AGAIN if reason in LOSSES else final)
         asked = outcome(reason, established=established, has_joined=False, by_peer=True)
         assert asked is (Outcome.ASK_AGAIN if reason in LOSSES else final)
     # Before the link stands, anybody on the way could have said it.

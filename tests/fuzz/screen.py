@@ -14,13 +14,12 @@ from chat.reactor import Reactor
 from chat.stdio import LineOutput
 from chat.text import action_of, caseless, escape, escape_line, fold_name, is_blank, normalize_name
 from chat.ui import transcript
-from chat.ui.commands import Commands
 from chat.ui.jsonlines import JsonView, fields_of
 from chat.ui.style import Colours, Painter
 from chat.ui.wrap import at_most, columns_of, cut, width_of
 from chat.wire import clip_text
 from tests.fuzz.choices import Choices, cheap
-from tests.support.conversation import NotedClient
+from tests.support.conversation import NotedClient, commands_of
 from tests.support.helpers import FakeClock
 
 _PIECES = (
@@ -94,7 +93,7 @@ def lines(data: bytes) -> None:
     line = _line(
         Choices(data), "", "/", "/ignore ", "/unignore ", "/me ", "/more ", "/msg ", "/r ", "//"
     )
-    commands = Commands(NotedClient(), lambda _: None, lambda: None, bool)
+    commands = commands_of(NotedClient())
     typed = cheap(lambda: commands.typed(line))
     assert not typed or commands.message_of(typed) == line
     assert not cheap(lambda: commands.can_send(line)) or commands.message_of(line)

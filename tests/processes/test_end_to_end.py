@@ -120,7 +120,7 @@ def test_conversation_through_pipes(stage: Stage) -> None:
         f"[+] Running on port: {port}\n"
         f"[+] Fingerprint: {FINGERPRINT}\n"
         "[+] Only this machine can connect; --host :: lets others in.\n"
-        f"[+] Others join with: python -m chat client 127.0.0.1 {port} NAME "
+        f"[+] Others join with: python -m chat client 127.0.0.1 {port} "
         f"--fingerprint {FINGERPRINT}\n"
         f"[+] For a private room: python -m chat invite 127.0.0.1 {port} "
         f"--fingerprint {FINGERPRINT}\n"
@@ -265,7 +265,7 @@ def test_line_that_is_too_long_is_refused_and_the_others_arrive(
         "a message of 3000000 bytes is too long: a message has at most 16384 bytes; "
         "send it in parts"
     )
-    error = "chat: error: 1 message was not acknowledged"
+    error = "chat: error: 1 line was not sent"
     assert (status, err) == (1, f"chat: line 2: {why}\n{error}\n")
     assert f"[!] {why.capitalize()}.\n" in out
 
@@ -325,7 +325,7 @@ def test_private_messages_reach_one_alone_though_the_server_is_killed(stage: Sta
     ]
     status, _, err = ira.end()
     assert (status, err.count("\n")) == (1, 2)
-    assert "1 message was not acknowledged" in err
+    assert "1 line was not sent" in err
 
 
 def test_client_with_closed_streams_says_what_it_has_to_say(stage: Stage) -> None:

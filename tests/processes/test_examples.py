@@ -10,7 +10,7 @@ import pytest
 
 from chat.client.events import ClientEvent, Entered, KeyChanged, MemberJoined, NameChanged
 from chat.ui import jsonlines
-from tests.support.processes import ROOT, Stage, environment, place_key
+from tests.support.processes import ROOT, Stage, await_condition, environment, place_key
 from tests.support.terminals import Window
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
@@ -58,16 +58,96 @@ def test_room_is_told_how_a_command_ended(
     assert script.end() == (status, "", "")
 
 
+def test_example_without_its_arguments_says_what_they_are(stage: Stage) -> None:
+    for name in ("dice.py", "remind.py", "tell.sh", "builds.sh", "bridge.sh"):
+        program = sys.executable if name.endswith(".py") else "sh"
+        status, out, err = stage.run([program, str(EXAMPLES / name), "--help"]).end()
+        assert (status > 0, out) == (True, "")
+        assert err.startswith(f"usage: {name} ")
+        assert len((EXAMPLES / name).read_text().splitlines()) <= 40
+
+
+def test_command_has_its_own_status_when_the_room_cannot_be_told(stage: Stage) -> None:
+    place_key(stage.home / ".config/chat", "client", "other")
+    script = stage.run(
+        ["sh", str(EXAMPLES / "tell.sh"), "127.0.0.1", str(stage.free_port()), "builder", "true"],
+        env={"PYTHON": sys.executable},
+    )
+    status, _, err = script.end()
+    assert (status, err.splitlines()[-1]) == (0, "tell.sh: the room was not told")
+
+
+def test_who_asks_for_it_is_reminded(stage: Stage) -> None:
+    _, port = stage.server()
+    ira = stage.member(port, "Ira", key="ira")
+    remind = str(EXAMPLES / "remind.py")
+    bot = stage.run(
+        [sys.executable, remind, "127.0.0.1", str(port), *stage.keys("client", "other")],
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    ira.expect("Username: reminder\n")
+    ira.type("remind 9999h never", "remind 1s the second", "remind 0s the first", "remind me")
+    ira.expect(" reminder: Ira: the first\n", " reminder: Ira: the second\n")
+    ira.type("remind 0s that is all")
+    ira.expect(" reminder: Ira: that is all\n")
+    assert ira.out.count(" reminder: Ira: ") == 3
+    bot.kill()
+
+
+def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Stage) -> None:
+    _, port = stage.server()
+    ira = stage.member(port, "Ira", key="ira")
+    place_key(stage.home / ".config/chat", "client", "other")
+    build = stage.folder / "build"
+    build.write_text("true")
+    arguments = ["127.0.0.1", str(port), "builder", "sh", str(build)]
+    stage.run(
+        ["sh", str(EXAMPLES / "builds.sh"), *arguments],
+        env={"PYTHON": sys.executable, "EVERY": "0"},
+    )
+    for _ in range(2):
+        (stage.folder / "new").write_text(r"printf 'one\n\033[31mtwo\033[m\n'; exit 1")
+        (stage.folder / "new").rename(build)
+        ira.expect(f" builder: sh {build} fails\n    one\n    two\n")
+        (stage.folder / "new").write_text("true")
+        (stage.folder / "new").rename(build)
+        ira.expect(f" builder: sh {build} works\n")
+    assert ira.out.count(" fails\n") == ira.out.count(" works\n") == 2
+
+
+def test_bridge_leads_a_room_into_a_folder(stage: Stage) -> None:
+    _, port = stage.server()
+    ira = stage.member(port, "Ira", key="ira")
+    folder = stage.folder / "room"
+    bridge = stage.run(
+        [
+            *("sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port)),
+            *stage.keys("client", "other"),
+        ],
+        env={"PYTHON": sys.executable},
+    )
+    ira.expect("Username: bridge\n")
+    for text in ("one", "two"):
+        # Each writer closes it again.
+        (folder / "in").write_text(f"{text}\n")
+        ira.expect(f" bridge: {text}\n")
+    ira.type("three")
+    await_condition(lambda: " Ira: three\n" in (folder / "out").read_text())
+    assert " bridge: two\n" in (folder / "out").read_text()
+    (folder / "in").write_text("EXIT\n")
+    assert bridge.end() == (0, "", "")
+
+
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_greeter_of_the_manual_greets(stage: Stage) -> None:
     _, port = stage.server()
     place_key(stage.home / ".config/chat", "client", "other")
-    found = re.search(r"```sh\n(mkfifo .*)\n```", BOTS)
+    found = re.search(r"```sh\n(.*mkfifo .*)\n```", BOTS)
     assert found is not None
     line = (
         found[1]
         .replace("HOST PORT", f"127.0.0.1 {port}")
-        .replace("chatapp", f"{sys.executable} -m chat", 1)
+        .replace("chatapp", f"{sys.executable} -m chat")
     )
     watcher = stage.member(port, "watcher", key="sahnawaz")
     folder = stage.folder / "greeter"

@@ -25,7 +25,7 @@ def start_proxy(stage: Stage, port: int) -> StartProxy:
     """Start a proxy that is ready."""
     microsocks = shutil.which("microsocks")
     if microsocks is None:
-        pytest.skip("there is no microsocks")
+        pytest.skip("the package microsocks is not installed")
 
     def start(*arguments: str) -> Piped:
         proxy = stage.run([microsocks, "-i", "127.0.0.1", "-p", str(port), *arguments])

@@ -74,7 +74,7 @@ def test_socket_that_is_not_for_connections_is_refused(
 # -- the units
 
 needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze"
+    shutil.which("systemd-analyze") is None, reason="the package systemd is not installed"
 )
 PACKAGING = ROOT / "packaging"
 

@@ -4,13 +4,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from chat.client.contacts import Contacts
 from chat.client.events import ClientEvent, Entered, MessageQueued, Person, Security, TopicSet
 from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.text import caseless_name
+from chat.ui.commands import Commands
 from chat.ui.plain import LineView
+from chat.ui.quiet import Quiet
 from chat.ui.style import Painter
 from tests.support.loopback import Screen, until
 
@@ -101,6 +104,17 @@ class NotedClient:
         if len(word) > LONGEST:
             raise UsageError("it is too long")
         self.noted.append(f"leave {word}".rstrip())
+
+
+def commands_of(client: NotedClient, **callbacks: Any) -> Commands:
+    """The commands of a person at this client; of what a view would do, what a test does not ask
+    for does nothing."""
+    usual = {"show": _nothing, "clear": _nothing, "unfold": bool, "recall": _nothing}
+    return Commands(client, **{**usual, "quiet": Quiet(lambda: 0.0), **callbacks})
+
+
+def _nothing(_: object) -> None:
+    pass
 
 
 class LoneView:

@@ -692,6 +692,7 @@ class Seat:
         room_key: RoomKey | None = None,
         members: Store | None = None,
         caller: bool = False,
+        persistent: bool = False,
     ) -> None:
         self._reactor = reactor
         self.screen = Screen(reactor)
@@ -712,6 +713,7 @@ class Seat:
             room_key=room_key,
             members=members,
             caller=caller,
+            persistent=persistent,
         )
 
     def _trust(self, server_key: PublicKey) -> str | None:

@@ -10,8 +10,8 @@ from chat.errors import OutboxFullError, UsageError
 from chat.limits import MAX_PARTS, MAX_TEXT_BYTES
 from chat.text import fingerprint_of
 from chat.ui import manual, transcript
-from chat.ui.commands import Commands
-from tests.support.conversation import LONGEST, PEOPLE, NotedClient
+from chat.ui.quiet import Quiet
+from tests.support.conversation import LONGEST, PEOPLE, NotedClient, commands_of
 
 IRA, SAHNAWAZ, THEA = (fingerprint_of(one.fingerprint) for one in PEOPLE)
 OTHER = bytes([9]) * 32
@@ -24,12 +24,18 @@ class Person:
     def __init__(self) -> None:
         self.client = NotedClient()
         self.shown: list[str] = []
-        self.cleared = 0
+        self.cleared: list[bool] = []
+        self.recalled: list[str] = []
+        self.quiet = Quiet(lambda: 0.0)
         self.folded: dict[str, str] = {}
-        self.commands = Commands(self.client, self.shown.extend, self._clear, self._unfold)
-
-    def _clear(self) -> None:
-        self.cleared += 1
+        self.commands = commands_of(
+            self.client,
+            show=self.shown.extend,
+            clear=self.cleared.append,
+            unfold=self._unfold,
+            recall=self.recalled.append,
+            quiet=self.quiet,
+        )
 
     def _unfold(self, number: str) -> bool:
         self.shown += [self.folded[number]] if number in self.folded else []
@@ -220,7 +226,6 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
         ("/me", "[!] /me needs some text."),
         ("/me  ", "[!] /me needs some text."),
         ("/ignore", "[+] Nobody is ignored."),
-        ("/ignore nobody", "[!] Nobody here is called nobody."),
         ("/ignore IRA", "[!] That is you."),
         ("/unignore thea", "[!] thea is not ignored."),
         ("/unignore", "[!] /unignore needs a name."),
@@ -230,9 +235,11 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
         ("/more x", "[!] /more takes a number."),
         ("/WHO Bob", "[!] /who takes nothing after it."),
         ("/invite Bob", "[!] /invite takes nothing after it."),
-        ("/clear x", "[!] /clear takes nothing after it."),
+        ("/clear x", transcript.ALL_OR_NOTHING),
+        ("/quiet", transcript.QUIET["off"]),
+        ("/quiet loud", "[!] /quiet takes on, off or smart; it is off."),
+        ("/lastlog", transcript.no_such_command("/lastlog", "/last")),
         ("/nick Bob", transcript.NOT_HERE["/nick"]),
-        ("/ignore Théa", "[!] Nobody here is called Théa. Is it Thea?"),
         ("/MORE  3 ", "the third"),
         ("/bell", transcript.BELL_STATE[True]),
         ("/bell loud", "[!] /bell takes on or off; it is on."),
@@ -249,18 +256,48 @@ def test_command_is_answered(person: Person, line: str, answer: str) -> None:
 
 
 def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
-    person.type("/clear", "/BELL off", "/bell")
-    assert person.cleared == 1
-    assert person.shown == [transcript.BELL[False], "[+] The bell is off; /bell on lets it ring."]
+    person.type("/CLEAR all", "/clear", "/BELL off", "/bell")
+    assert person.cleared == [True, False]
+    assert person.shown == [
+        transcript.STILL_IN_SCROLLBACK,
+        transcript.BELL[False],
+        "[+] The bell is off; /bell on lets it ring.",
+    ]
     assert not person.commands.bell
     person.type("/bell on")
     assert person.commands.bell
 
 
+@pytest.mark.parametrize(("name", "hint"), [("nobody", ""), ("Théa", " Is it Thea?")])
+def test_who_is_not_known_can_be_ignored_by_fingerprint(
+    person: Person, name: str, hint: str
+) -> None:
+    person.type(f"/ignore {name}")
+    nobody = f"[!] Nobody here is called {name}.{hint}"
+    assert person.shown == [nobody, transcript.IGNORED_BY_FINGERPRINT]
+
+
+def test_coming_and_going_is_summed_up_as_the_person_wants(person: Person) -> None:
+    person.type("/quiet SMART", "/quiet")
+    assert person.shown == [transcript.QUIET["smart"]] * 2
+    assert person.quiet.mode == "smart"
+    assert person.complete("/quiet ") == ["on", "off", "smart"]
+
+
+def test_plain_terminal_is_not_cleared(person: Person) -> None:
+    commands_of(person.client, show=person.shown.extend, clear=None).take("/clear")
+    assert person.shown == [transcript.NOT_CLEARED]
+
+
+def test_what_was_said_is_looked_up_as_it_is_asked(person: Person) -> None:
+    person.type("/last", "/LAST 5", "/last  two words ")
+    assert person.recalled == ["", "5", "two words"]
+
+
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
     words = (
-        "help|who|me|msg|r|edit|ignore|unignore|trust|more|bell|topic|security|invite|op|clear|exit|"
-        "quit"
+        "help|who|me|msg|r|edit|ignore|unignore|trust|last|more|bell|quiet|topic|security|invite|op|"
+        "clear|exit|quit"
     )
     commands = [f"/{word}" for word in words.split("|")]
     person.type("/help")
@@ -272,7 +309,7 @@ def test_help_and_completion_list_every_command_there_is(person: Person) -> None
 
 def test_help_ends_with_the_keys_of_the_view(person: Person) -> None:
     keys = manual.KEYS
-    Commands(person.client, person.shown.extend, lambda: None, lambda _: False, keys).take("/help")
+    commands_of(person.client, show=person.shown.extend, keys=keys).take("/help")
     assert max(map(len, keys)) < 80
     assert person.shown[-1 - len(keys) :][:2] == [
         "[+] //text           send /text, a line that begins with a slash",

@@ -1,19 +1,20 @@
-"""A conversation line by line: what a pipe sends as it is, what a terminal obeys, one message."""
+"""A conversation line by line: what a pipe sends as it is, and what a terminal obeys."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chat.client import events
-from chat.errors import UsageError
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
-from chat.ui.plain import LineView, SingleView
+from chat.ui import transcript
+from chat.ui.plain import LineView
+from chat.ui.strip import strip
 from tests.support.conversation import (
     LONGEST,
     LoneView,
-    NotedClient,
     seat_at_pipe,
     seat_at_terminal,
 )
@@ -129,6 +130,30 @@ def test_line_of_a_pipe_that_is_not_utf_8_is_not_sent(
     assert (pipe.view.not_sent, pipe.view.not_commands) == (1, 0)
 
 
+def test_output_of_a_tool_is_said_as_it_looks_in_the_end(reactor: Reactor, pipe: LoneView) -> None:
+    pipe.view._strip = strip
+    pipe.type("\x1b[31mred\x1b[m", " 10%\r100%", "\x1b[31m\x1b[m", "\x1bc")
+    assert pipe.client.noted == ["say red", "say 100%"]
+
+
+def test_pipe_that_listens_stays_when_its_input_ends(reactor: Reactor, pipe: LoneView) -> None:
+    pipe.view._listens = True
+    pipe.type("Hi")
+    os.close(pipe._hand)
+    pipe._hand = -1
+    until(reactor, lambda: pipe.view.input.ended)
+    assert pipe.client.noted == ["say Hi"]
+    assert not pipe.view.unfinished
+    assert pipe.show(events.MessageReceived("Thea", 0, "Hi", own=False)) == ["- Thea: Hi"]
+
+
+def test_pipe_that_listens_leaves_when_it_is_told(reactor: Reactor, pipe: LoneView) -> None:
+    pipe.view._listens = True
+    pipe.send(b"EXIT\n")
+    until(reactor, lambda: pipe.client.noted)
+    assert pipe.client.noted == ["finish"]
+
+
 def test_spinning_waits_for_no_reader(
     reactor: Reactor, pipe: LoneView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,9 +178,9 @@ def test_terminal_has_commands(terminal: LoneView) -> None:
     terminal.type("\udcff")
     assert (terminal.client.noted, terminal.shown) == ([], ["[!] It is not UTF-8."])
     assert terminal.show() == []
-    terminal.type("//help", "/me waves", "/ignore nobody", "/clear", " ")
+    terminal.type("//help", "/me waves", "/trust nobody", "/clear", " ")
     assert terminal.client.noted == ["say /help", "say \x01ACTION waves\x01"]
-    assert terminal.shown == ["[!] Nobody here is called nobody."]
+    assert terminal.shown == ["[!] Nobody here is called nobody.", transcript.NOT_CLEARED]
     assert terminal.show(events.OutboxFull(1024)) == [
         "[!] 1,024 messages wait for the connection; no more can be taken."
     ]
@@ -163,52 +188,28 @@ def test_terminal_has_commands(terminal: LoneView) -> None:
     assert terminal.show(*said) == ["- Thea: Hi"]
 
 
+def test_terminal_sums_up_who_comes_and_goes_above_what_is_shown_next(terminal: LoneView) -> None:
+    terminal.view._feed.quiet.mode = "on"
+    assert terminal.show(events.MemberJoined("Thea"), events.MemberLost("Thea")) == []
+    said = events.MessageReceived("Zoe", 0, "Hi", own=False)
+    assert terminal.show(said) == ["- [+] 1 joined, 1 lost: Thea", "- Zoe: Hi"]
+    terminal.show(events.MemberJoined("Thea"))
+    terminal.type("/quiet")
+    assert terminal.shown == ["- [+] 1 joined: Thea", transcript.QUIET["on"]]
+    terminal.show(events.MemberJoined("Zoe"))
+    terminal.view.close()
+    assert terminal.shown == ["- [+] 1 joined: Zoe"]
+
+
+def test_terminal_remembers_what_was_said(terminal: LoneView) -> None:
+    terminal.show(events.MessageReceived("Ira", 0, "mine", own=True))
+    terminal.show(events.MessageReceived("Thea", 0, "yours", own=False))
+    terminal.type("/last THEA")
+    assert terminal.shown[1:] == ['── 1 with "THEA" ──', "- Thea: yours", "── now ──"]
+
+
 @pytest.mark.parametrize("line", ["EXIT", "/exit", "\x04"])
 def test_terminal_that_has_enough_leaves(reactor: Reactor, terminal: LoneView, line: str) -> None:
     terminal.send(line.encode() + b"\n" * (line != "\x04"))
     until(reactor, lambda: terminal.client.noted)
     assert terminal.client.noted == ["leave"]
-
-
-# -- one message
-
-
-def single(reactor: Reactor, text: str) -> tuple[SingleView, NotedClient]:
-    view, client = SingleView(reactor, text), NotedClient()
-    view.open(client)
-    return view, client
-
-
-@pytest.mark.parametrize("text", ["Hi", "/help", "EXIT", "one\ntwo", '{"leave": true}'])
-def test_single_message_is_said_as_it_is_once_it_is_wanted(reactor: Reactor, text: str) -> None:
-    view, client = single(reactor, text)
-    view.take_input(False)
-    assert client.noted == []
-    assert view.count_undelivered() == 1
-    for _ in range(3):
-        view.take_input(True)
-    assert client.noted == [f"say {text}", "finish"]
-    assert (view.count_undelivered(), view.not_sent) == (0, 0)
-
-
-def test_single_message_that_is_too_long_is_an_error(reactor: Reactor) -> None:
-    view, client = single(reactor, "x" * (LONGEST + 1))
-    with pytest.raises(UsageError):
-        view.take_input(True)
-    view.take_input(True)
-    assert client.noted == []
-
-
-def test_single_message_shows_nothing_and_can_be_interrupted(
-    reactor: Reactor, capfd: pytest.CaptureFixture[str]
-) -> None:
-    view, client = single(reactor, "Hi")
-    view.show(events.MemberJoined("Thea"))
-    view.show(events.MessageReceived("Thea", 0, "Hi", own=False))
-    view.spin()
-    view.interrupt()
-    view.stop()
-    view.close()
-    assert client.noted == ["leave"]
-    assert view.output.queued_bytes == 0
-    assert capfd.readouterr() == ("", "")

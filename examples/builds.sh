@@ -1,0 +1,28 @@
+#!/bin/sh
+# Runs a command again and again, and tells the room when it begins to fail, and when it works again:
+#
+#     EVERY=300 examples/builds.sh 127.0.0.1 9443 builder make test
+#
+# The last lines of a failure are sent with it. Ends with the first message that cannot be sent.
+
+if [ $# -lt 4 ]; then
+    echo "usage: builds.sh HOST PORT NAME COMMAND ..." >&2
+    exit 2
+fi
+host=$1 port=$2 name=$3
+shift 3
+output=$(mktemp) || exit
+trap 'rm -f "$output"' EXIT
+trap 'exit 1' HUP INT TERM
+before=works
+while true; do
+    if "$@" >"$output" 2>&1; then now=works; else now=fails; fi
+    if [ $now != $before ]; then
+        { echo "$* $now"; [ $now = works ] || tail -n 10 "$output" | cut -c 1-200; } |
+            "${PYTHON:-python3}" -m chat send "$host" "$port" "$name" --strip --patience 3600 - ||
+            exit
+        before=$now
+    fi
+    sleep "${EVERY:-60}" &
+    wait $!
+done

@@ -1,0 +1,39 @@
+"""A bot that reminds people: say `remind 10m tea` in the room, and it says so after ten minutes.
+
+    python examples/remind.py 127.0.0.1 9443
+
+Arguments after the port go to the client unchanged (`--fingerprint`, `--keys`, ...).
+"""
+
+import heapq
+import json
+import re
+import select
+import subprocess
+import sys
+import time
+
+if len(sys.argv) < 3:
+    sys.exit("usage: remind.py HOST PORT [option ...]")
+host, port, *options = sys.argv[1:]
+command = [sys.executable, "-m", "chat", "client", host, port, "reminder", "--json", *options]
+seconds_of = {"s": 1, "m": 60, "h": 3600}
+due: list[tuple[float, str]] = []  # a heap: the next one is first
+with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as chat:
+    assert chat.stdin is not None
+    assert chat.stdout is not None
+    lines, open_end = b"", True
+    while open_end:
+        wait = max(0.0, due[0][0] - time.monotonic()) if due else None
+        if select.select([chat.stdout], [], [], wait)[0]:
+            data = chat.stdout.read(65536)
+            lines, open_end = lines + data, bool(data)
+        *whole, lines = lines.split(b"\n")
+        for event in map(json.loads, whole):
+            asked = re.fullmatch(r"remind (\d{1,4})([smh]) (.{1,500})", event.get("text", ""))
+            if event["event"] == "message" and asked and not event["direct"] and len(due) < 1000:
+                at = time.monotonic() + int(asked[1]) * seconds_of[asked[2]]
+                heapq.heappush(due, (at, f"{event['name']}: {asked[3]}"))
+        while due and due[0][0] <= time.monotonic():
+            chat.stdin.write(json.dumps({"say": heapq.heappop(due)[1]}).encode() + b"\n")
+sys.exit(chat.returncode)

@@ -1,0 +1,97 @@
+"""A client whose server is not there yet: with `--patience` it waits for it."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chat.errors import TransportError
+from chat.limits import MAX_RETRY_SECONDS
+from chat.server.connection import Connection as ServerConnection
+from tests.support.loopback import Hall, Seat
+
+REFUSED = "connection refused"
+
+
+@pytest.fixture
+def hall() -> Iterator[Hall]:
+    with contextlib.closing(Hall()) as hall:
+        yield hall
+
+
+def answer_nobody(hall: Hall, seat: Seat, monkeypatch: pytest.MonkeyPatch, times: float) -> None:
+    """Let that many dials fail."""
+    dial = seat.dialer.dial
+
+    def dial_or_fail(on_connected: object, on_failed: Callable[[TransportError], None]) -> None:
+        if len(seat.dialer.dialled) < times:
+            seat.dialer.dialled.append(hall.reactor.clock())
+            on_failed(TransportError(REFUSED))
+        else:
+            dial(on_connected, on_failed)
+
+    monkeypatch.setattr(seat.dialer, "dial", dial_or_fail)
+
+
+@pytest.mark.parametrize("patience", [60, math.inf])
+def test_who_is_patient_from_the_beginning_waits_for_the_server_and_says_so_once(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    seat = hall.seat("Ira", patience=patience, persistent=True)
+    answer_nobody(hall, seat, monkeypatch, 3)
+    seat.type("Hi")
+    seat.end_input()
+    seat.run()
+    assert len(seat.dialer.dialled) == 4
+    told = [line for line in seat.screen.lines() if "trying" in line]
+    assert told == [f"[!] {REFUSED}; trying again."]
+    assert hall.home.room.messages == 1
+
+
+def test_patience_from_the_beginning_has_its_end(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seat = hall.seat("Ira", patience=5, persistent=True)
+    answer_nobody(hall, seat, monkeypatch, math.inf)
+    began = hall.reactor.clock()
+    seat.begin()
+    hall.until(lambda: seat.client._over)
+    assert str(seat.client._error) == REFUSED
+    assert 5 <= hall.reactor.clock() - began <= 5 + MAX_RETRY_SECONDS
+
+
+def test_patience_of_no_time_is_one_attempt(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    seat = hall.seat("Ira", patience=0, persistent=True)
+    answer_nobody(hall, seat, monkeypatch, math.inf)
+    with pytest.raises(TransportError, match=REFUSED):
+        seat.run()
+    assert len(seat.dialer.dialled) == 1
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_connection_that_ends_without_a_word_is_tried_again(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, persistent: bool
+) -> None:
+    """As one does behind a forwarded port, while the server is not there."""
+    cuts = [True] * 2
+    take_turn = ServerConnection.take_turn
+
+    def cut(connection: ServerConnection) -> None:
+        if cuts:
+            cuts.pop()
+            connection.transport.close()
+        else:
+            take_turn(connection)
+
+    monkeypatch.setattr(ServerConnection, "take_turn", cut)
+    seat = hall.seat("Ira", patience=60, persistent=persistent)
+    seat.type("Hi")
+    seat.end_input()
+    if persistent:
+        seat.run()
+        assert hall.home.room.messages == 1
+    else:
+        with pytest.raises(TransportError, match="the connection was lost"):
+            seat.run()
+        assert len(seat.dialer.dialled) == 1
