@@ -77,12 +77,15 @@ class Greeting:
         that cannot be written, it holds until the server ends.
 
         Raises:
-            UsageError: it is too long, or nothing of it can be seen.
+            UsageError: it is too long or no line, or nothing of it can be seen.
         """
         if (size := len(text.encode())) > MAX_TOPIC_BYTES:
             raise UsageError(
                 f"a topic has at most {MAX_TOPIC_BYTES:,} bytes, and this has {size:,}"
             )
+        if "\n" in text:
+            # From within the room a command may have several, and the file keeps one.
+            raise UsageError("a topic is one line")
         if text and is_blank(text):
             raise UsageError("nothing of this topic can be seen")
         topic = Topic(max(0, int(now)), text)

@@ -157,6 +157,7 @@ def test_editor_that_cannot_be_started_is_told(desk: Desk, editor: str, why: str
 FAILURES = {
     "sys.exit(3)": "[!] The editor {} ended with status 3.",
     "os.kill(os.getpid(), 9)": "[!] The editor {} was ended by SIGKILL.",
+    "os.kill(os.getpid(), 40)": "[!] The editor {} was ended by signal 40.",
     "os.remove(path)": "[!] What the editor wrote cannot be read: no such file or directory.",
     "os.remove(path); os.mkfifo(path)": "[!] What the editor wrote is no file: ",
     f"open(path, 'w').write('x' * {10**7})": f"[!] What the editor wrote has 10,000,000 bytes, "

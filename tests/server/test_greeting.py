@@ -34,7 +34,10 @@ def test_topic_outlives_the_server_until_it_is_taken_away(tmp_path: Path) -> Non
     assert (again.encoded(), Greeting(topic=ListFile(path, "topic")).topic.text) == (b"", "")
 
 
-@pytest.mark.parametrize("text", ["x" * (MAX_TOPIC_BYTES + 1), "é" * 513, "\u3164", " \u200d"])
+@pytest.mark.parametrize(
+    "text",
+    ["x" * (MAX_TOPIC_BYTES + 1), "é" * 513, "\u3164", " \u200d", "tea\n2023-11-14T22:13:20Z cake"],
+)
 def test_topic_that_is_too_long_or_cannot_be_seen_changes_nothing(text: str) -> None:
     greeting = Greeting()
     before = greeting.set_topic("é" * 512, NOW)
