@@ -271,9 +271,7 @@ def test_sentences_are_broken_between_words_on_a_terminal(stage: Stage) -> None:
     assert window.end() == 0
     lines = window.lines()
     assert "[+] Give it only to the people who are to be there, where nobody else can read" in lines
-    assert (
-        "    it. They join with: python -m chat client -, which asks for the invite." in lines
-    )
+    assert "    it. They join with: python -m chat client -, which asks for the invite." in lines
 
 
 def test_traceback_of_a_fault_shows_nothing_of_an_invite(stage: Stage) -> None:
