@@ -88,6 +88,10 @@ def no_admin(why: ChatError) -> str:
     return trouble(f"There is no admin socket: {escape_line(str(why))}.")
 
 
+LOG_BROKEN = "its disk fails, and SIGHUP opens it again"
+"""Why the operator's log cannot be written: for `log_trouble`."""
+
+
 def log_trouble(why: str) -> str:
     """The operator's log cannot be written. `why`: a sentence without its end."""
     return trouble(f"The log: {escape_line(why)}. What happens is noted when that is mended.")
