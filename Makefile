@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 ADVISE_FIX = { echo "make fix mends most of this"; exit 1; }
 
-.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench screenshots packaging clean
+.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench screenshots recording packaging clean
 
 help:
 	@echo "make demo               watch an encrypted conversation between real processes"
@@ -41,7 +41,8 @@ help:
 	@echo "make soak               simulate many rooms, without and with an enemy (SEEDS of each)"
 	@echo "make fuzz               look for inputs that break something (MINUTES)"
 	@echo "make bench              measure the server"
-	@echo "make screenshots        make the pictures in the README from a real conversation"
+	@echo "make screenshots        make the picture in the README from a real conversation"
+	@echo "make recording          make the recording in the README from a real run"
 	@echo "make packaging          write the man page and the completions from the parser"
 	@echo "make clean              remove what these made"
 	@echo
@@ -105,6 +106,9 @@ bench: $(VENV)/ready-dev
 
 screenshots: $(VENV)/ready-dev
 	$(BIN)/python -m tools.screenshots
+
+recording: $(VENV)/ready-dev
+	$(BIN)/python -m tools.recording
 
 packaging: $(VENV)/ready-dev
 	$(BIN)/python -m tools.manpage

@@ -6,44 +6,23 @@ Exit status: 0 done, 1 failed, 2 misused, 3 refused by the server, 4 the server'
 
 import argparse
 import os
-import signal
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from chat import __version__, journal
-from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
-from chat.errors import ChatError, EditorMissingError, IdentityError, UsageError
-from chat.files.folders import config_folder, state_folder
-from chat.limits import (
-    CONSOLE_LINE_BYTES,
-    LINGER_SECONDS,
-    MAX_MEMBERS,
-    PATIENCE_SECONDS,
-    SPARE_DESCRIPTORS,
-)
+from chat.cli import parser
+from chat.errors import ChatError, UsageError
+from chat.files.folders import config_folder
+from chat.limits import LINGER_SECONDS
 from chat.reactor import Reactor
-from chat.stdio import LineOutput, has_terminal, read_whole
-
-if TYPE_CHECKING:
-    from chat.client.view import View
-    from chat.files.history import History
-    from chat.files.known_servers import KnownServers
-    from chat.files.members import MembersFile
-    from chat.kex import PrivateKey, PublicKey
-    from chat.server.access import Access
-    from chat.server.desk import Desk
-    from chat.server.greeting import Greeting
-    from chat.server.lists import Complain, Trouble
-    from chat.server.rooms import RoomRules
-    from chat.targets import Target
-    from chat.ui.feed import Feed
-    from chat.ui.style import Painter
+from chat.startup import keys_folder, known_servers
+from chat.stdio import LineOutput, descriptor_of, encoding
 
 FAILED = 1
 
@@ -56,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `chat` with these arguments (default: the process's own) and return the exit status. It
     does not depend on whether the error could be written."""
     _occupy_standard_descriptors()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names, topics and paths may have what its encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
     except SystemExit:
@@ -82,14 +64,13 @@ def _run(options: argparse.Namespace) -> int:
         if path := os.environ.get("CHAT_LOG"):
             _start_journal(path, options.role)
         _require_cryptodome()
-        _PROGRAMS[options.role](options)
+        return _PROGRAMS[options.role](options) or 0
     except ChatError as error:
         return _report(str(error), error.hint, error.exit_status)
     except OSError as error:
         return _report_os_error(error)
     except KeyboardInterrupt:
         return _report("interrupted", "", FAILED)
-    return 0
 
 
 def _start_journal(path: str, role: str) -> None:
@@ -103,25 +84,18 @@ def _report_os_error(error: OSError) -> int:
 
 
 def _report(text: str, hint: str, status: int) -> int:
+    from chat.ui.wrap import fitting
+
     lines = f"chat: error: {text}".split("\n")
     if hint:
         lines += f"chat: hint: {hint}".split("\n")
     with closing(Reactor()) as reactor:
         # If nobody reads, or the terminal is gone, the exit status still tells.
-        errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
+        errors = LineOutput(reactor, descriptor_of(sys.stderr), encoding())
         for line in lines:
-            errors.write("\n".join(_fitting(line, errors.columns)))
+            errors.write("\n".join(fitting(line, errors.columns)))
         errors.drain(LINGER_SECONDS)
     return status
-
-
-def _fitting(line: str, columns: int | None) -> list[str]:
-    """The rows of a line of an error, on a terminal with so many columns. What is indented by
-    INDENT is a command: it stays whole, so that it can be copied."""
-    from chat.phrases import INDENT
-    from chat.ui.wrap import broken
-
-    return [line] if columns is None or line.startswith(INDENT) else broken(line, columns)
 
 
 def _give_up(stream: TextIO | None) -> bool:
@@ -176,362 +150,33 @@ def _how_to_install() -> str:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from chat import phrases
-    from chat.inherited import inherited, start_anew
-    from chat.localtime import look_again
-    from chat.server import words
-    from chat.server.console import Console
-    from chat.server.server import Server
-    from chat.sockets import address_text, listen, own_host, reachable_at
+    from chat.serving import serve
 
-    _allow_many_descriptors(options.pending)
-    listeners = inherited(os.environ) or listen(options.host, options.port)
-    for listener in listeners:
-        journal.note("server", f"listens on {address_text(*listener.getsockname()[:2])}")
-    with closing(Reactor()) as reactor, ExitStack() as listening:
-        for listener in listeners:
-            listening.enter_context(listener)
-        output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
-
-        def announce() -> None:
-            output.write(phrases.MAKING_KEY)
-
-        key = _load_key(options, announce)
-        reactor.on_signals([signal.SIGCONT], look_again)
-        desk = listening.enter_context(closing(_desk(options, reactor, output)))
-        console = Console(reactor, desk)
-
-        def complain(trouble: "Trouble") -> None:
-            console.show(words.list_trouble(trouble))
-
-        server = Server(
-            reactor,
-            listeners,
-            key,
-            console,
-            options.grace,
-            options.rate,
-            options.pending,
-            options.pending_per_source,
-            _rules(options, complain),
-            _access(options, complain),
-            comes_back=not options.ephemeral,
-            greeting=_greeting(options, complain),
-        )
-        reactor.on_fault = server.on_fault
-        had_terminal = has_terminal()
-
-        def hang_up() -> None:
-            # The terminal is gone, or somebody wants us to read our files again.
-            if had_terminal and not has_terminal():
-                server.terminate()
-            else:
-                server.reload()
-
-        reactor.on_signals([signal.SIGINT], desk.interrupt)
-        reactor.on_signals([signal.SIGTERM], server.pause)
-        reactor.on_signals([signal.SIGHUP], hang_up)
-        hosts = [own_host(listener) for listener in listeners]
-        port = listeners[0].getsockname()[1]
-        fingerprint = key.public.fingerprint
-        console.show(*words.running(", ".join(hosts), port, fingerprint))
-        outside = reachable_at(hosts)
-        if outside is None:
-            console.show(words.ONLY_HERE)
-        host, open_room = outside or hosts[0], not options.no_open_room
-        console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
-        console.obey(server)
-        server.run()
-        console.close(anew=server.starts_anew)
-        if server.starts_anew:
-            listening.pop_all()
-    if server.starts_anew:
-        start_anew(listeners)
-
-
-def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> "Desk":
-    """Where the operator sits: the one that fits the standard streams."""
-    from chat import phrases
-    from chat.server.desk import PlainDesk
-
-    source = _descriptor_of(sys.stdin)
-    if source is not None and _is_terminal(source) and output.is_terminal:
-        try:
-            with _what_an_editor_needs():
-                from chat.ui.desk import TerminalDesk
-            history = _history(options, "server_history")
-            return TerminalDesk(reactor, source, output, history)
-        except EditorMissingError as error:
-            rows = _fitting(phrases.no_editing(error.advice), output.columns)
-            output.write("\n".join(rows))
-    return PlainDesk(reactor, source, output)
-
-
-def _rules(options: argparse.Namespace, complain: "Complain") -> "RoomRules":
-    """What rooms there may be."""
-    from chat.files.lists import ListFile
-    from chat.server.rooms import ListedTags, RoomRules
-
-    rules = RoomRules(not options.no_open_room, options.max_rooms)
-    if not options.room_tags:
-        return rules
-    tags = ListFile(options.room_tags, "list of tags")
-    tags.require()
-    listed = ListedTags(tags, complain)
-    return replace(rules, is_allowed=listed, refresh=listed.refresh)
-
-
-def _access(options: argparse.Namespace, complain: "Complain") -> "Access":
-    """Who may come in. With --ephemeral, bans and names are kept for this run."""
-    from chat.files.keyfolder import BANS, NAMES
-    from chat.files.lists import ListFile
-    from chat.server.access import Access
-
-    keys = bans = names = None
-    if options.authorized_keys:
-        keys = ListFile(options.authorized_keys, "list of keys")
-        # What is missing now is a mistake. Later it may be missing while somebody replaces it.
-        keys.require()
-    if not options.ephemeral:
-        bans = ListFile(_keys(options) / BANS, "list of bans")
-        # Later what was read last holds, and now there is nothing that could.
-        bans.require(may_be_missing=True)
-        if options.keep_names:
-            names = ListFile(_keys(options) / NAMES, "list of names", durably=False)
-    return Access(complain, keys=keys, bans=bans, names=names, keep_days=options.keep_names)
-
-
-def _greeting(options: argparse.Namespace, complain: "Complain") -> "Greeting":
-    """What newcomers are told. With --ephemeral, the topic is kept for this run."""
-    from chat.files.keyfolder import TOPIC
-    from chat.files.lists import ListFile
-    from chat.files.motd import MotdFile
-    from chat.server.greeting import Greeting
-
-    motd = topic = None
-    if options.motd:
-        # What cannot be read now is a mistake.
-        MotdFile(options.motd).read()
-        motd = MotdFile(options.motd)
-    if not options.ephemeral:
-        topic = ListFile(_keys(options) / TOPIC, "topic")
-        topic.require(may_be_missing=True)
-    return Greeting(complain, topic=topic, motd=motd)
+    serve(options)
 
 
 def _join(options: argparse.Namespace) -> None:
-    target = _target(options)
-    with closing(Reactor()) as reactor, closing(_view(options, reactor)) as view:
-        if options.by_login:
-            from chat.client.events import NamedByLogin
+    from chat.joining import join
 
-            view.show(NamedByLogin(options.name))
-        _converse(options, target, reactor, view)
+    join(options)
 
 
 def _send(options: argparse.Namespace) -> None:
-    from chat.ui.single import SingleView
+    from chat.joining import send
 
-    target = _target(options)
-    text = _text_to_send(options)
-    with closing(Reactor()) as reactor:
-        errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
-        report = None
-        if options.json:
-            report = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
-        with closing(SingleView(reactor, text, errors, report)) as view:
-            _converse(options, target, reactor, view, caller=True)
+    send(options)
 
 
-def _target(options: argparse.Namespace) -> "Target":
-    """Where to connect. The person may be asked for it, so this comes before any view."""
-    from chat.targets import target_of
+def _admin(options: argparse.Namespace) -> int:
+    from chat.admin import operate
 
-    return target_of(options.place, lambda: _keys(options))
-
-
-def _text_to_send(options: argparse.Namespace) -> str:
-    """The message of `send`. Standard input is read before we connect."""
-    text: str | None = options.text
-    source = _descriptor_of(sys.stdin)
-    strip = _strip(options)
-    if text is None and _is_terminal(source):
-        raise UsageError("the text is missing", "it stands behind the name, or comes from a pipe")
-    if text is not None and text != STANDARD_INPUT:
-        return text if strip is None else message_of(text.encode(), strip)
-    # More than this is too long in any case, and may never end.
-    return message_of(read_whole(source, CONSOLE_LINE_BYTES if strip else MAX_INPUT_BYTES), strip)
-
-
-def _strip(options: argparse.Namespace) -> Callable[[str], str] | None:
-    """What to make of what comes from a pipe, if anything."""
-    if not options.strip:
-        return None
-    from chat.ui.strip import strip
-
-    return strip
-
-
-def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
-    """The view that fits the standard streams."""
-    from chat import localtime, phrases
-    from chat.localtime import look_again
-    from chat.ui import style
-    from chat.ui.plain import LineView
-
-    source = _descriptor_of(sys.stdin)
-    output = LineOutput(reactor, _descriptor_of(sys.stdout), _encoding())
-    color = "never" if options.plain else options.color
-    colours = style.choose_colours(color, os.environ, output.is_terminal)
-    usual = localtime.SHORT_TIME_FORMAT if output.is_terminal else localtime.TIME_FORMAT
-    time_format = usual if options.time is None else options.time
-    is_dumb = options.plain or os.environ.get("TERM", "dumb") == "dumb"
-    painter = style.Painter(options.name, colours, time_format, _encoding(), is_dumb=is_dumb)
-    reactor.on_signals([signal.SIGCONT], look_again)
-    errors = LineOutput(reactor, _descriptor_of(sys.stderr), _encoding())
-    on_terminal = _is_terminal(source)
-    feed = _feed(options, reactor, on_terminal=on_terminal and not options.json)
-    strip = None if on_terminal else _strip(options)
-    if options.json:
-        from chat.ui.jsonlines import JsonView
-
-        return JsonView(
-            reactor, source, output, painter, errors, strip, feed, listens=options.listen
-        )
-    if source is not None and on_terminal and output.is_terminal and not options.plain:
-        try:
-            return _screen(options, reactor, source, output, painter, feed)
-        except EditorMissingError as error:
-            rows = painter.status([phrases.no_editing(error.advice)], output.columns)
-            output.write("\n".join(rows))
-    return LineView(reactor, source, output, painter, errors, strip, feed, listens=options.listen)
-
-
-def _feed(options: argparse.Namespace, reactor: Reactor, *, on_terminal: bool) -> "Feed":
-    """What takes all that happens. Only people are spared something of it."""
-    from chat.ui.feed import Feed
-    from chat.ui.quiet import Quiet
-    from chat.ui.record import Record
-
-    record = None
-    if options.log:
-        from chat.files.said import SaidFile
-
-        entries = SaidFile(options.log)
-        entries.require()
-        record = Record(entries, options.name)
-    return Feed(Quiet(reactor.clock, options.quiet if on_terminal else "off"), record)
-
-
-def _screen(
-    options: argparse.Namespace,
-    reactor: Reactor,
-    source: int,
-    output: LineOutput,
-    painter: "Painter",
-    feed: "Feed",
-) -> "View":
-    from chat.ui import notify
-
-    with _what_an_editor_needs():
-        from chat.ui.screen import Screen
-    history = _history(options, "history")
-    notification = notify.choose(options.notify, os.environ)
-    term = os.environ["TERM"]
-    return Screen(reactor, source, output, painter, history, term, notification, feed)
-
-
-@contextmanager
-def _what_an_editor_needs() -> Iterator[None]:
-    """Import what edits lines within this.
-
-    Raises:
-        EditorMissingError: lines cannot be edited here.
-    """
-    if os.environ.get("TERM", "dumb") == "dumb":
-        raise EditorMissingError("the terminal is a dumb one")
-    try:
-        yield
-    except (ImportError, AttributeError, OSError) as error:
-        # Some Pythons are built without readline or ctypes.
-        text = f"this Python lacks something ({error})"
-        raise EditorMissingError(text, "one with ctypes and readline can do more") from error
-
-
-def _history(options: argparse.Namespace, name: str) -> "History | None":
-    """What was typed in earlier runs, in a file of this name. None without a home folder, or if
-    nobody wants it."""
-    from chat.files.history import History
-
-    with suppress(IdentityError):
-        if not options.no_history:
-            return History(state_folder(os.environ) / name)
-    return None
-
-
-def _converse(
-    options: argparse.Namespace,
-    target: "Target",
-    reactor: Reactor,
-    view: "View",
-    *,
-    caller: bool = False,
-) -> None:
-    from chat.client.client import Client
-    from chat.client.events import Failed, MakingKey, Warned
-    from chat.kex import RoomKey
-    from chat.sleep import SleepWatch
-    from chat.sockets import Dialer
-    from chat.targets import is_right_key
-
-    known_servers = _known_servers(options, read_only=options.ephemeral)
-
-    def trust(key: "PublicKey") -> str | None:
-        def warn(why: str) -> None:
-            view.show(Warned(why))
-
-        return is_right_key(target, options.fingerprint, key, known_servers, warn)
-
-    def announce() -> None:
-        view.show(MakingKey())
-        view.spin()
-
-    patience = options.patience
-    if patience is None and (caller or not _is_terminal(_descriptor_of(sys.stdin))):
-        patience = PATIENCE_SECONDS
-    try:
-        # The host is looked up while the key is loaded.
-        with closing(Dialer(reactor, target.host, target.port)) as dialer:
-            key = _load_key(options, announce, view.spin)
-            room_key = None if target.room_key is None else RoomKey(target.room_key)
-            client = Client(
-                reactor,
-                dialer,
-                options.name,
-                key,
-                trust,
-                view,
-                patience,
-                room_key=room_key,
-                members=_known_members(options),
-                caller=caller,
-                persistent=options.patience is not None,
-            )
-            reactor.on_signals([signal.SIGINT], view.interrupt)
-            reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)
-            with closing(SleepWatch(reactor, client.wake)):
-                client.run()
-        if not client.has_joined:
-            raise ChatError("interrupted")
-    except ChatError as error:
-        view.show(Failed(str(error), error.hint, error.exit_status))
-        raise
+    return operate(options, keys_folder(options))
 
 
 def _about_invites(options: argparse.Namespace) -> None:
     from chat.invitations import PROGRAMS
 
-    PROGRAMS[options.role](options, _keys(options))
+    PROGRAMS[options.role](options, keys_folder(options))
 
 
 def _config(options: argparse.Namespace) -> None:
@@ -545,111 +190,21 @@ def _config(options: argparse.Namespace) -> None:
 
 
 def _forget(options: argparse.Namespace) -> None:
-    for key in _known_servers(options).forget(options.host, options.port):
+    where = (options.alias, None) if options.alias else (options.host, options.port)
+    for key in known_servers(options).forget(*where):
         what = f"the key {key.fingerprint}" if key else "a damaged line"
         print(f"[+] Forgot {what}", flush=True)
 
 
-def _keys(options: argparse.Namespace) -> Path:
-    return options.keys or config_folder(os.environ)
-
-
-def _known_servers(options: argparse.Namespace, *, read_only: bool = False) -> "KnownServers":
-    from chat.files.keyfolder import KNOWN_SERVERS
-    from chat.files.known_servers import KnownServers
-
-    return KnownServers(_keys(options) / KNOWN_SERVERS, read_only=read_only)
-
-
-def _known_members(options: argparse.Namespace) -> "MembersFile | None":
-    """None for `send`, which shows nobody anything of the members."""
-    from chat.files.keyfolder import KNOWN_MEMBERS
-    from chat.files.members import MembersFile
-
-    if options.role == "send":
-        return None
-    return MembersFile(_keys(options) / KNOWN_MEMBERS, read_only=options.ephemeral)
-
-
-def _load_key(
-    options: argparse.Namespace,
-    announce: Callable[[], None],
-    spin: Callable[[], None] = lambda: None,
-) -> "PrivateKey":
-    """Our key. If it must be made, `announce` is called before, and `spin` again and again."""
-    from chat.files.keys import load_or_make_key
-    from chat.kex import PrivateKey
-
-    interrupts: list[int] = []
-
-    def random_bytes(size: int) -> bytes:
-        if interrupts:
-            raise KeyboardInterrupt
-        spin()
-        return os.urandom(size)
-
-    def make() -> PrivateKey:
-        announce()
-        # A KeyboardInterrupt at any point could be swallowed by the library: raise it where we are
-        # asked for random bytes. So the terminal is given back at other signals, too.
-        before = {number: signal.getsignal(number) for number in ENDING}
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, lambda number, _: interrupts.append(number))
-        try:
-            return PrivateKey.generate(options.bits, random_bytes)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    if options.ephemeral:
-        return make()
-    role = "server" if options.role == "server" else "client"
-    return load_or_make_key(_keys(options), role, make)
-
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that end the program."""
-
-_PROGRAMS = {
+_PROGRAMS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "server": _serve,
     "client": _join,
     "send": _send,
     **dict.fromkeys(("invite", "rooms", "fingerprint"), _about_invites),
     "forget": _forget,
+    "admin": _admin,
     "config": _config,
 }
-
-
-def _descriptor_of(stream: TextIO | None) -> int | None:
-    """The descriptor of a standard stream; None if it was closed before we started."""
-    return None if stream is None else stream.fileno()
-
-
-def _allow_many_descriptors(pending: int) -> None:
-    """Raise the soft limit, which is usually 1,024: each connection takes a descriptor. If the
-    system refuses so many, half as many are asked for, and so on."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_MEMBERS + pending + SPARE_DESCRIPTORS
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    while soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (ValueError, OSError):
-            wanted //= 2
-        else:
-            return
-
-
-def _is_terminal(descriptor: int | None) -> bool:
-    return descriptor is not None and os.isatty(descriptor)
-
-
-def _encoding() -> str:
-    return sys.stdout.encoding if sys.stdout is not None else "utf-8"
 
 
 def _occupy_standard_descriptors() -> None:

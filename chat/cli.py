@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chat import __version__
 from chat.errors import IdentityError, UsageError
@@ -44,6 +44,9 @@ from chat.program import PROGRAM
 from chat.settings import Settings, describe
 from chat.text import normalize_name
 
+if TYPE_CHECKING:
+    from chat.socks import Proxy
+
 STANDARD_INPUT = "-"
 """The TEXT of `send` that means: read the message from standard input, as without a text."""
 
@@ -65,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         dest="role",
         required=True,
         parser_class=Command,
-        metavar="server|client|send|invite|rooms|fingerprint|forget|config",
+        metavar="server|client|send|invite|rooms|fingerprint|forget|admin|config",
     )
     _add_server(roles)
     _add_client(roles)
@@ -74,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     _add_rooms(roles)
     _add_fingerprint(roles)
     _add_forget(roles)
+    _add_admin(roles)
     _add_config(roles)
     top.commands = roles.choices
     top.forms = ("COMMAND",)
@@ -171,6 +175,17 @@ def _fill_server(server: Command) -> None:
         metavar="DAYS",
         help="how long a key keeps the name that it used last; 0: not at all "
         "(default: %(default)s)",
+    )
+    server.add_argument(
+        "--log",
+        type=_file,
+        metavar="FILE",
+        help="note who comes and goes, from where, and why; opened again at SIGHUP",
+    )
+    server.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show nothing at the console but the first lines, answers and errors",
     )
     server.add_argument(
         "--no-history", action="store_true", help="do not keep what you type for the next run"
@@ -339,6 +354,7 @@ def _fill_fingerprint(fingerprint: Command) -> None:
     fingerprint.goes_to_a_room = True
     fingerprint.understand = _understand_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
+    _add_way(fingerprint)
     _add_keys(fingerprint)
 
 
@@ -348,22 +364,38 @@ def _add_forget(roles: Commands) -> None:
         "forget",
         _fill_forget,
         "HOST [PORT]",
+        "--alias NAME",
         help="forget a server's key",
         description="Forget the key of a server, so that its next one is accepted.",
     )
 
 
 def _fill_forget(forget: Command) -> None:
-    forget.add_argument("host", metavar="HOST", type=_host, help="where the server runs")
-    forget.add_argument(
-        "port",
-        type=_port,
-        nargs="?",
-        default=DEFAULT_PORT,
-        metavar="PORT",
-        help="its port (default: %(default)s)",
-    )
+    forget.understand = _understand_forget
+    _add_words(forget, "HOST [PORT]", f"where the server runs (default port: {DEFAULT_PORT})")
+    _add_alias(forget, "the name by which the server is known, in place of HOST")
     _add_keys(forget)
+
+
+def _add_admin(roles: Commands) -> None:
+    _add_command(
+        roles,
+        "admin",
+        _fill_admin,
+        "CONSOLE-COMMAND",
+        "-",
+        help="give a command to the server on this machine",
+        description="Give a command, as at the console, to the server on this machine whose keys "
+        "are in the same folder; or each line of standard input (-). The status is 1 if one was "
+        "refused.",
+        epilog="Put -- before a word that begins with a dash.",
+    )
+
+
+def _fill_admin(admin: Command) -> None:
+    admin.understand = _understand_admin
+    _add_words(admin, "CONSOLE-COMMAND", "a command of the console (HELP lists them), or -")
+    _add_keys(admin)
 
 
 def _add_config(roles: Commands) -> None:
@@ -452,6 +484,19 @@ def _understand_place(options: argparse.Namespace) -> None:
     del options.words
 
 
+def _understand_forget(options: argparse.Namespace) -> None:
+    if options.words and options.alias:
+        raise UsageError("a server is forgotten by its address or by its alias, not by both")
+    if options.alias:
+        del options.words
+        return
+    _understand_place(options)
+    options.host, options.port = options.place.host, options.place.port
+    del options.place
+    if not options.host:
+        raise UsageError("the host is missing")
+
+
 def _understand_rooms(options: argparse.Namespace) -> None:
     match options.words:
         case []:
@@ -469,6 +514,11 @@ def _understand_rooms(options: argparse.Namespace) -> None:
         case _:
             raise UsageError("rooms takes add KEPT or remove KEPT; without them it lists the rooms")
     del options.words
+
+
+def _understand_admin(options: argparse.Namespace) -> None:
+    if not "".join(options.words).strip():
+        raise UsageError("a command of the console is missing, such as WHO")
 
 
 def _understand_config(options: argparse.Namespace, commands: Mapping[str, Command]) -> None:
@@ -517,6 +567,27 @@ def _add_expected(role: argparse.ArgumentParser) -> None:
         metavar="SHA256:...",
         help="the server's fingerprint, if you were told it",
     )
+    _add_way(role)
+
+
+def _add_way(role: argparse.ArgumentParser) -> None:
+    """How a server is reached and known, wherever it is."""
+    _add_alias(
+        role,
+        "know the server by this name and not by its address, as ssh's HostKeyAlias: for several "
+        "servers behind one forwarded port",
+    )
+    role.add_argument(
+        "--proxy",
+        type=_proxy,
+        metavar="URL",
+        help="connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, "
+        "or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them",
+    )
+
+
+def _add_alias(role: argparse.ArgumentParser, meaning: str) -> None:
+    role.add_argument("--alias", type=_alias, default="", metavar="NAME", help=meaning)
 
 
 def _add_version(role: argparse.ArgumentParser) -> None:
@@ -628,6 +699,24 @@ def _checked(message: str) -> str:
     if size > MAX_TEXT_BYTES:
         raise UsageError(_TOO_LONG)
     return message
+
+
+def _alias(text: str) -> str:
+    # It stands in a list like known_hosts of OpenSSH, where other characters mean something.
+    if text and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise argparse.ArgumentTypeError(
+            "an alias is a letter or digit, and 62 more of them, dots, dashes or low lines at most"
+        )
+    return text
+
+
+def _proxy(text: str) -> "Proxy | None":
+    if not text:
+        return None
+    from chat.socks import Proxy
+
+    with _told():
+        return Proxy(text)
 
 
 def _number(text: str) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-_SIMILAR = 0.6
+_SIMILAR = 0.7
 
 
 def nearest(word: str, known: Collection[str]) -> str:

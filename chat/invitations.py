@@ -23,9 +23,17 @@ from chat.phrases import good, trouble
 from chat.place import Place
 from chat.program import PROGRAM
 from chat.reactor import Reactor
-from chat.sockets import Dialer, is_this_machine
+from chat.sockets import is_this_machine
 from chat.stdio import read_whole
-from chat.targets import ENVIRONMENT, Target, given_invite, is_right_key, kept_invite, target_of
+from chat.targets import (
+    ENVIRONMENT,
+    Target,
+    given_invite,
+    is_right_key,
+    kept_invite,
+    target_of,
+    way_to,
+)
 from chat.text import fingerprint_of
 from chat.ui.transcript import server_fingerprint
 from chat.ui.wrap import broken
@@ -53,7 +61,8 @@ def invite(options: argparse.Namespace, folder: Path) -> None:
     if options.keep is not None:
         kept.require_free(check_name(options.keep))
     known_servers = KnownServers(folder / KNOWN_SERVERS)
-    key, since = _meet(Target(host, port), options.fingerprint, known_servers)
+    target = Target(host, port, alias=options.alias)
+    key, since = _meet(target, options, options.fingerprint, known_servers)
     made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES))
     if options.keep is not None:
         kept.add(options.keep, made)
@@ -99,11 +108,12 @@ def rooms(options: argparse.Namespace, folder: Path) -> None:
 
 def fingerprint(options: argparse.Namespace, folder: Path) -> None:
     """Print the fingerprint that an invite holds, or that a server shows now."""
-    target = target_of(options.place, lambda: folder)
+    target = target_of(options.place, lambda: folder, options.alias)
     if target.server_digest is not None:
         print(fingerprint_of(target.server_digest))
         return
-    key, since = _meet(target, None, KnownServers(folder / KNOWN_SERVERS, read_only=True))
+    known_servers = KnownServers(folder / KNOWN_SERVERS, read_only=True)
+    key, since = _meet(target, options, None, known_servers)
     print(key.fingerprint, flush=True)
     known = f"The server is known with this key{f' since {since}' if since else ''}."
     _tell(good("The server is new here." if since is None else known))
@@ -129,12 +139,15 @@ def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
 
 
 def _meet(
-    target: Target, expected: str | None, known_servers: KnownServers
+    target: Target,
+    options: argparse.Namespace,
+    expected: str | None,
+    known_servers: KnownServers,
 ) -> tuple[PublicKey, str | None]:
     """The server's key, and since when it is known, as `KnownServers.check` has it."""
     with (
         closing(Reactor()) as reactor,
-        closing(Dialer(reactor, target.host, target.port)) as dialer,
+        closing(way_to(target, reactor, options.proxy)) as dialer,
     ):
         key = Meeting(reactor, dialer).run()
     since = is_right_key(target, expected, key, known_servers, lambda text: _tell(trouble(text)))

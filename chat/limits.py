@@ -24,6 +24,11 @@ MAX_PARTING_BYTES = 512
 MAX_MOTD_BYTES = 16_384
 """The message of the day (`--motd`), as long as what a person may say."""
 
+MAX_COMMAND_BYTES = 16_384
+MAX_ANSWER_BYTES = 32_768
+"""What an operator asks the server for from within the room, as long as a message may be; and the
+answer, which takes one frame. Some 200 lines; the console and the admin socket have all."""
+
 MAX_NAME_CHARS = 32
 """A name after NFC normalisation: long enough for a person, short enough for a line."""
 
@@ -166,6 +171,16 @@ ATTEMPT_SECONDS = 0.25
 
 MAX_ADDRESSES = 16
 """So many of a host's addresses are tried: in four seconds, and in few descriptors."""
+
+SOCKS_PORT = 1080
+"""Where a proxy listens, unless `--proxy` says another port (RFC 1928, 3)."""
+
+MAX_SOCKS_FIELD_BYTES = 255
+"""A host, a user or a password for a proxy: what 8 bits can count."""
+
+PROXY_SECONDS = 60
+"""From the connection to a proxy until it has connected us. Tor may have to make a circuit first,
+and then needs up to half a minute for an onion service."""
 
 SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
@@ -538,6 +553,9 @@ CONSOLE_QUEUE_BYTES = 1024 * 1024
 """Lines waiting for a terminal or a disk that does not take them. Beyond it the server drops lines
 (and says how many), while a client stops reading from the server, since text must not be lost."""
 
+SERVICE_STATUS_SECONDS = 60.0
+"""How often the service manager is told how many people are in, if that has changed."""
+
 REFUSAL_LINES_PER_SECOND = 5
 FAULT_SUM_SECONDS = 60.0
 """Single lines about connections that were refused; what exceeds them is summed up once a second.
@@ -545,3 +563,20 @@ Faults that were written down before are summed up after the second."""
 
 MESSAGE_LINES_PER_SECOND = 10
 """Single "Message exchanged" lines at the server; what exceeds them is summed up once a second."""
+
+LOG_LINES_PER_SECOND = 100
+LOG_QUEUE_BYTES = 1024 * 1024
+LOG_TEXT_CHARS = 512
+"""The operator's log (`--log`): lines about connections that were refused or went away, beyond
+which they are only counted, so that a flood does not fill the disk; what waits while the disk is
+full; and as much of a text as is noted."""
+
+MAX_ADMIN_CONNECTIONS = 16
+SOCKET_PATH_BYTES = 103
+ADMIN_LINE_BYTES = 65_536
+ADMIN_ANSWER_SECONDS = 30.0
+ADMIN_LOCK_SECONDS = 2.0
+"""The admin socket: when another connection comes, the one that was silent for longest goes; a path
+for which every system has room in the address of a socket; a command, which is longest for SAY; how
+long the program `admin` waits for an answer, which a server gives at once; and how long two servers
+in one folder wait for each other at their start."""

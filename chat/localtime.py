@@ -51,6 +51,11 @@ def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
         return "????-??-?? ??:??:??"
 
 
+def iso_of(seconds: float) -> str:
+    """Seconds since 1970 as local time with its offset, for logs: `2026-11-27T14:00:00+01:00`."""
+    return local(seconds).astimezone().isoformat(timespec="seconds")
+
+
 def stamp_of(seconds: float) -> str:
     """A time, in seconds since 1970, as it stands in files: `2026-11-27T13:00:00Z`."""
     return datetime.fromtimestamp(max(0, int(seconds)), UTC).isoformat()[:19] + "Z"

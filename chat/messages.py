@@ -15,6 +15,8 @@ from chat.limits import (
     DIRECT_WRAPS,
     FINGERPRINT_BYTES,
     HASH_BYTES,
+    MAX_ANSWER_BYTES,
+    MAX_COMMAND_BYTES,
     MAX_MOTD_BYTES,
     MAX_PARTING_BYTES,
     MAX_SUBMIT_BYTES,
@@ -379,6 +381,41 @@ class Greeting(Control):
         return cls(since, topic, _short_text(fields.rest(), MAX_MOTD_BYTES))
 
 
+@dataclass(frozen=True, slots=True)
+class Operate(Control):
+    """Client to server: a command of an operator, as at the server's console."""
+
+    TYPE = 0x0E
+    command: str
+
+    def encode_body(self) -> bytes:
+        return self.command.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(_short_text(fields.rest(), MAX_COMMAND_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Control):
+    """Server to client: what has come of the first OPERATE that is not answered yet. `done`: it was
+    carried out; `text`: the lines of the answer."""
+
+    TYPE = 0x0F
+    done: bool
+    text: str
+
+    def encode_body(self) -> bytes:
+        return bytes((self.done,)) + self.text.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        done = fields.unsigned(1)
+        if done > 1:
+            raise ProtocolError("a flag that is not known")
+        return cls(bool(done), _short_text(fields.rest(), MAX_ANSWER_BYTES))
+
+
 def _short_text(data: bytes, most: int) -> str:
     if len(data) > most:
         raise ProtocolError("a text is too long")
@@ -408,6 +445,8 @@ CONTROLS: dict[int, type[Control]] = {
         Submit,
         Check,
         Greeting,
+        Operate,
+        Answer,
     )
 }
 

@@ -20,6 +20,10 @@ _SECRET = re.compile("[A-Za-z0-9_-]{32,}")
 """The last part of an invite, or of a damaged one. No word of ours is so long."""
 
 
+_LOGIN = re.compile(r"(?<=://).*(?=@)", re.DOTALL)
+"""The user and the password of a proxy, if the text is its URL."""
+
+
 class Parser(argparse.ArgumentParser):
     """Raises UsageError for whatever argparse has to complain of; and OSError if standard output
     does not take the help or the version, which argparse would pass over."""
@@ -32,11 +36,11 @@ class Parser(argparse.ArgumentParser):
 
     def misused(self, text: str, hint: str = "") -> UsageError:
         """The error for arguments that mean nothing. Without a hint it shows the usage. No argument
-        that may be an invite is repeated: it is a secret."""
+        that may be an invite is repeated: it is a secret, and so is a proxy's password."""
         forms = ", or ".join(filter(None, self.forms))
         usage = f"usage: {self.prog} [option ...] {forms}".rstrip()
-        text = escape_line(_SECRET.sub("...", text))
-        return UsageError(text, hint or f"{usage}; --help says more")
+        text = escape_line(_LOGIN.sub("...", _SECRET.sub("...", text)))
+        return UsageError(text, _LOGIN.sub("...", hint) or f"{usage}; --help says more")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not None and file is sys.stdout:

@@ -10,7 +10,6 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chat.errors import IdentityError, UsageError
@@ -167,7 +166,12 @@ def _plain(action: argparse.Action, value: object) -> object:
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise argparse.ArgumentTypeError("a text or a number is expected")
-    return _value_of(action, str(value))
+    try:
+        text = str(value)
+    except ValueError as exc:
+        # Thousands of digits, which can be written in hex.
+        raise argparse.ArgumentTypeError("the number is too long") from exc
+    return _value_of(action, text)
 
 
 def _is_flag(action: argparse.Action) -> bool:
@@ -199,4 +203,4 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if value == math.inf:
         value = "forever"
-    return f'"{value}"' if isinstance(value, str | Path) else f"{value:g}"
+    return f'"{value}"' if not isinstance(value, int | float) else f"{value:g}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from itertools import chain, zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from chat import journal
 from chat.errors import TransportError
@@ -181,6 +181,27 @@ def _outward_host(versions: Sequence[int]) -> str:
 # -- dialling
 
 
+class Way(Protocol):
+    """What connects to a host, again and again if asked to."""
+
+    host: str
+    port: int
+    looked_up: str
+    """The host whose addresses are looked up here: this one, or that of a proxy."""
+    on_found: Callable[[], None]
+    """Called when the look-up that `dial` waits for has found addresses."""
+
+    def dial(
+        self,
+        on_connected: Callable[[socket.socket], None],
+        on_failed: Callable[[TransportError], None],
+    ) -> None:
+        """Try to connect, and call one of the two. If a dial is under way, it begins anew."""
+
+    def close(self) -> None:
+        """Give up. Nothing is left open, and nothing is called any more."""
+
+
 class _Attempt(NamedTuple):
     """An address that is being tried; `limit` ends it."""
 
@@ -194,7 +215,7 @@ def _nothing() -> None:
 
 
 class Dialer:
-    """Connects to a host, again and again if asked to. `close` when done.
+    """The direct `Way` to a host. `close` when done.
 
     Each `dial` looks the host up and tries its addresses side by side (RFC 8305): when one has
     failed, or has not answered for a moment, the next attempt begins, and the first that answers
@@ -207,12 +228,13 @@ class Dialer:
     and `_answered`, the address that answered last, outlive it.
     """
 
-    def __init__(self, reactor: Reactor, host: str, port: int) -> None:
-        """Begin the look-up already, so that it may be over when `dial` is called."""
-        self.host = host
+    def __init__(self, reactor: Reactor, host: str, port: int, what: str = "server") -> None:
+        """Begin the look-up already, so that it may be over when `dial` is called. `what` should be
+        there, for a hint."""
+        self.host = self.looked_up = host
         self.port = port
         self.on_found: Callable[[], None] = _nothing
-        """Called when the look-up that `dial` waits for has found addresses."""
+        self._what = what
         self._reactor = reactor
         self._name = f"{host} port {port}"
         self._dialling = False
@@ -232,8 +254,6 @@ class Dialer:
         on_connected: Callable[[socket.socket], None],
         on_failed: Callable[[TransportError], None],
     ) -> None:
-        """Try the addresses of the host, and call one of the two. If a dial is under way, it begins
-        anew."""
         if self._dialling:
             self.close()
         self._dialling = True
@@ -245,7 +265,6 @@ class Dialer:
             self._try_later()
 
     def close(self) -> None:
-        """Give up. Nothing is left open, and nothing is called any more."""
         self._dialling = False
         if self._look_up is not None:
             self._look_up.close()
@@ -351,7 +370,7 @@ class Dialer:
         error = self._look_up.error
         if self._errors:
             reason = os.strerror(min(self._errors, key=_vagueness)).lower()
-            hint = "is the server running, and is this its port?"
+            hint = f"is the {self._what} running, and is this its port?"
             error = TransportError(f"cannot reach {self.host} port {self.port}: {reason}", hint)
         assert error is not None
         self.close()

@@ -17,6 +17,7 @@ import termios
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TextIO
 
 from chat.limits import (
     CONSOLE_LINE_BYTES,
@@ -475,3 +476,18 @@ def _wait_writable(descriptor: int, seconds: float | None) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+
+def descriptor_of(stream: TextIO | None) -> int | None:
+    """The descriptor of a standard stream; None if it was closed before we started."""
+    return None if stream is None else stream.fileno()
+
+
+def is_terminal(descriptor: int | None) -> bool:
+    """Whether there is such a descriptor, and it is a terminal."""
+    return descriptor is not None and os.isatty(descriptor)
+
+
+def encoding() -> str:
+    """That of standard output."""
+    return sys.stdout.encoding if sys.stdout is not None else "utf-8"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from chat.files.known_servers import KnownServers
     from chat.invite import Invite
     from chat.kex import PublicKey
+    from chat.reactor import Reactor
+    from chat.sockets import Way
+    from chat.socks import Proxy
 
 ENVIRONMENT = "CHAT_INVITE"
 """The variable that may hold an invite."""
@@ -27,20 +30,28 @@ _HOW_TO_GIVE_ONE = f"set {ENVIRONMENT} to it, or be at a terminal to be asked fo
 
 
 class Target(NamedTuple):
-    """Where to connect; the SHA-256 of the server's key and the room's key, if an invite says."""
+    """Where to connect; the SHA-256 of the server's key and the room's key, if an invite says; and
+    the alias by which the server is known in place of its address, if there is one."""
 
     host: str
     port: int
     server_digest: bytes | None = None
     room_key: bytes | None = None
+    alias: str = ""
+
+    @property
+    def known_as(self) -> tuple[str, int | None]:
+        """Under what the server stands in the list of known servers."""
+        return (self.alias, None) if self.alias else (self.host, self.port)
 
     def __repr__(self) -> str:
         # A room's key is secret.
         return f"<target {self.host} {self.port}>"
 
 
-def target_of(place: Place, folder: Callable[[], Path]) -> Target:
-    """What a place stands for; `folder` tells where rooms are kept. May ask the person.
+def target_of(place: Place, folder: Callable[[], Path], alias: str = "") -> Target:
+    """What a place stands for; `folder` tells where rooms are kept. May ask the person. `alias`: as
+    `Target` has it.
 
     Raises:
         UsageError: there is no invite, or it is damaged; or the name is much like a kept one.
@@ -49,12 +60,12 @@ def target_of(place: Place, folder: Callable[[], Path]) -> Target:
     if place.host:
         invite = kept_invite(place, folder()) if place.may_be_kept else None
         if invite is None:
-            return Target(place.host, place.port)
+            return Target(place.host, place.port, alias=alias)
     else:
         from chat.invite import Invite
 
         invite = Invite.decode(place.invite or given_invite())
-    return Target(invite.host, invite.port, invite.server_digest, invite.room_key)
+    return Target(invite.host, invite.port, invite.server_digest, invite.room_key, alias)
 
 
 def kept_invite(place: Place, folder: Path) -> "Invite | None":
@@ -101,6 +112,17 @@ def given_invite() -> str:
         raise UsageError(_NO_INVITE, _HOW_TO_GIVE_ONE) from exc
 
 
+def way_to(target: Target, reactor: "Reactor", proxy: "Proxy | None") -> "Way":
+    """What connects there, through the proxy if there is one."""
+    if proxy is not None:
+        from chat.proxied import ProxiedDialer
+
+        return ProxiedDialer(reactor, target.host, target.port, proxy)
+    from chat.sockets import Dialer
+
+    return Dialer(reactor, target.host, target.port)
+
+
 def is_right_key(
     target: Target,
     fingerprint: str | None,
@@ -122,7 +144,7 @@ def is_right_key(
         check_invited(target.server_digest, key)
     if fingerprint:
         check_fingerprint(fingerprint, key)
-        if known_servers.choose(target.host, target.port, key):
+        if known_servers.choose(*target.known_as, key):
             warn("The server had another key before; it has the one you named now")
             return None
-    return known_servers.check(target.host, target.port, key)
+    return known_servers.check(*target.known_as, key)

@@ -23,6 +23,7 @@ from chat.client.peers import Peer
 from chat.errors import Reason
 from chat.introduction import Introduction
 from chat.messages import (
+    Answer,
     Back,
     Bye,
     Card,
@@ -38,6 +39,7 @@ from chat.messages import (
     Left,
     Lost,
     MessageContent,
+    Operate,
     Ping,
     Pong,
     Ready,
@@ -140,12 +142,17 @@ ROSTER = Roster((RosterEntry(1, 0, NAME, key("ira").public.digest),))
 RESUME = Resume(1, TOKEN, 4_660, 3)
 ROOM_KEY = kex.RoomKey(bytes(range(160, 192)))
 GREETING = Greeting(1_700_000_002, "tea at four", "be kind\nand brief")
+OPERATE = Operate("KICK Zoë")
+ANSWER = Answer(True, "Zoë is put out.")
 REKEY = Rekey(3, bytes(range(32, 64)))
 CHECK = Check(4_660, bytes(range(128, 160)))
 MESSAGE = Message(2, 1, 1, bytes(128)).to_wire()
 # An odd number of 1024 bits is enough: the size is looked at first.
 WEAK_MODULUS = int.from_bytes(FixedBytes("vectors/weak key")(128), "big") | 1 << 1023 | 1
 WEAK_BLOB = kex.PublicKey.from_rsa(RSA.construct((WEAK_MODULUS, 65_537))).blob
+
+
+_SEALED_BY_THE_CLIENT = ("PUBKEY", "READY", "SUBMIT", "OPERATE", "PING", "BYE")
 
 
 @dataclass(frozen=True)
@@ -276,6 +283,7 @@ def make_handshake() -> Json:
         link_frame("client", 0, RESUME, resume, instead_of="READY"),
     ]
     controls: list[Control] = [WELCOME, ROSTER, REKEY, CHECK, Resend(7), Resumed(), GREETING]
+    controls.append(ANSWER)
     sealing, counter = "k_s1", 0
     for control in controls:
         ends.server.send(control.encode())
@@ -287,14 +295,18 @@ def make_handshake() -> Json:
     submitted = ends.client.data_to_send()
     ends.server.receive(submitted, 0.0)
     frames.append(link_frame("client", 1, submit, submitted))
+    ends.client.send(OPERATE.encode())
+    operate = ends.client.data_to_send()
+    ends.server.receive(operate, 0.0)
+    frames.append(link_frame("client", 2, OPERATE, operate))
     ends.client.tick(limits.PING_SECONDS)
     ping = ends.client.data_to_send()
     ends.server.receive(ping, limits.PING_SECONDS)
-    frames.append(link_frame("client", 2, Ping(), ping))
+    frames.append(link_frame("client", 3, Ping(), ping))
     frames.append(link_frame("server", counter, Pong(), ends.server.data_to_send(), key=sealing))
     bye = Bye(Reason.LEFT, "so long")
     ends.client.close(bye.reason, bye.text)
-    frames.append(link_frame("client", 3, bye, ends.client.data_to_send()))
+    frames.append(link_frame("client", 4, bye, ends.client.data_to_send()))
     good = Handshake(hello, pubkey, answer, share, shared, session_key, keys)
     return {
         "about": ABOUT_HANDSHAKE,
@@ -307,7 +319,7 @@ def make_handshake() -> Json:
             "client": ends.for_client.labelled(
                 "X25519 private key of the card",
                 "X25519 private key",
-                *(f"IV of {name}" for name in ("PUBKEY", "READY", "SUBMIT", "PING", "BYE")),
+                *(f"IV of {name}" for name in _SEALED_BY_THE_CLIENT),
             ),
             "server": ends.for_server.labelled(
                 "session key",
@@ -576,6 +588,7 @@ def bad_link_frames(good: Handshake) -> list[Json]:
         at_server("frame", "the frame type is unknown", block(b"\x7f")),
         at_server("content", "the control message is unknown", to_server(b"\x7f")),
         at_server("content", "a byte is left over", to_server(Ping().encode() + b"\0")),
+        at_server("content", "a command is not UTF-8", to_server(OPERATE.encode()[:-1] + b"\xff")),
         at_server("reason", "BYE for an unknown reason", to_server(bye[:1] + b"\x7f" + bye[2:])),
         at_client("seal", "WELCOME is left out", altered("ROSTER")),
         at_client("seal", "a bit of WELCOME", altered("WELCOME", flip=40)),
@@ -585,6 +598,7 @@ def bad_link_frames(good: Handshake) -> list[Json]:
         at_client("frame", "the frame is empty", bytes(2)),
         at_client("frame", "the frame type is unknown", block(b"\x7f")),
         at_client("content", "WELCOME has no base", to_client(WELCOME.encode()[:-32])),
+        at_client("content", "ANSWER is neither yes nor no", to_client(b"\x0f\x02")),
         at_client("content", "CHECK has half a hash", to_client(CHECK.encode()[:-16])),
         at_client("content", "the control message is unknown", to_client(b"\x7f")),
         welcomed("seal", "WELCOME is replayed", altered("WELCOME")),

@@ -15,7 +15,7 @@ from chat.place import Place
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
-ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget", "config")
+ROLES = ("server", "client", "send", "invite", "rooms", "fingerprint", "forget", "admin", "config")
 DEFAULTS = {
     "server": (
         limits.DEFAULT_PORT,
@@ -55,7 +55,6 @@ A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
 A_FORMAT = "a format for strftime is expected, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
 
-REQUIRED = "the following arguments are required: "
 UNKNOWN = "does not take "
 NO_UTF8 = "and this is not UTF-8"
 JOIN = ["client", "localhost", "9443", "Ira"]
@@ -111,7 +110,13 @@ MISUSE = [
     *(([*JOIN, "--time", bad], A_FORMAT) for bad in ("%", "%H:%", "%é", "%H%n", "\x1b[1m%H")),
     ([*JOIN, "--json", "yes"], "there are too many words: 4"),
     ([*JOIN, "--keys="], "a folder has a name"),
-    (["forget"], f"{REQUIRED}HOST"),
+    (["forget"], "the host is missing"),
+    (["forget", "-"], "the host is missing"),
+    (["forget", "localhost", "--alias", "x"], "not by both"),
+    *(([*JOIN, "--alias", bad], "an alias is") for bad in ("a b", "[a]", "*", "é", "-", "a" * 64)),
+    *(([*JOIN, "--proxy", bad], "a proxy is") for bad in ("localhost:1080", "http://localhost")),
+    (["admin"], "a command of the console is missing, such as WHO"),
+    (["admin", "", " "], "a command of the console is missing, such as WHO"),
     (["forget", "localhost", "0"], PORT),
     (SEND[:1], "your name is missing"),
     (SEND[:2], "your name is missing"),
@@ -182,7 +187,7 @@ def test_misuse_is_told_in_two_lines_and_ends_with_status_two(
         ([*SEND, "--fail"], "put -- before a text that begins with a dash"),
         ([*SEND, "--stripe"], "did you mean --strip?"),
         ([*JOIN, "more"], "usage: chatapp client [option ...] HOST [PORT] [NAME], or "),
-        (["forget", "localhost", "1", "2"], "usage: chatapp forget [option ...] HOST [PORT]; "),
+        (["forget", "localhost", "1", "2"], "usage: chatapp forget [option ...] HOST [PORT], or "),
         ([INVITE], "usage: chatapp [option ...] COMMAND; --help says more"),
         (["server", INVITE], "usage: chatapp server [option ...]; --help says more"),
     ],
@@ -197,10 +202,12 @@ def test_hint_is_a_guess_or_the_usage_of_the_command(arguments: list[str], hint:
 # -- what is given, and what is left out
 
 KEYS = {"keys": None, "bits": limits.DEFAULT_RSA_BITS, "ephemeral": False}
+WAY = {"alias": "", "proxy": None}
 DESTINATION = {
     "place": Place("localhost", 9443),
     "name": "Ira",
     "fingerprint": None,
+    **WAY,
     "patience": None,
 }
 CLIENT = {
@@ -233,6 +240,8 @@ SERVER = {
     "max_rooms": limits.MAX_ROOMS,
     "authorized_keys": None,
     "keep_names": limits.KEEP_NAMES_DAYS,
+    "log": None,
+    "quiet": False,
     "no_history": False,
     **KEYS,
 }
@@ -240,6 +249,7 @@ SENT = {"role": "send", "text": "Hi", "json": False, "strip": False, **DESTINATI
 KEPT = Place("localhost", may_be_kept=True)
 JSON_AND_STRIP = {"text": "Hi Ira", "json": True, "strip": True}
 FORGET = ["forget", "localhost", "9443"]
+FORGOTTEN = {"role": "forget", "alias": "", "keys": None}
 MAKE = {
     "role": "invite",
     "place": Place("localhost", may_be_kept=True),
@@ -247,6 +257,7 @@ MAKE = {
     "qr": False,
     "tag": False,
     "fingerprint": None,
+    **WAY,
     "keys": None,
 }
 
@@ -307,18 +318,24 @@ MAKE = {
         ),
         (
             ["fingerprint", "-"],
-            {"role": "fingerprint", "place": Place(), "keys": None},
+            {"role": "fingerprint", "place": Place(), **WAY, "keys": None},
         ),
         (["rooms"], {"role": "rooms", "action": "list", "kept": "", "keys": None}),
         (
             ["rooms", "add", "--keys", "x", "friends"],
             {"role": "rooms", "action": "add", "kept": "friends", "keys": Path("x")},
         ),
-        (FORGET, {"role": "forget", "host": "localhost", "port": 9443, "keys": None}),
+        (["server", "--quiet", "--log=~/l"], SERVER | {"quiet": True, "log": Path("/home/ira/l")}),
+        (["admin", "KICK", "a b"], {"role": "admin", "words": ["KICK", "a b"], "keys": None}),
         (
-            ["forget", "[::1]"],
-            {"role": "forget", "host": "::1", "port": 9443, "keys": None},
+            ["admin", "TOPIC", "-", "--keys", "x", "--", "--", "-y"],
+            {"role": "admin", "words": ["TOPIC", "-", "--", "-y"], "keys": Path("x")},
         ),
+        (FORGET, FORGOTTEN | {"host": "localhost", "port": 9443}),
+        (["forget", "[::1]"], FORGOTTEN | {"host": "::1", "port": 9443}),
+        (["forget", "--alias", "work"], FORGOTTEN | {"alias": "work"}),
+        ([*JOIN, "--alias", "Work.2"], CLIENT | {"alias": "Work.2"}),
+        ([*JOIN, "--alias", "", "--proxy="], CLIENT),
         ([*SEND, "--", "--json"], SENT | {"text": "--json"}),
         ([*SEND, "-"], SENT | {"text": STANDARD_INPUT}),
         ([*SEND, "one\ntwo", "--patience", "5"], SENT | {"text": "one\ntwo", "patience": 5}),
@@ -404,3 +421,24 @@ def test_login_that_cannot_be_a_name_is_none(name: str, login: Callable[[str], N
     login(name)
     with pytest.raises(UsageError, match="your name is missing"):
         parser().parse_args(["client", "localhost"])
+
+
+def test_proxy_is_known_by_its_url() -> None:
+    for role in (JOIN, [*SEND, "Hi"], ["invite", "h"], ["fingerprint", "h"]):
+        options = parser().parse_args([*role, "--proxy", "socks5h://ira:hush@localhost"])
+        assert str(options.proxy) == "socks5h://localhost:1080"
+
+
+@pytest.mark.parametrize("words", ["rooms --proxy=IT", "server IT", "client IT", "IT", "send h IT"])
+def test_password_of_a_proxy_in_a_wrong_place_is_not_repeated(words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parser().parse_args(words.replace("IT", "socks5h://ira:h@ush@localhost").split())
+    assert "ush" not in str(caught.value) + caught.value.hint
+
+
+def test_password_of_a_proxy_is_not_among_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT_PROXY", "socks5h://ira:hush@localhost")
+    assert parser().parse_args(["config", "client"]).lines() == [
+        "[client]",
+        'proxy = "socks5h://localhost:1080"  # CHAT_PROXY',
+    ]

@@ -7,12 +7,15 @@ import resource
 import socket
 import sys
 from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
-from chat.__main__ import _PROGRAMS, _allow_many_descriptors, _fitting, _how_to_install, main
+from chat.__main__ import _PROGRAMS, _how_to_install, main
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
+from chat.serving import _allow_many_descriptors
+from chat.ui.wrap import fitting
 from tests.support.helpers import key
 from tests.support.processes import place_key
 
@@ -168,6 +171,18 @@ def test_server_that_is_forgotten_is_told_and_one_that_is_not_known_too(
     assert capfd.readouterr() == ("", ENDS.format(error) + hint)
 
 
+def test_what_the_encoding_lacks_is_shown_as_an_escape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    poor = TextIOWrapper(BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", poor)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("CHAT_NAME", "Ира")
+    assert main(["config", "client"]) == 0
+    poor.seek(0)
+    assert 'name = "\\u0418\\u0440\\u0430"' in poor.read()
+
+
 @pytest.mark.parametrize(
     ("columns", "line", "rows"),
     [
@@ -180,4 +195,4 @@ def test_server_that_is_forgotten_is_told_and_one_that_is_not_known_too(
 def test_error_is_broken_between_words_on_a_terminal(
     columns: int | None, line: str, rows: list[str]
 ) -> None:
-    assert _fitting(line, columns) == rows
+    assert fitting(line, columns) == rows

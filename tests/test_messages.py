@@ -13,6 +13,7 @@ from chat.errors import REASONS, ProtocolError, Reason
 from chat.messages import (
     CONTROLS,
     ROOM_EVENTS,
+    Answer,
     Back,
     Bye,
     Card,
@@ -29,6 +30,7 @@ from chat.messages import (
     Lost,
     MessageContent,
     Notice,
+    Operate,
     Ping,
     Pong,
     Ready,
@@ -78,6 +80,8 @@ CONTROL_STRATEGIES: dict[type[Control], st.SearchStrategy[Control]] = {
     Submit: st.builds(Submit, st.binary(max_size=200)),
     Check: st.builds(Check, u64, digests),
     Greeting: st.builds(Greeting, u64, st.text(max_size=100), st.text(max_size=100)),
+    Operate: st.builds(Operate, st.text(max_size=100)),
+    Answer: st.builds(Answer, st.booleans(), st.text(max_size=100)),
 }
 EVENT_STRATEGIES: dict[type[RoomEvent], st.SearchStrategy[RoomEvent]] = {
     Joined: st.builds(Joined, entries),
@@ -121,6 +125,8 @@ SAMPLES: list[tuple[Record, str]] = [
     (Submit(b"a run"), "0b 612072756e"),
     (Check(258, DIGEST), f"0c 0000000000000102 {DIGEST.hex()}"),
     (Greeting(258, "Zoë", "a\nb"), "0d 0000000000000102 0004 5a6fc3ab 610a62"),
+    (Operate("Zoë"), "0e 5a6fc3ab"),
+    (Answer(True, "Zoë"), "0f 01 5a6fc3ab"),
     (Joined((ENTRY, ENTRY)), f"01 {ENTRY_HEX} {ENTRY_HEX}"),
     (Left(((7, Reason.LEFT), (8, Reason.LOST))), "02 00000007 01 00000008 02"),
     (Notice("Zoë"), "03 5a6fc3ab"),
@@ -165,7 +171,8 @@ def test_record_that_was_encoded_is_decoded_to_itself(record: Record) -> None:
 
 def is_list(record: Record) -> bool:
     """Whether a record goes on to the end of its bytes, so that a beginning of it may be one."""
-    return isinstance(record, Roster | Joined | Left | Notice | Submit | Greeting | Topic)
+    listing = Roster | Joined | Left | Notice | Submit | Greeting | Topic | Operate | Answer
+    return isinstance(record, listing)
 
 
 @pytest.mark.parametrize(("record", "encoded"), SAMPLES, ids=name_of)
@@ -187,12 +194,14 @@ def test_record_that_was_cut_is_refused_but_between_the_items_of_a_list(
         Notice: 1,
         Submit: 1,
         Greeting: 1,
+        Operate: 1,
+        Answer: 1,
         Topic: 1,
     }
     size = sizes.get(type(record), len(data))
     # What stands before the list, and what is no UTF-8, since it ends within "ë".
-    first = {Topic: 9, Greeting: 15}.get(type(record), 1)
-    within = {Notice: {4}, Topic: {12}}.get(type(record), set())
+    first = {Topic: 9, Greeting: 15, Answer: 2}.get(type(record), 1)
+    within = {Notice: {4}, Topic: {12}, Operate: {4}, Answer: {5}}.get(type(record), set())
     between = set(range(first, len(data), size)) if is_list(record) else set()
     assert set(taken) == between - within
 

@@ -128,6 +128,7 @@ def test_every_option_of_every_command_can_be_set(monkeypatch: pytest.MonkeyPatc
         ("[client]\ntime = '%Q'", "[client] time: a format for strftime is expected", ""),
         ("[client]\npatience = inf", "[client] patience: a number is expected", ""),
         ("[client]\npatience = -1", "[client] patience: a number is expected", ""),
+        (f"[client]\npatience = 0x{'f' * 5000}", "[client] patience: the number is too long", ""),
         ("[client]\njson = 1", "[client] json: true or false is expected", ""),
         ("[client]\ncolor = 'red'", "[client] color: one of auto, always, never is", ""),
         ("[client]\nbits = 1024", "[client] bits: one of 2048, 3072, 4096 is expected", ""),

@@ -153,11 +153,11 @@ def do_nothing(*_: object) -> None:
     pass
 
 
-def always(*_: object) -> bool:
+def always(*_: object, **_named: object) -> bool:
     return True
 
 
-def never(*_: object) -> bool:
+def never(*_: object, **_named: object) -> bool:
     return False
 
 

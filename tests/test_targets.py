@@ -1,5 +1,6 @@
 """From a place to where we connect: kept names, invites from elsewhere, and whose key is right."""
 
+import contextlib
 import getpass
 import os
 import warnings
@@ -15,7 +16,11 @@ from chat.files.known_servers import KnownServers
 from chat.files.rooms import KeptRooms
 from chat.invite import Invite
 from chat.place import Place
-from chat.targets import Target, given_invite, is_right_key, target_of
+from chat.proxied import ProxiedDialer
+from chat.reactor import Reactor
+from chat.sockets import Dialer
+from chat.socks import Proxy
+from chat.targets import Target, given_invite, is_right_key, target_of, way_to
 from tests.support.helpers import key
 
 DIGEST, ROOM_KEY = key("server").public.digest, bytes(range(32))
@@ -118,6 +123,17 @@ def test_room_key_is_not_shown_when_a_target_is_printed() -> None:
     assert repr(THERE) == str(THERE) == "<target chat.example 9443>"
 
 
+# -- the way there
+
+
+def test_way_is_direct_or_through_the_proxy(reactor: Reactor) -> None:
+    with contextlib.closing(way_to(THERE, reactor, None)) as direct:
+        assert (type(direct), direct.host, direct.port) == (Dialer, "chat.example", 9443)
+    proxy = Proxy("socks5h://127.0.0.1:9")
+    with contextlib.closing(way_to(THERE, reactor, proxy)) as way:
+        assert (type(way), way.host, way.port) == (ProxiedDialer, "chat.example", 9443)
+
+
 # -- whose key is right
 
 
@@ -125,6 +141,14 @@ def is_right(folder: Path, target: Target, shown: str, fingerprint: str | None =
     known_servers = KnownServers(folder / KNOWN_SERVERS)
     since = is_right_key(target, fingerprint, key(shown).public, known_servers, lambda _: None)
     return since is not None
+
+
+def test_server_with_an_alias_is_the_same_at_any_address(folder: Path) -> None:
+    assert not is_right(folder, Target("127.0.0.1", 1, alias="work"), "server")
+    assert is_right(folder, Target("127.0.0.1", 2, alias="work"), "server")
+    assert not is_right(folder, Target("127.0.0.1", 1, alias="home"), "other")
+    with pytest.raises(ServerKeyError):
+        is_right(folder, THERE._replace(alias="home"), "server")
 
 
 def test_server_of_an_invite_is_remembered_as_any_other(folder: Path) -> None:

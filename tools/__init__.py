@@ -1,11 +1,15 @@
 """Programs for people who work on chat. None of them is part of what is installed.
 
     demo.py         an encrypted conversation between real processes, told as it happens
-    screenshots.py  makes the pictures in the README from a real conversation
+    screenshots.py  makes the picture at the head of the README from a real conversation
+    recording.py    makes the recording in the README from a real run
+    stage.py        the people in both, and their terminals
+    casts.py        what a terminal was sent, as asciicast v2
+    drawing.py      draws terminals as SVG, which may move
     trace.py        follows one message from the key to the screen, call by call
     manpage.py      writes packaging/man from the parser and docs/man.md
     completion.py   writes packaging/completion from the parser
     hooks/          what git runs before a commit, once `make hooks` has said so
 
-Start one with `make demo`, `make screenshots`, `make packaging` or `make trace`.
+Start one with `make demo`, `make screenshots`, `make recording`, `make packaging` or `make trace`.
 """

@@ -19,6 +19,7 @@
     unread.py       what we said in private to somebody who was lost
     outbox.py       what was said, until it is acknowledged; and how it survives a new room
     progress.py     whether the server does anything with what was said
+    asked.py        what an operator has asked the server for
     greeted.py      the topic and the message of the day, each told once
     events.py       what a client tells its view, a class for each thing
     view.py         what a client and its view want of each other
@@ -32,5 +33,5 @@ copy comes back in the log. At the end of each turn the connection sends what is
 the link.
 
 May import the root, but not `cli`, `stdio` and `phrases`; never `server`, `files` or `ui`. The
-view, and where keys come from, are chosen in `__main__`.
+view, and where keys come from, are chosen in `joining`.
 """

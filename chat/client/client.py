@@ -79,6 +79,7 @@ from chat.errors import (
     ServerKeyError,
     TransportError,
     UnacknowledgedError,
+    UsageError,
 )
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, PublicKey, RoomKey
@@ -93,7 +94,7 @@ from chat.limits import (
 )
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
-from chat.sockets import Dialer
+from chat.sockets import Way
 from chat.text import caseless_name
 
 Trust = Callable[[PublicKey], str | None]
@@ -107,7 +108,7 @@ class Client:
     def __init__(
         self,
         reactor: Reactor,
-        dialer: Dialer,
+        dialer: Way,
         name: str,
         key: PrivateKey,
         trust: Trust,
@@ -307,6 +308,11 @@ class Client:
                 self._view.show(OutboxFull(participant.unacknowledged))
         return queued
 
+    def operate(self, command: str) -> None:
+        if self._connection is None or not self._participant.in_room:
+            raise UsageError("there is no connection to the server; nothing was asked for")
+        self._connection.ask(command)
+
     def finish(self) -> None:
         self._view.stop()
         # A script wants to be sure that everything arrived, however long that takes.
@@ -345,7 +351,7 @@ class Client:
     def _dial(self) -> None:
         self._retry = None
         if not self._participant.has_joined:
-            self._view.show(LookingUp(self._dialer.host))
+            self._view.show(LookingUp(self._dialer.looked_up))
         self._dialer.dial(self._on_connected, self._on_unreachable)
 
     def _dial_now(self) -> None:
@@ -452,6 +458,8 @@ class Client:
         self._participant.disconnect()
         self._participant.tick(self._reactor.clock())
         connection.close()
+        for command in connection.unanswered():
+            self._view.show(Warned(endings.not_answered(command)))
         if self._has_said_all:
             self._leave_soon()
         elif not self._lost:
@@ -607,7 +615,8 @@ class Client:
         if self._view.output.queued_bytes > CONSOLE_QUEUE_BYTES and self._participant.in_room:
             connection.pause_reading()
         participant = self._participant
-        if self._has_said_all and participant.can_send and not participant.has_parting_to_send:
+        waits = participant.has_parting_to_send or connection.awaits_answer
+        if self._has_said_all and participant.can_send and not waits:
             # The last word, if there is one, is not waited for: it travels before BYE.
             self._say_goodbye()
         self._wake_up.set(self._participant.deadline)

@@ -29,12 +29,13 @@ from itertools import count
 from typing import Protocol
 
 from chat import journal
+from chat.client.asked import Asked
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.errors import ChatError, Reason
 from chat.kex import PublicKey
 from chat.limits import LINGER_SECONDS, WELCOME_SECONDS
-from chat.messages import Submit
+from chat.messages import Answer, Submit
 from chat.reactor import Reactor, Timer
 from chat.session import (
     ClientSession,
@@ -98,6 +99,7 @@ class Connection:
         self._reactor = reactor
         self._session = session
         self._participant = participant
+        self._asked = Asked()
         self._outgoing = SendBuffer()
         self._transport = Transport(reactor, connected, self._outgoing, self)
         self._welcome_until = reactor.clock() + WELCOME_SECONDS
@@ -116,6 +118,19 @@ class Connection:
         if data:
             self._outgoing.add(data)
             self._transport.flush()
+
+    def ask(self, command: str) -> None:
+        """Ask the server for something, as an operator. Raises UsageError: it cannot be asked."""
+        self._session.send(self._asked.ask(command))
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the server has yet to answer what it was asked for."""
+        return bool(self._asked)
+
+    def unanswered(self) -> list[str]:
+        """What will not be answered any more."""
+        return self._asked.give_up()
 
     # -- what arrives
 
@@ -142,6 +157,8 @@ class Connection:
         match event:
             case RoomFramesReceived(frame_type, run):
                 self._stay.show_all(self._participant.receive_frames(frame_type, run))
+            case ControlReceived(Answer() as answer):
+                self._stay.show_all([self._asked.take(answer)])
             case ControlReceived(control):
                 now = self._reactor.clock()
                 self._stay.show_all(self._participant.receive_control(control, now))

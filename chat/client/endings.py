@@ -119,6 +119,11 @@ def not_acknowledged(count: int) -> str:
     return f"{counted(count, 'message')} not acknowledged"
 
 
+def not_answered(command: str) -> str:
+    word = command.partition(" ")[0].upper()
+    return f"the connection was lost before the server answered {word}; it may have obeyed or not"
+
+
 def not_sent(count: int) -> str:
     return f"{counted(count, 'line')} not sent"
 

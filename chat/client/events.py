@@ -25,7 +25,7 @@ class NamedByLogin:
 
 @dataclass(frozen=True, slots=True)
 class LookingUp:
-    """The host's addresses are looked up for the first time."""
+    """The addresses of the host, or of the proxy to it, are looked up for the first time."""
 
     host: str
 
@@ -255,6 +255,16 @@ class MotdReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The server has answered a command that we gave as an operator. `done`: it was carried out;
+    otherwise the lines say why not."""
+
+    command: str
+    done: bool
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RoomClosed:
     """The server is shutting down."""
 
@@ -357,6 +367,7 @@ ClientEvent = (
     | NoticeReceived
     | TopicSet
     | MotdReceived
+    | Answered
     | RoomClosed
     | Warned
     | Failed

@@ -15,7 +15,7 @@ from chat.errors import ChatError, Reason
 from chat.limits import HANDSHAKE_SECONDS
 from chat.reactor import Reactor, Timer
 from chat.session import Ended, HelloReceived, Session, SessionEvent, State, Transitions
-from chat.sockets import Dialer
+from chat.sockets import Way
 from chat.transport import SendBuffer, Transport
 from chat.wire import Hello, Refused
 
@@ -56,7 +56,7 @@ class Meeting:
     """One look at a server's key. It runs the reactor, which does nothing else meanwhile."""
 
     def __init__(
-        self, reactor: Reactor, dialer: Dialer, wall_clock: Callable[[], float] = time.time
+        self, reactor: Reactor, dialer: Way, wall_clock: Callable[[], float] = time.time
     ) -> None:
         self._reactor = reactor
         self._dialer = dialer

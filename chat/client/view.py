@@ -79,6 +79,13 @@ class ChatClient(Protocol):
             UsageError: as `say`; or this person is not here, is ourselves, or cannot be sent one.
         """
 
+    def operate(self, command: str) -> None:
+        """Ask the server for something, as its operator. It answers with `Answered`.
+
+        Raises:
+            UsageError: there is no connection now, or the command is too long or no text.
+        """
+
     def finish(self) -> None:
         """Take in nothing more, and leave when everything is acknowledged, however long that
         takes."""

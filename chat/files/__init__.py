@@ -10,6 +10,8 @@
     members.py        whose key was seen under which name, in each room
     motd.py           the message of the day
     lists.py          what a server keeps: keys that may come in, bans, names
+    adminsocket.py    the socket at which a server is operated, in the folder of its keys
+    logs.py           files to which lines are appended
     history.py        what was typed, for the next run
     said.py           what was said, at the end of a log
     config.py         the person's own settings: config.toml

@@ -17,6 +17,8 @@ KNOWN_MEMBERS = "known_members"
 BANS = "bans"
 NAMES = "names"
 TOPIC = "topic"
+OPERATORS = "operators"
+ADMIN_SOCKET = "admin.sock"
 LISTS = KNOWN_SERVERS, ROOMS, KNOWN_MEMBERS
 """What a client has in the folder beside keys."""
 

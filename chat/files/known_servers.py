@@ -2,6 +2,8 @@
 
 The list has the format of OpenSSH's `known_hosts`: `[host]:port ssh-rsa AAAA…`, one server a line.
 Several addresses, wildcards, `!`, hashed addresses and `@revoked` mean what they mean to `ssh`.
+A server that is known by an alias stands there under it, as with HostKeyAlias, without brackets and
+port. Wherever a method takes a port, None means that the host is an alias.
 Certificates are not supported, and a line that demands one is refused. Never asks the user.
 
 The list is read without the lock, and judged. Only if it has to change is the lock taken, and then
@@ -72,7 +74,7 @@ class KnownServers:
         self._file = LineFile(path, KNOWN_SERVERS_BYTES, "list of known servers")
         self._read_only = read_only
 
-    def check(self, host: str, port: int, key: PublicKey) -> str | None:
+    def check(self, host: str, port: int | None, key: PublicKey) -> str | None:
         """Since which day this server is known, empty if that is not written there. None if it is
         not known; then it is remembered.
 
@@ -92,7 +94,7 @@ class KnownServers:
                         self._file.write([*lines, _line(address, key)])
         return known
 
-    def choose(self, host: str, port: int, key: PublicKey) -> bool:
+    def choose(self, host: str, port: int | None, key: PublicKey) -> bool:
         """The user has named this key: replace all others of this server. Returns whether there
         were others and this key was not known.
 
@@ -110,7 +112,7 @@ class KnownServers:
                         self._file.write([*_without(lines, address), _line(address, key)])
         return others
 
-    def forget(self, host: str, port: int) -> list[PublicKey | None]:
+    def forget(self, host: str, port: int | None) -> list[PublicKey | None]:
         """Remove the lines about a server, except for revoked keys. Returns the keys that it had,
         None for a damaged line.
 
@@ -197,7 +199,8 @@ class KnownServers:
 
         assert entry.key is not None
         host, _, port = address[1:].rpartition("]:")
-        forget = f"{PROGRAM} forget {quote(host)} {port} --keys {quote(str(self._path.parent))}"
+        what = f"{quote(host)} {port}" if address.startswith("[") else f"--alias {address}"
+        forget = f"{PROGRAM} forget {what} --keys {quote(str(self._path.parent))}"
         return ServerKeyError(
             f"THE KEY OF THE SERVER {address} HAS CHANGED\n"
             "  Somebody may be in the middle, reading along; or the server was set up anew.\n"
@@ -246,8 +249,8 @@ def _line(address: str, key: PublicKey) -> str:
     return f"{address} {key.openssh} {time.strftime('%Y-%m-%d')}"
 
 
-def _address(host: str, port: int) -> str:
-    return f"[{host.lower()}]:{port}"
+def _address(host: str, port: int | None) -> str:
+    return host.lower() if port is None else f"[{host.lower()}]:{port}"
 
 
 def _known(lines: list[str], address: str) -> Iterator[_Entry]:

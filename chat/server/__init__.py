@@ -16,10 +16,16 @@
     access.py       who may come in, and whose a name is
     lists.py        the lists for it, line by line: keys, bans, names
     budgets.py     how much a key, and a source, may ask of the server
-    console.py     the operator's commands, and what the operator is shown
+    console.py     what the operator is shown, and how commands get to the server
+    commands.py    what each command asks of the server, and what it answers
+    operators.py   who gives commands: the console, the admin socket, members by their keys
+    admin.py       the admin socket: commands of programs on this machine
+    oplog.py       the operator's log
+    ration.py      a few lines one by one, and the others as a sum
     completion.py  what a word of a command could become
     desk.py        where the operator sits: lines in and out
     words.py       the sentences for it
+    service.py     what the service manager is told
     faults.py      what may be written down of an error in the program
 
 A newcomer is the `Doorman`'s guest until the `Server` admits it. Then its messages go this way: a

@@ -33,7 +33,7 @@ from chat.limits import (
     MAX_SPLICES,
     READ_BYTES,
 )
-from chat.messages import Ping
+from chat.messages import Answer, Operate, Ping
 from chat.reactor import Reactor, Timer
 from chat.server import words
 from chat.server.budgets import Account, Budgets
@@ -63,6 +63,9 @@ class Hub(Protocol):
     def admit(self, connection: "Connection", client: Established) -> int:
         """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
         client is sent a second time."""
+
+    def operate(self, connection: "Connection", command: str) -> None:
+        """A member gives a command: obey and answer it if the member is an operator."""
 
     def connection_lost(self, connection: "Connection", reason: Reason, text: str) -> None:
         """A connection ends: do what that means for the room."""
@@ -111,8 +114,9 @@ _numbers = count(1)
 
 class Connection:
     """See the module's text. `address` is for people, and limits go by `source`
-    (`sockets.source_of`). `home` is the room into which it was admitted, even when it is no member
-    any more. `spoke`: something has arrived. `over`: it was dropped, or is closed."""
+    (`sockets.source_of`). `client`: who waits to be let in, and has proved its key. `home` is the
+    room into which it was admitted, even when it is no member any more. `spoke`: something has
+    arrived. `over`: it was dropped, or is closed."""
 
     __slots__ = (
         "_account",
@@ -124,6 +128,7 @@ class Connection:
         "_timer",
         "_unread",
         "address",
+        "client",
         "cursor",
         "home",
         "member",
@@ -158,6 +163,7 @@ class Connection:
         self.spoke = self.over = False
         self.home: Home | None = None
         self.member: Member | None = None
+        self.client: Established | None = None
         self.session = ServerSession(offer, os.urandom, now)
         self.session.note = journal.notes_about(self._title)
         self.cursor = Cursor()
@@ -235,6 +241,10 @@ class Connection:
                 case ControlReceived(Ping()):
                     if self._account is not None:
                         self._account.say(1, 0, now)
+                case ControlReceived(Operate(command)) if self.member is not None:
+                    if self._account is not None:
+                        self._account.say(1, len(command), now)
+                    self._hub.operate(self, command)
                 case ControlReceived(control):
                     self.drop(Reason.PROTOCOL, f"a {type(control).__name__} is out of place")
                 case Ended(by_peer=True):
@@ -245,6 +255,7 @@ class Connection:
 
     def _arrive(self, client: Established, now: float) -> None:
         """Come in: at once or, if the key or the source comes too often, after a wait."""
+        self.client = client
         transport, budgets = self.transport, self._hub.budgets
         transport.read_bytes = READ_BYTES if budgets is None else budgets.read_bytes
         transport.patient = False
@@ -335,6 +346,12 @@ class Connection:
         self._hub.to_flush.add(self)
         if self.cursor.splices > MAX_SPLICES:
             self.drop(Reason.TOO_SLOW)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer the member's command, behind all that is in the log by now."""
+        if not self.over:
+            self.session.send(answer.encode())
+            self.send_session_data()
 
     def send_session_data(self) -> None:
         """Send what the session has to say, behind all that is in the log by now."""

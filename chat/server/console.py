@@ -1,16 +1,14 @@
-"""The server's console: what the operator sees and can do.
+"""The server's console: what the operator sees, and how commands get to the server.
 
-Commands come in as lines, and what happens goes out as lines, from and to a desk. The console knows
-neither sockets nor sessions nor terminals; the server does what a command asks for.
+What happens goes out as lines, to a desk, and is noted in the operator's log. Commands come in as
+lines, from the desk or from other operators, who are answered where they are: the console only says
+what they did. It knows neither sockets nor sessions nor terminals.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import replace
 
-from chat import phrases
-from chat.errors import UsageError
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     FAULT_SUM_SECONDS,
@@ -19,166 +17,43 @@ from chat.limits import (
 )
 from chat.reactor import Reactor
 from chat.server import words
-from chat.server.access import Access
-from chat.server.completion import completions
+from chat.server.commands import Answer, Commands, ServerControl, refused
 from chat.server.desk import Desk
 from chat.server.faults import chain_of, kind_of, places_of
-from chat.server.greeting import Greeting
-from chat.server.members import Member, people_of
-from chat.stdio import is_text
-from chat.text import nearest_name
-
-
-class RoomControl(Protocol):
-    """What the operator can ask of a room."""
-
-    tag: bytes
-    """Empty for the open room."""
-
-    def members(self) -> list[Member]:
-        """Who is in: each connection of a person is one."""
-
-    def has(self, name: str) -> bool:
-        """Whether somebody of this name is in, or is about to be."""
-
-    def kick(self, name: str) -> None:
-        """Put somebody out who is in, by all connections."""
-
-
-class RoomsControl(Protocol):
-    """What the operator can ask of all rooms."""
-
-    @property
-    def relayed(self) -> int:
-        """Messages relayed so far, also in rooms that have ended."""
-
-    @property
-    def relayed_bytes(self) -> int:
-        """Bytes of the logs so far."""
-
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes of the logs that are kept now."""
-
-    def __iter__(self) -> Iterator[RoomControl]:
-        """The rooms there are."""
-
-
-class ServerControl(Protocol):
-    """What the operator can ask of a server."""
-
-    @property
-    def rooms(self) -> RoomsControl:
-        """All rooms."""
-
-    def terminate(self) -> None:
-        """Tell everybody, send what is queued, and stop. The second time: stop at once."""
-
-    def restart(self) -> None:
-        """Tell everybody that the server is back in a moment, and start it anew."""
-
-    def say(self, text: str) -> None:
-        """Tell everybody something."""
-
-    @property
-    def greeting(self) -> Greeting:
-        """What newcomers are told."""
-
-    def set_topic(self, text: str) -> None:
-        """Tell everybody the topic; an empty text takes it away. Raises UsageError."""
-
-    @property
-    def access(self) -> Access:
-        """Who may come in, and whose a name is."""
-
-    def ban(self, words: str) -> bool:
-        """Let a key in no more, and put out who has it. The words are a name or a fingerprint, and
-        then the reason, if there is one. False if no such name is known."""
-
-
-class Ration:
-    """Lets a few lines through in a period. The others are counted, and summed up in one line when
-    the period is over.
-
-    The first line after a quiet time begins a period. While there is a sum to show, no single line
-    is let through, so the sum never names lines that came before a single one."""
-
-    def __init__(
-        self, reactor: Reactor, lines: int, seconds: float, show_sum: Callable[[int], None]
-    ) -> None:
-        """`lines` in a period of `seconds`. `show_sum` is given the count of the others."""
-        self._reactor = reactor
-        self._lines = lines
-        self._seconds = seconds
-        self._show_sum = show_sum
-        self._begun = float("-inf")
-        self._lines_left = 0
-        self._summed = 0
-
-    def take(self, count: int) -> bool:
-        """Whether so many lines may be shown one by one. If not, they are added to the sum."""
-        now = self._reactor.clock()
-        if now - self._begun >= self._seconds and not self._summed:
-            self._begun = now
-            self._lines_left = self._lines
-        if count <= self._lines_left and not self._summed:
-            self._lines_left -= count
-            return True
-        if count and not self._summed:
-            self._reactor.call_at(self._begun + self._seconds, self.sum_up)
-        self._summed += count
-        return False
-
-    def sum_up(self) -> None:
-        """Show the sum, if there is one."""
-        if not self._summed:
-            return
-        count, self._summed = self._summed, 0
-        self._begun = self._reactor.clock()
-        self._lines_left = 0
-        self._show_sum(count)
-
-
-_ENDINGS = ("EXIT", "QUIT", "/EXIT", "/QUIT", "STOP", "BYE")
-"""What ends other programs. Here it would end the room for everybody, so it has to be said."""
-
-_WITH_ARGUMENT = ("KICK", "SAY", "TOPIC", "BAN", "UNBAN", "ALLOW", "FORGET")
+from chat.server.lists import Trouble
+from chat.server.operators import CONSOLE, Operator
+from chat.server.oplog import Event, OperatorLog
+from chat.server.ration import Ration
 
 
 class Console:
-    """The operator's lines: shows what happens, and obeys commands."""
+    """The operator's lines: shows what happens, and passes commands on."""
 
-    def __init__(self, reactor: Reactor, desk: Desk) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        desk: Desk,
+        log: OperatorLog | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
+        """`log` is where what happens is noted. `quiet`: show no news, but answers and errors."""
+        self.log = log or OperatorLog(reactor)
         self._reactor = reactor
         self._desk = desk
-        self._server: ServerControl | None = None
-        self._started_at = reactor.clock()
+        self._quiet = quiet
+        self._commands: Commands | None = None
         self._dropped = 0
+        self._complaints: list[str] = []
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
         self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
         self._faults = Ration(reactor, 0, FAULT_SUM_SECONDS, self._show_faults)
         self._refused_from: Counter[str] = Counter()
         self._known_faults: set[tuple[str, ...]] = set()
-        self._commands = {
-            "TERMINATE": self._on_terminate,
-            "RESTART": self._on_restart,
-            "HELP": self._on_help,
-            "WHO": self._on_who,
-            "ROOMS": self._on_rooms,
-            "KICK": self._on_kick,
-            "BAN": self._on_ban,
-            "UNBAN": self._on_unban,
-            "BANS": self._on_bans,
-            "ALLOW": self._on_allow,
-            "FORGET": self._on_forget,
-            "SAY": self._on_say,
-            "TOPIC": self._on_topic,
-            "STATS": self._on_stats,
-        }
 
     def obey(self, server: ServerControl) -> None:
         """Begin to read commands for this server."""
-        self._server = server
+        self._commands = Commands(self._reactor, server, self._desk.keys)
         self._desk.open(self)
 
     def show(self, *lines: str) -> None:
@@ -197,9 +72,14 @@ class Console:
         if taken:
             self._desk.show(taken)
 
+    def news(self, *lines: str) -> None:
+        """Show lines about something that goes as it should, unless nobody wants to see that."""
+        if not self._quiet:
+            self.show(*lines)
+
     def exchanged(self, count: int) -> None:
         """So many messages were relayed. Beyond a few lines a second they are summed up."""
-        if self._messages.take(count):
+        if not self._quiet and self._messages.take(count):
             self.show(*[words.exchanged(1, time.time())] * count)
 
     def _show_messages(self, count: int) -> None:
@@ -208,6 +88,8 @@ class Console:
     def refused(self, line: str, source: str) -> None:
         """A connection from this source came to nothing, as the line says. Beyond a few lines a
         second they are summed up."""
+        if self._quiet:
+            return
         if self._refusals.take(1):
             self.show(line)
         else:
@@ -217,6 +99,13 @@ class Console:
         ((source, from_there),) = self._refused_from.most_common(1)
         self._refused_from.clear()
         self.show(words.many_refused(count, source, from_there))
+
+    def complain(self, what: Trouble) -> None:
+        """Something is wrong with one of the server's lists. Whoever gives a command just now is
+        told, too."""
+        line = words.list_trouble(what)
+        self._complaints.append(line)
+        self.show(line)
 
     def fault(self, fault: Exception, closed: str = "") -> None:
         """There is an error in this program. It is shown once; when it comes again it is only
@@ -239,165 +128,46 @@ class Console:
             ration.sum_up()
         if self._dropped:
             self._desk.show([words.lines_dropped(self._dropped)])
-        self._desk.show([words.TERMINATED, words.STARTS_ANEW if anew else words.SHUT_DOWN])
+        if not self._quiet:
+            self._desk.show([words.TERMINATED, words.STARTS_ANEW if anew else words.SHUT_DOWN])
         self._desk.close()
 
-    # -- what the operator asks for
+    # -- what operators ask for
 
     def terminate(self) -> None:
         """End the server; the second time: at once."""
-        assert self._server is not None
-        self._server.terminate()
+        self.command("TERMINATE")
 
     def completions(self, line: str) -> tuple[int, list[str]]:
         """Where that begins which can be completed in a command, and what it could become."""
-        assert self._server is not None
-        members = {member.name for room in self._server.rooms for member in room.members()}
-        names = {
-            "KICK": sorted(members),
-            "BAN": sorted(members),
-            "UNBAN": [ban.name or ban.fingerprint for ban in self._server.access.bans()],
-        }
-        taken = dict.fromkeys(_WITH_ARGUMENT, ())
-        return completions(line, {**dict.fromkeys(self._commands), **taken, **names})
+        assert self._commands is not None
+        return self._commands.completions(line)
 
     def command(self, line: str) -> None:
-        """Obey a line, or say why not."""
-        word, _, argument = line.strip().partition(" ")
-        if not word:
-            return
-        if not is_text(line):
-            self.show(words.NOT_TEXT)
-            return
-        command = self._commands.get(word.upper())
-        if word.upper() in _ENDINGS:
-            self.show(words.ONLY_TERMINATE)
-        elif command is None:
-            self.show(words.unknown_command(word, self._nearest_command(word)))
-        elif argument.strip() and word.upper() not in _WITH_ARGUMENT:
-            self.show(phrases.takes_nothing(word.upper()))
-        else:
-            assert self._server is not None
-            command(self._server, argument.strip())
+        """Obey a line that was typed here, or say why not."""
+        answer = self._carry_out(CONSOLE, line)
+        self.show(*(answer.afar if self._quiet else answer.lines), *answer.here)
+        if answer.then is not None:
+            answer.then()
 
-    def _nearest_command(self, word: str) -> str:
-        from difflib import get_close_matches
-
-        return "".join(get_close_matches(word.upper(), self._commands, 1, 0.7))
-
-    def _on_terminate(self, server: ServerControl, _argument: str) -> None:
-        server.terminate()
-
-    def _on_restart(self, server: ServerControl, _argument: str) -> None:
-        server.restart()
-
-    def _on_help(self, _server: ServerControl, _argument: str) -> None:
-        self.show(*words.HELP, *self._desk.keys)
-
-    def _on_who(self, server: ServerControl, _argument: str) -> None:
-        rooms = list(server.rooms)
-        if not rooms:
-            self.show(words.NO_ROOMS)
-        for room in rooms:
-            people = people_of(room.members())
-            self.show(words.room_members(room.tag, len(people), only=len(rooms) == 1))
-            for connections in people:
-                first, count = connections[0], sum(not one.lost for one in connections)
-                about = first.name, first.joined_at, first.fingerprint, count
-                self.show(phrases.member_line(*about, calling=not first.stays))
-
-    def _on_rooms(self, server: ServerControl, _argument: str) -> None:
-        rooms = list(server.rooms)
-        if not rooms:
-            self.show(words.NO_ROOMS)
-        for room in rooms:
-            self.show(words.room_count(room.tag, _count(room)))
-
-    def _on_kick(self, server: ServerControl, argument: str) -> None:
-        if not argument:
-            self.show(phrases.needs_argument("KICK", "a name"))
-            return
-        # A name may end in what is a room's name as well. Then it is the name.
-        name, _, room_name = argument.rpartition(" ")
-        for who, rooms in (
-            (argument, list(server.rooms)),
-            (name, [room for room in server.rooms if words.means_room(room_name, room.tag)]),
-        ):
-            found = [room for room in rooms if room.has(who)]
-            if len(found) > 1:
-                self.show(words.in_several_rooms(who, [room.tag for room in found]))
-                return
-            if found:
-                found[0].kick(who)
-                return
-        present = {member.name for room in server.rooms for member in room.members()}
-        self.show(phrases.nobody_named(argument, nearest_name(argument, present)))
-
-    def _on_ban(self, server: ServerControl, argument: str) -> None:
-        if not argument:
-            self.show(phrases.needs_argument("BAN", "a name"))
-        elif not server.ban(argument):
-            self.show(words.unknown_name(argument))
-
-    def _on_unban(self, server: ServerControl, which: str) -> None:
-        if not which:
-            self.show(phrases.needs_argument("UNBAN", "a name"))
-            return
-        lifted = server.access.unban(which)
-        self.show(*map(words.ban_lifted, lifted) if lifted else [words.nobody_banned(which)])
-
-    def _on_bans(self, server: ServerControl, _argument: str) -> None:
-        bans = server.access.bans()
-        self.show(words.bans_count(len(bans)), *map(words.ban_line, bans))
-
-    def _on_allow(self, server: ServerControl, which: str) -> None:
-        if not which:
-            self.show(phrases.needs_argument("ALLOW", "a name"))
-        elif not server.access.has_list:
-            self.show(words.NO_LIST)
-        else:
-            match server.access.allow(which):
-                case []:
-                    self.show(words.nobody_refused(which))
-                case [fingerprint]:
-                    self.show(words.allowed(which, fingerprint))
-                case [*fingerprints]:
-                    self.show(*words.several_refused(which, fingerprints))
-
-    def _on_forget(self, server: ServerControl, name: str) -> None:
-        if not name:
-            self.show(phrases.needs_argument("FORGET", "a name"))
-        elif server.access.forget(name):
-            self.show(words.forgotten(name))
-        else:
-            self.show(words.not_kept(name))
-
-    def _on_say(self, server: ServerControl, text: str) -> None:
-        if text:
-            server.say(text)
-            self.show(words.said(text))
-        else:
-            self.show(phrases.needs_argument("SAY", "some text"))
-
-    def _on_topic(self, server: ServerControl, text: str) -> None:
-        if not text:
-            self.show(words.topic(server.greeting.topic))
-            return
+    def command_from(self, operator: Operator, line: str) -> Answer:
+        """Obey a line of another operator, who is to be sent the lines `afar` of the answer. When
+        they are on their way, `then` is to be called."""
+        self._complaints.clear()
         try:
-            server.set_topic("" if text == "-" else text)
-        except UsageError as error:
-            self.show(words.no_topic_like_this(error))
-        else:
-            self.show(words.topic_told(server.greeting.topic))
+            answer = self._carry_out(operator, line)
+        except Exception as fault:
+            self._reactor.contain(self, fault)
+            answer = refused(words.COMMAND_FAILED)
+        if answer.deed is not None:
+            self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
+        return replace(answer, lines=(*self._complaints, *answer.lines))
 
-    def _on_stats(self, server: ServerControl, _argument: str) -> None:
-        uptime = self._reactor.clock() - self._started_at
-        rooms = server.rooms
-        people = sum(_count(room) for room in rooms)
-        self.show(words.stats(people, rooms.relayed, rooms.relayed_bytes, uptime))
-        self.show(words.memory(len(list(rooms)), rooms.kept_bytes))
-
-
-def _count(room: RoomControl) -> int:
-    """How many people are in, without callers."""
-    return sum(one[0].stays for one in people_of(room.members()))
+    def _carry_out(self, operator: Operator, line: str) -> Answer:
+        assert self._commands is not None
+        answer = self._commands.carry_out(line)
+        if (deed := answer.deed) is not None:
+            what = deed.word if deed.private else deed.text
+            name, fingerprint = operator.name, operator.fingerprint
+            self.log.note(Event.OPERATOR, fingerprint=fingerprint, name=name, text=what)
+        return answer

@@ -1,7 +1,7 @@
 """Where the operator sits: what the console and such a place want of each other, and the plainest
 one, lines from standard input and to standard output.
 
-A terminal with a line editor is another (`ui.desk`); `__main__` chooses. What a line means is not
+A terminal with a line editor is another (`ui.desk`); `serving` chooses. What a line means is not
 known here.
 """
 

@@ -43,6 +43,7 @@ from chat.server import words
 from chat.server.admission import Admission, Turns
 from chat.server.connection import Connection, Hub
 from chat.server.console import Console
+from chat.server.oplog import Event
 from chat.session import Offer
 from chat.sockets import address_text, source_of
 from chat.wire import Refused
@@ -154,6 +155,7 @@ class Doorman:
             connected.send(_REFUSAL)
         connected.close()
         self._console.refused(words.refused(address, _CROWDED), source)
+        self._console.log.note(Event.CROWDED, address=address)
 
     def _put_out(self, guest: Connection) -> None:
         """Drop a guest and close it at once, since its descriptor is needed now."""
@@ -224,14 +226,32 @@ class Doorman:
         for others."""
         self._turns.remove(connection, connection.source)
         self.admission.set_idle(connection)
+        event = Event.CROWDED if text == _CROWDED else Event.REFUSED
         if reason is not Reason.LOST:
             line = words.refused(connection.address, text or REASONS[reason])
         elif connection.spoke:
+            event = Event.ABANDONED
             line = words.went_away(connection.address, text or REASONS[reason])
         else:
             # It only looked whether somebody listens here, as monitoring does all day long.
             return
         self._console.refused(line, connection.source)
+        self._note(event, connection, reason, text)
+
+    def _note(self, event: Event, guest: Connection, reason: Reason, text: str) -> None:
+        client = guest.client
+        name = "" if client is None else client.identity.name
+        fingerprint = "" if client is None else client.public_key.fingerprint
+        tag = None if client is None else client.identity.tag
+        self._console.log.note(
+            event,
+            address=guest.address,
+            tag=tag,
+            fingerprint=fingerprint,
+            reason=reason,
+            name=name,
+            text=text,
+        )
 
     def forget(self, connection: Connection) -> None:
         """This connection became a member, or is closed. Harmless if it is no guest."""

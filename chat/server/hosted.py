@@ -22,9 +22,10 @@ from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.log import OrderedLog
 from chat.server.members import Member
+from chat.server.oplog import Event
 from chat.server.room import Room, Unicast, bytes_again
 from chat.session import Established
-from chat.text import fold_name
+from chat.text import fingerprint_of, fold_name
 from chat.wire import clip_text
 
 
@@ -96,7 +97,20 @@ class HostedRoom:
         self._busy.add(self)
 
     def _show(self, *lines: str) -> None:
-        self._console.show(*(f"{line}{self.title}" for line in lines))
+        self._console.news(*(f"{line}{self.title}" for line in lines))
+
+    def _note(
+        self, event: Event, member: Member, reason: Reason | None = None, text: str = ""
+    ) -> None:
+        self._console.log.note(
+            event,
+            address=member.address,
+            tag=self.tag,
+            fingerprint=fingerprint_of(member.fingerprint),
+            reason=reason,
+            name=member.name,
+            text=text,
+        )
 
     # -- members come and go
 
@@ -130,6 +144,7 @@ class HostedRoom:
         sent_again = bytes_again(member, unicasts)
         self._deliver(unicasts)
         self._show_change(member, before)
+        self._note(Event.BACK, member)
         return sent_again
 
     def _join(self, connection: Connection, client: Established) -> None:
@@ -145,6 +160,7 @@ class HostedRoom:
             raise RefusedError(refusal.reason, text) from refusal
         self._enter(connection, member)
         self._show_change(member, before)
+        self._note(Event.JOINED, member)
 
     def _who_has_it(self, name: str) -> str:
         """Why a name is taken, and for how long."""
@@ -159,7 +175,7 @@ class HostedRoom:
         self._note_name(member, True)
         connection.home = self
         connection.member = member
-        member.source = connection.source
+        member.source, member.address = connection.source, connection.address
         self._members[member.id] = connection
 
     def _exit(self, member: Member) -> Connection | None:
@@ -188,6 +204,8 @@ class HostedRoom:
             self.room.leave(member, Reason.LOST if reason in LOSSES else reason)
         self._exit(member)
         self._show_change(member, before, reason, text)
+        put_out = Event.KICKED if reason is Reason.KICKED else Event.LEFT
+        self._note(Event.LOST if kept else put_out, member, reason, text)
 
     def _show_change(
         self, member: Member, before: Presence, reason: Reason = Reason.LOST, text: str = ""
@@ -245,8 +263,11 @@ class HostedRoom:
         if now < self._no_tick_before:
             return
         try:
-            ended = [one for one in self.room.end_grace(now) if one.stays]
-            for name, member in {fold_name(one.name): one for one in ended}.items():
+            ended = self.room.end_grace(now)
+            for member in ended:
+                self._note(Event.LEFT, member, Reason.LOST)
+            staying = {fold_name(one.name): one for one in ended if one.stays}
+            for name, member in staying.items():
                 if self.room.presence(name) is Presence.GONE:
                     self._show(phrases.left(member.name, Reason.LOST))
             self._deliver(self.room.tick(now))
@@ -341,6 +362,7 @@ class HostedRoom:
                 before = self.room.presence(member.name)
                 self.room.leave(member, Reason.KICKED)
                 self._show_change(member, before, Reason.KICKED, text)
+                self._note(Event.KICKED, member, Reason.KICKED, text)
 
     def say(self, text: str) -> None:
         """Tell everybody here something."""

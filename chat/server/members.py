@@ -30,8 +30,9 @@ class Member:
     and 0 before. `welcomed_at` is where in the log that epoch begins. `resend_pending`: a RESEND
     was sent, and what it asks for has not come.
 
-    The server notes two things here: `source`, from where the member is connected, and `sent`, the
-    offset up to which the log has been sent to it.
+    The server notes three things here: `address` and `source`, from where the member is connected
+    or was last, for people and for limits; and `sent`, the offset up to which the log has been sent
+    to it.
 
     There may be thousands of these, so the card is kept as it is sent.
     """
@@ -39,6 +40,7 @@ class Member:
     __slots__ = (
         "_card",
         "_identity",
+        "address",
         "caller",
         "epoch",
         "fingerprint",
@@ -75,7 +77,7 @@ class Member:
         self.epoch = 0
         self.seq = 0
         self.resend_pending = False
-        self.source = ""
+        self.source = self.address = ""
         self.welcomed_at = self.sent = 0
 
     @property

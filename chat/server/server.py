@@ -17,6 +17,7 @@ from chat.kex import PrivateKey
 from chat.limits import (
     FAULT_PAUSE_SECONDS,
     GRACE_SECONDS,
+    MAX_ANSWER_BYTES,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
     NAMES_SAVE_SECONDS,
@@ -24,18 +25,22 @@ from chat.limits import (
     RATE,
     WINDOW_BYTES,
 )
+from chat.messages import Answer
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access, KeptName, Refusal
 from chat.server.admission import Admission
 from chat.server.budgets import Budgets
+from chat.server.commands import refused
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
-from chat.server.lists import is_fingerprint
+from chat.server.lists import Ban, is_fingerprint
 from chat.server.members import Member
+from chat.server.operators import Operator, Operators
+from chat.server.oplog import Event
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, fingerprint_of
@@ -44,7 +49,7 @@ from chat.transport import Transport
 _ANY_ROOM = RoomRules()
 
 
-def _note_nothing(_member: Member, _stays: bool) -> None:
+def _note_nothing(*_what: object) -> None:
     pass
 
 
@@ -74,14 +79,17 @@ class Server:
         *,
         comes_back: bool = True,
         greeting: Greeting | None = None,
+        operators: Operators | None = None,
     ) -> None:
         """`pending`: connections that are not members yet, in all and of one source. `access`: who
         may come in; None: everybody, and no name is kept. `comes_back`: whether this server, when
         it is started anew, is the same to its clients, with the same key. `greeting`: what
-        newcomers are told; None: the topic alone, for as long as the server runs."""
+        newcomers are told; None: the topic alone, for as long as the server runs. `operators`:
+        which members are; None: none."""
         self.reactor = reactor
         self.access = access or Access()
         self.greeting = greeting or Greeting()
+        self.operators = operators or Operators()
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()
@@ -96,10 +104,13 @@ class Server:
         self.on_reload: list[Callable[[], None]] = [
             self.access.refresh,
             self.greeting.refresh,
+            self.operators.refresh,
             rules.refresh,
         ]
         """What else `reload` does, such as opening a log file again."""
-        self._comes_back = comes_back
+        self.on_end: Callable[[], None] = _note_nothing
+        """Called when the server begins to end, and again if it is told so again."""
+        self.comes_back = comes_back
         self._terminating = False
         reactor.patient_per_turn = PATIENT_PER_TURN
         reactor.before_wait(self._before_wait)
@@ -107,7 +118,9 @@ class Server:
     def run(self) -> None:
         """Serve until terminated. If the server starts anew, the listening sockets stay open."""
         self.doorman.open()
+        self._console.log.note(Event.STARTED)
         self.reactor.run()
+        self._console.log.note(Event.STOPPED)
         for listener in () if self.starts_anew else self.doorman.listeners:
             listener.close()
         open_room = self.rooms.open_room
@@ -153,6 +166,7 @@ class Server:
         except RefusedError as error:
             connection.drop(error.reason, str(error))
             return 0
+        connection.client = None
         self.doorman.forget(connection)
         return sent_again
 
@@ -169,6 +183,20 @@ class Server:
         whose it is. Who has it in another room does not matter."""
         open_room = self.rooms.open_room
         return tag == OPEN_ROOM and open_room is not None and not open_room.has(name)
+
+    def operate(self, connection: Connection, command: str) -> None:
+        """A member gives a command: obey and answer it if the member is an operator."""
+        member = connection.member
+        assert member is not None
+        if self.operators.has(member.fingerprint):
+            operator = Operator(member.name, fingerprint_of(member.fingerprint))
+            answer = self._console.command_from(operator, command)
+        else:
+            answer = refused(words.NOT_AN_OPERATOR)
+        text = words.answer_in_a_message(answer.afar, MAX_ANSWER_BYTES)
+        connection.answer(Answer(answer.done, text))
+        if answer.then is not None:
+            answer.then()
 
     def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection is dropped (`Connection.drop`, the first step)."""
@@ -270,14 +298,11 @@ class Server:
     def pause(self) -> None:
         """The same, but tell everybody that the server is back in a moment: whoever ends this
         program is to start it again. Then the clients come back by themselves."""
-        self._end(Reason.RESTARTING if self._comes_back else Reason.CLOSING)
+        self._end(Reason.RESTARTING if self.comes_back else Reason.CLOSING)
 
     def restart(self) -> None:
         """The same, and start the program again: `run` returns, and `starts_anew` says so. Not if
         the server is ending for another reason."""
-        if not self._comes_back:
-            self._console.show(words.NO_RESTART)
-            return
         self._end(Reason.RESTARTING, anew=True)
 
     def _end(self, reason: Reason, *, anew: bool = False) -> None:
@@ -290,6 +315,7 @@ class Server:
         still reading it. When the last connection is closed, the reactor stops.
         """
         self.starts_anew = anew and (self.starts_anew or not self._terminating)
+        self.on_end()
         if self._terminating or not self.connections:
             self.reactor.stop()
             return
@@ -304,26 +330,17 @@ class Server:
         """Read the lists again, and do what else is to be done then (`on_reload`)."""
         for callback in self.on_reload:
             self.reactor.call(callback)
-        self._console.show(words.RELOADED)
+        self._console.news(words.RELOADED)
 
-    def ban(self, argument: str) -> bool:
-        """Let a key in no more, and put out who has it. The argument is a name or a fingerprint,
-        and then the reason, if there is one. False if no such name is known."""
-        found = self._keys_and_rest(argument)
-        if found is None:
-            return False
-        name, keys, why = found
-        if len(keys) > 1:
-            self._console.show(*words.several_keys(name, sorted(keys)))
-            return True
-        (fingerprint,) = keys
+    def ban(self, fingerprint: str, name: str, why: str) -> Ban:
+        """Let a key in no more, and put out who has it."""
         ban = self.access.ban(fingerprint, name, why, time.time())
-        self._console.show(words.ban_made(ban))
+        self._console.log.note(Event.BANNED, fingerprint=fingerprint, name=name, text=ban.why)
         for room in self.rooms:
             room.ban(fingerprint, words.banned(ban))
-        return True
+        return ban
 
-    def _keys_and_rest(self, argument: str) -> tuple[str, set[str], str] | None:
+    def keys_meant(self, argument: str) -> tuple[str, set[str], str] | None:
         """The name, the fingerprints of the keys that are meant, and the words after it. A name may
         have spaces, so the longest beginning that is one counts."""
         ends = [found.start() for found in re.finditer(r"\s+|$", argument)]

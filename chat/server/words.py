@@ -4,8 +4,9 @@ Those that clients show as well are in `phrases`. Text of other people is made h
 where it becomes part of a line. This module does not know where lines go.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
+from chat import phrases
 from chat.errors import ChatError
 from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
@@ -14,6 +15,7 @@ from chat.phrases import INDENT, good, members_count, to_copy, trouble
 from chat.program import PROGRAM
 from chat.server.access import KeptName, NotOnList, Refusal
 from chat.server.lists import Ban, Failed, Trouble, Unreadable
+from chat.server.members import Member
 from chat.text import counted, escape_line
 
 TERMINATED = good("All connections had been terminated")
@@ -23,6 +25,11 @@ NO_RESTART = trouble(
     "A server with --ephemeral cannot restart: it would have another key, and nobody could come "
     "back. TERMINATE ends it."
 )
+ENDING = good("The server ends, for everybody.")
+RESTARTING = good("The server starts anew, and everybody comes back.")
+COMMAND_FAILED = trouble("There is an error in this program; the console has shown it.")
+COMMAND_TOO_LONG = trouble("A command is not as long as that.")
+NOT_AN_OPERATOR = trouble("You are no operator here.")
 RELOADED = good("The lists were read again.")
 
 HELP = [
@@ -43,6 +50,47 @@ HELP = [
     good("STATS              count members, messages and bytes"),
     good("HELP               show this"),
 ]
+
+
+def person(connections: Sequence[Member]) -> str:
+    """Somebody who is in, by these connections, and from where."""
+    first, there = connections[0], [one for one in connections if not one.lost]
+    about = first.name, first.joined_at, first.fingerprint, len(there)
+    line = phrases.member_line(*about, calling=not first.stays)
+    addresses = ", ".join(filter(None, (one.address for one in there)))
+    return f"{line}, from {addresses}" if addresses else line
+
+
+def put_out(name: str) -> str:
+    return good(f"{escape_line(name)} is put out.")
+
+
+def deed(name: str, fingerprint: str, what: str) -> str:
+    """Another operator has given this command. `fingerprint`: of a member's key; else empty."""
+    key = f", {fingerprint}" if fingerprint else ""
+    return good(f"{escape_line(name)}{key}: {escape_line(what)}")
+
+
+def answer_in_a_message(lines: Sequence[str], most: int) -> str:
+    """The lines of an answer for a member, without their marks; at most so many bytes."""
+    texts = [line[4:] if line.startswith(("[+] ", "[!] ")) else line for line in lines]
+    size = 100  # What is said of the others has less than that.
+    for number, text in enumerate(texts):
+        size += len(text.encode()) + 1
+        if size > most:
+            rest = f"... and {len(texts) - number} more; the program admin shows all"
+            return "\n".join([*texts[:number], rest])
+    return "\n".join(texts)
+
+
+def no_admin(why: ChatError) -> str:
+    """Nobody can operate the server by the program `admin`."""
+    return trouble(f"There is no admin socket: {escape_line(str(why))}.")
+
+
+def log_trouble(why: str) -> str:
+    """The operator's log cannot be written. `why`: a sentence without its end."""
+    return trouble(f"The log: {escape_line(why)}. What happens is noted when that is mended.")
 
 
 def room_name(tag: bytes, digits: int = ROOM_NAME_DIGITS) -> str:

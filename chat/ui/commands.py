@@ -202,6 +202,15 @@ class Commands:
             if not argument:
                 self._show([transcript.STILL_IN_SCROLLBACK])
 
+    def _on_op(self, command: str) -> None:
+        if not command:
+            self._show([phrases.needs_argument("/op", "a command for the server, such as HELP")])
+            return
+        try:
+            self._client.operate(command)
+        except UsageError as error:
+            self._show([transcript.refused(error.advice)])
+
     def _on_leave(self, word: str) -> None:
         try:
             self._client.leave(word)
@@ -427,6 +436,7 @@ _COMMANDS = {
         "", "what protects this conversation, and whose keys you know", Commands._on_security
     ),
     "/invite": _Command("", "show the invite, for people who are to come in", Commands._on_invite),
+    "/op": _Command("WHO", "give the server a command, if you operate it", Commands._on_op),
     "/clear": _Command(
         "all",
         "clear the screen; all: the scrollback, too",

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chat.client.events import (
+    Answered,
     ClientEvent,
     ClockDiffers,
     Connected,
@@ -104,6 +105,8 @@ class JsonView(LineView):
                 self._show(self.client.topic())
             case {"security": True}:
                 self._emit(_security(self.client.security()))
+            case {"op": str(command)} if command.strip():
+                self.client.operate(command)
             case {"trust": str(name)} if name:
                 self._trust(name)
             case {"ignore": str(name)} if name:
@@ -148,6 +151,7 @@ _TAKES = {
     "invite": "true",
     "topic": "true",
     "security": "true",
+    "op": "a command for the server",
     "trust": _NAME,
     "ignore": _NAME,
     "unignore": _NAME,
@@ -203,6 +207,7 @@ EVENTS = {
     NoticeReceived: "notice",
     TopicSet: "topic",
     MotdReceived: "motd",
+    Answered: "answer",
     RoomClosed: "closed",
     Warned: "warning",
     Failed: "error",

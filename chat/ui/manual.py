@@ -31,9 +31,11 @@ ABOUT = {
     "/trust": "Ask the person over another channel first whether the key is theirs.",
     "/more": "Below a folded message stands its number.",
     "/bell": "/bell alone says whether it is on.",
-    "/topic": "Whoever runs the server sets it, for all rooms.",
+    "/topic": "Operators of the server set it, for all rooms: /op TOPIC text.",
     "/security": "It also says what the server has vouched for, and lists fingerprints to compare.",
     "/invite": "Whoever has it can come in and read.",
+    "/op": "The server answers you alone; /op HELP lists its commands. Whoever runs it says whose "
+    "keys are operators'.",
     "/last": "/last alone shows 20 lines, /last 50 shows more. Case does not count in a text. "
     'A number to be found stands in quotation marks: /last "2026".',
     "/quiet": "You talk with somebody who has said something in the last 15 minutes, whom you have "

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from chat.client.events import (
+    Answered,
     ClientEvent,
     ClockDiffers,
     Connected,
@@ -229,9 +230,21 @@ def topic(event: TopicSet) -> StatusLine:
     return good(f"Topic, since {time_of(event.since)}: {text}")
 
 
+def _answered(event: Answered) -> StatusLine:
+    """In one line, or below one that says whose words they are."""
+    word = escape_line(event.command.partition(" ")[0].upper())
+    text = escape("\n".join(event.lines))
+    if not text:
+        text = "done" if event.done else "refused"
+    head = f"The server answers {word}:{chr(10) if len(event.lines) > 1 else ' '}"
+    return (good if event.done else trouble)(head + text)
+
+
 NO_TOPIC = good("There is no topic.")
 TOPIC_TAKEN_AWAY = good("The topic was taken away.")
-NOT_YOURS = trouble("Only whoever runs the server can set the topic, for all rooms.")
+NOT_YOURS = trouble(
+    "Only operators of the server can set the topic, for all rooms: /op TOPIC text."
+)
 
 
 def _day(seconds: float) -> str:
@@ -301,6 +314,7 @@ _LINES: dict[type[ClientEvent], Callable[[Any], list[StatusLine]]] = {
     NoticeReceived: lambda event: [announced(f"The server says: {escape(event.text)}")],
     TopicSet: lambda event: [topic(event)],
     MotdReceived: lambda event: [announced(f"Message of the day:\n{escape(event.text)}")],
+    Answered: lambda event: [_answered(event)],
     RoomClosed: lambda _: [trouble("The server has shut down.")],
     OutboxFull: lambda event: [outbox_full(event.messages)],
     Warned: lambda event: [trouble(f"{escape_line(event.text)}.")],

@@ -262,3 +262,9 @@ def _end_of_word(line: str, at: int, most: int) -> int:
 def _end_of_blanks(line: str, at: int) -> int:
     found = _NO_BLANK.search(line, at)
     return found.start() if found else len(line)
+
+
+def fitting(line: str, columns: int | None) -> list[str]:
+    """The rows of a line of an error, on a terminal with so many columns. What is indented by
+    INDENT is a command: it stays whole, so that it can be copied."""
+    return [line] if columns is None or line.startswith(INDENT) else broken(line, columns)

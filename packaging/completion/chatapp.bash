@@ -5,21 +5,23 @@
 #    source ~/.local/share/bash_completion/chatapp
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_chatapp_subparsers=(server client send invite rooms fingerprint forget config)
+_shtab_chatapp_subparsers=(server client send invite rooms fingerprint forget admin config)
 
-_shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --motd --authorized-keys --keep-names --no-history --version --keys --bits --ephemeral)
-_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --patience --version --keys --bits --ephemeral --color --time --notify --no-history --quiet --log --listen --plain --strip --json)
-_shtab_chatapp_send_option_strings=(-h --help --fingerprint --patience --version --keys --bits --ephemeral --strip --json)
-_shtab_chatapp_invite_option_strings=(-h --help --keep --qr --tag --fingerprint --version --keys)
+_shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --motd --authorized-keys --keep-names --log --quiet --no-history --version --keys --bits --ephemeral)
+_shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --alias --proxy --patience --version --keys --bits --ephemeral --color --time --notify --no-history --quiet --log --listen --plain --strip --json)
+_shtab_chatapp_send_option_strings=(-h --help --fingerprint --alias --proxy --patience --version --keys --bits --ephemeral --strip --json)
+_shtab_chatapp_invite_option_strings=(-h --help --keep --qr --tag --fingerprint --alias --proxy --version --keys)
 _shtab_chatapp_rooms_option_strings=(-h --help --version --keys)
-_shtab_chatapp_fingerprint_option_strings=(-h --help --version --keys)
-_shtab_chatapp_forget_option_strings=(-h --help --version --keys)
+_shtab_chatapp_fingerprint_option_strings=(-h --help --alias --proxy --version --keys)
+_shtab_chatapp_forget_option_strings=(-h --help --alias --version --keys)
+_shtab_chatapp_admin_option_strings=(-h --help --version --keys)
 _shtab_chatapp_config_option_strings=(-h --help --version)
 _shtab_chatapp_option_strings=(-h --help --version)
 
 _shtab_chatapp_server___room_tags_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___motd_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___authorized_keys_COMPGEN=_shtab_compgen_files
+_shtab_chatapp_server___log_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_client_pos_0_COMPGEN=_chatapp_kept
 _shtab_chatapp_client___keys_COMPGEN=_shtab_compgen_dirs
@@ -32,6 +34,7 @@ _shtab_chatapp_rooms___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_fingerprint_pos_0_COMPGEN=_chatapp_kept
 _shtab_chatapp_fingerprint___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_forget___keys_COMPGEN=_shtab_compgen_dirs
+_shtab_chatapp_admin___keys_COMPGEN=_shtab_compgen_dirs
 
 _shtab_chatapp_server___bits_choices=(2048 3072 4096)
 _shtab_chatapp_client___bits_choices=(2048 3072 4096)
@@ -39,11 +42,12 @@ _shtab_chatapp_client___color_choices=(auto always never)
 _shtab_chatapp_client___notify_choices=(auto osc777 osc9 off)
 _shtab_chatapp_client___quiet_choices=(on off smart)
 _shtab_chatapp_send___bits_choices=(2048 3072 4096)
-_shtab_chatapp_pos_0_choices=(server client send invite rooms fingerprint forget config)
+_shtab_chatapp_pos_0_choices=(server client send invite rooms fingerprint forget admin config)
 
 _shtab_chatapp_server__h_nargs=0
 _shtab_chatapp_server___help_nargs=0
 _shtab_chatapp_server___no_open_room_nargs=0
+_shtab_chatapp_server___quiet_nargs=0
 _shtab_chatapp_server___no_history_nargs=0
 _shtab_chatapp_server___version_nargs=0
 _shtab_chatapp_server___ephemeral_nargs=0
@@ -78,9 +82,14 @@ _shtab_chatapp_fingerprint_pos_0_nargs='*'
 _shtab_chatapp_fingerprint__h_nargs=0
 _shtab_chatapp_fingerprint___help_nargs=0
 _shtab_chatapp_fingerprint___version_nargs=0
+_shtab_chatapp_forget_pos_0_nargs='*'
 _shtab_chatapp_forget__h_nargs=0
 _shtab_chatapp_forget___help_nargs=0
 _shtab_chatapp_forget___version_nargs=0
+_shtab_chatapp_admin_pos_0_nargs='*'
+_shtab_chatapp_admin__h_nargs=0
+_shtab_chatapp_admin___help_nargs=0
+_shtab_chatapp_admin___version_nargs=0
 _shtab_chatapp_config_pos_0_nargs='*'
 _shtab_chatapp_config__h_nargs=0
 _shtab_chatapp_config___help_nargs=0

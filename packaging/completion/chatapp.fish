@@ -58,8 +58,8 @@ function _shtab_chatapp_using
   test "$_shtab_chatapp_cmdpath" = "$argv"
 end
 
-set -g _shtab_chatapp_commands server client send invite rooms fingerprint forget config
-set -g _shtab_chatapp_opts_with_value --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --log --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --quiet --rate --room-tags --time -p
+set -g _shtab_chatapp_commands server client send invite rooms fingerprint forget admin config
+set -g _shtab_chatapp_opts_with_value --alias --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --log --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --proxy --quiet --rate --room-tags --time -p
 
 complete -c chatapp -e
 complete -c chatapp -f
@@ -80,6 +80,8 @@ complete -c chatapp -n '_shtab_chatapp_using server' -l max-rooms -x -d 'most ro
 complete -c chatapp -n '_shtab_chatapp_using server' -l motd -xka "(__fish_complete_path (commandline -ct))" -d 'what everybody is told who comes in, read again when it changes'
 complete -c chatapp -n '_shtab_chatapp_using server' -l authorized-keys -xka "(__fish_complete_path (commandline -ct))" -d 'let in only these keys, one a line as in OpenSSH'"'"'s authorized_keys'
 complete -c chatapp -n '_shtab_chatapp_using server' -l keep-names -x -d 'how long a key keeps the name that it used last; 0: not at all (default: 30)'
+complete -c chatapp -n '_shtab_chatapp_using server' -l log -xka "(__fish_complete_path (commandline -ct))" -d 'note who comes and goes, from where, and why; opened again at SIGHUP'
+complete -c chatapp -n '_shtab_chatapp_using server' -l quiet -d 'show nothing at the console but the first lines, answers and errors'
 complete -c chatapp -n '_shtab_chatapp_using server' -l no-history -d 'do not keep what you type for the next run'
 complete -c chatapp -n '_shtab_chatapp_using server' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using server' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
@@ -89,6 +91,8 @@ complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 
 complete -c chatapp -n '_shtab_chatapp_using client' -s h -l help -d 'show this help message and exit'
 complete -c chatapp -n '_shtab_chatapp_using client' -l name -x -d 'your name, unless one stands behind WHERE (default: your login name)'
 complete -c chatapp -n '_shtab_chatapp_using client' -l fingerprint -x -d 'the server'"'"'s fingerprint, if you were told it'
+complete -c chatapp -n '_shtab_chatapp_using client' -l alias -x -d 'know the server by this name and not by its address, as ssh'"'"'s HostKeyAlias: for several servers behind one forwarded port'
+complete -c chatapp -n '_shtab_chatapp_using client' -l proxy -x -d 'connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them'
 complete -c chatapp -n '_shtab_chatapp_using client' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy, or forever (default: forever, or 120 without a terminal); if it is given, the first connection is tried again, too'
 complete -c chatapp -n '_shtab_chatapp_using client' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using client' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
@@ -108,6 +112,8 @@ complete -c chatapp -n '_shtab_chatapp_using client; and test $_shtab_chatapp_np
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a send -d 'Send one message, and end when it is acknowledged.'
 complete -c chatapp -n '_shtab_chatapp_using send' -s h -l help -d 'show this help message and exit'
 complete -c chatapp -n '_shtab_chatapp_using send' -l fingerprint -x -d 'the server'"'"'s fingerprint, if you were told it'
+complete -c chatapp -n '_shtab_chatapp_using send' -l alias -x -d 'know the server by this name and not by its address, as ssh'"'"'s HostKeyAlias: for several servers behind one forwarded port'
+complete -c chatapp -n '_shtab_chatapp_using send' -l proxy -x -d 'connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them'
 complete -c chatapp -n '_shtab_chatapp_using send' -l patience -x -d 'how long to try again when the connection is lost, or the server is too busy, or forever (default: 120); if it is given, the first connection is tried again, too'
 complete -c chatapp -n '_shtab_chatapp_using send' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using send' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
@@ -122,6 +128,8 @@ complete -c chatapp -n '_shtab_chatapp_using invite' -l keep -x -d 'also keep it
 complete -c chatapp -n '_shtab_chatapp_using invite' -l qr -d 'also draw it as a QR code'
 complete -c chatapp -n '_shtab_chatapp_using invite' -l tag -d 'also show the room'"'"'s line for the server'"'"'s --room-tags'
 complete -c chatapp -n '_shtab_chatapp_using invite' -l fingerprint -x -d 'the server'"'"'s fingerprint, if you were told it'
+complete -c chatapp -n '_shtab_chatapp_using invite' -l alias -x -d 'know the server by this name and not by its address, as ssh'"'"'s HostKeyAlias: for several servers behind one forwarded port'
+complete -c chatapp -n '_shtab_chatapp_using invite' -l proxy -x -d 'connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them'
 complete -c chatapp -n '_shtab_chatapp_using invite' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using invite' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a rooms -d 'List the rooms whose invites are kept, keep one, or remove one. add takes the invite from CHAT_INVITE, or asks for it, or reads it from a pipe.'
@@ -131,13 +139,20 @@ complete -c chatapp -n '_shtab_chatapp_using rooms' -l keys -xka "(__fish_comple
 complete -c chatapp -n '_shtab_chatapp_using rooms; and test $_shtab_chatapp_npos -ge 0' -ka "(_chatapp_kept)" -d 'a name of your own for the room'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a fingerprint -d 'Show the fingerprint of a server: the one that it shows now, or the one that an invite holds.'
 complete -c chatapp -n '_shtab_chatapp_using fingerprint' -s h -l help -d 'show this help message and exit'
+complete -c chatapp -n '_shtab_chatapp_using fingerprint' -l alias -x -d 'know the server by this name and not by its address, as ssh'"'"'s HostKeyAlias: for several servers behind one forwarded port'
+complete -c chatapp -n '_shtab_chatapp_using fingerprint' -l proxy -x -d 'connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them'
 complete -c chatapp -n '_shtab_chatapp_using fingerprint' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using fingerprint' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using fingerprint; and test $_shtab_chatapp_npos -ge 0' -ka "(_chatapp_kept)" -d 'the server (default port: 9443), or an invite, or the name of a kept room, or -, which takes the invite from CHAT_INVITE or asks for it'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a forget -d 'Forget the key of a server, so that its next one is accepted.'
 complete -c chatapp -n '_shtab_chatapp_using forget' -s h -l help -d 'show this help message and exit'
+complete -c chatapp -n '_shtab_chatapp_using forget' -l alias -x -d 'the name by which the server is known, in place of HOST'
 complete -c chatapp -n '_shtab_chatapp_using forget' -l version -d 'show program'"'"'s version number and exit'
 complete -c chatapp -n '_shtab_chatapp_using forget' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
+complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a admin -d 'Give a command, as at the console, to the server on this machine whose keys are in the same folder; or each line of standard input (-). The status is 1 if one was refused.'
+complete -c chatapp -n '_shtab_chatapp_using admin' -s h -l help -d 'show this help message and exit'
+complete -c chatapp -n '_shtab_chatapp_using admin' -l version -d 'show program'"'"'s version number and exit'
+complete -c chatapp -n '_shtab_chatapp_using admin' -l keys -xka "(__fish_complete_directories)" -d 'where keys are kept (default: ~/.config/chat)'
 complete -c chatapp -n '_shtab_chatapp_using; and test $_shtab_chatapp_npos -eq 0' -a config -d 'Show the options that are set in the environment and in config.toml, with their values and where they come from; and check the file.'
 complete -c chatapp -n '_shtab_chatapp_using config' -s h -l help -d 'show this help message and exit'
 complete -c chatapp -n '_shtab_chatapp_using config' -l version -d 'show program'"'"'s version number and exit'

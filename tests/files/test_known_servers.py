@@ -60,6 +60,21 @@ def test_new_server_is_remembered(tmp_path: Path) -> None:
     assert path.read_text() == entry()
 
 
+def test_alias_stands_for_a_server_whatever_its_address(known: Path) -> None:
+    known.write_text(entry("work", 1, "other"))
+    servers = KnownServers(known)
+    assert servers.check("Work", None, key("server").public) is None
+    line = f"work {key('server').public.openssh} 2026-11-27\n"
+    assert known.read_text() == entry("work", 1, "other") + line
+    assert servers.check("work", None, key("server").public) == "2026-11-27"
+    with pytest.raises(ServerKeyError, match="THE KEY OF THE SERVER work HAS CHANGED") as caught:
+        servers.check("work", None, key("other").public)
+    assert f"    chatapp forget --alias work --keys {known.parent}" in caught.value.hint
+    assert servers.choose("work", None, key("other").public)
+    assert servers.forget("work", None) == [key("other").public]
+    assert known.read_text() == entry("work", 1, "other")
+
+
 @pytest.mark.parametrize(
     ("comments", "since"),
     [

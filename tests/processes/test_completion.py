@@ -64,7 +64,7 @@ def test_bash_completes(home: Path, line: str, completed: set[str]) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+@pytest.mark.skipif(shutil.which("fish") is None, reason="the package fish is not installed")
 @pytest.mark.parametrize(("line", "completed"), CASES)
 def test_fish_completes(home: Path, line: str, completed: set[str]) -> None:
     command = ["fish", "--no-config", "-c", ASK_FISH, line]
@@ -84,7 +84,7 @@ STARTS = {
 @pytest.mark.parametrize("shell", STARTS)
 def test_shell_completes_on_tab(home: Path, shell: str) -> None:
     if shutil.which(shell) is None:
-        pytest.skip(f"there is no {shell}")
+        pytest.skip(f"the package {shell} is not installed")
     options, start = STARTS[shell]
     env = environment(home, {"TERM": "dumb"})
     child = pexpect.spawn(

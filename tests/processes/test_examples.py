@@ -118,10 +118,9 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
 def test_bridge_leads_a_room_into_a_folder(stage: Stage) -> None:
     _, port = stage.server()
     ira = stage.member(port, "Ira", key="ira")
-    folder = stage.folder / "room"
+    folder, keys = stage.folder / "room", stage.keys("client", "other")
     bridge = stage.run(
-        ["sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port)]
-        + stage.keys("client", "other"),
+        ["sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port), *keys],
         env={"PYTHON": sys.executable},
     )
     ira.expect("Username: bridge\n")

@@ -25,7 +25,7 @@ def test_text_is_no_request(text: str, escaped: str) -> None:
     assert manpage.escaped(text) == escaped
 
 
-@pytest.mark.skipif(shutil.which("man") is None, reason="there is no man")
+@pytest.mark.skipif(shutil.which("man") is None, reason="the package man-db is not installed")
 def test_man_shows_the_page_without_a_warning() -> None:
     done = subprocess.run(
         ["man", "--warnings", "-E", "UTF-8", "-l", manpage.PAGE],

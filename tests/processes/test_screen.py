@@ -714,7 +714,7 @@ def test_text_that_is_too_long_is_sent_in_parts_or_called_back(room: Room) -> No
 
 
 def test_parts_for_which_there_is_no_room_are_called_back(room: Room) -> None:
-    small = "import chat.client.participant\nchat.client.participant.OUTBOX_BYTES = 30_000\n"
+    small = "import chat.client.outbox\nchat.client.outbox.OUTBOX_BYTES = 30_000\n"
     ira = room.window(room.changed(small))
     ira.await_rows(IN, "> |")
     lines = [str(number) * 80 for number in range(200)]

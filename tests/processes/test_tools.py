@@ -11,6 +11,9 @@ import pytest
 from chat.reactor import Reactor
 from tests.support.processes import ROOT, Stage
 from tools import demo
+from tools.recording import SAID, Play
+from tools.screenshots import converse
+from tools.stage import Stagehand
 
 
 def run(stage: Stage, tool: str, *arguments: str, **env: str) -> str:
@@ -40,6 +43,21 @@ def test_demo_notices_a_process_that_has_ended(monkeypatch: pytest.MonkeyPatch) 
             pytest.raises(demo.UnexpectedError, match=r"^server has ended, and did not show"),
         ):
             actor.shows("Running on port: ")
+
+
+def test_play_of_the_recording_can_be_recorded_today(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as ends:
+        play = Play(Stagehand(tmp_path, ends, pace=0))
+        play.run()
+        for window in (play.ira, play.boris):
+            shown = "\n".join([*window.scrolled, *window.lines()])
+            assert [shown.count(text) for text in SAID] == [1] * len(SAID)
+
+
+def test_picture_of_the_conversation_can_be_made_today(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as ends:
+        ira, boris = converse(Stagehand(tmp_path, ends, pace=0))
+    assert (ira.title, boris.title) == ("Ira", "Boris")
 
 
 MAKEFILE = """

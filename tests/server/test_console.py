@@ -20,11 +20,13 @@ from chat.server.access import Access
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
-from chat.server.lists import InMemory
+from chat.server.lists import Ban, InMemory
 from chat.server.members import Member
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
+
+FINGERPRINT = f"SHA256:{'A' * 43}"
 
 
 class Room:
@@ -62,10 +64,15 @@ class Server:
         self.rooms = AllRooms([self.open_room])
         self.access = Access(keys=InMemory())
         self.greeting = Greeting()
+        self.comes_back = True
 
-    def ban(self, words: str) -> bool:
-        self.asked.append(f"ban {words!r}")
-        return words.split()[0] in self.open_room.present
+    def keys_meant(self, words: str) -> tuple[str, set[str], str] | None:
+        name, _, why = words.partition(" ")
+        return (name, {FINGERPRINT}, why) if name in self.open_room.present else None
+
+    def ban(self, fingerprint: str, name: str, why: str) -> Ban:
+        self.asked.append(f"ban {name}: {why}")
+        return Ban(fingerprint, 0, name, why)
 
     def terminate(self) -> None:
         self.asked.append("terminate")
@@ -84,15 +91,14 @@ class Server:
 class OperatorDesk:
     """A console, its operator and its screen."""
 
-    def __init__(self, obeys: bool = True) -> None:
+    def __init__(self, obeys: bool = True, *, quiet: bool = False) -> None:
         self.clock = FakeClock()
         self.reactor = Reactor(self.clock)
         self.screen = Screen(self.reactor)
         self.server = Server()
         self._source, self._hand = os.pipe()
-        self.console = Console(
-            self.reactor, PlainDesk(self.reactor, self._source, self.screen.output)
-        )
+        place = PlainDesk(self.reactor, self._source, self.screen.output)
+        self.console = Console(self.reactor, place, quiet=quiet)
         if obeys:
             self.console.obey(self.server)
 
@@ -168,8 +174,12 @@ NOBODY = "[+] Nobody is here."
             ["[!] A topic has at most 1,024 bytes, and this has 32,768."],
         ),
         *((line, [], ["[!] KICK needs a name."]) for line in ("KICK", "kick ")),
-        ("BAN Zoë she spams", ["ban 'Zoë she spams'"], []),
-        ("ban Ira", ["ban 'Ira'"], ["[!] No key is known that uses or used the name Ira."]),
+        (
+            "BAN Zoë she spams",
+            ["ban Zoë: she spams"],
+            [f"[+] The key {FINGERPRINT} of Zoë is banned."],
+        ),
+        ("ban Ira", [], ["[!] No key is known that uses or used the name Ira."]),
         ("bans", [], ["[+] Nobody is banned."]),
         ("UNBAN Ira", [], ["[!] No ban of Ira was lifted. BANS lists the bans."]),
         ("ALLOW Ira", [], ["[!] No key was refused lately under the name Ira."]),
@@ -303,6 +313,22 @@ def test_lists_are_shown_and_changed_by_name_and_by_fingerprint(desk: OperatorDe
     assert desk.type("FORGET ira") == ["[+] The name ira is free for any key."]
     desk.server.access = Access()
     assert desk.type("ALLOW guest") == [words.NO_LIST]
+
+
+def test_quiet_console_shows_answers_and_errors_and_no_news() -> None:
+    with contextlib.closing(OperatorDesk(quiet=True)) as desk:
+        desk.server.open_room.present = {"Ira"}
+        desk.console.news("[+] something")
+        desk.console.exchanged(3)
+        desk.console.refused("[!] refused", "192.0.2.1")
+        assert desk.wait(2) == []
+        desk.console.fault(ValueError())
+        assert desk.wait(1)[0].startswith("[!] There is an error in this program")
+        assert desk.type("TOPIC") == [words.NO_TOPIC]
+        # What else would show that it was obeyed?
+        assert desk.type("KICK Ira") == ["[+] Ira is put out."]
+        desk.console.close()
+        assert desk.screen.lines() == []
 
 
 @pytest.mark.parametrize("line", ["SAY gr\udcff", "KICK \udcff", "\udcff"])

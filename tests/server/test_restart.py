@@ -93,7 +93,7 @@ def test_empty_server_goes_down_at_once(hall: Hall, step: Callable[[Server], Non
 def passing() -> Iterator[Hall]:
     """A server that would have another key the next time."""
     with contextlib.closing(Hall()) as hall:
-        hall.server._comes_back = False
+        hall.server.comes_back = False
         yield hall
 
 

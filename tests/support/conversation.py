@@ -92,6 +92,11 @@ class NotedClient:
         self.noted[-1] = f"say to {person.name}: {text}"
         return replace(queued, to=person.name)
 
+    def operate(self, command: str) -> None:
+        if len(command) > LONGEST:
+            raise UsageError("it is too long")
+        self.noted.append(f"operate {command}")
+
     def finish(self) -> None:
         self.noted.append("finish")
 

@@ -22,7 +22,7 @@ from chat.errors import Reason
 from chat.introduction import Introduction
 from chat.kex import PublicKey, RoomKey
 from chat.limits import RATE
-from chat.messages import Bye, Control, Resend, Submit, Welcome
+from chat.messages import Answer, Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
 from chat.server.access import Access
 from chat.server.connection import Connection
@@ -281,7 +281,8 @@ class Peer(Wire):
                     self.session.data_to_send()
             case ControlReceived(control):
                 self.controls.append(control)
-                if self.replaced:
+                # An answer to a command is the client's business.
+                if self.replaced or isinstance(control, Answer):
                     return
                 self.events += self.participant.receive_control(control, now)
             case RoomFramesReceived(frame_type, run) if not self.replaced:

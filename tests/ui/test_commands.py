@@ -220,7 +220,9 @@ def test_who_counts_the_connections_of_each(person: Person) -> None:
     ("line", "answer"),
     [
         ("/topic", "[+] There is no topic."),
-        ("/topic ours", "[!] Only whoever runs the server can set the topic, for all rooms."),
+        ("/topic ours", transcript.NOT_YOURS),
+        ("/op", "[!] /op needs a command for the server, such as HELP."),
+        (f"/op {'x' * 101}", "[!] It is too long."),
         ("/me", "[!] /me needs some text."),
         ("/me  ", "[!] /me needs some text."),
         ("/ignore", "[+] Nobody is ignored."),
@@ -294,7 +296,7 @@ def test_what_was_said_is_looked_up_as_it_is_asked(person: Person) -> None:
 
 def test_help_and_completion_list_every_command_there_is(person: Person) -> None:
     words = (
-        "help|who|me|msg|r|edit|ignore|unignore|trust|last|more|bell|quiet|topic|security|invite|"
+        "help|who|me|msg|r|edit|ignore|unignore|trust|last|more|bell|quiet|topic|security|invite|op|"
         "clear|exit|quit"
     )
     commands = [f"/{word}" for word in words.split("|")]

@@ -17,8 +17,8 @@ from tests.support.conversation import LONGEST, LoneView, seat_at_pipe, seat_at_
 from tests.support.loopback import until
 
 ALL_COMMANDS = (
-    "a command is one of say, me, direct, who, invite, topic, security, trust, ignore, unignore "
-    "and leave"
+    "a command is one of say, me, direct, who, invite, topic, security, op, trust, ignore, "
+    "unignore and leave"
 )
 
 
@@ -161,6 +161,15 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
         {"event": "topic", "text": "one", "since": 7, "changed": True},
     ),
     (events.MotdReceived("one\ntwo"), {"event": "motd", "text": "one\ntwo"}),
+    (
+        events.Answered("KICK Zoe", False, ("Nobody here is called Zoe.",)),
+        {
+            "event": "answer",
+            "command": "KICK Zoe",
+            "done": False,
+            "lines": ["Nobody here is called Zoe."],
+        },
+    ),
     (events.RoomClosed(), {"event": "closed"}),
     (events.Warned("it is odd"), {"event": "warning", "text": "it is odd"}),
     (

@@ -1,0 +1,33 @@
+"""Logs: files to which lines are appended, and which other programs rotate and read.
+
+What the lines say is not known here.
+"""
+
+import os
+from pathlib import Path
+
+from chat.errors import IdentityError
+from chat.files import storage as files
+
+
+def open_log(path: Path) -> int:
+    """The descriptor of a regular file to append to. A new one is private. If it ends in half a
+    line, a new line is begun.
+
+    Raises:
+        IdentityError: it cannot be written.
+    """
+    try:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        descriptor = files.open_regular(files.real_path(path), flags)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                os.write(descriptor, b"\n")
+        except OSError:
+            os.close(descriptor)
+            raise
+    except OSError as exc:
+        why = (exc.strerror or str(exc)).lower()
+        raise IdentityError(f"the log {path} cannot be written: {why}") from exc
+    return descriptor

@@ -1,0 +1,253 @@
+"""The server, put together from what the command line asks for: files, the operator's place, rooms.
+
+What a server is and does is in `server`. Slow imports are made where they are needed.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from chat import journal
+from chat.errors import EditorMissingError, IdentityError
+from chat.limits import MAX_MEMBERS, SPARE_DESCRIPTORS
+from chat.reactor import Reactor
+from chat.startup import history_of, keys_folder, load_key, what_an_editor_needs
+from chat.stdio import LineOutput, descriptor_of, encoding, has_terminal, is_terminal
+
+if TYPE_CHECKING:
+    from chat.server.access import Access
+    from chat.server.console import Console
+    from chat.server.desk import Desk
+    from chat.server.greeting import Greeting
+    from chat.server.lists import Complain
+    from chat.server.operators import Operators
+    from chat.server.oplog import OperatorLog
+    from chat.server.rooms import RoomRules
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Run a server until it ends, and start it again if it is to."""
+    from chat import phrases
+    from chat.inherited import inherited, start_anew
+    from chat.localtime import look_again
+    from chat.server import words
+    from chat.server.console import Console
+    from chat.server.server import Server
+    from chat.server.service import Service
+    from chat.sockets import address_text, listen, own_host, reachable_at
+
+    _allow_many_descriptors(options.pending)
+    listeners = inherited(os.environ) or listen(options.host, options.port)
+    for listener in listeners:
+        journal.note("server", f"listens on {address_text(*listener.getsockname()[:2])}")
+    with closing(Reactor()) as reactor, ExitStack() as listening:
+        for listener in listeners:
+            listening.enter_context(listener)
+        output = LineOutput(reactor, descriptor_of(sys.stdout), encoding())
+
+        def announce() -> None:
+            output.write(phrases.MAKING_KEY)
+
+        key = load_key(options, announce)
+        reactor.on_signals([signal.SIGCONT], look_again)
+        desk = listening.enter_context(closing(_desk(options, reactor, output)))
+
+        def miss_log(why: str) -> None:
+            console.show(words.log_trouble(why))
+
+        log = listening.enter_context(closing(_operator_log(options, reactor, miss_log)))
+        console = Console(reactor, desk, log, quiet=options.quiet)
+        complain = console.complain
+        server = Server(
+            reactor,
+            listeners,
+            key,
+            console,
+            options.grace,
+            options.rate,
+            options.pending,
+            options.pending_per_source,
+            _rules(options, complain),
+            _access(options, complain),
+            comes_back=not options.ephemeral,
+            greeting=_greeting(options, complain),
+            operators=_operators(options, complain),
+        )
+        service = Service(reactor, server, os.environ)
+        server.on_reload.append(log.reopen)
+        reactor.on_fault = server.on_fault
+        had_terminal = has_terminal()
+
+        def hang_up() -> None:
+            # The terminal is gone, or somebody wants us to read our files again.
+            if had_terminal and not has_terminal():
+                server.terminate()
+            else:
+                service.reload()
+
+        reactor.on_signals([signal.SIGINT], desk.interrupt)
+        reactor.on_signals([signal.SIGTERM], server.pause)
+        reactor.on_signals([signal.SIGHUP], hang_up)
+        hosts = [own_host(listener) for listener in listeners]
+        port = listeners[0].getsockname()[1]
+        fingerprint = key.public.fingerprint
+        console.show(*words.running(", ".join(hosts), port, fingerprint))
+        outside = reachable_at(hosts)
+        if outside is None:
+            console.show(words.ONLY_HERE)
+        host, open_room = outside or hosts[0], not options.no_open_room
+        console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
+        console.obey(server)
+        with _admin_door(options, reactor, console):
+            service.begin()
+            server.run()
+        console.close(anew=server.starts_anew)
+        if server.starts_anew:
+            log.close()
+            listening.pop_all()
+    if server.starts_anew:
+        start_anew(listeners)
+
+
+def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> "Desk":
+    """Where the operator sits: the one that fits the standard streams."""
+    from chat import phrases
+    from chat.server.desk import PlainDesk
+    from chat.ui.wrap import fitting
+
+    source = descriptor_of(sys.stdin)
+    if source is not None and is_terminal(source) and output.is_terminal:
+        try:
+            with what_an_editor_needs():
+                from chat.ui.desk import TerminalDesk
+            history = history_of(options, "server_history")
+            return TerminalDesk(reactor, source, output, history)
+        except EditorMissingError as error:
+            rows = fitting(phrases.no_editing(error.advice), output.columns)
+            output.write("\n".join(rows))
+    return PlainDesk(reactor, source, output)
+
+
+def _operator_log(
+    options: argparse.Namespace, reactor: Reactor, complain: Callable[[str], None]
+) -> "OperatorLog":
+    """Where it is noted what happens, if anywhere."""
+    from chat.files.logs import open_log
+    from chat.server.oplog import LogFile, OperatorLog
+
+    if not options.log:
+        return OperatorLog(reactor)
+    return OperatorLog(reactor, LogFile(reactor, lambda: open_log(options.log), complain))
+
+
+def _operators(options: argparse.Namespace, complain: "Complain") -> "Operators":
+    """Which members are operators. With --ephemeral there is no folder for the list."""
+    from chat.files.keyfolder import OPERATORS
+    from chat.files.lists import ListFile
+    from chat.server.operators import Operators
+
+    if options.ephemeral:
+        return Operators()
+    operators = ListFile(keys_folder(options) / OPERATORS, "list of operators")
+    operators.require(may_be_missing=True)
+    return Operators(complain, operators)
+
+
+@contextmanager
+def _admin_door(
+    options: argparse.Namespace, reactor: Reactor, console: "Console"
+) -> Iterator[None]:
+    """Within this, the program `admin` can operate the server. With --ephemeral it cannot: there is
+    no folder for the socket."""
+    from chat.files.adminsocket import AdminSocket
+    from chat.files.keyfolder import ADMIN_SOCKET
+    from chat.server import words
+    from chat.server.admin import AdminDoor
+
+    if options.ephemeral:
+        yield
+        return
+    try:
+        admin_socket = AdminSocket(keys_folder(options) / ADMIN_SOCKET)
+    except IdentityError as error:
+        console.show(words.no_admin(error))
+        yield
+        return
+    with closing(admin_socket), closing(AdminDoor(reactor, admin_socket.listener, console)) as door:
+        door.open()
+        yield
+
+
+def _rules(options: argparse.Namespace, complain: "Complain") -> "RoomRules":
+    """What rooms there may be."""
+    from chat.files.lists import ListFile
+    from chat.server.rooms import ListedTags, RoomRules
+
+    rules = RoomRules(not options.no_open_room, options.max_rooms)
+    if not options.room_tags:
+        return rules
+    tags = ListFile(options.room_tags, "list of tags")
+    tags.require()
+    listed = ListedTags(tags, complain)
+    return replace(rules, is_allowed=listed, refresh=listed.refresh)
+
+
+def _access(options: argparse.Namespace, complain: "Complain") -> "Access":
+    """Who may come in. With --ephemeral, bans and names are kept for this run."""
+    from chat.files.keyfolder import BANS, NAMES
+    from chat.files.lists import ListFile
+    from chat.server.access import Access
+
+    keys = bans = names = None
+    if options.authorized_keys:
+        keys = ListFile(options.authorized_keys, "list of keys")
+        # What is missing now is a mistake. Later it may be missing while somebody replaces it.
+        keys.require()
+    if not options.ephemeral:
+        bans = ListFile(keys_folder(options) / BANS, "list of bans")
+        # Later what was read last holds, and now there is nothing that could.
+        bans.require(may_be_missing=True)
+        if options.keep_names:
+            names = ListFile(keys_folder(options) / NAMES, "list of names", durably=False)
+    return Access(complain, keys=keys, bans=bans, names=names, keep_days=options.keep_names)
+
+
+def _greeting(options: argparse.Namespace, complain: "Complain") -> "Greeting":
+    """What newcomers are told. With --ephemeral, the topic is kept for this run."""
+    from chat.files.keyfolder import TOPIC
+    from chat.files.lists import ListFile
+    from chat.files.motd import MotdFile
+    from chat.server.greeting import Greeting
+
+    motd = topic = None
+    if options.motd:
+        # What cannot be read now is a mistake.
+        MotdFile(options.motd).read()
+        motd = MotdFile(options.motd)
+    if not options.ephemeral:
+        topic = ListFile(keys_folder(options) / TOPIC, "topic")
+        topic.require(may_be_missing=True)
+    return Greeting(complain, topic=topic, motd=motd)
+
+
+def _allow_many_descriptors(pending: int) -> None:
+    """Raise the soft limit, which is usually 1,024: each connection takes a descriptor. If the
+    system refuses so many, half as many are asked for, and so on."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_MEMBERS + pending + SPARE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    while soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):
+            wanted //= 2
+        else:
+            return
