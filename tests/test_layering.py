@@ -28,7 +28,7 @@ FLOORS = (
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
     {"messages", "kex", "sockets", "socks", "phrases", "invite"},
     {"introduction", "proxied"},
-    {"session", *("settings", "parsers", "cli")},
+    {"session", *("settings", "parsers", "values", "meanings", "cli")},
 )
 """The modules of the root. Each imports modules of lower floors only."""
 
@@ -39,8 +39,9 @@ START = {"__main__", "startup", "serving", "joining", "targets", "invitations", 
 COMMAND_LINE = {
     "settings": {"errors", "text", "guesses", "files.folders", "files.config"},
     "parsers": {"errors", "text", "guesses", "place", "settings"},
-    "cli": {"errors", "limits", "text", "place", "program", "parsers", "settings", "files.folders"}
-    | {"socks"},
+    "values": {"errors", "text", "place", "socks", "files.folders"},
+    "meanings": {"errors", "limits", "text", "place", "settings", "parsers"},
+    "cli": {"limits", "program", "settings", "parsers", "values", "meanings"},
 }
 """What reads the command line, and what each of its modules may import."""
 

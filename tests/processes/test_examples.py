@@ -118,9 +118,12 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
 def test_bridge_leads_a_room_into_a_folder(stage: Stage) -> None:
     _, port = stage.server()
     ira = stage.member(port, "Ira", key="ira")
-    folder, keys = stage.folder / "room", stage.keys("client", "other")
+    folder = stage.folder / "room"
     bridge = stage.run(
-        ["sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port), *keys],
+        [
+            *("sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port)),
+            *stage.keys("client", "other"),
+        ],
         env={"PYTHON": sys.executable},
     )
     ira.expect("Username: bridge\n")
