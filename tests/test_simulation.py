@@ -147,11 +147,11 @@ def do_nothing(*_: object) -> None:
     pass
 
 
-def always(*_: object) -> bool:
+def always(*_: object, **__: object) -> bool:
     return True
 
 
-def never(*_: object) -> bool:
+def never(*_: object, **__: object) -> bool:
     return False
 
 
