@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from chat.errors import ChatError, UsageError
-from chat.files.adminsocket import dial
+from chat.files.adminsocket import NO_ANSWER_HINT, dial
 from chat.files.keyfolder import ADMIN_SOCKET
 from chat.limits import ADMIN_ANSWER_SECONDS, ADMIN_LINE_BYTES
 from chat.server.admin import DONE, REFUSED
@@ -67,7 +67,7 @@ def _ask(connected: socket.socket, answers: IO[bytes], command: bytes) -> tuple[
                 raise ChatError("the server ended before it had answered")
             lines.append(line[1:-1].decode(errors="backslashreplace"))
     except TimeoutError as exc:
-        raise ChatError("the server does not answer", "is it stopped, as by Ctrl-Z?") from exc
+        raise ChatError("the server does not answer", NO_ANSWER_HINT) from exc
     except ConnectionError as exc:
         raise ChatError("the server ended before it had answered") from exc
     return lines, line == DONE

@@ -88,6 +88,10 @@ def no_admin(why: ChatError) -> str:
     return trouble(f"There is no admin socket: {escape_line(str(why))}.")
 
 
+LOG_BROKEN = "its disk fails, and SIGHUP opens it again"
+"""Why the operator's log cannot be written: for `log_trouble`."""
+
+
 def log_trouble(why: str) -> str:
     """The operator's log cannot be written. `why`: a sentence without its end."""
     return trouble(f"The log: {escape_line(why)}. What happens is noted when that is mended.")
@@ -166,7 +170,7 @@ ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
 
 def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> list[str]:
     """What the others type, and whoever invites them into a room of their own."""
-    join = f"{PROGRAM} client {host} {port} NAME --fingerprint {fingerprint}"
+    join = f"{PROGRAM} client {host} {port} --fingerprint {fingerprint}"
     invite = f"{PROGRAM} invite {host} {port} --fingerprint {fingerprint}"
     if not open_room:
         return [to_copy("Nobody comes in without an invite. To make one", invite)]

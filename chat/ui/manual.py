@@ -56,6 +56,7 @@ CALLED_HERE = {
     **dict.fromkeys(("/block", "/mute", "/squelch"), "/ignore"),
     **dict.fromkeys(("/unblock", "/unmute"), "/unignore"),
     **dict.fromkeys(("/action", "/emote"), "/me"),
+    **dict.fromkeys(("/kick", "/ban", "/oper", "/operator"), "/op"),
     **dict.fromkeys(("/cls", "/reset"), "/clear"),
     **dict.fromkeys(("/lastlog", "/history", "/grep", "/search", "/find", "/scrollback"), "/last"),
     **dict.fromkeys(("/joins", "/filter"), "/quiet"),

@@ -24,6 +24,7 @@ from chat.reactor import Reactor
 from chat.server.access import Access
 from chat.server.lists import InMemory
 from chat.server.oplog import Event, LogFile, OperatorLog, line_of
+from chat.server.words import LOG_BROKEN
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Company, Hall, Peer
 
@@ -193,6 +194,25 @@ def test_log_goes_on_in_the_file_that_has_the_name_by_now(tmp_path: Path) -> Non
     path.mkdir()
     disk.file.reopen()
     assert disk.complaints == [f"the log {path} cannot be written: is a directory"]
+    disk.file.close()
+
+
+def test_disk_that_fails_is_told_and_the_log_goes_on_when_it_is_opened_again(
+    tmp_path: Path,
+) -> None:
+    """A file whose disk fails does not take lines again (EIO), and neither does such a pipe."""
+    readable, writable = os.pipe()
+    os.close(readable)
+    disk = Disk(lambda: writable)
+    for line in ("one", "two", "three"):
+        disk.file.write(line)
+    assert disk.complaints == [LOG_BROKEN]
+    disk.open_file = lambda: open_log(tmp_path / "log")
+    disk.file.reopen()
+    disk.file.write("four")
+    first, last = (tmp_path / "log").read_text().splitlines()
+    assert STAMP.sub("", first) == "event=omitted count=3"
+    assert last == "four"
     disk.file.close()
 
 
