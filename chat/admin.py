@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from chat.errors import ChatError, UsageError
-from chat.files.adminsocket import dial
+from chat.files.adminsocket import NO_ANSWER_HINT, dial
 from chat.files.keyfolder import ADMIN_SOCKET
 from chat.limits import ADMIN_ANSWER_SECONDS, ADMIN_LINE_BYTES
 from chat.server.admin import DONE, REFUSED
+from chat.text import escape_line
 
 FAILED = 1
 
@@ -65,9 +66,10 @@ def _ask(connected: socket.socket, answers: IO[bytes], command: bytes) -> tuple[
         while (line := answers.readline()) not in (DONE, REFUSED):
             if not line.endswith(b"\n"):
                 raise ChatError("the server ended before it had answered")
-            lines.append(line[1:-1].decode(errors="backslashreplace"))
+            # Root may ask the server of anybody, and has a terminal.
+            lines.append(escape_line(line[1:-1].decode(errors="backslashreplace")))
     except TimeoutError as exc:
-        raise ChatError("the server does not answer", "is it stopped, as by Ctrl-Z?") from exc
+        raise ChatError("the server does not answer", NO_ANSWER_HINT) from exc
     except ConnectionError as exc:
         raise ChatError("the server ended before it had answered") from exc
     return lines, line == DONE

@@ -1,25 +1,17 @@
-"""The command line: its options, and what values they may have.
+"""The command line: the commands, and the options that each of them has.
 
-`__main__` does what it asks for.
+What a value of an option may be is said in `values`; what the words behind a command's name mean,
+in `meanings`. `__main__` does what the command line asks for.
 """
 
 import argparse
-import math
 import os
-import pwd
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chat import __version__
-from chat.errors import IdentityError, UsageError
-from chat.files.folders import expand
+from chat import __version__, meanings, values
 from chat.limits import (
-    CONSOLE_LINE_BYTES,
     DEFAULT_PORT,
     DEFAULT_RSA_BITS,
     GRACE_SECONDS,
@@ -27,36 +19,12 @@ from chat.limits import (
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
     MAX_ROOMS,
-    MAX_TEXT_BYTES,
     PATIENCE_SECONDS,
     RATE,
 )
 from chat.parsers import Command, Commands, Top
-from chat.place import (
-    check_host,
-    destination_of,
-    is_invite,
-    place_of,
-    port_of,
-    words_of_destination,
-)
 from chat.program import PROGRAM
-from chat.settings import Settings, describe
-from chat.text import normalize_name
-
-if TYPE_CHECKING:
-    from chat.socks import Proxy
-
-STANDARD_INPUT = "-"
-"""The TEXT of `send` that means: read the message from standard input, as without a text."""
-
-FOREVER = "forever"
-
-MAX_INPUT_BYTES = 2 * MAX_TEXT_BYTES + len("\ufeff\r\n".encode())
-"""Longer input is no message, even if all of it is line ends of two bytes, which become one."""
-
-_TOO_LONG = f"a message has at most {MAX_TEXT_BYTES} bytes"
-_NO_TEXT = "a message is text, and this is not UTF-8"
+from chat.settings import Settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -100,41 +68,41 @@ def _add_server(roles: Commands) -> None:
 def _fill_server(server: Command) -> None:
     server.add_argument(
         "--host",
-        type=_host,
+        type=values.host,
         default="127.0.0.1",
         help="address to listen on (default: %(default)s)",
     )
     server.add_argument(
         "-p",
         "--port",
-        type=_port_or_zero,
+        type=values.port,
         default=DEFAULT_PORT,
         help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
     server.add_argument(
         "--grace",
-        type=_number,
+        type=values.number,
         default=GRACE_SECONDS,
         metavar="SECONDS",
         help="how long a member that lost the connection keeps its place (default: %(default)s)",
     )
     server.add_argument(
         "--rate",
-        type=_number,
+        type=values.number,
         default=RATE,
         metavar="N",
         help="messages a second from one key; 0 means no limit (default: %(default)g)",
     )
     server.add_argument(
         "--pending",
-        type=_count,
+        type=values.count,
         default=MAX_PENDING,
         metavar="N",
         help="most connections that are not members yet (default: %(default)s)",
     )
     server.add_argument(
         "--pending-per-source",
-        type=_count,
+        type=values.count,
         default=MAX_PENDING_PER_SOURCE,
         metavar="N",
         help="the same from one IPv4 address or IPv6 /64 (default: %(default)s)",
@@ -144,13 +112,13 @@ def _fill_server(server: Command) -> None:
     )
     server.add_argument(
         "--room-tags",
-        type=_file,
+        type=values.file,
         metavar="FILE",
         help="allow only these rooms with invites: one tag a line, as invite --tag prints it",
     )
     server.add_argument(
         "--max-rooms",
-        type=_count,
+        type=values.count,
         default=MAX_ROOMS,
         metavar="N",
         help="most rooms with invites at a time, of which one address begins half at most "
@@ -158,19 +126,19 @@ def _fill_server(server: Command) -> None:
     )
     server.add_argument(
         "--motd",
-        type=_file,
+        type=values.file,
         metavar="FILE",
         help="what everybody is told who comes in, read again when it changes",
     )
     server.add_argument(
         "--authorized-keys",
-        type=_file,
+        type=values.file,
         metavar="FILE",
         help="let in only these keys, one a line as in OpenSSH's authorized_keys",
     )
     server.add_argument(
         "--keep-names",
-        type=_number,
+        type=values.number,
         default=KEEP_NAMES_DAYS,
         metavar="DAYS",
         help="how long a key keeps the name that it used last; 0: not at all "
@@ -178,7 +146,7 @@ def _fill_server(server: Command) -> None:
     )
     server.add_argument(
         "--log",
-        type=_file,
+        type=values.file,
         metavar="FILE",
         help="note who comes and goes, from where, and why; opened again at SIGHUP",
     )
@@ -208,10 +176,10 @@ def _add_client(roles: Commands) -> None:
 
 
 def _fill_client(client: Command) -> None:
-    client.understand = _understand_client
+    client.understand = meanings.of_client
     client.add_argument(
         "--name",
-        type=_name,
+        type=values.name,
         help="your name, unless one stands behind WHERE (default: your login name)",
     )
     _add_destination(client, f"forever, or {PATIENCE_SECONDS} without a terminal")
@@ -223,7 +191,7 @@ def _fill_client(client: Command) -> None:
     )
     client.add_argument(
         "--time",
-        type=_time_format,
+        type=values.time_format,
         metavar="FORMAT",
         help="how times are shown, as for strftime (default: %%H:%%M, and in a pipe "
         "%%Y-%%m-%%d %%H:%%M:%%S)",
@@ -247,7 +215,7 @@ def _fill_client(client: Command) -> None:
     )
     client.add_argument(
         "--log",
-        type=_file,
+        type=values.file,
         metavar="FILE",
         help="add what is said to this file, which only you can read",
     )
@@ -283,7 +251,7 @@ def _add_send(roles: Commands) -> None:
 
 
 def _fill_send(send: Command) -> None:
-    send.understand = _understand_send
+    send.understand = meanings.of_send
     send.about_options = _DASHES[0].lower() + _DASHES[1:]
     _add_destination(send, str(PATIENCE_SECONDS))
     _add_strip(send)
@@ -305,7 +273,7 @@ def _add_invite(roles: Commands) -> None:
 
 
 def _fill_invite(invite: Command) -> None:
-    invite.understand = _understand_place
+    invite.understand = meanings.of_place
     _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT})")
     invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
     invite.add_argument("--qr", action="store_true", help="also draw it as a QR code")
@@ -331,7 +299,7 @@ def _add_rooms(roles: Commands) -> None:
 
 
 def _fill_rooms(rooms: Command) -> None:
-    rooms.understand = _understand_rooms
+    rooms.understand = meanings.of_rooms
     _add_words(rooms, "add|remove KEPT", "a name of your own for the room")
     _add_keys(rooms)
 
@@ -352,7 +320,7 @@ def _add_fingerprint(roles: Commands) -> None:
 
 def _fill_fingerprint(fingerprint: Command) -> None:
     fingerprint.goes_to_a_room = True
-    fingerprint.understand = _understand_place
+    fingerprint.understand = meanings.of_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
     _add_way(fingerprint)
     _add_keys(fingerprint)
@@ -371,7 +339,7 @@ def _add_forget(roles: Commands) -> None:
 
 
 def _fill_forget(forget: Command) -> None:
-    forget.understand = _understand_forget
+    forget.understand = meanings.of_forget
     _add_words(forget, "HOST [PORT]", f"where the server runs (default port: {DEFAULT_PORT})")
     _add_alias(forget, "the name by which the server is known, in place of HOST")
     _add_keys(forget)
@@ -393,14 +361,14 @@ def _add_admin(roles: Commands) -> None:
 
 
 def _fill_admin(admin: Command) -> None:
-    admin.understand = _understand_admin
+    admin.understand = meanings.of_admin
     _add_words(admin, "CONSOLE-COMMAND", "a command of the console (HELP lists them), or -")
     _add_keys(admin)
 
 
 def _add_config(roles: Commands) -> None:
     def fill(config: Command) -> None:
-        config.understand = partial(_understand_config, commands=roles.choices)
+        config.understand = partial(meanings.of_config, commands=roles.choices)
         _add_words(config, "COMMAND [KEPT]", "a command, and a room for which it is asked")
         _add_version(config)
 
@@ -455,96 +423,6 @@ def _add_words(role: argparse.ArgumentParser, form: str, meaning: str) -> None:
     role.add_argument("words", nargs="*", metavar=form, help=meaning)
 
 
-def _understand_client(options: argparse.Namespace) -> None:
-    options.by_login = options.name is None
-    usual = (_login_name() if options.by_login else options.name) or ""
-    options.place, options.name = destination_of(options.words, usual=usual)
-    options.by_login &= options.name == usual
-    del options.words
-
-
-def _login_name() -> str:
-    """The name of the account, if it can be a name in a room; else empty."""
-    try:
-        return normalize_name(pwd.getpwuid(os.getuid()).pw_name)
-    except (KeyError, UsageError):
-        return ""
-
-
-def _understand_send(options: argparse.Namespace) -> None:
-    length = words_of_destination(options.words)
-    where, text = options.words[:length], options.words[length:]
-    options.place, options.name = destination_of(where)
-    options.text = _checked(" ".join(text)) if text else None
-    del options.words
-
-
-def _understand_place(options: argparse.Namespace) -> None:
-    options.place = place_of(options.words)
-    del options.words
-
-
-def _understand_forget(options: argparse.Namespace) -> None:
-    if options.words and options.alias:
-        raise UsageError("a server is forgotten by its address or by its alias, not by both")
-    if options.alias:
-        del options.words
-        return
-    _understand_place(options)
-    options.host, options.port = options.place.host, options.place.port
-    del options.place
-    if not options.host:
-        raise UsageError("the host is missing")
-
-
-def _understand_rooms(options: argparse.Namespace) -> None:
-    match options.words:
-        case []:
-            options.action, options.kept = "list", ""
-        case ["add" | "remove" as action, name] if not is_invite(name):
-            options.action, options.kept = action, name
-        case ["remove", name]:
-            raise UsageError("a room is removed by the name that you keep it under")
-        case ["add", _, *_]:
-            raise UsageError(
-                "the invite is asked for, or read from a pipe: others can read what is typed here"
-            )
-        case ["add" | "remove"]:
-            raise UsageError("the name of the room is missing")
-        case _:
-            raise UsageError("rooms takes add KEPT or remove KEPT; without them it lists the rooms")
-    del options.words
-
-
-def _understand_admin(options: argparse.Namespace) -> None:
-    if not "".join(options.words).strip():
-        raise UsageError("a command of the console is missing, such as WHO")
-
-
-def _understand_config(options: argparse.Namespace, commands: Mapping[str, Command]) -> None:
-    match options.words:
-        case []:
-            asked, room = [*commands], ""
-        case [name, *more] if name in commands and len(more) < 2:
-            asked, room = [name], "".join(more)
-        case _:
-            raise UsageError("config takes the name of a command, and of a room behind it")
-    options.lines = partial(_lines_of, [commands[name] for name in asked], room)
-    del options.words
-
-
-def _lines_of(commands: Sequence[Command], room: str) -> list[str]:
-    """What is set for these commands; raises UsageError if something is wrong with it."""
-    lines = []
-    for command in commands:
-        assert command.settings is not None
-        command.settings.check(command.name, command.options())
-        held = command.settings.hold(command.name, room, command.options())
-        if found := describe(held):
-            lines += [f"[{command.name}]", *found]
-    return lines
-
-
 def _add_destination(role: Command, patience: str) -> None:
     """`patience` says what holds if none is given."""
     role.goes_to_a_room = True
@@ -552,7 +430,7 @@ def _add_destination(role: Command, patience: str) -> None:
     _add_expected(role)
     role.add_argument(
         "--patience",
-        type=_patience,
+        type=values.patience,
         metavar="SECONDS",
         help="how long to try again when the connection is lost, or the server is too busy, or "
         f"forever (default: {patience}); if it is given, the first connection is tried again, too",
@@ -563,7 +441,7 @@ def _add_destination(role: Command, patience: str) -> None:
 def _add_expected(role: argparse.ArgumentParser) -> None:
     role.add_argument(
         "--fingerprint",
-        type=_fingerprint,
+        type=values.fingerprint,
         metavar="SHA256:...",
         help="the server's fingerprint, if you were told it",
     )
@@ -579,7 +457,7 @@ def _add_way(role: argparse.ArgumentParser) -> None:
     )
     role.add_argument(
         "--proxy",
-        type=_proxy,
+        type=values.proxy,
         metavar="URL",
         help="connect through a SOCKS 5 proxy: socks5h://HOST:PORT, which looks names up itself, "
         "or socks5://HOST:PORT; with USER:PASSWORD@ before HOST if it wants them",
@@ -587,7 +465,7 @@ def _add_way(role: argparse.ArgumentParser) -> None:
 
 
 def _add_alias(role: argparse.ArgumentParser, meaning: str) -> None:
-    role.add_argument("--alias", type=_alias, default="", metavar="NAME", help=meaning)
+    role.add_argument("--alias", type=values.alias, default="", metavar="NAME", help=meaning)
 
 
 def _add_version(role: argparse.ArgumentParser) -> None:
@@ -597,7 +475,10 @@ def _add_version(role: argparse.ArgumentParser) -> None:
 def _add_keys(role: argparse.ArgumentParser) -> None:
     _add_version(role)
     role.add_argument(
-        "--keys", type=_folder, metavar="DIR", help="where keys are kept (default: ~/.config/chat)"
+        "--keys",
+        type=values.folder,
+        metavar="DIR",
+        help="where keys are kept (default: ~/.config/chat)",
     )
 
 
@@ -622,133 +503,3 @@ def _add_strip(role: argparse.ArgumentParser) -> None:
         help="make the output of tools readable: leave out colours, and all but the last state of "
         "a progress bar; from a pipe only",
     )
-
-
-def _folder(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("a folder has a name; . is the current folder")
-    if is_invite(text):
-        # It would be part of names and errors.
-        raise argparse.ArgumentTypeError("an invite is no name of a file or folder")
-    try:
-        return expand(text)
-    except IdentityError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Let argparse tell what is wrong with an argument."""
-    try:
-        yield
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _file(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("a file has a name")
-    return _folder(text)
-
-
-def _port(text: str) -> int:
-    with _told():
-        return port_of(text)
-
-
-def _port_or_zero(text: str) -> int:
-    with _told():
-        return port_of(text, 0)
-
-
-def _name(text: str) -> str:
-    with _told():
-        return normalize_name(text)
-
-
-def _host(text: str) -> str:
-    with _told():
-        return check_host(text)
-
-
-def message_of(data: bytes, strip: Callable[[str], str] | None = None) -> str:
-    """The message in the bytes of standard input, without the last line end. `strip` is what to
-    make of it first.
-
-    Raises:
-        UsageError: it is empty, too long, or not UTF-8.
-    """
-    if len(data) > (CONSOLE_LINE_BYTES if strip else MAX_INPUT_BYTES):
-        raise UsageError(_TOO_LONG)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise UsageError(_NO_TEXT) from exc
-    if strip is not None:
-        text = strip(text)
-    return _checked(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n"))
-
-
-def _checked(message: str) -> str:
-    if not message:
-        raise UsageError("a message has at least one character")
-    try:
-        size = len(message.encode())
-    except UnicodeEncodeError as exc:
-        raise UsageError(_NO_TEXT) from exc
-    if size > MAX_TEXT_BYTES:
-        raise UsageError(_TOO_LONG)
-    return message
-
-
-def _alias(text: str) -> str:
-    # It stands in a list like known_hosts of OpenSSH, where other characters mean something.
-    if text and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
-        raise argparse.ArgumentTypeError(
-            "an alias is a letter or digit, and 62 more of them, dots, dashes or low lines at most"
-        )
-    return text
-
-
-def _proxy(text: str) -> "Proxy | None":
-    if not text:
-        return None
-    from chat.socks import Proxy
-
-    with _told():
-        return Proxy(text)
-
-
-def _number(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
-        raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
-    return float(text)
-
-
-def _patience(text: str) -> float:
-    try:
-        return math.inf if text == FOREVER else _number(text)
-    except argparse.ArgumentTypeError as exc:
-        raise argparse.ArgumentTypeError(f"{exc}, or {FOREVER}") from exc
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[1-9][0-9]{0,5}", text):
-        raise argparse.ArgumentTypeError("a whole number is expected, from 1 to 999999")
-    return int(text)
-
-
-def _time_format(text: str) -> str:
-    # Of a sign that it does not know, strftime makes the sign itself.
-    shown = datetime.now().strftime(text.replace("%%", "")) if text.isprintable() else "%"
-    if "%" in shown or not shown.isprintable():
-        raise argparse.ArgumentTypeError("a format for strftime is expected, as in %H:%M")
-    return text
-
-
-def _fingerprint(text: str) -> str:
-    if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", text):
-        raise argparse.ArgumentTypeError(
-            "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
-        )
-    return text

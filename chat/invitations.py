@@ -41,7 +41,7 @@ from chat.ui.wrap import broken
 _WHAT_IT_IS = good("This invite is the key to a new room: whoever has it can come in, and read.")
 _WHOM_FOR = good(
     "Give it only to the people who are to be there, where nobody else can read it. They join "
-    f"with: {PROGRAM} client - NAME, which asks for the invite."
+    f"with: {PROGRAM} client -, which asks for the invite."
 )
 _NEW_HERE = trouble(
     "This server was not known here. Ask whoever runs it whether this is its fingerprint, before "
@@ -84,7 +84,7 @@ def _tell_about(made: Invite, options: argparse.Namespace, since: str | None) ->
         _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
     if options.keep is not None:
         where = f" --keys {quote(str(options.keys))}" if options.keys else ""
-        _tell_whole(good(f"Kept as {options.keep}: {PROGRAM} client {options.keep} NAME{where}"))
+        _tell_whole(good(f"Kept as {options.keep}: {PROGRAM} client {options.keep}{where}"))
     if options.tag:
         _tell(_FOR_THE_SERVER)
         _tell_whole(_tag_of(made).hex())
@@ -170,7 +170,7 @@ def _list(kept: KeptRooms, path: Path) -> None:
             tag = _tag_of(room.invite).hex()[:ROOM_NAME_DIGITS]
             print(room.name, room.invite.address, room.invite.fingerprint, tag)
     if not found:
-        _tell(good(f"No room is kept; {PROGRAM} rooms add NAME keeps one."))
+        _tell(good(f"No room is kept; {PROGRAM} rooms add KEPT keeps one."))
 
 
 def _draw(text: str) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of
 from chat.errors import ChatError, EditorMissingError, UsageError
 from chat.limits import CONSOLE_LINE_BYTES, PATIENCE_SECONDS
+from chat.meanings import MAX_INPUT_BYTES, STANDARD_INPUT, message_of
 from chat.reactor import Reactor
 from chat.startup import history_of, keys_folder, known_servers, load_key, what_an_editor_needs
 from chat.stdio import LineOutput, descriptor_of, encoding, is_terminal, read_whole

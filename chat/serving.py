@@ -93,6 +93,7 @@ def serve(options: argparse.Namespace) -> None:
         reactor.on_signals([signal.SIGINT], desk.interrupt)
         reactor.on_signals([signal.SIGTERM], server.pause)
         reactor.on_signals([signal.SIGHUP], hang_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         hosts = [own_host(listener) for listener in listeners]
         port = listeners[0].getsockname()[1]
         fingerprint = key.public.fingerprint
@@ -108,6 +109,8 @@ def serve(options: argparse.Namespace) -> None:
             server.run()
         console.close(anew=server.starts_anew)
         if server.starts_anew:
+            # It would end the program until the new one hears it; so it waits for that one.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
             log.close()
             listening.pop_all()
     if server.starts_anew:

@@ -290,4 +290,4 @@ def digest_of(fingerprint: str) -> bytes | None:
     return b64decode(found[1] + "=") if found else None
 
 
-_FINGERPRINT = re.compile("SHA256:([A-Za-z0-9+/]{43})=?")
+_FINGERPRINT = re.compile("SHA256:([A-Za-z0-9+/]{43})")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Leads a room into a folder: what is written to its `in` is said, and what others say is in `out`.
+# Leads a room into a folder: what is written to its `in` is said, and all that is said is in `out`.
 #
 #     examples/bridge.sh room 127.0.0.1 9443 &
 #     echo "hello from a file" > room/in
@@ -18,4 +18,4 @@ mkdir -p "$folder" || exit
 [ -p "$folder/in" ] || mkfifo "$folder/in" || exit
 # Opened for writing as well, it does not end when a writer closes it.
 exec "${PYTHON:-python3}" -m chat client "$host" "$port" bridge --patience forever \
-    "$@" <>"$folder/in" >>"$folder/out"
+    --log "$folder/out" "$@" <>"$folder/in" >/dev/null

@@ -9,8 +9,9 @@ import pytest
 
 from chat import __version__, limits
 from chat.__main__ import main
-from chat.cli import MAX_INPUT_BYTES, STANDARD_INPUT, message_of, parser
+from chat.cli import parser
 from chat.errors import UsageError
+from chat.meanings import MAX_INPUT_BYTES, STANDARD_INPUT, message_of
 from chat.place import Place
 from tests.support.helpers import key
 

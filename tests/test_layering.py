@@ -26,9 +26,9 @@ FLOORS = (
     {"errors", "limits", "lookalikes", "program", "guesses"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
-    {"messages", "kex", "sockets", "socks", "phrases", "invite"},
-    {"introduction", "proxied"},
-    {"session", *("settings", "parsers", "cli")},
+    {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},
+    {"controls", "roomevents", "introduction", "proxied"},
+    {"session", *("settings", "parsers", "values", "meanings", "cli")},
 )
 """The modules of the root. Each imports modules of lower floors only."""
 
@@ -39,8 +39,9 @@ START = {"__main__", "startup", "serving", "joining", "targets", "invitations", 
 COMMAND_LINE = {
     "settings": {"errors", "text", "guesses", "files.folders", "files.config"},
     "parsers": {"errors", "text", "guesses", "place", "settings"},
-    "cli": {"errors", "limits", "text", "place", "program", "parsers", "settings", "files.folders"}
-    | {"socks"},
+    "values": {"errors", "text", "place", "socks", "files.folders"},
+    "meanings": {"errors", "limits", "text", "place", "settings", "parsers"},
+    "cli": {"limits", "program", "settings", "parsers", "values", "meanings"},
 }
 """What reads the command line, and what each of its modules may import."""
 
@@ -64,7 +65,8 @@ MAY_IMPORT = {
 """What a folder may import beside itself."""
 
 CORE = {
-    *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "introduction", "session"),
+    *("errors", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
+    *("identities", "controls", "contents", "roomevents"),
     *("runninghash", "lookalikes", "presence", "place", "invite", "socks"),
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),

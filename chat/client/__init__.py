@@ -32,6 +32,6 @@ What the person says goes from the view to the participant, and waits in its out
 copy comes back in the log. At the end of each turn the connection sends what is new, in a SUBMIT on
 the link.
 
-May import the root, but not `cli`, `stdio` and `phrases`; never `server`, `files` or `ui`. The
-view, and where keys come from, are chosen in `joining`.
+May import the root, but not `stdio`, `phrases`, `sleep` and what reads the command line; never
+`server`, `files` or `ui`. The view, and where keys come from, are chosen in `joining`.
 """

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,14 @@ from pathlib import Path
 from chat.errors import IdentityError
 from chat.files import keyfolder
 from chat.files import storage as files
-from chat.limits import ADMIN_LOCK_SECONDS, MAX_ADMIN_CONNECTIONS, SOCKET_PATH_BYTES
+from chat.limits import (
+    ADMIN_ANSWER_SECONDS,
+    ADMIN_LOCK_SECONDS,
+    MAX_ADMIN_CONNECTIONS,
+    SOCKET_PATH_BYTES,
+)
+
+NO_ANSWER_HINT = "is the server stopped, as by Ctrl-Z?"
 
 _REFUSING = (errno.ECONNREFUSED, errno.ENOENT)
 """Nobody listens."""
@@ -124,6 +132,8 @@ def dial(path: Path) -> socket.socket:
             keyfolder.check(path)
             if not files.is_own(status):
                 raise IdentityError(f"{path} belongs to another user")
+        # While too many wait to be let in, the kernel lets us wait, too, as long as this says.
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(ADMIN_ANSWER_SECONDS))
         with _address(path) as address:
             connected.connect(address)
     except (IdentityError, OSError) as exc:
@@ -134,8 +144,15 @@ def dial(path: Path) -> socket.socket:
             text = f"no server runs with the keys in {path.parent}"
             hint = "start one, or name the folder of its keys with --keys"
             raise IdentityError(text, hint) from exc
+        if isinstance(exc, BlockingIOError):
+            raise IdentityError(f"nobody is let in at {path}", NO_ANSWER_HINT) from exc
         raise _error(exc, path) from exc
     return connected
+
+
+def _timeval(seconds: float) -> bytes:
+    whole, part = divmod(int(seconds * 1_000_000), 1_000_000)
+    return struct.pack("@ll", whole, part)
 
 
 def _error(exc: OSError, path: Path) -> IdentityError:

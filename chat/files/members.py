@@ -14,7 +14,6 @@ A line that makes no sense is reported and kept. The rules for who owns a name a
 """
 
 import re
-from base64 import b64decode
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +22,12 @@ from chat.client.known import Change, Known
 from chat.files import storage as files
 from chat.files.lines import LineFile
 from chat.limits import (
-    FINGERPRINT_BYTES,
     KNOWN_MEMBERS_BYTES,
     LOCK_SECONDS,
     MAX_KNOWN_MEMBERS,
     MAX_NAME_CHARS,
 )
-from chat.text import fingerprint_of
+from chat.text import digest_of, fingerprint_of
 
 _ROOM = re.compile("(open:)?[0-9a-f]{16}")
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -122,23 +120,15 @@ def _known(fields: list[str]) -> Known | None:
     """What the fields say; None if they are damaged."""
     _, first, last, fingerprint, marks, name = fields
     try:
-        digest = _digest(fingerprint)
+        digest = digest_of(fingerprint)
         trusted, ignored = _MARKS[marks]
         seconds = _seconds(first), _seconds(last)
         name.encode()
     except (ValueError, KeyError):
         return None
-    if len(digest) != FINGERPRINT_BYTES or not 0 < len(name.strip()) == len(name) <= MAX_NAME_CHARS:
+    if digest is None or not 0 < len(name.strip()) == len(name) <= MAX_NAME_CHARS:
         return None
     return Known(name, digest, *seconds, trusted, ignored)
-
-
-def _digest(fingerprint: str) -> bytes:
-    """The opposite of `fingerprint_of`. Raises ValueError."""
-    kind, _, digits = fingerprint.partition(":")
-    if kind != "SHA256":
-        raise ValueError
-    return b64decode(digits + "=", validate=True)
 
 
 def _seconds(date: str) -> int:

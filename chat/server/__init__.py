@@ -35,5 +35,5 @@ the end of the turn `HostedRoom.fan_out` sends every member what its cursor has 
 for one member alone comes back from the room as a `Unicast`, and is spliced into the member's
 stream.
 
-May import the root, but not `cli`; never `client`, `files` or `ui`.
+May import the root, but not what reads the command line; never `client`, `files` or `ui`.
 """

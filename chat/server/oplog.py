@@ -19,7 +19,7 @@ from chat.limits import LINGER_SECONDS, LOG_LINES_PER_SECOND, LOG_QUEUE_BYTES, L
 from chat.localtime import iso_of
 from chat.reactor import Reactor
 from chat.server.ration import Ration
-from chat.server.words import room_name
+from chat.server.words import LOG_BROKEN, room_name
 from chat.stdio import LineOutput
 from chat.text import escape_line
 
@@ -83,21 +83,33 @@ class LogFile:
         """
         self._open_file = open_file
         self._complain = complain
+        self._reactor = reactor
         self._descriptor = open_file()
-        self._output = LineOutput(reactor, self._descriptor, "utf-8")
-        self._output.on_stuck = complain
         self._omitted = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._broken = False
+        self._output = LineOutput(self._reactor, self._descriptor, "utf-8")
+        self._output.on_stuck = self._complain
+        self._output.on_broken = self._on_broken
+
+    def _on_broken(self) -> None:
+        self._broken = True
+        self._complain(LOG_BROKEN)
 
     def write(self, line: str) -> None:
         """Append a line."""
-        if self._output.queued_bytes > LOG_QUEUE_BYTES:
+        if self._broken or self._output.queued_bytes > LOG_QUEUE_BYTES:
             self._omitted += 1
             return
         self._tell_omitted()
         self._output.write(line)
+        # The line that finds it out is lost as well.
+        self._omitted += self._broken
 
     def _tell_omitted(self) -> None:
-        if self._omitted:
+        if self._omitted and not self._broken:
             count, self._omitted = self._omitted, 0
             self._output.write(line_of(Event.OMITTED, time.time(), {"count": str(count)}, {}))
 
@@ -112,6 +124,8 @@ class LogFile:
         self._output.drain(0)
         os.dup2(descriptor, self._descriptor, inheritable=False)
         os.close(descriptor)
+        if self._broken:
+            self._begin()
 
     def close(self) -> None:
         """Write what waits, as far as the disk takes it."""

@@ -10,9 +10,9 @@ from chat import phrases
 from chat.errors import ChatError
 from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
-from chat.messages import Topic
 from chat.phrases import INDENT, good, members_count, to_copy, trouble
 from chat.program import PROGRAM
+from chat.roomevents import Topic
 from chat.server.access import KeptName, NotOnList, Refusal
 from chat.server.lists import Ban, Failed, Trouble, Unreadable
 from chat.server.members import Member
@@ -86,6 +86,10 @@ def answer_in_a_message(lines: Sequence[str], most: int) -> str:
 def no_admin(why: ChatError) -> str:
     """Nobody can operate the server by the program `admin`."""
     return trouble(f"There is no admin socket: {escape_line(str(why))}.")
+
+
+LOG_BROKEN = "its disk fails, and SIGHUP opens it again"
+"""Why the operator's log cannot be written: for `log_trouble`."""
 
 
 def log_trouble(why: str) -> str:
@@ -166,7 +170,7 @@ ONLY_HERE = good("Only this machine can connect; --host :: lets others in.")
 
 def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> list[str]:
     """What the others type, and whoever invites them into a room of their own."""
-    join = f"{PROGRAM} client {host} {port} NAME --fingerprint {fingerprint}"
+    join = f"{PROGRAM} client {host} {port} --fingerprint {fingerprint}"
     invite = f"{PROGRAM} invite {host} {port} --fingerprint {fingerprint}"
     if not open_room:
         return [to_copy("Nobody comes in without an invite. To make one", invite)]

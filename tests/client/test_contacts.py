@@ -27,10 +27,11 @@ from chat.client.events import (
 from chat.client.known import Change, Known
 from chat.errors import IdentityError, Reason
 from chat.files.members import MembersFile
+from chat.identities import ClientIdentity
 from chat.introduction import Introduction
 from chat.kex import PublicKey, RoomKey
 from chat.limits import KEEP_MEMBERS_SECONDS
-from chat.messages import ClientIdentity
+from chat.text import fingerprint_of
 from tests.support.helpers import key
 from tests.support.loopback import Hall, Seat
 
@@ -312,6 +313,36 @@ def test_list_is_written_once_a_minute_and_at_the_end(hall: Hall) -> None:
 
     stay(hall, story, members=store)
     assert store.noted == [loaded, kept, kept, kept]
+
+
+def test_key_is_ignored_by_its_fingerprint_before_it_comes(tmp_path: Path) -> None:
+    """And in the next run, under whatever name."""
+    room, said = "open:" + "0" * 16, MessageReceived("bot", 0, "Hi", own=False, fingerprint=ONE)
+    tmp_path.chmod(0o700)
+    us = Contacts(MembersFile(tmp_path / "known"), "Me", ME, lambda: NOW)
+    enter(us, room=room)
+    name = us.ignore(fingerprint_of(ONE), [])
+    assert fingerprint_of(ONE).startswith(name)
+    assert us.ignored() == [name]
+    assert us.keep(patient=True) == []
+    later = Contacts(MembersFile(tmp_path / "known"), "Me", ME, lambda: NOW)
+    assert enter(later, room=room) == []
+    assert take(later, said) == []
+    assert later.ignored() == [name]
+    assert later.unignore(fingerprint_of(ONE), [])
+    assert take(later, said)[-1] == said
+
+
+def test_fingerprint_of_somebody_known_is_as_good_as_the_name() -> None:
+    us = contacts(None)
+    here = [Person("Ira", 0, ONE)]
+    enter(us, ("Ira", ONE))
+    for members in (here, []):
+        assert us.ignore(fingerprint_of(ONE), members) == "Ira"
+        assert us.ignored() == ["Ira"]
+        assert us.unignore("Ira", members)
+    assert us.ignore(fingerprint_of(ME), here) == ""
+    assert us.ignored() == []
 
 
 def test_who_is_ignored_is_not_heard_in_the_next_run_either(hall: Hall, tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 import os
 import socket
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 
 from chat.errors import IdentityError
+from chat.files import adminsocket as module
 from chat.files import keyfolder
 from chat.files import storage as files
 from chat.files.adminsocket import AdminSocket, dial
+from chat.limits import MAX_ADMIN_CONNECTIONS
 
 
 @pytest.fixture
@@ -121,6 +123,21 @@ def test_socket_of_others_is_neither_taken_over_nor_asked(
         with pytest.raises(IdentityError, match="belongs to another user"):
             make(path)
     assert path.exists()
+
+
+def test_server_that_lets_nobody_in_is_not_waited_for_without_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ADMIN_ANSWER_SECONDS", 0.01)
+    with closing(AdminSocket(path)), ExitStack() as waiting:
+
+        def crowd() -> None:
+            for _ in range(2 * MAX_ADMIN_CONNECTIONS):
+                waiting.enter_context(dial(path))
+
+        with pytest.raises(IdentityError, match="nobody is let in at ") as caught:
+            crowd()
+    assert "stopped" in caught.value.hint
 
 
 @pytest.mark.parametrize("stale", [True, False])

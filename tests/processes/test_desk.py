@@ -113,6 +113,16 @@ def test_lines_are_broken_at_blanks_and_commands_to_copy_are_not(desk: Desk) -> 
     guest.kill()
 
 
+def test_key_for_an_editor_does_nothing_here(desk: Desk) -> None:
+    window, _ = operator(desk)
+    window.type("who")
+    window.key("C-x", "C-e")
+    window.type(" ")
+    window.await_rows("> who |")
+    window.key("Enter")
+    window.await_rows("> who", NOBODY, "> |")
+
+
 def test_ctrl_d_and_a_first_ctrl_c_end_nothing(desk: Desk) -> None:
     window, _ = operator(desk)
     window.key("C-d")

@@ -120,7 +120,7 @@ def test_conversation_through_pipes(stage: Stage) -> None:
         f"[+] Running on port: {port}\n"
         f"[+] Fingerprint: {FINGERPRINT}\n"
         "[+] Only this machine can connect; --host :: lets others in.\n"
-        f"[+] Others join with: python -m chat client 127.0.0.1 {port} NAME "
+        f"[+] Others join with: python -m chat client 127.0.0.1 {port} "
         f"--fingerprint {FINGERPRINT}\n"
         f"[+] For a private room: python -m chat invite 127.0.0.1 {port} "
         f"--fingerprint {FINGERPRINT}\n"

@@ -10,7 +10,7 @@ import pytest
 
 from chat.client.events import ClientEvent, Entered, KeyChanged, MemberJoined, NameChanged
 from chat.ui import jsonlines
-from tests.support.processes import ROOT, Stage, environment, place_key
+from tests.support.processes import ROOT, Stage, await_condition, environment, place_key
 from tests.support.terminals import Window
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
@@ -113,6 +113,29 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
         (stage.folder / "new").rename(build)
         ira.expect(f" builder: sh {build} works\n")
     assert ira.out.count(" fails\n") == ira.out.count(" works\n") == 2
+
+
+def test_bridge_leads_a_room_into_a_folder(stage: Stage) -> None:
+    _, port = stage.server()
+    ira = stage.member(port, "Ira", key="ira")
+    folder = stage.folder / "room"
+    bridge = stage.run(
+        [
+            *("sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port)),
+            *stage.keys("client", "other"),
+        ],
+        env={"PYTHON": sys.executable},
+    )
+    ira.expect("Username: bridge\n")
+    for text in ("one", "two"):
+        # Each writer closes it again.
+        (folder / "in").write_text(f"{text}\n")
+        ira.expect(f" bridge: {text}\n")
+    ira.type("three")
+    await_condition(lambda: " Ira: three\n" in (folder / "out").read_text())
+    assert " bridge: two\n" in (folder / "out").read_text()
+    (folder / "in").write_text("EXIT\n")
+    assert bridge.end() == (0, "", "")
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")

@@ -71,7 +71,7 @@ def test_room_is_made_kept_joined_and_forgotten(stage: Stage) -> None:
     tag = RoomKey(invite.room_key).at(key("server").public.digest).tag.hex()
     assert err == (
         f"{NEW_HERE}{LOOPBACK}"
-        f"[+] Kept as friends: python -m chat client friends NAME --keys '{keys[1]}'\n"
+        f"[+] Kept as friends: python -m chat client friends --keys '{keys[1]}'\n"
         "[+] The room's tag, which is a line for the server's --room-tags file:\n"
         f"{tag}\n"
     )
@@ -249,7 +249,7 @@ def test_terminal_is_told_what_an_invite_is_and_sees_it_drawn(stage: Stage) -> N
     shown = "\n".join(window.lines())
     assert "This invite is the key to a new room" in shown
     assert "Give it only to the people who are to be there" in shown
-    assert "They join with: python -m chat client - NAME" in shown
+    assert "They join with: python -m chat client -, which" in shown
     if find_spec("segno") is None:
         assert "A QR code needs the package segno: pip install segno" in shown
     else:
@@ -271,9 +271,7 @@ def test_sentences_are_broken_between_words_on_a_terminal(stage: Stage) -> None:
     assert window.end() == 0
     lines = window.lines()
     assert "[+] Give it only to the people who are to be there, where nobody else can read" in lines
-    assert (
-        "    it. They join with: python -m chat client - NAME, which asks for the invite." in lines
-    )
+    assert "    it. They join with: python -m chat client -, which asks for the invite." in lines
 
 
 def test_traceback_of_a_fault_shows_nothing_of_an_invite(stage: Stage) -> None:
@@ -318,7 +316,7 @@ def test_damaged_lines_are_listed_and_kept(stage: Stage, kept: str | None) -> No
     status, out, err = stage.start("rooms", *stage.keys("client", "ira")).end()
     assert (status, out) == (0, "")
     if kept is None or kept.startswith("#"):
-        assert err == "[+] No room is kept; python -m chat rooms add NAME keeps one.\n"
+        assert err == "[+] No room is kept; python -m chat rooms add KEPT keeps one.\n"
     else:
         assert [line.split(" of ")[0] for line in err.splitlines()] == [
             f"[!] Line {number}" for number in (1, 2, 3)

@@ -101,6 +101,22 @@ def test_server_with_passing_keys_refuses_and_goes_on(stage: Stage) -> None:
 # -- SIGHUP
 
 
+def test_hang_up_in_the_middle_of_a_restart_ends_nothing(stage: Stage) -> None:
+    server, _ = stage.server()
+    admin_socket = Path(stage.keys("server", "server")[1]) / "admin.sock"
+    server.type("RESTART")
+    server.expect("[+] Server starts anew\n")
+
+    def is_back() -> bool:
+        server.signal(signal.SIGHUP)
+        return admin_socket.exists()
+
+    await_condition(is_back)
+    server.expect("[+] Running on port: ", "[+] The lists were read again")
+    server.type("TERMINATE")
+    assert server.end().status == 0
+
+
 def test_hang_up_by_hand_reads_the_lists_again(stage: Stage, tmp_path: Path) -> None:
     server, port = stage.server()
     ira = stage.member(port, "Ira")

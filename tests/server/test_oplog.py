@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat.errors import IdentityError, Reason
+from chat.files import storage as files
 from chat.files.logs import open_log
 from chat.limits import (
     FIRST_FRAME_SECONDS,
@@ -24,6 +25,7 @@ from chat.reactor import Reactor
 from chat.server.access import Access
 from chat.server.lists import InMemory
 from chat.server.oplog import Event, LogFile, OperatorLog, line_of
+from chat.server.words import LOG_BROKEN
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Company, Hall, Peer
 
@@ -196,6 +198,25 @@ def test_log_goes_on_in_the_file_that_has_the_name_by_now(tmp_path: Path) -> Non
     disk.file.close()
 
 
+def test_disk_that_fails_is_told_and_the_log_goes_on_when_it_is_opened_again(
+    tmp_path: Path,
+) -> None:
+    """A file whose disk fails does not take lines again (EIO), and neither does such a pipe."""
+    readable, writable = os.pipe()
+    os.close(readable)
+    disk = Disk(lambda: writable)
+    for line in ("one", "two", "three"):
+        disk.file.write(line)
+    assert disk.complaints == [LOG_BROKEN]
+    disk.open_file = lambda: open_log(tmp_path / "log")
+    disk.file.reopen()
+    disk.file.write("four")
+    first, last = (tmp_path / "log").read_text().splitlines()
+    assert STAMP.sub("", first) == "event=omitted count=3"
+    assert last == "four"
+    disk.file.close()
+
+
 def test_full_disk_loses_nothing_at_first_and_then_counts(tmp_path: Path) -> None:
     path = tmp_path / "log"
     disk = Disk(lambda: os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC))
@@ -234,6 +255,15 @@ def test_log_that_cannot_be_opened_is_an_error(tmp_path: Path, kind: str) -> Non
         path /= "log"
     with pytest.raises(IdentityError, match="cannot be written: "):
         open_log(path)
+
+
+def test_log_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    path.write_text("half")
+    monkeypatch.setattr(files, "is_own", lambda _status: False)
+    with pytest.raises(IdentityError, match="cannot be written: it belongs to another user"):
+        open_log(path)
+    assert path.read_text() == "half"
 
 
 # -- fail2ban ------------------------------------------------------------------------------------
