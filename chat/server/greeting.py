@@ -7,11 +7,11 @@ outlives the server. Neither can be a secret, since the server knows it.
 
 from typing import Protocol
 
+from chat.controls import Greeting as GreetingControl
 from chat.errors import ChatError, UsageError
 from chat.limits import MAX_TOPIC_BYTES
 from chat.localtime import seconds_of, stamp_of
-from chat.messages import Greeting as GreetingControl
-from chat.messages import Topic
+from chat.roomevents import Topic
 from chat.server.lists import BrokenLineError, Complain, Failed, InMemory, LineFile, List
 from chat.text import is_blank
 

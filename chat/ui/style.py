@@ -73,7 +73,8 @@ class Colours(Enum):
     kept for trouble. Those of the 256 colours have a contrast of at least 3.5 to both black and
     white (WCAG 2.1, contrast ratio); those of the 8 can be read on most backgrounds."""
 
-    NONE = ()
+    # Not (), from which Python before 3.11.3 makes an object that is no tuple.
+    NONE = ("",)
     BASIC = ("32", "35", "36")
     RICH = tuple(f"38;5;{code}" for code in (130, 100, 64, 28, 30, 32, 63, 135, 164, 132))
 
@@ -218,7 +219,7 @@ class Painter:
 
     def colour(self, code: str, text: str) -> str:
         """The text in this colour, if there are colours."""
-        return f"\x1b[{code}m{text}\x1b[m" if self._colours.value and text else text
+        return f"\x1b[{code}m{text}\x1b[m" if self._colours is not Colours.NONE and text else text
 
     def hold(self, row: str) -> str:
         """A row that the terminal is told not to wrap, if it knows codes."""
@@ -283,5 +284,5 @@ class Painter:
         return shown, None
 
     def _colour_of(self, name: str) -> str:
-        codes = self._colours.value
-        return codes[crc32(caseless_name(name).encode()) % len(codes)] if codes else ""
+        codes: tuple[str, ...] = self._colours.value
+        return codes[crc32(caseless_name(name).encode()) % len(codes)]

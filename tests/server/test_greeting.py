@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from chat.client.events import MotdReceived, TopicSet
+from chat.controls import Greeting as GreetingControl
+from chat.controls import decode_control
 from chat.errors import IdentityError, UsageError
 from chat.files.lists import ListFile
 from chat.files.motd import MotdFile
 from chat.kex import RoomKey
 from chat.limits import MAX_MOTD_BYTES, MAX_TOPIC_BYTES
-from chat.messages import Greeting as GreetingControl
-from chat.messages import Topic, decode_control
+from chat.roomevents import Topic
 from chat.server.greeting import Greeting, line_of_topic, topic_in
 from chat.server.lists import BrokenLineError, Failed, InMemory, Trouble, Unreadable
 from tests.support.loopback import Hall

@@ -139,6 +139,12 @@ def colour_of(name: str, colours: Colours = Colours.RICH) -> str:
     return found[1]
 
 
+@pytest.mark.parametrize("colours", Colours)
+def test_every_choice_of_colours_has_a_code_for_a_name(colours: Colours) -> None:
+    """Python before 3.11.3, as in Debian 12, makes an object of the value () of an Enum."""
+    assert [code for code in colours.value if isinstance(code, str)]
+
+
 def test_colour_of_a_name_is_the_same_in_every_run_and_in_any_case() -> None:
     expected = {"Ira": "38;5;100", "sahnawaz": "38;5;135", "Thea": "38;5;132", "tHEA": "38;5;132"}
     assert {name: colour_of(name) for name in expected} == expected
