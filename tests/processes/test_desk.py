@@ -107,7 +107,7 @@ def test_lines_are_broken_at_blanks_and_commands_to_copy_are_not(desk: Desk) -> 
     guest = desk.stage.member(port, "A name of many words")
     window.await_rows("[+] Secret key had been sent to the client", "> |")
     window.enter("who")
-    fingerprint = re.compile(r"    SHA256:[\w+/]{43}")
+    fingerprint = re.compile(r"    SHA256:[\w+/]{43}, from 127\.0\.0\.1:\d+")
     window.until(lambda: any(map(fingerprint.fullmatch, window.lines())))
     assert b"NAME --fingerprint SHA256:" in window.written
     guest.kill()
