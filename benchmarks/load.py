@@ -26,11 +26,11 @@ from Cryptodome.Util.number import getPrime
 
 from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
+from chat.controls import Ping, Ready, Submit, Welcome
 from chat.errors import ProtocolError
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, RoomKey
 from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_ROOMS, RSA_EXPONENT
-from chat.messages import Ping, Ready, Submit, Welcome
 from chat.session import (
     ClientSession,
     ControlReceived,

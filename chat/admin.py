@@ -16,6 +16,7 @@ from chat.files.adminsocket import NO_ANSWER_HINT, dial
 from chat.files.keyfolder import ADMIN_SOCKET
 from chat.limits import ADMIN_ANSWER_SECONDS, ADMIN_LINE_BYTES
 from chat.server.admin import DONE, REFUSED
+from chat.text import escape_line
 
 FAILED = 1
 
@@ -65,7 +66,8 @@ def _ask(connected: socket.socket, answers: IO[bytes], command: bytes) -> tuple[
         while (line := answers.readline()) not in (DONE, REFUSED):
             if not line.endswith(b"\n"):
                 raise ChatError("the server ended before it had answered")
-            lines.append(line[1:-1].decode(errors="backslashreplace"))
+            # Root may ask the server of anybody, and has a terminal.
+            lines.append(escape_line(line[1:-1].decode(errors="backslashreplace")))
     except TimeoutError as exc:
         raise ChatError("the server does not answer", NO_ANSWER_HINT) from exc
     except ConnectionError as exc:

@@ -6,8 +6,8 @@ Neither the room nor the connection is known here.
 from dataclasses import dataclass, field
 
 from chat.cipher import RandomBytes
+from chat.identities import Card, ClientIdentity
 from chat.kex import KeyShare, PrivateKey, PublicKey, RoomKey, SealedRoom
-from chat.messages import Card, ClientIdentity
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,20 @@ from typing import ClassVar
 
 from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
+from chat.controls import (
+    CONTROLS,
+    Bye,
+    Control,
+    Ping,
+    Pong,
+    Ready,
+    Rekey,
+    Resume,
+    Submit,
+    decode_control,
+)
 from chat.errors import REASONS, ForgeableError, ProtocolError, Reason
+from chat.identities import ClientIdentity
 from chat.introduction import Introduction
 from chat.limits import (
     AWAKE_PONG_SECONDS,
@@ -41,19 +54,6 @@ from chat.limits import (
     PONG_SECONDS,
     SESSION_KEY_BYTES,
     SILENCE_SECONDS,
-)
-from chat.messages import (
-    CONTROLS,
-    Bye,
-    ClientIdentity,
-    Control,
-    Ping,
-    Pong,
-    Ready,
-    Rekey,
-    Resume,
-    Submit,
-    decode_control,
 )
 from chat.text import is_blank
 from chat.wire import (

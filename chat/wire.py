@@ -79,6 +79,13 @@ def decode_text(data: bytes) -> str:
         raise ProtocolError("a text is not UTF-8") from exc
 
 
+def short_text(data: bytes, most: int) -> str:
+    """The text that this is. Raises ProtocolError if it is none, or has more than `most` bytes."""
+    if len(data) > most:
+        raise ProtocolError("a text is too long")
+    return decode_text(data)
+
+
 def block(data: bytes) -> bytes:
     return len(data).to_bytes(2, "big") + data
 
@@ -126,10 +133,23 @@ def decode_record(family: dict[int, type[RecordT]], what: str, data: bytes) -> R
     return record
 
 
+class Empty(Record):
+    """A record that says everything by its type."""
+
+    __slots__ = ()
+
+    def encode_body(self) -> bytes:
+        return b""
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls()
+
+
 @dataclass(frozen=True, slots=True)
 class Farewell(Record):
     """The last word of one end: why the connection ends (PROTOCOL 5.3). Without a link it travels
-    in the clear (`Refused`), on the link it is sealed (`messages.Bye`)."""
+    in the clear (`Refused`), on the link it is sealed (`controls.Bye`)."""
 
     reason: Reason
     text: str

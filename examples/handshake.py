@@ -8,9 +8,9 @@ A session takes bytes and the time, and returns events and bytes. It needs nothi
 import os
 import time
 
+from chat.controls import Ready
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, SignedShare
-from chat.messages import Ready
 from chat.session import ClientSession, Offer, ServerSession
 from chat.wire import FRAMES
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 
 from chat.client.participant import Participant
-from chat.messages import decode_control
+from chat.controls import decode_control
 from chat.server.log import OrderedLog
 from chat.server.room import Room, Unicast
 from chat.wire import FrameReader

@@ -133,22 +133,12 @@ from chat.client.events import (
     TopicSet,
     Warned,
 )
+from chat.contents import Kind, Repeat
 from chat.errors import Reason
 from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
-from chat.messages import (
-    Back,
-    Closing,
-    Joined,
-    Kind,
-    Left,
-    Lost,
-    Notice,
-    Repeat,
-    RoomEvent,
-    Topic,
-)
 from chat.presence import Presence
+from chat.roomevents import Back, Closing, Joined, Left, Lost, Notice, RoomEvent, Topic
 from tests.laws_of_keys import Acquaintance, Change, Person, check_doors, check_memory, require
 from tests.support.simulated_liar import GHOST
 from tests.support.simulated_record import (

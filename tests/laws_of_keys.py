@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chat.client.events import KeyChanged, NameChanged
 from chat.client.known import Known
-from chat.messages import Joined
+from chat.roomevents import Joined
 from chat.text import fingerprint_of
 from tests.support.simulated import ViolationError
 from tests.support.simulated_record import Decided, Doors, Life, Loaded

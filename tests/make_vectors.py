@@ -20,45 +20,30 @@ from chat.client.direct import DirectMessages
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
 from chat.client.peers import Peer
-from chat.errors import Reason
-from chat.introduction import Introduction
-from chat.messages import (
+from chat.contents import Direct, DirectText, Kind, MessageContent, Repeat, Seen
+from chat.controls import (
     Answer,
-    Back,
     Bye,
-    Card,
     Check,
-    ClientIdentity,
-    Closing,
     Control,
-    Direct,
-    DirectText,
     Greeting,
-    Joined,
-    Kind,
-    Left,
-    Lost,
-    MessageContent,
     Operate,
     Ping,
     Pong,
     Ready,
     Rekey,
-    Repeat,
     Resend,
     Resume,
     Resumed,
-    RoomEvent,
     Roster,
-    RosterEntry,
-    Seen,
     Submit,
-    Topic,
     Welcome,
-    as_lost,
     decode_control,
-    decode_room_event,
 )
+from chat.errors import Reason
+from chat.identities import Card, ClientIdentity, RosterEntry, as_lost
+from chat.introduction import Introduction
+from chat.roomevents import Back, Closing, Joined, Left, Lost, RoomEvent, Topic, decode_room_event
 from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.members import Member

@@ -18,22 +18,13 @@ from chat.client.events import (
     NoticeReceived,
     Tampered,
 )
+from chat.contents import Kind, MessageContent
+from chat.controls import Control, Resume, Welcome, decode_control
 from chat.errors import ClockError, OpenError, ProtocolError, Reason
+from chat.identities import RosterEntry
 from chat.kex import RoomSecret, SignedShare, check_offer
 from chat.limits import CHECK_SECONDS, ORIGIN_BYTES
-from chat.messages import (
-    Control,
-    Joined,
-    Kind,
-    Left,
-    MessageContent,
-    Notice,
-    Resume,
-    RoomEvent,
-    RosterEntry,
-    Welcome,
-    decode_control,
-)
+from chat.roomevents import Joined, Left, Notice, RoomEvent
 from chat.wire import Event, Message, RoomHeader, room_header, room_headers
 from tests.support.hall import MemberInMemory, RoomInMemory
 from tests.support.helpers import WALL_CLOCK, FixedBytes, frames_of, key, open_frame

@@ -26,8 +26,8 @@ FLOORS = (
     {"errors", "limits", "lookalikes", "program", "guesses"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
-    {"messages", "kex", "sockets", "socks", "phrases", "invite"},
-    {"introduction", "proxied"},
+    {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},
+    {"controls", "roomevents", "introduction", "proxied"},
     {"session", *("settings", "parsers", "values", "meanings", "cli")},
 )
 """The modules of the root. Each imports modules of lower floors only."""
@@ -65,7 +65,8 @@ MAY_IMPORT = {
 """What a folder may import beside itself."""
 
 CORE = {
-    *("errors", "limits", "text", "wire", "messages", "cipher", "kex", "introduction", "session"),
+    *("errors", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
+    *("identities", "controls", "contents", "roomevents"),
     *("runninghash", "lookalikes", "presence", "place", "invite", "socks"),
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),

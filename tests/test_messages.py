@@ -1,4 +1,5 @@
-"""The contents of sealed frames: round trips, refusals, and the largest ones that must fit."""
+"""What is sealed in frames (identities, controls, contents, roomevents): round trips, refusals, and
+the largest ones that must fit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,44 +10,39 @@ from hypothesis import strategies as st
 
 from chat import limits
 from chat.cipher import SEALING_KEY_BYTES, sealed_bytes
-from chat.errors import REASONS, ProtocolError, Reason
-from chat.messages import (
+from chat.contents import Direct, DirectText, Kind, MessageContent, Repeat, Seen
+from chat.controls import (
     CONTROLS,
-    ROOM_EVENTS,
     Answer,
-    Back,
     Bye,
-    Card,
     Check,
-    ClientIdentity,
-    Closing,
     Control,
-    Direct,
-    DirectText,
     Greeting,
-    Joined,
-    Kind,
-    Left,
-    Lost,
-    MessageContent,
-    Notice,
     Operate,
     Ping,
     Pong,
     Ready,
     Rekey,
-    Repeat,
     Resend,
     Resume,
     Resumed,
-    RoomEvent,
     Roster,
-    RosterEntry,
-    Seen,
     Submit,
-    Topic,
     Welcome,
     decode_control,
+)
+from chat.errors import REASONS, ProtocolError, Reason
+from chat.identities import Card, ClientIdentity, RosterEntry
+from chat.roomevents import (
+    ROOM_EVENTS,
+    Back,
+    Closing,
+    Joined,
+    Left,
+    Lost,
+    Notice,
+    RoomEvent,
+    Topic,
     decode_room_event,
 )
 from chat.wire import ROOM_HEADER_BYTES, Fields, Link, Pubkey, Record, block

@@ -14,16 +14,12 @@ import chat
 from chat import invite, kex, limits, runninghash
 from chat.client.events import FrameRefused, Tampered
 from chat.client.phase import Phase
-from chat.errors import ProtocolError, Reason
-from chat.messages import (
-    CONTENT_HEADER_BYTES,
+from chat.contents import CONTENT_HEADER_BYTES, Kind, MessageContent
+from chat.controls import (
     CONTROLS,
-    ROOM_EVENTS,
     Check,
     Control,
     Greeting,
-    Kind,
-    MessageContent,
     Ping,
     Pong,
     Ready,
@@ -34,6 +30,8 @@ from chat.messages import (
     Roster,
     Submit,
 )
+from chat.errors import ProtocolError, Reason
+from chat.roomevents import ROOM_EVENTS
 from chat.session import ClientSession, ServerSession, Session
 from chat.ui.transcript import happened
 from chat.wire import FRAMES, PROTOCOL, ROOM_HEADER_BYTES, Frame

@@ -9,9 +9,9 @@ import pytest
 from chat import kex, wire
 from chat.cipher import MIN_SEALED_BYTES
 from chat.client.participant import Participant
+from chat.controls import Welcome, decode_control
 from chat.errors import OpenError, Reason
 from chat.limits import GRACE_SECONDS
-from chat.messages import Welcome, decode_control
 from chat.server.log import OrderedLog
 from chat.server.room import Room
 from chat.session import Session, State

@@ -12,8 +12,8 @@ from typing import cast
 import pytest
 
 from chat import kex, limits, wire
+from chat.controls import Bye, Control, Ping, Pong, Ready, Resend, Resume, Submit, Welcome
 from chat.errors import REASONS, ForgeableError, Reason
-from chat.messages import Bye, Control, Ping, Pong, Ready, Resend, Resume, Submit, Welcome
 from chat.session import (
     ClientSession,
     ControlReceived,

@@ -34,11 +34,13 @@ from chat.client.reading import LogReader
 from chat.client.speech import Speech
 from chat.client.trail import Trail
 from chat.client.unread import Unread
+from chat.contents import Kind, MessageContent, Seen
+from chat.controls import Rekey
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.files import members
+from chat.identities import RosterEntry
 from chat.kex import RoomSecret, SealedRoom, SignedShare
 from chat.limits import SEEN_HASH_BYTES
-from chat.messages import Kind, MessageContent, Rekey, RosterEntry, Seen
 from chat.presence import Presence
 from chat.server.access import Access
 from chat.server.epochs import Epochs

@@ -18,24 +18,12 @@ from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
 from chat.client.events import ClientEvent, FrameRefused, MessageReceived, Tampered, Warned
+from chat.contents import DirectText, Kind, MessageContent
+from chat.controls import CONTROLS, Bye, Check, Ready, Resume, Resumed, Welcome, decode_control
 from chat.errors import ProtocolError, Reason
+from chat.identities import Card, ClientIdentity
 from chat.kex import PrivateKey
-from chat.messages import (
-    CONTROLS,
-    ROOM_EVENTS,
-    Bye,
-    Card,
-    Check,
-    ClientIdentity,
-    DirectText,
-    Kind,
-    MessageContent,
-    Ready,
-    Resume,
-    Resumed,
-    Welcome,
-    decode_control,
-)
+from chat.roomevents import ROOM_EVENTS
 from chat.server.room import Unicast
 from chat.session import (
     ClientSession,

@@ -6,9 +6,9 @@ A command is sent once, now or not at all: what is asked for in one moment may b
 from collections import deque
 
 from chat.client.events import Answered
+from chat.controls import Answer, Operate
 from chat.errors import ProtocolError, UsageError
 from chat.limits import MAX_COMMAND_BYTES
-from chat.messages import Answer, Operate
 
 
 class Asked:

@@ -32,10 +32,10 @@ from chat import journal
 from chat.client.asked import Asked
 from chat.client.events import ClientEvent
 from chat.client.participant import Participant
+from chat.controls import Answer, Submit
 from chat.errors import ChatError, Reason
 from chat.kex import PublicKey
 from chat.limits import LINGER_SECONDS, WELCOME_SECONDS
-from chat.messages import Answer, Submit
 from chat.reactor import Reactor, Timer
 from chat.session import (
     ClientSession,

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from chat.cipher import SEALING_KEY_BYTES, RandomBytes, SealingKey
 from chat.client.events import Person
 from chat.client.peers import Peer, Peers
+from chat.contents import Direct, DirectText, MessageContent
 from chat.errors import OpenError, ProtocolError, UsageError
 from chat.kex import KeyShare, RoomKey, direct_key
 from chat.limits import DIRECT_WRAP_BYTES, DIRECT_WRAPS, DIRECT_WRAPS_OF_PERSON, MAX_PAIR_KEYS
-from chat.messages import Direct, DirectText, MessageContent
 from chat.text import caseless_name
 
 _WRAP, _TEXT = b"\x01", b"\x02"

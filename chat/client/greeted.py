@@ -7,7 +7,7 @@ server was started anew. What our user was told already is not told again.
 from dataclasses import replace
 
 from chat.client.events import ClientEvent, MotdReceived, TopicSet
-from chat.messages import Greeting
+from chat.controls import Greeting
 
 _NONE = TopicSet("", 0, changed=False)
 

@@ -11,9 +11,9 @@ from chat.client.membership import Membership
 from chat.client.outbox import SeenMessages
 from chat.client.peers import Peer
 from chat.client.unread import Unread, left_unread
+from chat.contents import Kind, MessageContent, Repeat, text_of
 from chat.errors import OpenError, ProtocolError
 from chat.limits import MAX_MEMBERS
-from chat.messages import Kind, MessageContent, Repeat, text_of
 from chat.text import caseless_name
 
 

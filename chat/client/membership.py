@@ -25,9 +25,10 @@ still untold, so the next one takes it over.
 from chat.client.events import ClientEvent
 from chat.client.peers import SERVER, Peer, Peers, Proves
 from chat.client.trail import Trail
+from chat.controls import Check, Resume, Welcome
 from chat.errors import ProtocolError
+from chat.identities import RosterEntry
 from chat.limits import MAX_MEMBERS, MAX_REFUSALS
-from chat.messages import Check, Resume, RosterEntry, Welcome
 
 _UNKNOWN_OFFSET = 2**64 - 1
 """What RESUME asks for when it cannot go on from anywhere: a new WELCOME (PROTOCOL 6.7)."""

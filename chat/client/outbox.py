@@ -37,6 +37,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from chat.contents import Kind, MessageContent
 from chat.limits import (
     MAX_MEMBERS,
     MAX_ORIGINS,
@@ -49,7 +50,6 @@ from chat.limits import (
     REPLAY_BYTES,
     REPLAY_SECONDS,
 )
-from chat.messages import Kind, MessageContent
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,23 +54,23 @@ from chat.client.phase import PRESENT, Phase
 from chat.client.reading import LogReader
 from chat.client.speech import Speech
 from chat.client.unread import Unread
-from chat.errors import ProtocolError
-from chat.kex import KeyShare, PublicKey, RoomKey, RoomSecret, SealedRoom
-from chat.limits import ACKNOWLEDGE_SECONDS, ORIGIN_BYTES
-from chat.messages import (
+from chat.contents import MessageContent
+from chat.controls import (
     Check,
     Control,
     Greeting,
-    MessageContent,
     Ready,
     Rekey,
     Resend,
     Resume,
     Resumed,
     Roster,
-    RosterEntry,
     Welcome,
 )
+from chat.errors import ProtocolError
+from chat.identities import RosterEntry
+from chat.kex import KeyShare, PublicKey, RoomKey, RoomSecret, SealedRoom
+from chat.limits import ACKNOWLEDGE_SECONDS, ORIGIN_BYTES
 
 
 class Participant:

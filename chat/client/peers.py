@@ -17,8 +17,8 @@ from chat.client.events import (
     Person,
 )
 from chat.errors import ProtocolError, Reason, UsageError
+from chat.identities import Card, RosterEntry
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
-from chat.messages import Card, RosterEntry
 from chat.presence import Presence, presence_of
 from chat.text import caseless_name, normalize_name
 

@@ -22,14 +22,14 @@ from chat.client.membership import Membership
 from chat.client.outbox import Outbox, Regroup
 from chat.client.peers import SERVER, Peer
 from chat.client.unread import Unread
+from chat.contents import MessageContent
 from chat.errors import ForgeableError, OpenError, ProtocolError
-from chat.messages import (
+from chat.roomevents import (
     Back,
     Closing,
     Joined,
     Left,
     Lost,
-    MessageContent,
     Notice,
     RoomEvent,
     Topic,

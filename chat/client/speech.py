@@ -12,9 +12,9 @@ from chat.client.events import MessageQueued, Person
 from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import Outbox
+from chat.contents import Kind, MessageContent, Repeat
 from chat.errors import UsageError
 from chat.limits import MAX_PARTING_BYTES, MAX_RATED_READ_BYTES, MAX_TEXT_BYTES
-from chat.messages import Kind, MessageContent, Repeat
 from chat.wire import Message, room_header
 
 

@@ -17,8 +17,9 @@ hash finds it. The trail goes on with every frame that was taken. It is compared
 
 from collections import OrderedDict
 
+from chat.contents import Seen
+from chat.controls import Check
 from chat.limits import MAX_TRAIL, SEEN_HASH_BYTES
-from chat.messages import Check, Seen
 from chat.runninghash import RunningHash
 
 

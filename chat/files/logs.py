@@ -3,6 +3,7 @@
 What the lines say is not known here.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -15,13 +16,17 @@ def open_log(path: Path) -> int:
     line, a new line is begun.
 
     Raises:
-        IdentityError: it cannot be written.
+        IdentityError: it cannot be written, or belongs to another user.
     """
     try:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         descriptor = files.open_regular(files.real_path(path), flags)
         try:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            # Its owner could write lines that read as ours, for which fail2ban bans somebody.
+            if not files.is_own(status):
+                raise OSError(errno.EPERM, "it belongs to another user")
+            size = status.st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 os.write(descriptor, b"\n")
         except OSError:

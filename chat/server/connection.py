@@ -25,6 +25,7 @@ from itertools import count
 from typing import Protocol
 
 from chat import journal
+from chat.controls import Answer, Operate, Ping
 from chat.errors import SERVER_ENDS, ProtocolError, Reason
 from chat.limits import (
     LINGER_SECONDS,
@@ -33,7 +34,6 @@ from chat.limits import (
     MAX_SPLICES,
     READ_BYTES,
 )
-from chat.messages import Answer, Operate, Ping
 from chat.reactor import Reactor, Timer
 from chat.server import words
 from chat.server.budgets import Account, Budgets

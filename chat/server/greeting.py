@@ -7,11 +7,11 @@ outlives the server. Neither can be a secret, since the server knows it.
 
 from typing import Protocol
 
+from chat.controls import Greeting as GreetingControl
 from chat.errors import ChatError, UsageError
 from chat.limits import MAX_TOPIC_BYTES
 from chat.localtime import seconds_of, stamp_of
-from chat.messages import Greeting as GreetingControl
-from chat.messages import Topic
+from chat.roomevents import Topic
 from chat.server.lists import BrokenLineError, Complain, Failed, InMemory, LineFile, List
 from chat.text import is_blank
 
@@ -77,12 +77,15 @@ class Greeting:
         that cannot be written, it holds until the server ends.
 
         Raises:
-            UsageError: it is too long, or nothing of it can be seen.
+            UsageError: it is too long or no line, or nothing of it can be seen.
         """
         if (size := len(text.encode())) > MAX_TOPIC_BYTES:
             raise UsageError(
                 f"a topic has at most {MAX_TOPIC_BYTES:,} bytes, and this has {size:,}"
             )
+        if "\n" in text:
+            # From within the room a command may have several, and the file keeps one.
+            raise UsageError("a topic is one line")
         if text and is_blank(text):
             raise UsageError("nothing of this topic can be seen")
         topic = Topic(max(0, int(now)), text)

@@ -12,11 +12,12 @@ from functools import partial
 from operator import itemgetter
 
 from chat import phrases
+from chat.controls import Resume
 from chat.errors import LOSSES, REASONS, Reason, RefusedError
 from chat.limits import BEHIND, MAX_TEXT_BYTES, SILENCE_SECONDS, WINDOW_BYTES
-from chat.messages import Resume, Topic
 from chat.presence import Presence
 from chat.reactor import Reactor, WakeUp
+from chat.roomevents import Topic
 from chat.server import words
 from chat.server.connection import Connection
 from chat.server.console import Console

@@ -8,13 +8,13 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from chat.errors import Reason, RefusedError, UsageError
+from chat.identities import Card, RosterEntry, as_lost, encode_entry, encode_identity
 from chat.limits import (
     MAX_CALLERS_OF_KEY,
     MAX_CONNECTIONS_OF_KEY,
     MAX_LOST_OF_SOURCE,
     MAX_MEMBERS,
 )
-from chat.messages import Card, RosterEntry, as_lost, encode_entry, encode_identity
 from chat.presence import Presence, presence_of
 from chat.text import fingerprint_of, fold_name, usable_name
 from chat.wire import Fields

@@ -11,28 +11,13 @@ from dataclasses import dataclass
 from hmac import compare_digest
 
 from chat.cipher import RandomBytes, sealed_bytes
+from chat.controls import Check, Rekey, Resend, Resume, Resumed, Roster, Welcome
 from chat.errors import ProtocolError, Reason
+from chat.identities import Card
 from chat.kex import RoomSecret
 from chat.limits import JOINS_PER_STEP, RESUME_TOKEN_BYTES, ROOM_ID_BYTES, SILENCE_SECONDS
-from chat.messages import (
-    Back,
-    Card,
-    Check,
-    Closing,
-    Joined,
-    Left,
-    Lost,
-    Notice,
-    Rekey,
-    Resend,
-    Resume,
-    Resumed,
-    RoomEvent,
-    Roster,
-    Topic,
-    Welcome,
-)
 from chat.presence import Presence
+from chat.roomevents import Back, Closing, Joined, Left, Lost, Notice, RoomEvent, Topic
 from chat.runninghash import RunningHash
 from chat.server.checks import Checks
 from chat.server.epochs import Epochs

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from chat.controls import Answer
 from chat.errors import Reason, RefusedError
 from chat.kex import PrivateKey
 from chat.limits import (
@@ -25,7 +26,6 @@ from chat.limits import (
     RATE,
     WINDOW_BYTES,
 )
-from chat.messages import Answer
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access, KeptName, Refusal

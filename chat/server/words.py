@@ -10,9 +10,9 @@ from chat import phrases
 from chat.errors import ChatError
 from chat.limits import ROOM_NAME_DIGITS, WINDOW_BYTES
 from chat.localtime import time_of
-from chat.messages import Topic
 from chat.phrases import INDENT, good, members_count, to_copy, trouble
 from chat.program import PROGRAM
+from chat.roomevents import Topic
 from chat.server.access import KeptName, NotOnList, Refusal
 from chat.server.lists import Ban, Failed, Trouble, Unreadable
 from chat.server.members import Member

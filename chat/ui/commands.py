@@ -58,6 +58,8 @@ class Commands:
         self._edit = edit
         self.bell = True
         """Whether the bell should ring."""
+        self._has_cleared = False
+        """Whether the person knows what /clear leaves."""
         self._speakers: dict[str, None] = {}
         self._hinted = ""
         """The last line, if it was not said but answered with a hint."""
@@ -199,7 +201,8 @@ class Commands:
             self._show([transcript.NOT_CLEARED])
         else:
             self._clear(bool(argument))
-            if not argument:
+            if not argument and not self._has_cleared:
+                self._has_cleared = True
                 self._show([transcript.STILL_IN_SCROLLBACK])
 
     def _on_op(self, command: str) -> None:

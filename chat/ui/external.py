@@ -238,7 +238,12 @@ class _Draft:
 
 def _ending(status: int) -> str:
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            # Most of the real-time signals have none.
+            name = f"signal {-status}"
+        return f"was ended by {name}"
     return f"ended with status {status}"
 
 

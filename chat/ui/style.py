@@ -284,5 +284,5 @@ class Painter:
         return shown, None
 
     def _colour_of(self, name: str) -> str:
-        codes = self._colours.value
+        codes: tuple[str, ...] = self._colours.value
         return codes[crc32(caseless_name(name).encode()) % len(codes)]

@@ -16,6 +16,7 @@ import pytest
 
 from chat import limits, reactor
 from chat.client.events import MemberBack, MemberJoined, MemberLeft, MemberLost
+from chat.controls import Bye, Check, Control, Ping, Rekey, Resend, Resume, Resumed, Roster
 from chat.errors import (
     REASONS,
     ChatError,
@@ -28,7 +29,6 @@ from chat.errors import (
 )
 from chat.invite import Invite
 from chat.kex import PublicKey, RoomKey, SignedShare
-from chat.messages import Bye, Check, Control, Ping, Rekey, Resend, Resume, Resumed, Roster
 from chat.server.admission import Admission
 from chat.server.connection import Connection as ServerConnection
 from chat.session import Ended, Established, Offer, ServerSession, SubmitReceived

@@ -7,7 +7,7 @@ from unittest import mock
 
 from chat.client.connection import Connection
 from chat.client.participant import Participant
-from chat.messages import Resend
+from chat.controls import Resend
 from chat.session import ControlReceived
 from tests.support.helpers import FixedBytes, Pair
 from tests.support.loopback import SteppedReactor

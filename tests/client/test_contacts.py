@@ -27,10 +27,10 @@ from chat.client.events import (
 from chat.client.known import Change, Known
 from chat.errors import IdentityError, Reason
 from chat.files.members import MembersFile
+from chat.identities import ClientIdentity
 from chat.introduction import Introduction
 from chat.kex import PublicKey, RoomKey
 from chat.limits import KEEP_MEMBERS_SECONDS
-from chat.messages import ClientIdentity
 from chat.text import fingerprint_of
 from tests.support.helpers import key
 from tests.support.loopback import Hall, Seat

@@ -9,17 +9,11 @@ from chat.cipher import SealingKey
 from chat.client import events
 from chat.client.direct import DirectMessages
 from chat.client.peers import Peer, Peers
+from chat.contents import Direct, DirectText, Kind, MessageContent, Repeat
 from chat.errors import UsageError
+from chat.identities import Card
 from chat.kex import KeyShare, RoomKey, direct_key
 from chat.limits import DIRECT_WRAP_BYTES, DIRECT_WRAPS, DIRECT_WRAPS_OF_PERSON, MAX_TEXT_BYTES
-from chat.messages import (
-    Card,
-    Direct,
-    DirectText,
-    Kind,
-    MessageContent,
-    Repeat,
-)
 from chat.wire import Message, room_headers
 from tests.support.hall import MemberInMemory, RoomInMemory, fingerprint
 from tests.support.helpers import FixedBytes, frames_of, open_frame, roster_of

@@ -3,9 +3,10 @@
 import pytest
 
 from chat.client.events import ClientEvent, Entered, MotdReceived, TopicSet
+from chat.controls import Greeting, decode_control
 from chat.errors import ProtocolError
 from chat.limits import MAX_MOTD_BYTES, MAX_TOPIC_BYTES
-from chat.messages import Greeting, Topic, decode_control, decode_room_event
+from chat.roomevents import Topic, decode_room_event
 from tests.support.hall import Desk, MemberInMemory, RoomInMemory
 
 TEA = Topic(7, "tea at four")

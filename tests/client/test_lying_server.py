@@ -15,6 +15,7 @@ from unittest import mock
 
 import pytest
 
+from chat.controls import Check, Resend, Resumed, Roster
 from chat.kex import RoomSecret
 from chat.limits import (
     ACKNOWLEDGE_SECONDS,
@@ -23,7 +24,7 @@ from chat.limits import (
     OUTBOX_BYTES,
     REGROUP_SECONDS,
 )
-from chat.messages import Back, Check, Lost, Notice, Resend, Resumed, Roster
+from chat.roomevents import Back, Lost, Notice
 from tests.client.test_participant import standing
 from tests.support.hall import CUT, MEMBERS, OTHER, THEM, Desk, entry
 

@@ -6,8 +6,8 @@ from unittest import mock
 import pytest
 
 from chat.client.outbox import Outbox, Regroup, SeenMessages
+from chat.contents import Kind, MessageContent
 from chat.limits import MAX_MEMBERS, MAX_UNCHECKED, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS
-from chat.messages import Kind, MessageContent
 
 ORIGIN, ROOM = b"origin..", b"room one"
 

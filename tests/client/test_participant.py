@@ -9,6 +9,8 @@ from unittest import mock
 import pytest
 
 from chat.client import events
+from chat.contents import Kind, MessageContent, Seen
+from chat.controls import Check, Control, Resend, Resume, Resumed, Roster
 from chat.errors import ProtocolError, Reason, UsageError
 from chat.limits import (
     MAX_FRAME_BYTES,
@@ -19,24 +21,7 @@ from chat.limits import (
     OUTBOX_MESSAGES,
     SEEN_HASH_BYTES,
 )
-from chat.messages import (
-    Back,
-    Check,
-    Closing,
-    Control,
-    Joined,
-    Kind,
-    Left,
-    Lost,
-    MessageContent,
-    Notice,
-    Resend,
-    Resume,
-    Resumed,
-    RoomEvent,
-    Roster,
-    Seen,
-)
+from chat.roomevents import Back, Closing, Joined, Left, Lost, Notice, RoomEvent
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, room_headers
 from tests.support.hall import (
     CUT,

@@ -10,10 +10,11 @@ from chat import limits
 from chat.client.contacts import Contacts
 from chat.client.events import MemberJoined, MemberLeft, MessageReceived, Tampered, Warned
 from chat.client.participant import Participant
+from chat.contents import Kind, MessageContent
+from chat.controls import Check
 from chat.errors import Reason, UsageError
 from chat.kex import RoomKey
 from chat.limits import LINGER_SECONDS, MAX_PARTING_BYTES
-from chat.messages import Check, Kind, MessageContent
 from tests.client.test_client import Distant
 from tests.support.hall import THEM, Desk, MemberInMemory, RoomInMemory
 from tests.support.loopback import Hall

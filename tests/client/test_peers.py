@@ -16,8 +16,8 @@ from chat.client.events import (
 )
 from chat.client.peers import Peer, Peers, Proves
 from chat.errors import ProtocolError, Reason
+from chat.identities import RosterEntry
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
-from chat.messages import RosterEntry
 from tests.support.hall import entry, fingerprint
 
 

@@ -11,22 +11,13 @@ import pytest
 
 from chat.cipher import MIN_SEALED_BYTES
 from chat.client import events
+from chat.contents import Kind, MessageContent, Repeat
+from chat.controls import Ready, Resend, Resume, Resumed, Roster
 from chat.errors import ProtocolError
+from chat.identities import RosterEntry
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS
-from chat.messages import (
-    Kind,
-    Lost,
-    MessageContent,
-    Notice,
-    Ready,
-    Repeat,
-    Resend,
-    Resume,
-    Resumed,
-    Roster,
-    RosterEntry,
-)
+from chat.roomevents import Lost, Notice
 from chat.wire import Message
 from tests.support.hall import (
     CUT,

@@ -5,8 +5,9 @@ from unittest import mock
 import pytest
 
 from chat.client.trail import Trail
+from chat.contents import Seen
+from chat.controls import Check
 from chat.limits import SEEN_HASH_BYTES
-from chat.messages import Check, Seen
 from chat.runninghash import RunningHash
 
 START = 100

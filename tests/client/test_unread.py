@@ -8,9 +8,9 @@ import pytest
 from chat.client.peers import Peer, Peers
 from chat.client.unread import Unread
 from chat.errors import Reason
+from chat.identities import Card
 from chat.kex import RoomKey
 from chat.limits import GRACE_SECONDS, REGROUP_SECONDS
-from chat.messages import Card
 from tests.support.hall import MemberInMemory, RoomInMemory, fingerprint
 from tests.support.helpers import roster_of
 

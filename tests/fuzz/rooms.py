@@ -5,11 +5,13 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from chat import messages as says
 from chat.client.events import ClientEvent, FrameRefused, Tampered
 from chat.client.participant import Participant
+from chat.controls import CONTROLS, Control, Resend, Resumed, Roster, decode_control
 from chat.errors import ProtocolError, Reason, RefusedError
+from chat.identities import RosterEntry
 from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_EPOCHS, MAX_SUBMIT_BYTES, MAX_TRAIL
+from chat.roomevents import Back, Closing, Lost, Notice
 from chat.text import caseless_name
 from chat.ui.jsonlines import fields_of
 from chat.ui.transcript import happened
@@ -39,23 +41,23 @@ class _Liar(Server):
         if self.choices.number(64) == 63:
             self.restart(self.choices.pick((self.room, b"")))
 
-    def entries(self, first: int, count: int) -> tuple[says.RosterEntry, ...]:
+    def entries(self, first: int, count: int) -> tuple[RosterEntry, ...]:
         """As many members as these, or very many."""
         near = self.choices.near
         numbers = range(near(first, 9), near(first + count, 300))
         return tuple(entry(near(n, _MOST), f"{_NAMES[n % 8]}{n // 8 or ''}") for n in numbers)
 
-    def control(self) -> says.Control:
+    def control(self) -> Control:
         near, take = self.choices.near, self.choices.take
-        kinds = [*says.CONTROLS]
-        makers: tuple[Callable[[], says.Control], ...] = (
-            lambda: says.Roster(self.entries(1, 3)),
+        kinds = [*CONTROLS]
+        makers: tuple[Callable[[], Control], ...] = (
+            lambda: Roster(self.entries(1, 3)),
             lambda: self.welcome(near(US, _MOST), near(3, _MOST), self.offset, near(0, 2**64 - 1)),
             self.rekey,
-            lambda: says.Resend(near(1, 2**64 - 1)),
+            lambda: Resend(near(1, 2**64 - 1)),
             self.check,
-            says.Resumed,
-            lambda: says.decode_control(bytes((self.choices.pick(kinds),)) + take(near(32, 255))),
+            Resumed,
+            lambda: decode_control(bytes((self.choices.pick(kinds),)) + take(near(32, 255))),
         )
         return self.choices.pick(makers)()
 
@@ -65,10 +67,10 @@ class _Liar(Server):
         makers: tuple[Callable[[], bytes], ...] = (
             lambda: self.joined(*self.entries(4, 1)),
             lambda: self.left(near(2, 9), reason=self.choices.pick([*Reason])),
-            lambda: self.event(says.Lost(near(2, 9))),
-            lambda: self.event(says.Back(near(2, 9))),
-            lambda: self.event(says.Notice(take(9).decode(errors="ignore"))),
-            lambda: self.event(says.Closing()),
+            lambda: self.event(Lost(near(2, 9))),
+            lambda: self.event(Back(near(2, 9))),
+            lambda: self.event(Notice(take(9).decode(errors="ignore"))),
+            lambda: self.event(Closing()),
             lambda: self.seal(Event.TYPE, key, near(0, 4), self.event_seq + 1, take(near(5, 99))),
         )
         return self.choices.pick(makers)()

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 
+from chat.controls import CONTROLS
 from chat.errors import ForgeableError, ProtocolError, Reason
 from chat.limits import MAX_FRAME_BYTES, MAX_HANDSHAKE_FRAME_BYTES
-from chat.messages import CONTROLS
 from chat.session import ClientSession, Ended, Session, State
 from chat.wire import FRAMES, Farewell, FrameReader, block, decode_frame, room_headers
 from tests.fuzz.choices import Choices

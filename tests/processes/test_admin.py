@@ -4,10 +4,12 @@ log."""
 import json
 import re
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from chat.files.adminsocket import AdminSocket
 from tests.support.processes import Result, Stage, await_condition
 
 
@@ -81,6 +83,17 @@ def test_server_that_does_not_answer_is_not_waited_for_once_it_is_gone(stage: St
     asked = stage.start("admin", *stage.keys("server", "server"), "WHO")
     server.signal(signal.SIGKILL)
     assert asked.end()[0] == 1
+
+
+def test_server_of_others_cannot_act_on_the_terminal_of_root(stage: Stage) -> None:
+    keys = stage.keys("server", "server")
+    with closing(AdminSocket(Path(keys[1]) / "admin.sock")) as theirs:
+        asked = stage.start("admin", *keys, "WHO")
+        theirs.listener.setblocking(True)
+        with theirs.listener.accept()[0] as caller:
+            assert caller.recv(100) == b"WHO\n"
+            caller.sendall(b" \x1b]0;root\a\xc2\x9b2J\r\ndone\n")
+            assert asked.end() == Result(0, "\\x1b]0;root\\x07\\x9b2J\\r\n", "")
 
 
 def test_ephemeral_server_has_no_socket(stage: Stage) -> None:

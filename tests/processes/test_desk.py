@@ -73,10 +73,10 @@ def test_what_happens_stands_above_the_command_that_is_typed(desk: Desk) -> None
         window.await_rows(window.rows()[-2], f"> {text[:typed]}|")
     window.type(" l")
     window.key("Tab", "Tab")
-    window.await_rows("> kick jean Luc|")
+    window.await_rows("> kick Jean Luc|")
     window.key("Enter")
     window.await_rows(
-        "> kick jean Luc", "[!] Jean Luc left the server: put out by the server's operator.", "> |"
+        "> kick Jean Luc", "[!] Jean Luc left the server: put out by the server's operator.", "> |"
     )
     assert member.end().status == 3
     window.enter("terminate")
@@ -111,6 +111,16 @@ def test_lines_are_broken_at_blanks_and_commands_to_copy_are_not(desk: Desk) -> 
     window.until(lambda: any(map(fingerprint.fullmatch, window.lines())))
     assert b" --fingerprint SHA256:" in window.written
     guest.kill()
+
+
+def test_key_for_an_editor_does_nothing_here(desk: Desk) -> None:
+    window, _ = operator(desk)
+    window.type("who")
+    window.key("C-x", "C-e")
+    window.type(" ")
+    window.await_rows("> who |")
+    window.key("Enter")
+    window.await_rows("> who", NOBODY, "> |")
 
 
 def test_ctrl_d_and_a_first_ctrl_c_end_nothing(desk: Desk) -> None:

@@ -1,6 +1,7 @@
 """The person's own editor: it has the terminal, the room goes on, and nothing is lost."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -110,6 +111,21 @@ def test_line_is_edited_elsewhere_while_the_room_goes_on(desk: Desk) -> None:
     desk.zoe.expect("Ira: one\n    two\n")
 
 
+def test_terminal_tells_the_editor_nothing_and_the_desktop_waits_for_its_end(desk: Desk) -> None:
+    ira = desk.ira("os.write(1, b'begun'); wait(); os.write(1, b'done')", TERM_PROGRAM="WezTerm")
+    ira.key("C-x", "C-e")
+    ira.await_screen("begun")
+    desk.zoe.type("Hello Ira")
+    desk.server.type("WHO")
+    desk.server.expect("Ira, since")
+    desk.go()
+    ira.await_rows("Zoe: Hello Ira", "> |")
+    ira.until(lambda: b"\x1b]777" in ira.written)
+    on, off = b"\x1b[?1004h", b"\x1b[?1004l"
+    codes = re.findall(rb"begun|done|\x1b\[\?1004.|\x1b\]777", ira.written)
+    assert codes == [on, off, b"begun", b"done", on, b"\x1b]777"]
+
+
 @pytest.mark.parametrize("last", ["/edit a text", "\x1bv"])
 def test_editor_is_asked_for_by_a_command_and_in_vi_mode(desk: Desk, last: str) -> None:
     if last == "\x1bv":
@@ -141,6 +157,7 @@ def test_editor_that_cannot_be_started_is_told(desk: Desk, editor: str, why: str
 FAILURES = {
     "sys.exit(3)": "[!] The editor {} ended with status 3.",
     "os.kill(os.getpid(), 9)": "[!] The editor {} was ended by SIGKILL.",
+    "os.kill(os.getpid(), 40)": "[!] The editor {} was ended by signal 40.",
     "os.remove(path)": "[!] What the editor wrote cannot be read: no such file or directory.",
     "os.remove(path); os.mkfifo(path)": "[!] What the editor wrote is no file: ",
     f"open(path, 'w').write('x' * {10**7})": f"[!] What the editor wrote has 10,000,000 bytes, "

@@ -51,6 +51,13 @@ def test_report_of_the_focus_changes_nothing(editor: Child, before: str, cut: in
     assert not {"[", "I", "O"} & set("".join(editor.screen.rows()))
 
 
+def test_report_of_the_focus_is_no_key_between_two_tabs(editor: Child) -> None:
+    for part in ("be\t", OUT, "\t", IN):
+        type_(editor, part)
+    assert editor.ask(LINE) == "> beta |"
+    assert editor.ask("asked") == ["be"]
+
+
 def test_escape_alone_is_a_key_in_vi_mode_and_no_end_of_a_report_is_text(tmp_path: Path) -> None:
     (tmp_path / ".inputrc").write_text("set editing-mode vi\nset keyseq-timeout 200\n")
     with started(tmp_path) as child:

@@ -285,7 +285,7 @@ def test_long_paste_is_shown_in_part_around_the_cursor(room: Room) -> None:
 
 def test_line_taller_than_the_screen_leaves_a_prompt_when_it_is_gone(room: Room) -> None:
     ira = room.ira(columns=40, rows=12)
-    ira.enter("/clear")
+    ira.enter("/clear all")
     ira.until(lambda: ira.rows() == ["> |"])
     tall = [str(number) for number in range(1, 16)]
     ira.paste("\n".join(tall))
@@ -298,9 +298,9 @@ def test_line_taller_than_the_screen_leaves_a_prompt_when_it_is_gone(room: Room)
     ira.key("Up")
     ira.await_rows("15|")
     ira.key("Up")
-    ira.await_rows("> /clear|")
+    ira.await_rows("> /clear all|")
     room.zoe.type("Hi")
-    ira.await_rows("Zoe: Hi", "> /clear|")
+    ira.await_rows("Zoe: Hi", "> /clear all|")
 
 
 def test_many_messages_while_one_types_cost_no_character(room: Room) -> None:
@@ -737,7 +737,7 @@ ASKED = [f"Send these {len(LONG_PASTE)} lines as one message?", "    Type y or n
 
 
 def ask_for_a_long_paste(window: Window, *asked: str) -> None:
-    window.enter("/clear")
+    window.enter("/clear all")
     window.until(lambda: window.rows() == ["> |"])
     window.paste("\n".join(LONG_PASTE), "Enter")
     window.await_rows(*(asked or ASKED))
@@ -933,7 +933,7 @@ def test_message_under_way_takes_one_row_and_the_first_are_shown(room: Room) -> 
 
 def test_clearing_leaves_the_line_and_what_is_under_way(room: Room) -> None:
     ira = room.ira()
-    ira.enter("/clear")
+    ira.enter("/clear all")
     ira.until(lambda: ira.rows() == ["> |"])
     assert ira.cursor == (2, 0)
     ira.type("half")
@@ -943,7 +943,7 @@ def test_clearing_leaves_the_line_and_what_is_under_way(room: Room) -> None:
     ira.until(lambda: ira.rows() == ["> half|"])
     ira.key("C-u")
     with frozen(room.server):
-        ira.enter("one", "/clear")
+        ira.enter("one", "/clear all")
         ira.until(lambda: ira.rows() == ["... one", "> |"])
         ira.key("C-l")
         ira.type("x")

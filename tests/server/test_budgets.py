@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chat.cipher import MIN_SEALED_BYTES
 from chat.client.events import Reconnected
+from chat.controls import Ping, Ready, Resume, Submit
 from chat.errors import Reason
 from chat.limits import (
     ARRIVALS_AT_ONCE,
@@ -32,7 +33,6 @@ from chat.limits import (
     WINDOW_SHARE_OF_KEY,
     WINDOW_SHARE_OF_SOURCE,
 )
-from chat.messages import Ping, Ready, Resume, Submit
 from chat.server import words
 from chat.server.budgets import Account, Budgets, TokenBucket
 from chat.session import Ended, State

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import chat.stdio
 from chat import localtime
+from chat.identities import Card
 from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
-from chat.messages import Card
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from chat import limits
+from chat.controls import Bye, Ping
 from chat.errors import Reason
 from chat.kex import RoomKey
-from chat.messages import Bye, Ping
 from chat.reactor import Reactor
 from chat.server import doorman
 from chat.server.connection import Connection

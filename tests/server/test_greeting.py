@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from chat.client.events import MotdReceived, TopicSet
+from chat.controls import Greeting as GreetingControl
+from chat.controls import decode_control
 from chat.errors import IdentityError, UsageError
 from chat.files.lists import ListFile
 from chat.files.motd import MotdFile
 from chat.kex import RoomKey
 from chat.limits import MAX_MOTD_BYTES, MAX_TOPIC_BYTES
-from chat.messages import Greeting as GreetingControl
-from chat.messages import Topic, decode_control
+from chat.roomevents import Topic
 from chat.server.greeting import Greeting, line_of_topic, topic_in
 from chat.server.lists import BrokenLineError, Failed, InMemory, Trouble, Unreadable
 from tests.support.loopback import Hall
@@ -34,7 +35,10 @@ def test_topic_outlives_the_server_until_it_is_taken_away(tmp_path: Path) -> Non
     assert (again.encoded(), Greeting(topic=ListFile(path, "topic")).topic.text) == (b"", "")
 
 
-@pytest.mark.parametrize("text", ["x" * (MAX_TOPIC_BYTES + 1), "é" * 513, "\u3164", " \u200d"])
+@pytest.mark.parametrize(
+    "text",
+    ["x" * (MAX_TOPIC_BYTES + 1), "é" * 513, "\u3164", " \u200d", "tea\n2023-11-14T22:13:20Z cake"],
+)
 def test_topic_that_is_too_long_or_cannot_be_seen_changes_nothing(text: str) -> None:
     greeting = Greeting()
     before = greeting.set_topic("é" * 512, NOW)

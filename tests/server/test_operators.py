@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from chat.client.asked import Asked
+from chat.controls import Answer, Operate
 from chat.errors import ProtocolError, Reason, UsageError
 from chat.files.lists import ListFile
 from chat.limits import MAX_ANSWER_BYTES, MAX_COMMAND_BYTES
-from chat.messages import Answer, Operate
 from chat.server import words
 from chat.server.lists import BrokenLineError, InMemory, LimitedLineError, Trouble
 from chat.server.operators import Operators, fingerprint_in

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat.errors import IdentityError, Reason
+from chat.files import storage as files
 from chat.files.logs import open_log
 from chat.limits import (
     FIRST_FRAME_SECONDS,
@@ -254,6 +255,15 @@ def test_log_that_cannot_be_opened_is_an_error(tmp_path: Path, kind: str) -> Non
         path /= "log"
     with pytest.raises(IdentityError, match="cannot be written: "):
         open_log(path)
+
+
+def test_log_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    path.write_text("half")
+    monkeypatch.setattr(files, "is_own", lambda _status: False)
+    with pytest.raises(IdentityError, match="cannot be written: it belongs to another user"):
+        open_log(path)
+    assert path.read_text() == "half"
 
 
 # -- fail2ban ------------------------------------------------------------------------------------

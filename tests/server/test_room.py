@@ -8,28 +8,22 @@ import pytest
 
 from chat import limits
 from chat.cipher import sealed_bytes
-from chat.errors import LOSSES, ProtocolError, Reason, RefusedError
-from chat.kex import RoomSecret
-from chat.messages import (
-    Back,
-    Card,
+from chat.controls import (
     Check,
     Control,
-    Joined,
-    Left,
-    Lost,
     Rekey,
     Resend,
     Resume,
     Resumed,
-    RoomEvent,
     Roster,
-    RosterEntry,
     Welcome,
     decode_control,
-    decode_room_event,
 )
+from chat.errors import LOSSES, ProtocolError, Reason, RefusedError
+from chat.identities import Card, RosterEntry
+from chat.kex import RoomSecret
 from chat.presence import Presence
+from chat.roomevents import Back, Joined, Left, Lost, RoomEvent, decode_room_event
 from chat.server import members as members_module
 from chat.server.checks import Checks
 from chat.server.log import OrderedLog

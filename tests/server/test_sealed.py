@@ -15,9 +15,10 @@ import pytest
 
 import chat.server
 from chat.client.events import Warned
+from chat.contents import Kind, MessageContent
+from chat.identities import encode_identity
 from chat.invite import Invite
 from chat.kex import RoomKey
-from chat.messages import Kind, MessageContent, encode_identity
 from chat.server.members import Member
 from chat.wire import Event, Message
 from tests.support.helpers import key

@@ -27,9 +27,9 @@ from chat.client.events import (
     RoomClosed,
     Tampered,
 )
+from chat.controls import Bye, Check, Control, Ping, Resend, Submit
 from chat.errors import REASONS, IdentityError, Reason
 from chat.kex import RoomKey
-from chat.messages import Bye, Check, Control, Ping, Resend, Submit
 from chat.server import words
 from chat.server.access import Access
 from chat.server.admission import Admission

@@ -10,19 +10,12 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from chat.cipher import RandomBytes, sealed_bytes
+from chat.contents import Kind, MessageContent
 from chat.errors import OpenError, ProtocolError, Reason
+from chat.identities import RosterEntry
 from chat.kex import RoomKey, RoomSecret
 from chat.limits import ORIGIN_BYTES
-from chat.messages import (
-    Closing,
-    Joined,
-    Kind,
-    Left,
-    MessageContent,
-    Notice,
-    RoomEvent,
-    RosterEntry,
-)
+from chat.roomevents import Closing, Joined, Left, Notice, RoomEvent
 from chat.wire import ROOM_HEADER_BYTES, Event, Link, Message, RoomHeader, room_header, room_headers
 from tests.support.helpers import open_frame
 

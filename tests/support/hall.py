@@ -13,26 +13,12 @@ from chat import limits
 from chat.cipher import SealingKey, sealed_bytes
 from chat.client.events import ClientEvent, MessageQueued, MessageReceived, Reconnected, Warned
 from chat.client.participant import Participant
+from chat.contents import Kind, MessageContent, Repeat, text_of
+from chat.controls import Check, Control, Rekey, Resume, Roster, Welcome, decode_control
 from chat.errors import Reason
+from chat.identities import Card, RosterEntry
 from chat.kex import KeyShare, RoomKey, RoomSecret
-from chat.messages import (
-    Card,
-    Check,
-    Control,
-    Joined,
-    Kind,
-    Left,
-    MessageContent,
-    Rekey,
-    Repeat,
-    Resume,
-    RoomEvent,
-    Roster,
-    RosterEntry,
-    Welcome,
-    decode_control,
-    text_of,
-)
+from chat.roomevents import Joined, Left, RoomEvent
 from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.members import Member

@@ -20,9 +20,10 @@ from Cryptodome.PublicKey import RSA
 
 from chat.cipher import SealingKey
 from chat.client.peers import Peer, Peers
+from chat.controls import Ready, Resume
+from chat.identities import RosterEntry
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, SignedShare
-from chat.messages import Ready, Resume, RosterEntry
 from chat.server.log import Sealed
 from chat.session import ClientSession, Offer, ServerSession, SessionEvent
 from chat.wire import ROOM_HEADER_BYTES

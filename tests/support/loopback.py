@@ -18,11 +18,11 @@ from chat.client.client import Client, Trust
 from chat.client.contacts import Store
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
+from chat.controls import Answer, Bye, Control, Resend, Submit, Welcome
 from chat.errors import Reason
 from chat.introduction import Introduction
 from chat.kex import PublicKey, RoomKey
 from chat.limits import RATE
-from chat.messages import Answer, Bye, Control, Resend, Submit, Welcome
 from chat.reactor import Callback, Reactor
 from chat.server.access import Access
 from chat.server.connection import Connection

@@ -10,22 +10,12 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 from chat.cipher import sealed_bytes
+from chat.controls import Check, Control, Resume, Resumed, Roster, Welcome, decode_control
 from chat.errors import Reason
+from chat.identities import Card, RosterEntry
 from chat.kex import RoomSecret
 from chat.limits import PROOF_BYTES, X25519_BYTES
-from chat.messages import (
-    Card,
-    Check,
-    Control,
-    Joined,
-    Resume,
-    Resumed,
-    Roster,
-    RosterEntry,
-    Welcome,
-    decode_control,
-    decode_room_event,
-)
+from chat.roomevents import Joined, decode_room_event
 from chat.server.connection import Connection
 from chat.server.members import Member
 from chat.server.room import Unicast

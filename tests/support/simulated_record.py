@@ -21,6 +21,8 @@ from chat.client.events import ClientEvent, Person, Standing
 from chat.client.known import Known
 from chat.client.participant import Participant
 from chat.client.peers import Peer
+from chat.contents import Kind, MessageContent, Repeat, Seen, text_of
+from chat.controls import Check, Control, Rekey, Resume, Resumed, Welcome
 from chat.errors import OpenError, Reason
 from chat.files.lines import LineFile
 from chat.files.members import MembersFile
@@ -32,25 +34,8 @@ from chat.limits import (
     MAX_CONNECTIONS_OF_KEY,
     SILENCE_SECONDS,
 )
-from chat.messages import (
-    Back,
-    Check,
-    Control,
-    Joined,
-    Kind,
-    Left,
-    Lost,
-    MessageContent,
-    Rekey,
-    Repeat,
-    Resume,
-    Resumed,
-    RoomEvent,
-    Seen,
-    Welcome,
-    text_of,
-)
 from chat.reactor import Reactor
+from chat.roomevents import Back, Joined, Left, Lost, RoomEvent
 from chat.server.access import Access
 from chat.server.console import Console
 from chat.server.hosted import HostedRoom

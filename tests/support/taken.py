@@ -12,9 +12,10 @@ from typing import TypeVar
 import pytest
 
 from chat.cipher import SealingKey
+from chat.controls import Submit, decode_control
 from chat.errors import OpenError
+from chat.identities import ClientIdentity
 from chat.kex import LinkKeys, RoomKey, RoomSecret, SignedShare, handshake_keys, next_link_key
-from chat.messages import ClientIdentity, Submit, decode_control
 from chat.wire import ROOM_HEADER_BYTES, Event, Link, Message, Pubkey, decode_frame
 from tests.support.helpers import frames_of
 from tests.support.loopback import Hall, Wire

@@ -256,8 +256,8 @@ def test_command_is_answered(person: Person, line: str, answer: str) -> None:
 
 
 def test_screen_is_cleared_and_the_bell_silenced(person: Person) -> None:
-    person.type("/CLEAR all", "/clear", "/BELL off", "/bell")
-    assert person.cleared == [True, False]
+    person.type("/CLEAR all", "/clear", "/clear", "/BELL off", "/bell")
+    assert person.cleared == [True, False, False]
     assert person.shown == [
         transcript.STILL_IN_SCROLLBACK,
         transcript.BELL[False],
