@@ -29,6 +29,7 @@ class TerminalDesk(Terminal):
     stays on the screen when it is given, above its answer."""
 
     _INTERRUPT_HINT = good("Ctrl-C once more ends the server, and so does TERMINATE.")
+    _HINT_FIRST = True
 
     keys = (
         good("Tab                complete a command or a name"),

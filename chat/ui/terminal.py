@@ -45,6 +45,9 @@ class Terminal(ABC):
 
     _INTERRUPT_HINT: ClassVar[phrases.StatusLine]
     """What the first Ctrl-C says when there is nothing to drop."""
+    _HINT_FIRST: ClassVar[bool] = False
+    """Whether a second Ctrl-C leaves only if the first one said so. One that clears a line says
+    nothing."""
 
     def __init__(
         self,
@@ -182,7 +185,7 @@ class Terminal(ABC):
 
     def interrupt(self) -> None:
         """Somebody pressed Ctrl-C. The first one clears the line, and first reads what was typed
-        before it; a second one soon after leaves."""
+        before it; a second one soon after leaves (see `_HINT_FIRST`)."""
         for _ in range(CONSOLE_READ_BYTES):
             if self._stopped or not self._live.typing or not can_be_read(self._source):
                 break
@@ -196,6 +199,8 @@ class Terminal(ABC):
         self._interrupted_at = now
         if not self._drop_question() and not self._editor.text:
             self._tell([self._INTERRUPT_HINT])
+        elif self._HINT_FIRST:
+            self._interrupted_at = float("-inf")
         self._live.erase()
         self._editor.clear()
         self._live.draw_later()

@@ -109,7 +109,7 @@ def test_lines_are_broken_at_blanks_and_commands_to_copy_are_not(desk: Desk) -> 
     window.enter("who")
     fingerprint = re.compile(r"    SHA256:[\w+/]{43}, from 127\.0\.0\.1:\d+")
     window.until(lambda: any(map(fingerprint.fullmatch, window.lines())))
-    assert re.search(rb"client 127.0.0.1 \d+ --fingerprint SHA256:", window.written)
+    assert b" --fingerprint SHA256:" in window.written
     guest.kill()
 
 
@@ -136,7 +136,11 @@ def test_ctrl_d_and_a_first_ctrl_c_end_nothing(desk: Desk) -> None:
         window.enter("WHO")
         window.await_rows(CTRL_D, "> WHO", NOBODY, "> |")
     window.type("x")
-    window.key("Backspace", "C-c")
+    window.await_rows("> x|")
+    # One that drops a command has told nothing, so the next one does not end the server either.
+    window.key("C-c")
+    window.await_rows("> |")
+    window.key("C-c")
     window.await_rows(AGAIN, "> |")
     interrupt_until_it_ends(window)
     assert window.end() == 0
