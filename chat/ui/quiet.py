@@ -44,6 +44,8 @@ class Quiet:
         """When somebody said something last, by the folded name; the last one is at the end."""
         self._partners: dict[str, None] = {}
         """Whom the person has mentioned or spoken to in private, or who has to the person."""
+        self._only: ClientEvent | None = None
+        """What the sum consists of, as long as it is one thing."""
         self._counts: dict[str, int] = {}
         self._names: dict[str, None] = {}
         self._and_others = False
@@ -91,6 +93,7 @@ class Quiet:
         assert isinstance(event, MemberJoined | MemberLeft | MemberLost | MemberBack)
         if self.mode == "smart" and self._knows(event.name):
             return False
+        self._only = None if self._counts else event
         kind = _KINDS[type(event)]
         self._counts[kind] = self._counts.get(kind, 0) + 1
         self._at = time.time() if live else None
@@ -102,10 +105,14 @@ class Quiet:
         return True
 
     def line(self, time_format: str) -> StatusLine | None:
-        """The sum of those who have come and gone since `forget`; None if nobody has."""
+        """The sum of those who have come and gone since `forget`; None if nobody has. Of one alone
+        it is what is shown without a sum."""
         if not self._counts:
             return None
-        line = transcript.came_and_went(self._counts, self._names, more=self._and_others)
+        if self._only is None:
+            line = transcript.came_and_went(self._counts, self._names, more=self._and_others)
+        else:
+            (line,) = transcript.happened(self._only)
         return line if self._at is None else transcript.timed(line, time_format, self._at)
 
     def forget(self) -> None:

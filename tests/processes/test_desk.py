@@ -54,6 +54,12 @@ def shows(window: Window, text: str, times: int) -> bool:
     return str(window).count(text) == times
 
 
+def stand_last(window: Window, text: str, line: str) -> bool:
+    """Whether `line` is the last row, and `text` ends the row above it."""
+    *_, above, last = window.rows()
+    return above.endswith(text) and last == line
+
+
 def is_cleared(window: Window) -> bool:
     return window.rows() == ["$ |"]
 
@@ -70,7 +76,7 @@ def test_what_happens_stands_above_the_command_that_is_typed(desk: Desk) -> None
         member.type(char)
         window.type(char)
         window.until(partial(shows, window, "Message exchanged", typed))
-        window.await_rows(window.rows()[-2], f"> {text[:typed]}|")
+        window.until(partial(stand_last, window, "Message exchanged", f"> {text[:typed]}|"))
     window.type(" l")
     window.key("Tab", "Tab")
     window.await_rows("> kick Jean Luc|")

@@ -519,6 +519,7 @@ def test_person_with_another_key_is_shown_in_red_until_the_new_key_is_trusted(st
     command = client_command(port, "Boris", keys, "--color", "always")
     screen = window(stage, command, TERM="xterm")
     screen.await_screen("[+] In the room: Boris")
+    screen.enter("/quiet off")
 
     def come_and_go(*typed: tuple[str, str]) -> None:
         """Ira's visit, and what Boris types meanwhile and is then shown."""

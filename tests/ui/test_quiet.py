@@ -100,6 +100,9 @@ def test_all_or_nothing_is_summed_up_if_the_person_wants(quiet: Quiet) -> None:
 
 def test_sum_counts_and_names_a_few(quiet: Quiet) -> None:
     assert quiet.line("-") is None
+    folds(quiet, went("ann"))
+    assert quiet.line("-") == "[+] ann left the server."
+    quiet.forget()
     folds(quiet, MemberJoined("ann"), went("ben"), MemberJoined("ben"), MemberLost("ann"))
     assert quiet.line("-") == "[+] 2 joined, 1 left, 1 lost: ann, ben"
     folds(quiet, MemberBack("\x1bc"), *map(MemberJoined, ("d", "e", "f", "g")))
