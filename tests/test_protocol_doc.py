@@ -43,6 +43,7 @@ PACKAGE = Path(chat.__file__).parent
 ROOT = PACKAGE.parent
 DOCUMENT = (ROOT / "docs" / "PROTOCOL.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATING = (ROOT / "docs/OPERATING.md").read_text(encoding="utf-8")
 HEADING = re.compile(r"^#{2,3} (.+)$", re.MULTILINE)
 
 
@@ -430,8 +431,6 @@ README_LIMITS = [
     ("who lost the connection | as above | {} |", limits.MAX_LOST_OF_SOURCE),
     ("A name has 1 to {} characters", limits.MAX_NAME_CHARS),
     ("127.0.0.1 and port {},", limits.DEFAULT_PORT),
-    ("at most {} pending connections (`--pending`)", limits.MAX_PENDING),
-    ("at most {} from one IPv4 address", limits.MAX_PENDING_PER_SOURCE),
     ("A message has at most {} KiB.", limits.MAX_TEXT_BYTES / 2**10),
     ("the last {} lines, in `$XDG_STATE_HOME", limits.HISTORY_LINES),
 ]
@@ -440,6 +439,17 @@ README_LIMITS = [
 @pytest.mark.parametrize(("sentence", "number"), README_LIMITS)
 def test_limit_in_the_readme_is_the_one_in_the_code(sentence: str, number: float) -> None:
     assert sentence.format(f"{number:.12g}") in plain(README)
+
+
+OPERATING_LIMITS = [
+    ("at most {} pending connections (`--pending`)", limits.MAX_PENDING),
+    ("at most {} from one IPv4 address", limits.MAX_PENDING_PER_SOURCE),
+]
+
+
+@pytest.mark.parametrize(("sentence", "number"), OPERATING_LIMITS)
+def test_limit_in_the_page_for_operators_is_the_one_in_the_code(sentence: str, number: int) -> None:
+    assert sentence.format(number) in plain(OPERATING)
 
 
 def test_readme_quotes_the_lines_about_what_was_changed_on_the_way() -> None:
