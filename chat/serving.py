@@ -121,7 +121,6 @@ def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> 
     """Where the operator sits: the one that fits the standard streams."""
     from chat import phrases
     from chat.server.desk import PlainDesk
-    from chat.ui.wrap import fitting
 
     source = descriptor_of(sys.stdin)
     if source is not None and is_terminal(source) and output.is_terminal:
@@ -131,6 +130,8 @@ def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> 
             history = history_of(options, "server_history")
             return TerminalDesk(reactor, source, output, history)
         except EditorMissingError as error:
+            from chat.ui.wrap import fitting
+
             rows = fitting(phrases.no_editing(error.advice), output.columns)
             output.write("\n".join(rows))
     return PlainDesk(reactor, source, output)
