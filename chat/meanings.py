@@ -8,7 +8,6 @@ Which options a command has is said in `cli`.
 
 import argparse
 import os
-import pwd
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -40,6 +39,9 @@ def of_client(options: argparse.Namespace) -> None:
 
 def _login_name() -> str:
     """The name of the account, if it can be a name in a room; else empty."""
+    # Imported late: it is not on every system, and the command line is read before that is said.
+    import pwd
+
     try:
         return normalize_name(pwd.getpwuid(os.getuid()).pw_name)
     except (KeyError, UsageError):

@@ -7,13 +7,11 @@ it is ready and never more than is sure to fit. What the lines mean is not known
 
 import contextlib
 import errno
-import fcntl
 import os
 import select
 import signal
 import stat
 import sys
-import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -459,6 +457,10 @@ def can_be_read(descriptor: int) -> bool:
 
 def count_unread(terminal: int) -> int:
     """How many bytes wait to be read from a terminal."""
+    # Imported late: without them there is a sentence to tell, and no terminal.
+    import fcntl
+    import termios
+
     return int.from_bytes(fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
