@@ -39,12 +39,12 @@ def of_client(options: argparse.Namespace) -> None:
 
 def _login_name() -> str:
     """The name of the account, if it can be a name in a room; else empty."""
-    # Imported late: it is not on every system, and the command line is read before that is said.
-    import pwd
-
     try:
+        # It is not on every system, and the command line is read before that is said.
+        import pwd
+
         return normalize_name(pwd.getpwuid(os.getuid()).pw_name)
-    except (KeyError, UsageError):
+    except (ImportError, KeyError, UsageError):
         return ""
 
 
