@@ -47,6 +47,8 @@ class Quiet:
         self._counts: dict[str, int] = {}
         self._names: dict[str, None] = {}
         self._and_others = False
+        self._only: StatusLine | None = None
+        """The line for the one event that is in the sum; None if there are more."""
         self._at: float | None = None
 
     # -- with whom one talks
@@ -91,6 +93,7 @@ class Quiet:
         assert isinstance(event, MemberJoined | MemberLeft | MemberLost | MemberBack)
         if self.mode == "smart" and self._knows(event.name):
             return False
+        self._only = None if self._counts else transcript.happened(event)[0]
         kind = _KINDS[type(event)]
         self._counts[kind] = self._counts.get(kind, 0) + 1
         self._at = time.time() if live else None
@@ -102,10 +105,13 @@ class Quiet:
         return True
 
     def line(self, time_format: str) -> StatusLine | None:
-        """The sum of those who have come and gone since `forget`; None if nobody has."""
+        """The sum of those who have come and gone since `forget`; None if nobody has. Of one alone
+        it is the usual line."""
         if not self._counts:
             return None
-        line = transcript.came_and_went(self._counts, self._names, more=self._and_others)
+        line = self._only or transcript.came_and_went(
+            self._counts, self._names, more=self._and_others
+        )
         return line if self._at is None else transcript.timed(line, time_format, self._at)
 
     def forget(self) -> None:

@@ -37,7 +37,7 @@ def test_strangers_are_summed_up_and_whom_one_talks_with_is_shown(
 ) -> None:
     ira = sit()
     thea = stage.member(port, "Thea", key="other")
-    ira.await_rows("[+] 1 joined: Thea", "> |")
+    ira.await_rows("[+] New person joined the room. Username: Thea", "> |")
     zoe = stage.member(port, "Zoe", key="sahnawaz")
     ira.await_rows("[+] 2 joined: Thea, Zoe", "> |")
     thea.type("Hi")
@@ -45,7 +45,7 @@ def test_strangers_are_summed_up_and_whom_one_talks_with_is_shown(
     for guest in (zoe, thea):
         guest.end_input()
         guest.end()
-    ira.await_rows("[+] 1 left: Zoe", "[+] Thea left the server.", "> |")
+    ira.await_rows("[+] Zoe left the server.", "[+] Thea left the server.", "> |")
     ira.enter("/last joined")
     ira.await_rows(
         '── 2 with "joined" ──',

@@ -195,10 +195,13 @@ def test_terminal_sums_up_who_comes_and_goes_above_what_is_shown_next(terminal: 
     assert terminal.show(said) == ["- [+] 1 joined, 1 lost: Thea", "- Zoe: Hi"]
     terminal.show(events.MemberJoined("Thea"))
     terminal.type("/quiet")
-    assert terminal.shown == ["- [+] 1 joined: Thea", transcript.QUIET["on"]]
+    assert terminal.shown == [
+        "- [+] New person joined the room. Username: Thea",
+        transcript.QUIET["on"],
+    ]
     terminal.show(events.MemberJoined("Zoe"))
     terminal.view.close()
-    assert terminal.shown == ["- [+] 1 joined: Zoe"]
+    assert terminal.shown == ["- [+] New person joined the room. Username: Zoe"]
 
 
 def test_terminal_remembers_what_was_said(terminal: LoneView) -> None:
