@@ -52,6 +52,11 @@ class UnderwayRows(LiveRows):
             self.keep_sum()
         super().show(lines)
 
+    def clear(self, scrollback: bool = False) -> None:
+        # The person has seen who came and went.
+        self._quiet.forget()
+        super().clear(scrollback)
+
     def keep_sum(self) -> None:
         """Let the sum of those who came and went stay above."""
         if (line := self._quiet.line(self._painter.time_format)) is not None:

@@ -516,7 +516,7 @@ def test_person_with_another_key_is_shown_in_red_until_the_new_key_is_trusted(st
     # The same key in another folder, so that the server has nothing to remember either.
     place_key(stage.folder / "second", "server", "server")
     _, port = stage.server(keys=["--keys", str(stage.folder / "second")])
-    command = client_command(port, "Boris", keys, "--color", "always")
+    command = client_command(port, "Boris", keys, "--color", "always", "--quiet", "off")
     screen = window(stage, command, TERM="xterm")
     screen.await_screen("[+] In the room: Boris")
     screen.enter("/quiet off")

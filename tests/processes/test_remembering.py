@@ -59,10 +59,13 @@ def test_strangers_are_summed_up_and_whom_one_talks_with_is_shown(
     ira.await_rows("[+] New person joined the room. Username: Thea", "> |")
 
 
-def test_scrollback_is_cleared_when_it_is_asked_for(sit: Sit) -> None:
+def test_scrollback_is_cleared_when_it_is_asked_for(stage: Stage, port: int, sit: Sit) -> None:
     ira = sit()
+    stage.member(port, "Thea", key="other")
+    ira.await_screen("Username: Thea")
     ira.enter("/clear")
-    ira.await_rows("[+] The scrollback still has what left the window; /clear all takes it.", "> |")
+    notice = "[+] The scrollback still has what left the window; /clear all takes it."
+    ira.until(lambda: ira.rows() == [notice, "> |"], "nobody who came before is told of")
     assert b"\x1b[3J" not in ira.written
     ira.enter("/clear all")
     ira.until(lambda: b"\x1b[2J\x1b[3J" in ira.written)

@@ -98,6 +98,16 @@ def test_all_or_nothing_is_summed_up_if_the_person_wants(quiet: Quiet) -> None:
     assert folds(quiet, went("Zoe")) == [False]
 
 
+def test_one_alone_has_the_usual_line(quiet: Quiet) -> None:
+    folds(quiet, MemberJoined("ann"))
+    assert quiet.line("-") == "[+] New person joined the room. Username: ann"
+    folds(quiet, MemberLeft("ann", Reason.LEFT, "so long"))
+    assert quiet.line("-") == "[+] 1 joined, 1 left: ann"
+    quiet.forget()
+    folds(quiet, MemberLeft("ann", Reason.LEFT, "so long"))
+    assert quiet.line("-") == '[+] ann left the server: "so long"'
+
+
 def test_sum_counts_and_names_a_few(quiet: Quiet) -> None:
     assert quiet.line("-") is None
     folds(quiet, went("ann"))
