@@ -17,7 +17,7 @@ from typing import TextIO
 
 from chat import __version__, journal
 from chat.cli import parser
-from chat.errors import ChatError, UsageError
+from chat.errors import ChatError, UsageError, cause_of
 from chat.files.folders import config_folder
 from chat.limits import LINGER_SECONDS
 from chat.reactor import Reactor
@@ -80,7 +80,7 @@ def _start_journal(path: str, role: str) -> None:
 
 
 def _report_os_error(error: OSError) -> int:
-    return _report((error.strerror or str(error)).lower(), "", FAILED)
+    return _report(cause_of(error), "", FAILED)
 
 
 def _report(text: str, hint: str, status: int) -> int:

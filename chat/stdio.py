@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from chat.errors import cause_of
 from chat.limits import (
     CONSOLE_LINE_BYTES,
     CONSOLE_READ_BYTES,
@@ -407,7 +408,7 @@ class LineOutput:
 
     def _wait_for_room(self, error: OSError) -> None:
         """Usually the disk is full. Half a line may be written, so keep its rest in front."""
-        was_stuck, self._stuck = self._stuck, (error.strerror or str(error)).lower()
+        was_stuck, self._stuck = self._stuck, cause_of(error)
         if self._retry is None:
             again = self._reactor.clock() + OUTPUT_RETRY_SECONDS
             self._retry = self._reactor.call_at(again, self._try_again)

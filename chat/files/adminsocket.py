@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import keyfolder
 from chat.files import storage as files
 from chat.limits import (
@@ -156,4 +156,4 @@ def _timeval(seconds: float) -> bytes:
 
 
 def _error(exc: OSError, path: Path) -> IdentityError:
-    return IdentityError(f"cannot use {path}: {(exc.strerror or str(exc)).lower()}")
+    return IdentityError(f"cannot use {path}: {cause_of(exc)}")

@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import storage as files
 
 KNOWN_SERVERS = "known_servers"
@@ -84,8 +84,7 @@ def permissions_error(path: Path) -> IdentityError:
 def file_error(exc: OSError, path: Path) -> IdentityError:
     """The error for a call of the system that failed, on the path that it names, or else `path`."""
     where = exc.filename if isinstance(exc.filename, str) else str(path)
-    why = exc.strerror or str(exc)
     return IdentityError(
-        f"cannot use {where}: {why[:1].lower()}{why[1:]}",
+        f"cannot use {where}: {cause_of(exc)}",
         "name another folder with --keys, or keep nothing with --ephemeral",
     )

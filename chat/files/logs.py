@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import storage as files
 
 
@@ -33,6 +33,5 @@ def open_log(path: Path) -> int:
             os.close(descriptor)
             raise
     except OSError as exc:
-        why = (exc.strerror or str(exc)).lower()
-        raise IdentityError(f"the log {path} cannot be written: {why}") from exc
+        raise IdentityError(f"the log {path} cannot be written: {cause_of(exc)}") from exc
     return descriptor

@@ -6,7 +6,7 @@ Whether anybody is told of it is not known here.
 import os
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import storage as files
 from chat.limits import MAX_MOTD_BYTES
 from chat.text import is_blank
@@ -37,7 +37,7 @@ class MotdFile:
         except UnicodeDecodeError as exc:
             raise self._error("it is not UTF-8") from exc
         except OSError as exc:
-            raise self._error((exc.strerror or str(exc)).lower()) from exc
+            raise self._error(cause_of(exc)) from exc
         self._known = state
         return "" if is_blank(text) else text.replace("\r\n", "\n").rstrip("\n")
 

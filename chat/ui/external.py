@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chat.errors import UsageError
+from chat.errors import UsageError, cause_of
 from chat.limits import EDITED_BYTES, LINGER_SECONDS
 from chat.reactor import Reactor
 from chat.ui.live import LiveRows
@@ -94,8 +94,7 @@ class ExternalEditor:
         try:
             draft = _Draft(command[0], text)
         except OSError as exc:
-            why = (exc.strerror or str(exc)).lower()
-            raise UsageError(f"the text cannot be given to an editor: {why}") from exc
+            raise UsageError(f"the text cannot be given to an editor: {cause_of(exc)}") from exc
         self._live.hand_over()
         draft.settings = termios.tcgetattr(self._terminal)
         try:
@@ -103,8 +102,8 @@ class ExternalEditor:
         except (OSError, ValueError) as exc:
             draft.remove()
             self._live.take_back()
-            why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            raise UsageError(f"the editor {command[0]} cannot be started: {why.lower()}") from exc
+            text = f"the editor {command[0]} cannot be started: {cause_of(exc)}"
+            raise UsageError(text) from exc
         self._draft = draft
 
     def go_on(self) -> None:
@@ -217,8 +216,7 @@ class _Draft:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
             descriptor = os.open(self.path, flags)
         except OSError as exc:
-            why = (exc.strerror or str(exc)).lower()
-            raise OSError(exc.errno, f"cannot be read: {why}") from exc
+            raise OSError(exc.errno, f"cannot be read: {cause_of(exc)}") from exc
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):

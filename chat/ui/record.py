@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from chat.client.events import ClientEvent, Entered, MessageReceived
+from chat.errors import cause_of
 from chat.localtime import TIME_FORMAT, time_of
 from chat.phrases import INDENT
 from chat.ui import transcript
@@ -45,8 +46,7 @@ class Record:
             self._entries.add(entry)
         except OSError as error:
             self._missing += 1
-            why = (error.strerror or str(error)).lower()
-            return "" if missing else f"the log cannot be written: {why}"
+            return "" if missing else f"the log cannot be written: {cause_of(error)}"
         self._missing = 0
         return f"the log is written again; {transcript.lines_missing(missing)}" if missing else ""
 
