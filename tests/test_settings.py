@@ -149,6 +149,14 @@ def test_what_is_wrong_is_told_and_nothing_else_happens(
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
 
 
+def test_file_that_is_wrong_is_told_whenever_it_is_asked_for(file: Path) -> None:
+    write(file, "[client")
+    command_line = parser()
+    for _ in range(2):
+        with pytest.raises(UsageError, match="it is not TOML"):
+            command_line.parse_args(ROOM)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
