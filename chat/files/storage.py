@@ -211,8 +211,8 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def append(descriptor: int, content: bytes) -> None:
-    """Add lines to a file that was opened with O_RDWR and O_APPEND: all of `content` or nothing. If
-    the file ends in half a line, a new one is begun. Raises OSError."""
+    """Add lines, or none, to a file that was opened with O_RDWR and O_APPEND: all of `content` or
+    nothing. If the file ends in half a line, a new one is begun. Raises OSError."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         content = b"\n" + content
