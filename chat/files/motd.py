@@ -28,8 +28,7 @@ class MotdFile:
             IdentityError: it cannot be read, is too long, or is no text.
         """
         try:
-            status = os.stat(self._path)
-            state = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+            state = files.state_of(os.stat(self._path))
             if state == self._known:
                 return None
             content, _ = files.read(self._path, MAX_MOTD_BYTES)

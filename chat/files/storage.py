@@ -126,6 +126,13 @@ def is_own(status: os.stat_result) -> bool:
     return status.st_uid in (0, os.geteuid())
 
 
+def state_of(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file does. The mode and the owner as well: a file that was refused may be
+    mended."""
+    numbers = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+    return (*numbers, status.st_mode, status.st_uid)
+
+
 # -- writing -----------------------------------------------------------------------------------
 
 
