@@ -1,7 +1,7 @@
 """The folder of the keys and lists: no other user can have changed what is read there.
 
 The rules for owners and permissions are those of `ssh` with StrictModes, for the folder itself and
-the files in it. `keys`, `known_servers`, `rooms` and `members` know what is in the files.
+the files in it. What is in the files is not known here.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Files that are read and replaced with care: shared by keys, known servers and the history.
+"""Files that are read, replaced and added to with care: what all modules of this folder share.
 
 Only regular files are opened, and opening never blocks. Whatever fails while a file is written, the
 old version or the new one is there, whole: the new content goes to a temporary file beside it,
