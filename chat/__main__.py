@@ -21,10 +21,10 @@ from chat.errors import ChatError, UsageError, cause_of
 from chat.files.folders import config_folder
 from chat.limits import LINGER_SECONDS
 from chat.reactor import Reactor
-from chat.startup import keys_folder, known_servers
+from chat.startup import known_servers
 from chat.stdio import LineOutput, descriptor_of, encoding
 
-FAILED = 1
+FAILED = ChatError.exit_status
 
 NO_UNIX = "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
 
@@ -170,13 +170,13 @@ def _send(options: argparse.Namespace) -> None:
 def _admin(options: argparse.Namespace) -> int:
     from chat.admin import operate
 
-    return operate(options, keys_folder(options))
+    return operate(options)
 
 
 def _about_invites(options: argparse.Namespace) -> None:
     from chat.invitations import PROGRAMS
 
-    PROGRAMS[options.role](options, keys_folder(options))
+    PROGRAMS[options.role](options)
 
 
 def _config(options: argparse.Namespace) -> None:
