@@ -409,9 +409,10 @@ def which_wins(command: str) -> str:
 
 
 _WHICH_WINS = (
-    "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1) or in config.toml "
-    "in the folder ~/.config/chat, below [rooms.KEPT] for one room or [{}] for all. What stands on "
-    "the command line wins; then the variable, the room, the command, and the default."
+    "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1; --log has none) "
+    "or in config.toml in the folder ~/.config/chat, below [rooms.KEPT] for one room or [{}] for "
+    "all. What stands on the command line wins; then the variable, the room, the command, and the "
+    "default."
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chat.__main__ import main
-from chat.cli import parser
+from chat.cli import parser, which_wins
 from chat.errors import UsageError
 from chat.parsers import Top
 from chat.settings import variable_of
@@ -183,6 +183,16 @@ def test_variables_of_another_meaning_set_no_option() -> None:
         return variable_of(Action([], dest))
 
     assert (of("log"), of("invite"), of("no_history")) == ("", "", "CHAT_NO_HISTORY")
+
+
+def test_help_names_the_options_that_no_variable_sets() -> None:
+    top = parser()
+    assert isinstance(top, Top)
+    of_all = {key: one for each in top.commands.values() for key, one in each.options().items()}
+    without = [key for key, action in of_all.items() if not variable_of(action)]
+    assert without
+    for key in without:
+        assert f"--{key} has none" in which_wins("client")
 
 
 # -- what is shown
