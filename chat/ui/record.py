@@ -48,7 +48,9 @@ class Record:
             why = (error.strerror or str(error)).lower()
             return "" if missing else f"the log cannot be written: {why}"
         self._missing = 0
-        return f"the log is written again; {transcript.lines_missing(missing)}" if missing else ""
+        if not missing:
+            return ""
+        return f"the log is written again; {transcript.lines_missing(missing, 'there')}"
 
     def _entry(self, event: ClientEvent) -> str:
         if isinstance(event, MessageReceived):
