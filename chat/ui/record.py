@@ -12,6 +12,7 @@ from chat.localtime import TIME_FORMAT, time_of
 from chat.phrases import INDENT
 from chat.ui import transcript
 from chat.ui.memory import NEWS
+from chat.ui.style import ARROW
 
 
 class Entries(Protocol):
@@ -55,7 +56,7 @@ class Record:
     def _entry(self, event: ClientEvent) -> str:
         if isinstance(event, MessageReceived):
             at = event.arrived_ms if event.doubtful else event.time_ms
-            _, who, text = transcript.said(event, "", self._name, "→")
+            _, who, text = transcript.said(event, "", self._name, ARROW)
             return _lines(f"{time_of(at / 1000)} {who} {text}")
         if not isinstance(event, (Entered, *NEWS)):
             return ""
