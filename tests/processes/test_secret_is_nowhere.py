@@ -188,10 +188,7 @@ def make_mistakes(life: Life) -> None:
         "mistyped invite": (MISUSED, life.run(*join, env=mistyped)),
         "invite that is cut off": (MISUSED, life.run(*join, env=life.invite[:-9])),
         "mistyped argument": (MISUSED, life.run("client", mistyped, "Ira")),
-        "option that there is not": (
-            UsageError.exit_status,
-            life.run("server", "--room", life.invite),
-        ),
+        "option that there is not": (MISUSED, life.run("server", "--room", life.invite)),
         "full disk": (1, life.run("rooms", "add", "x", chat=FULL_DISK, env=life.invite)),
     }
     for what, (status, process) in started.items():
