@@ -279,6 +279,7 @@ def test_flood_while_one_writes_is_shown_afterwards(desk: Desk) -> None:
     assert b"lost" not in shown
 
 
-def test_nothing_of_it_is_imported_before_somebody_asks_for_it(stage: Stage) -> None:
-    look = "import chat.ui.screen, sys; print({'chat.ui.external', 'tempfile'} & {*sys.modules})"
+def test_nothing_of_it_and_no_guessing_is_imported_before_it_is_needed(stage: Stage) -> None:
+    late = {"chat.ui.external", "tempfile", "difflib"}
+    look = f"import chat.ui.screen, sys; print({late} & {{*sys.modules}})"
     assert stage.run([sys.executable, "-c", look]).end().out == "set()\n"
