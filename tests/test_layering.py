@@ -59,8 +59,9 @@ MAY_IMPORT = {
     },
     "server": ROOT - set(COMMAND_LINE),
     "client": ROOT - {*COMMAND_LINE, "stdio", "phrases", "sleep"},
-    "ui": {"errors", "limits", "program", "guesses", "reactor", "text", "localtime", "stdio"}
-    | {"phrases", "client.events", "client.view", "files.history", "server.desk"},
+    "ui": {"errors", "limits", "program", "guesses", "reactor", "text", "localtime"}
+    | {"stdio", "phrases"}
+    | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""
 

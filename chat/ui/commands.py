@@ -24,7 +24,6 @@ from chat.ui.quiet import MODES, Quiet
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
 
-
 _NUMBER = re.compile("[0-9]+")
 
 
