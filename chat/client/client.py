@@ -410,10 +410,10 @@ class Client:
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None
         established = self._connection.established
-        match endings.outcome_of(end, established, self._participant.has_joined):
+        match endings.outcome_of(end.reason, established, self._participant.has_joined):
             case Outcome.LOSE:
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
-            case Outcome.ASK_AGAIN | Outcome.TRY_AGAIN if self._may_try_again(end):
+            case Outcome.TRY_AGAIN if self._may_try_again(end):
                 self._lose(endings.failure_of(end, established))
             case Outcome.END_WELL:
                 self._room_closed = True
@@ -423,7 +423,7 @@ class Client:
                 if end.reason is Reason.NOT_ALLOWED and established:
                     refusal.hint = endings.key_for_the_list(self.name, self._me.key.public.openssh)
                 self._end(refusal)
-            case Outcome.FAIL | Outcome.ASK_AGAIN | Outcome.TRY_AGAIN:
+            case Outcome.FAIL | Outcome.TRY_AGAIN:
                 self._end(endings.failure_of(end, established))
 
     def on_failed(self, error: ChatError) -> None:
