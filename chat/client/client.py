@@ -365,14 +365,12 @@ class Client:
             self._view.show(Connecting(self._dialer.host, self._dialer.port))
 
     def _on_unreachable(self, error: TransportError) -> None:
-        # Before we are in for the first time, we try again if the server has asked for it, or the
-        # user.
-        if not (self._participant.has_joined or self._lost or self._persistent):
-            self._end(error)
-            return
-        if not (self._participant.has_joined or self._lost):
-            self._lost = True
-            self._view.show(Warned(f"{error}; trying again"))
+        if not self._participant.has_joined and not self._lost:
+            # Nobody but the user wants us to try again.
+            if not self._persistent:
+                self._end(error)
+                return
+            self._say_lost(error)
         self._try_again_later(error)
 
     def _on_connected(self, connected: socket.socket) -> None:
@@ -463,11 +461,14 @@ class Client:
         if self._has_said_all:
             self._leave_soon()
         elif not self._lost:
-            self._lost = True
-            joined, text = self._participant.has_joined, str(error)
-            lost = Disconnected(text, restarting)
-            self._view.show(lost if joined else Warned(f"{text}; trying again"))
+            self._say_lost(error, restarting=restarting)
         self._try_again_later(error)
+
+    def _say_lost(self, error: TransportError, *, restarting: bool = False) -> None:
+        self._lost = True
+        joined, text = self._participant.has_joined, str(error)
+        lost = Disconnected(text, restarting)
+        self._view.show(lost if joined else Warned(f"{text}; trying again"))
 
     def _try_again_later(self, error: TransportError) -> None:
         if self._over:
