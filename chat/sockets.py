@@ -22,7 +22,7 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_ADDRESSES,
 )
-from chat.reactor import Reactor, Timer
+from chat.reactor import Reactor, Timer, do_nothing
 from chat.resolver import Address, LookUp
 
 _SOURCE_PREFIX_BITS = 64
@@ -210,10 +210,6 @@ class _Attempt(NamedTuple):
     limit: Timer
 
 
-def _nothing() -> None:
-    pass
-
-
 class Dialer:
     """The direct `Way` to a host. `close` when done.
 
@@ -233,7 +229,7 @@ class Dialer:
         there, for a hint."""
         self.host = self.looked_up = host
         self.port = port
-        self.on_found: Callable[[], None] = _nothing
+        self.on_found: Callable[[], None] = do_nothing
         self._what = what
         self._reactor = reactor
         self._name = f"{host} port {port}"
