@@ -366,7 +366,7 @@ class Client:
 
     def _on_unreachable(self, error: TransportError) -> None:
         if not self._participant.has_joined and not self._lost:
-            # Nobody but the user wants us to try again.
+            # No server has asked us to come again, so that is for the user to say.
             if not self._persistent:
                 self._end(error)
                 return
