@@ -28,17 +28,13 @@ from chat.client.events import (
     Reconnected,
 )
 from chat.limits import (
+    ASLEEP_SECONDS,
     DELAY_SECONDS,
     MAX_MEMBERS,
-    PING_SECONDS,
-    PONG_SECONDS,
     SETTLE_SECONDS,
     SKEW_SECONDS,
 )
 from chat.text import caseless_name
-
-_ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
-"""A running client takes a turn more often. After a longer gap it was stopped, or has slept."""
 
 
 @dataclass(slots=True)
@@ -73,7 +69,7 @@ class Clocks:
     def tick(self, now: float, wall_clock: float, *, live: bool) -> None:
         """Call this in each turn, and before anything that arrived is taken. `live`: what arrives
         now was hardly held up on our side."""
-        slept = self._looked_at is not None and abs(wall_clock - self._looked_at) > _ASLEEP_SECONDS
+        slept = self._looked_at is not None and abs(wall_clock - self._looked_at) > ASLEEP_SECONDS
         if slept or not live:
             self._live_at = now
         self._looked_at = wall_clock
