@@ -37,7 +37,7 @@ from chat.limits import (
 from chat.text import caseless_name
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Late:
     """How late the last message was that nobody doubts, and when it came."""
 
@@ -49,7 +49,7 @@ class _Late:
 class _Sender:
     """`was_away`: it has left or lost the connection before."""
 
-    last: _Late
+    last: _Late = _Late()
     joined_at: float = float("-inf")
     back_at: float = float("-inf")
     was_away: bool = False
@@ -96,7 +96,7 @@ class Clocks:
 
     def _sender(self, name: str) -> _Sender:
         name = caseless_name(name)
-        sender = self._senders.pop(name, None) or _Sender(_Late())
+        sender = self._senders.pop(name, None) or _Sender()
         self._senders[name] = sender
         if len(self._senders) > MAX_MEMBERS:
             del self._senders[next(iter(self._senders))]
