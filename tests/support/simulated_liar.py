@@ -49,7 +49,7 @@ class SwappedLife(Life):
         self.unproved = self.unreadable if "proof" not in fields else frozenset()
 
     @property
-    def memberships(self) -> dict[int, Membership]:  # type: ignore[override]
+    def memberships(self) -> dict[int, Membership]:
         """The stays as the newcomer is told of them."""
         stays = self._real.memberships
         told = dict(stays)

@@ -161,7 +161,7 @@ class Life:
         self.entries: list[Entry] = []
         self.boundaries: list[int] = [0]
         """Where something was appended. What is between two of them is forgotten together."""
-        self.memberships: dict[int, Membership] = {}
+        self._stays: dict[int, Membership] = {}
         self.swaps: dict[int, Life] = {}
         """The room as it is shown to those to whom two of its members were swapped."""
         self.died_at = float("inf")
@@ -175,12 +175,15 @@ class Life:
         """The same so far, to go on otherwise."""
         other = copy(self)
         other.entries = list(self.entries)
-        stays = self.memberships.items()
-        other.memberships = {
-            member: replace(stay, moved=list(stay.moved)) for member, stay in stays
-        }
+        stays = self._stays.items()
+        other._stays = {member: replace(stay, moved=list(stay.moved)) for member, stay in stays}
         other._contents = {}
         return other
+
+    @property
+    def memberships(self) -> dict[int, Membership]:
+        """The stays of members, by their numbers."""
+        return self._stays
 
     def told_to(self, member: int) -> "Life":
         """The room as it is shown to this member."""
@@ -218,7 +221,7 @@ class Life:
         event, end = entry.event, entry.end
         if isinstance(event, Joined):
             for each in event.entries:
-                self.memberships[each.id] = Membership(
+                self._stays[each.id] = Membership(
                     each.id,
                     each.name,
                     each.fingerprint,
