@@ -22,6 +22,7 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_ADDRESSES,
 )
+from chat.place import with_port
 from chat.reactor import Reactor, Timer, do_nothing
 from chat.resolver import Address, LookUp
 
@@ -60,8 +61,7 @@ def own_host(listener: socket.socket) -> str:
 
 def address_text(host: str, port: int) -> str:
     """A peer's address for people: `192.0.2.1:9443`, `[2001:db8::1]:9443`."""
-    shown = host_text(host)
-    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+    return with_port(host_text(host), port)
 
 
 @lru_cache(maxsize=1024)
