@@ -195,7 +195,8 @@ def _converse(
                 view,
                 patience,
                 room_key=room_key,
-                members=_known_members(options),
+                # A caller shows nobody anything of the members.
+                members=None if caller else _known_members(options),
                 caller=caller,
                 persistent=options.patience is not None,
             )
@@ -210,11 +211,8 @@ def _converse(
         raise
 
 
-def _known_members(options: argparse.Namespace) -> "MembersFile | None":
-    """None for `send`, which shows nobody anything of the members."""
+def _known_members(options: argparse.Namespace) -> "MembersFile":
     from chat.files.keyfolder import KNOWN_MEMBERS
     from chat.files.members import MembersFile
 
-    if options.role == "send":
-        return None
     return MembersFile(keys_folder(options) / KNOWN_MEMBERS, read_only=options.ephemeral)
