@@ -71,7 +71,7 @@ class LineInput:
         """Whether there is nothing more to be read."""
         self._endless = endless
         self._stopped = False
-        self.is_terminal = descriptor is not None and os.isatty(descriptor)
+        self.is_terminal = is_terminal(descriptor)
         if self.is_terminal:
             # Then reading in the background is an error, and does not stop the process.
             signal.signal(signal.SIGTTIN, signal.SIG_IGN)
@@ -249,7 +249,7 @@ class LineOutput:
     ) -> None:
         self._reactor = reactor
         self._encoding = encoding
-        self.is_terminal = descriptor is not None and os.isatty(descriptor)
+        self.is_terminal = is_terminal(descriptor)
         self.is_unicode = encoding.lower().replace("-", "") == "utf8"
         self.on_drained: Callable[[], None] = do_nothing
         self.on_broken: Callable[[], None] = do_nothing

@@ -74,6 +74,8 @@ class ExternalEditor:
         self._terminal = terminal
         self._on_edited = on_edited
         self._draft: _Draft | None = None
+        self._settings: list[Any] = []
+        """Those of the terminal before the editor had it."""
         self._child = 0
         # Where it is ignored, the system would not tell how a child has ended.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -97,7 +99,7 @@ class ExternalEditor:
             why = (exc.strerror or str(exc)).lower()
             raise UsageError(f"the text cannot be given to an editor: {why}") from exc
         self._live.hand_over()
-        draft.settings = termios.tcgetattr(self._terminal)
+        self._settings = termios.tcgetattr(self._terminal)
         try:
             self._child = _spawn([*command, str(draft.path)], environ)
         except (OSError, ValueError) as exc:
@@ -114,9 +116,8 @@ class ExternalEditor:
     def finish(self, *, hurried: bool) -> None:
         """It is over: wait for the editor, however long that takes, since somebody may be writing;
         or, `hurried`, end it."""
-        tell = [signal.SIGHUP, signal.SIGTERM]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for number in tell:
+        for number in (signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, lambda number, _: self._hang_up())
         if hurried:
             self._hang_up()
@@ -163,7 +164,7 @@ class ExternalEditor:
         assert draft is not None
         signal.setitimer(signal.ITIMER_REAL, 0)
         with suppress(termios.error):
-            termios.tcsetattr(self._terminal, termios.TCSADRAIN, draft.settings)
+            termios.tcsetattr(self._terminal, termios.TCSADRAIN, self._settings)
         edited = draft.result(status)
         self._live.take_back(_KILLED if status < 0 else b"\r")
         self._on_edited(edited)
@@ -175,8 +176,6 @@ class _Draft:
 
     def __init__(self, program: str, text: str) -> None:
         """Raises OSError if it cannot be made."""
-        self.settings: list[Any] = []
-        """Those of the terminal before the editor had it."""
         self._program = os.path.basename(program)
         self._folder = Path(tempfile.mkdtemp(prefix="chat-"))
         self.path = self._folder / _FILE
