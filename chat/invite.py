@@ -21,7 +21,7 @@ from chat.limits import (
     MAX_INVITE_CHARS,
     ROOM_KEY_BYTES,
 )
-from chat.place import SCHEME, is_invite
+from chat.place import SCHEME, is_invite, with_port
 from chat.text import fingerprint_of
 
 LABEL_INVITE = b"chat/1 invite"
@@ -53,8 +53,8 @@ class Invite:
 
     @property
     def address(self) -> str:
-        """Host and port for people: `chat.example:9443`, `[2001:db8::1]:9443`."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """Host and port for people."""
+        return with_port(self.host, self.port)
 
     def encode(self) -> str:
         """The invite as people pass it on.

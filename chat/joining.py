@@ -87,7 +87,6 @@ def _strip(options: argparse.Namespace) -> Callable[[str], str] | None:
 def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     """The view that fits the standard streams."""
     from chat import localtime, phrases
-    from chat.localtime import look_again
     from chat.ui import style
     from chat.ui.plain import LineView
 
@@ -99,7 +98,7 @@ def _view(options: argparse.Namespace, reactor: Reactor) -> "View":
     time_format = usual if options.time is None else options.time
     is_dumb = options.plain or os.environ.get("TERM", "dumb") == "dumb"
     painter = style.Painter(options.name, colours, time_format, encoding(), is_dumb=is_dumb)
-    reactor.on_signals([signal.SIGCONT], look_again)
+    reactor.on_signals([signal.SIGCONT], localtime.look_again)
     errors = LineOutput(reactor, descriptor_of(sys.stderr), encoding())
     on_terminal = is_terminal(source)
     feed = _feed(options, reactor, on_terminal=on_terminal and not options.json)
@@ -196,7 +195,8 @@ def _converse(
                 view,
                 patience,
                 room_key=room_key,
-                members=_known_members(options),
+                # A caller shows nobody anything of the members.
+                members=None if caller else _known_members(options),
                 caller=caller,
                 persistent=options.patience is not None,
             )
@@ -211,11 +211,8 @@ def _converse(
         raise
 
 
-def _known_members(options: argparse.Namespace) -> "MembersFile | None":
-    """None for `send`, which shows nobody anything of the members."""
+def _known_members(options: argparse.Namespace) -> "MembersFile":
     from chat.files.keyfolder import KNOWN_MEMBERS
     from chat.files.members import MembersFile
 
-    if options.role == "send":
-        return None
     return MembersFile(keys_folder(options) / KNOWN_MEMBERS, read_only=options.ephemeral)

@@ -124,6 +124,9 @@ WELCOME_SECONDS = 30
 PONG_SECONDS = 15
 """When after a PING a client has heard nothing for this long, the connection is dead."""
 
+ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
+"""A running client takes a turn more often. After a longer gap it was stopped, or has slept."""
+
 SILENCE_SECONDS = 75
 """A member that the server has not heard for this long, two PINGs, has lost its connection."""
 

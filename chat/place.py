@@ -138,6 +138,11 @@ def port_of(text: str, lowest: int = 1) -> int:
     return int(text)
 
 
+def with_port(host: str, port: int) -> str:
+    """Host and port as one word: `chat.example:9443`, `[2001:db8::1]:9443`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _host_and_port(word: str) -> tuple[str, int | None]:
     """HOST, HOST:PORT, [HOST] or [HOST]:PORT; without brackets an IPv6 address has no port."""
     port: str | None

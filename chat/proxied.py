@@ -12,14 +12,10 @@ from functools import partial
 from chat import journal
 from chat.errors import TransportError
 from chat.limits import PROXY_SECONDS
-from chat.reactor import Reactor
+from chat.reactor import Reactor, do_nothing
 from chat.resolver import LookUp
 from chat.sockets import Dialer, in_order
 from chat.socks import Conversation, Proxy, conversation
-
-
-def _nothing() -> None:
-    pass
 
 
 class ProxiedDialer:
@@ -33,7 +29,7 @@ class ProxiedDialer:
         self.host = host
         self.port = port
         self.looked_up = proxy.host if proxy.looks_up else host
-        self.on_found: Callable[[], None] = _nothing
+        self.on_found: Callable[[], None] = do_nothing
         self._reactor = reactor
         self._proxy = proxy
         self._name = f"{host} port {port}"

@@ -335,14 +335,14 @@ def _noted(_signum: int, _frame: object) -> None:
     """Only keeps the default action from happening. The wake-up socket tells the loop."""
 
 
-def _do_nothing() -> None:
-    pass
+def do_nothing() -> None:
+    """The callback of somebody who need not be called."""
 
 
 class WakeUp:
     """Ends the wait at a time that may be moved. A hook does what is due then, or `callback`."""
 
-    def __init__(self, reactor: Reactor, callback: Callable[[], None] = _do_nothing) -> None:
+    def __init__(self, reactor: Reactor, callback: Callable[[], None] = do_nothing) -> None:
         self._reactor = reactor
         self._callback = callback
         self._timer: Timer | None = None

@@ -22,7 +22,8 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_ADDRESSES,
 )
-from chat.reactor import Reactor, Timer
+from chat.place import with_port
+from chat.reactor import Reactor, Timer, do_nothing
 from chat.resolver import Address, LookUp
 
 _SOURCE_PREFIX_BITS = 64
@@ -60,8 +61,7 @@ def own_host(listener: socket.socket) -> str:
 
 def address_text(host: str, port: int) -> str:
     """A peer's address for people: `192.0.2.1:9443`, `[2001:db8::1]:9443`."""
-    shown = host_text(host)
-    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+    return with_port(host_text(host), port)
 
 
 @lru_cache(maxsize=1024)
@@ -210,10 +210,6 @@ class _Attempt(NamedTuple):
     limit: Timer
 
 
-def _nothing() -> None:
-    pass
-
-
 class Dialer:
     """The direct `Way` to a host. `close` when done.
 
@@ -233,7 +229,7 @@ class Dialer:
         there, for a hint."""
         self.host = self.looked_up = host
         self.port = port
-        self.on_found: Callable[[], None] = _nothing
+        self.on_found: Callable[[], None] = do_nothing
         self._what = what
         self._reactor = reactor
         self._name = f"{host} port {port}"

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from chat.errors import TransportError, UsageError
 from chat.limits import MAX_SOCKS_FIELD_BYTES, SOCKS_PORT
-from chat.place import check_host, port_of
+from chat.place import check_host, port_of, with_port
 
 _FORM = re.compile(
     r"(socks5h?)://(?:([^@]*)@)?(\[[^\[\]/]*\]|[^\[\]:/@]+)(?::([^:/]*))?/?",
@@ -45,8 +45,7 @@ class Proxy:
         self.login = None if login is None else _login_of(login)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"socks5{'h' if self.looks_up else ''}://{host}:{self.port}"
+        return f"socks5{'h' if self.looks_up else ''}://{with_port(self.host, self.port)}"
 
     __repr__ = __str__
 

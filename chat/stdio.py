@@ -27,7 +27,7 @@ from chat.limits import (
     OUTPUT_RETRY_SECONDS,
     UNREAD_BYTES,
 )
-from chat.reactor import Reactor, Timer
+from chat.reactor import Reactor, Timer, do_nothing
 
 _USUAL_SIZE = os.terminal_size((80, 24))
 
@@ -204,10 +204,6 @@ def is_text(line: str) -> bool:
     return True
 
 
-def _nothing() -> None:
-    pass
-
-
 def _can_be_opened_again(descriptor: int) -> bool:
     """Whether another program can begin to write there after all have closed it."""
     try:
@@ -256,8 +252,8 @@ class LineOutput:
         self._encoding = encoding
         self.is_terminal = is_terminal(descriptor)
         self.is_unicode = encoding.lower().replace("-", "") == "utf8"
-        self.on_drained: Callable[[], None] = _nothing
-        self.on_broken: Callable[[], None] = _nothing
+        self.on_drained: Callable[[], None] = do_nothing
+        self.on_broken: Callable[[], None] = do_nothing
         self.on_stuck: Callable[[str], None] = lambda _reason: None
         self._queue = bytearray()
         self._waiting = False

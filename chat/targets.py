@@ -131,8 +131,8 @@ def is_right_key(
     warn: Callable[[str], None],
 ) -> str | None:
     """Since when the server is known with this key, as `KnownServers.check` has it; None if it is
-    new. What the invite says is compared first, then the
-    `fingerprint` that the person named; only then the list of known servers is asked.
+    new. What the invite says is compared first, then the `fingerprint` that the person named; only
+    then the list of known servers is asked.
 
     Raises:
         ServerKeyError: the key is not the expected one.

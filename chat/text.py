@@ -274,6 +274,21 @@ def escape_line(text: str) -> str:
     return escape(text).replace("\n", "\\n")
 
 
+def check_size(text: str, what: str, most: int, advice: str = "") -> None:
+    """`most`: of bytes. `what` it is, as in "a message"; `advice`: what to do with more.
+
+    Raises:
+        UsageError: it is longer, or is no text.
+    """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"{what} is text, and this is not UTF-8") from exc
+    if size > most:
+        hint = f"{what} has at most {most} bytes{advice}"
+        raise UsageError(f"{what} of {size} bytes is too long", hint)
+
+
 def counted(count: int, what: str) -> str:
     """ "1 message was", "2 messages were"."""
     return f"1 {what} was" if count == 1 else f"{count} {what}s were"

@@ -746,7 +746,7 @@ class Simulation:
             console,
             conditions.grace,
             conditions.rate,
-            access=RecordedAccess(self.doors, world.clock),
+            access=RecordedAccess(self.doors, self._servers, world.clock),
         )
         console.obey(server)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chat.errors import UsageError
 from chat.limits import DEFAULT_PORT
-from chat.place import Place, check_host, destination_of, is_invite, place_of
+from chat.place import Place, check_host, destination_of, is_invite, place_of, with_port
 
 INVITE = "chat://chat.example:9443/AQAB"
 BROKEN = " CHAT://chat.example:94\n43/AQ AB\n"
@@ -59,6 +59,11 @@ def test_word_that_could_be_two_things_is_what_stands_at_its_place(
     words: list[str], destination: tuple[Place, str]
 ) -> None:
     assert destination_of(words) == destination
+
+
+@pytest.mark.parametrize("host", ["localhost", "192.0.2.1", "2001:db8::1"])
+def test_host_with_its_port_is_understood_again(host: str) -> None:
+    assert place_of([with_port(host, 9443)]) == Place(host, 9443)
 
 
 PORT = "a port is a number from 1 to 65535"

@@ -17,6 +17,7 @@ from chat.text import (
     cap_marks,
     caseless,
     caseless_name,
+    check_size,
     escape,
     fold_name,
     normalize_name,
@@ -417,3 +418,12 @@ def test_no_text_that_is_normalised_has_more_marks_in_a_row(text: str, times: in
 def test_all_that_a_normal_form_sorts_are_marks() -> None:
     sorted_ones = [chr(code) for code in range(0x110000) if unicodedata.combining(chr(code))]
     assert {unicodedata.category(char)[0] for char in sorted_ones} == {"M"}
+
+
+def test_size_of_a_text_counts_bytes_and_what_is_no_text_is_refused() -> None:
+    check_size("é" * 4, "a word", 8)
+    with pytest.raises(UsageError, match=r"^a word of 10 bytes is too long") as caught:
+        check_size("é" * 5, "a word", 8, "; cut it")
+    assert caught.value.hint == "a word has at most 8 bytes; cut it"
+    with pytest.raises(UsageError, match=r"^a word is text, and this is not UTF-8$"):
+        check_size("\udcff", "a word", 8)

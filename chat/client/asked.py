@@ -7,8 +7,9 @@ from collections import deque
 
 from chat.client.events import Answered
 from chat.controls import Answer, Operate
-from chat.errors import ProtocolError, UsageError
+from chat.errors import ProtocolError
 from chat.limits import MAX_COMMAND_BYTES
+from chat.text import check_size
 
 
 class Asked:
@@ -26,12 +27,7 @@ class Asked:
         Raises:
             UsageError: it is too long, or no text.
         """
-        try:
-            size = len(command.encode())
-        except UnicodeEncodeError as exc:
-            raise UsageError("a command is text, and this is not UTF-8") from exc
-        if size > MAX_COMMAND_BYTES:
-            raise UsageError(f"a command has at most {MAX_COMMAND_BYTES:,} bytes")
+        check_size(command, "a command", MAX_COMMAND_BYTES)
         self._commands.append(command)
         return Operate(command).encode()
 

@@ -365,14 +365,12 @@ class Client:
             self._view.show(Connecting(self._dialer.host, self._dialer.port))
 
     def _on_unreachable(self, error: TransportError) -> None:
-        # Before we are in for the first time, we try again if the server has asked for it, or the
-        # user.
-        if not (self._participant.has_joined or self._lost or self._persistent):
-            self._end(error)
-            return
-        if not (self._participant.has_joined or self._lost):
-            self._lost = True
-            self._view.show(Warned(f"{error}; trying again"))
+        if not self._participant.has_joined and not self._lost:
+            # No server has asked us to come again, so that is for the user to say.
+            if not self._persistent:
+                self._end(error)
+                return
+            self._say_lost(error)
         self._try_again_later(error)
 
     def _on_connected(self, connected: socket.socket) -> None:
@@ -410,10 +408,10 @@ class Client:
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None
         established = self._connection.established
-        match endings.outcome_of(end, established, self._participant.has_joined):
+        match endings.outcome_of(end.reason, established, self._participant.has_joined):
             case Outcome.LOSE:
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
-            case Outcome.ASK_AGAIN | Outcome.TRY_AGAIN if self._may_try_again(end):
+            case Outcome.TRY_AGAIN if self._may_try_again(end):
                 self._lose(endings.failure_of(end, established))
             case Outcome.END_WELL:
                 self._room_closed = True
@@ -423,7 +421,7 @@ class Client:
                 if end.reason is Reason.NOT_ALLOWED and established:
                     refusal.hint = endings.key_for_the_list(self.name, self._me.key.public.openssh)
                 self._end(refusal)
-            case Outcome.FAIL | Outcome.ASK_AGAIN | Outcome.TRY_AGAIN:
+            case Outcome.FAIL | Outcome.TRY_AGAIN:
                 self._end(endings.failure_of(end, established))
 
     def on_failed(self, error: ChatError) -> None:
@@ -463,11 +461,14 @@ class Client:
         if self._has_said_all:
             self._leave_soon()
         elif not self._lost:
-            self._lost = True
-            joined, text = self._participant.has_joined, str(error)
-            lost = Disconnected(text, restarting)
-            self._view.show(lost if joined else Warned(f"{text}; trying again"))
+            self._say_lost(error, restarting=restarting)
         self._try_again_later(error)
+
+    def _say_lost(self, error: TransportError, *, restarting: bool = False) -> None:
+        self._lost = True
+        joined, text = self._participant.has_joined, str(error)
+        lost = Disconnected(text, restarting)
+        self._view.show(lost if joined else Warned(f"{text}; trying again"))
 
     def _try_again_later(self, error: TransportError) -> None:
         if self._over:

@@ -28,20 +28,16 @@ from chat.client.events import (
     Reconnected,
 )
 from chat.limits import (
+    ASLEEP_SECONDS,
     DELAY_SECONDS,
     MAX_MEMBERS,
-    PING_SECONDS,
-    PONG_SECONDS,
     SETTLE_SECONDS,
     SKEW_SECONDS,
 )
 from chat.text import caseless_name
 
-_ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
-"""A running client takes a turn more often. After a longer gap it was stopped, or has slept."""
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Late:
     """How late the last message was that nobody doubts, and when it came."""
 
@@ -53,7 +49,7 @@ class _Late:
 class _Sender:
     """`was_away`: it has left or lost the connection before."""
 
-    last: _Late
+    last: _Late = _Late()
     joined_at: float = float("-inf")
     back_at: float = float("-inf")
     was_away: bool = False
@@ -73,7 +69,7 @@ class Clocks:
     def tick(self, now: float, wall_clock: float, *, live: bool) -> None:
         """Call this in each turn, and before anything that arrived is taken. `live`: what arrives
         now was hardly held up on our side."""
-        slept = self._looked_at is not None and abs(wall_clock - self._looked_at) > _ASLEEP_SECONDS
+        slept = self._looked_at is not None and abs(wall_clock - self._looked_at) > ASLEEP_SECONDS
         if slept or not live:
             self._live_at = now
         self._looked_at = wall_clock
@@ -100,7 +96,7 @@ class Clocks:
 
     def _sender(self, name: str) -> _Sender:
         name = caseless_name(name)
-        sender = self._senders.pop(name, None) or _Sender(_Late())
+        sender = self._senders.pop(name, None) or _Sender()
         self._senders[name] = sender
         if len(self._senders) > MAX_MEMBERS:
             del self._senders[next(iter(self._senders))]

@@ -4,8 +4,7 @@
 whether we had been in the room before. Two rules are behind it. Nobody vouches for what is said in
 the handshake, so anybody could forge a refusal: a member who comes back takes it for a loss. And a
 client that has never been in the room has nothing to come back to, so for it each end is final; but
-a server that says it has no time now is asked again, if the client may wait, and so is one that
-said nothing, if the client was told to wait (`--patience`).
+what was only lost may be tried again, and the client knows whether it may wait for that.
 """
 
 from collections.abc import Mapping
@@ -22,10 +21,8 @@ class Outcome(Enum):
 
     LOSE = auto()
     """The connection is lost. Get it back."""
-    ASK_AGAIN = auto()
-    """The server has no time for a newcomer now. It may have later."""
     TRY_AGAIN = auto()
-    """The connection was lost before we were in for the first time."""
+    """The connection was lost before we were in for the first time. Later it may go well."""
     END_WELL = auto()
     """The stay is over, and nothing is wrong."""
     REFUSE = auto()
@@ -45,10 +42,12 @@ _FINAL: Mapping[Reason, Outcome] = {
     Reason.NO_ROOM: Outcome.REFUSE,
 }
 
+_FIRST = {**_FINAL, **dict.fromkeys(LOSSES, Outcome.TRY_AGAIN)}
+
 _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
     # Has joined before, is established:
-    (False, False): _FINAL,
-    (False, True): _FINAL,
+    (False, False): _FIRST,
+    (False, True): _FIRST,
     (True, False): dict.fromkeys(Reason, Outcome.LOSE),
     (True, True): {
         **_FINAL,
@@ -58,12 +57,10 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
 }
 
 
-def outcome_of(end: Ended, established: bool, has_joined: bool) -> Outcome:
+def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
     """What the end of a connection does to the stay. `established`: the handshake was completed;
     `has_joined`: we have been in the room before."""
-    if end.reason in LOSSES and not has_joined:
-        return Outcome.ASK_AGAIN if end.by_peer else Outcome.TRY_AGAIN
-    return _OUTCOMES[has_joined, established][end.reason]
+    return _OUTCOMES[has_joined, established][reason]
 
 
 _STRANGE = "is it a chat server that listens there?"

@@ -94,7 +94,8 @@ class Hearing:
         said = None if direct is None else direct.open(content, us, peer)
         if direct is None or said is None:
             return []
-        own, waited = peer is us, peer is us and self._unread.forget(content.number)
+        own = peer is us
+        waited = own and self._unread.forget(content.number)
         is_new = self._seen.is_new(peer.fingerprint, content, said.text.encode())
         if not is_new and not waited:
             return []
@@ -111,8 +112,7 @@ class Hearing:
             why = _not_reached(name, placed=placed) if is_new else left_unread(name)
             events.append(Warned(why))
         elif all(one.lost for one in readers):
-            person = name, said.fingerprint
-            self._unread.wait(content.number, *person, readers, certain=placed)
+            self._unread.wait(content.number, name, said.fingerprint, readers, certain=placed)
         return events
 
     def _body_of(self, content: MessageContent) -> bytes | None:

@@ -114,6 +114,6 @@ class Meeting:
 
 
 def _error_of(end: Ended) -> ChatError:
-    if endings.outcome_of(end, False, False) is Outcome.REFUSE:
+    if endings.outcome_of(end.reason, False, False) is Outcome.REFUSE:
         return endings.refusal_of(end, False)
     return endings.failure_of(end, False)

@@ -11,8 +11,9 @@ kept where it can be replaced as a whole:
 
 - of one membership (`Membership`): our place in the log and the roster; made by WELCOME;
 - of the epochs (`Keyring`): the keys, which a welcome to the same place keeps and extends;
-- of the whole run: what we have said (`Outbox`), what we have shown (`SeenMessages`), whom we wait
-  for in a new room (`Regroup`), and what the server owes us (`Dues`).
+- of the whole run: what we have said (`Outbox`), and what of it waits for a reader (`Unread`); what
+  we have shown (`SeenMessages`), and told of the topic (`Greeted`); whom we wait for in a new room
+  (`Regroup`), and what the server owes us (`Dues`).
 
 It decides how we stand with the server (`Phase` says what may arrive when), and takes what comes
 on the link. Three parts do the rest, and share what it knows: `Speech` seals what we say,

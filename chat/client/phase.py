@@ -5,7 +5,7 @@ Implements PROTOCOL 6.6. Everything else that arrives is a breach of the protoco
     phase           takes                             ends with
     DISCONNECTED    WELCOME; RESUMED, if we may       WELCOME -> LOADING_ROSTER
                     resume                            RESUMED -> CATCHING_UP
-    LOADING_ROSTER  ROSTER                            the last name -> REGROUPING or LIVE as a new
+    LOADING_ROSTER  GREETING, ROSTER                  the last name -> REGROUPING or LIVE as a new
                                                       member, CATCHING_UP as the old one
     CATCHING_UP     room frames, REKEY, CHECK,        RESEND -> LIVE, or REGROUPING if others are
                     RESEND                            still missing

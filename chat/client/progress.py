@@ -8,10 +8,7 @@ us what others say, and acknowledges nothing, keeps the first clock back, and no
 Both are told the time once a turn. What the client waits for is not known here.
 """
 
-from chat.limits import PING_SECONDS, PONG_SECONDS
-
-_ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
-"""A running client is told the time more often. After a longer gap it has slept."""
+from chat.limits import ASLEEP_SECONDS
 
 
 class Progress:
@@ -44,7 +41,7 @@ class Progress:
         """Take note of how things stand: whether the user waits, and whether the server owes us
         something on this connection. The time in which we did not listen, or slept, does not count:
         nothing could come."""
-        deaf = not listening or now - self._looked_at > _ASLEEP_SECONDS
+        deaf = not listening or now - self._looked_at > ASLEEP_SECONDS
         if deaf or self._moved or not (waiting and self._waiting):
             self.since = now
         if deaf or self._moved_owed or not (owed and self.owed):

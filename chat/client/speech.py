@@ -15,6 +15,7 @@ from chat.client.outbox import Outbox
 from chat.contents import Kind, MessageContent, Repeat
 from chat.errors import UsageError
 from chat.limits import MAX_PARTING_BYTES, MAX_RATED_READ_BYTES, MAX_TEXT_BYTES
+from chat.text import check_size
 from chat.wire import Message, room_header
 
 
@@ -40,7 +41,7 @@ class Speech:
         Raises:
             UsageError: the text is longer than a message may be, or is no text.
         """
-        _check_text(text)
+        _check_message(text)
         return MessageQueued(self._outbox.add(time_ms, text), text)
 
     def say_direct(
@@ -52,7 +53,7 @@ class Speech:
         Raises:
             UsageError: as `say`; or this person is not here, is ourselves, or cannot be sent one.
         """
-        _check_text(text)
+        _check_message(text)
         direct = self._direct
         if direct is None or entered is None:
             raise UsageError("private messages cannot be sent from here")
@@ -69,7 +70,7 @@ class Speech:
         Raises:
             UsageError: it is too long, or is no text.
         """
-        _check_text(text, MAX_PARTING_BYTES, "a word at leaving")
+        check_size(text, "a word at leaving", MAX_PARTING_BYTES)
         self._outbox.add_parting(time_ms, text)
 
     @property
@@ -109,12 +110,5 @@ class Speech:
         return replace(said, kind=Kind.REPEAT, body=Repeat(room, epoch, sealed).encode())
 
 
-def _check_text(text: str, most: int = MAX_TEXT_BYTES, what: str = "a message") -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as exc:
-        raise UsageError(f"{what} is text, and this is not UTF-8") from exc
-    if size > most:
-        parts = "; send it in parts" if most == MAX_TEXT_BYTES else ""
-        hint = f"{what} has at most {most} bytes{parts}"
-        raise UsageError(f"{what} of {size} bytes is too long", hint)
+def _check_message(text: str) -> None:
+    check_size(text, "a message", MAX_TEXT_BYTES, "; send it in parts")

@@ -1063,7 +1063,7 @@ def test_server_that_acknowledges_nothing_is_given_up(
     assert {header.seq for header in room_headers(Message.TYPE, b"".join(host.messages))} == {1}
     # Even if nothing else had happened, the loop would have been woken for it.
     calls = [call.args for call in call_at.mock_calls]
-    deadlines = [at for at, callback in calls if callback is reactor._do_nothing]
+    deadlines = [at for at, callback in calls if callback is reactor.do_nothing]
     assert any(0 <= at - began - limits.ACKNOWLEDGE_SECONDS < 1 for at in deadlines)
 
 

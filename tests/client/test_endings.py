@@ -15,25 +15,17 @@ REFUSALS = {
 LOSSES = {Reason.LOST, Reason.TIMEOUT, Reason.TOO_SLOW, Reason.RESTARTING}
 
 
-def outcome(
-    reason: Reason, *, established: bool, has_joined: bool, by_peer: bool = False
-) -> Outcome:
-    return outcome_of(Ended(reason, "", by_peer), established, has_joined)
-
-
 @pytest.mark.parametrize("reason", Reason)
 def test_outcome_is_told_by_the_reason_and_by_how_far_we_had_come(reason: Reason) -> None:
     final = Outcome.REFUSE if reason in REFUSALS else Outcome.FAIL
     for established in (False, True):
-        lost = outcome(reason, established=established, has_joined=False)
-        assert lost is (Outcome.TRY_AGAIN if reason in LOSSES else final)
-        asked = outcome(reason, established=established, has_joined=False, by_peer=True)
-        assert asked is (Outcome.ASK_AGAIN if reason in LOSSES else final)
+        first = outcome_of(reason, established, has_joined=False)
+        assert first is (Outcome.TRY_AGAIN if reason in LOSSES else final)
     # Before the link stands, anybody on the way could have said it.
-    assert outcome(reason, established=False, has_joined=True) is Outcome.LOSE
+    assert outcome_of(reason, established=False, has_joined=True) is Outcome.LOSE
     expected = Outcome.END_WELL if reason is Reason.CLOSING else final
     expected = Outcome.LOSE if reason in LOSSES else expected
-    assert outcome(reason, established=True, has_joined=True) is expected
+    assert outcome_of(reason, established=True, has_joined=True) is expected
 
 
 @pytest.mark.parametrize("by_peer", [True, False])

@@ -2,16 +2,15 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 
 from chat.errors import TransportError
 from chat.limits import MAX_RETRY_SECONDS
 from chat.server.connection import Connection as ServerConnection
-from tests.support.loopback import Hall, Seat
-
-REFUSED = "connection refused"
+from tests.support.loopback import REFUSED, Hall
 
 
 @pytest.fixture
@@ -20,26 +19,12 @@ def hall() -> Iterator[Hall]:
         yield hall
 
 
-def answer_nobody(hall: Hall, seat: Seat, monkeypatch: pytest.MonkeyPatch, times: float) -> None:
-    """Let that many dials fail."""
-    dial = seat.dialer.dial
-
-    def dial_or_fail(on_connected: object, on_failed: Callable[[TransportError], None]) -> None:
-        if len(seat.dialer.dialled) < times:
-            seat.dialer.dialled.append(hall.reactor.clock())
-            on_failed(TransportError(REFUSED))
-        else:
-            dial(on_connected, on_failed)
-
-    monkeypatch.setattr(seat.dialer, "dial", dial_or_fail)
-
-
 @pytest.mark.parametrize("patience", [60, math.inf])
 def test_who_is_patient_from_the_beginning_waits_for_the_server_and_says_so_once(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, patience: float
+    hall: Hall, patience: float
 ) -> None:
     seat = hall.seat("Ira", patience=patience, persistent=True)
-    answer_nobody(hall, seat, monkeypatch, 3)
+    seat.dialer.refused = repeat(True, 3)
     seat.type("Hi")
     seat.end_input()
     seat.run()
@@ -49,11 +34,9 @@ def test_who_is_patient_from_the_beginning_waits_for_the_server_and_says_so_once
     assert hall.home.room.messages == 1
 
 
-def test_patience_from_the_beginning_has_its_end(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_patience_from_the_beginning_has_its_end(hall: Hall) -> None:
     seat = hall.seat("Ira", patience=5, persistent=True)
-    answer_nobody(hall, seat, monkeypatch, math.inf)
+    seat.dialer.refused = repeat(True)
     began = hall.reactor.clock()
     seat.begin()
     hall.until(lambda: seat.client._over)
@@ -61,9 +44,9 @@ def test_patience_from_the_beginning_has_its_end(
     assert 5 <= hall.reactor.clock() - began <= 5 + MAX_RETRY_SECONDS
 
 
-def test_patience_of_no_time_is_one_attempt(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_of_no_time_is_one_attempt(hall: Hall) -> None:
     seat = hall.seat("Ira", patience=0, persistent=True)
-    answer_nobody(hall, seat, monkeypatch, math.inf)
+    seat.dialer.refused = repeat(True)
     with pytest.raises(TransportError, match=REFUSED):
         seat.run()
     assert len(seat.dialer.dialled) == 1

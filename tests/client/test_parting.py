@@ -85,13 +85,14 @@ def test_word_that_is_none_is_dropped_and_said(body: bytes) -> None:
 def test_word_that_was_forged_on_the_way_is_taken_back() -> None:
     desk = Desk()
     desk.play(desk.message(1, "real"), desk.check())
-    before = desk.offset, desk.hash
+    checked = desk.offset
     forged = parting(desk, 2, b"forged")
     (tampered,) = desk.play(forged, Check(desk.offset, bytes(32)))
     assert isinstance(tampered, Tampered)
-    assert desk.participant._membership is not None
-    peer = desk.participant._membership.peers.of(THEM)
-    assert (peer.parting, peer.seq, before[0]) == ("", 1, before[0])
+    here = desk.participant._membership
+    assert here is not None
+    peer = here.peers.of(THEM)
+    assert (peer.parting, peer.seq, here.trail.offset) == ("", 1, checked)
 
 
 def test_word_of_somebody_who_is_ignored_is_not_shown() -> None:

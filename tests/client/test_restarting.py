@@ -1,8 +1,6 @@
 """A client whose server restarts: what it says, and that it comes back whatever it was doing."""
 
 import contextlib
-import errno
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -49,18 +47,7 @@ def test_newcomer_to_whom_it_is_said_comes_again_though_nobody_listens_for_a_whi
             let_in(connection, *client)
 
     seat = hall.seat("Ira", patience=patience)
-    dial = seat.dialer.dial
-    gaps = iter([False, True, True])
-
-    def dial_or_fail(on_connected: object, on_failed: object) -> None:
-        if next(gaps, False):
-            seat.dialer.dialled.append(hall.reactor.clock())
-            assert callable(on_failed)
-            on_failed(TransportError(os.strerror(errno.ECONNREFUSED).lower()))
-        else:
-            dial(on_connected, on_failed)
-
-    monkeypatch.setattr(seat.dialer, "dial", dial_or_fail)
+    seat.dialer.refused = iter([False, True, True])
     monkeypatch.setattr(ServerConnection, method, put_off)
     seat.begin()
     hall.until(lambda: seat.inside)

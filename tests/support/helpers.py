@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from Cryptodome.PublicKey import RSA
@@ -97,7 +99,7 @@ def steps(act: Callable[[], object]) -> int:
     """How many lines of Python are run for this, and for all that it calls."""
     count = 0
 
-    def trace(_frame: object, event: str, _argument: object) -> object:
+    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal count
         count += event == "line"
         return trace
@@ -106,7 +108,7 @@ def steps(act: Callable[[], object]) -> int:
     # does not count.
     before = sys.gettrace()
     gc.disable()
-    sys.settrace(trace)  # type: ignore[arg-type]
+    sys.settrace(trace)
     try:
         act()
     finally:

@@ -10,7 +10,7 @@ import socket
 import struct
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import chat.sockets
@@ -19,7 +19,7 @@ from chat.client.contacts import Store
 from chat.client.events import ClientEvent, Entered, MessageReceived
 from chat.client.participant import Participant
 from chat.controls import Answer, Bye, Control, Resend, Submit, Welcome
-from chat.errors import Reason
+from chat.errors import Reason, TransportError
 from chat.introduction import Introduction
 from chat.kex import PublicKey, RoomKey
 from chat.limits import RATE
@@ -665,16 +665,28 @@ class CableEnd(Wire):
             self.close()
 
 
+REFUSED = "connection refused"
+
+
 class NotedDialer(Dialer):
-    """A dialer that notes when it was asked to dial."""
+    """A dialer that notes when it was asked to dial, and may find nobody."""
 
     def __init__(self, reactor: Reactor, host: str, port: int) -> None:
         super().__init__(reactor, host, port)
         self.dialled: list[float] = []
+        self.refused: Iterator[bool] = iter(())
+        """Whether the next dials are refused, one after the other; then none is."""
 
-    def dial(self, *callbacks: Any) -> None:
+    def dial(
+        self,
+        on_connected: Callable[[socket.socket], None],
+        on_failed: Callable[[TransportError], None],
+    ) -> None:
         self.dialled.append(self._reactor.clock())
-        super().dial(*callbacks)
+        if next(self.refused, False):
+            on_failed(TransportError(REFUSED))
+        else:
+            super().dial(on_connected, on_failed)
 
 
 class Seat:

@@ -19,8 +19,9 @@ from chat.roomevents import Joined, decode_room_event
 from chat.server.connection import Connection
 from chat.server.members import Member
 from chat.server.room import Unicast
-from chat.wire import ROOM_HEADER_BYTES, Event, RoomHeader, room_header, room_headers
+from chat.wire import Event, RoomHeader, room_header, room_headers
 from tests.support.cheap_keys import fingerprint_of
+from tests.support.helpers import open_frame
 from tests.support.simulated_record import Entry, Life, Membership, RecordedHome, RecordedRoom
 
 GHOST = "ghost"
@@ -49,7 +50,7 @@ class SwappedLife(Life):
         self.unproved = self.unreadable if "proof" not in fields else frozenset()
 
     @property
-    def memberships(self) -> dict[int, Membership]:  # type: ignore[override]
+    def memberships(self) -> dict[int, Membership]:
         """The stays as the newcomer is told of them."""
         stays = self._real.memberships
         told = dict(stays)
@@ -152,8 +153,7 @@ class Lie:
 
     def _take_event(self, header: RoomHeader, frame: bytes) -> None:
         self._release()
-        key = self._room._epochs.event_key
-        event = decode_room_event(key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:]))
+        event = decode_room_event(open_frame(self._room._epochs.event_key, frame))
         if self._ghost is not None and self.diverged_at is None:
             self.diverged_at = self.log.end
             event = Joined((self._ghost,))

@@ -161,7 +161,7 @@ class Life:
         self.entries: list[Entry] = []
         self.boundaries: list[int] = [0]
         """Where something was appended. What is between two of them is forgotten together."""
-        self.memberships: dict[int, Membership] = {}
+        self._stays: dict[int, Membership] = {}
         self.swaps: dict[int, Life] = {}
         """The room as it is shown to those to whom two of its members were swapped."""
         self.died_at = float("inf")
@@ -175,12 +175,15 @@ class Life:
         """The same so far, to go on otherwise."""
         other = copy(self)
         other.entries = list(self.entries)
-        stays = self.memberships.items()
-        other.memberships = {
-            member: replace(stay, moved=list(stay.moved)) for member, stay in stays
-        }
+        stays = self._stays.items()
+        other._stays = {member: replace(stay, moved=list(stay.moved)) for member, stay in stays}
         other._contents = {}
         return other
+
+    @property
+    def memberships(self) -> dict[int, Membership]:
+        """The stays of members, by their numbers."""
+        return self._stays
 
     def told_to(self, member: int) -> "Life":
         """The room as it is shown to this member."""
@@ -218,7 +221,7 @@ class Life:
         event, end = entry.event, entry.end
         if isinstance(event, Joined):
             for each in event.entries:
-                self.memberships[each.id] = Membership(
+                self._stays[each.id] = Membership(
                     each.id,
                     each.name,
                     each.fingerprint,
@@ -278,28 +281,11 @@ class Life:
         oldest = self.boundaries[-1] - window_bytes
         return self.boundaries[bisect_left(self.boundaries, oldest)]
 
-    def renewed_at(self, epoch: int) -> float:
-        """When the first secret was made that does not follow from that of this epoch."""
-        return next(
-            (
-                entry.at
-                for entry in self.entries
-                if isinstance(entry.event, Left) and entry.epoch >= epoch
-            ),
-            float("inf"),
-        )
-
-    def key_is_missing_at(self, epoch: int) -> float:
-        """How far the log can be read with the secret of this epoch: to where the next one that
-        does not follow from it is given out."""
-        return next(
-            (
-                entry.end
-                for entry in self.entries
-                if isinstance(entry.event, Left) and entry.epoch >= epoch
-            ),
-            float("inf"),
-        )
+    def renewal(self, epoch: int) -> Entry | None:
+        """The LEFT behind which the first secret was given out that does not follow from that of
+        this epoch: so far the log can be read with it. None: there is none yet."""
+        left = (entry for entry in self.entries if isinstance(entry.event, Left))
+        return next((entry for entry in left if entry.epoch >= epoch), None)
 
     def messages(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.event is None]
@@ -337,11 +323,11 @@ class RecordedRoom(Room):
         # Somebody on the way may have brought the member's count out of step.
         starts = {entry.start for entry in self.life.entries} | {self._log.end}
         still_there &= request.offset in starts and request.epoch <= self.epoch
-        still_there &= self.life.key_is_missing_at(request.epoch) >= request.offset
-        renewed_at = self.life.renewed_at(request.epoch)
-        # No secret need be kept for longer: a server that was awake has put out who was silent so
-        # long.
-        still_there &= now - renewed_at <= self._grace_seconds + SILENCE_SECONDS
+        if (renewal := self.life.renewal(request.epoch)) is not None:
+            still_there &= renewal.end >= request.offset
+            # No secret need be kept for longer: a server that was awake has put out who was silent
+            # so long.
+            still_there &= now - renewal.at <= self._grace_seconds + SILENCE_SECONDS
         resumed = super().resume(request, fingerprint, now)
         if resumed is not None and still_there:
             first = next(unicast for unicast in resumed[1] if unicast.member is resumed[0])
@@ -401,7 +387,6 @@ class Doors:
     names: bool = False
     listed: dict[str, float] | None = None
     bans: list[Banned] = field(default_factory=list)
-    servers: int = 0
     saves: list[tuple[int, float]] = field(default_factory=list)
     forgotten: list[tuple[float, str]] = field(default_factory=list)
     name_lines: list[str] = field(default_factory=list)
@@ -415,10 +400,10 @@ class Doors:
 class RecordedAccess(Access):
     """Who may come in, writing down what changes; the lists of the servers before are kept."""
 
-    def __init__(self, doors: Doors, clock: Clock) -> None:
+    def __init__(self, doors: Doors, server: int, clock: Clock) -> None:
+        """`server`: which of the world's servers asks."""
         now_banned = (ban.fingerprint for ban in doors.bans if ban.until == float("inf"))
-        doors.servers += 1
-        self._server = doors.servers
+        self._server = server
         self._doors = doors
         self._clock = clock
         self._names_kept = InMemory(*doors.name_lines)

@@ -16,8 +16,8 @@ from chat.controls import Submit, decode_control
 from chat.errors import OpenError
 from chat.identities import ClientIdentity
 from chat.kex import LinkKeys, RoomKey, RoomSecret, SignedShare, handshake_keys, next_link_key
-from chat.wire import ROOM_HEADER_BYTES, Event, Link, Message, Pubkey, decode_frame
-from tests.support.helpers import frames_of
+from chat.wire import Event, Link, Message, Pubkey, decode_frame
+from tests.support.helpers import frames_of, open_frame
 from tests.support.loopback import Hall, Wire
 
 T = TypeVar("T")
@@ -134,8 +134,7 @@ class Taken:
         for bound in {b"", *proofs}:
             for key in keys:
                 with contextlib.suppress(OpenError):
-                    header, sealed = frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:]
-                    return key.open(header + bound, sealed)
+                    return open_frame(key, frame, bound)
         return None
 
 
