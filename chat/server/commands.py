@@ -10,6 +10,7 @@ from typing import Protocol
 
 from chat import phrases
 from chat.errors import UsageError
+from chat.guesses import nearest
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access
@@ -206,7 +207,7 @@ class Commands:
         if word in _ENDINGS:
             return refused(words.ONLY_TERMINATE)
         if word not in self._commands:
-            return refused(words.unknown_command(typed, self._nearest_command(word)))
+            return refused(words.unknown_command(typed, nearest(word, self._commands)))
         if argument and word not in _WITH_ARGUMENT:
             return refused(phrases.takes_nothing(word))
         if not argument and (needed := _WITH_ARGUMENT.get(word)):
@@ -215,11 +216,6 @@ class Commands:
         if answer.done and (word in _ENDING or argument):
             return replace(answer, deed=Deed(word, argument, private=word in _PRIVATE))
         return answer
-
-    def _nearest_command(self, word: str) -> str:
-        from difflib import get_close_matches
-
-        return "".join(get_close_matches(word, self._commands, 1, 0.7))
 
     def _on_terminate(self, _argument: str) -> Answer:
         return Answer(confirmation=words.ENDING, then=self._server.terminate)
