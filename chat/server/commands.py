@@ -155,7 +155,6 @@ _WITH_ARGUMENT = {
 }
 """The commands that take something behind them, and what each must have; TOPIC may have nothing."""
 
-_ENDING = ("TERMINATE", "RESTART")
 _PRIVATE = ("SAY", "TOPIC")
 
 
@@ -213,7 +212,7 @@ class Commands:
         if not argument and (needed := _WITH_ARGUMENT.get(word)):
             return refused(phrases.needs_argument(word, needed))
         answer = self._commands[word](argument)
-        if answer.done and (word in _ENDING or argument):
+        if answer.then is not None or (answer.done and argument):
             return replace(answer, deed=Deed(word, argument, private=word in _PRIVATE))
         return answer
 
