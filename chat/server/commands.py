@@ -17,7 +17,7 @@ from chat.server.access import Access
 from chat.server.completion import completions
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban
-from chat.server.members import Member, people_of
+from chat.server.members import Member, count_people, people_of
 from chat.stdio import is_text
 from chat.text import nearest_name
 
@@ -237,7 +237,9 @@ class Commands:
         return _done(*lines or [words.NO_ROOMS])
 
     def _on_rooms(self, _argument: str) -> Answer:
-        lines = [words.room_count(room.tag, _count(room)) for room in self._server.rooms]
+        lines = [
+            words.room_count(room.tag, count_people(room.members())) for room in self._server.rooms
+        ]
         return _done(*lines or [words.NO_ROOMS])
 
     def _on_kick(self, argument: str) -> Answer:
@@ -312,13 +314,8 @@ class Commands:
     def _on_stats(self, _argument: str) -> Answer:
         uptime = self._reactor.clock() - self._started_at
         rooms = self._server.rooms
-        people = sum(_count(room) for room in rooms)
+        people = sum(count_people(room.members()) for room in rooms)
         return _done(
             words.stats(people, rooms.relayed, rooms.relayed_bytes, uptime),
             words.memory(len(list(rooms)), rooms.kept_bytes),
         )
-
-
-def _count(room: RoomControl) -> int:
-    """How many people are in, without callers."""
-    return sum(one[0].stays for one in people_of(room.members()))
