@@ -90,6 +90,7 @@ def test_answer_to_the_last_command_is_sent_before_the_end(
     hall.until(lambda: wire.received.endswith(b"done\n"))
     hall.farewell_to(company.ira)
     assert wire.received.startswith(b" [+] The server ")
+    assert hall.shown(f"[+] admin: {command}")
 
 
 def test_who_says_nothing_or_half_a_line_or_goes_is_no_harm(
