@@ -79,7 +79,6 @@ def serve(options: argparse.Namespace) -> None:
             operators=_operators(options, complain),
         )
         service = Service(reactor, server, os.environ)
-        server.on_reload.append(log.reopen)
         reactor.on_fault = server.on_fault
         had_terminal = has_terminal()
 

@@ -96,18 +96,12 @@ class Server:
         self._busy: set[HostedRoom] = set()
         self._console = console
         self._grace_seconds = grace_seconds
+        self._rules = rules
         self.rooms = Rooms(rules, self._new_room)
         admission: Admission[Connection] = Admission(pending, pending_per_source)
         self.doorman = Doorman(self, self.connections, listeners, key, console, admission)
         self.starts_anew = False
         """Whether the program is to be started again when `run` returns."""
-        self.on_reload: list[Callable[[], None]] = [
-            self.access.refresh,
-            self.greeting.refresh,
-            self.operators.refresh,
-            rules.refresh,
-        ]
-        """What else `reload` does, such as opening a log file again."""
         self.on_end: Callable[[], None] = _note_nothing
         """Called when the server begins to end, and again if it is told so again."""
         self.comes_back = comes_back
@@ -327,9 +321,11 @@ class Server:
             self.reactor.call(partial(connection.drop, reason))
 
     def reload(self) -> None:
-        """Read the lists again, and do what else is to be done then (`on_reload`)."""
-        for callback in self.on_reload:
-            self.reactor.call(callback)
+        """Read the lists again, and go on in the log file that has the name by now. None of these
+        keeps the others from it if it fails."""
+        for read_again in (self.access, self.greeting, self.operators, self._rules):
+            self.reactor.call(read_again.refresh)
+        self.reactor.call(self._console.log.reopen)
         self._console.news(words.RELOADED)
 
     def ban(self, fingerprint: str, name: str, why: str) -> Ban:

@@ -116,7 +116,9 @@ class File(InMemory):
         self._changed = True
 
 
-def test_reload_reads_every_list_does_what_else_is_due_and_ends_nothing() -> None:
+def test_reload_reads_every_list_opens_the_log_again_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     keys, bans, tags = File(), File(name="bans"), File(name="tags")
     listed = ListedTags(tags, lambda _: None)
     rules = RoomRules(is_allowed=listed, refresh=listed.refresh)
@@ -127,7 +129,8 @@ def test_reload_reads_every_list_does_what_else_is_due_and_ends_nothing() -> Non
             raise OSError("the disk is full")
 
         hall.contains_faults = True
-        hall.server.on_reload += [fail, lambda: done.append("log")]
+        monkeypatch.setattr(hall.server.operators, "refresh", fail)
+        monkeypatch.setattr(hall.console.log, "reopen", lambda: done.append("log"))
         keys.put(key("ira").public.openssh)
         tags.put("00" * 16)
         bans.put(f"{key('other').public.fingerprint} 2026-11-27T12:00:00Z Eve")
