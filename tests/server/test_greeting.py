@@ -128,10 +128,10 @@ def test_all_rooms_are_told_the_topic_and_whoever_comes_later(hall: Hall) -> Non
     room_key = RoomKey(bytes(32))
     ira, sealed = hall.join("Ira"), hall.join("Zoe", "other", room_key)
     hall.type("TOPIC tea at four")
-    for peer in (ira, sealed):
-        hall.until(lambda peer=peer: peer.news and isinstance(peer.news[-1], TopicSet))  # type: ignore[misc]
-        assert peer.news[-1] == TopicSet("tea at four", hall.server.greeting.topic.since, True)
+    hall.until(lambda: hall.shown("[+] Everybody is told the topic: tea at four"))
     since = hall.server.greeting.topic.since
+    told = TopicSet("tea at four", since, changed=True)
+    hall.until(lambda: ira.news[-1:] == sealed.news[-1:] == [told])
     for late in (hall.join("Bob", "sahnawaz"), hall.join("Bo", "sahnawaz", room_key)):
         assert TopicSet("tea at four", since, changed=False) in late.news
         assert not any(isinstance(event, MotdReceived) for event in late.news)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_restart_brings_everything_to_everybody_and_then_tells_that_it_is_no_end
 ) -> None:
     stranger = hall.greeted()
     for wire in (company.ira, company.sahnawaz, stranger):
-        hall.when(lambda wire=wire: wire.eof, wire.close)  # type: ignore[misc]
+        hall.when(partial(getattr, wire, "eof"), wire.close)
     company.ira.say("last words")
     hall.type("RESTART")
     run_to_the_end(hall)
@@ -70,7 +71,7 @@ def test_first_wish_is_said_the_next_ends_at_once_and_only_restart_alone_starts_
     first, *others = steps
     hall.when(lambda: True, lambda: first(hall.server))
     for step in others:
-        hall.when(lambda: company.ira.eof, lambda step=step: step(hall.server))  # type: ignore[misc]
+        hall.when(lambda: company.ira.eof, partial(step, hall.server))
     if not others:
         for wire in (company.ira, company.sahnawaz):
             hall.when(lambda: company.ira.eof, wire.close)
