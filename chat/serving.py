@@ -6,8 +6,9 @@ What a server is and does is in `server`. Slow imports are made where they are n
 import argparse
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def serve(options: argparse.Namespace) -> None:
     from chat.server.console import Console
     from chat.server.server import Server
     from chat.server.service import Service
-    from chat.sockets import address_text, listen, own_host, reachable_at
+    from chat.sockets import address_text, listen
 
     _allow_many_descriptors(options.pending)
     listeners = inherited(os.environ) or listen(options.host, options.port)
@@ -93,15 +94,7 @@ def serve(options: argparse.Namespace) -> None:
         reactor.on_signals([signal.SIGTERM], server.pause)
         reactor.on_signals([signal.SIGHUP], hang_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-        hosts = [own_host(listener) for listener in listeners]
-        port = listeners[0].getsockname()[1]
-        fingerprint = key.public.fingerprint
-        console.show(*words.running(", ".join(hosts), port, fingerprint))
-        outside = reachable_at(hosts)
-        if outside is None:
-            console.show(words.ONLY_HERE)
-        host, open_room = outside or hosts[0], not options.no_open_room
-        console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
+        _tell_where(console, listeners, key.public.fingerprint, open_room=not options.no_open_room)
         console.obey(server)
         with _admin_door(options, reactor, console):
             service.begin()
@@ -114,6 +107,23 @@ def serve(options: argparse.Namespace) -> None:
             listening.pop_all()
     if server.starts_anew:
         start_anew(listeners)
+
+
+def _tell_where(
+    console: "Console", listeners: Sequence[socket.socket], fingerprint: str, *, open_room: bool
+) -> None:
+    """Show where the server runs, and how others come in."""
+    from chat.server import words
+    from chat.sockets import own_host, reachable_at
+
+    hosts = [own_host(listener) for listener in listeners]
+    port = listeners[0].getsockname()[1]
+    console.show(*words.running(", ".join(hosts), port, fingerprint))
+    outside = reachable_at(hosts)
+    if outside is None:
+        console.show(words.ONLY_HERE)
+    host = outside or hosts[0]
+    console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
 
 
 def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> "Desk":
