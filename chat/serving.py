@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chat import journal
@@ -46,22 +47,18 @@ def serve(options: argparse.Namespace) -> None:
     listeners = inherited(os.environ) or listen(options.host, options.port)
     for listener in listeners:
         journal.note("server", f"listens on {address_text(*listener.getsockname()[:2])}")
-    with closing(Reactor()) as reactor, ExitStack() as listening:
+    with closing(Reactor()) as reactor, ExitStack() as listening, ExitStack() as places:
         for listener in listeners:
             listening.enter_context(listener)
         output = LineOutput(reactor, descriptor_of(sys.stdout), encoding())
-
-        def announce() -> None:
-            output.write(phrases.MAKING_KEY)
-
-        key = load_key(options, announce)
+        key = load_key(options, partial(output.write, phrases.MAKING_KEY))
         reactor.on_signals([signal.SIGCONT], look_again)
-        desk = listening.enter_context(closing(_desk(options, reactor, output)))
+        desk = places.enter_context(closing(_desk(options, reactor, output)))
 
         def miss_log(why: str) -> None:
             console.show(words.log_trouble(why))
 
-        log = listening.enter_context(closing(_operator_log(options, reactor, miss_log)))
+        log = places.enter_context(closing(_operator_log(options, reactor, miss_log)))
         console = Console(reactor, desk, log, quiet=options.quiet)
         complain = console.complain
         server = Server(
@@ -103,7 +100,6 @@ def serve(options: argparse.Namespace) -> None:
         if server.starts_anew:
             # It would end the program until the new one hears it; so it waits for that one.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-            log.close()
             listening.pop_all()
     if server.starts_anew:
         start_anew(listeners)
@@ -155,7 +151,7 @@ def _operator_log(
 
     if not options.log:
         return OperatorLog(reactor)
-    return OperatorLog(reactor, LogFile(reactor, lambda: open_log(options.log), complain))
+    return OperatorLog(reactor, LogFile(reactor, partial(open_log, options.log), complain))
 
 
 def _operators(options: argparse.Namespace, complain: "Complain") -> "Operators":
