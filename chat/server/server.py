@@ -361,7 +361,7 @@ class Server:
         """Tell everybody in all rooms the topic; an empty text takes it away.
 
         Raises:
-            UsageError: it is too long, or nothing of it can be seen.
+            UsageError: it is none (`Greeting.set_topic`).
         """
         topic = self.greeting.set_topic(text, time.time())
         if not self._terminating:
