@@ -37,13 +37,13 @@ from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
-from chat.server.lists import Ban, is_fingerprint
+from chat.server.lists import Ban
 from chat.server.members import Member
 from chat.server.operators import Operator, Operators
 from chat.server.oplog import Event
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
-from chat.text import LONGEST_NAME_TYPED, fingerprint_of
+from chat.text import LONGEST_NAME_TYPED, digest_of, fingerprint_of
 from chat.transport import Transport
 
 _ANY_ROOM = RoomRules()
@@ -342,7 +342,7 @@ class Server:
         ends = [found.start() for found in re.finditer(r"\s+|$", argument)]
         for end in reversed([end for end in ends if end <= LONGEST_NAME_TYPED]):
             name, rest = argument[:end], argument[end:].strip()
-            if is_fingerprint(name):
+            if digest_of(name) is not None:
                 return "", {name}, rest
             if members := self.rooms.named(name):
                 keys = {fingerprint_of(member.fingerprint) for member in members}
