@@ -186,14 +186,17 @@ class Commands:
 
     def completions(self, line: str) -> tuple[int, list[str]]:
         """Where that begins which can be completed in a command, and what it could become."""
-        members = {member.name for room in self._server.rooms for member in room.members()}
+        here = sorted(self._names_here())
         names = {
-            "KICK": sorted(members),
-            "BAN": sorted(members),
+            "KICK": here,
+            "BAN": here,
             "UNBAN": [ban.name or ban.fingerprint for ban in self._server.access.bans()],
         }
         taken: dict[str, Sequence[str]] = dict.fromkeys(_WITH_ARGUMENT, ())
         return completions(line, {**dict.fromkeys(self._commands), **taken, **names})
+
+    def _names_here(self) -> set[str]:
+        return {member.name for room in self._server.rooms for member in room.members()}
 
     def carry_out(self, line: str) -> Answer:
         """Obey a line, or say why not."""
@@ -256,8 +259,7 @@ class Commands:
             if found:
                 found[0].kick(who)
                 return Answer(confirmation=words.put_out(who))
-        present = {member.name for room in rooms for member in room.members()}
-        return refused(phrases.nobody_named(argument, nearest_name(argument, present)))
+        return refused(phrases.nobody_named(argument, nearest_name(argument, self._names_here())))
 
     def _on_ban(self, argument: str) -> Answer:
         found = self._server.keys_meant(argument)
