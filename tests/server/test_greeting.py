@@ -1,6 +1,7 @@
 """The topic and the message of the day at the server: where they are kept, and what goes wrong."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,9 +117,10 @@ def test_motd_is_read_again_when_it_changes_and_the_last_one_holds(tmp_path: Pat
         (os.mkfifo, "a fifo, not a file"),
     ],
 )
-def test_motd_that_is_of_no_use_says_why(tmp_path: Path, make: object, why: str) -> None:
+def test_motd_that_is_of_no_use_says_why(
+    tmp_path: Path, make: Callable[[Path], object], why: str
+) -> None:
     path = tmp_path / "motd"
-    assert callable(make)
     make(path)
     with pytest.raises(IdentityError, match=f"{path} cannot be used: {why}$"):
         MotdFile(path).read()
