@@ -17,14 +17,14 @@ from typing import TextIO
 
 from chat import __version__, journal
 from chat.cli import parser
-from chat.errors import ChatError, UsageError
+from chat.errors import ChatError, UsageError, cause_of
 from chat.files.folders import config_folder
 from chat.limits import LINGER_SECONDS
 from chat.reactor import Reactor
-from chat.startup import keys_folder, known_servers
+from chat.startup import known_servers
 from chat.stdio import LineOutput, descriptor_of, encoding
 
-FAILED = 1
+FAILED = ChatError.exit_status
 
 NO_UNIX = "chat runs on Linux, macOS and other Unix systems; on Windows use WSL"
 
@@ -80,7 +80,7 @@ def _start_journal(path: str, role: str) -> None:
 
 
 def _report_os_error(error: OSError) -> int:
-    return _report((error.strerror or str(error)).lower(), "", FAILED)
+    return _report(cause_of(error), "", FAILED)
 
 
 def _report(text: str, hint: str, status: int) -> int:
@@ -170,13 +170,13 @@ def _send(options: argparse.Namespace) -> None:
 def _admin(options: argparse.Namespace) -> int:
     from chat.admin import operate
 
-    return operate(options, keys_folder(options))
+    return operate(options)
 
 
 def _about_invites(options: argparse.Namespace) -> None:
     from chat.invitations import PROGRAMS
 
-    PROGRAMS[options.role](options, keys_folder(options))
+    PROGRAMS[options.role](options)
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import IO
 
 from chat.errors import ChatError, UsageError
@@ -16,26 +15,26 @@ from chat.files.adminsocket import NO_ANSWER_HINT, dial
 from chat.files.keyfolder import ADMIN_SOCKET
 from chat.limits import ADMIN_ANSWER_SECONDS, ADMIN_LINE_BYTES
 from chat.server.admin import DONE, REFUSED
+from chat.startup import keys_folder
 from chat.text import escape_line
 
-FAILED = 1
 
-
-def operate(options: argparse.Namespace, keys: Path) -> int:
-    """Give the commands to the server whose keys are in this folder. Returns the exit status: 1 if
+def operate(options: argparse.Namespace) -> int:
+    """Give the commands to the server whose keys are in our folder. Returns the exit status: 1 if
     one was refused. The answers to those are written to standard error.
 
     Raises:
         ChatError: no server runs there, or it does not answer.
     """
     status = 0
-    with closing(dial(keys / ADMIN_SOCKET)) as connected, connected.makefile("rb") as answers:
+    path = keys_folder(options) / ADMIN_SOCKET
+    with closing(dial(path)) as connected, connected.makefile("rb") as answers:
         connected.settimeout(ADMIN_ANSWER_SECONDS)
         for command in _commands(options.words):
             lines, done = _ask(connected, answers, command)
             for line in lines:
                 print(line, file=sys.stdout if done else sys.stderr, flush=True)
-            status = status if done else FAILED
+            status = status if done else ChatError.exit_status
     return status
 
 

@@ -32,12 +32,7 @@ def parser() -> argparse.ArgumentParser:
     version are printed, or raise OSError."""
     top = Top(prog=PROGRAM, description="Encrypted group chat for the terminal.")
     top.add_argument("--version", action="version", version=f"chat {__version__}")
-    roles = top.add_subparsers(
-        dest="role",
-        required=True,
-        parser_class=Command,
-        metavar="server|client|send|invite|rooms|fingerprint|forget|admin|config",
-    )
+    roles = top.add_subparsers(dest="role", required=True, parser_class=Command)
     _add_server(roles)
     _add_client(roles)
     _add_send(roles)
@@ -47,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_forget(roles)
     _add_admin(roles)
     _add_config(roles)
+    roles.metavar = "|".join(roles.choices)
     top.commands = roles.choices
     top.forms = ("COMMAND",)
     settings = Settings(os.environ, {name: one.options for name, one in top.commands.items()})
@@ -413,9 +409,10 @@ def which_wins(command: str) -> str:
 
 
 _WHICH_WINS = (
-    "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1) or in config.toml "
-    "in the folder ~/.config/chat, below [rooms.KEPT] for one room or [{}] for all. What stands on "
-    "the command line wins; then the variable, the room, the command, and the default."
+    "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1; --log has none) "
+    "or in config.toml in the folder ~/.config/chat, below [rooms.KEPT] for one room or [{}] for "
+    "all. What stands on the command line wins; then the variable, the room, the command, and the "
+    "default."
 )
 
 

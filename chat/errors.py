@@ -66,6 +66,12 @@ SERVER_ENDS = (Reason.CLOSING, Reason.RESTARTING)
 """Endings of the whole server, for good or to start anew. What was said is sent before them."""
 
 
+def cause_of(error: Exception) -> str:
+    """What the system says of an error, to stand within a sentence: a path in it is as it was."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text[:1].lower() + text[1:]
+
+
 class ChatError(Exception):
     """An error that is told in one line. `hint` says what to do about it, if anything."""
 

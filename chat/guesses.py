@@ -5,12 +5,13 @@ from collections.abc import Collection
 _SIMILAR = 0.7
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """What is much like `word` among what is known; empty if nothing is."""
+def nearest(word: str, known: Collection[str], similar: float = _SIMILAR) -> str:
+    """What is much like `word` among what is known; empty if nothing is. From 0 to 1: how similar
+    it must be."""
     # Imported late: only a slip needs it.
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(word, known, 1, _SIMILAR)), "")
+    return next(iter(get_close_matches(word, known, 1, similar)), "")
 
 
 def meant(text: str) -> str:

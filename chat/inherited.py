@@ -14,7 +14,7 @@ import sys
 from collections.abc import MutableMapping, Sequence
 from typing import NoReturn
 
-from chat.errors import TransportError
+from chat.errors import TransportError, cause_of
 
 _FIRST = 3
 """The descriptor of the first one, by sd_listen_fds(3)."""
@@ -66,6 +66,5 @@ def start_anew(listeners: Sequence[socket.socket]) -> NoReturn:
     try:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
     except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
-        text = f"the server cannot start anew: {sys.executable}: {reason}"
+        text = f"the server cannot start anew: {sys.executable}: {cause_of(exc)}"
         raise TransportError(text, "start it again; everybody is waiting for it") from exc

@@ -13,7 +13,7 @@ from shlex import quote
 
 from chat.client.meeting import Meeting
 from chat.errors import UsageError
-from chat.files.keyfolder import KNOWN_SERVERS, ROOMS
+from chat.files.keyfolder import ROOMS
 from chat.files.known_servers import KnownServers
 from chat.files.rooms import KeptRooms, check_name
 from chat.invite import Invite
@@ -24,6 +24,7 @@ from chat.place import Place
 from chat.program import PROGRAM
 from chat.reactor import Reactor
 from chat.sockets import is_this_machine
+from chat.startup import keys_folder, known_servers
 from chat.stdio import read_whole
 from chat.targets import (
     ENVIRONMENT,
@@ -52,17 +53,17 @@ _NO_QR = trouble("A QR code needs the package segno: pip install segno")
 _WHITE_ON_BLACK, _AS_BEFORE = "\x1b[97;40m", "\x1b[0m"
 
 
-def invite(options: argparse.Namespace, folder: Path) -> None:
+def invite(options: argparse.Namespace) -> None:
     """Make a room that the server knows nothing of, and print its invite."""
+    folder = keys_folder(options)
     host, port = _new_room_at(options.place, folder)
     kept = KeptRooms(folder / ROOMS)
     # Whatever cannot be done is told before anything is dialled.
     Invite(host, port, bytes(FINGERPRINT_BYTES), bytes(ROOM_KEY_BYTES)).encode()
     if options.keep is not None:
         kept.require_free(check_name(options.keep))
-    known_servers = KnownServers(folder / KNOWN_SERVERS)
     target = Target(host, port, alias=options.alias)
-    key, since = _meet(target, options, options.fingerprint, known_servers)
+    key, since = _meet(target, options, options.fingerprint, known_servers(options))
     made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES))
     if options.keep is not None:
         kept.add(options.keep, made)
@@ -90,9 +91,10 @@ def _tell_about(made: Invite, options: argparse.Namespace, since: str | None) ->
         _tell_whole(_tag_of(made).hex())
 
 
-def rooms(options: argparse.Namespace, folder: Path) -> None:
+def rooms(options: argparse.Namespace) -> None:
     """List the kept rooms, keep one, or remove one."""
-    kept = KeptRooms(folder / ROOMS)
+    path = keys_folder(options) / ROOMS
+    kept = KeptRooms(path)
     if options.action == "add":
         kept.require_free(check_name(options.kept))
         added = Invite.decode(_read_invite())
@@ -103,17 +105,16 @@ def rooms(options: argparse.Namespace, folder: Path) -> None:
             what = room.invite.address if room.invite else "a damaged line"
             print(good(f"Removed {room.name}: {what}"))
     else:
-        _list(kept, folder / ROOMS)
+        _list(kept, path)
 
 
-def fingerprint(options: argparse.Namespace, folder: Path) -> None:
+def fingerprint(options: argparse.Namespace) -> None:
     """Print the fingerprint that an invite holds, or that a server shows now."""
-    target = target_of(options.place, lambda: folder, options.alias)
+    target = target_of(options.place, lambda: keys_folder(options), options.alias)
     if target.server_digest is not None:
         print(fingerprint_of(target.server_digest))
         return
-    known_servers = KnownServers(folder / KNOWN_SERVERS, read_only=True)
-    key, since = _meet(target, options, None, known_servers)
+    key, since = _meet(target, options, None, known_servers(options, read_only=True))
     print(key.fingerprint, flush=True)
     known = f"The server is known with this key{f' since {since}' if since else ''}."
     _tell(good("The server is new here." if since is None else known))
@@ -142,7 +143,7 @@ def _meet(
     target: Target,
     options: argparse.Namespace,
     expected: str | None,
-    known_servers: KnownServers,
+    servers: KnownServers,
 ) -> tuple[PublicKey, str | None]:
     """The server's key, and since when it is known, as `KnownServers.check` has it."""
     with (
@@ -150,7 +151,7 @@ def _meet(
         closing(way_to(target, reactor, options.proxy)) as dialer,
     ):
         key = Meeting(reactor, dialer).run()
-    since = is_right_key(target, expected, key, known_servers, lambda text: _tell(trouble(text)))
+    since = is_right_key(target, expected, key, servers, lambda text: _tell(trouble(text)))
     return key, since
 
 

@@ -19,9 +19,13 @@ from chat.text import escape_line
 _SECRET = re.compile("[A-Za-z0-9_-]{32,}")
 """The last part of an invite, or of a damaged one. No word of ours is so long."""
 
-
 _LOGIN = re.compile(r"(?<=://).*(?=@)", re.DOTALL)
 """The user and the password of a proxy, if the text is its URL."""
+
+
+def _bare(text: str) -> str:
+    """The text without what is secret in it."""
+    return _LOGIN.sub("...", _SECRET.sub("...", text))
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,8 +43,7 @@ class Parser(argparse.ArgumentParser):
         that may be an invite is repeated: it is a secret, and so is a proxy's password."""
         forms = ", or ".join(filter(None, self.forms))
         usage = f"usage: {self.prog} [option ...] {forms}".rstrip()
-        text = escape_line(_LOGIN.sub("...", _SECRET.sub("...", text)))
-        return UsageError(text, _LOGIN.sub("...", hint) or f"{usage}; --help says more")
+        return UsageError(escape_line(_bare(text)), _bare(hint) or f"{usage}; --help says more")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is not None and file is sys.stdout:

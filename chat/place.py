@@ -41,12 +41,9 @@ def is_invite(text: str) -> bool:
     return "".join(text.split())[: len(SCHEME)].lower() == SCHEME
 
 
-def destination_of(
-    words: Sequence[str], missing: str = "your name", *, usual: str = ""
-) -> tuple[Place, str]:
+def destination_of(words: Sequence[str], *, usual: str = "") -> tuple[Place, str]:
     """Where to and as whom: HOST PORT NAME, HOST NAME, NAME@HOST[:PORT], INVITE NAME, KEPT NAME, or
-    - NAME. `usual` is the name if there is none. `missing` says what is not there if there are too
-    few words.
+    - NAME. `usual` is the name if there is none.
 
     Raises:
         UsageError: the words mean none of these; the sentence says why.
@@ -59,10 +56,10 @@ def destination_of(
         case [where] if usual:
             name = usual
         case [] | [_]:
-            raise UsageError(f"{missing} is missing")
+            raise UsageError("your name is missing")
         case [where, port] if port.isascii() and port.isdigit() and _is_bare(where):
             if not usual:
-                raise UsageError(f"{port} is taken for a port, so {missing} is missing")
+                raise UsageError(f"{port} is taken for a port, so your name is missing")
             return place_of([where, port]), usual
         case [where, name]:
             pass

@@ -10,6 +10,7 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chat.errors import IdentityError, UsageError
@@ -68,24 +69,20 @@ class Settings:
         """`options_of`: for each command, what tells the keys of its options."""
         self._environ = environ
         self._options_of = options_of
-        self._config: ConfigFile | None = None
-        self._is_read = False
 
-    @property
-    def config(self) -> "ConfigFile | None":
+    @cached_property
+    def _config(self) -> "ConfigFile | None":
         """The file; None if there is none. Raises UsageError if something is wrong with it."""
-        if not self._is_read:
-            self._is_read = True
-            try:
-                path = config_folder(self._environ) / CONFIG
-            except IdentityError:
-                return None
-            if os.path.lexists(path):
-                # Slow to import, and most people have no such file.
-                from chat.files.config import ConfigFile
+        try:
+            path = config_folder(self._environ) / CONFIG
+        except IdentityError:
+            return None
+        if not os.path.lexists(path):
+            return None
+        # Slow to import, and most people have no such file.
+        from chat.files.config import ConfigFile
 
-                self._config = ConfigFile(path, self._options_of)
-        return self._config
+        return ConfigFile(path, self._options_of)
 
     def hold(
         self, command: str, room: str, options: Mapping[str, argparse.Action]
@@ -96,7 +93,8 @@ class Settings:
         Raises:
             UsageError: something is wrong in the file, or in a variable.
         """
-        tables = [] if self.config is None else self._tables(self.config, command, room, options)
+        config = self._config
+        tables = [] if config is None else self._tables(config, command, room, options)
         return {
             key: self._from_environment(action)
             or self._from_file(tables, key, action)
@@ -106,7 +104,7 @@ class Settings:
 
     def check(self, command: str, options: Mapping[str, argparse.Action]) -> None:
         """Check all that the file says of a command's options. Raises UsageError."""
-        if (config := self.config) is not None:
+        if (config := self._config) is not None:
             for room in ("", *config.rooms):
                 self.hold(command, room, options)
 
@@ -142,8 +140,8 @@ class Settings:
                 try:
                     return Held(_plain(action, table[key]), title)
                 except argparse.ArgumentTypeError as exc:
-                    assert self.config is not None
-                    raise self.config.error(f"{title} {key}: {exc}") from exc
+                    assert self._config is not None
+                    raise self._config.error(f"{title} {key}: {exc}") from exc
         return None
 
     def _any_option(self) -> Collection[str]:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from chat.errors import cause_of
 from chat.limits import (
     CONSOLE_LINE_BYTES,
     CONSOLE_READ_BYTES,
@@ -71,7 +72,7 @@ class LineInput:
         """Whether there is nothing more to be read."""
         self._endless = endless
         self._stopped = False
-        self.is_terminal = descriptor is not None and os.isatty(descriptor)
+        self.is_terminal = is_terminal(descriptor)
         if self.is_terminal:
             # Then reading in the background is an error, and does not stop the process.
             signal.signal(signal.SIGTTIN, signal.SIG_IGN)
@@ -253,7 +254,7 @@ class LineOutput:
     ) -> None:
         self._reactor = reactor
         self._encoding = encoding
-        self.is_terminal = descriptor is not None and os.isatty(descriptor)
+        self.is_terminal = is_terminal(descriptor)
         self.is_unicode = encoding.lower().replace("-", "") == "utf8"
         self.on_drained: Callable[[], None] = _nothing
         self.on_broken: Callable[[], None] = _nothing
@@ -407,7 +408,7 @@ class LineOutput:
 
     def _wait_for_room(self, error: OSError) -> None:
         """Usually the disk is full. Half a line may be written, so keep its rest in front."""
-        was_stuck, self._stuck = self._stuck, (error.strerror or str(error)).lower()
+        was_stuck, self._stuck = self._stuck, cause_of(error)
         if self._retry is None:
             again = self._reactor.clock() + OUTPUT_RETRY_SECONDS
             self._retry = self._reactor.call_at(again, self._try_again)

@@ -18,6 +18,7 @@ from chat.client.events import (
     NoticeReceived,
     Tampered,
 )
+from chat.client.membership import Membership
 from chat.contents import Kind, MessageContent
 from chat.controls import Control, Resume, Welcome, decode_control
 from chat.errors import ClockError, OpenError, ProtocolError, Reason
@@ -79,6 +80,12 @@ def settle(hall: RoomInMemory, but: MemberInMemory | None = None) -> None:
             if seat is not but:
                 seat.carry()
                 give(seat, stream_to(seat))
+
+
+def membership_of(member: MemberInMemory) -> Membership:
+    membership = member.participant._membership
+    assert membership is not None
+    return membership
 
 
 def header_of(frame: bytes) -> RoomHeader:
@@ -311,7 +318,7 @@ def test_forged_event_is_found_and_ends_no_membership(
 ) -> None:
     """M; C5: a forged *joined* ended the victim's program at the next true event."""
     ira, mallory, victim = three(hall)
-    seq = victim.participant._membership.server.seq + 1  # type: ignore[union-attr]
+    seq = membership_of(victim).server.seq + 1
     give(victim, [event_by(secret_of(mallory), hall.room.epoch, seq, event)])
     ira.say("true")
     hall.room.say("and true")
@@ -330,7 +337,7 @@ def test_forged_event_is_found_and_ends_no_membership(
 def test_who_speaks_under_a_key_that_is_to_come_keeps_its_place(hall: RoomInMemory) -> None:
     """M: a forged *joined* made the victim speak so, and the server ended its membership."""
     _, mallory, victim = three(hall)
-    seq = victim.participant._membership.server.seq + 1  # type: ignore[union-attr]
+    seq = membership_of(victim).server.seq + 1
     give(victim, [event_by(secret_of(mallory), hall.room.epoch, seq, Joined(()))])
     victim.say("hello")
     with pytest.raises(ProtocolError) as refused:
@@ -401,7 +408,7 @@ def test_junk_of_a_member_accuses_nobody_else(hall: RoomInMemory) -> None:
 
 def test_member_that_lies_about_what_it_saw_accuses_itself(hall: RoomInMemory) -> None:
     ira, thea, mallory = three(hall)
-    mallory.participant._membership.trail._hash.update(b"!")  # type: ignore[union-attr]
+    membership_of(mallory).trail._hash.update(b"!")
     mallory.say("did you see that?")
     mallory.carry()
     settle(hall)

@@ -18,6 +18,7 @@ from chat.errors import (
     TransportError,
     UnacknowledgedError,
     UsageError,
+    cause_of,
 )
 
 
@@ -54,6 +55,22 @@ def test_error_has_its_sentence_and_its_exit_status(error: ChatError, status: in
     assert str(error) == "it went wrong"
     assert error.hint == ""
     assert error.exit_status == status
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (OSError(2, "No such file", "/Home"), "no such file"),
+        (OSError(0, "It is in /Home"), "it is in /Home"),
+        (OSError("It is in /Home"), "it is in /Home"),
+        (ValueError("Null byte"), "null byte"),
+        (OSError(), ""),
+    ],
+)
+def test_cause_stands_within_a_sentence_and_a_path_in_it_is_as_it_was(
+    error: Exception, cause: str
+) -> None:
+    assert cause_of(error) == cause
 
 
 def test_added_text_follows_the_sentence_and_leaves_the_hint() -> None:

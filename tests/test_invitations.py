@@ -1,5 +1,6 @@
 """The programs about invites in this process: what is refused at once, and the drawing."""
 
+import pwd
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from chat.__main__ import main
 from chat.invitations import _draw
 from chat.invite import Invite
+from chat.text import fingerprint_of
 
 TEXT = Invite("chat.example", 9443, bytes(32), bytes(range(32))).encode()
 
@@ -80,6 +82,18 @@ def test_room_that_is_kept_already_may_be_added_again_after_it_was_removed(
     monkeypatch.setenv("CHAT_INVITE", TEXT)
     assert main(["rooms", "add", "friends"]) == 0
     assert main(["rooms", "remove", "work"]) == 1
+
+
+def test_fingerprint_in_an_invite_is_shown_to_who_has_no_home(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = pwd.struct_passwd(["ira", "x", 1000, 1000, "", "", "/bin/sh"])
+    monkeypatch.setattr("pwd.getpwuid", lambda _uid: account)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    capsys.readouterr()
+    assert main(["fingerprint", TEXT]) == 0
+    assert capsys.readouterr() == (f"{fingerprint_of(bytes(32))}\n", "")
 
 
 def test_code_is_drawn_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

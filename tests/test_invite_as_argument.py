@@ -32,6 +32,7 @@ INVITE_IS_WRONG = [
     [
         *((words, INVITE) for words in ANYTHING_IS_WRONG + INVITE_IS_WRONG),
         *((words, LAST_PART) for words in [*ANYTHING_IS_WRONG, "client Ira@IT", "invite IT"]),
+        *((words, LAST_PART) for words in ("server chat.example:9443/IT", "server h.IT")),
     ],
 )
 def test_error_does_not_repeat_an_invite(

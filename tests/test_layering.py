@@ -59,7 +59,8 @@ MAY_IMPORT = {
     },
     "server": ROOT - set(COMMAND_LINE),
     "client": ROOT - {*COMMAND_LINE, "stdio", "phrases", "sleep"},
-    "ui": {"errors", "limits", "program", "reactor", "text", "localtime", "stdio", "phrases"}
+    "ui": {"errors", "limits", "program", "guesses", "reactor", "text", "localtime"}
+    | {"stdio", "phrases"}
     | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""

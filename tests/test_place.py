@@ -109,11 +109,6 @@ def test_what_is_no_destination_is_refused_with_the_reason(words: list[str], why
     assert "AQAB" not in caught.value.advice
 
 
-def test_what_is_missing_is_called_by_its_name() -> None:
-    with pytest.raises(UsageError, match="the name or the text is missing"):
-        destination_of(["localhost", "9443"], "the name or the text")
-
-
 @given(st.lists(st.text("a:@[]/-0 .", max_size=6), max_size=4))
 def test_no_words_break_the_reader(words: list[str]) -> None:
     try:

@@ -2,16 +2,16 @@
 
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import Action, Namespace
 from pathlib import Path
 
 import pytest
 
 from chat.__main__ import main
-from chat.cli import parser
+from chat.cli import parser, which_wins
 from chat.errors import UsageError
 from chat.parsers import Top
-from chat.settings import settable, variable_of
+from chat.settings import variable_of
 
 ROOM = ["client", "friends", "Ira"]
 
@@ -108,7 +108,6 @@ def test_every_option_of_every_command_can_be_set(monkeypatch: pytest.MonkeyPatc
         assert {f"CHAT_{key.upper().replace('-', '_')}" for key in options} >= {
             name for action in options.values() if (name := variable_of(action))
         }
-        assert settable(command._actions) == options
 
 
 # -- what is refused
@@ -149,6 +148,14 @@ def test_what_is_wrong_is_told_and_nothing_else_happens(
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
 
 
+def test_file_that_is_wrong_is_told_whenever_it_is_asked_for(file: Path) -> None:
+    write(file, "[client")
+    command_line = parser()
+    for _ in range(2):
+        with pytest.raises(UsageError, match="it is not TOML"):
+            command_line.parse_args(ROOM)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -173,9 +180,19 @@ def test_variable_with_a_wrong_value_is_told(
 
 def test_variables_of_another_meaning_set_no_option() -> None:
     def of(dest: str) -> str:
-        return variable_of(Namespace(dest=dest))  # type: ignore[arg-type]
+        return variable_of(Action([], dest))
 
     assert (of("log"), of("invite"), of("no_history")) == ("", "", "CHAT_NO_HISTORY")
+
+
+def test_help_names_the_options_that_no_variable_sets() -> None:
+    top = parser()
+    assert isinstance(top, Top)
+    of_all = {key: one for each in top.commands.values() for key, one in each.options().items()}
+    without = [key for key, action in of_all.items() if not variable_of(action)]
+    assert without
+    for key in without:
+        assert f"--{key} has none" in which_wins("client")
 
 
 # -- what is shown

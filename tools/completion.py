@@ -52,12 +52,12 @@ def scripts() -> dict[str, str]:
 
 
 def _complete(action: argparse.Action, command: Command) -> None:
-    """Tell shtab what may stand there."""
+    """Tell shtab what may stand there, by an attribute of which argparse knows nothing."""
     kinds = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
     if action.metavar in kinds:
-        action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
+        vars(action)["complete"] = kinds[action.metavar]
     elif action.dest == "words" and (command.goes_to_a_room or command.name == "rooms"):
-        action.complete = _ROOMS  # type: ignore[attr-defined]
+        vars(action)["complete"] = _ROOMS
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import keyfolder
 from chat.files import storage as files
 from chat.limits import (
@@ -42,14 +42,14 @@ class AdminSocket:
         """
         self._path = path
         self.listener = socket.socket(socket.AF_UNIX)
-        try:
-            keyfolder.check(path)
-            with files.locked(path.parent, ADMIN_LOCK_SECONDS):
-                self._listen()
-            self._identity = _identity(path)
-        except (IdentityError, OSError) as exc:
-            self.listener.close()
-            raise exc if isinstance(exc, IdentityError) else _error(exc, path) from exc
+        with _closed_if_it_fails(self.listener):
+            try:
+                keyfolder.check(path)
+                with files.locked(path.parent, ADMIN_LOCK_SECONDS):
+                    self._listen()
+                self._identity = _identity(path)
+            except OSError as exc:
+                raise _error(exc, path) from exc
 
     def _listen(self) -> None:
         # It is never open to others, not even for the moment until a chmod.
@@ -125,29 +125,40 @@ def dial(path: Path) -> socket.socket:
         IdentityError: none does, or the path belongs to another user.
     """
     connected = socket.socket(socket.AF_UNIX)
-    try:
-        status = os.lstat(path)
-        # Root may ask the server of a user, and is asked for nothing by it.
-        if os.geteuid() != 0:
-            keyfolder.check(path)
-            if not files.is_own(status):
-                raise IdentityError(f"{path} belongs to another user")
-        # While too many wait to be let in, the kernel lets us wait, too, as long as this says.
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(ADMIN_ANSWER_SECONDS))
-        with _address(path) as address:
-            connected.connect(address)
-    except (IdentityError, OSError) as exc:
-        connected.close()
-        if isinstance(exc, IdentityError):
-            raise
-        if exc.errno in _REFUSING:
-            text = f"no server runs with the keys in {path.parent}"
-            hint = "start one, or name the folder of its keys with --keys"
-            raise IdentityError(text, hint) from exc
-        if isinstance(exc, BlockingIOError):
-            raise IdentityError(f"nobody is let in at {path}", NO_ANSWER_HINT) from exc
-        raise _error(exc, path) from exc
+    with _closed_if_it_fails(connected):
+        try:
+            _connect(connected, path)
+        except OSError as exc:
+            if exc.errno in _REFUSING:
+                text = f"no server runs with the keys in {path.parent}"
+                hint = "start one, or name the folder of its keys with --keys"
+                raise IdentityError(text, hint) from exc
+            if isinstance(exc, BlockingIOError):
+                raise IdentityError(f"nobody is let in at {path}", NO_ANSWER_HINT) from exc
+            raise _error(exc, path) from exc
     return connected
+
+
+def _connect(connected: socket.socket, path: Path) -> None:
+    status = os.lstat(path)
+    # Root may ask the server of a user, and is asked for nothing by it.
+    if os.geteuid() != 0:
+        keyfolder.check(path)
+        if not files.is_own(status):
+            raise IdentityError(f"{path} belongs to another user")
+    # While too many wait to be let in, the kernel lets us wait, too, as long as this says.
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(ADMIN_ANSWER_SECONDS))
+    with _address(path) as address:
+        connected.connect(address)
+
+
+@contextmanager
+def _closed_if_it_fails(one: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        one.close()
+        raise
 
 
 def _timeval(seconds: float) -> bytes:
@@ -156,4 +167,4 @@ def _timeval(seconds: float) -> bytes:
 
 
 def _error(exc: OSError, path: Path) -> IdentityError:
-    return IdentityError(f"cannot use {path}: {(exc.strerror or str(exc)).lower()}")
+    return IdentityError(f"cannot use {path}: {cause_of(exc)}")

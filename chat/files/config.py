@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from chat.errors import IdentityError, UsageError
+from chat.errors import IdentityError, UsageError, cause_of
 from chat.files import keyfolder
 from chat.guesses import meant, nearest
 from chat.limits import CONFIG_BYTES
@@ -74,8 +74,7 @@ class ConfigFile:
             hint = exc.hint if exc.hint.startswith("chmod ") else "remove it, or move it away"
             raise UsageError(str(exc), hint) from exc
         except OSError as exc:
-            why = exc.strerror or str(exc)
-            raise self.error(f"it cannot be read: {why[:1].lower()}{why[1:]}") from exc
+            raise self.error(f"it cannot be read: {cause_of(exc)}") from exc
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
             raise self.error(f"line {line} is not UTF-8") from exc

@@ -1,14 +1,14 @@
 """The folder of the keys and lists: no other user can have changed what is read there.
 
 The rules for owners and permissions are those of `ssh` with StrictModes, for the folder itself and
-the files in it. `keys`, `known_servers`, `rooms` and `members` know what is in the files.
+the files in it. What is in the files is not known here.
 """
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import storage as files
 
 KNOWN_SERVERS = "known_servers"
@@ -84,8 +84,7 @@ def permissions_error(path: Path) -> IdentityError:
 def file_error(exc: OSError, path: Path) -> IdentityError:
     """The error for a call of the system that failed, on the path that it names, or else `path`."""
     where = exc.filename if isinstance(exc.filename, str) else str(path)
-    why = exc.strerror or str(exc)
     return IdentityError(
-        f"cannot use {where}: {why[:1].lower()}{why[1:]}",
+        f"cannot use {where}: {cause_of(exc)}",
         "name another folder with --keys, or keep nothing with --ephemeral",
     )

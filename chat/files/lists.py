@@ -55,14 +55,10 @@ class ListFile:
             return lines
 
     def _state(self) -> tuple[int, ...]:
-        """What changes when the file does. The mode and the owner as well: a file that was refused
-        may be mended."""
         try:
-            status = os.stat(self._file.path)
+            return files.state_of(os.stat(self._file.path))
         except FileNotFoundError:
             return ()
-        numbers = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
-        return (*numbers, status.st_mode, status.st_uid)
 
     def edit(self, change: Callable[[list[str]], list[str]]) -> None:
         """Replace the lines by what `change` makes of them, in one step and under the lock. If

@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import storage as files
 
 
@@ -22,17 +22,13 @@ def open_log(path: Path) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         descriptor = files.open_regular(files.real_path(path), flags)
         try:
-            status = os.fstat(descriptor)
             # Its owner could write lines that read as ours, for which fail2ban bans somebody.
-            if not files.is_own(status):
+            if not files.is_own(os.fstat(descriptor)):
                 raise OSError(errno.EPERM, "it belongs to another user")
-            size = status.st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                os.write(descriptor, b"\n")
+            files.append(descriptor, b"")
         except OSError:
             os.close(descriptor)
             raise
     except OSError as exc:
-        why = (exc.strerror or str(exc)).lower()
-        raise IdentityError(f"the log {path} cannot be written: {why}") from exc
+        raise IdentityError(f"the log {path} cannot be written: {cause_of(exc)}") from exc
     return descriptor

@@ -6,7 +6,7 @@ Whether anybody is told of it is not known here.
 import os
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import storage as files
 from chat.limits import MAX_MOTD_BYTES
 from chat.text import is_blank
@@ -28,8 +28,7 @@ class MotdFile:
             IdentityError: it cannot be read, is too long, or is no text.
         """
         try:
-            status = os.stat(self._path)
-            state = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+            state = files.state_of(os.stat(self._path))
             if state == self._known:
                 return None
             content, _ = files.read(self._path, MAX_MOTD_BYTES)
@@ -37,7 +36,7 @@ class MotdFile:
         except UnicodeDecodeError as exc:
             raise self._error("it is not UTF-8") from exc
         except OSError as exc:
-            raise self._error((exc.strerror or str(exc)).lower()) from exc
+            raise self._error(cause_of(exc)) from exc
         self._known = state
         return "" if is_blank(text) else text.replace("\r\n", "\n").rstrip("\n")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chat.errors import IdentityError, InviteError, UsageError
 from chat.files.lines import LineFile
+from chat.guesses import nearest
 from chat.invite import Invite
 from chat.limits import MAX_NAME_CHARS, ROOMS_BYTES
 from chat.program import PROGRAM
@@ -75,11 +76,9 @@ class KeptRooms:
     def nearest(self, name: str) -> str:
         """The kept name of which this may be a misspelling; empty if there is none, or if a dot
         shows that it is meant as a host. Raises as `all` does."""
-        from difflib import get_close_matches
-
         names = {caseless(room.name): room.name for room in self.all()}
-        found = [] if "." in name else get_close_matches(caseless(name), names, 1, _SIMILAR)
-        return names[found[0]] if found else ""
+        found = "" if "." in name else nearest(caseless(name), names, _SIMILAR)
+        return names.get(found, "")
 
     def require_free(self, name: str) -> None:
         """Raises UsageError if a room is kept under this name, and what `find` raises."""

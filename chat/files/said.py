@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-from chat.errors import IdentityError
+from chat.errors import IdentityError, cause_of
 from chat.files import storage as files
 
 
@@ -27,8 +27,7 @@ class SaidFile:
         try:
             os.close(self._open())
         except OSError as exc:
-            why = (exc.strerror or str(exc)).lower()
-            raise IdentityError(f"cannot use the log {self.path}: {why}") from exc
+            raise IdentityError(f"cannot use the log {self.path}: {cause_of(exc)}") from exc
 
     def add(self, entry: str) -> None:
         """Add an entry, whole or not at all; raises OSError."""

@@ -1,4 +1,4 @@
-"""Files that are read and replaced with care: shared by keys, known servers and the history.
+"""Files that are read, replaced and added to with care: what all modules of this folder share.
 
 Only regular files are opened, and opening never blocks. Whatever fails while a file is written, the
 old version or the new one is there, whole: the new content goes to a temporary file beside it,
@@ -126,6 +126,13 @@ def is_own(status: os.stat_result) -> bool:
     return status.st_uid in (0, os.geteuid())
 
 
+def state_of(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file does. The mode and the owner as well: a file that was refused may be
+    mended."""
+    numbers = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+    return (*numbers, status.st_mode, status.st_uid)
+
+
 # -- writing -----------------------------------------------------------------------------------
 
 
@@ -211,8 +218,8 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def append(descriptor: int, content: bytes) -> None:
-    """Add lines to a file that was opened with O_RDWR and O_APPEND: all of `content` or nothing. If
-    the file ends in half a line, a new one is begun. Raises OSError."""
+    """Add lines, or none, to a file that was opened with O_RDWR and O_APPEND: all of `content` or
+    nothing. If the file ends in half a line, a new one is begun. Raises OSError."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         content = b"\n" + content

@@ -35,6 +35,6 @@ person types.
 
 Each view has the methods of `client.view.View`, and asks of the client what `client.view` names;
 the console's desk is one of `server.desk.Desk`. May import `client.events`, `client.view`,
-`files.history`, `server.desk`, `text`, `localtime`, `phrases`, `stdio`, `reactor`, `errors` and
-`limits`; never frames, sessions or sockets.
+`files.history`, `server.desk`, `text`, `localtime`, `phrases`, `guesses`, `program`, `stdio`,
+`reactor`, `errors` and `limits`; never frames, sessions or sockets.
 """

@@ -6,13 +6,13 @@ Lines from scripts do not pass here: they are sent as they are.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from chat import phrases
 from chat.client.events import MessageQueued, MessageReceived, Person, Warned
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
+from chat.guesses import nearest
 from chat.limits import MAX_MEMBERS, MAX_PARTS, MAX_TEXT_BYTES
 from chat.stdio import is_text
 from chat.text import action_of, as_action, caseless_name, nearest_name
@@ -23,7 +23,6 @@ from chat.ui.quiet import MODES, Quiet
 
 _PATH_OR_COMMENT = re.compile(r"/(\*|[^/\s]+/)")
 """Text that begins with a slash and is no command: those have no other slash in the word."""
-
 
 _NUMBER = re.compile("[0-9]+")
 
@@ -364,7 +363,7 @@ def _help_line(word: str) -> phrases.StatusLine:
 def _nearest(word: str) -> str:
     """The command that somebody may have meant with a word that is none; empty if there is none."""
     # A slash alone is not near to /r.
-    return manual.CALLED_HERE.get(word) or "".join(get_close_matches(word, _COMMANDS, 1, 0.7))
+    return manual.CALLED_HERE.get(word) or nearest(word, _COMMANDS)
 
 
 def _bare(command: str) -> str:

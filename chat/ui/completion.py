@@ -18,10 +18,10 @@ class Offer(NamedTuple):
     words: Sequence[str]
 
 
-def words(line: str, begin: int, offered: Iterable[str], end: str = "") -> Offer:
-    """All that stands from `begin` on is the beginning of one of these; `end` comes after it."""
+def words(line: str, begin: int, offered: Iterable[str]) -> Offer:
+    """All that stands from `begin` on is the beginning of one of these."""
     key = caseless_name(line[begin:])
-    return Offer(begin, [word + end for word in offered if caseless_name(word).startswith(key)])
+    return Offer(begin, [word for word in offered if caseless_name(word).startswith(key)])
 
 
 def names(line: str, begin: int, offered: Iterable[str]) -> Offer:

@@ -158,8 +158,9 @@ class LineEditor:
         self._readline, self._lib = load()
         self._picture = MemoryStream(self._lib)
         self._on_line = LineHandler(self._ended_by)
-        self._get_byte, self._is_more = _GetByte(self._next_byte), _IsMore(self._has_more)
         # Readline holds pointers to these, which Python cannot see: keep them alive.
+        self._get_byte, self._is_more = _GetByte(self._next_byte), _IsMore(self._has_more)
+        self._breaks = _Breaks(self._find_completions)
         self._commands: list[object] = []
         self._configure()
 
@@ -167,8 +168,8 @@ class LineEditor:
         lib = self._lib
         ctypes.c_void_p.in_dll(lib, "rl_outstream").value = self._picture.stream
         if self._keys is not None:
-            self._call_us("rl_getc_function", self._get_byte)
-            self._call_us("rl_input_available_hook", self._is_more)
+            self._call_us("rl_getc_function", ctypes.cast(self._get_byte, ctypes.c_void_p))
+            self._call_us("rl_input_available_hook", ctypes.cast(self._is_more, ctypes.c_void_p))
         readline = self._readline
         # Python has bound Tab to "insert"; the person's own init file has the last word.
         readline.parse_and_bind("tab: menu-complete")
@@ -199,10 +200,7 @@ class LineEditor:
         paste = self._command(self._on_paste)
         for keymap in keymaps:
             lib.rl_bind_keyseq_in_map(_PASTE_BEGINS, paste, keymap)
-        breaks = _Breaks(self._find_completions)
-        self._commands.append(breaks)
-        hook = ctypes.c_void_p.in_dll(lib, "rl_completion_word_break_hook")
-        hook.value = ctypes.cast(breaks, ctypes.c_void_p).value
+        self._call_us("rl_completion_word_break_hook", ctypes.cast(self._breaks, ctypes.c_void_p))
         readline.set_completer(self._complete)
 
     def _command(self, function: Callable[[int, int], int]) -> int | None:
@@ -215,10 +213,9 @@ class LineEditor:
         """One of readline's own numbers."""
         return ctypes.c_int.in_dll(self._lib, name)
 
-    def _call_us(self, name: str, function: object) -> None:
+    def _call_us(self, hook: str, function: ctypes.c_void_p) -> None:
         """Let readline call a function of ours."""
-        pointer = ctypes.cast(function, ctypes.c_void_p)  # type: ignore[arg-type]
-        ctypes.c_void_p.in_dll(self._lib, name).value = pointer.value
+        ctypes.c_void_p.in_dll(self._lib, hook).value = function.value
 
     def _rebind(self, keymap: int, old: int, new: int | None) -> None:
         """Bind all keys of one function to another one."""

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chat.errors import UsageError
+from chat.errors import UsageError, cause_of
 from chat.limits import EDITED_BYTES, LINGER_SECONDS
 from chat.reactor import Reactor
 from chat.ui.live import LiveRows
@@ -74,6 +74,8 @@ class ExternalEditor:
         self._terminal = terminal
         self._on_edited = on_edited
         self._draft: _Draft | None = None
+        self._settings: list[Any] = []
+        """Those of the terminal before the editor had it."""
         self._child = 0
         # Where it is ignored, the system would not tell how a child has ended.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -94,17 +96,16 @@ class ExternalEditor:
         try:
             draft = _Draft(command[0], text)
         except OSError as exc:
-            why = (exc.strerror or str(exc)).lower()
-            raise UsageError(f"the text cannot be given to an editor: {why}") from exc
+            raise UsageError(f"the text cannot be given to an editor: {cause_of(exc)}") from exc
         self._live.hand_over()
-        draft.settings = termios.tcgetattr(self._terminal)
+        self._settings = termios.tcgetattr(self._terminal)
         try:
             self._child = _spawn([*command, str(draft.path)], environ)
         except (OSError, ValueError) as exc:
             draft.remove()
             self._live.take_back()
-            why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            raise UsageError(f"the editor {command[0]} cannot be started: {why.lower()}") from exc
+            text = f"the editor {command[0]} cannot be started: {cause_of(exc)}"
+            raise UsageError(text) from exc
         self._draft = draft
 
     def go_on(self) -> None:
@@ -114,9 +115,8 @@ class ExternalEditor:
     def finish(self, *, hurried: bool) -> None:
         """It is over: wait for the editor, however long that takes, since somebody may be writing;
         or, `hurried`, end it."""
-        tell = [signal.SIGHUP, signal.SIGTERM]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for number in tell:
+        for number in (signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, lambda number, _: self._hang_up())
         if hurried:
             self._hang_up()
@@ -163,7 +163,7 @@ class ExternalEditor:
         assert draft is not None
         signal.setitimer(signal.ITIMER_REAL, 0)
         with suppress(termios.error):
-            termios.tcsetattr(self._terminal, termios.TCSADRAIN, draft.settings)
+            termios.tcsetattr(self._terminal, termios.TCSADRAIN, self._settings)
         edited = draft.result(status)
         self._live.take_back(_KILLED if status < 0 else b"\r")
         self._on_edited(edited)
@@ -175,8 +175,6 @@ class _Draft:
 
     def __init__(self, program: str, text: str) -> None:
         """Raises OSError if it cannot be made."""
-        self.settings: list[Any] = []
-        """Those of the terminal before the editor had it."""
         self._program = os.path.basename(program)
         self._folder = Path(tempfile.mkdtemp(prefix="chat-"))
         self.path = self._folder / _FILE
@@ -217,8 +215,7 @@ class _Draft:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
             descriptor = os.open(self.path, flags)
         except OSError as exc:
-            why = (exc.strerror or str(exc)).lower()
-            raise OSError(exc.errno, f"cannot be read: {why}") from exc
+            raise OSError(exc.errno, f"cannot be read: {cause_of(exc)}") from exc
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):

@@ -1,6 +1,7 @@
 """The help in words: the keys, what is to be known of each command, and what other programs call
 it. The list of commands itself is in `commands`."""
 
+from chat.limits import LAST_SHOWN, QUIET_SECONDS
 from chat.ui.transcript import command_line
 
 KEYS = [
@@ -36,10 +37,11 @@ ABOUT = {
     "/invite": "Whoever has it can come in and read.",
     "/op": "The server answers you alone; /op HELP lists its commands. Whoever runs it says whose "
     "keys are operators'.",
-    "/last": "/last alone shows 20 lines, /last 50 shows more. Case does not count in a text. "
-    'A number to be found stands in quotation marks: /last "2026".',
-    "/quiet": "You talk with somebody who has said something in the last 15 minutes, whom you have "
-    "named, or with whom you have spoken in private. /last shows everybody.",
+    "/last": f"/last alone shows {LAST_SHOWN} lines, /last 50 shows more. Case does not count in a "
+    'text. A number to be found stands in quotation marks: /last "2026".',
+    "/quiet": "You talk with somebody who has said something in the last "
+    f"{QUIET_SECONDS / 60:.0f} minutes, whom you have named, or with whom you have spoken in "
+    "private. /last shows everybody.",
     "/clear": "What has left the window at the top stays in the terminal's scrollback; /clear all "
     "takes that, too, where the terminal can do it.",
     "/exit": f'{_LEAVING} /exit bye shows them: Ira left the server: "bye"',

@@ -13,15 +13,11 @@ _DAY = "%Y-%m-%d"
 def unread(away_seconds: float, time_format: str) -> str:
     """Stands above the first message that came while the person was away."""
     since = time_of(time.time() - away_seconds, time_format)
-    return _mark(f"{since}, unread" if since else "unread")
+    return titled(f"{since}, unread" if since else "unread")
 
 
 def titled(text: str) -> str:
-    """Stands above what is shown again, and below it."""
-    return _mark(text)
-
-
-def _mark(text: str) -> str:
+    """A text as such a line."""
     return f"── {text} ──"
 
 
@@ -42,4 +38,4 @@ class Days:
         if self._last == day or "?" in day or (is_today and self._last == today):
             return ""
         self._last = day
-        return _mark(f"{time_of(seconds, '%A')}, {day}")
+        return titled(f"{time_of(seconds, '%A')}, {day}")

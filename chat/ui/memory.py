@@ -103,17 +103,11 @@ def recalled(
     if not found:
         return painter.status([transcript.NOTHING_HEARD], columns)
     days = marks.Days()
-    rows = _mark(title, painter, columns)
+    rows = painter.mark(marks.titled(title), columns)
     for heard in found:
         rows += painter.mark(day, columns) if columns and (day := days.begins(heard.at)) else []
         rows += painter.paint(heard.event, columns, window_rows=window_rows, at=heard.at)
-    return rows + _mark("now", painter, columns)
-
-
-def _mark(title: str, painter: Painter, columns: int | None) -> list[str]:
-    """Stands above what is shown again, and below it."""
-    text = marks.titled(title)
-    return [text] if columns is None else painter.mark(text, columns)
+    return rows + painter.mark(marks.titled("now"), columns)
 
 
 _NUMBER = re.compile("[0-9]{1,6}")

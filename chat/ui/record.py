@@ -8,10 +8,12 @@ import time
 from typing import Protocol
 
 from chat.client.events import ClientEvent, Entered, MessageReceived
+from chat.errors import cause_of
 from chat.localtime import TIME_FORMAT, time_of
 from chat.phrases import INDENT
 from chat.ui import transcript
 from chat.ui.memory import NEWS
+from chat.ui.style import ARROW
 
 
 class Entries(Protocol):
@@ -45,15 +47,16 @@ class Record:
             self._entries.add(entry)
         except OSError as error:
             self._missing += 1
-            why = (error.strerror or str(error)).lower()
-            return "" if missing else f"the log cannot be written: {why}"
+            return "" if missing else f"the log cannot be written: {cause_of(error)}"
         self._missing = 0
-        return f"the log is written again; {transcript.lines_missing(missing)}" if missing else ""
+        if not missing:
+            return ""
+        return f"the log is written again; {transcript.lines_missing(missing, 'there')}"
 
     def _entry(self, event: ClientEvent) -> str:
         if isinstance(event, MessageReceived):
             at = event.arrived_ms if event.doubtful else event.time_ms
-            _, who, text = transcript.said(event, "", self._name, "→")
+            _, who, text = transcript.said(event, "", self._name, ARROW)
             return _lines(f"{time_of(at / 1000)} {who} {text}")
         if not isinstance(event, (Entered, *NEWS)):
             return ""

@@ -237,14 +237,12 @@ class Screen(Terminal):
             pending.popleft()
         self.commands.heard(said)
         if not said.own and (away := self._attention.unread_for()) is not None:
-            self._show_mark(marks.unread(away, self._painter.time_format))
+            mark = marks.unread(away, self._painter.time_format)
+            self._live.show(self._painter.mark(mark, self._live.columns))
         self._show_above(said)
         if self._painter.mentions(said):
             self._mentions.add()
             self._notifications.add(said)
-
-    def _show_mark(self, text: str) -> None:
-        self._live.show(self._painter.mark(text, self._live.columns))
 
     @property
     def _is_present(self) -> bool:

@@ -199,8 +199,10 @@ class Painter:
         text = self._days.begins(None if said is None else said.time_ms / 1000)
         return self.mark(text, columns) if text else []
 
-    def mark(self, text: str, columns: int) -> list[str]:
+    def mark(self, text: str, columns: int | None) -> list[str]:
         """The row of a line that stands between the others."""
+        if columns is None:
+            return [text]
         row = cut(text if self._as_written(text) == text else text.replace("─", "-"), columns)
         return [self.hold(self.colour(DIM, row))]
 

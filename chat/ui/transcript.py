@@ -395,13 +395,14 @@ QUIET = {
 }
 
 
-def lines_missing(count: int) -> str:
-    return "1 line is missing there" if count == 1 else f"{count:,} lines are missing there"
+def lines_missing(count: int, where: str) -> str:
+    """Of a log that could not be written for a while; `where` is "here" in the log itself."""
+    return f"{'1 line is' if count == 1 else f'{count:,} lines are'} missing {where}"
 
 
 def log_gap(count: int) -> StatusLine:
-    """Stands in a log that could not be written for a while."""
-    return trouble(f"{'1 line is' if count == 1 else f'{count:,} lines are'} missing here.")
+    """Stands in the log where the lines are missing."""
+    return trouble(f"{lines_missing(count, 'here')}.")
 
 
 def quiet_takes(mode: str) -> StatusLine:
@@ -588,7 +589,7 @@ def rest_not_sent(parts: int) -> StatusLine:
 
 
 def refused(why: str) -> StatusLine:
-    """Why a line was not sent."""
+    """Why something was not done: a line not sent, a command not carried out."""
     return trouble(f"{escape_line(why[:1].upper() + why[1:])}.")
 
 
@@ -600,9 +601,8 @@ NO_EDITOR_HERE = trouble("/edit needs a terminal on which lines can be edited.")
 def edit_failed(why: str, *, saved: bool) -> list[StatusLine]:
     """What comes from the person's own editor is not in the line, and why. `saved`: it had saved
     something."""
-    lines = [trouble(f"{escape_line(why[:1].upper() + why[1:])}.")]
     kept = "What it saved can be called back with the up key." if saved else ""
-    return [*lines, good(f"The line is as it was. {kept}".rstrip())]
+    return [refused(why), good(f"The line is as it was. {kept}".rstrip())]
 
 
 NOT_SENT = good("Not sent. The up key brings it back.")

@@ -37,8 +37,7 @@ def access(path: Path, change: Callable[[Access], object]) -> None:
     """Let a server use its list. It goes on where the list cannot be used, and tells so."""
     troubles: list[Trouble] = []
     file = ListFile(path, f"list of {path.name}")
-    lists = {path.name: file, "keep_days": 1}
-    change(Access(troubles.append, **lists))  # type: ignore[arg-type]
+    change(Access(troubles.append, keep_days=1, **{path.name: file}))
     for trouble in troubles:
         if isinstance(trouble, Failed):
             raise IdentityError(trouble.text)

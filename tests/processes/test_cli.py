@@ -19,8 +19,8 @@ from chat.kex import SignedShare
 from chat.limits import MAX_MEMBERS, MAX_PENDING, SPARE_DESCRIPTORS
 from chat.wire import PROTOCOL, Hello
 from tests.support.helpers import key
-from tests.support.processes import CHAT, DEADLINE_SECONDS, Result, Stage, environment
-from tests.support.terminals import Window, client_command
+from tests.support.processes import CHAT, DEADLINE_SECONDS, Result, Stage
+from tests.support.terminals import client_command, window_of
 
 FINGERPRINT = key("server").public.fingerprint
 HALVES = ("private", "public")
@@ -138,15 +138,12 @@ def test_help_needs_nothing(stage: Stage) -> None:
 
 def test_error_fits_into_a_narrow_window(stage: Stage) -> None:
     command = client_command(stage.free_port(), "Ira", stage.keys("client", "ira"))
-    window = Window(command, environment(stage.home, {}), 40)
-    try:
-        assert window.end() == 1
-        assert window.lines()[-2:] == [
-            "chat: hint: is the server running, and",
-            "    is this its port?",
-        ]
-    finally:
-        window.kill()
+    window = window_of(stage, command, 40)
+    assert window.end() == 1
+    assert window.lines()[-2:] == [
+        "chat: hint: is the server running, and",
+        "    is this its port?",
+    ]
 
 
 FAULTY = """

@@ -21,12 +21,11 @@ from tests.support.processes import (
     Piped,
     Stage,
     await_condition,
-    environment,
     place_key,
     without_times,
     zone_file,
 )
-from tests.support.terminals import Window, client_command
+from tests.support.terminals import Window, client_command, window_of
 
 ON_THE_WAY_IN = "".join(f"{line}\n" for line in LOADING_ROSTER)
 ENDED = "[+] All connections had been terminated\n[+] Server is shut down\n"
@@ -146,9 +145,7 @@ def test_conversation_through_pipes(stage: Stage) -> None:
 
 def window(stage: Stage, command: list[str], **env: str) -> Window:
     """Any command at a terminal, which ends when the test does."""
-    window = Window(command, environment(stage.home, {"TERM": "dumb", **env}), columns=200)
-    stage.at_the_end(window.kill)
-    return window
+    return window_of(stage, command, 200, 24, **{"TERM": "dumb", **env})
 
 
 def test_server_whose_address_has_changed_is_found_again(stage: Stage) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from chat.client.events import ClientEvent, Entered, KeyChanged, MemberJoined, NameChanged
 from chat.ui import jsonlines
-from tests.support.processes import ROOT, Stage, await_condition, environment, place_key
-from tests.support.terminals import Window
+from tests.support.processes import ROOT, Stage, await_condition, place_key
+from tests.support.terminals import window_of
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
 EXAMPLES = ROOT / "examples"
@@ -238,8 +238,7 @@ def test_layer_works_alone(stage: Stage, layer: str, shown: str) -> None:
 
 def test_line_is_edited_in_a_loop_of_ones_own(stage: Stage) -> None:
     command = [sys.executable, str(EXAMPLES / "edit.py")]
-    window = Window(command, environment(stage.home, {"PYTHONPATH": str(ROOT)}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command, PYTHONPATH=str(ROOT))
     window.await_rows("> |")
     window.type("half\x17whole\r")
     window.await_screen("you typed 'whole'")

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from chat.limits import CONSOLE_QUEUE_BYTES, EDITED_BYTES
-from tests.support.processes import Stage, await_condition, environment
-from tests.support.terminals import Window, client_command
+from tests.processes import test_screen
+from tests.support.processes import Stage, await_condition
+from tests.support.terminals import Window
 
 KEPT = "[+] What you were typing is kept: the up key brings it back."
 AS_IT_WAS = "[+] The line is as it was."
@@ -25,24 +26,21 @@ class House:
     """A server, and Zoe, who talks."""
 
     def __init__(self, stage: Stage) -> None:
+        self.stage = stage
         self.server, self.port = stage.server("--grace", "0.1")
         self.zoe = stage.member(self.port, "Zoe", "--time", "", key="other")
-        self.keys = stage.keys("client", "ira")
 
 
-class Desk:
+class Desk(test_screen.Desk):
     """Ira at a terminal, whose editor is a script."""
 
     def __init__(self, house: House, folder: Path) -> None:
-        self.house = house
-        self.server, self.zoe = house.server, house.zoe
-        self.home = folder
-        self.history = folder / ".local/state/chat/history"
+        super().__init__(house.stage, folder)
+        self.server, self.zoe, self.port = house.server, house.zoe, house.port
         self.drafts = folder / "drafts"
         self.drafts.mkdir()
         self.gate = folder / "gate"
         os.mkfifo(self.gate)
-        self._windows: list[Window] = []
 
     def ira(
         self, script: str = "", *, columns: int = 80, shell: bool = False, **env: str
@@ -53,11 +51,10 @@ class Desk:
         wait = f"def wait(): open({str(self.gate)!r}).read()"
         path.write_text(f"import os, signal, sys\n{wait}\npath = sys.argv[-1]\n{script}\n")
         env = {"EDITOR": shlex.join([sys.executable, str(path)]), **env}
-        env = environment(self.home, {"TMPDIR": str(self.drafts), "PS1": "$ ", "ENV": "", **env})
-        command = client_command(self.house.port, "Ira", self.house.keys)
+        env = {"TMPDIR": str(self.drafts), "PS1": "$ ", "ENV": "", **env}
+        command = self.command(self.port)
         start = [shutil.which("dash") or "sh", "-i"] if shell else command
-        window = Window(start, env, columns, 24)
-        self._windows.append(window)
+        window = self.window(start, columns, 24, **env)
         if shell:
             window.await_rows("$ |")
             window.enter(shlex.join(command))
@@ -67,10 +64,6 @@ class Desk:
     def go(self) -> None:
         """Let an editor go on that waits."""
         self.gate.write_bytes(b"")
-
-    def close(self) -> None:
-        for window in self._windows:
-            window.kill()
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +279,7 @@ def test_flood_while_one_writes_is_shown_afterwards(desk: Desk) -> None:
     assert b"lost" not in shown
 
 
-def test_nothing_of_it_is_imported_before_somebody_asks_for_it(stage: Stage) -> None:
-    look = "import chat.ui.screen, sys; print({'chat.ui.external', 'tempfile'} & {*sys.modules})"
+def test_nothing_of_it_and_no_guessing_is_imported_before_it_is_needed(stage: Stage) -> None:
+    late = {"chat.ui.external", "tempfile", "difflib"}
+    look = f"import chat.ui.screen, sys; print({late} & {{*sys.modules}})"
     assert stage.run([sys.executable, "-c", look]).end().out == "set()\n"

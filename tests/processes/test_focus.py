@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes.test_editor import Child, started
-from tests.support.processes import Piped, Stage, environment
-from tests.support.terminals import Window, client_command
+from tests.support.processes import Piped, Stage
+from tests.support.terminals import Window, client_command, window_of
 
 OUT, IN = "\x1b[O", "\x1b[I"
 LINE = "editor.before_cursor + '|' + editor.after_cursor"
@@ -87,13 +87,12 @@ AT_NOON = "12:00"
 
 
 @pytest.fixture
-def ira(stage: Stage, tmp_path: Path) -> tuple[Window, Piped]:
+def ira(stage: Stage) -> tuple[Window, Piped]:
     """Ira's window, in which times look the same, and Boris at a pipe."""
     _, port = stage.server()
     boris = stage.member(port, "Boris", key="sahnawaz")
     command = client_command(port, "Ira", stage.keys("client", "ira"), "--time", AT_NOON)
-    window = Window(command, environment(tmp_path / "ira", {}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command)
     window.await_rows("[+] In the room: Boris, Ira", "> |")
     return window, boris
 
@@ -135,15 +134,12 @@ def test_where_one_stopped_reading_is_marked_once_until_one_is_back(
     assert window.written.count(b"\x1b[?1004h") == window.written.count(b"\x1b[?1004l") == 1
 
 
-def test_escape_in_vi_mode_is_a_key_when_nothing_comes_behind_it(
-    stage: Stage, tmp_path: Path
-) -> None:
+def test_escape_in_vi_mode_is_a_key_when_nothing_comes_behind_it(stage: Stage) -> None:
     inputrc = "set editing-mode vi\nset show-mode-in-prompt on\nset keyseq-timeout 50\n"
-    (tmp_path / ".inputrc").write_text(inputrc)
+    (stage.home / ".inputrc").write_text(inputrc)
     _, port = stage.server()
     command = client_command(port, "Ira", stage.keys("client", "ira"))
-    window = Window(command, environment(tmp_path, {}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command)
     window.await_rows("[+] In the room: Ira", "(ins)> |")
     window.type("abc\x1b")
     window.await_rows("(cmd)> ab|c")
@@ -151,12 +147,11 @@ def test_escape_in_vi_mode_is_a_key_when_nothing_comes_behind_it(
     window.await_rows("(cmd)> a|b")
 
 
-def test_desktop_is_told_of_a_mention_while_nobody_looks(stage: Stage, tmp_path: Path) -> None:
+def test_desktop_is_told_of_a_mention_while_nobody_looks(stage: Stage) -> None:
     _, port = stage.server()
     boris = stage.member(port, "Boris", key="sahnawaz")
     command = client_command(port, "Ira", stage.keys("client", "ira"))
-    window = Window(command, environment(tmp_path / "ira", {"TERM_PROGRAM": "WezTerm"}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command, TERM_PROGRAM="WezTerm")
     window.await_rows("[+] In the room: Boris, Ira", "> |")
     window.type(IN + "x")
     window.await_rows("> x|")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import CHAT, Stage, environment
-from tests.support.terminals import PLAIN, Look, Window, client_command
+from tests.support.processes import CHAT, Stage
+from tests.support.terminals import PLAIN, Look, client_command, window_of
 
 
 def test_topic_and_motd_are_told_to_everybody_who_comes_and_outlive_the_server(
@@ -17,8 +17,7 @@ def test_topic_and_motd_are_told_to_everybody_who_comes_and_outlive_the_server(
     motd.write_text("be kind\nand brief\n")
     server, port = stage.server("--motd", str(motd))
     keys = stage.keys("client", "ira")
-    window = Window(client_command(port, "Ira", keys), environment(stage.home, {}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, client_command(port, "Ira", keys))
     window.until(lambda: "    and brief" in window.lines(), "the message of the day")
     assert window.look("Message of the day:").bold
     bob = stage.client(port, "Bob", "--json", key="other")
@@ -63,8 +62,7 @@ def test_word_at_leaving_is_shown_with_it_and_nowhere_else(stage: Stage) -> None
     program = stage.client(port, "Thea", "--json", key="sahnawaz")
     program.expect('"entered"')
     keys = stage.keys("client", "ira")
-    window = Window(client_command(port, "Ira", keys), environment(stage.home, {}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, client_command(port, "Ira", keys))
     window.await_rows("> |")
     window.enter("/quit so long")
     assert window.end() == 0
@@ -80,8 +78,7 @@ def test_word_at_leaving_is_shown_with_it_and_nowhere_else(stage: Stage) -> None
 def test_what_the_operator_says_is_seen_at_both_ends_and_not_dim(stage: Stage) -> None:
     server, port = stage.server()
     keys = stage.keys("client", "ira")
-    window = Window(client_command(port, "Ira", keys), environment(stage.home, {}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, client_command(port, "Ira", keys))
     window.await_rows("> |")
     server.type("SAY back at noon")
     server.expect("[+] Everybody is told: back at noon\n")

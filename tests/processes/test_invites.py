@@ -14,8 +14,8 @@ import pytest
 from chat.invite import Invite
 from chat.kex import RoomKey
 from tests.support.helpers import key, mode_of
-from tests.support.processes import CHAT, Result, Stage, environment
-from tests.support.terminals import Window
+from tests.support.processes import CHAT, Result, Stage
+from tests.support.terminals import window_of
 
 FINGERPRINT = key("server").public.fingerprint
 LOOPBACK = "[!] 127.0.0.1 is this machine itself; other machines cannot use the invite.\n"
@@ -208,9 +208,8 @@ def test_invite_is_asked_for_without_echo_and_shown_to_who_asks_inside(stage: St
     text = make(stage, port).out.strip()
     keys = stage.keys("client", "ira")
     journal = stage.folder / "journal"
-    env = environment(stage.home, {"CHAT_LOG": str(journal)})
-    window = Window([*CHAT, "client", "-", "Ira", "--time", "", *keys], env, 200)
-    stage.at_the_end(window.kill)
+    command = [*CHAT, "client", "-", "Ira", "--time", "", *keys]
+    window = window_of(stage, command, 200, CHAT_LOG=str(journal))
     window.await_screen("Invite (it is not shown):")
     window.enter(text)
     window.await_screen("You are the first here.")
@@ -229,8 +228,7 @@ def test_invite_is_asked_for_without_echo_and_shown_to_who_asks_inside(stage: St
 
 def test_question_for_an_invite_can_be_interrupted(stage: Stage) -> None:
     command = [*CHAT, "client", "-", "Ira", *stage.keys("client", "ira")]
-    window = Window(command, environment(stage.home, {}), 80)
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command, 80)
     window.await_screen("Invite (it is not shown):")
     before = window.settings()
     window.key("C-c")
@@ -243,8 +241,7 @@ def test_terminal_is_told_what_an_invite_is_and_sees_it_drawn(stage: Stage) -> N
     _, port = stage.server()
     keys = stage.keys("client", "ira")
     command = [*CHAT, "invite", "127.0.0.1", str(port), "--qr", *keys]
-    window = Window(command, environment(stage.home, {}), 200, 80)
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command, 200, 80)
     assert window.end() == 0
     shown = "\n".join(window.lines())
     assert "This invite is the key to a new room" in shown
@@ -266,8 +263,7 @@ def test_sentences_are_broken_between_words_on_a_terminal(stage: Stage) -> None:
     _, port = stage.server()
     keys = stage.keys("client", "ira")
     command = [*CHAT, "invite", "127.0.0.1", str(port), *keys]
-    window = Window(command, environment(stage.home, {}), 80, 40)
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command, 80, 40)
     assert window.end() == 0
     lines = window.lines()
     assert "[+] Give it only to the people who are to be there, where nobody else can read" in lines

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.processes import Stage, await_condition, environment
-from tests.support.terminals import Window, client_command
+from tests.support.processes import Stage, await_condition
+from tests.support.terminals import Window, client_command, window_of
 
 Sit = Callable[..., Window]
 
@@ -24,8 +24,7 @@ def sit(stage: Stage, port: int) -> Sit:
 
     def begin(*options: str) -> Window:
         command = client_command(port, "Ira", stage.keys("client", "ira"), *options)
-        window = Window(command, environment(stage.home, {}))
-        stage.at_the_end(window.kill)
+        window = window_of(stage, command)
         window.await_screen("[+] In the room: ")
         return window
 

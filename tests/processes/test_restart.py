@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes.test_end_to_end import is_listening
-from tests.support.processes import CHAT, ROOT, Piped, Stage, await_condition, environment
-from tests.support.terminals import Window
+from tests.support.processes import CHAT, ROOT, Piped, Stage, await_condition
+from tests.support.terminals import window_of
 
 TOLD = "[+] The server restarts and will be back in a moment; waiting for it.\n"
 
@@ -135,8 +135,7 @@ def test_server_ends_with_its_terminal_whatever_its_streams_are(
     port = stage.free_port()
     command = [*CHAT, "server", "--port", str(port), *stage.keys("server", "server")]
     command = ["sh", "-c", f'cd {tmp_path} && exec "$@" {redirect}', "sh", *command]
-    window = Window(command, environment(stage.home, {"PYTHONPATH": str(ROOT)}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, command, PYTHONPATH=str(ROOT))
     await_condition(lambda: is_listening(port))
     bob = stage.member(port, "Bob", key="other")
     os.kill(window.pid, signal.SIGHUP)

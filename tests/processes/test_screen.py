@@ -15,6 +15,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from unicodedata import combining, normalize
 
@@ -186,6 +187,11 @@ def say(window: Window, *texts: str) -> None:
     window.await_rows(*(f"Ira: {text}" for text in texts), "> |")
 
 
+def has_shown(window: Window, text: str) -> bool:
+    """Whether the text stands on the screen, or in the scrollback, in however many rows."""
+    return text in "".join([*window.scrolled, *window.lines()])
+
+
 def typed_rows(text: str, columns: int, lefts: int = 0) -> list[str]:
     """The rows of a line behind its prompt, with the cursor so many characters before its end."""
     rows, used = [""], 0
@@ -257,7 +263,7 @@ def test_tall_draft_leaves_no_copies_when_messages_come(
     ira.until(lambda: "<095>" in "".join(ira.rows()) and ira.rows()[-1].endswith("|"))
     for number in range(10):
         room.zoe.type(f"Hi {number}")
-        ira.until(lambda n=number: f"Hi {n}" in "".join([*ira.scrolled, *ira.lines()]))  # type: ignore[misc]
+        ira.until(partial(has_shown, ira, f"Hi {number}"))
     ira.until(lambda: "<095>" in "".join(ira.rows()))
     assert not any("<" in row for row in ira.scrolled)
     ira.key("C-a")

@@ -15,9 +15,9 @@ from chat.files.keyfolder import ROOMS
 from chat.invite import Invite
 from tests.processes.test_cuts import Cable
 from tests.support.helpers import key, output_of
-from tests.support.processes import CHAT, Piped, Stage, await_condition, environment
+from tests.support.processes import CHAT, Piped, Stage, await_condition
 from tests.support.secrets import Secret
-from tests.support.terminals import Window
+from tests.support.terminals import Window, window_of
 
 FULL_DISK = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *CHAT]
 
@@ -93,8 +93,7 @@ class Life:
     def at_terminal(self, name: str, key: str) -> Window:
         """Somebody who is asked for the invite, and is in."""
         command = [*CHAT, "client", "-", name, *self.stage.keys("client", key), "--time", ""]
-        window = Window(command, environment(self.stage.home, {}), 200)
-        self.stage.at_the_end(window.kill)
+        window = window_of(self.stage, command, 200)
         window.await_screen("Invite (it is not shown):")
         window.enter(self.invite.strip())
         window.await_screen("In a sealed room")
@@ -188,10 +187,7 @@ def make_mistakes(life: Life) -> None:
         "mistyped invite": (MISUSED, life.run(*join, env=mistyped)),
         "invite that is cut off": (MISUSED, life.run(*join, env=life.invite[:-9])),
         "mistyped argument": (MISUSED, life.run("client", mistyped, "Ira")),
-        "option that there is not": (
-            UsageError.exit_status,
-            life.run("server", "--room", life.invite),
-        ),
+        "option that there is not": (MISUSED, life.run("server", "--room", life.invite)),
         "full disk": (1, life.run("rooms", "add", "x", chat=FULL_DISK, env=life.invite)),
     }
     for what, (status, process) in started.items():

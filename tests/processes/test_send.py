@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.support.processes import Stage, environment
-from tests.support.terminals import Window, client_command
+from tests.support.processes import Stage
+from tests.support.terminals import client_command, window_of
 
 
 def command(stage: Stage, port: int, *more: str) -> list[str]:
@@ -69,8 +69,7 @@ def test_plain_terminal_shows_each_line_once_and_no_codes(stage: Stage) -> None:
     _, port = stage.server()
     thea = stage.member(port, "Thea", key="other")
     options = client_command(port, "Ira", stage.keys("client", "ira"), "--plain")
-    window = Window([*options, "--color", "always"], environment(stage.home, {}))
-    stage.at_the_end(window.kill)
+    window = window_of(stage, [*options, "--color", "always"])
     window.await_screen("[+] In the room: Thea, Ira")
     window.enter("hello there")
     thea.expect(" Ira: hello there\n")

@@ -2,22 +2,20 @@
 
 import re
 import sys
-from pathlib import Path
 from signal import SIGCONT
 
-from tests.support.processes import CHAT, ROOT, Stage, environment
-from tests.support.terminals import Window, client_command
+from tests.support.processes import CHAT, ROOT, Stage
+from tests.support.terminals import client_command, window_of
 
 SOON = "import sys, chat.limits; chat.limits.UNANSWERED_SECONDS = 1; import chat.__main__ as m"
 """So that the test need not wait for five seconds."""
 
 
-def test_prompt_counts_the_seconds_while_the_server_is_frozen(stage: Stage, tmp_path: Path) -> None:
+def test_prompt_counts_the_seconds_while_the_server_is_frozen(stage: Stage) -> None:
     server, port = stage.server()
     arguments = client_command(port, "Ira", stage.keys("client", "ira"))[len(CHAT) :]
     command = [sys.executable, "-c", f"{SOON}; sys.exit(m.main())", *arguments]
-    ira = Window(command, environment(tmp_path / "ira", {"PYTHONPATH": str(ROOT)}))
-    stage.at_the_end(ira.kill)
+    ira = window_of(stage, command, PYTHONPATH=str(ROOT))
     ira.await_rows("[+] In the room: Ira", "> |")
     server.freeze()
     ira.enter("hello?")

@@ -114,7 +114,7 @@ def test_motd_is_read_again_when_it_changes_and_the_last_one_holds(tmp_path: Pat
         (lambda path: path.mkdir(), "is a directory"),
         (lambda path: path.write_bytes(b"\xe9t\xe9"), "it is not UTF-8"),
         (lambda path: path.write_text("x" * (MAX_MOTD_BYTES + 1)), "larger than 16,384 bytes"),
-        (os.mkfifo, "a fifo, not a file"),
+        (os.mkfifo, "a FIFO, not a file"),
     ],
 )
 def test_motd_that_is_of_no_use_says_why(

@@ -313,3 +313,12 @@ class Window(Emulator):
 def client_command(port: int, name: str, keys: Sequence[str], *arguments: str) -> list[str]:
     """A client, which shows no times, so that what it shows is known in advance."""
     return [*CHAT, "client", "127.0.0.1", str(port), name, "--time", "", *keys, *arguments]
+
+
+def window_of(
+    stage: processes.Stage, command: Sequence[str], columns: int = 80, rows: int = 24, **env: str
+) -> Window:
+    """A command at a terminal, with the home of a stage; it ends when the test does."""
+    window = Window(command, processes.environment(stage.home, env), columns, rows)
+    stage.at_the_end(window.kill)
+    return window

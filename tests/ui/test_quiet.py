@@ -20,11 +20,6 @@ NAMES = ["Thea", "Jean Luc", "al", "太郎"]
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def quiet(clock: FakeClock) -> Quiet:
     return Quiet(clock, "smart")
 

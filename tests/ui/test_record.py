@@ -123,7 +123,7 @@ def test_half_a_line_is_not_continued(tmp_path: Path) -> None:
 
 
 def test_file_that_others_can_read_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "log"
+    path = tmp_path / "Log"
     path.touch()
     path.chmod(0o644)
     with pytest.raises(IdentityError, match=f"others can read or change it; chmod 600 {path}"):
