@@ -6,10 +6,12 @@ What a server is and does is in `server`. Slow imports are made where they are n
 import argparse
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chat import journal
@@ -39,28 +41,24 @@ def serve(options: argparse.Namespace) -> None:
     from chat.server.console import Console
     from chat.server.server import Server
     from chat.server.service import Service
-    from chat.sockets import address_text, listen, own_host, reachable_at
+    from chat.sockets import address_text, listen
 
     _allow_many_descriptors(options.pending)
     listeners = inherited(os.environ) or listen(options.host, options.port)
     for listener in listeners:
         journal.note("server", f"listens on {address_text(*listener.getsockname()[:2])}")
-    with closing(Reactor()) as reactor, ExitStack() as listening:
+    with closing(Reactor()) as reactor, ExitStack() as listening, ExitStack() as places:
         for listener in listeners:
             listening.enter_context(listener)
         output = LineOutput(reactor, descriptor_of(sys.stdout), encoding())
-
-        def announce() -> None:
-            output.write(phrases.MAKING_KEY)
-
-        key = load_key(options, announce)
+        key = load_key(options, partial(output.write, phrases.MAKING_KEY))
         reactor.on_signals([signal.SIGCONT], look_again)
-        desk = listening.enter_context(closing(_desk(options, reactor, output)))
+        desk = places.enter_context(closing(_desk(options, reactor, output)))
 
         def miss_log(why: str) -> None:
             console.show(words.log_trouble(why))
 
-        log = listening.enter_context(closing(_operator_log(options, reactor, miss_log)))
+        log = places.enter_context(closing(_operator_log(options, reactor, miss_log)))
         console = Console(reactor, desk, log, quiet=options.quiet)
         complain = console.complain
         server = Server(
@@ -79,7 +77,6 @@ def serve(options: argparse.Namespace) -> None:
             operators=_operators(options, complain),
         )
         service = Service(reactor, server, os.environ)
-        server.on_reload.append(log.reopen)
         reactor.on_fault = server.on_fault
         had_terminal = has_terminal()
 
@@ -94,15 +91,7 @@ def serve(options: argparse.Namespace) -> None:
         reactor.on_signals([signal.SIGTERM], server.pause)
         reactor.on_signals([signal.SIGHUP], hang_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-        hosts = [own_host(listener) for listener in listeners]
-        port = listeners[0].getsockname()[1]
-        fingerprint = key.public.fingerprint
-        console.show(*words.running(", ".join(hosts), port, fingerprint))
-        outside = reachable_at(hosts)
-        if outside is None:
-            console.show(words.ONLY_HERE)
-        host, open_room = outside or hosts[0], not options.no_open_room
-        console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
+        _tell_where(console, listeners, key.public.fingerprint, open_room=not options.no_open_room)
         console.obey(server)
         with _admin_door(options, reactor, console):
             service.begin()
@@ -111,10 +100,26 @@ def serve(options: argparse.Namespace) -> None:
         if server.starts_anew:
             # It would end the program until the new one hears it; so it waits for that one.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-            log.close()
             listening.pop_all()
     if server.starts_anew:
         start_anew(listeners)
+
+
+def _tell_where(
+    console: "Console", listeners: Sequence[socket.socket], fingerprint: str, *, open_room: bool
+) -> None:
+    """Show where the server runs, and how others come in."""
+    from chat.server import words
+    from chat.sockets import own_host, reachable_at
+
+    hosts = [own_host(listener) for listener in listeners]
+    port = listeners[0].getsockname()[1]
+    console.show(*words.running(", ".join(hosts), port, fingerprint))
+    outside = reachable_at(hosts)
+    if outside is None:
+        console.show(words.ONLY_HERE)
+    host = outside or hosts[0]
+    console.show(*words.invitation(host, port, fingerprint, open_room=open_room))
 
 
 def _desk(options: argparse.Namespace, reactor: Reactor, output: LineOutput) -> "Desk":
@@ -146,7 +151,7 @@ def _operator_log(
 
     if not options.log:
         return OperatorLog(reactor)
-    return OperatorLog(reactor, LogFile(reactor, lambda: open_log(options.log), complain))
+    return OperatorLog(reactor, LogFile(reactor, partial(open_log, options.log), complain))
 
 
 def _operators(options: argparse.Namespace, complain: "Complain") -> "Operators":

@@ -9,7 +9,7 @@ what the operator has said since.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -101,6 +101,14 @@ class _Names:
         if own:
             self._of[use.fingerprint] = own
         return True
+
+    def change(self, changes: Mapping[str, Use | None]) -> None:
+        """Note what has happened to names: how each was used, or (None) that it was forgotten."""
+        for key, use in changes.items():
+            if use is None:
+                self.drop(key)
+            else:
+                self.put(use)
 
 
 # -- who may come in -------------------------------------------------------------------------------
@@ -197,10 +205,7 @@ class Access:
                 others.append(line)
             else:
                 names.put(use)
-        for key, change in self._unsaved.items():
-            names.drop(key)
-            if change is not None:
-                names.put(change)
+        names.change(self._unsaved)
         self._name_lines = len(names)
         return [*others, *map(line_of_use, names)]
 
@@ -226,10 +231,7 @@ class Access:
             self._uses, self._name_lines = _Names(), len(uses)
             for use in uses:
                 self._uses.put(use)
-            for key, change in self._unsaved.items():
-                self._uses.drop(key)
-                if change is not None:
-                    self._uses.put(change)
+            self._uses.change(self._unsaved)
 
     # -- the operator
 

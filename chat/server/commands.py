@@ -17,7 +17,7 @@ from chat.server.access import Access
 from chat.server.completion import completions
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban
-from chat.server.members import Member, people_of
+from chat.server.members import Member, count_people, people_of
 from chat.stdio import is_text
 from chat.text import nearest_name
 
@@ -155,7 +155,6 @@ _WITH_ARGUMENT = {
 }
 """The commands that take something behind them, and what each must have; TOPIC may have nothing."""
 
-_ENDING = ("TERMINATE", "RESTART")
 _PRIVATE = ("SAY", "TOPIC")
 
 
@@ -187,14 +186,17 @@ class Commands:
 
     def completions(self, line: str) -> tuple[int, list[str]]:
         """Where that begins which can be completed in a command, and what it could become."""
-        members = {member.name for room in self._server.rooms for member in room.members()}
+        here = sorted(self._names_here())
         names = {
-            "KICK": sorted(members),
-            "BAN": sorted(members),
+            "KICK": here,
+            "BAN": here,
             "UNBAN": [ban.name or ban.fingerprint for ban in self._server.access.bans()],
         }
         taken: dict[str, Sequence[str]] = dict.fromkeys(_WITH_ARGUMENT, ())
         return completions(line, {**dict.fromkeys(self._commands), **taken, **names})
+
+    def _names_here(self) -> set[str]:
+        return {member.name for room in self._server.rooms for member in room.members()}
 
     def carry_out(self, line: str) -> Answer:
         """Obey a line, or say why not."""
@@ -213,7 +215,7 @@ class Commands:
         if not argument and (needed := _WITH_ARGUMENT.get(word)):
             return refused(phrases.needs_argument(word, needed))
         answer = self._commands[word](argument)
-        if answer.done and (word in _ENDING or argument):
+        if answer.then is not None or (answer.done and argument):
             return replace(answer, deed=Deed(word, argument, private=word in _PRIVATE))
         return answer
 
@@ -238,7 +240,9 @@ class Commands:
         return _done(*lines or [words.NO_ROOMS])
 
     def _on_rooms(self, _argument: str) -> Answer:
-        lines = [words.room_count(room.tag, _count(room)) for room in self._server.rooms]
+        lines = [
+            words.room_count(room.tag, count_people(room.members())) for room in self._server.rooms
+        ]
         return _done(*lines or [words.NO_ROOMS])
 
     def _on_kick(self, argument: str) -> Answer:
@@ -255,8 +259,7 @@ class Commands:
             if found:
                 found[0].kick(who)
                 return Answer(confirmation=words.put_out(who))
-        present = {member.name for room in rooms for member in room.members()}
-        return refused(phrases.nobody_named(argument, nearest_name(argument, present)))
+        return refused(phrases.nobody_named(argument, nearest_name(argument, self._names_here())))
 
     def _on_ban(self, argument: str) -> Answer:
         found = self._server.keys_meant(argument)
@@ -313,13 +316,8 @@ class Commands:
     def _on_stats(self, _argument: str) -> Answer:
         uptime = self._reactor.clock() - self._started_at
         rooms = self._server.rooms
-        people = sum(_count(room) for room in rooms)
+        people = sum(count_people(room.members()) for room in rooms)
         return _done(
             words.stats(people, rooms.relayed, rooms.relayed_bytes, uptime),
             words.memory(len(list(rooms)), rooms.kept_bytes),
         )
-
-
-def _count(room: RoomControl) -> int:
-    """How many people are in, without callers."""
-    return sum(one[0].stays for one in people_of(room.members()))

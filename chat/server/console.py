@@ -44,7 +44,8 @@ class Console:
         self._quiet = quiet
         self._commands: Commands | None = None
         self._dropped = 0
-        self._complaints: list[str] = []
+        # What is complained of while another operator's command is obeyed.
+        self._complaints: list[str] | None = None
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
         self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
         self._faults = Ration(reactor, 0, FAULT_SUM_SECONDS, self._show_faults)
@@ -104,7 +105,8 @@ class Console:
         """Something is wrong with one of the server's lists. Whoever gives a command just now is
         told, too."""
         line = words.list_trouble(what)
-        self._complaints.append(line)
+        if self._complaints is not None:
+            self._complaints.append(line)
         self.show(line)
 
     def fault(self, fault: Exception, closed: str = "") -> None:
@@ -153,15 +155,17 @@ class Console:
     def command_from(self, operator: Operator, line: str) -> Answer:
         """Obey a line of another operator, who is to be sent the lines `afar` of the answer. When
         they are on their way, `then` is to be called."""
-        self._complaints.clear()
+        complaints = self._complaints = []
         try:
             answer = self._carry_out(operator, line)
         except Exception as fault:
             self._reactor.contain(self, fault)
             answer = refused(words.COMMAND_FAILED)
+        finally:
+            self._complaints = None
         if answer.deed is not None:
             self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
-        return replace(answer, lines=(*self._complaints, *answer.lines))
+        return replace(answer, lines=(*complaints, *answer.lines))
 
     def _carry_out(self, operator: Operator, line: str) -> Answer:
         assert self._commands is not None

@@ -1,5 +1,5 @@
-"""What newcomers are told: the topic, which the operator sets at the console, and the message of
-the day, which is in a file.
+"""What newcomers are told: the topic, which an operator sets, and the message of the day, which is
+in a file.
 
 Both are the whole server's, for all rooms. The topic is kept in a list of one line, so that it
 outlives the server. Neither can be a secret, since the server knows it.

@@ -64,9 +64,9 @@ class HostedRoom:
         console: Console,
         grace_seconds: float,
         busy: "set[HostedRoom]",
-        tag: bytes = b"",
-        note_name: Callable[[Member, bool], None] = lambda _member, _stays: None,
-        greeting: Callable[[], bytes] = bytes,
+        tag: bytes,
+        note_name: Callable[[Member, bool], None],
+        greeting: Callable[[], bytes],
     ) -> None:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
         `busy` when it is to be called at the end of the turn. `note_name` is told who has come and

@@ -223,10 +223,6 @@ _BAN = re.compile(rf"{_FINGERPRINT}(?:\s+{_STAMP})?(?:\s+([^:]*)(?::(.*))?)?")
 _NAME = re.compile(rf"{_FINGERPRINT} {_STAMP} (.+)")
 
 
-def is_fingerprint(text: str) -> bool:
-    return re.fullmatch(_FINGERPRINT, text) is not None
-
-
 @dataclass(frozen=True, slots=True)
 class Ban:
     """A key that may not come in: since when (0: not known), the name that it had, and why."""

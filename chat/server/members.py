@@ -104,6 +104,11 @@ def people_of(members: Iterable[Member]) -> list[list[Member]]:
     return [[one for one in each if one.stays] or each for each in people.values()]
 
 
+def count_people(members: Iterable[Member]) -> int:
+    """How many people these are, without those who are here by callers alone."""
+    return sum(connections[0].stays for connections in people_of(members))
+
+
 class Members:
     """The members of one room. A member goes through these states, and the room tells the others:
 

@@ -14,9 +14,8 @@ from chat.server.lists import (
     LineFile,
     List,
     authorized_key,
-    is_fingerprint,
 )
-from chat.text import fingerprint_of
+from chat.text import digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +31,19 @@ CONSOLE = Operator("operator")
 ADMIN = Operator("admin")
 
 
-def fingerprint_in(line: str) -> str | None:
-    """The fingerprint of the key that a line names; None if it names none.
+def digest_in(line: str) -> bytes | None:
+    """The SHA-256 of the key that a line names; None if it names none.
 
     Raises:
         BrokenLineError: it cannot be understood.
         LimitedLineError: the key counts under conditions that are not known here.
     """
     first = re.split(r"\s", line.strip(), maxsplit=1)[0]
-    if is_fingerprint(first):
-        return first
+    if (digest := digest_of(first)) is not None:
+        return digest
     if first.startswith("SHA256:"):
         raise BrokenLineError
-    digest = authorized_key(line)
-    return None if digest is None else fingerprint_of(digest)
+    return authorized_key(line)
 
 
 class Operators:
@@ -53,16 +51,16 @@ class Operators:
     read, what was read last holds."""
 
     def __init__(self, complain: Complain = lambda _: None, file: LineFile | None = None) -> None:
-        self._list = List(file or InMemory(), fingerprint_in, complain)
-        self._fingerprints: set[str] = set()
+        self._list = List(file or InMemory(), digest_in, complain)
+        self._digests: set[bytes] = set()
         self.refresh()
 
     def refresh(self) -> None:
         """Read the list again if it has changed."""
         if (found := self._list.read()) is not None:
-            self._fingerprints = set(found)
+            self._digests = set(found)
 
     def has(self, digest: bytes) -> bool:
         """Whether the key with this SHA-256 is an operator's."""
         self.refresh()
-        return fingerprint_of(digest) in self._fingerprints
+        return digest in self._digests

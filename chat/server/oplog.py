@@ -65,6 +65,11 @@ def _escaped(value: str) -> str:
     return escape_line(value).replace("\t", r"\t")
 
 
+def _omitted(count: int) -> str:
+    """The line that stands for so many that are missing."""
+    return line_of(Event.OMITTED, time.time(), {"count": str(count)}, {})
+
+
 class LogFile:
     """Lines that are appended to a file. While the disk is full they wait, up to LOG_QUEUE_BYTES,
     and are counted beyond that."""
@@ -111,7 +116,7 @@ class LogFile:
     def _tell_omitted(self) -> None:
         if self._omitted and not self._broken:
             count, self._omitted = self._omitted, 0
-            self._output.write(line_of(Event.OMITTED, time.time(), {"count": str(count)}, {}))
+            self._output.write(_omitted(count))
 
     def reopen(self) -> None:
         """Go on in the file that has the name by now, since what we write to may have been given
@@ -171,7 +176,7 @@ class OperatorLog:
 
     def _sum_up(self, count: int) -> None:
         assert self._file is not None
-        self._file.write(line_of(Event.OMITTED, time.time(), {"count": str(count)}, {}))
+        self._file.write(_omitted(count))
 
     def reopen(self) -> None:
         """Go on in the file that has the name by now."""

@@ -37,13 +37,13 @@ from chat.server.console import Console
 from chat.server.doorman import Doorman
 from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
-from chat.server.lists import Ban, is_fingerprint
+from chat.server.lists import Ban
 from chat.server.members import Member
 from chat.server.operators import Operator, Operators
 from chat.server.oplog import Event
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
-from chat.text import LONGEST_NAME_TYPED, fingerprint_of
+from chat.text import LONGEST_NAME_TYPED, digest_of, fingerprint_of
 from chat.transport import Transport
 
 _ANY_ROOM = RoomRules()
@@ -96,18 +96,12 @@ class Server:
         self._busy: set[HostedRoom] = set()
         self._console = console
         self._grace_seconds = grace_seconds
+        self._rules = rules
         self.rooms = Rooms(rules, self._new_room)
         admission: Admission[Connection] = Admission(pending, pending_per_source)
         self.doorman = Doorman(self, self.connections, listeners, key, console, admission)
         self.starts_anew = False
         """Whether the program is to be started again when `run` returns."""
-        self.on_reload: list[Callable[[], None]] = [
-            self.access.refresh,
-            self.greeting.refresh,
-            self.operators.refresh,
-            rules.refresh,
-        ]
-        """What else `reload` does, such as opening a log file again."""
         self.on_end: Callable[[], None] = _note_nothing
         """Called when the server begins to end, and again if it is told so again."""
         self.comes_back = comes_back
@@ -327,9 +321,11 @@ class Server:
             self.reactor.call(partial(connection.drop, reason))
 
     def reload(self) -> None:
-        """Read the lists again, and do what else is to be done then (`on_reload`)."""
-        for callback in self.on_reload:
-            self.reactor.call(callback)
+        """Read the lists again, and go on in the log file that has the name by now. None of these
+        keeps the others from it if it fails."""
+        for read_again in (self.access, self.greeting, self.operators, self._rules):
+            self.reactor.call(read_again.refresh)
+        self.reactor.call(self._console.log.reopen)
         self._console.news(words.RELOADED)
 
     def ban(self, fingerprint: str, name: str, why: str) -> Ban:
@@ -346,7 +342,7 @@ class Server:
         ends = [found.start() for found in re.finditer(r"\s+|$", argument)]
         for end in reversed([end for end in ends if end <= LONGEST_NAME_TYPED]):
             name, rest = argument[:end], argument[end:].strip()
-            if is_fingerprint(name):
+            if digest_of(name) is not None:
                 return "", {name}, rest
             if members := self.rooms.named(name):
                 keys = {fingerprint_of(member.fingerprint) for member in members}
@@ -365,7 +361,7 @@ class Server:
         """Tell everybody in all rooms the topic; an empty text takes it away.
 
         Raises:
-            UsageError: it is too long, or nothing of it can be seen.
+            UsageError: it is none (`Greeting.set_topic`).
         """
         topic = self.greeting.set_topic(text, time.time())
         if not self._terminating:

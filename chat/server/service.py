@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from chat import journal
 from chat.limits import SERVICE_STATUS_SECONDS
 from chat.reactor import Reactor
-from chat.server.members import people_of
+from chat.server.members import count_people
 from chat.server.server import Server
 
 
@@ -73,9 +73,8 @@ class Service:
 
 def status_of(server: Server) -> str:
     """How many people are in, for whoever looks at the service."""
-    rooms = [people_of(room.members()) for room in server.rooms]
-    people = sum(one[0].stays for room in rooms for one in room)
-    return f"people: {people}, rooms: {len(rooms)}"
+    people = [count_people(room.members()) for room in server.rooms]
+    return f"people: {sum(people)}, rooms: {len(people)}"
 
 
 def _address_of(name: str) -> str:

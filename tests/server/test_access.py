@@ -21,9 +21,9 @@ from chat.server.lists import (
     Unreadable,
     authorized_key,
     ban_of,
-    is_fingerprint,
     tag_of,
 )
+from chat.text import digest_of
 from tests.support.helpers import key
 
 NOW = 1_800_000_000
@@ -410,6 +410,6 @@ def access_lines() -> list[str]:
 
 
 def test_fingerprint_is_a_whole_one() -> None:
-    assert is_fingerprint(IRA.fingerprint)
-    assert not is_fingerprint(f"{IRA.fingerprint}x")
+    assert digest_of(IRA.fingerprint) == IRA.digest
+    assert digest_of(f"{IRA.fingerprint}x") is None
     assert re.fullmatch("SHA256:.{43}", PublicKey(IRA.blob).fingerprint)

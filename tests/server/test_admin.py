@@ -12,6 +12,7 @@ from chat.files.adminsocket import AdminSocket
 from chat.limits import ADMIN_LINE_BYTES, MAX_ADMIN_CONNECTIONS
 from chat.server import words
 from chat.server.admin import AdminDoor
+from chat.server.lists import Failed
 from tests.support.loopback import Company, Hall, Wire
 
 TOO_LONG = f" {words.COMMAND_TOO_LONG}\nrefused\n".encode()
@@ -90,6 +91,7 @@ def test_answer_to_the_last_command_is_sent_before_the_end(
     hall.until(lambda: wire.received.endswith(b"done\n"))
     hall.farewell_to(company.ira)
     assert wire.received.startswith(b" [+] The server ")
+    assert hall.shown(f"[+] admin: {command}")
 
 
 def test_who_says_nothing_or_half_a_line_or_goes_is_no_harm(
@@ -155,8 +157,6 @@ def test_of_too_many_the_one_that_was_silent_for_longest_goes(hall: Hall, admins
 def test_list_that_cannot_be_changed_is_told_to_who_asked(
     hall: Hall, company: Company, admins: Admins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chat.server.lists import Failed
-
     monkeypatch.setattr(
         hall.server.access, "unban", lambda _which: hall.console.complain(Failed("it is full"))
     )

@@ -1,6 +1,7 @@
 """The topic and the message of the day at the server: where they are kept, and what goes wrong."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,9 +117,10 @@ def test_motd_is_read_again_when_it_changes_and_the_last_one_holds(tmp_path: Pat
         (os.mkfifo, "a FIFO, not a file"),
     ],
 )
-def test_motd_that_is_of_no_use_says_why(tmp_path: Path, make: object, why: str) -> None:
+def test_motd_that_is_of_no_use_says_why(
+    tmp_path: Path, make: Callable[[Path], object], why: str
+) -> None:
     path = tmp_path / "motd"
-    assert callable(make)
     make(path)
     with pytest.raises(IdentityError, match=f"{path} cannot be used: {why}$"):
         MotdFile(path).read()
@@ -128,10 +130,10 @@ def test_all_rooms_are_told_the_topic_and_whoever_comes_later(hall: Hall) -> Non
     room_key = RoomKey(bytes(32))
     ira, sealed = hall.join("Ira"), hall.join("Zoe", "other", room_key)
     hall.type("TOPIC tea at four")
-    for peer in (ira, sealed):
-        hall.until(lambda peer=peer: peer.news and isinstance(peer.news[-1], TopicSet))  # type: ignore[misc]
-        assert peer.news[-1] == TopicSet("tea at four", hall.server.greeting.topic.since, True)
+    hall.until(lambda: hall.shown("[+] Everybody is told the topic: tea at four"))
     since = hall.server.greeting.topic.since
+    told = TopicSet("tea at four", since, changed=True)
+    hall.until(lambda: ira.news[-1:] == sealed.news[-1:] == [told])
     for late in (hall.join("Bob", "sahnawaz"), hall.join("Bo", "sahnawaz", room_key)):
         assert TopicSet("tea at four", since, changed=False) in late.news
         assert not any(isinstance(event, MotdReceived) for event in late.news)

@@ -11,7 +11,7 @@ from chat.files.lists import ListFile
 from chat.limits import MAX_ANSWER_BYTES, MAX_COMMAND_BYTES
 from chat.server import words
 from chat.server.lists import BrokenLineError, InMemory, LimitedLineError, Trouble
-from chat.server.operators import Operators, fingerprint_in
+from chat.server.operators import Operators, digest_in
 from tests.support.helpers import key
 from tests.support.loopback import Company, Hall, Peer
 
@@ -41,25 +41,25 @@ def company(hall: Hall) -> Company:
     ("line", "expected"),
     [
         *((line, None) for line in ("", "  ", "# SHA256:x", "ssh-ed25519 AAAA zoe")),
-        *((line.format(IRA.fingerprint), IRA.fingerprint) for line in ("{}", " {}\tIra, at work ")),
-        *((f"{line} Ira", IRA.fingerprint) for line in (IRA.openssh, f"no-pty {IRA.openssh}")),
+        *((line.format(IRA.fingerprint), IRA.digest) for line in ("{}", " {}\tIra, at work ")),
+        *((f"{line} Ira", IRA.digest) for line in (IRA.openssh, f"no-pty {IRA.openssh}")),
     ],
 )
 def test_line_names_a_key_by_its_fingerprint_or_as_openssh_does(
-    line: str, expected: str | None
+    line: str, expected: bytes | None
 ) -> None:
-    assert fingerprint_in(line) == expected
+    assert digest_in(line) == expected
 
 
 @pytest.mark.parametrize("line", ["Ira", "SHA256:abc", f"{IRA.fingerprint}x", "ssh-rsa AAAA"])
 def test_line_that_names_no_key_is_broken(line: str) -> None:
     with pytest.raises(BrokenLineError):
-        fingerprint_in(line)
+        digest_in(line)
 
 
 def test_key_with_conditions_makes_no_operator() -> None:
     with pytest.raises(LimitedLineError):
-        fingerprint_in(f'from="192.0.2.1" {IRA.openssh}')
+        digest_in(f'from="192.0.2.1" {IRA.openssh}')
 
 
 def test_list_is_read_again_when_it_changes_and_holds_when_it_cannot_be_read(

@@ -27,7 +27,7 @@ from chat.server.lists import InMemory
 from chat.server.oplog import Event, LogFile, OperatorLog, line_of
 from chat.server.words import LOG_BROKEN
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
-from tests.support.loopback import Company, Hall, Peer
+from tests.support.loopback import Company, Hall, Wire
 
 IRA = f"key={key('ira').public.fingerprint}"
 EVE = f"key={key('other').public.fingerprint}"
@@ -58,7 +58,7 @@ def noted(hall: Hall, tmp_path: Path) -> Noted:
     return Noted(hall, tmp_path / "log")
 
 
-def where(peer: Peer) -> str:
+def where(peer: Wire) -> str:
     """From where somebody comes, as a line says it."""
     host, port = peer.name.split(":")
     return f"address={host} port={port}"
@@ -112,7 +112,7 @@ def test_who_says_nothing_is_no_line_unless_it_keeps_us_waiting(hall: Hall, note
     hall.wait(FIRST_FRAME_SECONDS + 1)
     hall.until(lambda: noted.lines())
     (line,) = noted.lines()
-    assert line.startswith(f"event=refused {where(silent)} reason=TIMEOUT")  # type: ignore[arg-type]
+    assert line.startswith(f"event=refused {where(silent)} reason=TIMEOUT")
 
 
 def test_no_word_that_is_said_is_noted(hall: Hall, noted: Noted) -> None:

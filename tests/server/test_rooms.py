@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from chat import limits
 from chat.client.events import MessageReceived
 from chat.errors import IdentityError, Reason
-from chat.kex import RoomKey
+from chat.kex import RoomKey, SealedRoom
 from chat.server import words
 from chat.server.lists import Failed, InMemory, Trouble, Unreadable
 from chat.server.rooms import OPEN_ROOM, ListedTags, RoomRules
@@ -90,10 +91,8 @@ def test_who_has_the_tag_and_not_the_key_is_in_and_has_proved_and_hears_nothing(
 class StolenTag(RoomKey):
     """Another key that claims to be of the friends' room."""
 
-    def at(self, server_digest: bytes):  # type: ignore[no-untyped-def]
-        room = super().at(server_digest)
-        object.__setattr__(room, "tag", TAG)
-        return room
+    def at(self, server_digest: bytes) -> SealedRoom:
+        return replace(super().at(server_digest), tag=TAG)
 
 
 def test_room_ends_when_nobody_is_in_it_and_nobody_may_come_back(hall: Hall) -> None:
@@ -129,7 +128,7 @@ def test_nobody_comes_back_to_a_place_of_another_room(hall: Hall) -> None:
     object.__setattr__(ira.me, "room_key", OTHERS)
     ira.participant._room_key = OTHERS
     back = hall.come_back(ira)
-    assert back.welcome.room != ira.controls[0].room  # type: ignore[attr-defined]
+    assert back.welcome.room != ira.welcome.room
 
 
 def test_two_who_begin_the_same_room_at_once_are_in_one(hall: Hall) -> None:
@@ -166,12 +165,14 @@ def test_only_rooms_that_are_allowed_exist() -> None:
         ira = hall.knock("Ira", room_key=OTHERS)
         assert refused(hall, ira) is Reason.NO_ROOM
         # With it the operator can add the room to the list.
-        assert OTHERS.at(key("server").public.digest).tag.hex() in ira.ended.text  # type: ignore[union-attr]
+        assert OTHERS.at(key("server").public.digest).tag.hex() in hall.farewell_to(ira).text
         hall.join("Ira", "ira", FRIENDS)
         assert rooms_at(hall) == [OPEN_ROOM, TAG]
 
 
-def test_list_of_tags_is_read_again_and_holds_while_it_cannot_be_read() -> None:
+def test_list_of_tags_is_read_again_and_holds_while_it_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     troubles: list[Trouble] = []
     file = InMemory("# friends", TAG.hex().upper() + " friends", TAG.hex()[1:], "", name="tags")
     is_allowed = ListedTags(file, troubles.append)
@@ -184,7 +185,7 @@ def test_list_of_tags_is_read_again_and_holds_while_it_cannot_be_read() -> None:
     def fail() -> None:
         raise IdentityError("the disk is gone")
 
-    file.read = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(file, "read", fail)
     assert [is_allowed(tag) for tag in (TAG, other)] == [False, True]
     assert troubles[1:] == [Failed("the disk is gone")]
 
@@ -212,7 +213,7 @@ def test_one_address_begins_half_of_the_rooms_at_most_and_leaves_the_others(
         late = hall.knock("late", "ira", room_key=numbered(98))
         assert refused(hall, late) is Reason.NO_ROOM
         text = f"your address has begun {of_one} rooms already; another has to end first"
-        assert late.ended.text == (text if most > 1 else FULL)  # type: ignore[union-attr]
+        assert hall.farewell_to(late).text == (text if most > 1 else FULL)
         leave(hall, hall.join("guest", "ira", numbered(0)))
         for number in range(of_one, most):
             hall.knock(f"guest {number}", "other", f"127.0.0.{2 + number % 2}", numbered(number))

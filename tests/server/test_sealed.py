@@ -7,7 +7,7 @@ whole server runs, and whoever has taken all that it ever had tries it on all th
 
 import contextlib
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, combinations
 from pathlib import Path
 
@@ -158,9 +158,8 @@ def pass_off(hall: Hall, member: str, other: str) -> None:
         m._identity, m._card = encode_identity(m.id, name, fingerprint, joined_at), card
 
 
-def find(members: object, name: str) -> Member:
-    (found,) = (member for member in members if member.name == name)  # type: ignore[attr-defined]
-    assert isinstance(found, Member)
+def find(members: Iterable[Member], name: str) -> Member:
+    (found,) = (member for member in members if member.name == name)
     return found
 
 

@@ -718,13 +718,17 @@ def test_member_that_takes_none_of_its_new_keys_is_cut_off(
     narrow.until(lambda: company.sahnawaz.heard[-1] == "Ira: are we two?")
 
 
+def has_heard(peer: Peer, line: str) -> bool:
+    return line in peer.heard
+
+
 def test_answer_that_cannot_leave_yet_waits_once(narrow: Hall, stubborn: Stubborn) -> None:
     company, slow = stubborn
     slow.send_control(Ping().encode())
     for number in range(10):
         slow.participant.say(f"number {number}", 0)
         slow.flush()
-        narrow.until(lambda number=number: f"slow: number {number}" in company.ira.heard)  # type: ignore[misc]
+        narrow.until(partial(has_heard, company.ira, f"slow: number {number}"))
     assert slow.ended is None
     slow.listen()
     narrow.until(lambda: slow.heard == company.ira.heard)
@@ -1102,7 +1106,7 @@ def test_termination_of_an_empty_server_ends_it(hall: Hall) -> None:
 def test_termination_tells_everybody_and_closes(hall: Hall, company: Company) -> None:
     stranger = hall.greeted()
     for wire in (company.ira, company.sahnawaz, stranger):
-        hall.when(lambda wire=wire: wire.eof, wire.close)  # type: ignore[misc]
+        hall.when(partial(getattr, wire, "eof"), wire.close)
     hall.type("TERMINATE")
     run_to_the_end(hall)
     for peer in (company.ira, company.sahnawaz):
