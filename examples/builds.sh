@@ -18,7 +18,8 @@ before=works
 while true; do
     if "$@" >"$output" 2>&1; then now=works; else now=fails; fi
     if [ $now != $before ]; then
-        { echo "$* $now"; [ $now = works ] || tail -n 10 "$output" | cut -c 1-200; } |
+        { echo "$* $now"; [ $now = works ] || tail -n 10 "$output" | cut -b 1-200; } |
+            iconv -c -f UTF-8 -t UTF-8 | # what is no text, or was cut in two, would not be sent
             "${PYTHON:-python3}" -m chat send "$host" "$port" "$name" --strip --patience 3600 - ||
             exit
         before=$now

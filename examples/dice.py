@@ -20,10 +20,12 @@ with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, te
     assert chat.stdout is not None
     for line in chat.stdout:
         event = json.loads(line)
-        asked = re.fullmatch(r"roll (\d{1,2})d(\d{1,3})", event.get("text", ""))
+        asked = re.fullmatch(r"roll ([1-9]\d?)d(\d{1,3})", event.get("text", ""))
         if event["event"] == "message" and asked:
             dice, sides = int(asked[1]), max(1, int(asked[2]))
             rolled = [random.randint(1, sides) for _ in range(dice)]
             answer = f"{event['name']}: {' + '.join(map(str, rolled))} = {sum(rolled)}"
-            print(json.dumps({"say": answer}), file=chat.stdin, flush=True)
+            private = {"direct": {"to": event["name"], "text": answer}}
+            say = private if event["direct"] else {"say": answer}
+            print(json.dumps(say), file=chat.stdin, flush=True)
 sys.exit(chat.returncode)

@@ -37,8 +37,22 @@ def _line(line: str) -> str:
             # EL (ECMA-48, 8.3.41). Whatever erases all of a line then begins it anew.
             at = 0 if token["parameters"] == "2" else at
             del cells[at:]
+        elif token["final"] in ("C", "D", "G"):
+            at = _moved(at, token["parameters"], token["final"], len(cells))
         elif piece[0] != "\x1b" and not "\x80" <= piece[0] <= "\x9f":
             seen = piece.translate(_CONTROL)
             cells[at : at + len(seen)] = seen
             at += len(seen)
     return "".join(cells).rstrip(" ") if "\r" in line else "".join(cells)
+
+
+def _moved(at: int, count: str, final: str, end: int) -> int:
+    """The column after CUF, CUB or CHA (ECMA-48, 8.3.20, 8.3.18, 8.3.9), never past what is there:
+    however far a tool goes, it makes no blanks.
+    """
+    if count.strip("0123456789"):
+        return at
+    # No line is as long as six digits say; a number of any length would take time.
+    by = max(1, int(count.lstrip("0")[:6] or 1))
+    to = {"C": at + by, "D": at - by, "G": by - 1}[final]
+    return min(max(0, to), end)

@@ -26,13 +26,30 @@ def test_dice_are_rolled_for_whoever_asks(stage: Stage) -> None:
         env={"PYTHONPATH": str(ROOT)},
     )
     ira.expect("Username: dice\n")
-    ira.type("hello", "roll 3d6", "roll 100d6", "please roll 1d6", "roll 1d0")
+    ira.type("hello", "roll 3d6", "roll 100d6", "please roll 1d6", "roll 0d6", "roll 1d0")
     ira.expect(" dice: Ira: ", " dice: Ira: 1 = 1\n")
     answer = re.search(r"dice: Ira: (\d) \+ (\d) \+ (\d) = (\d+)\n", ira.out)
     assert answer is not None
     *rolled, total = map(int, answer.groups())
     assert sum(rolled) == total
     assert ira.out.count(" dice: ") == 2
+    bot.kill()
+
+
+def test_dice_that_are_rolled_in_private_are_told_in_private(stage: Stage) -> None:
+    _, port = stage.server()
+    ira = stage.client(port, "Ira", "--json", key="ira")
+    dice = str(EXAMPLES / "dice.py")
+    bot = stage.run(
+        [sys.executable, dice, "127.0.0.1", str(port), *stage.keys("client", "other")],
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    ira.expect('"event": "joined", "name": "dice"')
+    ira.type('{"direct": {"to": "dice", "text": "roll 1d0"}}')
+    ira.expect('"text": "Ira: 1 = 1"')
+    events = map(json.loads, ira.out.splitlines())
+    answers = [event for event in events if event.get("name") == "dice" and "text" in event]
+    assert [answer["direct"] for answer in answers] == ["Ira"]
     bot.kill()
 
 
@@ -106,9 +123,11 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
         env={"PYTHON": sys.executable, "EVERY": "0"},
     )
     for _ in range(2):
-        (stage.folder / "new").write_text(r"printf 'one\n\033[31mtwo\033[m\n'; exit 1")
+        (stage.folder / "new").write_text(
+            r"printf 'one\n\033[31mtwo\033[m\n\377four'; printf 'ö%.0s' $(seq 100); exit 1"
+        )
         (stage.folder / "new").rename(build)
-        ira.expect(f" builder: sh {build} fails\n    one\n    two\n")
+        ira.expect(f" builder: sh {build} fails\n    one\n    two\n    four{'ö' * 97}\n")
         (stage.folder / "new").write_text("true")
         (stage.folder / "new").rename(build)
         ira.expect(f" builder: sh {build} works\n")
