@@ -273,8 +273,8 @@ def handshake_keys(shared: bytes, hello: bytes, client_share: bytes) -> LinkKeys
     """k_c0 and k_s0, which seal PUBKEY and SESSION_KEY."""
     salt = hashlib.sha256(hello + client_share).digest()
     return LinkKeys(
-        SealingKey.from_bytes(_derive(shared, salt, LABEL_HANDSHAKE_CLIENT, SEALING_KEY_BYTES)),
-        SealingKey.from_bytes(_derive(shared, salt, LABEL_HANDSHAKE_SERVER, SEALING_KEY_BYTES)),
+        SealingKey.from_bytes(derive(shared, salt, LABEL_HANDSHAKE_CLIENT, SEALING_KEY_BYTES)),
+        SealingKey.from_bytes(derive(shared, salt, LABEL_HANDSHAKE_SERVER, SEALING_KEY_BYTES)),
     )
 
 
@@ -283,15 +283,15 @@ def link_keys(shared: bytes, session_key: bytes, transcript: bytes) -> LinkKeys:
     salt = hashlib.sha256(transcript).digest()
     material = shared + session_key
     return LinkKeys(
-        SealingKey.from_bytes(_derive(material, salt, LABEL_LINK_CLIENT, SEALING_KEY_BYTES)),
-        SealingKey.from_bytes(_derive(material, salt, LABEL_LINK_SERVER, SEALING_KEY_BYTES)),
+        SealingKey.from_bytes(derive(material, salt, LABEL_LINK_CLIENT, SEALING_KEY_BYTES)),
+        SealingKey.from_bytes(derive(material, salt, LABEL_LINK_SERVER, SEALING_KEY_BYTES)),
     )
 
 
 def next_link_key(key: SealingKey) -> SealingKey:
     """k_s1 behind a REKEY: with it nobody can open that REKEY, nor any before (PROTOCOL 3.3)."""
     material = key.cipher + key.mac
-    return SealingKey.from_bytes(_derive(material, b"", LABEL_LINK_NEXT, SEALING_KEY_BYTES))
+    return SealingKey.from_bytes(derive(material, b"", LABEL_LINK_NEXT, SEALING_KEY_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +309,8 @@ class RoomKey:
         """The room of this key at the server whose key has this SHA-256."""
         return SealedRoom(
             self,
-            _derive(self.secret, server_digest, LABEL_TAG, ROOM_TAG_BYTES),
-            _derive(self.secret, b"", LABEL_MEMBER, _HASH_BYTES),
+            derive(self.secret, server_digest, LABEL_TAG, ROOM_TAG_BYTES),
+            derive(self.secret, b"", LABEL_MEMBER, _HASH_BYTES),
         )
 
 
@@ -358,7 +358,7 @@ def direct_key(
     material = share.agree(peer) + (b"" if room_key is None else room_key.secret)
     pair = share.public + peer if sending else peer + share.public
     salt = hashlib.sha256(pair).digest()
-    return SealingKey.from_bytes(_derive(material, salt, LABEL_DIRECT, SEALING_KEY_BYTES))
+    return SealingKey.from_bytes(derive(material, salt, LABEL_DIRECT, SEALING_KEY_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +374,7 @@ class RoomSecret:
 
     def step(self) -> "RoomSecret":
         """For the epoch after a join. A member that has the new secret cannot compute this one."""
-        return RoomSecret(_derive(self.secret, b"", LABEL_ROOM_STEP, ROOM_SECRET_BYTES))
+        return RoomSecret(derive(self.secret, b"", LABEL_ROOM_STEP, ROOM_SECRET_BYTES))
 
     def event_key(self) -> SealingKey:
         """For what the server tells. It is the server's, in a sealed room, too."""
@@ -393,10 +393,10 @@ class RoomSecret:
         return self._key(LABEL_SEALED_REPEAT, room_key.secret)
 
     def _key(self, label: bytes, room_key: bytes = b"") -> SealingKey:
-        return SealingKey.from_bytes(_derive(self.secret + room_key, b"", label, SEALING_KEY_BYTES))
+        return SealingKey.from_bytes(derive(self.secret + room_key, b"", label, SEALING_KEY_BYTES))
 
 
-def _derive(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
+def derive(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
     """HKDF-SHA-256 (RFC 5869); `size` is at most 255 times 32 bytes. These are the RFC's own lines
     over `hmac.digest`: the library's function takes several times as long, and a join derives four
     keys."""

@@ -27,9 +27,9 @@ from chat.kex import (
     RoomKey,
     RoomSecret,
     SignedShare,
-    _derive,
     check_offer,
     check_strength,
+    derive,
     direct_key,
 )
 from chat.limits import SHARE_RENEW_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS, X25519_BYTES
@@ -95,7 +95,7 @@ HKDF_VECTORS = [
 def test_derivation_is_that_of_rfc_5869(
     material: bytes, salt: bytes, info: bytes, derived: str
 ) -> None:
-    assert _derive(material, salt, info, len(derived) // 2).hex() == derived
+    assert derive(material, salt, info, len(derived) // 2).hex() == derived
     # What simulations take in its place.
     assert cheap_keys.derive(material, salt, info, len(derived) // 2).hex() == derived
 

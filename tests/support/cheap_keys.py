@@ -78,7 +78,7 @@ class CheapShare:
 
 
 def derive(material: bytes, salt: bytes, label: bytes, size: int) -> bytes:
-    """HKDF-SHA-256 like `chat.kex._derive`, several times as fast."""
+    """HKDF-SHA-256 like `chat.kex.derive`, several times as fast."""
     pseudorandom = hmac.digest(salt or bytes(32), material, "sha256")
     derived = block = b""
     for number in range(1, -(-size // 32) + 1):
@@ -93,7 +93,7 @@ def patch_keys(stack: ExitStack) -> None:
         (PublicKey, "wrap", _wrap),
         (kex, "check_offer", _check_offer),
         (kex, "KeyShare", CheapShare),
-        (kex, "_derive", derive),
+        (kex, "derive", derive),
         (PrivateKey, "unwrap", _unwrap),
         (SignedShare, "make", staticmethod(_make_offer)),
     ):
