@@ -583,3 +583,78 @@ ADMIN_LOCK_SECONDS = 2.0
 for which every system has room in the address of a socket; a command, which is longest for SAY; how
 long the program `admin` waits for an answer, which a server gives at once; and how long two servers
 in one folder wait for each other at their start."""
+
+# -- several servers, one Redis ----------------------------------------------------------------
+
+REDIS_PORT = 6379
+"""Where Redis listens, unless its URL says another port."""
+
+MIN_REDIS = (5, 0)
+"""The oldest Redis that has streams."""
+
+MINID_REDIS = (6, 2)
+TRIM_SLACK_ENTRIES = 4_096
+"""The first Redis that can trim a stream at a place. At an older one, which can only count, so many
+more entries are kept: others may have added some meanwhile."""
+
+CLUSTER_KEY_BYTES = 32
+MAX_CLUSTER_NAME_CHARS = 32
+SECRET_FILE_BYTES = 4_096
+"""The cluster key; the name under which a cluster keeps its things in Redis, which stands in each
+of their names; and a file that holds nothing but a key or a password."""
+
+REDIS_PING_SECONDS = 2.0
+REDIS_SILENCE_SECONDS = 5.0
+"""A connection to Redis on which nothing is awaited asks for a PONG after the first, and one that
+has not answered for the second is given up. Together less than the 10 s after which a server counts
+as gone, so that a server whose Redis is frozen knows it before others would think it dead."""
+
+REDIS_RETRY_SECONDS = 0.25
+MAX_REDIS_RETRY_SECONDS = 2.0
+"""As RETRY_SECONDS, for servers that have lost Redis. They are few, and everybody waits."""
+
+STREAM_BLOCK_SECONDS = 5.0
+"""How long Redis lets us wait for the next entry before it answers that there is none. That answer
+is our sign of life on a quiet day."""
+
+STREAM_PAGE_ENTRIES = 256
+"""So many entries of a stream are asked for at once: with MAX_BATCH_BYTES at most 16 MiB."""
+
+MAX_BATCH_BYTES = 65_536
+"""What a server proposes in one entry: all that it had to say in a turn, or a part of it. A single
+proposal may be longer."""
+
+MAX_PROPOSED_BYTES = 4 * 1024 * 1024
+"""Proposals of one room that no entry has come back for. A server that has more takes no more from
+its members (`Stream.full`)."""
+
+RESEND_SECONDS = 1.0
+"""So long after Redis has refused a proposal, or has put it where it does not count, it is proposed
+again."""
+
+MAX_BROKEN_ERAS = 8
+"""A server remembers so many rooms of one stream that it has found broken."""
+
+SNAPSHOT_TRIES = 3
+"""So often a server that found no snapshot to start from asks the others for one, RESEND_SECONDS
+apart, before it has a new room begin."""
+
+ORIGIN_SECONDS = 600
+"""A server that has proposed nothing in a room for so long is forgotten there, by the time of the
+entries, and begins again with a new origin. So what is remembered of them does not grow with each
+restart."""
+
+RECENT_ENTRIES = 512
+"""Of so many entries the running hash is kept, against which is compared what other servers say
+that they have read. A server is hardly ever further behind another one."""
+
+SNAPSHOT_BYTES = 2 * 1024 * 1024
+"""After so many bytes of entries a room's state is kept in Redis, and what lies before the last but
+one of these places is trimmed. A server that starts reads at most twice as much."""
+
+MAX_REDIS_TEXT_CHARS = 200
+"""As much of what Redis says of an error is repeated."""
+
+CLOCK_DOUBT_SECONDS = 60
+"""By so much Redis' clock may differ from ours before a person is told. The time of what is said in
+a room is that of Redis."""

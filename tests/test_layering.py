@@ -58,6 +58,8 @@ MAY_IMPORT = {
         "client.known",
     },
     "server": ROOT - set(COMMAND_LINE),
+    "server.cluster": {"errors", "limits", "text", "place", "cipher", "kex"}
+    | {"reactor", "transport", "sockets", "journal"},
     "client": ROOT - {*COMMAND_LINE, "stdio", "phrases", "sleep"},
     "ui": {"errors", "limits", "program", "guesses", "reactor", "text", "localtime"}
     | {"stdio", "phrases"}
@@ -72,6 +74,8 @@ CORE = {
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),
     "server.completion",
+    *(f"server.cluster.{module}" for module in ("errors", "clusterkey", "store")),
+    *(f"server.cluster.{module}" for module in ("sequence", "stream", "streams")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
     *(f"client.{module}" for module in ("phase", "speech", "reading", "hearing", "dues", "unread")),

@@ -8,7 +8,7 @@ import pytest
 import chat
 
 PACKAGE = Path(chat.__file__).parent
-FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
+FOLDERS = sorted({path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE})
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

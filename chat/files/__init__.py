@@ -5,6 +5,7 @@
     keyfolder.py      checks that nobody else can change the folder of the keys
     lines.py          a file of lines there, which several programs may change
     keys.py           RSA key pairs as PEM files
+    clusterkey.py     the key that all servers of a cluster share
     known_servers.py  which servers were met, and with which keys
     rooms.py          invites, each under a name of the person's own
     members.py        whose key was seen under which name, in each room

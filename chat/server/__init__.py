@@ -27,6 +27,7 @@
     words.py       the sentences for it
     service.py     what the service manager is told
     faults.py      what may be written down of an error in the program
+    cluster/       several servers carry one room: its order comes from Redis
 
 A newcomer is the `Doorman`'s guest until the `Server` admits it. Then its messages go this way: a
 SUBMIT arrives at a `Connection`, whose session opens it. The `HostedRoom` submits the MESSAGE

@@ -12,5 +12,7 @@ simulated_liar.py    the server of a simulation, which may lie to a member
 cheap_keys.py        stand-ins for RSA and X25519, for simulations
 processes.py         real processes through pipes
 terminals.py         real processes at a terminal, and what stands on it
+redis.py             a real Redis of its own for a test
+fakestream.py        a Redis in memory that is cut, full, or has lost its last writes
 proxy.py             a TCP proxy that does to connections what cables do
 """
