@@ -74,7 +74,7 @@ CORE = {
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),
     "server.completion",
-    *(f"server.cluster.{module}" for module in ("errors", "clusterkey", "store")),
+    *(f"server.cluster.{module}" for module in ("url", "errors", "resp", "clusterkey", "store")),
     *(f"server.cluster.{module}" for module in ("sequence", "stream", "streams")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
@@ -212,6 +212,7 @@ MAY_NEED = {
     "cipher": {"Cryptodome"},
     "kex": {"Cryptodome"},
     "files.keys": {"Cryptodome"},
+    "server.cluster.resp": {"hiredis"},  # an extra
     "invitations": {"segno"},  # an extra
 }
 

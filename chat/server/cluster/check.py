@@ -1,0 +1,159 @@
+"""What is wrong with a Redis, before anything is served: `--check`, and each start.
+
+It logs in as the server would, tries each kind of command that is needed, and compares the *card*
+of the cluster: a value under the cluster's name by which servers find that their cluster keys, RSA
+keys or versions are not the same. The first server leaves it there. Blocks until Redis has answered
+or has been given up.
+"""
+
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import NamedTuple
+
+from chat.cipher import RandomBytes
+from chat.errors import OpenError
+from chat.limits import CLOCK_DOUBT_SECONDS
+from chat.reactor import Reactor
+from chat.server.cluster.clusterkey import CARD, ClusterKey
+from chat.server.cluster.errors import RedisError
+from chat.server.cluster.link import Link
+from chat.server.cluster.resp import Reply, Server, Word
+from chat.server.cluster.sequence import FORMAT
+from chat.server.cluster.url import RedisUrl
+
+_SCRATCH_BYTES = 8
+_SCRATCH_SECONDS = 1
+
+
+class Checked(NamedTuple):
+    """What was found: what makes it useless to serve, and what is good to know."""
+
+    wrong: list[str]
+    notes: list[str]
+
+
+def check(
+    url: RedisUrl,
+    context: ssl.SSLContext | None,
+    key: ClusterKey,
+    server_digest: bytes,
+    random_bytes: RandomBytes,
+    wall_clock: Callable[[], float] = time.time,
+) -> Checked:
+    """Look whether this Redis and this cluster can be served. `server_digest` is that of our RSA
+    key, which all servers of a cluster share."""
+    with closing(Reactor()) as reactor:
+        checker = _Checker(reactor, key, server_digest, random_bytes, wall_clock)
+        link = Link(reactor, url, context, checker, "check")
+        link.begin()
+        if not checker.over:
+            reactor.run()
+        link.close()
+    return Checked(checker.wrong, checker.notes)
+
+
+class _Checker:
+    """The owner of the link: asks one thing after the other, and notes what it finds."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        key: ClusterKey,
+        server_digest: bytes,
+        random_bytes: RandomBytes,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.wrong: list[str] = []
+        self.notes: list[str] = []
+        self.over = False
+        self._reactor = reactor
+        self._key = key
+        self._card = FORMAT.to_bytes(2, "big") + server_digest
+        self._random_bytes = random_bytes
+        self._wall_clock = wall_clock
+
+    def on_end(self, _link: Link, error: RedisError) -> None:
+        self._is_wrong(error.advice)
+        self._end()
+
+    def on_ready(self, link: Link, server: Server) -> None:
+        self._look_at(server)
+        scratch = f"{self._key.card}:check:{self._random_bytes(_SCRATCH_BYTES).hex()}"
+        card = self._key.seal(self._key.card, CARD, self._card, self._random_bytes)
+        tried: tuple[tuple[Word, ...], ...] = (
+            ("XADD", scratch, "*", "", ""),
+            ("XRANGE", scratch, "-", "+", "COUNT", 1),
+            ("XREAD", "COUNT", 1, "STREAMS", scratch, "0-0"),
+            ("XTRIM", scratch, "MAXLEN", 0),
+            ("EXPIRE", scratch, _SCRATCH_SECONDS),
+            ("SET", self._key.card, card, "NX"),
+        )
+        for words in tried:
+            link.ask(self._on_tried, *words)
+        link.ask(self._on_time, "TIME")
+        link.ask(self._on_card, "GET", self._key.card)
+
+    def _look_at(self, server: Server) -> None:
+        if server.evicts != "noeviction":
+            self._is_wrong(
+                f"Redis throws away what it likes when its memory is full ({server.evicts}): "
+                "set maxmemory-policy noeviction"
+            )
+        if not server.persists:
+            self.notes.append(
+                "Redis keeps nothing on its disk as it goes (appendonly no): "
+                "if it restarts, rooms begin anew"
+            )
+
+    def _on_tried(self, reply: Reply | RedisError) -> None:
+        if isinstance(reply, RedisError):
+            self._is_wrong(reply.advice)
+
+    def _on_time(self, reply: Reply | RedisError) -> None:
+        if isinstance(reply, RedisError):
+            self._is_wrong(reply.advice)
+            return
+        differs = self._wall_clock() - int(reply[0])
+        if abs(differs) > CLOCK_DOUBT_SECONDS:
+            self.notes.append(
+                f"our clock is {abs(differs):.0f} s {'ahead of' if differs > 0 else 'behind'} that "
+                "of Redis, which says when something was said"
+            )
+
+    def _on_card(self, reply: Reply | RedisError) -> None:
+        if isinstance(reply, RedisError):
+            self._is_wrong(reply.advice)
+        elif reply is not None:
+            self._compare(reply)
+        self._end()
+
+    def _compare(self, sealed: bytes) -> None:
+        try:
+            card = self._key.open(self._key.card, CARD, sealed)
+        except OpenError:
+            self._is_wrong(
+                f"the cluster {self._key.name} in this Redis has another cluster key: copy the "
+                "file from one of its servers, or take another name with --cluster-name"
+            )
+            return
+        if card[:2] != self._card[:2]:
+            self._is_wrong(
+                f"the cluster {self._key.name} is served by another version, which does not "
+                "understand this one: end its servers first"
+            )
+        elif card != self._card:
+            self._is_wrong(
+                f"the servers of the cluster {self._key.name} have another RSA key: copy the key "
+                "files of one of them"
+            )
+
+    def _is_wrong(self, text: str) -> None:
+        # The same is often wrong with several commands.
+        if text not in self.wrong:
+            self.wrong.append(text)
+
+    def _end(self) -> None:
+        self.over = True
+        self._reactor.stop()

@@ -1,0 +1,195 @@
+"""One connection to Redis as bytes: commands out, replies in, in order; and the login.
+
+Redis answers each command of a connection in turn, so the oldest question gets the next reply
+(RESP 2, parsed by `hiredis`). A `Pipeline` is told the time and never reads a clock. A connection
+is given up when something is awaited and nothing has moved for REDIS_SILENCE_SECONDS, and when
+nothing is awaited it asks for a PONG now and then. So a frozen Redis is noticed in any case.
+Sockets and TLS are in `link`.
+
+`login` is what is asked first: all at once, so that it takes one round trip.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from chat.errors import UsageError
+from chat.limits import MIN_REDIS, REDIS_PING_SECONDS, REDIS_SILENCE_SECONDS
+from chat.server.cluster.errors import (
+    RedisError,
+    RedisLostError,
+    error_of,
+    foreign_answer,
+    too_old,
+)
+from chat.server.cluster.url import RedisUrl
+
+try:
+    import hiredis
+except ImportError as exc:
+    raise UsageError(
+        "several servers need the package hiredis", "pip install 'chatapp[redis]'"
+    ) from exc
+
+Reply: TypeAlias = Any
+"""What Redis answered: bytes, a number, a list, or None. Never an error."""
+
+Done = Callable[[Reply | RedisError], None]
+"""Is given the reply or the error to a command; not called if the connection ends before."""
+
+Word: TypeAlias = str | bytes | int
+
+
+class _Asked(NamedTuple):
+    done: Done
+    patience: float
+
+
+class Pipeline:
+    """See the module's text. `dead`: what is wrong, from then on nothing is said any more."""
+
+    def __init__(self, now: float) -> None:
+        self.dead: RedisError | None = None
+        self._reader = hiredis.Reader()
+        self._asked: deque[_Asked] = deque()
+        self._moved = now
+        self._heard = b""
+        self._unsent: list[bytes] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many replies are awaited."""
+        return len(self._asked)
+
+    def ask(self, now: float, done: Done, *words: Word, patience: float = 0.0) -> None:
+        """Send a command. Its reply may take `patience` longer than others."""
+        if not self._asked:
+            self._moved = now
+        self._asked.append(_Asked(done, REDIS_SILENCE_SECONDS + patience))
+        self._unsent.append(hiredis.pack_command(words))
+
+    def close(self) -> None:
+        """Hand out no more replies, not even those that have arrived."""
+        self.dead = self.dead or RedisLostError("the connection to Redis was closed")
+
+    def data_to_send(self) -> bytes:
+        """What is to be sent now; it is the caller's from then on."""
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        return data
+
+    def moved(self, now: float) -> None:
+        """The peer has taken or sent something."""
+        self._moved = now
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what arrived, and hand each whole reply to who asked."""
+        self._moved = now
+        if len(self._heard) < 64:
+            self._heard += data[:64]
+        try:
+            self._reader.feed(data)
+            while self.dead is None:
+                reply = self._reader.gets()
+                if reply is False:
+                    return
+                self._answer(reply)
+        except hiredis.ProtocolError:
+            self.dead = self.dead or foreign_answer(self._heard)
+
+    def _answer(self, reply: Reply) -> None:
+        if not self._asked:
+            # A Redis that has too many clients, or is about to end, says so unasked.
+            is_error = isinstance(reply, hiredis.ReplyError)
+            self.dead = error_of(str(reply)) if is_error else foreign_answer(self._heard)
+            return
+        asked = self._asked.popleft()
+        asked.done(error_of(str(reply)) if isinstance(reply, hiredis.ReplyError) else reply)
+
+    @property
+    def deadline(self) -> float:
+        """When to call `tick`."""
+        patience = self._asked[0].patience if self._asked else REDIS_PING_SECONDS
+        return self._moved + patience
+
+    def tick(self, now: float) -> None:
+        """Say PING if it is time for it, or give up."""
+        if now < self.deadline or self.dead is not None:
+            return
+        if self._asked:
+            silent = f"{now - self._moved:.0f}"
+            self.dead = RedisLostError(f"Redis has not answered for {silent} s")
+        else:
+            self.ask(now, _ignore, "PING")
+
+
+def _ignore(_reply: Reply | RedisError) -> None:
+    pass
+
+
+# -- the login -----------------------------------------------------------------------------------
+
+
+class Server(NamedTuple):
+    """What INFO says of a Redis. `run`: another one for each of its starts."""
+
+    version: str
+    numbers: tuple[int, ...]
+    run: str
+    evicts: str
+    """How it makes room when its memory is full; `noeviction`: not at all."""
+    persists: bool
+    """Whether each write goes to its disk as well (appendonly)."""
+
+
+def login(
+    pipeline: Pipeline, url: RedisUrl, now: float, done: Callable[[Server | RedisError], None]
+) -> None:
+    """Log in, and look whether this Redis can be used. `done` is called once, if the connection
+    does not end before."""
+    told: list[Server | RedisError] = []
+
+    def tell(outcome: Server | RedisError) -> None:
+        if not told:
+            told.append(outcome)
+            done(outcome)
+
+    def unless_error(reply: Reply | RedisError) -> None:
+        if isinstance(reply, RedisError):
+            tell(reply)
+
+    def on_info(reply: Reply | RedisError) -> None:
+        tell(reply if isinstance(reply, RedisError) else _server_of(reply))
+
+    if url.password or url.user:
+        user = (url.user,) if url.user else ()
+        pipeline.ask(now, unless_error, "AUTH", *user, url.password)
+    if url.database:
+        pipeline.ask(now, unless_error, "SELECT", url.database)
+    pipeline.ask(now, on_info, "INFO")
+
+
+def _server_of(reply: Reply) -> Server | RedisError:
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else ""
+    info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    version = info.get("redis_version", "")
+    try:
+        numbers = tuple(int(part) for part in version.split(".")[:2])
+    except ValueError:
+        return foreign_answer(text[:24].encode())
+    if numbers < MIN_REDIS:
+        return too_old(version)
+    for field, bad, word in (
+        ("cluster_enabled", "1", "MOVED"),
+        ("loading", "1", "LOADING"),
+        ("role", "slave", "READONLY"),
+    ):
+        if info.get(field) == bad:
+            return error_of(word)
+    return Server(
+        version,
+        numbers,
+        info.get("run_id", ""),
+        info.get("maxmemory_policy", "noeviction"),
+        info.get("aof_enabled", "0") == "1",
+    )

@@ -1,0 +1,112 @@
+"""A real Redis for a test: on a socket in a folder of its own, or on the loopback with TLS."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.support.helpers import output_of
+from tests.support.processes import DEADLINE_SECONDS
+
+needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
+
+
+class Redis:
+    """A Redis that is started at once, and killed at the end. `url` leads to it."""
+
+    def __init__(self, folder: Path, *options: str, tls: bool = False) -> None:
+        self.folder = folder
+        self.socket = folder / "redis.sock"
+        self.url = f"redis+unix://{self.socket}"
+        self.authority = folder / "authority.pem"
+        self._options = ["--unixsocket", str(self.socket), "--dir", str(folder), "--save", ""]
+        self._options += ["--port", "0", *options]
+        if tls:
+            self._with_tls()
+        self.process = self._start()
+
+    def _with_tls(self) -> None:
+        port = free_port()
+        key = self.folder / "key.pem"
+        output_of(
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", self.authority),
+        )
+        self._options += ["--bind", "127.0.0.1", "--tls-port", str(port)]
+        self._options += ["--tls-cert-file", str(self.authority), "--tls-key-file", str(key)]
+        self._options += ["--tls-auth-clients", "no"]
+        self.url = f"rediss://localhost:{port}"
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                ["redis-server", *self._options], stdout=log, stderr=log, cwd=self.folder
+            )
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not self._answers():
+            assert process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline
+            os.sched_yield()
+        return process
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as asking:
+            try:
+                asking.connect(str(self.socket))
+                asking.sendall(b"PING\r\n")
+                return bool(asking.recv(1))
+            except OSError:
+                return False
+
+    def do(self, *words: str | bytes) -> bytes:
+        """What `redis-cli` answers to a command."""
+        return output_of("redis-cli", "-s", str(self.socket), *map(os.fsdecode, words)).strip()
+
+    def everything(self) -> bytes:
+        """All that it holds: names and values."""
+        held = []
+        for name in self.do("KEYS", "*").splitlines():
+            kind = self.do("TYPE", name)
+            read = ("GET", name) if kind == b"string" else ("XRANGE", name, "-", "+")
+            held += [name, self.do(*read)]
+        return b"\n".join(held)
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """After `kill`: with what it has on its disk."""
+        self.process = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+
+def free_port() -> int:
+    """A port that was free just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
