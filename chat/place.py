@@ -121,9 +121,9 @@ def place_of(words: Sequence[str]) -> Place:
         case [word, port] if "," in word and not is_invite(word):
             return _several(word, port_of(port))
         case [word]:
-            host, port = _host_and_port(word)
-            may_be_kept = port is None and word == host and ":" not in word
-            return Place(check_host(host), DEFAULT_PORT if port is None else port, may_be_kept)
+            host, own = _host_and_port(word)
+            may_be_kept = own is None and word == host and ":" not in word
+            return Place(check_host(host), DEFAULT_PORT if own is None else own, may_be_kept)
         case [word, _] if is_invite(word) or word == ASK:
             raise UsageError("an invite says the port, so none stands behind it")
         case [word, port]:

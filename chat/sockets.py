@@ -22,7 +22,7 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_ADDRESSES,
 )
-from chat.place import with_port
+from chat.place import Endpoint, with_port
 from chat.reactor import Reactor, Timer, do_nothing
 from chat.resolver import Address, LookUp
 
@@ -182,7 +182,8 @@ def _outward_host(versions: Sequence[int]) -> str:
 
 
 class Way(Protocol):
-    """What connects to a host, again and again if asked to."""
+    """What connects to a host, again and again if asked to. There may be several, which take turns:
+    each has one in a *round*. This is the way to one, for which a round is one dial."""
 
     host: str
     port: int
@@ -201,6 +202,27 @@ class Way(Protocol):
     def close(self) -> None:
         """Give up. Nothing is left open, and nothing is called any more."""
 
+    @property
+    def servers(self) -> tuple[Endpoint, ...]:
+        """All to which this may lead, in the order in which they were given."""
+        return (Endpoint(self.host, self.port),)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether `dial` would go on with a round that has begun, to a server that has not had its
+        turn."""
+        return False
+
+    def settle(self) -> None:
+        """The server that answered has let us in: the round is over, and the next one begins with
+        it."""
+        return
+
+    def pass_over(self) -> bool:
+        """The server that answered does not want us: dial it no more in this round. Returns what
+        `has_next` says then."""
+        return False
+
 
 class _Attempt(NamedTuple):
     """An address that is being tried; `limit` ends it."""
@@ -210,7 +232,7 @@ class _Attempt(NamedTuple):
     limit: Timer
 
 
-class Dialer:
+class Dialer(Way):
     """The direct `Way` to a host. `close` when done.
 
     Each `dial` looks the host up and tries its addresses side by side (RFC 8305): when one has

@@ -121,13 +121,21 @@ def given_invite() -> str:
 
 def way_to(target: Target, reactor: "Reactor", proxy: "Proxy | None") -> "Way":
     """What connects there, through the proxy if there is one."""
-    if proxy is not None:
-        from chat.proxied import ProxiedDialer
 
-        return ProxiedDialer(reactor, target.host, target.port, proxy)
-    from chat.sockets import Dialer
+    def way(server: Endpoint) -> "Way":
+        if proxy is not None:
+            from chat.proxied import ProxiedDialer
 
-    return Dialer(reactor, target.host, target.port)
+            return ProxiedDialer(reactor, *server, proxy)
+        from chat.sockets import Dialer
+
+        return Dialer(reactor, *server)
+
+    if not target.others:
+        return way(target.servers[0])
+    from chat.several import SeveralServers
+
+    return SeveralServers(reactor, target.servers, way)
 
 
 def is_right_key(
