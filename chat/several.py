@@ -69,6 +69,7 @@ class SeveralServers(Way):
 
     def settle(self) -> None:
         self._rounds.settle()
+        self._ways[self._rounds.present].settle()
 
     def pass_over(self) -> bool:
         return self._rounds.pass_over()

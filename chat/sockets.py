@@ -243,7 +243,9 @@ class Dialer(Way):
     While it dials, at least one of these is under way, each of which leads to `_try_next`: the
     look-up, an attempt (with a limit), or the timer `_next` for the next attempt. When none is left
     and no address is untried, it has failed. `_tried` and `_errors` belong to one `dial`; `_known`
-    and `_answered`, the address that answered last, outlive it.
+    and `_answered`, the address that answered last, outlive it. So do the `_useless` ones, which
+    have answered since `settle`, and came to nothing: they are tried last, until all have answered.
+    Behind one name may be several servers, and one that is frozen still takes connections.
     """
 
     def __init__(self, reactor: Reactor, host: str, port: int, what: str = "server") -> None:
@@ -258,6 +260,7 @@ class Dialer(Way):
         self._dialling = False
         self._known: list[Address] = []
         self._answered: Address | None = None
+        self._useless: set[Address] = set()
         self._tried: set[Address] = set()
         self._errors: list[int] = []
         self._attempts: dict[int, _Attempt] = {}
@@ -277,6 +280,9 @@ class Dialer(Way):
         self._dialling = True
         self._on_connected = on_connected
         self._on_failed = on_failed
+        if self._useless.issuperset(self._known):
+            self._answered = None
+            self._useless.clear()
         if self._begin_look_up().over:
             self._on_looked_up()
         else:
@@ -292,6 +298,9 @@ class Dialer(Way):
             self._take(descriptor).close()
         self._tried.clear()
         self._errors.clear()
+
+    def settle(self) -> None:
+        self._useless.clear()
 
     def _begin_look_up(self) -> LookUp:
         if self._look_up is None:
@@ -320,7 +329,7 @@ class Dialer(Way):
 
     def _try_next(self) -> None:
         self._stop_waiting()
-        for address in self._known:
+        for address in sorted(self._known, key=self._useless.__contains__):
             if address not in self._tried:
                 self._tried.add(address)
                 if self._try(address):
@@ -363,6 +372,7 @@ class Dialer(Way):
             return
         journal.note(self._name, f"connected to {attempt.address.where[0]}")
         self._answered = attempt.address
+        self._useless.add(attempt.address)
         connected = self._take(descriptor)
         self.close()
         self._on_connected(connected)

@@ -40,9 +40,11 @@ def test_round_has_a_next_one_until_all_had_their_turns() -> None:
     rounds = Rounds(2)
     assert not rounds.has_next
     rounds.take()
-    assert rounds.pass_over() and rounds.has_next
+    assert rounds.pass_over()
+    assert rounds.has_next
     rounds.take()
-    assert not rounds.pass_over() and not rounds.has_next
+    assert not rounds.pass_over()
+    assert not rounds.has_next
 
 
 def test_who_sends_us_away_is_not_asked_in_the_round_that_begins_then() -> None:
@@ -242,7 +244,8 @@ def test_one_server_is_dialled_without_rounds(reactor: Reactor) -> None:
     with contextlib.closing(way_to(Target("127.0.0.1", 9), reactor, None)) as way:
         assert type(way) is Dialer
         assert way.servers == (Endpoint("127.0.0.1", 9),)
-        assert not way.has_next and not way.pass_over()
+        assert not way.has_next
+        assert not way.pass_over()
 
 
 def test_next_server_has_its_turn_before_the_silent_one_is_given_up() -> None:
