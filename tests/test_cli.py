@@ -417,11 +417,22 @@ def test_name_behind_the_place_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (options.name, options.by_login) == ("Ira", False)
 
 
-@pytest.mark.parametrize("name", ["root", "a:b", ""])
-def test_login_that_cannot_be_a_name_is_none(name: str, login: Callable[[str], None]) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("root", "nobody can be called root"),
+        ("a:b", "a name has no comma, colon, "),
+        ("", "a name has at least one character"),
+    ],
+)
+def test_login_that_cannot_be_a_name_is_none_and_it_is_said_why(
+    name: str, why: str, login: Callable[[str], None]
+) -> None:
     login(name)
-    with pytest.raises(UsageError, match="your name is missing"):
-        parser().parse_args(["client", "localhost"])
+    with pytest.raises(UsageError) as caught:
+        parser().parse_args(["client", "localhost", "9443"])
+    reason = f"your name is missing; that of your login will not do: {why}"
+    assert str(caught.value).startswith(f"9443 is taken for a port, so {reason}")
 
 
 def test_proxy_is_known_by_its_url() -> None:
