@@ -137,7 +137,9 @@ def message_of(data: bytes, strip: Callable[[str], str] | None = None) -> str:
     Raises:
         UsageError: it is empty, too long, or not UTF-8.
     """
-    if len(data) > (CONSOLE_LINE_BYTES if strip else MAX_INPUT_BYTES):
+    if strip is not None and len(data) > CONSOLE_LINE_BYTES:
+        raise UsageError(f"with --strip the input has at most {CONSOLE_LINE_BYTES} bytes")
+    if strip is None and len(data) > MAX_INPUT_BYTES:
         raise UsageError(_TOO_LONG)
     try:
         text = data.decode("utf-8-sig")
