@@ -13,6 +13,7 @@ from chat.cli import parser
 from chat.errors import UsageError
 from chat.meanings import MAX_INPUT_BYTES, STANDARD_INPUT, message_of
 from chat.place import Place
+from chat.ui.strip import strip
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
@@ -373,6 +374,13 @@ def test_standard_input_becomes_a_message(data: bytes, message: str) -> None:
 def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         message_of(data)
+
+
+def test_output_of_a_tool_may_be_longer_than_a_message_and_has_its_own_limit() -> None:
+    output = b"50%\r" * (limits.CONSOLE_LINE_BYTES // 4)
+    assert message_of(output, strip) == "50%"
+    with pytest.raises(UsageError, match="with --strip the input has at most 1048576 bytes"):
+        message_of(output + b"x", strip)
 
 
 # -- the name that is not given
