@@ -762,7 +762,7 @@ class Simulation:
                 bounded = server._terminating or log.end - log.start <= conditions.window
                 require(bounded, "the log is larger than its window")
                 require(log.end - log.start == len(log._bytes), "the log is not what it says")
-                closed = not (home.tag and home.is_empty)
+                closed = not (home.tag and home.is_over)
                 require(closed or server._terminating, "a sealed room is kept for nobody")
                 for ban in server.access.bans():
                     everybody = (*home.room.members.values(), *home.room._members.pending)
@@ -1088,6 +1088,7 @@ def patched(simulation: Simulation) -> Iterator[None]:
             (chat.server.hosted, ("os", "time")),
             (chat.server.doorman, ("os", "time")),
             (chat.server.connection, ("os",)),
+            (chat.server.server, ("time",)),
             (chat.server.console, ("time",)),
             (chat.stdio, ("os", "select", "time")),
             (chat.resolver, ("socket",)),

@@ -243,7 +243,7 @@ def seal_with_the_secret_of_the_server(real: Real, self: RoomSecret, _room_key: 
 
 
 def end_with_the_last_connection(real: Real, self: Rooms, room: HostedRoom) -> None:
-    with mock.patch.object(HostedRoom, "is_empty", not room._members):
+    with mock.patch.object(HostedRoom, "is_over", not room._members):
         real(self, room)
 
 

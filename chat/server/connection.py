@@ -26,7 +26,7 @@ from typing import Protocol
 
 from chat import journal
 from chat.controls import Answer, Operate, Ping
-from chat.errors import SERVER_ENDS, ProtocolError, Reason
+from chat.errors import SERVER_ENDS, Reason
 from chat.limits import (
     LINGER_SECONDS,
     MAX_ARRIVAL_WAIT_SECONDS,
@@ -60,9 +60,11 @@ class Hub(Protocol):
     to_flush: set["Connection"]
     """Connections that have something to send at the end of the turn."""
 
-    def admit(self, connection: "Connection", client: Established) -> int:
-        """Let a client in whose key is proved, or drop the connection. Returns how many bytes the
-        client is sent a second time."""
+    def admit(self, connection: "Connection", client: Established) -> None:
+        """Let a client in whose key is proved (`Connection.admitted`), or drop the connection."""
+
+    def admitted(self, connection: "Connection") -> None:
+        """A connection is a member's now."""
 
     def operate(self, connection: "Connection", command: str) -> None:
         """A member gives a command: obey and answer it if the member is an operator."""
@@ -81,18 +83,15 @@ class Home(Protocol):
     window_guarded: bool
     """Whether some member may still need what falls out of the log's window next."""
 
+    def submit(self, member: Member, run: bytes, now: float, connection: "Connection") -> None:
+        """A run of MESSAGE frames has come: `relayed` or `drop` is called when the room has looked
+        at it."""
+
+    def connection_lost(self, member: Member, reason: Reason, text: str) -> None:
+        """The member's connection is dropped."""
+
     def check(self) -> bytes:
         """The control message that tells the running hash at the end of the log."""
-
-    def relay(self, member: Member, run: bytes, now: float) -> int:
-        """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
-
-        Raises:
-            ProtocolError: the client may not send one of these. Those before it were appended.
-        """
-
-    def lose(self, member: Member, reason: Reason, text: str) -> None:
-        """The member's connection is dropped."""
 
     def abandon(self, member: Member, connection: "Connection") -> None:
         """The member's connection could not be dropped in order."""
@@ -278,9 +277,14 @@ class Connection:
     def _enter(self, client: Established) -> None:
         if self.over:
             return
-        sent_again = self._hub.admit(self, client)
-        if self.member is not None:
-            self._note(f"is member {self.member.id}, {sent_again} bytes are sent again")
+        self._hub.admit(self, client)
+
+    def admitted(self, sent_again: int) -> None:
+        """The room has let the client in: `member` is set. So many bytes are sent a second time."""
+        assert self.member is not None
+        self.client = None
+        self._hub.admitted(self)
+        self._note(f"is member {self.member.id}, {sent_again} bytes are sent again")
         if self._account is not None:
             self._account.resend(sent_again, self._hub.reactor.clock())
 
@@ -293,18 +297,16 @@ class Connection:
         if home is None or member is None:
             self.drop(Reason.PROTOCOL, "a message before the welcome")
             return
-        end = home.log.end
-        try:
-            count = home.relay(member, run, now)
-        except ProtocolError as error:
-            self.drop(error.reason, str(error))
-            return
+        home.submit(member, run, now, self)
+
+    def relayed(self, size: int, count: int, appended: int, now: float) -> None:
+        """A run of so many bytes has been looked at: so many messages were appended, and so many
+        bytes."""
         if self._account is not None:
-            relayed = home.log.end - end
-            void = len(run) - relayed
+            void = size - appended
             # To open a SUBMIT and to refuse what is in it is work as well.
-            self._account.say(max(count, 1), relayed, now, void=void)
-            if home.window_guarded:
+            self._account.say(max(count, 1), appended, now, void=void)
+            if self._window_guarded:
                 # It was charged when it was read, and is not in the log.
                 self._account.fill_window(-void, now)
 
@@ -316,8 +318,12 @@ class Connection:
             guarded = self._window_guarded
             self._hold(self._account.hold_seconds(now, window_guarded=guarded), now)
 
-    def _hold(self, seconds: float, now: float) -> None:
+    def hold(self, seconds: float) -> None:
         """Read no further for so long."""
+        self._hold(seconds, self._hub.reactor.clock())
+
+    def _hold(self, seconds: float, now: float) -> None:
+        """The same, from `now` on."""
         if seconds > 0 and now + seconds > self._read_again_at:
             self._read_again_at = now + seconds
             self._note(f"is not read for {seconds:.3f} s")

@@ -7,13 +7,13 @@ all, is not known here.
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
 
 from chat import phrases
-from chat.controls import Resume
-from chat.errors import LOSSES, REASONS, Reason, RefusedError
+from chat.cipher import RandomBytes
+from chat.errors import LOSSES, REASONS, ProtocolError, Reason, RefusedError
 from chat.limits import BEHIND, MAX_TEXT_BYTES, SILENCE_SECONDS, WINDOW_BYTES
 from chat.presence import Presence
 from chat.reactor import Reactor, WakeUp
@@ -24,8 +24,8 @@ from chat.server.console import Console
 from chat.server.log import OrderedLog
 from chat.server.members import Member
 from chat.server.oplog import Event
+from chat.server.ordering import Arrival, Ordering
 from chat.server.room import Room, Unicast, bytes_again
-from chat.session import Established
 from chat.text import fingerprint_of, fold_name
 from chat.wire import clip_text
 
@@ -67,31 +67,52 @@ class HostedRoom:
         tag: bytes,
         note_name: Callable[[Member, bool], None],
         greeting: Callable[[], bytes],
+        random_bytes: RandomBytes | None = None,
     ) -> None:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
         `busy` when it is to be called at the end of the turn. `note_name` is told who has come and
-        stays, and who goes. `greeting`: see `Room`."""
+        stays, and who goes. `greeting`: see `Room`. `clock` is the room's, and
+        `ahead` by how many seconds it is ahead of the reactor's."""
         self.tag = tag
+        self.ordering: Ordering = self
         self.title = words.room_title(tag)
-        self.log = OrderedLog(WINDOW_BYTES)
-        self.room = Room(self.log, os.urandom, grace_seconds)
-        self.room.greeting = greeting
+        self.clock = reactor.clock
+        self.ahead = 0.0
         self.window_guarded = False
         self._reactor = reactor
         self._console = console
         self._busy = busy
         self._note_name = note_name
+        self._grace_seconds = grace_seconds
+        self._greeting = greeting
+        self._random_bytes = random_bytes or os.urandom
         self._members: dict[int, Connection] = {}
         self._sent_end = 0
         self._behind: dict[Connection, float] = {}
         self._somebody_behind = False
         self._wake_up = WakeUp(reactor, self._touch)
         self._no_tick_before = float("-inf")
+        self.begin()
+
+    def begin(self) -> None:
+        """The room begins, with an empty log. No connection may be here."""
+        assert not self._members
+        self.log = OrderedLog(WINDOW_BYTES)
+        self.room = Room(self.log, self._random_bytes, self._grace_seconds)
+        self.room.greeting = self._greeting
+        self._sent_end = 0
+
+    # -- as its own ordering
 
     @property
-    def is_empty(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nobody is in, and nobody's place is kept."""
         return self.room.is_empty and not self._members
+
+    @property
+    def deadline(self) -> float | None:
+        """When something is due, by the clock of the room."""
+        return self.room.deadline
 
     def _touch(self) -> None:
         """Something has happened here, or is due."""
@@ -115,69 +136,72 @@ class HostedRoom:
 
     # -- members come and go
 
-    def admit(self, connection: Connection, client: Established) -> int:
-        """A client in whose key is proved comes in: back to its place, or as a new member. Returns
-        how many bytes it is sent a second time.
-
-        Raises:
-            RefusedError: it may not come in.
-        """
+    def admit(self, arrival: Arrival, connection: Connection | None) -> Member | None:
+        """Somebody comes in: back to its place, or as a new member. Returns the member; None if it
+        may not, and then its connection is dropped."""
         self._touch()
-        if client.resume is not None:
-            sent_again = self._resume(connection, client, client.resume)
-            if sent_again is not None:
-                return sent_again
-        self._join(connection, client)
-        return 0
+        try:
+            member, sent_again = self._resume(arrival, connection) or self._join(
+                arrival, connection
+            )
+        except RefusedError as refusal:
+            if connection is not None:
+                connection.drop(refusal.reason, str(refusal))
+            return None
+        if connection is not None:
+            connection.admitted(sent_again)
+        return member
 
-    def _resume(self, connection: Connection, client: Established, request: Resume) -> int | None:
-        """How many bytes are sent a second time; None if this client may not resume."""
-        name = client.identity.name
-        if all(one.id != request.member for one in self.room.find(name)):
+    def _resume(self, arrival: Arrival, connection: Connection | None) -> tuple[Member, int] | None:
+        """The member, and how many bytes it is sent a second time; None if it has no place to come
+        back to."""
+        request, name = arrival.resume, arrival.name
+        if request is None or all(one.id != request.member for one in self.room.find(name)):
             return None
         before = self.room.presence(name)
-        resumed = self.room.resume(request, client.public_key.digest, self._reactor.clock())
+        resumed = self.room.resume(request, arrival.fingerprint, self.clock())
         if resumed is None:
             return None
         member, unicasts = resumed
         self._drop_old(member)
-        self._enter(connection, member)
+        self._enter(arrival, connection, member)
         sent_again = bytes_again(member, unicasts)
         self._deliver(unicasts)
         self._show_change(member, before)
         self._note(Event.BACK, member)
-        return sent_again
+        return member, sent_again
 
-    def _join(self, connection: Connection, client: Established) -> None:
-        identity, fingerprint = client.identity, client.public_key.digest
+    def _join(self, arrival: Arrival, connection: Connection | None) -> tuple[Member, int]:
         try:
-            name = self.room.usable_name(identity.name)
+            name = self.room.usable_name(arrival.name)
             before = self.room.presence(name)
-            member = self.room.join(name, fingerprint, time.time(), identity.card)
+            member = self.room.join(name, arrival.fingerprint, arrival.joined_at, arrival.card)
         except RefusedError as refusal:
             text = str(refusal)
             if refusal.reason is Reason.NAME_TAKEN:
-                text = f"{text}: {self._who_has_it(identity.name)}"
+                text = f"{text}: {self._who_has_it(arrival.name)}"
             raise RefusedError(refusal.reason, text) from refusal
-        self._enter(connection, member)
+        self._enter(arrival, connection, member)
         self._show_change(member, before)
         self._note(Event.JOINED, member)
+        return member, 0
 
     def _who_has_it(self, name: str) -> str:
         """Why a name is taken, and for how long."""
-        now, namesakes = self._reactor.clock(), self.room.find(name)
+        now, namesakes = self.clock(), self.room.find(name)
         graces = [self.room.grace(one, now) for one in namesakes]
         lost = [grace for grace in graces if grace is not None]
         if len(lost) < len(graces):
             return words.in_use(time.time() - min(one.joined_at for one in namesakes))
         return words.kept(namesakes[0].name, *max(lost, key=itemgetter(1)))
 
-    def _enter(self, connection: Connection, member: Member) -> None:
+    def _enter(self, arrival: Arrival, connection: Connection | None, member: Member) -> None:
         self._note_name(member, True)
-        connection.home = self
-        connection.member = member
-        member.source, member.address = connection.source, connection.address
-        self._members[member.id] = connection
+        member.source, member.address = arrival.source, arrival.address
+        if connection is not None:
+            connection.home = self
+            connection.member = member
+            self._members[member.id] = connection
 
     def _exit(self, member: Member) -> Connection | None:
         """The member's connection, if it has one, is no member's any more."""
@@ -187,6 +211,19 @@ class HostedRoom:
             member.sent = max(member.sent, connection.cursor.offset)
         return connection
 
+    @property
+    def connections(self) -> list[Connection]:
+        """Those of the members that are connected to this server."""
+        return list(self._members.values())
+
+    def connection_of(self, member: Member) -> Connection | None:
+        """This member's, if it is connected to this server."""
+        return self._members.get(member.id)
+
+    def disconnect(self, member: Member) -> None:
+        """Send this member nothing more. What that means for its stay is said later."""
+        self._exit(member)
+
     def _drop_old(self, member: Member) -> None:
         """A member is back. Its old connection, which may be dead without our knowing, goes. The
         membership does not end with it: `_exit` comes first."""
@@ -194,13 +231,17 @@ class HostedRoom:
         if old is not None:
             self._reactor.call(partial(old.drop, Reason.REPLACED))
 
+    def connection_lost(self, member: Member, reason: Reason, text: str) -> None:
+        """A member's connection is dropped: have that put in order."""
+        self.ordering.lose(member, reason, text)
+
     def lose(self, member: Member, reason: Reason, text: str) -> None:
         """A member's connection is dropped. The room keeps the member's place for a while if it was
         lost (LOSSES), and otherwise the membership ends."""
         self._touch()
         self._note_name(member, False)
         before = self.room.presence(member.name)
-        kept = reason in LOSSES and self.room.suspend(member, self._reactor.clock())
+        kept = reason in LOSSES and self.room.suspend(member, self.clock())
         if not kept:
             self.room.leave(member, Reason.LOST if reason in LOSSES else reason)
         self._exit(member)
@@ -231,20 +272,26 @@ class HostedRoom:
 
     # -- what is said
 
-    def relay(self, member: Member, run: bytes, now: float) -> int:
-        """Append a run of MESSAGE frames to the log. Returns how many frames were appended.
+    def submit(self, member: Member, run: bytes, now: float, connection: Connection) -> None:
+        """A member says this: have it put in order."""
+        self.ordering.relay(member, run, now, connection)
 
-        Raises:
-            ProtocolError: the client may not send one of these. Those before it were appended.
-        """
+    def relay(self, member: Member, run: bytes, now: float, connection: Connection | None) -> None:
+        """Append a run of MESSAGE frames to the log. If the member may not send one of these, those
+        before it are appended, and its connection is dropped."""
         self._touch()
-        before = self.room.messages
+        messages, end = self.room.messages, self.log.end
         try:
             self._deliver(self.room.submit(member, run, now))
+        except ProtocolError as error:
+            if connection is not None:
+                connection.drop(error.reason, str(error))
+                connection = None
         finally:
-            count = self.room.messages - before
+            count = self.room.messages - messages
             self._console.exchanged(count)
-        return count
+        if connection is not None:
+            connection.relayed(len(run), count, self.log.end - end, now)
 
     def check(self) -> bytes:
         """The control message that tells the running hash at the end of the log."""
@@ -253,28 +300,35 @@ class HostedRoom:
     def _deliver(self, unicasts: list[Unicast]) -> None:
         for unicast in unicasts:
             connection = self._members.get(unicast.member.id)
-            if connection is not None:
+            if connection is None:
+                self.room.tell_no_more(unicast.member)
+            else:
                 self._reactor.call(partial(connection.deliver, unicast))
 
     # -- the end of a turn
 
     def gather(self) -> None:
         """See step 1 of the class."""
-        now = self._reactor.clock()
+        now = self.clock()
         if now < self._no_tick_before:
             return
         try:
-            ended = self.room.end_grace(now)
-            for member in ended:
-                self._note(Event.LEFT, member, Reason.LOST)
-            staying = {fold_name(one.name): one for one in ended if one.stays}
-            for name, member in staying.items():
-                if self.room.presence(name) is Presence.GONE:
-                    self._show(phrases.left(member.name, Reason.LOST))
-            self._deliver(self.room.tick(now))
+            self.ordering.pass_time(now)
+            self._deliver(self.room.tell_hash(now))
         except Exception as fault:
             # What is due stays due. Do not try it in every turn, and do not stop the talk for it.
             self._no_tick_before = now + self._reactor.contain(self, fault)
+
+    def pass_time(self, now: float) -> None:
+        """Let take effect what is due."""
+        ended = self.room.end_grace(now)
+        for member in ended:
+            self._note(Event.LEFT, member, Reason.LOST)
+        staying = {fold_name(one.name): one for one in ended if one.stays}
+        for name, member in staying.items():
+            if self.room.presence(name) is Presence.GONE:
+                self._show(phrases.left(member.name, Reason.LOST))
+        self._deliver(self.room.tick(now))
 
     def fan_out(self) -> None:
         """See step 2 of the class."""
@@ -328,10 +382,10 @@ class HostedRoom:
         """Say when to wake up, and whether what falls out of the log's window in the next turn may
         still be needed: by a member that is lost, or by one that is behind, but not for so long
         that it must be alive. A connection may be dead for SILENCE_SECONDS before that is known."""
-        deadline = self.room.deadline
+        deadline = self.ordering.deadline
         self.window_guarded = self.room.anybody_lost or self._somebody_behind
         if deadline is not None:
-            deadline = max(deadline, self._no_tick_before)
+            deadline = max(deadline, self._no_tick_before) - self.ahead
         self._wake_up.set(deadline)
 
     # -- what the operator can do
@@ -346,20 +400,22 @@ class HostedRoom:
 
     def kick(self, name: str) -> None:
         """Put somebody out who is in, by all connections."""
-        self._put_out(self.room.find(name))
+        self.ordering.put_out(list(self.room.find(name)), "")
 
     def ban(self, fingerprint: str, text: str) -> None:
         """Put out whoever has this key. `text` says more than that the operator wants it."""
-        self._put_out(self.room.of_key(fingerprint), text)
+        self.ordering.put_out(self.room.of_key(fingerprint), text)
 
-    def _put_out(self, members: Iterable[Member], text: str = "") -> None:
+    def put_out(self, members: list[Member], text: str) -> None:
+        """Put these out. One that is lost goes at once; the others go with their connections, which
+        are dropped."""
         self._touch()
         # Whoever has a connection goes last: so nobody seems to be lost in between.
         for member in sorted(members, key=lambda one: not one.lost):
             connection = self._members.get(member.id)
             if connection is not None:
                 self._reactor.call(partial(connection.drop, Reason.KICKED, text))
-            else:
+            elif member.lost:
                 before = self.room.presence(member.name)
                 self.room.leave(member, Reason.KICKED)
                 self._show_change(member, before, Reason.KICKED, text)

@@ -46,8 +46,9 @@ def bytes_again(member: Member, unicasts: list[Unicast]) -> int:
 
 
 class Room:
-    """One room. Its owner must call `end_grace` and `tick` before it sends what was appended, and
-    at `deadline`.
+    """One room. Its owner must call `end_grace`, `tick` and `tell_hash` before it sends what was
+    appended, and at `deadline`. What is appended follows from the calls, the times that they name,
+    and the random bytes: two rooms in which the same happens have the same log.
 
     `_members` says who is in, and `_epochs` what the secret is; both are told what happens, and
     neither does anything by itself. Leaves are announced before joins where both are due: whoever
@@ -80,6 +81,13 @@ class Room:
     def epoch(self) -> int:
         """The number of the epoch."""
         return self._epochs.current
+
+    def member(self, number: int) -> Member | None:
+        """The member of this number, which is in or about to be."""
+        found = self.members.get(number)
+        if found is None:
+            found = next((one for one in self._members.pending if one.id == number), None)
+        return found
 
     @property
     def is_empty(self) -> bool:
@@ -152,6 +160,10 @@ class Room:
     def _disconnect(self, member: Member) -> None:
         """Nothing is waited for from this member, and it is told nothing."""
         self._epochs.wait_no_more_for(member.id)
+        self.tell_no_more(member)
+
+    def tell_no_more(self, member: Member) -> None:
+        """There is nobody here who would pass on to this member what is for it alone."""
         self._checks.end(member)
 
     def _crowd_out(self, lost: Member) -> None:
@@ -218,14 +230,29 @@ class Room:
 
     def _welcome_again(self, member: Member, now: float) -> Unicast:
         if self._epochs.begins_at != self._log.end:
-            self._append(Joined(()))
-            self._begin_epoch(self._epochs.secret.step(), now)
+            self.end_epoch(now)
         return self._welcome(member, self._roster(), now)
+
+    def end_epoch(self, now: float) -> None:
+        """Begin the next epoch, though nobody comes or goes."""
+        self._append(Joined(()))
+        self._begin_epoch(self._epochs.secret.step(), now)
 
     # -- what is due
 
     @property
     def deadline(self) -> float | None:
+        """When `end_grace`, `tick` or `tell_hash` has something to do."""
+        deadlines = (self.due_at, self.hash_at)
+        return min((each for each in deadlines if each is not None), default=None)
+
+    @property
+    def hash_at(self) -> float | None:
+        """When `tell_hash` has something to do."""
+        return self._checks.deadline(self._log.end)
+
+    @property
+    def due_at(self) -> float | None:
         """When `end_grace` or `tick` has something to do, if nothing happens before."""
         deadlines = []
         renewal_at = self._renewal_at
@@ -236,9 +263,6 @@ class Room:
         first_lost = self._members.first_lost
         if first_lost is not None:
             deadlines.append(first_lost[1] + self._grace_seconds)
-        check_at = self._checks.deadline(self._log.end)
-        if check_at is not None:
-            deadlines.append(check_at)
         return min(deadlines, default=None)
 
     @property
@@ -246,8 +270,7 @@ class Room:
         return self._epochs.renewal_at(self.messages, bool(self._members.leaving))
 
     def tick(self, now: float) -> list[Unicast]:
-        """Let the leaves and the joins that are due take effect, and tell the running hash to those
-        that are due."""
+        """Let the leaves and the joins that are due take effect."""
         unicasts: list[Unicast] = []
         # Secrets too old to be missed by any member that may still resume. A member was heard at
         # most SILENCE_SECONDS before it was lost, and had the keys of that time.
@@ -258,11 +281,13 @@ class Room:
         members = self._members
         if members.pending and not members.leaving and now >= self._epochs.step_at:
             unicasts += self._step(now)
-        told = list(self._checks.due(now, self._log.end))
-        if told:
-            check = (self.check(),)
-            unicasts += [Unicast(member, self._log.end, check) for member in told]
         return unicasts
+
+    def tell_hash(self, now: float) -> list[Unicast]:
+        """Tell the running hash to those that are due."""
+        told = list(self._checks.due(now, self._log.end))
+        check = (self.check(),) if told else ()
+        return [Unicast(member, self._log.end, check) for member in told]
 
     def _renew(self, now: float) -> list[Unicast]:
         """Announce the leaves, and give a fresh secret to the members that stay."""

@@ -107,8 +107,8 @@ class Rooms:
 
     def end(self, room: HostedRoom) -> None:
         """Forget a sealed room if nobody is in it any more."""
-        if room.tag != OPEN_ROOM and room.is_empty and self._rooms.get(room.tag) is room:
-            room.end()
+        if room.tag != OPEN_ROOM and room.ordering.is_over and self._rooms.get(room.tag) is room:
+            room.ordering.end()
             del self._rooms[room.tag], self._begun_from[room.tag]
             self._ended_messages += room.room.messages
             self._ended_bytes += room.log.end

@@ -41,6 +41,7 @@ from chat.server.lists import Ban
 from chat.server.members import Member
 from chat.server.operators import Operator, Operators
 from chat.server.oplog import Event
+from chat.server.ordering import Arrival
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, digest_of, fingerprint_of
@@ -147,22 +148,32 @@ class Server:
 
     # -- members come and go
 
-    def admit(self, connection: Connection, client: Established) -> int:
-        """A client whose key is proved comes in, or is refused. Returns how many bytes it is sent a
-        second time."""
+    def admit(self, connection: Connection, client: Established) -> None:
+        """A client whose key is proved comes in, or is refused."""
         refusal = self._refusal(client)
         if refusal is not None:
             connection.drop(refusal.REASON, words.not_admitted(refusal))
-            return 0
+            return
+        identity = client.identity
         try:
-            room = self.rooms.of(client.identity.tag, connection.source)
-            sent_again = room.admit(connection, client)
+            room = self.rooms.of(identity.tag, connection.source)
         except RefusedError as error:
             connection.drop(error.reason, str(error))
-            return 0
-        connection.client = None
+            return
+        arrival = Arrival(
+            identity.name,
+            client.public_key.digest,
+            identity.card,
+            client.resume,
+            time.time(),
+            connection.address,
+            connection.source,
+        )
+        room.ordering.admit(arrival, connection)
+
+    def admitted(self, connection: Connection) -> None:
+        """A connection is a member's now, and no guest any more."""
         self.doorman.forget(connection)
-        return sent_again
 
     def _refusal(self, client: Established) -> Refusal | None:
         """Why a client may not come in, whatever its room says."""
@@ -200,7 +211,7 @@ class Server:
         if member is None or home is None:
             self.doorman.turn_away(connection, reason, text)
         else:
-            home.lose(member, reason, text)
+            home.connection_lost(member, reason, text)
 
     def connection_closed(self, connection: Connection) -> None:
         """A connection's socket is closed (`Connection.drop`, the last step)."""
@@ -355,7 +366,7 @@ class Server:
         """Tell everybody in all rooms something."""
         if not self._terminating:
             for room in self.rooms:
-                room.say(text)
+                room.ordering.say(text)
 
     def set_topic(self, text: str) -> None:
         """Tell everybody in all rooms the topic; an empty text takes it away.
@@ -366,4 +377,4 @@ class Server:
         topic = self.greeting.set_topic(text, time.time())
         if not self._terminating:
             for room in self.rooms:
-                room.set_topic(topic)
+                room.ordering.set_topic(topic)

@@ -623,10 +623,9 @@ def test_goodbye_that_comes_before_the_answer_to_resume_has_no_hash(
     guest = hall.join("guest", "other")
     admit = hall.server.admit
 
-    def admit_and_kick(connection: Connection, client: Established) -> int:
-        sent_again = admit(connection, client)
+    def admit_and_kick(connection: Connection, client: Established) -> None:
+        admit(connection, client)
         hall.home.kick("guest")
-        return sent_again
 
     monkeypatch.setattr(hall.server, "admit", admit_and_kick)
     back = hall.come_back(guest)

@@ -209,6 +209,7 @@ class RoomInMemory:
         for member in self.room.end_grace(self.now):
             del self.seats[member.id]
         self.deliver(self.room.tick(self.now))
+        self.deliver(self.room.tell_hash(self.now))
 
     def deliver(self, unicasts: list[Unicast]) -> None:
         for unicast in unicasts:

@@ -18,6 +18,7 @@ from chat.limits import PROOF_BYTES, X25519_BYTES
 from chat.roomevents import Joined, decode_room_event
 from chat.server.connection import Connection
 from chat.server.members import Member
+from chat.server.ordering import Arrival
 from chat.server.room import Unicast
 from chat.wire import Event, RoomHeader, room_header, room_headers
 from tests.support.cheap_keys import fingerprint_of
@@ -123,11 +124,11 @@ class Lie:
     def check(self) -> bytes:
         return Check(self.log.end, self._hash.digest()).encode()
 
-    def relay(self, member: Member, run: bytes, now: float) -> int:
-        return self._home.relay(member, run, now)
+    def submit(self, member: Member, run: bytes, now: float, connection: Connection) -> None:
+        self._home.submit(member, run, now, connection)
 
-    def lose(self, member: Member, reason: Reason, text: str) -> None:
-        self._home.lose(member, reason, text)
+    def connection_lost(self, member: Member, reason: Reason, text: str) -> None:
+        self._home.connection_lost(member, reason, text)
 
     def abandon(self, member: Member, connection: Connection) -> None:
         self._home.abandon(member, connection)
@@ -280,6 +281,9 @@ class LyingRoom(RecordedRoom):
     def tick(self, now: float) -> list[Unicast]:
         return self._told(super().tick(now))
 
+    def tell_hash(self, now: float) -> list[Unicast]:
+        return self._told(super().tell_hash(now))
+
     def submit(self, member: Member, run: bytes, now: float) -> list[Unicast]:
         return self._told(super().submit(member, run, now))
 
@@ -351,10 +355,10 @@ class LyingHome(RecordedHome):
         lie = self.room.lie
         return lie.log.end if lie is not None and lie.member == member_id else self.log.end
 
-    def _enter(self, connection: Connection, member: Member) -> None:
-        super()._enter(connection, member)
+    def _enter(self, arrival: Arrival, connection: Connection | None, member: Member) -> None:
+        super()._enter(arrival, connection, member)
         lie = self.room.lie
-        if lie is not None and lie.member == member.id:
+        if connection is not None and lie is not None and lie.member == member.id:
             connection.home = lie
 
     def fan_out(self) -> None:
