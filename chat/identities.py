@@ -31,6 +31,11 @@ class Card:
         return bytes((_CALLER * self.caller,)) + self.share + block(self.proof)
 
 
+def decode_card(fields: Fields) -> Card:
+    """The card of somebody who comes (`Card.encode`). Raises ProtocolError."""
+    return _decode_card(fields, _CALLER)[0]
+
+
 def _decode_card(fields: Fields, known_flags: int) -> tuple[Card, int]:
     """The card, and its flags."""
     flags, share, proof = fields.unsigned(1), fields.take(X25519_BYTES), fields.block()
@@ -66,7 +71,7 @@ class ClientIdentity:
         """Raises ProtocolError."""
         fields = Fields(data)
         name, public_key, tag = fields.text(), fields.block(), fields.block()
-        card, _ = _decode_card(fields, _CALLER)
+        card = decode_card(fields)
         if len(tag) not in (0, ROOM_TAG_BYTES) or bool(tag) != bool(card.proof):
             raise ProtocolError("a tag without a proof, or one that is none")
         if fields.left:

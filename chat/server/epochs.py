@@ -18,6 +18,7 @@ from chat.limits import (
     RENEWAL_WAIT_SECONDS,
     WAIT_AGAIN_SECONDS,
 )
+from chat.server.state import State
 
 _NEVER = float("-inf")
 
@@ -77,6 +78,47 @@ class Epochs:
         self._past: deque[tuple[int, float]] = deque(maxlen=MAX_PAST_EPOCHS)
         self._refused: dict[int, bytes] = {}
         self._waited_for: dict[bytes, float] = {}
+
+    # -- as it is kept for another server
+
+    def state(self) -> State:
+        """All that there is to know, for `restored`."""
+        return {
+            "current": self.current,
+            "secret": self.secret.secret.hex(),
+            "begins_at": self.begins_at,
+            "renewed_epoch": self.renewed_epoch,
+            "step_at": self.step_at,
+            "next_renewal_at": self._next_renewal_at,
+            "renewed_at": self._renewed_at,
+            "messages_at_renewal": self._messages_at_renewal,
+            "renewals": [
+                [one.at, one.epoch, one.secret.secret.hex(), one.made_at] for one in self._renewals
+            ],
+            "forgotten": self._forgotten,
+            "past": list(self._past),
+            "refused": [[member, key.hex()] for member, key in self._refused.items()],
+            "waited_for": [[key.hex(), until] for key, until in self._waited_for.items()],
+        }
+
+    @classmethod
+    def restored(cls, state: State) -> "Epochs":
+        """The epochs of which this is the `state`."""
+        epochs = cls(RoomSecret(bytes.fromhex(state["secret"])))
+        epochs.current = state["current"]
+        epochs.begins_at = state["begins_at"]
+        epochs.renewed_epoch = state["renewed_epoch"]
+        epochs.step_at = state["step_at"]
+        epochs._next_renewal_at = state["next_renewal_at"]
+        epochs._renewed_at = state["renewed_at"]
+        epochs._messages_at_renewal = state["messages_at_renewal"]
+        for at, epoch, secret, made_at in state["renewals"]:
+            epochs._renewals.append(Renewal(at, epoch, RoomSecret(bytes.fromhex(secret)), made_at))
+        epochs._forgotten = state["forgotten"]
+        epochs._past.extend((epoch, ended_at) for epoch, ended_at in state["past"])
+        epochs._refused = {member: bytes.fromhex(key) for member, key in state["refused"]}
+        epochs._waited_for = {bytes.fromhex(key): until for key, until in state["waited_for"]}
+        return epochs
 
     # -- the secret changes
 

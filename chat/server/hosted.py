@@ -26,6 +26,7 @@ from chat.server.members import Member
 from chat.server.oplog import Event
 from chat.server.ordering import Arrival, Ordering
 from chat.server.room import Room, Unicast, bytes_again
+from chat.server.state import State
 from chat.text import fingerprint_of, fold_name
 from chat.wire import clip_text
 
@@ -101,6 +102,19 @@ class HostedRoom:
         self.room = Room(self.log, self._random_bytes, self._grace_seconds)
         self.room.greeting = self._greeting
         self._sent_end = 0
+
+    def state(self) -> tuple[State, State, bytes]:
+        """The room and its log, for `restore` at another server."""
+        log, window = self.log.state()
+        return self.room.state(), log, window
+
+    def restore(self, room: State, log: State, window: bytes) -> None:
+        """Go on with a room of which this is the `state`. No connection may be here."""
+        assert not self._members
+        self.log = OrderedLog.restored(log, window, WINDOW_BYTES)
+        self.room = Room.restored(room, self.log, self._random_bytes, self._grace_seconds)
+        self.room.greeting = self._greeting
+        self._sent_end = self.log.end
 
     # -- as its own ordering
 

@@ -9,6 +9,8 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 
+from chat.server.state import State
+
 
 class Sealed:
     """Something for one member alone, which is sealed when its turn to leave has come.
@@ -73,6 +75,20 @@ class OrderedLog:
             self._boundaries.popleft()
         del self._bytes[: start - self.start]
         self.start = start
+
+    def state(self) -> tuple[State, bytes]:
+        """All that there is to know, for `restored`: and apart, the window."""
+        return {"start": self.start, "boundaries": list(self._boundaries)}, bytes(self._bytes)
+
+    @classmethod
+    def restored(cls, state: State, window: bytes, window_bytes: int) -> "OrderedLog":
+        """The log of which these are the `state`."""
+        log = cls(window_bytes)
+        log.start = state["start"]
+        log.end = log.start + len(window)
+        log._boundaries = deque(state["boundaries"])
+        log._bytes = bytearray(window)
+        return log
 
     @property
     def surplus(self) -> bool:

@@ -8,7 +8,14 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from chat.errors import Reason, RefusedError, UsageError
-from chat.identities import Card, RosterEntry, as_lost, encode_entry, encode_identity
+from chat.identities import (
+    Card,
+    RosterEntry,
+    as_lost,
+    decode_card,
+    encode_entry,
+    encode_identity,
+)
 from chat.limits import (
     MAX_CALLERS_OF_KEY,
     MAX_CONNECTIONS_OF_KEY,
@@ -16,6 +23,7 @@ from chat.limits import (
     MAX_MEMBERS,
 )
 from chat.presence import Presence, presence_of
+from chat.server.state import State
 from chat.text import fingerprint_of, fold_name, usable_name
 from chat.wire import Fields
 
@@ -80,6 +88,40 @@ class Member:
         self.source = self.address = ""
         self.welcomed_at = self.sent = 0
 
+    def state(self) -> State:
+        """All that there is to know, for `restored`; but not `sent`, which is of one server."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "fingerprint": self.fingerprint.hex(),
+            "token": self.token.hex(),
+            "joined_at": self.joined_at,
+            "card": self._card.hex(),
+            "lost": self.lost,
+            "epoch": self.epoch,
+            "seq": self.seq,
+            "resend_pending": self.resend_pending,
+            "source": self.source,
+            "address": self.address,
+            "welcomed_at": self.welcomed_at,
+        }
+
+    @classmethod
+    def restored(cls, state: State) -> "Member":
+        """The member of which this is the `state`."""
+        member = cls(
+            state["id"],
+            state["name"],
+            bytes.fromhex(state["fingerprint"]),
+            bytes.fromhex(state["token"]),
+            state["joined_at"],
+            decode_card(Fields(bytes.fromhex(state["card"]))),
+        )
+        member.sent = state["welcomed_at"]
+        for each in ("lost", "epoch", "seq", "resend_pending", "source", "address", "welcomed_at"):
+            setattr(member, each, state[each])
+        return member
+
     @property
     def stays(self) -> bool:
         """Whether others are told of it: it is no caller."""
@@ -136,6 +178,39 @@ class Members:
         self._lost: OrderedDict[int, float] = OrderedDict()
         self._lost_of: dict[str, dict[int, None]] = {}
 
+    # -- as they are kept for another server
+
+    def state(self) -> State:
+        """All that there is to know, for `restored`."""
+        leaving = {member.id: member for member, _ in self.leaving}
+        known = {one.id: one for each in self._of.values() for one in each} | leaving
+        return {
+            "members": [known[number].state() for number in sorted(known)],
+            "inside": list(self.inside),
+            "pending": [member.id for member in self.pending],
+            "leaving": [[member.id, reason.value] for member, reason in self.leaving],
+            "next_id": self.next_id,
+            "lost": list(self._lost.items()),
+            "lost_of": [[source, list(lost)] for source, lost in self._lost_of.items()],
+        }
+
+    @classmethod
+    def restored(cls, state: State) -> "Members":
+        """The members of which this is the `state`."""
+        members = cls()
+        known = {each["id"]: Member.restored(each) for each in state["members"]}
+        members.leaving = [(known[number], Reason(reason)) for number, reason in state["leaving"]]
+        gone = {member.id for member, _ in members.leaving}
+        for number, member in known.items():
+            if number not in gone:
+                members._find_by_name_and_key(member)
+        members.inside.update((number, known[number]) for number in state["inside"])
+        members.pending = [known[number] for number in state["pending"]]
+        members.next_id = state["next_id"]
+        members._lost.update((number, lost_at) for number, lost_at in state["lost"])
+        members._lost_of = {source: dict.fromkeys(lost) for source, lost in state["lost_of"]}
+        return members
+
     # -- who may come in
 
     def usable_name(self, name: str) -> str:
@@ -182,14 +257,18 @@ class Members:
         """A new member, which is pending."""
         member = Member(self.next_id, name, fingerprint, token, joined_at, card)
         self.next_id += 1
-        by_name = fold_name(name)
+        self._find_by_name_and_key(member)
+        self.pending.append(member)
+        return member
+
+    def _find_by_name_and_key(self, member: Member) -> None:
+        """From now on this member is found so."""
+        by_name, fingerprint = fold_name(member.name), member.fingerprint
         namesakes = (*self._of.get(by_name, ()), member)
         of_key = (*self._of.get(fingerprint, ()), member)
         self._of[by_name] = namesakes
         # Most keys have one name: then both are one object.
         self._of[fingerprint] = namesakes if namesakes == of_key else of_key
-        self.pending.append(member)
-        return member
 
     def let_in(self, count: int) -> list[Member]:
         """The first so many of those that are pending are in now. Returns them."""

@@ -23,6 +23,7 @@ from chat.server.checks import Checks
 from chat.server.epochs import Epochs
 from chat.server.log import OrderedLog
 from chat.server.members import NO_CARD, Member, Members
+from chat.server.state import State
 from chat.server.submissions import take_run
 from chat.wire import Event, room_header, starts_frame
 
@@ -74,6 +75,40 @@ class Room:
         self.greeting: Callable[[], bytes] = bytes
         """Makes the control message that stands between WELCOME and ROSTER; empty for none."""
         self._epochs = Epochs(RoomSecret.fresh(random_bytes))
+
+    # -- as it is kept for another server
+
+    def state(self) -> State:
+        """All that there is to know behind `end_grace`, for `restored`; but for the log."""
+        return {
+            "id": self.id.hex(),
+            "messages": self.messages,
+            "event_seq": self._event_seq,
+            "base": self._hash.base.hex(),
+            "members": self._members.state(),
+            "epochs": self._epochs.state(),
+        }
+
+    @classmethod
+    def restored(
+        cls, state: State, log: OrderedLog, random_bytes: RandomBytes, grace_seconds: float
+    ) -> "Room":
+        """The room of which this is the `state`, with its log, which must hold the whole of the
+        epoch."""
+        room = cls(log, random_bytes, grace_seconds)
+        room.id = bytes.fromhex(state["id"])
+        room.messages, room._event_seq = state["messages"], state["event_seq"]
+        room._members = Members.restored(state["members"])
+        room.members = room._members.inside
+        room._epochs = Epochs.restored(state["epochs"])
+        room._hash = RunningHash(bytes.fromhex(state["base"]))
+        room._hash.update(log.read(room._epochs.begins_at, log.end))
+        return room
+
+    @property
+    def epoch_bytes(self) -> int:
+        """How much of the log is of the current epoch."""
+        return self._log.end - self._epochs.begins_at
 
     # -- who is here
 
@@ -229,7 +264,7 @@ class Room:
         return [Unicast(member, request.offset, (Resumed().encode(),)), *rekeys]
 
     def _welcome_again(self, member: Member, now: float) -> Unicast:
-        if self._epochs.begins_at != self._log.end:
+        if self.epoch_bytes:
             self.end_epoch(now)
         return self._welcome(member, self._roster(), now)
 
