@@ -141,6 +141,42 @@ def _fill_server(server: Command) -> None:
         "(default: %(default)s)",
     )
     server.add_argument(
+        "--cluster",
+        metavar="URL",
+        help="carry the rooms together with other servers: where their Redis is, as "
+        "redis://HOST:PORT/DATABASE, rediss:// or redis+unix:///PATH",
+    )
+    server.add_argument(
+        "--cluster-key",
+        type=values.file,
+        metavar="FILE",
+        help="the key that all servers of a cluster have, made where it is missing "
+        "(default: cluster.key in the folder of the keys)",
+    )
+    server.add_argument(
+        "--cluster-name",
+        default="chat",
+        metavar="NAME",
+        help="tells clusters in one Redis apart (default: %(default)s)",
+    )
+    server.add_argument(
+        "--cluster-password-file",
+        type=values.file,
+        metavar="FILE",
+        help="holds the password of Redis; so does CHAT_REDIS_PASSWORD",
+    )
+    server.add_argument(
+        "--cluster-ca",
+        type=values.file,
+        metavar="FILE",
+        help="trust these certificates for rediss://, instead of the system's",
+    )
+    server.add_argument(
+        "--check",
+        action="store_true",
+        help="say what is wrong with Redis and the keys of a cluster, and serve nothing",
+    )
+    server.add_argument(
         "--log",
         type=values.file,
         metavar="FILE",

@@ -150,6 +150,14 @@ class RefusedError(ChatError):
         self.reason = reason
 
 
+class ClusterError(ChatError):
+    """This server cannot join the others."""
+
+    def __init__(self, wrong: list[str]) -> None:
+        """`wrong`: what was found, each a sentence."""
+        super().__init__("; ".join(wrong))
+
+
 class IdentityError(ChatError):
     """A key file or a list in the folder of the keys cannot be used."""
 

@@ -669,3 +669,22 @@ MAX_REDIS_TEXT_CHARS = 200
 CLOCK_DOUBT_SECONDS = 60
 """By so much Redis' clock may differ from ours before a person is told. The time of what is said in
 a room is that of Redis."""
+
+SERVER_ID_BYTES = 8
+PROPOSAL_SEED_BYTES = 32
+"""Each run of a server of a cluster has a random id; each proposal brings so much randomness."""
+
+MAX_EPOCH_BYTES = 2 * 1024 * 1024
+"""In a cluster an epoch ends when it has more of the log. A snapshot must hold all of it, so this
+and what comes in one entry must fit into WINDOW_BYTES."""
+
+STREAM_HOLD_SECONDS = 0.25
+"""For so long a member is not read where its proposals wait for Redis, and are too many."""
+
+SPARE_SERVERS_OF = 64
+"""Members that are gone, of which is known at which server they were, until all are forgotten."""
+
+BEAT_SECONDS = 3.0
+SERVER_GONE_SECONDS = 10.0
+"""A server of a cluster says so often that it is alive, and is gone when it was not heard for so
+long. Its members have lost their connections then."""

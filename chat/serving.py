@@ -15,14 +15,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chat import journal
-from chat.errors import EditorMissingError, IdentityError
+from chat.errors import EditorMissingError, IdentityError, UsageError
 from chat.limits import MAX_MEMBERS, SPARE_DESCRIPTORS
 from chat.reactor import Reactor
 from chat.startup import history_of, keys_folder, load_key, what_an_editor_needs
 from chat.stdio import LineOutput, descriptor_of, encoding, has_terminal, is_terminal
 
 if TYPE_CHECKING:
+    from chat.clustering import Clustering
+    from chat.kex import PrivateKey
     from chat.server.access import Access
+    from chat.server.cluster.cluster import Cluster
     from chat.server.console import Console
     from chat.server.desk import Desk
     from chat.server.greeting import Greeting
@@ -43,6 +46,9 @@ def serve(options: argparse.Namespace) -> None:
     from chat.server.service import Service
     from chat.sockets import address_text, listen
 
+    if options.check:
+        _check(options)
+        return
     _allow_many_descriptors(options.pending)
     listeners = inherited(os.environ) or listen(options.host, options.port)
     for listener in listeners:
@@ -52,6 +58,7 @@ def serve(options: argparse.Namespace) -> None:
             listening.enter_context(listener)
         output = LineOutput(reactor, descriptor_of(sys.stdout), encoding())
         key = load_key(options, partial(output.write, phrases.MAKING_KEY))
+        clustering = _clustering(options, key)
         reactor.on_signals([signal.SIGCONT], look_again)
         desk = places.enter_context(closing(_desk(options, reactor, output)))
 
@@ -61,6 +68,10 @@ def serve(options: argparse.Namespace) -> None:
         log = places.enter_context(closing(_operator_log(options, reactor, miss_log)))
         console = Console(reactor, desk, log, quiet=options.quiet)
         complain = console.complain
+        access, greeting = _access(options, complain), _greeting(options, complain)
+        company = None
+        if clustering is not None:
+            company = _company(clustering, reactor, listeners, access, greeting, console)
         server = Server(
             reactor,
             listeners,
@@ -71,10 +82,11 @@ def serve(options: argparse.Namespace) -> None:
             options.pending,
             options.pending_per_source,
             _rules(options, complain),
-            _access(options, complain),
+            access,
             comes_back=not options.ephemeral,
-            greeting=_greeting(options, complain),
+            greeting=greeting,
             operators=_operators(options, complain),
+            company=company,
         )
         service = Service(reactor, server, os.environ)
         reactor.on_fault = server.on_fault
@@ -103,6 +115,49 @@ def serve(options: argparse.Namespace) -> None:
             listening.pop_all()
     if server.starts_anew:
         start_anew(listeners)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Say what is wrong with the cluster, and serve nothing."""
+    if not options.cluster:
+        raise UsageError("--check looks at a cluster", "--cluster URL")
+    from chat import phrases
+    from chat.clustering import Clustering, check_only
+
+    key = load_key(options, lambda: print(phrases.MAKING_KEY))
+    check_only(Clustering(options, key.public))
+
+
+def _clustering(options: argparse.Namespace, key: "PrivateKey") -> "Clustering | None":
+    """What there is to know of other servers; None if there are none."""
+    if not options.cluster:
+        return None
+    from chat.clustering import Clustering
+
+    return Clustering(options, key.public)
+
+
+def _company(
+    clustering: "Clustering",
+    reactor: Reactor,
+    listeners: Sequence[socket.socket],
+    access: "Access",
+    greeting: "Greeting",
+    console: "Console",
+) -> "Cluster":
+    """The other servers."""
+    from chat.server.cluster.shared import SharedLists
+    from chat.sockets import address_text
+
+    shared = SharedLists(access, greeting, console)
+    for note in clustering.notes:
+        shared.report(note)
+    if clustering.made_key:
+        shared.report(
+            f"{clustering.key_file} was made: copy it to the other machines of the cluster"
+        )
+    title = address_text(*listeners[0].getsockname()[:2])
+    return clustering.join(reactor, title, shared)
 
 
 def _tell_where(

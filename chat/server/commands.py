@@ -18,6 +18,7 @@ from chat.server.completion import completions
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban
 from chat.server.members import Member, count_people, people_of
+from chat.server.ordering import Company
 from chat.stdio import is_text
 from chat.text import nearest_name
 
@@ -94,6 +95,16 @@ class ServerControl(Protocol):
 
     def ban(self, fingerprint: str, name: str, why: str) -> Ban:
         """Let a key in no more, and put out who has it."""
+
+    def unban(self, which: str) -> list[Ban]:
+        """Lift the bans of a name, or of a fingerprint (`Access.unban`)."""
+
+    def forget(self, name: str) -> bool:
+        """Free a name. Returns whether it was kept."""
+
+    @property
+    def company(self) -> Company | None:
+        """The other servers, if there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +283,7 @@ class Commands:
         return _done(words.ban_made(self._server.ban(fingerprint, name, why)))
 
     def _on_unban(self, which: str) -> Answer:
-        lifted = self._server.access.unban(which)
+        lifted = self._server.unban(which)
         return (
             _done(*map(words.ban_lifted, lifted)) if lifted else refused(words.nobody_banned(which))
         )
@@ -296,7 +307,7 @@ class Commands:
                 return refused(*words.several_refused(which, fingerprints))
 
     def _on_forget(self, name: str) -> Answer:
-        if self._server.access.forget(name):
+        if self._server.forget(name):
             return _done(words.forgotten(name))
         return refused(words.not_kept(name))
 
@@ -322,4 +333,5 @@ class Commands:
         return _done(
             words.stats(people, rooms.relayed, rooms.relayed_bytes, uptime),
             words.memory(len(list(rooms)), rooms.kept_bytes),
+            *(self._server.company.lines() if self._server.company is not None else ()),
         )

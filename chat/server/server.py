@@ -41,7 +41,7 @@ from chat.server.lists import Ban
 from chat.server.members import Member
 from chat.server.operators import Operator, Operators
 from chat.server.oplog import Event
-from chat.server.ordering import Arrival
+from chat.server.ordering import Arrival, Company
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, digest_of, fingerprint_of
@@ -81,12 +81,13 @@ class Server:
         comes_back: bool = True,
         greeting: Greeting | None = None,
         operators: Operators | None = None,
+        company: Company | None = None,
     ) -> None:
         """`pending`: connections that are not members yet, in all and of one source. `access`: who
         may come in; None: everybody, and no name is kept. `comes_back`: whether this server, when
         it is started anew, is the same to its clients, with the same key. `greeting`: what
         newcomers are told; None: the topic alone, for as long as the server runs. `operators`:
-        which members are; None: none."""
+        which members are; None: none. `company`: the other servers; None: there are none."""
         self.reactor = reactor
         self.access = access or Access()
         self.greeting = greeting or Greeting()
@@ -98,6 +99,7 @@ class Server:
         self._console = console
         self._grace_seconds = grace_seconds
         self._rules = rules
+        self.company = company
         self.rooms = Rooms(rules, self._new_room)
         admission: Admission[Connection] = Admission(pending, pending_per_source)
         self.doorman = Doorman(self, self.connections, listeners, key, console, admission)
@@ -127,7 +129,8 @@ class Server:
         # Names are kept in the open room alone. In a sealed one they are its members' business, who
         # remember each other's keys, and no name may tell one room of another.
         note_name = self._note_name if tag == OPEN_ROOM else _note_nothing
-        return HostedRoom(
+        make = partial(
+            HostedRoom,
             self.reactor,
             self._console,
             self._grace_seconds,
@@ -136,6 +139,7 @@ class Server:
             note_name,
             self.greeting.encoded,
         )
+        return make() if self.company is None else self.company.carry(make)
 
     def _note_name(self, member: Member, stays: bool) -> None:
         """A member has come and stays, or goes: its key keeps the name from now on."""
@@ -234,6 +238,8 @@ class Server:
             failed |= self._send(rooms)
         # What was not done stays to be done, in the next turn.
         self._busy |= failed
+        if self.company is not None:
+            self.company.flush()
 
     def _send(self, rooms: set[HostedRoom]) -> set[HostedRoom]:
         """Let these rooms send. Returns those that failed, which keeps no other from sending."""
@@ -326,6 +332,10 @@ class Server:
             return
         self._terminating = True
         self.doorman.close()
+        if self.company is not None:
+            # The rooms go on elsewhere, and so do their members.
+            self.company.leave()
+            reason = Reason.RESTARTING
         for room in self.rooms if reason is Reason.CLOSING else ():
             self.reactor.call(room.close)
         for connection in list(self.connections):
@@ -345,7 +355,23 @@ class Server:
         self._console.log.note(Event.BANNED, fingerprint=fingerprint, name=name, text=ban.why)
         for room in self.rooms:
             room.ban(fingerprint, words.banned(ban))
+        if self.company is not None:
+            self.company.ban(ban)
         return ban
+
+    def unban(self, which: str) -> list[Ban]:
+        """Lift the bans of a name, or of a fingerprint (`Access.unban`)."""
+        lifted = self.access.unban(which)
+        if lifted and self.company is not None:
+            self.company.unban(lifted)
+        return lifted
+
+    def forget(self, name: str) -> bool:
+        """Free a name. Returns whether it was kept."""
+        was_kept = self.access.forget(name)
+        if was_kept and self.company is not None:
+            self.company.forget(name)
+        return was_kept
 
     def keys_meant(self, argument: str) -> tuple[str, set[str], str] | None:
         """The name, the fingerprints of the keys that are meant, and the words after it. A name may
@@ -375,6 +401,8 @@ class Server:
             UsageError: it is none (`Greeting.set_topic`).
         """
         topic = self.greeting.set_topic(text, time.time())
+        if self.company is not None:
+            self.company.set_topic(topic)
         if not self._terminating:
             for room in self.rooms:
                 room.ordering.set_topic(topic)

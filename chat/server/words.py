@@ -397,3 +397,29 @@ def lines_dropped(count: int) -> str:
 COMES_TOO_OFTEN = "joins and reconnects too often; try again in a minute"
 
 OUT_OF_DESCRIPTORS = trouble("No descriptors are left: new connections have to wait.")
+
+
+# -- several servers -------------------------------------------------------------------------------
+
+REDIS_BACK = "Redis is there again."
+
+
+def redis_away(error: ChatError) -> str:
+    """Redis cannot be asked, so nothing that is said arrives."""
+    return f"Redis is away: {error}. What is said waits until it is back."
+
+
+def servers(count: int, *, away: bool) -> str:
+    """How many servers carry the rooms."""
+    if away:
+        return "servers: not known while Redis is away"
+    return f"servers: {count}"
+
+
+def server_line(title: str, people: int, age: float, behind: float, *, own: bool) -> str:
+    """One of them."""
+    this = ", this one" if own else ""
+    return (
+        f"  {title}{this}: {people} connected, heard {age:.0f} s ago, "
+        f"{behind * 1000:.0f} ms behind the stream"
+    )

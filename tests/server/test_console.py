@@ -22,6 +22,7 @@ from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban, InMemory
 from chat.server.members import Member
+from chat.server.ordering import Company
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
@@ -65,6 +66,7 @@ class Server:
         self.access = Access(keys=InMemory())
         self.greeting = Greeting()
         self.comes_back = True
+        self.company: Company | None = None
 
     def keys_meant(self, words: str) -> tuple[str, set[str], str] | None:
         name, _, why = words.partition(" ")
@@ -73,6 +75,12 @@ class Server:
     def ban(self, fingerprint: str, name: str, why: str) -> Ban:
         self.asked.append(f"ban {name}: {why}")
         return Ban(fingerprint, 0, name, why)
+
+    def unban(self, which: str) -> list[Ban]:
+        return self.access.unban(which)
+
+    def forget(self, name: str) -> bool:
+        return self.access.forget(name)
 
     def terminate(self) -> None:
         self.asked.append("terminate")

@@ -161,6 +161,11 @@ class Stream:
         return self._sequence.lost
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing that was proposed is still to come back."""
+        return not self.proposed_bytes
+
+    @property
     def full(self) -> bool:
         """Whether so much waits that nothing should be proposed at the moment."""
         return self.proposed_bytes >= MAX_PROPOSED_BYTES

@@ -1,0 +1,97 @@
+"""A server of a cluster, put together from what the command line asks for: Redis and keys.
+
+What they do is in `server.cluster`. A server on its own imports none of it.
+"""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from chat.errors import ClusterError, UsageError
+from chat.reactor import Reactor
+from chat.startup import keys_folder
+
+if TYPE_CHECKING:
+    import ssl
+
+    from chat.kex import PublicKey
+    from chat.server.cluster.cluster import Cluster
+    from chat.server.cluster.registry import Shared
+    from chat.server.cluster.url import RedisUrl
+
+
+class Clustering:
+    """What was asked for, and has been found to be good enough to serve."""
+
+    def __init__(self, options: argparse.Namespace, public_key: "PublicKey") -> None:
+        """Read the files, and ask Redis.
+
+        Raises:
+            UsageError, IdentityError: an option, or a file, is not what it should be.
+            ClusterError: it cannot be served with this Redis.
+        """
+        from chat.files.clusterkey import load_or_make_cluster_key
+        from chat.server.cluster.check import check
+        from chat.server.cluster.clusterkey import ClusterKey
+
+        _need_parser()
+        self._url = _url_of(options)
+        self._context = _context_of(options, self._url)
+        path = options.cluster_key or keys_folder(options) / "cluster.key"
+        secret, self.made_key = load_or_make_cluster_key(path, os.urandom)
+        self.key_file = path
+        self._key: ClusterKey = ClusterKey.of(secret, options.cluster_name)
+        found = check(self._url, self._context, self._key, public_key.digest, os.urandom)
+        self.notes = [note for note in (self._url.warning, *found.notes) if note]
+        if found.wrong:
+            raise ClusterError(found.wrong)
+
+    def join(self, reactor: Reactor, title: str, shared: "Shared") -> "Cluster":
+        """Become one of the servers. `title`: where this one is reached."""
+        from chat.server.cluster.cluster import Cluster
+        from chat.server.cluster.redisstore import RedisStore
+
+        store = RedisStore(reactor, self._url, self._context, self._key, os.urandom)
+        cluster = Cluster(reactor, store, self._key, title, os.urandom, shared)
+        store.watcher = cluster.streams
+        store.begin()
+        return cluster
+
+
+def _need_parser() -> None:
+    try:
+        import hiredis  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "several servers need the package hiredis", "pip install 'chatapp[redis]'"
+        ) from error
+
+
+def _url_of(options: argparse.Namespace) -> "RedisUrl":
+    from chat.files.clusterkey import read_password
+    from chat.server.cluster.url import PASSWORD_VARIABLE, RedisUrl, password_in
+
+    url = RedisUrl.parse(options.cluster)
+    url = url.with_password(os.environb.get(PASSWORD_VARIABLE.encode(), b""), PASSWORD_VARIABLE)
+    path = options.cluster_password_file
+    if path is not None:
+        url = url.with_password(password_in(read_password(path)), str(path))
+    return url
+
+
+def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext | None":
+    from chat.server.cluster.tls import context_of
+
+    if not url.tls:
+        if options.cluster_ca is not None:
+            raise UsageError("--cluster-ca is for Redis over TLS", "rediss://...")
+        return None
+    return context_of(options.cluster_ca)
+
+
+def check_only(clustering: Clustering) -> None:
+    """Tell that nothing is wrong, and what is good to know."""
+    for note in clustering.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print("nothing is wrong: this server can join the cluster")

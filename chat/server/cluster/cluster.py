@@ -1,0 +1,123 @@
+"""One server of a cluster: joins the server, its rooms and the store.
+
+Each room of the server is carried by a stream (`OrderedRoom`), and there is one stream for what all
+servers share (`Registry`). Which one is asked when, and who tells whom, is here; what they do is
+theirs.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from chat.cipher import RandomBytes
+from chat.errors import ChatError
+from chat.limits import BEAT_SECONDS, SERVER_ID_BYTES
+from chat.reactor import Reactor, WakeUp
+from chat.roomevents import Topic
+from chat.server import words
+from chat.server.cluster.clusterkey import ClusterKey
+from chat.server.cluster.registry import TAG, Registry, Shared
+from chat.server.cluster.room import OrderedRoom, Randomness
+from chat.server.cluster.store import Store
+from chat.server.cluster.streams import Streams
+from chat.server.hosted import HostedRoom
+from chat.server.lists import Ban
+
+
+class Cluster:
+    """See the module's text. `title`: where this server is reached. The store has to be begun by
+    whoever made it, after this; `streams` is its watcher."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        store: Store,
+        key: ClusterKey,
+        title: str,
+        random_bytes: RandomBytes,
+        shared: Shared,
+    ) -> None:
+        self.server_id = random_bytes(SERVER_ID_BYTES)
+        self.random_bytes = random_bytes
+        self.clock = reactor.clock
+        self.call = reactor.call
+        self.report = shared.report
+        self._reactor = reactor
+        self._title = title
+        self._rooms: list[OrderedRoom] = []
+        self._away = False
+        self.streams = Streams(store, key, random_bytes, self._on_away)
+        self.registry = Registry(self.server_id, reactor.clock, shared)
+        self.registry.stream = self.streams.open(TAG, self.registry)
+        self._wake_up = WakeUp(reactor, self.flush)
+        reactor.call_at(reactor.clock(), self._beat)
+
+    def carry(self, make: Callable[[RandomBytes], HostedRoom]) -> HostedRoom:
+        """Make a room, and carry it from now on, together with the other servers."""
+        randomness = Randomness()
+        hosted = make(randomness)
+        room = OrderedRoom(hosted, randomness, self)
+        room.stream = self.streams.open(hosted.tag, room)
+        room.on_end = partial(self._drop, room)
+        self._rooms.append(room)
+        return hosted
+
+    def _drop(self, room: OrderedRoom) -> None:
+        self._rooms.remove(room)
+        self.streams.close(room.stream)
+
+    def flush(self) -> None:
+        """Let what was proposed leave. To be called at the end of each turn."""
+        self.streams.flush(self.clock())
+        self._wake_up.set(self.streams.deadline)
+
+    def leave(self) -> None:
+        """This server goes: let the others know that its members have lost their connections."""
+        for room in self._rooms:
+            room.vanish(self.server_id)
+        self.registry.leave()
+        self.flush()
+
+    # -- what all share
+
+    def ban(self, ban: Ban) -> None:
+        """The operator of this server has banned a key."""
+        self.registry.ban(ban)
+
+    def unban(self, bans: list[Ban]) -> None:
+        """The operator of this server has lifted these bans."""
+        self.registry.unban([ban.fingerprint for ban in bans])
+
+    def forget(self, name: str) -> None:
+        """The operator of this server has freed a name."""
+        self.registry.forget(name)
+
+    def set_topic(self, topic: Topic) -> None:
+        """The operator of this server has set the topic."""
+        self.registry.set_topic(topic.since, topic.text)
+
+    def lines(self) -> list[str]:
+        """How the servers are, for the operator."""
+        peers = self.registry.peers
+        lines = [words.servers(len(peers), away=self._away)]
+        for number, peer in peers.items():
+            own = number == self.server_id
+            age = self.clock() - peer.heard_at
+            lines.append(words.server_line(peer.title, peer.people, age, peer.behind, own=own))
+        return lines
+
+    # -- the others
+
+    def _beat(self) -> None:
+        self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
+        self.registry.beat(self._title, sum(room.people for room in self._rooms))
+        for room in self._rooms:
+            for server in self.registry.gone(room.servers()):
+                room.vanish(server)
+        self.flush()
+
+    def _on_away(self, error: ChatError | None) -> None:
+        if error is not None:
+            self.report(words.redis_away(error))
+        elif self._away:
+            self.report(words.REDIS_BACK)
+        self._away = error is not None

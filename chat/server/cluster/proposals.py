@@ -1,0 +1,191 @@
+"""What servers propose for a room, and its form in the stream.
+
+A proposal is applied by every server at the same place of the stream. So all that it depends on
+comes with it: who proposed it, when, and fresh randomness (`Header`). The time is that of the room,
+in seconds from its beginning: each server goes on from the last entry that it has applied, by its
+own monotonic clock. So no clock of any machine has to be right.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+from chat.controls import Resume
+from chat.errors import ProtocolError, Reason
+from chat.identities import Card, decode_card
+from chat.limits import PROPOSAL_SEED_BYTES, SERVER_ID_BYTES
+from chat.roomevents import Topic
+from chat.server.ordering import Arrival
+from chat.wire import Empty, Fields, Record, block, decode_record
+
+_HEADER = struct.Struct(f">{SERVER_ID_BYTES}sd{PROPOSAL_SEED_BYTES}s")
+_MEMBER = struct.Struct(">I")
+_TICKET = struct.Struct(">Qd")
+
+
+class Header(NamedTuple):
+    """Who proposes (a run of a server has one id), at which time of the room, and randomness of
+    which no other proposal has the same."""
+
+    server: bytes
+    at: float
+    seed: bytes
+
+
+class Proposal(Record):
+    """Something that is to happen in a room."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Come(Proposal):
+    """Somebody wants to come in at this server, where its connection is known by `ticket`."""
+
+    TYPE = 0x01
+    ticket: int
+    arrival: Arrival = field(repr=False)
+
+    def encode_body(self) -> bytes:
+        arrival = self.arrival
+        resume = b"" if arrival.resume is None else arrival.resume.encode_body()
+        texts = (arrival.name, arrival.address, arrival.source)
+        return b"".join(
+            (
+                _TICKET.pack(self.ticket, arrival.joined_at),
+                *(block(text.encode()) for text in texts),
+                block(arrival.fingerprint),
+                block(resume),
+                arrival.card.encode(),
+            )
+        )
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        ticket, joined_at = _TICKET.unpack(fields.take(_TICKET.size))
+        name, address, source = fields.text(), fields.text(), fields.text()
+        fingerprint, resume = fields.block(), fields.block()
+        card: Card = decode_card(fields)
+        request = Resume.decode_body(Fields(resume)) if resume else None
+        arrival = Arrival(name, fingerprint, card, request, joined_at, address, source)
+        return cls(ticket, arrival)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay(Proposal):
+    """A member says this run of MESSAGE frames."""
+
+    TYPE = 0x02
+    member: int
+    run: bytes = field(repr=False)
+
+    def encode_body(self) -> bytes:
+        return _MEMBER.pack(self.member) + self.run
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.unsigned(_MEMBER.size), fields.rest())
+
+
+@dataclass(frozen=True, slots=True)
+class Lose(Proposal):
+    """A member's connection has been dropped, for this reason."""
+
+    TYPE = 0x03
+    member: int
+    reason: Reason
+    text: str
+
+    def encode_body(self) -> bytes:
+        return _MEMBER.pack(self.member) + bytes((self.reason,)) + self.text.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.unsigned(_MEMBER.size), fields.reason(), fields.rest_text())
+
+
+@dataclass(frozen=True, slots=True)
+class PutOut(Proposal):
+    """An operator wants these members out."""
+
+    TYPE = 0x04
+    members: tuple[int, ...]
+    text: str
+
+    def encode_body(self) -> bytes:
+        return block(b"".join(map(_MEMBER.pack, self.members))) + self.text.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        members = tuple(number for (number,) in _MEMBER.iter_unpack(fields.block()))
+        return cls(members, fields.rest_text())
+
+
+@dataclass(frozen=True, slots=True)
+class Say(Proposal):
+    """An operator tells everybody something."""
+
+    TYPE = 0x05
+    text: str
+
+    def encode_body(self) -> bytes:
+        return self.text.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.rest_text())
+
+
+@dataclass(frozen=True, slots=True)
+class Retitle(Proposal):
+    """An operator sets the topic."""
+
+    TYPE = 0x06
+    topic: Topic
+
+    def encode_body(self) -> bytes:
+        return self.topic.encode_body()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(Topic.decode_body(fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Tick(Empty, Proposal):
+    """Time passes: something is due."""
+
+    TYPE = 0x07
+
+
+@dataclass(frozen=True, slots=True)
+class Vanish(Proposal):
+    """A server is gone, or says that it goes: its members have lost their connections."""
+
+    TYPE = 0x08
+    server: bytes
+
+    def encode_body(self) -> bytes:
+        return self.server
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.take(SERVER_ID_BYTES))
+
+
+_FAMILY: dict[int, type[Proposal]] = {
+    one.TYPE: one for one in (Come, Relay, Lose, PutOut, Say, Retitle, Tick, Vanish)
+}
+
+
+def encode(header: Header, proposal: Proposal) -> bytes:
+    """An item for the stream."""
+    return _HEADER.pack(*header) + proposal.encode()
+
+
+def decode(item: bytes) -> tuple[Header, Proposal]:
+    """Raises ProtocolError: no server of this version has proposed it."""
+    if len(item) < _HEADER.size:
+        raise ProtocolError("a proposal is too short")
+    header = Header(*_HEADER.unpack_from(item))
+    return header, decode_record(_FAMILY, "proposal", item[_HEADER.size :])

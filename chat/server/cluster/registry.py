@@ -1,0 +1,187 @@
+"""What all servers of a cluster share beside the rooms: who of them is alive, the bans, the topic.
+
+This is read from a stream of its own. Each server says there every BEAT_SECONDS that it is alive. A
+server that was not heard for SERVER_GONE_SECONDS is gone; by whose clock, that each decides for
+itself, and only while it hears its own beats: otherwise it may be the one that is cut off.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.server.cluster.store import EntryId
+from chat.server.cluster.stream import Batch, Stream
+from chat.server.lists import Ban
+
+TAG = b"servers"
+"""What stands for a room's tag in the name of the stream. No room has it: tags have another
+length."""
+
+
+class Shared(Protocol):
+    """What the registry needs of the server."""
+
+    def bans(self) -> list[Ban]:
+        """All bans that hold here."""
+
+    def take_ban(self, ban: Ban) -> None:
+        """Another server bans a key."""
+
+    def take_unban(self, fingerprints: list[str]) -> None:
+        """Another server lifts these bans."""
+
+    def take_forget(self, name: str) -> None:
+        """Another server frees a name."""
+
+    def topic(self) -> tuple[int, str]:
+        """Since when there is this topic."""
+
+    def take_topic(self, since: int, text: str) -> None:
+        """Another server sets the topic."""
+
+    def report(self, text: str) -> None:
+        """Something for the operator to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server as it says of itself: where it is reached, and how many are connected to it.
+    `behind`: how many seconds it took its last beat but one to come back to it. `heard_at`: when we
+    heard it last."""
+
+    title: str
+    people: int
+    behind: float
+    heard_at: float
+
+
+class Registry:
+    """See the module's text. `stream` is to be set before anything is asked."""
+
+    stream: Stream
+
+    def __init__(self, server_id: bytes, clock: Callable[[], float], shared: Shared) -> None:
+        self._server_id = server_id
+        self._clock = clock
+        self._shared = shared
+        self._peers: dict[bytes, Peer] = {}
+        self._heard_since = clock()
+        self._beat_at = self._behind = 0.0
+
+    # -- who is alive
+
+    def beat(self, title: str, people: int) -> None:
+        """Say that we are alive."""
+        if self.stream.idle:
+            self._beat_at = self._clock()
+        self._propose("beat", title=title, people=people, behind=self._behind)
+
+    def leave(self) -> None:
+        """Say that we go."""
+        self._propose("leave")
+
+    @property
+    def peers(self) -> dict[bytes, Peer]:
+        """Those that are alive, this one among them."""
+        oldest = self._clock() - SERVER_GONE_SECONDS
+        return {number: peer for number, peer in self._peers.items() if peer.heard_at >= oldest}
+
+    def gone(self, servers: set[bytes]) -> Iterator[bytes]:
+        """Of these servers, those of which we are sure that they are gone."""
+        own = self._peers.get(self._server_id)
+        now = self._clock()
+        sure = own is not None and now - own.heard_at < 2 * BEAT_SECONDS
+        if sure and now - self._heard_since > SERVER_GONE_SECONDS:
+            yield from sorted(servers - set(self.peers))
+
+    # -- what is the same everywhere
+
+    def ban(self, ban: Ban) -> None:
+        """This server bans a key."""
+        self._propose("ban", **_of_ban(ban))
+
+    def unban(self, fingerprints: list[str]) -> None:
+        """This server lifts these bans."""
+        self._propose("unban", fingerprints=fingerprints)
+
+    def forget(self, name: str) -> None:
+        """This server frees a name."""
+        self._propose("forget", name=name)
+
+    def set_topic(self, since: int, text: str) -> None:
+        """This server sets the topic."""
+        self._propose("topic", since=since, text=text)
+
+    def _propose(self, what: str, **fields: Any) -> None:
+        item = {"what": what, "server": self._server_id.hex(), **fields}
+        self.stream.propose(json.dumps(item).encode())
+
+    def apply(self, batch: Batch) -> None:
+        for item in batch.items:
+            said = json.loads(item)
+            server = bytes.fromhex(said["server"])
+            own = server == self._server_id
+            match said["what"]:
+                case "beat":
+                    if own:
+                        self._behind = self._clock() - self._beat_at
+                    self._peers[server] = Peer(
+                        said["title"], said["people"], said["behind"], self._clock()
+                    )
+                case "leave":
+                    self._peers.pop(server, None)
+                case "ban" if not own:
+                    self._shared.take_ban(_ban_of(said))
+                case "unban" if not own:
+                    self._shared.take_unban(said["fingerprints"])
+                case "forget" if not own:
+                    self._shared.take_forget(said["name"])
+                case "topic" if not own:
+                    self._shared.take_topic(said["since"], said["text"])
+
+    def opening(self) -> bytes:
+        """What holds here: the first server brings it into the cluster."""
+        since, text = self._shared.topic()
+        bans = [_of_ban(ban) for ban in self._shared.bans()]
+        return json.dumps({"bans": bans, "topic": [since, text]}).encode()
+
+    def begin(self, batch: Batch) -> None:
+        self.restore(batch.items[0], batch.id)
+
+    def state(self) -> bytes:
+        return self.opening()
+
+    def restore(self, state: bytes, at: EntryId) -> None:
+        """From now on this holds here, and no other ban."""
+        kept = json.loads(state)
+        bans = {ban.fingerprint: ban for ban in map(_ban_of, kept["bans"])}
+        here = {ban.fingerprint for ban in self._shared.bans()}
+        if here - set(bans):
+            self._shared.take_unban(sorted(here - set(bans)))
+        for fingerprint, ban in bans.items():
+            if fingerprint not in here:
+                self._shared.take_ban(ban)
+        since, text = kept["topic"]
+        if (since, text) != self._shared.topic():
+            self._shared.take_topic(since, text)
+        self._heard_since = self._clock()
+
+    def on_following(self, follows: bool) -> None:
+        # Who is alive was not heard meanwhile.
+        self._heard_since = self._clock()
+
+    def on_lost(self, text: str) -> None:
+        pass
+
+    def on_trouble(self, text: str) -> None:
+        self._shared.report(text)
+
+
+def _of_ban(ban: Ban) -> dict[str, Any]:
+    return {"fingerprint": ban.fingerprint, "since": ban.since, "name": ban.name, "why": ban.why}
+
+
+def _ban_of(said: dict[str, Any]) -> Ban:
+    return Ban(said["fingerprint"], said["since"], said["name"], said["why"])

@@ -1,0 +1,366 @@
+"""A room that several servers carry: each of them proposes what happens, and all apply the same.
+
+`OrderedRoom` stands between a `HostedRoom` and the stream of its room. What a connection or the
+operator asks becomes a proposal (`Ordering`); what comes back from the stream is done in the
+`HostedRoom` (`Follower`), by all servers alike. Which entries count, and whether the stream is what
+it was, is the `stream`'s. Which servers are alive is the registry's.
+
+Theory of operation
+-------------------
+
+*The same everywhere.* What is applied depends on the entries alone: the time and the randomness are
+in them (`proposals`). The room's log, its members and its epochs are the same at every server, byte
+for byte. Only connections are one server's own: the room gives what is for one member alone to its
+connection, or to nobody where that is elsewhere.
+
+*Whose member.* A member belongs to the server at which it came in last (`_server_of`). What another
+server proposes for it does not count any more. So a server that was taken for dead, and whose
+members have come back elsewhere, can neither speak for them nor end their stay.
+
+*Time.* The room's clock stands still while something is applied, at the time that the proposal
+says, and goes on from there by the reactor's. It never goes back. When something is due, every
+server proposes a `Tick`, and whichever is first has it done.
+
+*A snapshot* must hold all of the epoch, since the running hash goes on from its beginning. So an
+epoch ends when its part of the log gets too long.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from hashlib import shake_256
+from itertools import count
+from typing import Protocol
+
+from chat.cipher import RandomBytes
+from chat.errors import ProtocolError, Reason
+from chat.limits import MAX_EPOCH_BYTES, PROPOSAL_SEED_BYTES, SPARE_SERVERS_OF, STREAM_HOLD_SECONDS
+from chat.roomevents import Topic
+from chat.server.cluster.proposals import (
+    Come,
+    Header,
+    Lose,
+    Proposal,
+    PutOut,
+    Relay,
+    Retitle,
+    Say,
+    Tick,
+    Vanish,
+    decode,
+    encode,
+)
+from chat.server.cluster.store import EntryId
+from chat.server.cluster.stream import Batch, Stream
+from chat.server.connection import Connection
+from chat.server.hosted import HostedRoom
+from chat.server.members import Member
+from chat.server.ordering import Arrival
+
+_LENGTH_BYTES = 4
+
+
+def _do_nothing() -> None:
+    pass
+
+
+class Randomness:
+    """The random bytes of a room: the same at every server, since they follow from the seed of the
+    proposal that is applied."""
+
+    def __init__(self) -> None:
+        self._seed = b""
+        self._used = 0
+
+    def sow(self, seed: bytes) -> None:
+        """From now on they follow from this."""
+        self._seed, self._used = seed, 0
+
+    def __call__(self, size: int) -> bytes:
+        # One long output, of which each call takes the next part.
+        end = self._used + size
+        taken = shake_256(self._seed).digest(end)[self._used :]
+        self._used = end
+        return taken
+
+
+class Site(Protocol):
+    """What a room needs of the server that carries it, too."""
+
+    server_id: bytes
+    random_bytes: RandomBytes
+    clock: Callable[[], float]
+
+    def call(self, callback: Callable[[], None]) -> float:
+        """Call this; an unforeseen error is contained."""
+
+    def report(self, text: str) -> None:
+        """Something for the operator to know."""
+
+
+class OrderedRoom:
+    """See the module's text. `stream` is to be set before anything is asked."""
+
+    stream: Stream
+
+    def __init__(self, hosted: HostedRoom, randomness: Randomness, site: Site) -> None:
+        """`randomness` must be that of the hosted room."""
+        self.on_end: Callable[[], None] = _do_nothing
+        """Called when nobody here needs the room any more."""
+        self._hosted = hosted
+        self._site = site
+        self._randomness = randomness
+        self._tickets = count(1)
+        self._waiting: dict[int, tuple[Connection, Arrival]] = {}
+        self._server_of: dict[int, bytes] = {}
+        self._at = 0.0
+        self._since = 0.0
+        self._applying = self._letting_go = False
+        self._tick_proposed_at: float | None = None
+        self._go_on_from(0.0)
+        hosted.ordering = self
+        hosted.clock = self._clock
+
+    # -- what is asked (Ordering)
+
+    def _propose(self, proposal: Proposal) -> None:
+        header = Header(
+            self._site.server_id,
+            max(self._at, self._hosted.clock()),
+            self._site.random_bytes(PROPOSAL_SEED_BYTES),
+        )
+        self.stream.propose(encode(header, proposal))
+
+    def admit(self, arrival: Arrival, connection: Connection | None) -> None:
+        """Somebody wants to come in here."""
+        assert connection is not None
+        ticket = next(self._tickets)
+        self._waiting[ticket] = connection, arrival
+        self._propose(Come(ticket, arrival))
+
+    def relay(self, member: Member, run: bytes, now: float, connection: Connection | None) -> None:
+        """A member of this server says something."""
+        self._propose(Relay(member.id, run))
+        if self.stream.full and connection is not None:
+            connection.hold(STREAM_HOLD_SECONDS)
+
+    def lose(self, member: Member, reason: Reason, text: str) -> None:
+        """A connection of this server has been dropped."""
+        self._hosted.disconnect(member)
+        if not self._letting_go:
+            self._propose(Lose(member.id, reason, text))
+
+    def put_out(self, members: list[Member], text: str) -> None:
+        """The operator of this server wants these out."""
+        if members:
+            self._propose(PutOut(tuple(member.id for member in members), text))
+
+    def say(self, text: str) -> None:
+        """The operator of this server tells everybody something."""
+        self._propose(Say(text))
+
+    def set_topic(self, topic: Topic) -> None:
+        """The operator of this server sets the topic."""
+        self._propose(Retitle(topic))
+
+    def pass_time(self, now: float) -> None:
+        """Propose that what is due takes effect."""
+        due_at = self._hosted.room.due_at
+        if due_at is None or now < due_at or self._tick_proposed_at == due_at:
+            return
+        self._tick_proposed_at = due_at
+        self._propose(Tick())
+
+    @property
+    def deadline(self) -> float | None:
+        """When something is due, but for what was proposed already."""
+        room = self._hosted.room
+        due_at = room.due_at
+        if due_at == self._tick_proposed_at:
+            return room.hash_at
+        return room.deadline
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is in here, and nothing that was asked is still to come."""
+        return not self._waiting and not self._hosted.connections and self.stream.idle
+
+    def end(self) -> None:
+        """Follow the room no more."""
+        self.on_end()
+        self._hosted.end()
+
+    # -- members of servers
+
+    @property
+    def people(self) -> int:
+        """How many members are connected to this server."""
+        return len(self._hosted.connections)
+
+    def servers(self) -> set[bytes]:
+        """Those at which somebody is in."""
+        inside = self._hosted.room.members
+        return {self._server_of[number] for number, one in inside.items() if not one.lost}
+
+    def vanish(self, server: bytes) -> None:
+        """Propose that this server is gone, with its connections."""
+        self._propose(Vanish(server))
+
+    # -- what is applied (Follower)
+
+    def opening(self) -> bytes:
+        """Randomness for a new room."""
+        return self._site.random_bytes(PROPOSAL_SEED_BYTES)
+
+    def begin(self, batch: Batch) -> None:
+        """A new room begins. Those who wait come to this one."""
+        self._let_go("")
+        self._randomness.sow(batch.id.encode() + batch.items[0])
+        self._server_of.clear()
+        self._hosted.begin()
+        self._go_on_from(0.0)
+        for ticket, (_, arrival) in self._waiting.items():
+            self._propose(Come(ticket, arrival))
+
+    def apply(self, batch: Batch) -> None:
+        """Do what was proposed."""
+        for number, item in enumerate(batch.items):
+            try:
+                header, proposal = decode(item)
+            except ProtocolError as error:
+                self._site.report(f"a proposal that nobody here understands: {error}")
+                continue
+            self._randomness.sow(batch.id.encode() + number.to_bytes(4, "big") + header.seed)
+            self._at = max(self._at, header.at)
+            self._applying = True
+            try:
+                self._do(header, proposal)
+                self._hosted.pass_time(self._at)
+                self._keep_short()
+            finally:
+                self._applying = False
+                self._go_on_from(self._at)
+
+    def _do(self, header: Header, proposal: Proposal) -> None:
+        own = header.server == self._site.server_id
+        match proposal:
+            case Come(ticket, arrival):
+                waiting = self._waiting.pop(ticket, None) if own else None
+                self._come(header.server, waiting[0] if waiting else None, arrival)
+            case Relay(number, run):
+                member = self._member_at(header.server, number)
+                if member is not None:
+                    connection = self._hosted.connection_of(member) if own else None
+                    self._hosted.relay(member, run, self._at, connection)
+            case Lose(number, reason, text):
+                member = self._member_at(header.server, number)
+                if member is not None:
+                    self._hosted.lose(member, reason, text)
+            case PutOut(numbers, text):
+                found = map(self._hosted.room.member, numbers)
+                self._hosted.put_out([one for one in found if one is not None], text)
+            case Say(text):
+                self._hosted.say(text)
+            case Retitle(topic):
+                self._hosted.set_topic(topic)
+            case Vanish(server):
+                self._do_vanish(server)
+            case Tick():
+                pass
+
+    def _come(self, server: bytes, connection: Connection | None, arrival: Arrival) -> None:
+        gone = connection is None or connection.over
+        member = self._hosted.admit(arrival, None if gone else connection)
+        if member is not None:
+            self._server_of[member.id] = server
+            if gone and server == self._site.server_id:
+                self._propose(Lose(member.id, Reason.LOST, ""))
+
+    def _member_at(self, server: bytes, number: int) -> Member | None:
+        """This member, if it is this server's."""
+        if self._server_of.get(number) != server:
+            return None
+        return self._hosted.room.member(number)
+
+    def _do_vanish(self, server: bytes) -> None:
+        for number, its_server in list(self._server_of.items()):
+            member = self._hosted.room.member(number)
+            if its_server == server and member is not None and not member.lost:
+                connection = self._hosted.connection_of(member)
+                self._hosted.lose(member, Reason.LOST, "its server is gone")
+                if connection is not None:
+                    # It is we who were taken for dead.
+                    connection.drop(Reason.LOST, "the other servers have not heard of this one")
+
+    def _keep_short(self) -> None:
+        """Bring the log back into its window, and the epoch into what a snapshot can hold; forget
+        who is out. All servers do that at the same place."""
+        room, log = self._hosted.room, self._hosted.log
+        if room.epoch_bytes > MAX_EPOCH_BYTES:
+            room.end_epoch(self._at)
+        if log.surplus:
+            self._hosted.fan_out()
+            self._hosted.trim()
+        if room.is_empty and log.end and self._hosted.tag:
+            # As where there is one server: it is a new room for whoever comes next.
+            self._server_of.clear()
+            self._hosted.begin()
+        if len(self._server_of) > 2 * len(room.members) + SPARE_SERVERS_OF:
+            self._server_of = {
+                number: server
+                for number, server in self._server_of.items()
+                if room.member(number) is not None
+            }
+
+    # -- snapshots
+
+    def state(self) -> bytes:
+        """The room, its log, and whose its members are."""
+        room, log, window = self._hosted.state()
+        servers = [[number, server.hex()] for number, server in self._server_of.items()]
+        state = {"at": self._at, "room": room, "log": log, "servers": servers}
+        encoded = json.dumps(state).encode()
+        return len(encoded).to_bytes(_LENGTH_BYTES, "big") + encoded + window
+
+    def restore(self, state: bytes, at: EntryId) -> None:
+        """Go on with this one."""
+        self._let_go("")
+        end = _LENGTH_BYTES + int.from_bytes(state[:_LENGTH_BYTES], "big")
+        kept = json.loads(state[_LENGTH_BYTES:end])
+        self._server_of = {number: bytes.fromhex(server) for number, server in kept["servers"]}
+        self._hosted.restore(kept["room"], kept["log"], state[end:])
+        self._go_on_from(kept["at"])
+
+    # -- the stream
+
+    def on_following(self, follows: bool) -> None:
+        """What is proposed waits in the stream while it does not follow."""
+
+    def on_lost(self, text: str) -> None:
+        """What members were told may not be so. They come back to a room of which all are sure."""
+        self._site.report(text)
+        self._let_go(text)
+
+    def on_trouble(self, text: str) -> None:
+        self._site.report(text)
+
+    def _let_go(self, text: str) -> None:
+        """Drop every member that is connected here: they come back at once."""
+        self._tick_proposed_at = None
+        self._letting_go = True
+        for connection in self._hosted.connections:
+            self._site.call(partial(connection.drop, Reason.LOST, text))
+        self._letting_go = False
+
+    # -- the clock
+
+    def _clock(self) -> float:
+        if self._applying:
+            return self._at
+        return self._at + self._site.clock() - self._since
+
+    def _go_on_from(self, at: float) -> None:
+        """It is so late in the room, and the clock goes on from here."""
+        self._at, self._since = at, self._site.clock()
+        self._hosted.ahead = at - self._since
+        self._tick_proposed_at = None

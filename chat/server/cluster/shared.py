@@ -1,0 +1,51 @@
+"""What this server does when another one of the cluster bans a key, frees a name or sets the topic:
+the same, in its own lists.
+"""
+
+from chat.errors import UsageError
+from chat.server.access import Access
+from chat.server.console import Console
+from chat.server.greeting import Greeting
+from chat.server.lists import Ban
+
+
+class SharedLists:
+    """The lists of this server, as the registry needs them (`Shared`)."""
+
+    def __init__(self, access: Access, greeting: Greeting, console: Console) -> None:
+        self._access = access
+        self._greeting = greeting
+        self._console = console
+
+    def bans(self) -> list[Ban]:
+        """All bans that hold here."""
+        return self._access.bans()
+
+    def take_ban(self, ban: Ban) -> None:
+        """Another server bans a key."""
+        self._access.ban(ban.fingerprint, ban.name, ban.why, ban.since)
+
+    def take_unban(self, fingerprints: list[str]) -> None:
+        """Another server lifts these bans."""
+        for fingerprint in fingerprints:
+            self._access.unban(fingerprint)
+
+    def take_forget(self, name: str) -> None:
+        """Another server frees a name."""
+        self._access.forget(name)
+
+    def topic(self) -> tuple[int, str]:
+        """Since when there is this topic."""
+        return self._greeting.topic.since, self._greeting.topic.text
+
+    def take_topic(self, since: int, text: str) -> None:
+        """Another server sets the topic."""
+        try:
+            self._greeting.set_topic(text, since)
+        except UsageError as error:
+            # It is of another version, with other limits.
+            self.report(f"the topic of another server cannot be taken: {error}")
+
+    def report(self, text: str) -> None:
+        """Something for the operator to know."""
+        self._console.show(f"cluster: {text}")
