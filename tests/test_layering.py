@@ -23,7 +23,7 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits", "lookalikes", "program", "guesses"},
+    {"errors", "limits", "lookalikes", "program", "guesses", "frozen"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
     {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},
@@ -51,6 +51,7 @@ MAY_IMPORT = {
         "limits",
         "program",
         "guesses",
+        "frozen",
         "text",
         "kex",
         "place",
@@ -59,14 +60,14 @@ MAY_IMPORT = {
     },
     "server": ROOT - set(COMMAND_LINE),
     "client": ROOT - {*COMMAND_LINE, "stdio", "phrases", "sleep"},
-    "ui": {"errors", "limits", "program", "guesses", "reactor", "text", "localtime"}
+    "ui": {"errors", "limits", "program", "guesses", "frozen", "reactor", "text", "localtime"}
     | {"stdio", "phrases"}
     | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""
 
 CORE = {
-    *("errors", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
+    *("errors", "frozen", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
     *("identities", "controls", "contents", "roomevents"),
     *("runninghash", "lookalikes", "presence", "place", "invite", "socks"),
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
