@@ -33,7 +33,16 @@ FLOORS = (
 """The modules of the root. Each imports modules of lower floors only."""
 
 ROOT = set().union(*FLOORS)
-START = {"__main__", "startup", "serving", "joining", "targets", "invitations", "admin"}
+START = {
+    "__main__",
+    "cryptodome",
+    "startup",
+    "serving",
+    "joining",
+    "targets",
+    "invitations",
+    "admin",
+}
 """What the command line leads to. These put the folders together."""
 
 COMMAND_LINE = {
