@@ -41,13 +41,16 @@ def is_invite(text: str) -> bool:
     return "".join(text.split())[: len(SCHEME)].lower() == SCHEME
 
 
-def destination_of(words: Sequence[str], *, usual: str = "") -> tuple[Place, str]:
+def destination_of(
+    words: Sequence[str], *, usual: str = "", why_none: str = ""
+) -> tuple[Place, str]:
     """Where to and as whom: HOST PORT NAME, HOST NAME, NAME@HOST[:PORT], INVITE NAME, KEPT NAME, or
-    - NAME. `usual` is the name if there is none.
+    - NAME. `usual` is the name if there is none; if it is empty, `why_none` may say why.
 
     Raises:
         UsageError: the words mean none of these; the sentence says why.
     """
+    missing = f"your name is missing{why_none and f'; that of your login will not do: {why_none}'}"
     match words:
         case [] if usual:
             raise UsageError("the host, the invite or the kept room is missing")
@@ -56,10 +59,10 @@ def destination_of(words: Sequence[str], *, usual: str = "") -> tuple[Place, str
         case [where] if usual:
             name = usual
         case [] | [_]:
-            raise UsageError("your name is missing")
+            raise UsageError(missing)
         case [where, port] if port.isascii() and port.isdigit() and _is_bare(where):
             if not usual:
-                raise UsageError(f"{port} is taken for a port, so your name is missing")
+                raise UsageError(f"{port} is taken for a port, so {missing}")
             return place_of([where, port]), usual
         case [where, name]:
             pass

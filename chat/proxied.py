@@ -103,7 +103,7 @@ class ProxiedDialer:
             self._try(self._untried)
             return
         where = f"{self.host} port {self.port} through the proxy {self._proxy}"
-        self._fail(TransportError(f"cannot reach {where}: {error}", error.hint))
+        self._fail(type(error)(f"cannot reach {where}: {error}", error.hint))
 
     def _fail(self, error: TransportError) -> None:
         self.close()

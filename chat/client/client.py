@@ -74,6 +74,7 @@ from chat.client.view import View
 from chat.errors import (
     ChatError,
     ProtocolError,
+    ProxyRefusedError,
     Reason,
     ServerKeyError,
     TransportError,
@@ -366,7 +367,7 @@ class Client:
     def _on_unreachable(self, error: TransportError) -> None:
         if not self._participant.has_joined and not self._lost:
             # No server has asked us to come again, so that is for the user to say.
-            if not self._persistent:
+            if not self._persistent or isinstance(error, ProxyRefusedError):
                 self._end(error)
                 return
             self._say_lost(error)
