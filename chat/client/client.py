@@ -38,6 +38,7 @@ one turn goes out together.
 """
 
 import os
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -478,8 +479,6 @@ class Client:
             self._end(None if self._has_said_all else error)
             return
         # Clients that lost the connection together must not come back together.
-        import random
-
         delay = self._retry_seconds * random.uniform(0.5, 1.0)
         self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
         journal.note("client", f"tries again in {delay:.3f} s")

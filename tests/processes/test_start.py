@@ -15,7 +15,7 @@ from chat.__main__ import main
 print(*sorted({{*sys.modules}} & {!r}), file=sys.stderr)
 """
 
-_LATE = {"dataclasses", "inspect", "logging", "asyncio", "tomllib", "difflib", "tempfile", "random"}
+_LATE = {"dataclasses", "inspect", "logging", "asyncio", "tomllib", "difflib", "tempfile"}
 """What no program needs at its start."""
 
 _HELP_NEEDS_NO = {"socket", "selectors", "signal", "pathlib", "shutil", "datetime", "Cryptodome"}
