@@ -93,6 +93,8 @@ def of_forget(options: argparse.Namespace) -> None:
         del options.words
         return
     of_place(options)
+    if options.place.others:
+        raise UsageError("one server at a time is forgotten")
     options.host, options.port = options.place.host, options.place.port
     del options.place
     if not options.host:

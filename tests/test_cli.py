@@ -114,6 +114,7 @@ MISUSE = [
     ([*JOIN, "--keys="], "a folder has a name"),
     (["forget"], "the host is missing"),
     (["forget", "-"], "the host is missing"),
+    (["forget", "a.example,b.example"], "one server at a time is forgotten"),
     (["forget", "localhost", "--alias", "x"], "not by both"),
     *(([*JOIN, "--alias", bad], "an alias is") for bad in ("a b", "[a]", "*", "é", "-", "a" * 64)),
     *(([*JOIN, "--proxy", bad], "a proxy is") for bad in ("localhost:1080", "http://localhost")),
