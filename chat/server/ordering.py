@@ -6,12 +6,12 @@ each of them do the same things in the same order, and this server does them lat
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from chat.cipher import RandomBytes
 from chat.controls import Resume
 from chat.errors import Reason
+from chat.frozen import frozen
 from chat.identities import Card
 from chat.roomevents import Topic
 from chat.server.connection import Connection
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chat.server.hosted import HostedRoom
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arrival:
     """Somebody whose key is proved wants to come in: under this name, back to a place or as a new
     member. `joined_at` is in seconds since 1970; `address` is for people, and limits go by

@@ -8,10 +8,10 @@ them, so that two clusters never share one. What the sealed bytes mean is not kn
 
 import hmac
 import re
-from dataclasses import dataclass, field
 
 from chat.cipher import SEALING_KEY_BYTES, RandomBytes, SealingKey
 from chat.errors import UsageError
+from chat.frozen import field, frozen
 from chat.kex import derive
 from chat.limits import CLUSTER_KEY_BYTES, MAX_CLUSTER_NAME_CHARS
 
@@ -28,14 +28,14 @@ _PREFIX = "chat:"
 _NAME_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClusterKey:
     """The keys of one cluster. `name` is seen by whoever runs Redis."""
 
     name: str
-    _secret: bytes = field(repr=False)
-    _names: bytes = field(repr=False)
-    _sealing: SealingKey = field(repr=False)
+    _secret: bytes = field(shown=False)
+    _names: bytes = field(shown=False)
+    _sealing: SealingKey = field(shown=False)
 
     @classmethod
     def of(cls, secret: bytes, name: str) -> "ClusterKey":

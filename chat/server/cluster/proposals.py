@@ -7,11 +7,11 @@ own monotonic clock. So no clock of any machine has to be right.
 """
 
 import struct
-from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from chat.controls import Resume
 from chat.errors import ProtocolError, Reason
+from chat.frozen import field, frozen
 from chat.identities import Card, decode_card
 from chat.limits import PROPOSAL_SEED_BYTES, SERVER_ID_BYTES
 from chat.roomevents import Topic
@@ -38,13 +38,13 @@ class Proposal(Record):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Come(Proposal):
     """Somebody wants to come in at this server, where its connection is known by `ticket`."""
 
     TYPE = 0x01
     ticket: int
-    arrival: Arrival = field(repr=False)
+    arrival: Arrival = field(shown=False)
 
     def encode_body(self) -> bytes:
         arrival = self.arrival
@@ -71,13 +71,13 @@ class Come(Proposal):
         return cls(ticket, arrival)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Relay(Proposal):
     """A member says this run of MESSAGE frames."""
 
     TYPE = 0x02
     member: int
-    run: bytes = field(repr=False)
+    run: bytes = field(shown=False)
 
     def encode_body(self) -> bytes:
         return _MEMBER.pack(self.member) + self.run
@@ -87,7 +87,7 @@ class Relay(Proposal):
         return cls(fields.unsigned(_MEMBER.size), fields.rest())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lose(Proposal):
     """A member's connection has been dropped, for this reason."""
 
@@ -104,7 +104,7 @@ class Lose(Proposal):
         return cls(fields.unsigned(_MEMBER.size), fields.reason(), fields.rest_text())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PutOut(Proposal):
     """An operator wants these members out."""
 
@@ -121,7 +121,7 @@ class PutOut(Proposal):
         return cls(members, fields.rest_text())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Say(Proposal):
     """An operator tells everybody something."""
 
@@ -136,7 +136,7 @@ class Say(Proposal):
         return cls(fields.rest_text())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retitle(Proposal):
     """An operator sets the topic."""
 
@@ -151,14 +151,14 @@ class Retitle(Proposal):
         return cls(Topic.decode_body(fields))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tick(Empty, Proposal):
     """Time passes: something is due."""
 
     TYPE = 0x07
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vanish(Proposal):
     """A server is gone, or says that it goes: its members have lost their connections."""
 

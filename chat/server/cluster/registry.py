@@ -7,9 +7,9 @@ itself, and only while it hears its own beats: otherwise it may be the one that 
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chat.frozen import frozen
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
 from chat.server.cluster.store import EntryId
 from chat.server.cluster.stream import Batch, Stream
@@ -45,7 +45,7 @@ class Shared(Protocol):
         """Something for the operator to know."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Peer:
     """A server as it says of itself: where it is reached, and how many are connected to it.
     `behind`: how many seconds it took its last beat but one to come back to it. `heard_at`: when we

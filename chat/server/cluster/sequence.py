@@ -38,11 +38,11 @@ all, is lost as well, but asks the others for a snapshot: a WANTED.
 import hashlib
 import struct
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from chat.cipher import TAG_BYTES
 from chat.errors import OpenError
+from chat.frozen import field, frozen
 from chat.limits import (
     MAX_BROKEN_ERAS,
     ORIGIN_BYTES,
@@ -107,27 +107,27 @@ def decode_items(content: bytes) -> tuple[bytes, ...]:
 # -- what becomes of an entry ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """A room begins here. `content`: what the server that proposed it put in."""
 
     id: EntryId
     origin: bytes
-    content: bytes = field(repr=False)
+    content: bytes = field(shown=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counted:
     """A batch that counts. `due`: the server whose batch it is has to make a snapshot here."""
 
     id: EntryId
     origin: bytes
     number: int
-    items: tuple[bytes, ...] = field(repr=False)
+    items: tuple[bytes, ...] = field(shown=False)
     due: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PassedOver:
     """An entry that does not count. `duplicate`: its batch has counted before."""
 
@@ -136,21 +136,21 @@ class PassedOver:
     duplicate: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """Some server cannot go on without a snapshot of this room."""
 
     id: EntryId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Foreign:
     """An entry that no server of this cluster has put there in this form."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lost:
     """From here on this server is lost. `text` says what was found."""
 

@@ -32,11 +32,11 @@ import enum
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Several
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from chat.cipher import RandomBytes
 from chat.errors import ChatError, OpenError
+from chat.frozen import field, frozen
 from chat.limits import (
     MAX_BATCH_BYTES,
     MAX_PROPOSED_BYTES,
@@ -61,12 +61,12 @@ from chat.server.cluster.sequence import (
 from chat.server.cluster.store import START, EntryId, RawEntry, Store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     """What one server proposed, at the place where it counts. `mine`: that server is this one."""
 
     id: EntryId
-    items: tuple[bytes, ...] = field(repr=False)
+    items: tuple[bytes, ...] = field(shown=False)
     mine: bool
 
     @property

@@ -9,10 +9,10 @@ error, and no password is in a `repr`. Files and the environment are read elsewh
 """
 
 import re
-from dataclasses import dataclass, field, replace
 from urllib.parse import unquote_to_bytes
 
 from chat.errors import UsageError
+from chat.frozen import field, frozen, replace
 from chat.limits import REDIS_PORT, SOCKET_PATH_BYTES
 from chat.place import check_host, port_of, with_port
 
@@ -29,7 +29,7 @@ _FORMS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RedisUrl:
     """Where Redis is. `path`: a socket on this machine, and then there is no host. `tls`: we speak
     TLS, and its certificate has to be for `host`."""
@@ -40,7 +40,7 @@ class RedisUrl:
     database: int = 0
     tls: bool = False
     user: str = ""
-    password: bytes = field(default=b"", repr=False)
+    password: bytes = field(default=b"", shown=False)
 
     def __str__(self) -> str:
         """For people: without user and password."""
