@@ -360,9 +360,10 @@ def test_loss_that_sending_shows_is_told_in_the_same_turn(hall: Hall, company: C
         raise BrokenPipeError(errno.EPIPE, "broken pipe")
 
     hall.join("guest", "other")
-    connection_of(hall, "guest").transport.send = send
+    guest = connection_of(hall, "guest")
+    hall.home._front.sends[guest.cursor] = guest.transport.send = send
     unsent: list[int] = []
-    hall.reactor.before_wait(lambda: unsent.append(hall.home.log.end - hall.home._sent_end))
+    hall.reactor.before_wait(lambda: unsent.append(hall.home.log.end - hall.home._front.offset))
     company.ira.say("is everybody here?")
     hall.until(lambda: company.sahnawaz.heard)
     company.news += [MemberJoined("guest"), MemberLost("guest")]
