@@ -23,7 +23,7 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits", "lookalikes", "program", "guesses"},
+    {"errors", "limits", "lookalikes", "program", "guesses", "polling"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
     {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},

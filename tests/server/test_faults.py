@@ -253,14 +253,10 @@ def _is_no_test_socket(_reactor: Reactor, _number: int, callback: object, *_: ob
 def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
     hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register = hall.reactor._selector.register
+    def full(_transport: Transport) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
 
-    def full(descriptor: Any, events: int, data: Any = None) -> Any:
-        if isinstance(getattr(data.read, "__self__", None), Transport):
-            raise OSError(errno.ENOSPC, "no space left on device")
-        return register(descriptor, events, data)
-
-    monkeypatch.setattr(hall.reactor._selector, "register", full)
+    monkeypatch.setattr(Transport, "_watch", full)
     for _ in range(3):
         guest = hall.connect()
         hall.until(partial(getattr, guest, "eof"))

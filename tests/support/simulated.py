@@ -11,13 +11,13 @@ import select
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from random import Random
-from types import SimpleNamespace
 from unittest import mock
 
-import chat.reactor
+import chat.polling
 from chat.errors import ChatError
+from chat.polling import Ready
 from chat.reactor import Callback, Reactor
 
 EPOCH = 1_700_000_000.0
@@ -70,7 +70,7 @@ class Descriptor:
         if self.closed:
             return
         reactor = self.process.reactor
-        if not reactor.stopped and self._number in reactor.selector.get_map():
+        if not reactor.stopped and self._number in reactor._selected:
             raise ViolationError(f"{self.process.name} closes a descriptor that it watches")
         self.discard()
 
@@ -381,37 +381,33 @@ class Selector:
 
     def __init__(self, world: "World") -> None:
         self._descriptors = world.descriptors
-        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._events: dict[int, int] = {}
 
-    def get_map(self) -> Mapping[int, selectors.SelectorKey]:
-        return self._keys
-
-    def register(self, number: int, events: int, data: object) -> None:
-        self._keys[number] = selectors.SelectorKey(number, number, events, data)
+    def register(self, number: int, events: int) -> None:
+        self._events[number] = events
 
     modify = register
 
     def unregister(self, number: int) -> None:
-        del self._keys[number]
+        del self._events[number]
 
-    def ready(self) -> list[tuple[selectors.SelectorKey, int]]:
+    def ready(self) -> Ready:
         found = []
-        for number, key in self._keys.items():
+        for number, events in self._events.items():
             descriptor = self._descriptors[number]
-            events = key.events
             if events & selectors.EVENT_READ and not descriptor.readable:
                 events &= ~selectors.EVENT_READ
             if events & selectors.EVENT_WRITE and not descriptor.writable:
                 events &= ~selectors.EVENT_WRITE
             if events:
-                found.append((key, events))
+                found.append((number, events))
         return found
 
-    def select(self, _timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, _timeout: float | None) -> Ready:
         return self.ready()
 
     def close(self) -> None:
-        self._keys.clear()
+        self._events.clear()
 
 
 class SimulatedReactor(Reactor):
@@ -423,8 +419,7 @@ class SimulatedReactor(Reactor):
         """Called when there is nothing to do but to wait."""
         self.waiting = False
         self.stopped = False
-        made = SimpleNamespace(DefaultSelector=lambda: self.selector)
-        with mock.patch.object(chat.reactor, "selectors", made):
+        with mock.patch.object(chat.polling, "Poll", return_value=self.selector):
             super().__init__(world.clock)
 
     def on_signals(self, _signals: Iterable[int], _callback: Callback) -> None:
