@@ -37,10 +37,10 @@ from chat.limits import (
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.budgets import Account, Budgets
+from chat.server.deadlines import Deadlines
 from chat.server.log import Cursor, OrderedLog, Sealed
 from chat.server.members import Member
 from chat.server.room import Unicast
-from chat.server.rounds import Rounds
 from chat.session import (
     ControlReceived,
     Ended,
@@ -57,7 +57,7 @@ class Hub(Protocol):
     """What a connection needs of the server."""
 
     reactor: Reactor
-    rounds: Rounds
+    deadlines: Deadlines
     budgets: Budgets | None
     to_flush: set["Connection"]
     """Connections that have something to send at the end of the turn."""
@@ -183,7 +183,7 @@ class Connection:
     def open(self) -> None:
         """Say HELLO, and wait for what comes."""
         self._note(f"accepted from {self.address}, sends Hello")
-        self._round = self._hub.rounds.enter(self, self.session.deadline)
+        self._round = self._hub.deadlines.enter(self, self.session.deadline)
         self.send_session_data()
 
     # -- what arrives
@@ -229,7 +229,7 @@ class Connection:
             self.session.note_activity(self._read_again_at)
         self._handle(self.session.tick(now), now)
         if not self.over:
-            self._round = self._hub.rounds.enter(self, self.session.deadline)
+            self._round = self._hub.deadlines.enter(self, self.session.deadline)
 
     def _handle(self, events: list[SessionEvent], now: float) -> None:
         """Do what the session says. An event may end the connection; the others are void then."""
@@ -389,7 +389,7 @@ class Connection:
            the log would take the farewell with it.
         4. The transport sends what is left, and closes: when the client has closed, too, or after
            LINGER_SECONDS. From here on nothing that arrives reaches this object.
-        5. `closed`, perhaps at once: the rounds, the account and the server forget the connection.
+        5. `closed`, perhaps at once: deadlines, account and server forget the connection.
         """
         if self.over:
             return
@@ -419,7 +419,7 @@ class Connection:
     def closed(self) -> None:
         self._note("closed")
         self.over = True
-        self._hub.rounds.leave(self, self._round)
+        self._hub.deadlines.leave(self, self._round)
         if self._account is not None and self._hub.budgets is not None:
             account, self._account = self._account, None
             self._hub.budgets.close(account, self._hub.reactor.clock())

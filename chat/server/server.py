@@ -34,6 +34,7 @@ from chat.server.budgets import Budgets
 from chat.server.commands import refused
 from chat.server.connection import Connection
 from chat.server.console import Console
+from chat.server.deadlines import Deadlines
 from chat.server.doorman import Doorman
 from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
@@ -42,7 +43,6 @@ from chat.server.members import Member
 from chat.server.operators import Operator, Operators
 from chat.server.oplog import Event
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
-from chat.server.rounds import Rounds
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, digest_of, fingerprint_of
 from chat.transport import Transport
@@ -91,7 +91,7 @@ class Server:
         self.access = access or Access()
         self.greeting = greeting or Greeting()
         self.operators = operators or Operators()
-        self.rounds = Rounds(reactor)
+        self.deadlines = Deadlines(reactor)
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()

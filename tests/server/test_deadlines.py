@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from chat.limits import ROUND_SECONDS
-from chat.server.rounds import Rounds
+from chat.server.deadlines import Deadlines
 from tests.support.loopback import SteppedReactor
 
 
@@ -40,10 +40,10 @@ def test_deadlines_of_one_round_take_one_timer_and_none_is_kept_early(
 ) -> None:
     begun = ROUND_SECONDS * (reactor.clock() // ROUND_SECONDS + 1)
     pass_time(reactor, begun)
-    rounds = Rounds(reactor)
+    deadlines = Deadlines(reactor)
     guests = {part: Guest(reactor) for part in (0.1, 0.5, 0.9, 1.0, 1.1)}
     for part, guest in guests.items():
-        rounds.enter(guest, begun + part * ROUND_SECONDS)
+        deadlines.enter(guest, begun + part * ROUND_SECONDS)
     assert len(reactor._timers) == 2
     pass_time(reactor, begun + 3 * ROUND_SECONDS)
     for part, guest in guests.items():
@@ -54,14 +54,14 @@ def test_deadlines_of_one_round_take_one_timer_and_none_is_kept_early(
 def test_who_goes_is_not_called_and_a_round_that_is_over_does_not_matter(
     reactor: SteppedReactor,
 ) -> None:
-    rounds = Rounds(reactor)
+    deadlines = Deadlines(reactor)
     stays, goes = Guest(reactor), Guest(reactor)
     deadline = reactor.clock() + 1
-    numbers = [rounds.enter(guest, deadline) for guest in (stays, goes)]
-    rounds.leave(goes, numbers[1])
+    numbers = [deadlines.enter(guest, deadline) for guest in (stays, goes)]
+    deadlines.leave(goes, numbers[1])
     pass_time(reactor, deadline + 2 * ROUND_SECONDS)
     assert (len(stays.called), goes.called) == (1, [])
-    rounds.leave(stays, numbers[0])
+    deadlines.leave(stays, numbers[0])
 
 
 def test_one_that_fails_answers_for_it_and_the_others_are_called(reactor: SteppedReactor) -> None:
@@ -72,12 +72,12 @@ def test_one_that_fails_answers_for_it_and_the_others_are_called(reactor: Steppe
         return 1.0
 
     reactor.on_fault = on_fault
-    rounds = Rounds(reactor)
+    deadlines = Deadlines(reactor)
     guests = [Guest(reactor) for _ in range(3)]
     guests[0].fails = True
     deadline = reactor.clock() + 1
     for guest in guests:
-        rounds.enter(guest, deadline)
+        deadlines.enter(guest, deadline)
     pass_time(reactor, deadline + 2 * ROUND_SECONDS)
     assert faults == [guests[0]]
     assert [len(guest.called) for guest in guests] == [1, 1, 1]

@@ -18,7 +18,7 @@ class Waiting(Protocol):
         """The deadline has passed."""
 
 
-class Rounds:
+class Deadlines:
     """Calls whoever waits at the first multiple of ROUND_SECONDS that is not before its deadline.
 
     A timer of the reactor wakes the loop up for one alone, and is three objects. Here whoever waits
