@@ -29,15 +29,13 @@ What must hold:
 """
 
 import heapq
+import selectors
 import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from selectors import EVENT_READ, EVENT_WRITE
-
-from chat import polling
 
 Callback = Callable[[], None]
 
@@ -76,7 +74,9 @@ class _Watch:
 
     @property
     def events(self) -> int:
-        return (EVENT_READ if self.read else 0) | (EVENT_WRITE if self.write else 0)
+        return (selectors.EVENT_READ if self.read else 0) | (
+            selectors.EVENT_WRITE if self.write else 0
+        )
 
 
 _Ready = tuple[int, _Watch, int]
@@ -93,7 +93,7 @@ class Reactor:
         self.clock = clock
         self.on_fault: OnFault | None = None
         self.patient_per_turn: int | None = None
-        self._selector = polling.Poll()
+        self._selector = selectors.DefaultSelector()
         self._selected: dict[int, _Watch] = {}
         self._always_ready: dict[int, _Watch] = {}
         self._resting: dict[int, _Watch] = {}
@@ -145,14 +145,14 @@ class Reactor:
                 self._unselect(descriptor, watch)
         elif watch.selected:
             if watch.selected != events:
-                self._selector.modify(descriptor, events)
+                self._selector.modify(descriptor, events, watch)
                 watch.selected = events
         elif descriptor not in self._resting and descriptor not in self._always_ready:
             self._select(descriptor, watch)
 
     def _select(self, descriptor: int, watch: _Watch) -> None:
         try:
-            self._selector.register(descriptor, watch.events)
+            self._selector.register(descriptor, watch.events, watch)
         except PermissionError:
             # epoll refuses regular files and /dev/null, which are always ready.
             self._always_ready[descriptor] = watch
@@ -274,9 +274,9 @@ class Reactor:
 
     def _serve(self, descriptor: int, watch: _Watch, events: int) -> None:
         pause = 0.0
-        if events & EVENT_READ and watch.read:
+        if events & selectors.EVENT_READ and watch.read:
             pause = self.call(watch.read)
-        if events & EVENT_WRITE and watch.write and not pause:
+        if events & selectors.EVENT_WRITE and watch.write and not pause:
             pause = self.call(watch.write)
         if pause:
             self._rest(descriptor, watch, pause)
@@ -304,8 +304,7 @@ class Reactor:
         elif self._timers:
             until_timer = max(0.0, self._timers[0].deadline - self.clock())
             timeout = until_timer if timeout is None else min(timeout, until_timer)
-        selected = self._selected
-        ready = [(number, selected[number], at) for number, at in self._selector.select(timeout)]
+        ready = [(key.fd, key.data, events) for key, events in self._selector.select(timeout)]
         ready += [(number, watch, watch.events) for number, watch in self._always_ready.items()]
         return ready
 

@@ -23,7 +23,7 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits", "lookalikes", "program", "guesses", "polling"},
+    {"errors", "limits", "lookalikes", "program", "guesses"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place", "rounds"},
     {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},

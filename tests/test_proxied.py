@@ -66,7 +66,7 @@ def stand(reactor: Reactor) -> Iterator[Stand]:
     with contextlib.closing(Stand(reactor)) as stand:
         yield stand
     # Nothing is watched and nothing is due: everything was released.
-    assert not reactor._selected
+    assert not reactor._selector.get_map()
     assert not [timer for timer in reactor._timers if timer.callback]
 
 

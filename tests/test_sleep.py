@@ -112,4 +112,4 @@ def test_no_alarm_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_left_when_it_is_closed(night: Night) -> None:
     night.watch.close()
     night.watch.close()
-    assert not night.reactor._selected
+    assert not night.reactor._selector.get_map()

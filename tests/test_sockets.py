@@ -368,7 +368,7 @@ def attempt(reactor: Reactor, clock: FakeClock, names: NameServer) -> Iterator[A
         yield attempt
         attempt.dialer.close()
     # Nothing is watched and nothing is due: everything was released.
-    assert not reactor._selected
+    assert not reactor._selector.get_map()
     assert not [timer for timer in reactor._timers if timer.callback]
 
 

@@ -194,7 +194,7 @@ def test_full_kernel_is_waited_for_and_not_asked_again_and_again(
         reactor.turn(0)
     assert len(sends) == before
     assert line.take_all(len(BIG)) == BIG
-    watched = reactor._selected[line.socket.fileno()].selected
+    watched = reactor._selector.get_map()[line.socket.fileno()].events
     assert watched == selectors.EVENT_READ
 
 

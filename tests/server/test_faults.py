@@ -253,10 +253,14 @@ def _is_no_test_socket(_reactor: Reactor, _number: int, callback: object, *_: ob
 def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
     hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_transport: Transport) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
+    register = hall.reactor._selector.register
 
-    monkeypatch.setattr(Transport, "_watch", full)
+    def full(descriptor: Any, events: int, data: Any = None) -> Any:
+        if isinstance(getattr(data.read, "__self__", None), Transport):
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return register(descriptor, events, data)
+
+    monkeypatch.setattr(hall.reactor._selector, "register", full)
     for _ in range(3):
         guest = hall.connect()
         hall.until(partial(getattr, guest, "eof"))

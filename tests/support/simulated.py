@@ -11,13 +11,13 @@ import select
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
+from types import SimpleNamespace
 from unittest import mock
 
-import chat.polling
+import chat.reactor
 from chat.errors import ChatError
-from chat.polling import Ready
 from chat.reactor import Callback, Reactor
 
 EPOCH = 1_700_000_000.0
@@ -70,7 +70,7 @@ class Descriptor:
         if self.closed:
             return
         reactor = self.process.reactor
-        if not reactor.stopped and self._number in reactor._selected:
+        if not reactor.stopped and self._number in reactor.selector.get_map():
             raise ViolationError(f"{self.process.name} closes a descriptor that it watches")
         self.discard()
 
@@ -381,33 +381,37 @@ class Selector:
 
     def __init__(self, world: "World") -> None:
         self._descriptors = world.descriptors
-        self._events: dict[int, int] = {}
+        self._keys: dict[int, selectors.SelectorKey] = {}
 
-    def register(self, number: int, events: int) -> None:
-        self._events[number] = events
+    def get_map(self) -> Mapping[int, selectors.SelectorKey]:
+        return self._keys
+
+    def register(self, number: int, events: int, data: object) -> None:
+        self._keys[number] = selectors.SelectorKey(number, number, events, data)
 
     modify = register
 
     def unregister(self, number: int) -> None:
-        del self._events[number]
+        del self._keys[number]
 
-    def ready(self) -> Ready:
+    def ready(self) -> list[tuple[selectors.SelectorKey, int]]:
         found = []
-        for number, events in self._events.items():
+        for number, key in self._keys.items():
             descriptor = self._descriptors[number]
+            events = key.events
             if events & selectors.EVENT_READ and not descriptor.readable:
                 events &= ~selectors.EVENT_READ
             if events & selectors.EVENT_WRITE and not descriptor.writable:
                 events &= ~selectors.EVENT_WRITE
             if events:
-                found.append((number, events))
+                found.append((key, events))
         return found
 
-    def select(self, _timeout: float | None) -> Ready:
+    def select(self, _timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         return self.ready()
 
     def close(self) -> None:
-        self._events.clear()
+        self._keys.clear()
 
 
 class SimulatedReactor(Reactor):
@@ -419,7 +423,8 @@ class SimulatedReactor(Reactor):
         """Called when there is nothing to do but to wait."""
         self.waiting = False
         self.stopped = False
-        with mock.patch.object(chat.polling, "Poll", return_value=self.selector):
+        made = SimpleNamespace(DefaultSelector=lambda: self.selector)
+        with mock.patch.object(chat.reactor, "selectors", made):
             super().__init__(world.clock)
 
     def on_signals(self, _signals: Iterable[int], _callback: Callback) -> None:
