@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import crowd, fanout, join, memory, rooms, startup, terminal
+from benchmarks import crowd, delay, fanout, join, memory, rooms, startup, terminal
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared
 from chat.errors import ChatError
 
@@ -35,6 +35,10 @@ def _fanout(options: argparse.Namespace, directory: Path) -> list[Row]:
     return fanout.measure(size, Keys(options.bits), directory)
 
 
+def _delay(options: argparse.Namespace, directory: Path) -> list[Row]:
+    return delay.measure(options.members, Keys(options.bits), directory)
+
+
 def _crowd(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
     return crowd.measure(options.crowd, Keys(options.bits), directory)
 
@@ -49,6 +53,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "join": _join,
     "memory": _memory,
     "fanout": _fanout,
+    "delay": _delay,
     "crowd": _crowd,
     "rooms": _rooms,
 }

@@ -71,6 +71,7 @@ class Side:
     aim: str
     program: Program
     crowd: Crowd
+    sockets: list[socket.socket]
     speakers: list[socket.socket]
     costs: list[float] = field(default_factory=list)
     messages_per_read: list[float] = field(default_factory=list)
@@ -177,23 +178,35 @@ class _Speaker:
 # -- the measurement ---------------------------------------------------------------------------
 
 
-def measure(size: Size, keys: Keys, directory: Path) -> list[Row]:
-    """Let server and bare loop take turns, and compare."""
+@contextlib.contextmanager
+def contenders(
+    size: Size, keys: Keys, directory: Path
+) -> Iterator[tuple[list[Side], list[Member]]]:
+    """The server and the bare loops, each with as many connections; and the server's members, those
+    who speak last."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(chat_server(directory))
         crowd = stack.enter_context(Crowd(server))
         members = _fill(crowd, server, size, keys)
-        speakers = members[-size.speakers :]
-        sides = [Side(SERVER, "", server, crowd, [speaker.socket for speaker in speakers])]
+        sockets = [member.socket for member in members]
+        sides = [Side(SERVER, "", server, crowd, sockets, sockets[-size.speakers :])]
         for name, aim, command in _bare_loops(directory):
             bare = stack.enter_context(Program([*command, str(size.members)], directory))
             bare_crowd = stack.enter_context(Crowd(bare))
             connected = _connect(bare, bare_crowd, size)
-            sides.append(Side(name, aim, bare, bare_crowd, connected[-size.speakers :]))
-        _ping(members)
+            speakers = connected[-size.speakers :]
+            sides.append(Side(name, aim, bare, bare_crowd, connected, speakers))
+        yield sides, members
+
+
+def measure(size: Size, keys: Keys, directory: Path) -> list[Row]:
+    """Let server and bare loop take turns, and compare."""
+    with contenders(size, keys, directory) as (sides, members):
+        speakers = members[-size.speakers :]
+        ping(members)
         loads = [alone(_batches(speakers[0], ALONE_MESSAGES, 1)) for _ in _turns()]
         rows = _compare("alone", loads, ALONE_MESSAGES, sides)
-        _ping(members)
+        ping(members)
         loads = [
             flood([_batches(speaker, FLOOD_BATCHES, size.window) for speaker in speakers])
             for _ in _turns()
@@ -218,7 +231,7 @@ def _fill(crowd: Crowd, server: Program, size: Size, keys: Keys) -> list[Member]
     return members + speakers
 
 
-def _ping(members: list[Member]) -> None:
+def ping(members: list[Member]) -> None:
     """Nobody has said anything for a while, and nothing is sealed that was not sent."""
     for member in members:
         member.ping()

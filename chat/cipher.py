@@ -27,6 +27,7 @@ OVERHEAD_BYTES = IV_BYTES + TAG_BYTES
 MIN_SEALED_BYTES = OVERHEAD_BYTES + MIN_PADDED_BYTES
 
 _PAD_MARK = b"\x80"
+_ANY_IV = bytes(IV_BYTES)
 
 
 @frozen
@@ -48,8 +49,9 @@ class SealingKey:
         ciphertext = self._aes(iv).encrypt(pad(plaintext))
         return b"".join((iv, ciphertext, self._tag(associated, iv, ciphertext)))
 
-    def open(self, associated: bytes, sealed: bytes) -> bytes:
-        """The plaintext that was sealed with the same key and `associated`.
+    def open(self, associated: bytes, sealed: bytes, stream: CfbMode | None = None) -> bytes:
+        """The plaintext that was sealed with the same key and `associated`. `stream`: a cipher
+        object with which many are opened (`stream`).
 
         Raises:
             OpenError: it was sealed with something else, or changed since.
@@ -59,7 +61,14 @@ class SealingKey:
         iv, ciphertext, tag = sealed[:IV_BYTES], sealed[IV_BYTES:-TAG_BYTES], sealed[-TAG_BYTES:]
         if not hmac.compare_digest(tag, self._tag(associated, iv, ciphertext)):
             raise OpenError
-        return unpad(self._aes(iv).decrypt(ciphertext))
+        if stream is None:
+            return unpad(self._aes(iv).decrypt(ciphertext))
+        return unpad(_decrypt_next(stream, sealed[:-TAG_BYTES])[IV_BYTES:])
+
+    def stream(self) -> CfbMode:
+        """A cipher object with which to `open` one thing after the other: to make one for each
+        costs more than all the rest."""
+        return self._aes(_ANY_IV)
 
     # The library's default segment is 8 bits: another mode, and 15 times slower.
     def _aes(self, iv: bytes) -> CfbMode:
@@ -68,6 +77,15 @@ class SealingKey:
     def _tag(self, associated: bytes, iv: bytes, ciphertext: bytes) -> bytes:
         covered = b"".join((len(associated).to_bytes(8, "big"), associated, iv, ciphertext))
         return hmac.digest(self.mac, covered, "sha256")[:TAG_BYTES]
+
+
+def _decrypt_next(stream: CfbMode, data: bytes) -> bytes:
+    """In CFB the keystream of a block follows from the ciphertext block before it, and from nothing
+    else (SP 800-38A, 6.3). So an IV that is decrypted like ciphertext, into a block that means
+    nothing, brings any cipher object of the key to where one would be that had begun with it. The
+    zeros let the next IV begin with a block."""
+    fill = bytes(-len(data) % IV_BYTES)
+    return stream.decrypt(data + fill)[: len(data)]
 
 
 def padded_bytes(size: int) -> int:
@@ -112,15 +130,19 @@ class LinkCipher:
     The key of a direction may be replaced by one that follows from it; both ends do so behind the
     same frame, and count from 0 again. Whoever gets hold of the new key cannot open what was sealed
     under the old one.
+
+    A direction in which more than one frame comes keeps a cipher object (`SealingKey.stream`) until
+    `rest`.
     """
 
-    __slots__ = ("_receive_key", "_received", "_send_key", "_sent")
+    __slots__ = ("_receive_key", "_received", "_send_key", "_sent", "_stream")
 
     def __init__(self, send_key: SealingKey, receive_key: SealingKey) -> None:
         self._send_key = send_key
         self._receive_key = receive_key
         self._sent = 0
         self._received = 0
+        self._stream: CfbMode | None = None
 
     def seal(self, frame_type: int, plaintext: bytes, random_bytes: RandomBytes) -> bytes:
         """Seal the next frame of our direction."""
@@ -134,9 +156,16 @@ class LinkCipher:
         Raises:
             OpenError: this is not the frame that the peer sealed next.
         """
-        plaintext = self._receive_key.open(_bound_to(frame_type, self._received), sealed)
+        key = self._receive_key
+        if self._stream is None and self._received:
+            self._stream = key.stream()
+        plaintext = key.open(_bound_to(frame_type, self._received), sealed, self._stream)
         self._received += 1
         return plaintext
+
+    def rest(self) -> None:
+        """Hardly anything comes from the peer for now: keep no more memory than is needed."""
+        self._stream = None
 
     def step_sending(self, step: Callable[[SealingKey], SealingKey]) -> None:
         """Replace the key of our direction by the one that follows."""
@@ -145,6 +174,7 @@ class LinkCipher:
     def step_receiving(self, step: Callable[[SealingKey], SealingKey]) -> None:
         """Replace the key of the peer's direction by the one that follows."""
         self._receive_key, self._received = step(self._receive_key), 0
+        self._stream = None
 
 
 def _bound_to(frame_type: int, counter: int) -> bytes:

@@ -455,9 +455,13 @@ class ServerSession(Session):
     def _take_control(self, control: Control) -> list[SessionEvent]:
         if isinstance(control, Submit):
             return [SubmitReceived(control.run)]
-        # One answer is enough for all PINGs that came before it.
-        if isinstance(control, Ping) and _PONG not in self._controls:
-            self.send(_PONG)
+        if isinstance(control, Ping):
+            # Whoever talks asks as well, but seldom; and there may be thousands who only ask.
+            assert self._link is not None
+            self._link.rest()
+            # One answer is enough for all PINGs that came before it.
+            if _PONG not in self._controls:
+                self.send(_PONG)
         return [ControlReceived(control)]
 
     TRANSITIONS: ClassVar[Transitions] = {

@@ -278,3 +278,41 @@ def test_only_the_next_frame_of_each_direction_opens_whatever_is_tried(
             receiver.open(type_of(number + (not right_type)), sealed)
         with pytest.raises(OpenError):
             both[sender].open(type_of(number), sealed)
+
+
+@thoroughly
+@given(st.lists(st.tuples(st.integers(0, 200), st.booleans(), st.booleans()), max_size=12))
+def test_frames_of_any_size_open_one_behind_the_other_also_after_a_rest_and_a_bad_one(
+    frames: list[tuple[int, bool, bool]],
+) -> None:
+    client, server = ends()
+    sealed = seal_some(client, *(bytes(range(size)) for size, _, _ in frames))
+    for number, (size, rests, bad) in enumerate(frames):
+        if rests:
+            server.rest()
+        if bad:
+            with pytest.raises(OpenError):
+                server.open(type_of(number), sealed[number][:-1] + b"x")
+        assert server.open(type_of(number), sealed[number]) == bytes(range(size))
+
+
+def test_cipher_object_is_made_for_the_second_frame_and_after_a_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, server = ends()
+    sealed = seal_some(client, *[b"text"] * 6)
+    made: list[bytes] = []
+    aes = SealingKey._aes
+
+    def recording_aes(key: SealingKey, iv: bytes) -> object:
+        made.append(iv)
+        return aes(key, iv)
+
+    monkeypatch.setattr(SealingKey, "_aes", recording_aes)
+    counts = []
+    for number, frame in enumerate(sealed):
+        server.open(type_of(number), frame)
+        counts.append(len(made))
+        if number == 3:
+            server.rest()
+    assert counts == [1, 2, 2, 2, 3, 3]

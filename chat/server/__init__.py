@@ -6,7 +6,8 @@
     state.py       the form in which a room is kept for another server
     hosted.py      one room and its members' connections: admits, relays, sends, ends
     doorman.py     listens, takes in or refuses, lets newcomers shake hands in turn
-    connection.py  one client's end: its session, its socket, its timer, its account
+    connection.py  one client's end: its session, its socket, its deadline, its account
+    deadlines.py   the deadlines of connections, those of one second together
     room.py        what happens becomes an entry of the log, or is for one member alone
     members.py      who is in, is about to be, or has a place that is kept
     epochs.py       the room's secret, and when the next one is due

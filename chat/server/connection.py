@@ -1,4 +1,4 @@
-"""The server's end of one connection: its socket, its session, its timer, its account.
+"""The server's end of one connection: its socket, its session, its deadline, its account.
 
 A connection lives through these stages, and may end in each of them (`Connection.drop`):
 
@@ -34,9 +34,10 @@ from chat.limits import (
     MAX_SPLICES,
     READ_BYTES,
 )
-from chat.reactor import Reactor, Timer
+from chat.reactor import Reactor
 from chat.server import words
 from chat.server.budgets import Account, Budgets
+from chat.server.deadlines import Deadlines
 from chat.server.log import Cursor, OrderedLog, Sealed
 from chat.server.members import Member
 from chat.server.room import Unicast
@@ -56,6 +57,7 @@ class Hub(Protocol):
     """What a connection needs of the server."""
 
     reactor: Reactor
+    deadlines: Deadlines
     budgets: Budgets | None
     to_flush: set["Connection"]
     """Connections that have something to send at the end of the turn."""
@@ -122,9 +124,9 @@ class Connection:
         "_hub",
         "_places",
         "_read_again_at",
+        "_round",
         "_serial",
         "_spliced",
-        "_timer",
         "_unread",
         "address",
         "client",
@@ -154,7 +156,7 @@ class Connection:
         self._places = places
         self._read_again_at = now
         self._spliced = False
-        self._timer: Timer | None = None
+        self._round = 0
         self._unread = b""
         self._account: Account | None = None
         self.address = address
@@ -180,7 +182,7 @@ class Connection:
     def open(self) -> None:
         """Say HELLO, and wait for what comes."""
         self._note(f"accepted from {self.address}, sends Hello")
-        self._timer = self._hub.reactor.call_at(self.session.deadline, self._on_timer)
+        self._round = self._hub.deadlines.enter(self, self.session.deadline)
         self.send_session_data()
 
     # -- what arrives
@@ -216,7 +218,8 @@ class Connection:
     def receive_eof(self) -> None:
         self._handle(self.session.receive_eof(), self._hub.reactor.clock())
 
-    def _on_timer(self) -> None:
+    def on_time(self) -> None:
+        """The session's deadline has passed, or was moved."""
         if self.over:
             return
         now = self._hub.reactor.clock()
@@ -225,7 +228,7 @@ class Connection:
             self.session.note_activity(self._read_again_at)
         self._handle(self.session.tick(now), now)
         if not self.over:
-            self._timer = self._hub.reactor.call_at(self.session.deadline, self._on_timer)
+            self._round = self._hub.deadlines.enter(self, self.session.deadline)
 
     def _handle(self, events: list[SessionEvent], now: float) -> None:
         """Do what the session says. An event may end the connection; the others are void then."""
@@ -392,7 +395,7 @@ class Connection:
            the log would take the farewell with it.
         4. The transport sends what is left, and closes: when the client has closed, too, or after
            LINGER_SECONDS. From here on nothing that arrives reaches this object.
-        5. `closed`, perhaps at once: the timer, the account and the server forget the connection.
+        5. `closed`, perhaps at once: deadlines, account and server forget the connection.
         """
         if self.over:
             return
@@ -422,8 +425,7 @@ class Connection:
     def closed(self) -> None:
         self._note("closed")
         self.over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._hub.deadlines.leave(self, self._round)
         if self._account is not None and self._hub.budgets is not None:
             account, self._account = self._account, None
             self._hub.budgets.close(account, self._hub.reactor.clock())

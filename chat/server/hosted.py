@@ -21,7 +21,7 @@ from chat.roomevents import Topic
 from chat.server import words
 from chat.server.connection import Connection
 from chat.server.console import Console
-from chat.server.log import OrderedLog
+from chat.server.log import Front, OrderedLog
 from chat.server.members import Member
 from chat.server.oplog import Event
 from chat.server.ordering import Arrival, Ordering
@@ -42,8 +42,9 @@ class HostedRoom:
 
     1. `gather`: memberships end whose grace is over, and joins and leaves that are due take effect.
        This appends, so it comes before what is appended is sent.
-    2. `fan_out`: members that had everything before this turn are sent what is new, the same bytes
-       in one `send` each. Members that are behind, or have a splice, send at their own pace.
+    2. `fan_out`: members that had everything before this turn, and so are at the front, are sent
+       what is new, the same bytes in one `send` each. Members that are behind, or have a splice,
+       send at their own pace, and join the front when they have caught up.
     3. `trim`, when splices have left: if the log is larger than its window, members that are still
        before the new start are dropped, and then the log is trimmed. This comes after sending,
        which is what brings members forward.
@@ -55,8 +56,8 @@ class HostedRoom:
     by chance.
 
     `_members` are the connections whose `member` is set, by that member's id. The room has more
-    members than these: those that are lost. `_sent_end` is how far the log has been sent to all
-    that are up to date, and `_behind` since when the others have been far behind.
+    members than these: those that are lost. `_front` is how far the log has been sent to all that
+    are up to date, and `_behind` since when others have been far behind.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class HostedRoom:
         self._greeting = greeting
         self._random_bytes = random_bytes or os.urandom
         self._members: dict[int, Connection] = {}
-        self._sent_end = 0
+        self._front = Front()
         self._behind: dict[Connection, float] = {}
         self._somebody_behind = False
         self._wake_up = WakeUp(reactor, self._touch)
@@ -222,6 +223,7 @@ class HostedRoom:
         connection = self._members.pop(member.id, None)
         if connection is not None:
             connection.member = None
+            connection.cursor.leave_front()
             member.sent = max(member.sent, connection.cursor.offset)
         return connection
 
@@ -281,6 +283,7 @@ class HostedRoom:
 
     def abandon(self, member: Member, connection: Connection) -> None:
         """What is left of a member whose connection could not be lost in order."""
+        connection.cursor.leave_front()
         if self._members.get(member.id) is connection:
             del self._members[member.id]
 
@@ -346,40 +349,38 @@ class HostedRoom:
 
     def fan_out(self) -> None:
         """See step 2 of the class."""
-        start, self._sent_end = self._sent_end, self.log.end
-        end = self._sent_end
+        front, start, end = self._front, self._front.offset, self.log.end
         if start == end:
             return
-        data = self.log.read(start, end)
-        size = len(data)
+        front.advance(self.log.read(start, end), end)
         behind, threshold = self._behind, end - self.log.window_bytes * BEHIND
         self._behind, now = {}, self._reactor.clock()
-        for connection in list(self._members.values()):
+        for connection in self._not_at_front():
             try:
-                transport = connection.transport
-                cursor = connection.cursor
-                if cursor.is_at(start):
-                    sent = transport.try_send(data)
-                    if sent == size:
-                        # The same number object for all, and not one for each.
-                        cursor.offset = end
-                        continue
-                    cursor.offset += sent or 0
+                transport, cursor = connection.transport, connection.cursor
                 if not transport.writing:
                     transport.flush()
-                if cursor.offset < threshold and cursor.following:
+                if cursor.is_at(end):
+                    cursor.join_front(front, transport.send)
+                elif cursor.offset < threshold and cursor.following:
                     self._behind[connection] = behind.get(connection, now)
             except Exception as fault:
                 self._reactor.contain(connection, fault)
         oldest = now - SILENCE_SECONDS
         self._somebody_behind = any(since >= oldest for since in self._behind.values())
 
+    def _not_at_front(self) -> list[Connection]:
+        """The members that are behind, or have something else to send, or are not welcomed yet."""
+        if len(self._front.sends) == len(self._members):
+            return []
+        return [one for one in self._members.values() if not one.cursor.at_front]
+
     def trim(self) -> None:
         """See step 3 of the class."""
         if not self.log.surplus:
             return
         start = self.log.start_after_trim()
-        for connection in list(self._members.values()):
+        for connection in self._not_at_front():
             cursor = connection.cursor
             if cursor.following and cursor.offset < start:
                 self._reactor.call(partial(connection.drop, Reason.TOO_SLOW))
@@ -390,7 +391,7 @@ class HostedRoom:
     @property
     def settled(self) -> bool:
         """Whether nothing was appended since `fan_out`."""
-        return self._sent_end == self.log.end
+        return self._front.offset == self.log.end
 
     def prepare_wait(self) -> None:
         """Say when to wake up, and whether what falls out of the log's window in the next turn may

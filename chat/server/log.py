@@ -124,6 +124,41 @@ _NO_LOG = OrderedLog(0)
 """What a cursor has before it follows one; it is not read."""
 
 
+Send = Callable[[bytes], int]
+"""Sends bytes to one member. Returns how many of them were taken."""
+
+
+class Front:
+    """How far a log has been sent to all that keep up with it, and the cursors that are there.
+
+    Most cursors are there most of the time, with nothing else to send. They share this offset and
+    move with it, all at once, and a loop over `sends` need not look at any of them. A cursor comes
+    with `join_front`, and goes by itself as soon as it has something else to send.
+    """
+
+    __slots__ = ("offset", "sends")
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.sends: dict[Cursor, Send] = {}
+
+    def advance(self, data: bytes, end: int) -> None:
+        """Send `data`, the log from here to `end`. Whoever does not take all of it stays behind,
+        also if its sending fails: that shows again when it is tried again."""
+        size = len(data)
+        late: list[tuple[Cursor, int]] = []
+        for cursor, send in self.sends.items():
+            try:
+                sent = send(data)
+            except Exception:
+                sent = 0
+            if sent != size:
+                late.append((cursor, sent))
+        for cursor, sent in late:
+            cursor.advance(sent)
+        self.offset = end
+
+
 class Cursor:
     """One member's place in its outgoing stream. It is what a `Transport` sends.
 
@@ -141,17 +176,42 @@ class Cursor:
 
     Invariants: splices are in the order of their offsets, and none is before `offset`. There are
     none while the log is not followed: a splice is sealed at once then, since what is appended to
-    `unsent` certainly leaves, and leaves next.
+    `unsent` certainly leaves, and leaves next. At the `Front` a cursor has neither splices nor
+    anything unsent, and its offset is the front's.
     """
 
-    __slots__ = ("_log", "_splices", "following", "offset", "unsent")
+    __slots__ = ("_front", "_log", "_offset", "_splices", "following", "unsent")
 
     def __init__(self) -> None:
+        self._front: Front | None = None
         self._log = _NO_LOG
         self._splices: deque[tuple[int, Sealed]] | None = None
         self.following = False
-        self.offset = 0
+        self._offset = 0
         self.unsent = b""
+
+    @property
+    def offset(self) -> int:
+        """Up to where the log has been handed over."""
+        return self._offset if self._front is None else self._front.offset
+
+    @property
+    def at_front(self) -> bool:
+        """Whether it moves with the front."""
+        return self._front is not None
+
+    def join_front(self, front: Front, send: Send) -> None:
+        """Move with the front from now on. The cursor must be there (`is_at`)."""
+        assert self.is_at(front.offset)
+        self._front = front
+        front.sends[self] = send
+
+    def leave_front(self) -> None:
+        """Have an offset of its own; harmless if it has one."""
+        if self._front is not None:
+            del self._front.sends[self]
+            self._offset = self._front.offset
+            self._front = None
 
     @property
     def idle(self) -> bool:
@@ -172,7 +232,7 @@ class Cursor:
     def follow(self, log: OrderedLog, offset: int) -> None:
         """From here on the stream is this log, from `offset` on."""
         self._log = log
-        self.offset = offset
+        self._offset = offset
         self.following = True
 
     def splice(self, sealed: Sealed, at: int) -> None:
@@ -181,6 +241,7 @@ class Cursor:
         if not self.following:
             self.unsent += sealed.to_wire()
             return
+        self.leave_front()
         if self._splices is None:
             self._splices = deque()
         self._splices.append((at, sealed))
@@ -189,6 +250,7 @@ class Cursor:
         """Stop following the log, at the end of the entry that is half sent. Splices that are not
         sealed yet are thrown away."""
         if self.following:
+            self.leave_front()
             self.unsent += self._log.read(self.offset, self._log.entry_end(self.offset))
             self._splices = None
             self.following = False
@@ -207,16 +269,17 @@ class Cursor:
         if self.unsent:
             self.unsent = self.unsent[size:]
         else:
-            self.offset += size
+            self.leave_front()
+            self._offset += size
 
     def _merge(self, splices: deque[tuple[int, Sealed]], limit: int) -> bytes:
         """Take the log, and the splices in it, until `limit` of the log or no splice is left."""
         parts: list[bytes] = []
-        until = self.offset + limit
-        while splices and self.offset < until:
+        until = self._offset + limit
+        while splices and self._offset < until:
             at = min(splices[0][0], until)
-            parts.append(self._log.read(self.offset, at))
-            self.offset = at
+            parts.append(self._log.read(self._offset, at))
+            self._offset = at
             if at == splices[0][0]:
                 parts.append(splices.popleft()[1].to_wire())
         return b"".join(parts)

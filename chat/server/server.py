@@ -34,6 +34,7 @@ from chat.server.budgets import Budgets
 from chat.server.commands import refused
 from chat.server.connection import Connection
 from chat.server.console import Console
+from chat.server.deadlines import Deadlines
 from chat.server.doorman import Doorman
 from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
@@ -92,6 +93,7 @@ class Server:
         self.access = access or Access()
         self.greeting = greeting or Greeting()
         self.operators = operators or Operators()
+        self.deadlines = Deadlines(reactor)
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()

@@ -140,7 +140,7 @@ ENTRIES = {
     "it is given a key": (Connection, "deliver", be_given_a_key),
     "a key is sent to it": (Transport, "flush", be_given_a_key),
     "its socket can be written again": (Transport, "flush", be_slow),
-    "its time is up": (Connection, "_on_timer", be_silent),
+    "its time is up": (Connection, "on_time", be_silent),
     "its session is told the time": (ServerSession, "tick", be_silent),
     "it is at its end": (Connection, "receive_eof", break_off),
     "it is closed": (Connection, "closed", break_off),
@@ -272,18 +272,18 @@ def test_system_that_watches_no_more_descriptors_costs_the_newcomer_alone(
     company.assert_undisturbed()
 
 
-@pytest.mark.parametrize("method", ["drop", "_on_timer"])
+@pytest.mark.parametrize("method", ["drop", "on_time"])
 def test_silent_guest_that_cannot_be_dropped_is_closed_all_the_same(
     hall: Hall, company: Company, flaws: Flaws, method: str
 ) -> None:
     """When another needs its place, and when its time is up."""
     hall.server.doorman.admission._limit_per_source = 1
-    flaws(Connection, method)
+    flaws(Connection, method, concerned=lambda connection, *_: connection.member is None)
     silent = hall.greeted()
     if method == "drop":
         hall.greeted()
     else:
-        hall.wait(limits.FIRST_FRAME_SECONDS)
+        hall.wait(limits.FIRST_FRAME_SECONDS + limits.ROUND_SECONDS)
     hall.until(lambda: silent.eof)
     assert faults_in(hall).count(FAULT) == 1
     company.assert_undisturbed()

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from chat.server.log import Cursor, OrderedLog, Sealed
+from chat.server.log import Cursor, Front, OrderedLog, Sealed
 from tests.support.helpers import plain
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
@@ -142,6 +142,7 @@ class Conversation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.log = OrderedLog(WINDOW)
+        self.front = Front()
         self.entries: list[bytes] = []
         self.members: list[Member] = []
         self.written = 0
@@ -232,6 +233,28 @@ class Conversation(RuleBasedStateMachine):
         member.sent += pending[:sent]
 
     @rule(data=st.data())
+    def join_front(self, data: st.DataObject) -> None:
+        member = self.draw_member(data)
+        if member.cursor.is_at(self.front.offset) and not member.cursor.at_front:
+            member.cursor.join_front(self.front, partial(self.take, data, member))
+
+    @rule()
+    def fan_out(self) -> None:
+        start, end = self.front.offset, self.log.end
+        if start < end:
+            there = set(self.front.sends)
+            self.front.advance(self.log.read(max(start, self.log.start), end), end)
+            assert set(self.front.sends) <= there
+
+    def take(self, data: st.DataObject, member: Member, pending: bytes) -> int:
+        """What a member's socket does: it takes all, or a part, or fails and has taken nothing."""
+        taken = data.draw(st.sampled_from([len(pending)] * 3 + [1, 0, None]), label="taken")
+        if taken is None:
+            raise BlockingIOError
+        member.sent += pending[:taken]
+        return taken
+
+    @rule(data=st.data())
     def cut(self, data: st.DataObject) -> None:
         self.cut_member(self.draw_member(data))
 
@@ -267,6 +290,7 @@ class Conversation(RuleBasedStateMachine):
         for member in self.members:
             if member.cursor.following:
                 assert self.log.start <= member.cursor.offset <= self.log.end
+            assert member.cursor.at_front is (member.cursor in self.front.sends)
 
     @invariant()
     def members_have_the_beginning_of_their_streams(self) -> None:

@@ -360,9 +360,10 @@ def test_loss_that_sending_shows_is_told_in_the_same_turn(hall: Hall, company: C
         raise BrokenPipeError(errno.EPIPE, "broken pipe")
 
     hall.join("guest", "other")
-    connection_of(hall, "guest").transport.send = send
+    guest = connection_of(hall, "guest")
+    hall.home._front.sends[guest.cursor] = guest.transport.send = send
     unsent: list[int] = []
-    hall.reactor.before_wait(lambda: unsent.append(hall.home.log.end - hall.home._sent_end))
+    hall.reactor.before_wait(lambda: unsent.append(hall.home.log.end - hall.home._front.offset))
     company.ira.say("is everybody here?")
     hall.until(lambda: company.sahnawaz.heard)
     company.news += [MemberJoined("guest"), MemberLost("guest")]
@@ -377,7 +378,7 @@ def test_silent_member_has_lost_the_connection(hall: Hall, company: Company) -> 
     guest = hall.join("guest", "other")
     hall.wait(limits.SILENCE_SECONDS - 1)
     company.talk()
-    hall.wait(1)
+    hall.wait(1 + limits.ROUND_SECONDS)
     assert hall.farewell_to(guest) == ended(Reason.TIMEOUT)
     assert hall.shown("[!] guest lost the connection: was silent for too long.")
     company.noticed(MemberJoined("guest"), MemberLost("guest"))
@@ -450,7 +451,7 @@ def test_stranger_that_takes_too_long_is_refused(
     assert not stranger.eof
     assert len(hall.home.members()) == 2
     assert hall.screen.lines() == []
-    hall.wait(1)
+    hall.wait(1 + limits.ROUND_SECONDS)
     hall.until(lambda: stranger.eof)
     line = f"[!] {stranger.name} was refused: the handshake took too long."
     assert hall.screen.lines() == [line]
