@@ -52,15 +52,14 @@ class _Flow:
             RuntimeError: nothing came for long, or the output ended.
         """
         while True:
-            writing = [self._socket] if self._unsent else []
-            ready, writable, _ = select.select(
-                [self._socket, output], writing, [], DEADLINE_SECONDS
-            )
+            own = self._socket.fileno()
+            writing = [own] if self._unsent else []
+            ready, writable, _ = select.select([own, output], writing, [], DEADLINE_SECONDS)
             if not ready and not writable:
                 raise RuntimeError(f"nothing arrived for {DEADLINE_SECONDS:.0f} s")
             if writable:
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
-            if self._socket in ready:
+            if own in ready:
                 self._socket.recv(1 << 20)
             if output in ready:
                 data = os.read(output, 1 << 20)

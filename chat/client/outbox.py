@@ -94,6 +94,8 @@ class Outbox:
         """By number: when what is being replayed was acknowledged first (`_heard_seconds`)."""
         self._sealed_in: dict[int, int] = {}
         """By number: the epoch under which a message was sealed last."""
+        self._frames: dict[int, bytes] = {}
+        """By sequence number: the frame in which a message was sent last."""
         self._heard_at: float | None = None
         self._heard_seconds = 0.0
 
@@ -152,14 +154,25 @@ class Outbox:
         sealed in this epoch."""
         end_seq = self.first_seq + len(self.messages)
         taken = list(self.numbered(end_seq - self.unsent))
-        self._sealed_in.update((content.number, epoch) for _, content in taken)
+        for _, content in taken:
+            self._sealed_in[content.number] = epoch
         self.unsent = 0
         self.sent_seq = max(self.sent_seq, end_seq - 1)
         return taken
 
+    def keep_frame(self, seq: int, frame: bytes) -> None:
+        """A message was sealed, and this is what will come back."""
+        self._frames[seq] = frame
+
+    def sent_as(self, seq: int, frame: bytes) -> bool:
+        """Whether this very frame is the one in which we sent the message of this number last. Then
+        it need not be opened."""
+        return self._frames.get(seq) == frame
+
     def acknowledge(self, room: bytes) -> None:
         """The first message is at its place in the log of this room."""
         content = self.messages.popleft()
+        self._frames.pop(self.first_seq, None)
         self.first_seq += 1
         self.unsent = min(self.unsent, len(self.messages))
         self.size -= len(content.body)
@@ -232,6 +245,8 @@ class Outbox:
         self.first_seq = 1
         self.sent_seq = 0
         self.unsent = len(self.messages)
+        # They were sealed in another place: whoever brings them here is not the server.
+        self._frames.clear()
 
 
 class Regroup:
