@@ -75,42 +75,44 @@ class SealingKey:
         more than one."""
         if not plaintexts:
             return []
-        padded = [pad(plaintext) for _, plaintext in plaintexts]
-        ivs = random_bytes(IV_BYTES * len(padded))
-        parts: list[bytes] = []
-        for at, each in enumerate(padded):
-            parts += ivs[at * IV_BYTES :][:IV_BYTES], each, _fill(len(each))
-        first, stream = ivs[:IV_BYTES], b"".join(parts)[IV_BYTES:]
-        enciphered = first + self._aes(first).encrypt(stream)
-        sealed, start = [], 0
-        for (associated, _), each in zip(plaintexts, padded, strict=True):
-            end = start + IV_BYTES + len(each)
-            whole = enciphered[start:end]
+        ivs = random_bytes(IV_BYTES * len(plaintexts))
+        stream: list[bytes] = []
+        ends: list[int] = []
+        end = 0
+        for at, (_, plaintext) in enumerate(plaintexts):
+            padded = pad(plaintext)
+            stream += ivs[at * IV_BYTES : (at + 1) * IV_BYTES], padded, _fill(len(padded))
+            ends.append(end + IV_BYTES + len(padded))
+            end = ends[-1] + len(stream[-1])
+        first = stream.pop(0)
+        enciphered = first + self._aes(first).encrypt(b"".join(stream))
+        sealed, begin = [], 0
+        for (associated, _), end in zip(plaintexts, ends, strict=True):
+            whole = enciphered[begin:end]
             sealed.append(whole + self._tag(associated, whole))
-            start = end + -end % _SEGMENT_BYTES
+            begin = end + -end % _SEGMENT_BYTES
         return sealed
 
     def open_all(self, sealed: Sequence[tuple[bytes, bytes]]) -> list[bytes | None]:
         """What `open` makes of each pair of associated data and sealed, at the cost of little more
         than one; None where it raises OpenError."""
-        whole = [self._is_whole(*each) for each in sealed]
-        parts: list[bytes] = []
-        for (_, each), is_whole in zip(sealed, whole, strict=True):
-            if is_whole:
-                parts += each, _fill(len(each))
-        if not parts:
-            return [None] * len(sealed)
-        deciphered = self._aes(_ANY_IV).decrypt(b"".join(parts))
-        opened: list[bytes | None] = []
-        start = 0
-        for (_, each), is_whole in zip(sealed, whole, strict=True):
-            if not is_whole:
-                opened.append(None)
+        stream: list[bytes] = []
+        ends: list[int | None] = []
+        end = 0
+        for associated, each in sealed:
+            if not self._is_whole(associated, each):
+                ends.append(None)
                 continue
-            end = start + len(each)
-            opened.append(_unpadded(deciphered[start + IV_BYTES : end - TAG_BYTES]))
-            start = end + -end % _SEGMENT_BYTES
-        return opened
+            stream += each, _fill(len(each))
+            ends.append(end + len(each))
+            end += len(each) + len(stream[-1])
+        deciphered = self._aes(_ANY_IV).decrypt(b"".join(stream)) if stream else b""
+        return [
+            None
+            if end is None
+            else _unpadded(deciphered[end - len(each) + IV_BYTES : end - TAG_BYTES])
+            for (_, each), end in zip(sealed, ends, strict=True)
+        ]
 
     # The library's default segment is 8 bits: another mode, and 15 times slower.
     def _aes(self, iv: bytes) -> CfbMode:

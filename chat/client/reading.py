@@ -5,6 +5,7 @@ the server cannot have written here is refused, and is not taken for its fault. 
 says to us is in `hearing`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from chat.cipher import SealingKey
@@ -108,32 +109,36 @@ class LogReader:
         self, membership: Membership, headers: list[RoomHeader], frames: list[bytes]
     ) -> list[bytes | None]:
         opened: list[bytes | None] = [None] * len(frames)
-        of_epoch: dict[int, tuple[list[int], list[tuple[bytes, bytes]]]] = {}
-        for at, header in enumerate(headers):
-            peer, frame = membership.peers.find(header.sender), frames[at]
-            if peer is None or (peer is membership.us and self._outbox.sent_as(header.seq, frame)):
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        sealed: defaultdict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for at, (header, frame) in enumerate(zip(headers, frames, strict=True)):
+            _, _, epoch, sender, seq = header
+            peer = membership.peers.find(sender)
+            if peer is None or (sender == membership.id and self._outbox.sent_as(seq, frame)):
                 continue
-            places, sealed = of_epoch.setdefault(header.epoch, ([], []))
-            places.append(at)
-            sealed.append((frame[:ROOM_HEADER_BYTES] + peer.bound, frame[ROOM_HEADER_BYTES:]))
-        for epoch, (places, sealed) in of_epoch.items():
+            places[epoch].append(at)
+            sealed[epoch].append(
+                (frame[:ROOM_HEADER_BYTES] + peer.bound, frame[ROOM_HEADER_BYTES:])
+            )
+        for epoch in places:
             key = self._keyring.message_key(epoch)
             if key is not None:
-                for at, data in zip(places, key.open_all(sealed), strict=True):
+                for at, data in zip(places[epoch], key.open_all(sealed[epoch]), strict=True):
                     opened[at] = data
         return opened
 
     def _on_message(
         self, membership: Membership, header: RoomHeader, frame: bytes, opened: bytes | None
     ) -> list[ClientEvent]:
-        peer, epoch, seq = membership.peers.find(header.sender), header.epoch, header.seq
+        _, _, epoch, sender, seq = header
+        peer = membership.peers.find(sender)
         if peer is None or seq != peer.seq + 1 or not self._keyring.counts(epoch):
             raise ForgeableError("a message that the server cannot have passed on here")
         content = None
-        if header.sender == membership.id:
+        if sender == membership.id:
             content = self._our_own(seq, frame, opened)
             self._acknowledge(membership)
-        membership.hear(peer, header.seq, frame)
+        membership.hear(peer, seq, frame)
         membership.messages += 1
         try:
             if opened is not None:
