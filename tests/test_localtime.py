@@ -1,6 +1,5 @@
 """Local time: a zone that changes is seen, and not asked for all the time."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setenv("TZ", f":{path}")
     yield path
     monkeypatch.undo()
-    time.tzset()
+    localtime.look_again()
 
 
 def hour() -> int:
