@@ -45,8 +45,9 @@ class Seen(NamedTuple):
 _SEEN_NOTHING = Seen(0, bytes(SEEN_HASH_BYTES))
 
 
-# Not frozen: one is made for each message, and to make a frozen one takes four times as long.
-@dataclass(slots=True)
+# Not frozen: one is made for each message, and to make a frozen one takes four times as long. What
+# makes two of them equal does not change.
+@dataclass(slots=True, unsafe_hash=True)
 class MessageContent:
     """Sealed in MESSAGE. The time is by the sender's clock, in milliseconds since 1970. `origin` is
     random for each run of a client, and `number` counts the messages of the run. By these two a

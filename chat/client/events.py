@@ -119,8 +119,9 @@ class Leaving:
     messages: int
 
 
-# Not frozen: one is made for each message, and to make a frozen one takes four times as long.
-@dataclass(slots=True)
+# Not frozen: one is made for each message, and to make a frozen one takes four times as long. What
+# makes two of them equal does not change.
+@dataclass(slots=True, unsafe_hash=True)
 class MessageReceived:
     """Somebody said something. `time_ms` is by the sender's clock, in milliseconds since 1970;
     `number` counts the messages of the sender's run. `own`: we said it, so it is acknowledged. `to`
