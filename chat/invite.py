@@ -9,12 +9,12 @@ dialled. An invite is a secret. Who asks for one, and where it is kept, is not k
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv6Address
 from typing import ClassVar
 
 from chat.errors import InviteError
+from chat.frozen import field, frozen
 from chat.limits import (
     FINGERPRINT_BYTES,
     INVITE_CHECKSUM_BYTES,
@@ -37,7 +37,7 @@ _BODY = re.compile("[A-Za-z0-9_-]*")
 _ASK_AGAIN = "copy it again, or ask whoever gave it to you to send it again"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Invite:
     """What an invite says. The server's digest is the SHA-256 of its public key; `others` are more
     servers that have it, and the same rooms."""
@@ -45,7 +45,7 @@ class Invite:
     host: str
     port: int
     server_digest: bytes
-    room_key: bytes = field(repr=False)
+    room_key: bytes = field(shown=False)
     others: tuple[Endpoint, ...] = ()
 
     VERSION: ClassVar[int] = 1

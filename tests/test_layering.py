@@ -23,7 +23,7 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits", "lookalikes", "program", "guesses"},
+    {"errors", "limits", "lookalikes", "program", "guesses", "frozen"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
     {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place", "rounds"},
     {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},
@@ -33,7 +33,16 @@ FLOORS = (
 """The modules of the root. Each imports modules of lower floors only."""
 
 ROOT = set().union(*FLOORS)
-START = {"__main__", "startup", "serving", "joining", "targets", "invitations", "admin"}
+START = {
+    "__main__",
+    "cryptodome",
+    "startup",
+    "serving",
+    "joining",
+    "targets",
+    "invitations",
+    "admin",
+}
 """What the command line leads to. These put the folders together."""
 
 COMMAND_LINE = {
@@ -51,6 +60,7 @@ MAY_IMPORT = {
         "limits",
         "program",
         "guesses",
+        "frozen",
         "text",
         "kex",
         "place",
@@ -59,14 +69,14 @@ MAY_IMPORT = {
     },
     "server": ROOT - set(COMMAND_LINE),
     "client": ROOT - {*COMMAND_LINE, "stdio", "phrases", "sleep"},
-    "ui": {"errors", "limits", "program", "guesses", "reactor", "text", "localtime"}
+    "ui": {"errors", "limits", "program", "guesses", "frozen", "reactor", "text", "localtime"}
     | {"stdio", "phrases"}
     | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""
 
 CORE = {
-    *("errors", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
+    *("errors", "frozen", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
     *("identities", "controls", "contents", "roomevents"),
     *("runninghash", "lookalikes", "presence", "place", "invite", "socks"),
     "rounds",

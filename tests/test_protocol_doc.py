@@ -282,7 +282,7 @@ LIMITS = [
     ("5.1 Control messages", "MESSAGE frames, the rest: at most {} bytes", limits.MAX_SUBMIT_BYTES),
     ("5.1 Control messages", "sentence `text` (at most {} bytes)", limits.MAX_REASON_BYTES),
     ("5.1 Control messages", "a command, at most {} bytes", limits.MAX_COMMAND_BYTES),
-    ("5.1 Control messages", "the lines, at most {} bytes", limits.MAX_ANSWER_BYTES),
+    ("5.1 Control messages", "the rest, at most {} bytes: the lines", limits.MAX_ANSWER_BYTES),
     ("8. Keys and fingerprints", "Up to {} servers may stand there", limits.MAX_SERVERS),
     ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),

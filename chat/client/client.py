@@ -48,7 +48,6 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from chat import journal
@@ -93,6 +92,7 @@ from chat.errors import (
     UnacknowledgedError,
     UsageError,
 )
+from chat.frozen import replace
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, PublicKey, RoomKey
 from chat.limits import (

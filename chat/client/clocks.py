@@ -14,7 +14,6 @@ always. One that is long past is doubtful only if nothing is known that may have
 The times of both clocks come in as arguments.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from chat.client.events import (
@@ -48,16 +47,15 @@ class _Late(NamedTuple):
 _ON_TIME = _Late()
 
 
-@dataclass(slots=True)
 class _Sender:
     """`was_away`: it has left or lost the connection before."""
 
-    last: _Late = _ON_TIME
-    joined_at: float = float("-inf")
-    back_at: float = float("-inf")
-    was_away: bool = False
-    differs: bool = False
-    is_told: bool = False
+    __slots__ = ("back_at", "differs", "is_told", "joined_at", "last", "was_away")
+
+    def __init__(self) -> None:
+        self.last = _ON_TIME
+        self.joined_at = self.back_at = float("-inf")
+        self.was_away = self.differs = self.is_told = False
 
 
 class Clocks:

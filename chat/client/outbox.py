@@ -34,11 +34,11 @@ its numbers: a message that overtook an earlier one would hide it.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 from chat.contents import Kind, MessageContent
+from chat.frozen import replace
 from chat.limits import (
     MAX_MEMBERS,
     MAX_ORIGINS,

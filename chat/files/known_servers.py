@@ -15,11 +15,11 @@ import re
 import time
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from chat.errors import IdentityError, ProtocolError, ServerKeyError
 from chat.files.lines import LineFile
+from chat.frozen import frozen
 from chat.kex import PublicKey
 from chat.limits import KNOWN_SERVERS_BYTES
 from chat.program import PROGRAM
@@ -260,7 +260,7 @@ class KnownServers:
 # -- the form of known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) --------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Entry:
     """A line about one server: `marker hosts ssh-rsa AAAA… 2026-11-27`. The day is a comment to
     OpenSSH."""

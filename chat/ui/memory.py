@@ -6,7 +6,6 @@ It ends with the run. Nothing of it is on the disk.
 import re
 import time
 from collections import deque
-from dataclasses import replace
 from typing import NamedTuple
 
 from chat.client.events import (
@@ -29,6 +28,7 @@ from chat.client.events import (
     TopicSet,
     Warned,
 )
+from chat.frozen import replace
 from chat.limits import LAST_CHARS, LAST_KEPT, LAST_SHOWN
 from chat.text import action_of, caseless, escape_line
 from chat.ui import marks, transcript

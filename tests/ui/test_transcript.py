@@ -1,6 +1,5 @@
 """The words that people read: the demo's lines to the letter, and other people's text disarmed."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from chat import localtime, phrases
 from chat.client import events
 from chat.errors import REASONS, Reason
+from chat.frozen import replace
 from chat.server import words
 from chat.ui import transcript
 from chat.ui.style import Painter
