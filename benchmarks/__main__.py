@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import crowd, delay, fanout, join, memory, rooms, startup, terminal
+from benchmarks import crowd, delay, fanout, join, memory, pipe, rooms, startup, terminal
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared
 from chat.errors import ChatError
 
@@ -47,9 +47,14 @@ def _rooms(options: argparse.Namespace, directory: Path) -> list[Row]:
     return rooms.measure(Keys(options.bits), directory)
 
 
+def _pipe(options: argparse.Namespace, directory: Path) -> list[Row]:
+    return pipe.measure(options.lines, Keys(options.bits), directory)
+
+
 BENCHMARKS: dict[str, Benchmark] = {
     "startup": _startup,
     "terminal": _terminal,
+    "pipe": _pipe,
     "join": _join,
     "memory": _memory,
     "fanout": _fanout,
@@ -101,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=8192,
         help="silent connections that one address keeps up (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lines",
+        type=int,
+        default=100_000,
+        help="of the input that a client sends from a pipe (default: %(default)s)",
     )
     parser.add_argument("--speakers", type=int, default=4, help="in a flood (default: %(default)s)")
     parser.add_argument(

@@ -57,8 +57,8 @@ class Typist:
     def __init__(self, arguments: list[str], home: Path) -> None:
         os.sched_setaffinity(0, {PROGRAM_CORE})
         self.began = time.perf_counter()
-        self._child, self._terminal = pty.fork()
-        if not self._child:
+        self.process, self.terminal = pty.fork()
+        if not self.process:
             env = {**environment(), "HOME": str(home), "TERM": "xterm-256color"}
             os.execve(sys.executable, [sys.executable, *arguments], env)
         os.sched_setaffinity(0, {LOAD_CORE})
@@ -67,13 +67,13 @@ class Typist:
     def type(self, keys: bytes) -> None:
         """Press these keys."""
         self._seen = b""
-        os.write(self._terminal, keys)
+        os.write(self.terminal, keys)
 
     def read(self, seconds: float) -> None:
         """Take in what is shown within this time, if anything is."""
-        if select.select([self._terminal], [], [], min(max(0.0, seconds), DEADLINE_SECONDS))[0]:
+        if select.select([self.terminal], [], [], min(max(0.0, seconds), DEADLINE_SECONDS))[0]:
             with suppress(OSError):
-                self._seen += os.read(self._terminal, 65_536)
+                self._seen += os.read(self.terminal, 65_536)
 
     def shows(self, sought: bytes) -> bool:
         """Whether this has been shown since the last key."""
@@ -95,10 +95,10 @@ class Typist:
     def await_end(self) -> None:
         """Wait for the end."""
         with suppress(OSError):
-            while os.read(self._terminal, 65_536):
+            while os.read(self.terminal, 65_536):
                 pass
-        os.waitpid(self._child, 0)
-        os.close(self._terminal)
+        os.waitpid(self.process, 0)
+        os.close(self.terminal)
 
 
 def measure(directory: Path) -> list[Row]:

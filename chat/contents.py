@@ -5,10 +5,10 @@ Who seals and opens them is not known here.
 
 import struct
 from enum import IntEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from chat.errors import ProtocolError
-from chat.frozen import field, frozen
+from chat.frozen import field, frozen, mutable
 from chat.limits import (
     DIRECT_WRAP_BYTES,
     DIRECT_WRAPS,
@@ -35,8 +35,7 @@ class Kind(IntEnum):
     """The last word of somebody who is about to leave."""
 
 
-@frozen
-class Seen:
+class Seen(NamedTuple):
     """How far the sender had read the log, and the beginning of the running hash there."""
 
     offset: int
@@ -46,7 +45,8 @@ class Seen:
 _SEEN_NOTHING = Seen(0, bytes(SEEN_HASH_BYTES))
 
 
-@frozen
+# Not frozen: `seen` is set when it is sealed, and one is made for each message.
+@mutable
 class MessageContent:
     """Sealed in MESSAGE. The time is by the sender's clock, in milliseconds since 1970. `origin` is
     random for each run of a client, and `number` counts the messages of the run. By these two a
@@ -64,8 +64,9 @@ class MessageContent:
     seen: Seen = field(default=_SEEN_NOTHING, compare=False)
 
     def encode(self) -> bytes:
+        offset, digest = self.seen
         header = _CONTENT_HEADER.pack(
-            self.kind, self.time_ms, self.origin, self.number, self.seen.offset, self.seen.digest
+            self.kind, self.time_ms, self.origin, self.number, offset, digest
         )
         return header + self.body
 
@@ -77,15 +78,14 @@ class MessageContent:
         kind, time_ms, origin, number, offset, digest = _CONTENT_HEADER.unpack_from(data)
         if kind not in _KINDS:
             raise ProtocolError("a message is of an unknown kind")
-        body = data[CONTENT_HEADER_BYTES:]
-        content = cls(Kind(kind), time_ms, origin, number, body, Seen(offset, digest))
-        if content.kind is Kind.SAY:
-            text_of(content.body)
-        elif content.kind is Kind.DIRECT:
-            Direct.decode(content.body)
-        elif content.kind is Kind.PARTING:
-            short_text(content.body, MAX_PARTING_BYTES)
-        return content
+        kind, body = _KINDS[kind], data[CONTENT_HEADER_BYTES:]
+        if kind is Kind.SAY:
+            text_of(body)
+        elif kind is Kind.DIRECT:
+            Direct.decode(body)
+        elif kind is Kind.PARTING:
+            short_text(body, MAX_PARTING_BYTES)
+        return cls(kind, time_ms, origin, number, body, Seen(offset, digest))
 
     def bound(self) -> bytes:
         """What a repeated or private text is bound to, so that it can be said under no other
@@ -95,7 +95,7 @@ class MessageContent:
         )
 
 
-_KINDS = frozenset(Kind)
+_KINDS = {int(kind): kind for kind in Kind}
 
 _CONTENT_HEADER = struct.Struct(f">BQ{ORIGIN_BYTES}sQQ{SEEN_HASH_BYTES}s")
 CONTENT_HEADER_BYTES = _CONTENT_HEADER.size

@@ -69,6 +69,15 @@ def frozen(cls: type[T]) -> type[T]:
     return made
 
 
+@dataclass_transform(field_specifiers=(field,))
+def mutable(cls: type[T]) -> type[T]:
+    """The same, but fields can be set; only such as are not compared should be. An instance is made
+    in a quarter of the time."""
+    made: Any = frozen(cls)
+    made.__setattr__, made.__delattr__ = object.__setattr__, object.__delattr__
+    return cast(type[T], made)
+
+
 def replace(one: T, **changes: Any) -> T:
     """A value that differs from this one in these fields."""
     kind: Any = type(one)
@@ -110,9 +119,11 @@ def _init(self: Any, *args: Any, **kwargs: Any) -> None:
 
 def _compiled_init(cls: Any) -> Any:
     parameters, lines, names = ["self"], ["pass"], {}
+    is_frozen = cls.__setattr__ is not object.__setattr__
     for name, one in cls._fields.items():
-        names[f"_set_{name}"] = getattr(cls, name).__set__
-        lines.append(f"_set_{name}(self, {name})")
+        if is_frozen:
+            names[f"_set_{name}"] = getattr(cls, name).__set__
+        lines.append(f"_set_{name}(self, {name})" if is_frozen else f"self.{name} = {name}")
         if one.default is _NO_DEFAULT:
             parameters.append(name)
         else:

@@ -491,6 +491,11 @@ CACHED_CHARS = 4_096
 """Characters whose width is remembered: more than most texts have, and no peer can fill the memory
 with them."""
 
+CACHED_NAMES = 1_024
+CACHED_TIMES = 16
+"""Names of which it is remembered when they are the same, and times of which it is remembered how
+they are written. Of those who talk at once there are fewer."""
+
 LAST_SHOWN = 20
 LAST_KEPT = 5_000
 LAST_CHARS = 2 * 1024 * 1024

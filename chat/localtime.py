@@ -7,8 +7,9 @@ module, a person who travels would see times of the old zone until the program e
 import os
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from chat.limits import ZONE_SECONDS
+from chat.limits import CACHED_TIMES, ZONE_SECONDS
 
 _looked_at = float("-inf")
 """When the zone was read last, by the wall clock, which goes on while the machine sleeps."""
@@ -20,15 +21,20 @@ def local(seconds: float) -> datetime:
     Raises:
         OverflowError, OSError, ValueError: the calendar does not reach that far.
     """
+    _look_if_due()
+    return datetime.fromtimestamp(seconds)
+
+
+def _look_if_due() -> None:
     if abs(time.time() - _looked_at) >= ZONE_SECONDS:
         look_again()
-    return datetime.fromtimestamp(seconds)
 
 
 def look_again() -> None:
     """Read the zone again."""
     global _looked_at
     _looked_at = time.time()
+    _written.cache_clear()
     zone = os.environ.get("TZ")
     if zone is not None:
         # A file that TZ names is read again only if TZ has had another value in between.
@@ -45,8 +51,15 @@ SHORT_TIME_FORMAT = "%H:%M"
 
 def time_of(seconds: float, time_format: str = TIME_FORMAT) -> str:
     """Seconds since 1970 as local time; question marks if the calendar does not reach that far."""
+    _look_if_due()
+    # Of many messages most are of the same second.
+    return _written(seconds if "%f" in time_format else seconds // 1, time_format)
+
+
+@lru_cache(CACHED_TIMES)
+def _written(seconds: float, time_format: str) -> str:
     try:
-        return local(seconds).strftime(time_format)
+        return datetime.fromtimestamp(seconds).strftime(time_format)
     except (OverflowError, OSError, ValueError):
         return "????-??-?? ??:??:??"
 

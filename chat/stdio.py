@@ -14,7 +14,7 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from chat.errors import cause_of
@@ -257,6 +257,7 @@ class LineOutput:
         self.on_stuck: Callable[[str], None] = lambda _reason: None
         self._queue = bytearray()
         self._waiting = False
+        self._gathering = 0
         self._held = False
         self._stuck = ""
         self._broken = False
@@ -336,6 +337,17 @@ class LineOutput:
         """Whether `hurry` was called."""
         return self._give_up_at is not None
 
+    @contextlib.contextmanager
+    def gathered(self) -> Iterator[None]:
+        """What is written meanwhile leaves together at the end."""
+        self._gathering += 1
+        try:
+            yield
+        finally:
+            self._gathering -= 1
+            if self._queue:
+                self._flush()
+
     def hold(self) -> None:
         """Write nothing until `release`. What is written meanwhile waits in the queue."""
         self._held = True
@@ -351,7 +363,7 @@ class LineOutput:
             self.on_drained()
 
     def _flush(self) -> None:
-        if self._waiting or self._held:
+        if self._waiting or self._held or self._gathering:
             return
         self._write_some()
         if self._queue and self._descriptor is not None:

@@ -10,9 +10,10 @@ import re
 import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from functools import lru_cache
 
 from chat.errors import UsageError
-from chat.limits import MAX_MARKS, MAX_NAME_CHARS
+from chat.limits import CACHED_NAMES, MAX_MARKS, MAX_NAME_CHARS
 
 _BLANK = frozenset(
     # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt), as far as printable and not
@@ -162,6 +163,7 @@ def _is_cursive(letter: str) -> bool:
     return bool(letter) and _CURSIVE.match(unicodedata.name(letter, "")) is not None
 
 
+@lru_cache(CACHED_NAMES)
 def caseless_name(name: str) -> str:
     """A key that is equal for names that differ in case, width, normal form or invisible characters
     alone (Unicode, 3.13: NFKC_Casefold). Of characters that are assigned, no later Unicode changes

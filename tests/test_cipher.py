@@ -316,3 +316,54 @@ def test_cipher_object_is_made_for_the_second_frame_and_after_a_rest(
         if number == 3:
             server.rest()
     assert counts == [1, 2, 2, 2, 3, 3]
+
+
+# -- many at once ------------------------------------------------------------------------------
+
+pairs = st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=300)), max_size=8)
+
+
+@thoroughly
+@given(pairs, st.text(max_size=3))
+def test_what_was_sealed_at_once_opens_one_by_one_and_at_once(
+    said: list[tuple[bytes, bytes]], seed: str
+) -> None:
+    sealed = KEY.seal_all(said, FixedBytes(seed))
+    assert [len(each) for each in sealed] == [sealed_bytes(len(text)) for _, text in said]
+    bound = [(associated, each) for (associated, _), each in zip(said, sealed, strict=True)]
+    texts = [text for _, text in said]
+    assert [KEY.open(*each) for each in bound] == KEY.open_all(bound) == texts
+    assert OTHER_KEY.open_all(bound) == [None] * len(bound)
+
+
+def test_one_that_is_sealed_at_once_with_no_other_is_sealed_as_alone() -> None:
+    assert KEY.seal_all([(ASSOCIATED, PLAINTEXT)], FixedBytes("iv")) == [SEALED]
+
+
+def test_each_of_those_sealed_at_once_has_an_iv_that_its_random_bytes_do_not_tell() -> None:
+    source = FixedBytes("iv")
+    ivs = [each[:IV_BYTES] for each in KEY.seal_all([(b"", b"the same")] * 20, source)]
+    random_bytes = FixedBytes("iv")(20 * IV_BYTES)
+    taken = {random_bytes[at : at + IV_BYTES] for at in range(0, len(random_bytes), IV_BYTES)}
+    assert len(set(ivs)) == 20
+    assert taken & set(ivs) == {ivs[0]}
+
+
+@pytest.mark.parametrize("size", [0, 70, 73, 80, 500])
+def test_one_that_does_not_open_keeps_none_of_the_others_shut(size: int) -> None:
+    sealed = KEY.seal_all([(ASSOCIATED, b"x" * size)] * 5, FixedBytes("iv"))
+    opened: list[bytes | None] = [b"x" * size] * 5
+    bad_padding = KEY.seal(ASSOCIATED, b"", FixedBytes("iv"))[:IV_BYTES] + b"x" * (size + 64)
+    covered = len(ASSOCIATED).to_bytes(8, "big") + ASSOCIATED + bad_padding
+    for wrong in (
+        sealed[0][:-1],
+        sealed[0][:-1] + bytes((sealed[0][-1] ^ 1,)),
+        b"",
+        b"x" * 40,
+        bad_padding + hmac_sha_256_128(KEY.mac, covered),
+    ):
+        assert_does_not_open(KEY, ASSOCIATED, wrong)
+        for at in range(len(sealed) + 1):
+            mixed = [*sealed[:at], wrong, *sealed[at:]]
+            expected = [*opened[:at], None, *opened[at:]]
+            assert KEY.open_all([(ASSOCIATED, each) for each in mixed]) == expected

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from chat.frozen import as_dict, field, fields_of, frozen, replace
+from chat.frozen import as_dict, field, fields_of, frozen, mutable, replace
 
 
 @frozen
@@ -22,6 +22,12 @@ class Point:
     @property
     def sum(self) -> int:
         return self.x + self.y
+
+
+@mutable
+class Said:
+    text: str
+    seen: int = field(default=0, compare=False)
 
 
 @frozen
@@ -122,3 +128,14 @@ def test_no_constructor_is_compiled_before_an_instance_is_made() -> None:
     assert early["__init__"] is late["__init__"]
     Early(1)
     assert early["__init__"] is not late["__init__"]
+
+
+def test_fields_of_a_mutable_value_can_be_set_and_do_not_change_what_it_is() -> None:
+    said, same = Said("Hi"), Said(text="Hi", seen=1)
+    said.seen = 2
+    assert (said, hash(said), said.seen) == (same, hash(same), 2)
+    assert said != Said("Ho")
+    assert replace(said, text="Ho").seen == 2
+    with pytest.raises(AttributeError):
+        said.other = 1  # type: ignore[attr-defined]
+    assert repr(said) == "Said(text='Hi', seen=2)"

@@ -1,6 +1,5 @@
 """Local time: a zone that changes is seen, and not asked for all the time."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setenv("TZ", f":{path}")
     yield path
     monkeypatch.undo()
-    time.tzset()
+    localtime.look_again()
 
 
 def hour() -> int:
@@ -56,6 +55,19 @@ def test_zone_that_changed_is_seen_after_a_while_or_when_asked(
     move_to(zone, 5)
     localtime.look_again()
     assert hour() == 5
+
+
+def test_times_that_were_written_before_are_written_anew_in_another_zone(
+    zone: Path, clock: FakeClock
+) -> None:
+    assert localtime.time_of(0.5, "%H:%M") == localtime.time_of(0.7, "%H:%M") == "00:00"
+    move_to(zone, 9)
+    clock.advance(ZONE_SECONDS)
+    assert localtime.time_of(0.5, "%H:%M") == "09:00"
+
+
+def test_parts_of_a_second_are_written_if_they_are_asked_for(zone: Path, clock: FakeClock) -> None:
+    assert [localtime.time_of(at, "%S.%f") for at in (1.25, 1.5)] == ["01.250000", "01.500000"]
 
 
 def test_zone_is_not_asked_for_with_each_time(

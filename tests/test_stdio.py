@@ -767,6 +767,35 @@ def test_output_that_is_held_waits_and_tells_that_it_is_drained(
     assert drained == [True]
 
 
+def test_what_is_gathered_leaves_together(
+    reactor: Reactor, pipe: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[bytes] = []
+    real = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        writes.append(bytes(data))
+        return real(descriptor, data)
+
+    output = LineOutput(reactor, pipe.write, "utf-8")
+    monkeypatch.setattr(os, "write", write)
+    with output.gathered():
+        output.write("one")
+        with output.gathered():
+            output.write("two")
+        assert not writes
+    output.write("three")
+    assert writes == [b"one\ntwo\n", b"three\n"]
+
+
+def test_what_was_gathered_before_a_failure_is_written(reactor: Reactor, pipe: Ends) -> None:
+    output = LineOutput(reactor, pipe.write, "utf-8")
+    with contextlib.suppress(ZeroDivisionError), output.gathered():
+        output.write("one")
+        raise ZeroDivisionError
+    assert os.read(pipe.read, 100) == b"one\n"
+
+
 def test_output_that_waits_for_its_reader_can_be_held(reactor: Reactor, pipe: Ends) -> None:
     output = LineOutput(reactor, pipe.write, "utf-8")
     output.write("x" * (1 << 20))

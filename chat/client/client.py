@@ -67,6 +67,7 @@ from chat.client.events import (
     Leaving,
     LookingUp,
     MessageQueued,
+    MessageReceived,
     OutboxFull,
     Person,
     Reconnected,
@@ -592,28 +593,35 @@ class Client:
 
     def show_all(self, events: list[ClientEvent]) -> None:
         self._look_at_clocks()
-        for event in events:
-            if isinstance(event, RoomClosed) and self._has_several:
-                # It is one server that shuts down, and the room may go on elsewhere.
-                continue
-            if isinstance(event, Entered | Reconnected):
-                event = self._on_entered(event)
-            for known in self._contacts.take(event, self._room, self._participant):
-                for shown in self._clocks.take(known, self._reactor.clock(), time.time()):
-                    self._view.show(shown)
-            match event:
-                case FrameRefused(why):
-                    self._on_tampered(why)
-                case Tampered(certain=True):
-                    self._tamperings += 1
-                    self._seen_tampering_at = time.time()
-                    self._on_tampered("what arrives is not what the server sent")
-                case Tampered():
-                    self._unconfirmed += 1
+        now, wall_clock = self._reactor.clock(), time.time()
+        with self._view.output.gathered():
+            for event in events:
+                if isinstance(event, RoomClosed) and self._has_several:
+                    # It is one server that shuts down, and the room may go on elsewhere.
+                    continue
+                if isinstance(event, Entered | Reconnected):
+                    event = self._on_entered(event)
+                for known in self._contacts.take(event, self._room, self._participant):
+                    for shown in self._clocks.take(known, now, wall_clock):
+                        self._view.show(shown)
+                if not isinstance(event, MessageReceived):
+                    self._heed(event)
         self._keep_members_soon()
         # Now we may be in for the first time, or have room for more: some were acknowledged.
         if not self._over:
             self._set_input()
+
+    def _heed(self, event: ClientEvent) -> None:
+        """Do what follows for us from what has been shown."""
+        match event:
+            case FrameRefused(why):
+                self._on_tampered(why)
+            case Tampered(certain=True):
+                self._tamperings += 1
+                self._seen_tampering_at = time.time()
+                self._on_tampered("what arrives is not what the server sent")
+            case Tampered():
+                self._unconfirmed += 1
 
     def _look_at_clocks(self) -> None:
         connection, participant = self._connection, self._participant

@@ -14,6 +14,8 @@ always. One that is long past is doubtful only if nothing is known that may have
 The times of both clocks come in as arguments.
 """
 
+from typing import NamedTuple
+
 from chat.client.events import (
     ClientEvent,
     ClockDiffers,
@@ -25,7 +27,6 @@ from chat.client.events import (
     MessageReceived,
     Reconnected,
 )
-from chat.frozen import frozen, replace
 from chat.limits import (
     ASLEEP_SECONDS,
     DELAY_SECONDS,
@@ -36,12 +37,14 @@ from chat.limits import (
 from chat.text import caseless_name
 
 
-@frozen
-class _Late:
+class _Late(NamedTuple):
     """How late the last message was that nobody doubts, and when it came."""
 
     seconds: float = 0.0
     at: float = float("-inf")
+
+
+_ON_TIME = _Late()
 
 
 class _Sender:
@@ -50,7 +53,7 @@ class _Sender:
     __slots__ = ("back_at", "differs", "is_told", "joined_at", "last", "was_away")
 
     def __init__(self) -> None:
-        self.last = _Late()
+        self.last = _ON_TIME
         self.joined_at = self.back_at = float("-inf")
         self.was_away = self.differs = self.is_told = False
 
@@ -60,7 +63,7 @@ class Clocks:
 
     def __init__(self) -> None:
         self._senders: dict[str, _Sender] = {}
-        self._last = _Late()
+        self._last = _ON_TIME
         self._live_at = float("-inf")
         self._looked_at: float | None = None
 
@@ -73,8 +76,8 @@ class Clocks:
         self._looked_at = wall_clock
 
     def take(self, event: ClientEvent, now: float, wall_clock: float) -> list[ClientEvent]:
-        """What is to be shown of an event: of a message when it arrived, and whether its time is
-        doubtful."""
+        """What is to be shown of an event. In a message it is noted when it arrived, and whether
+        its time is doubtful."""
         match event:
             case MessageReceived():
                 return self._heard(event, now, wall_clock)
@@ -101,16 +104,15 @@ class Clocks:
         return sender
 
     def _heard(self, said: MessageReceived, now: float, wall_clock: float) -> list[ClientEvent]:
-        said = replace(said, arrived_ms=int(wall_clock * 1000))
+        said.arrived_ms = int(wall_clock * 1000)
         if said.own:
             return [said]
         sender, seconds = self._sender(said.name), wall_clock - said.time_ms / 1000
-        sender.differs = self._differs(sender, said.number == 1, seconds, now)
-        if not sender.differs:
+        sender.differs = said.doubtful = self._differs(sender, said.number == 1, seconds, now)
+        if not sender.differs or sender.is_told:
             return [said]
-        told, sender.is_told = sender.is_told, True
-        differs: list[ClientEvent] = [] if told else [ClockDiffers(said.name, seconds)]
-        return [replace(said, doubtful=True), *differs]
+        sender.is_told = True
+        return [said, ClockDiffers(said.name, seconds)]
 
     def _differs(self, sender: _Sender, is_first: bool, seconds: float, now: float) -> bool:
         if seconds < -SKEW_SECONDS:

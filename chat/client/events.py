@@ -8,7 +8,7 @@ compared. The words for a person are in `ui/transcript.py`, the fields for a pro
 from enum import Enum
 
 from chat.errors import Reason
-from chat.frozen import field, frozen
+from chat.frozen import field, frozen, mutable
 
 
 @frozen
@@ -119,7 +119,8 @@ class Leaving:
     messages: int
 
 
-@frozen
+# Not frozen: it is stamped, and one is made for each message.
+@mutable
 class MessageReceived:
     """Somebody said something. `time_ms` is by the sender's clock, in milliseconds since 1970;
     `number` counts the messages of the sender's run. `own`: we said it, so it is acknowledged. `to`

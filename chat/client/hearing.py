@@ -50,10 +50,9 @@ class Hearing:
         """
         if not peer.is_next(content.number):
             raise ProtocolError("a message has a number that is not next")
-        events: list[ClientEvent] = []
-        if not membership.trail.agrees(content.seen):
-            events += self._split(peer)
-        return [*events, *self.show(membership, peer, content)]
+        if membership.trail.agrees(content.seen):
+            return self.show(membership, peer, content)
+        return self._split(peer) + self.show(membership, peer, content)
 
     def _split(self, peer: Peer) -> list[ClientEvent]:
         """Said once of each key, since anybody can claim to have seen something else."""
@@ -75,7 +74,7 @@ class Hearing:
             return self._note_parting(peer, content)
         if content.kind is Kind.DIRECT:
             return self._show_direct(membership, peer, content, placed=placed)
-        body = self._body_of(content)
+        body = content.body if content.kind is Kind.SAY else self._repeated(content)
         if body is None or not self._seen.is_new(peer.fingerprint, content, body):
             return []
         own = peer is membership.us
@@ -115,14 +114,12 @@ class Hearing:
             self._unread.wait(content.number, name, said.fingerprint, readers, certain=placed)
         return events
 
-    def _body_of(self, content: MessageContent) -> bytes | None:
-        """The text as bytes; None if it is repeated, and we were not there when it was said.
+    def _repeated(self, content: MessageContent) -> bytes | None:
+        """What was said before and is repeated, as bytes; None if we were not there then.
 
         Raises:
-            ProtocolError: it is repeated, and not as it was said.
+            ProtocolError: it is not as it was said.
         """
-        if content.kind is Kind.SAY:
-            return content.body
         repeat = Repeat.decode(content.body)
         key = self._keyring.repeat_key(repeat.room, repeat.epoch)
         try:

@@ -67,6 +67,7 @@ class Membership:
         self.messages = welcome.messages
         self.server = Peer("the server", welcome.event_seq)
         self.peers = Peers(proves)
+        self._us: Peer | None = None
         self.entered = False
         self.distrusted = False
         """Whether only a new WELCOME can help: what we took is not what the server wrote."""
@@ -151,8 +152,10 @@ class Membership:
 
     @property
     def us(self) -> Peer:
-        """Our own entry, once the roster is complete."""
-        return self.peers.of(self.id)
+        """Our own entry, once the roster is complete. It stays the same."""
+        if self._us is None:
+            self._us = self.peers.of(self.id)
+        return self._us
 
     def changes(self) -> list[ClientEvent]:
         """What has become of people since we were told last; of those in a new place, who is lost.
@@ -175,8 +178,8 @@ class Membership:
 
     def _remember(self, peer: Peer) -> None:
         """Before it changes: how it is at the last CHECK."""
-        if not self._epoch_ended:
-            self._heard.setdefault(peer, (peer.seq, peer.shift, peer.lost, peer.parting))
+        if not self._epoch_ended and peer not in self._heard:
+            self._heard[peer] = peer.seq, peer.shift, peer.lost, peer.parting
 
     def end_epoch(self) -> None:
         """The frame that was taken last ended its epoch."""

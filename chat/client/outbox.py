@@ -35,9 +35,10 @@ its numbers: a message that overtook an earlier one would hide it.
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from chat.contents import Kind, MessageContent
-from chat.frozen import frozen, replace
+from chat.frozen import replace
 from chat.limits import (
     MAX_MEMBERS,
     MAX_ORIGINS,
@@ -52,8 +53,7 @@ from chat.limits import (
 )
 
 
-@frozen
-class _Acknowledged:
+class _Acknowledged(NamedTuple):
     """A message that was acknowledged: when first, and in which epoch of which room it was sealed.
     `again`: it had been acknowledged in an earlier room."""
 
@@ -94,6 +94,8 @@ class Outbox:
         """By number: when what is being replayed was acknowledged first (`_heard_seconds`)."""
         self._sealed_in: dict[int, int] = {}
         """By number: the epoch under which a message was sealed last."""
+        self._frames: dict[int, bytes] = {}
+        """By sequence number: the frame in which a message was sent last."""
         self._heard_at: float | None = None
         self._heard_seconds = 0.0
 
@@ -152,24 +154,38 @@ class Outbox:
         sealed in this epoch."""
         end_seq = self.first_seq + len(self.messages)
         taken = list(self.numbered(end_seq - self.unsent))
-        self._sealed_in.update((content.number, epoch) for _, content in taken)
+        for _, content in taken:
+            self._sealed_in[content.number] = epoch
         self.unsent = 0
         self.sent_seq = max(self.sent_seq, end_seq - 1)
         return taken
 
+    def keep_frame(self, seq: int, frame: bytes) -> None:
+        """A message was sealed, and this is what will come back."""
+        self._frames[seq] = frame
+
+    def sent_as(self, seq: int, frame: bytes) -> bool:
+        """Whether this very frame is the one in which we sent the message of this number last. Then
+        it need not be opened."""
+        return self._frames.get(seq) == frame
+
     def acknowledge(self, room: bytes) -> None:
         """The first message is at its place in the log of this room."""
         content = self.messages.popleft()
+        size, number = len(content.body), content.number
+        self._frames.pop(self.first_seq, None)
         self.first_seq += 1
         self.unsent = min(self.unsent, len(self.messages))
-        self.size -= len(content.body)
-        again = content.number in self._acknowledged_at
-        first = self._acknowledged_at.pop(content.number, self._heard_seconds)
-        epoch = self._sealed_in.pop(content.number)
+        self.size -= size
+        again = number in self._acknowledged_at
+        first = self._acknowledged_at.pop(number) if again else self._heard_seconds
+        epoch = self._sealed_in.pop(number)
         self._recent.append(_Acknowledged(first, again, room, epoch, content))
-        self._recent_size += len(content.body)
+        self._recent_size += size
         self._unchecked += 1
-        self._forget()
+        # The others grow older when something arrives (`age`).
+        if again or self._recent_size > REPLAY_BYTES:
+            self._forget()
 
     def checked(self) -> None:
         """The server has vouched for all acknowledgements."""
@@ -232,6 +248,8 @@ class Outbox:
         self.first_seq = 1
         self.sent_seq = 0
         self.unsent = len(self.messages)
+        # They were sealed in another place: whoever brings them here is not the server.
+        self._frames.clear()
 
 
 class Regroup:
@@ -308,20 +326,16 @@ class SeenMessages:
 
     def __init__(self) -> None:
         self._runs: dict[bytes, dict[bytes, _Run]] = {}
+        self._latest = b"", b"", _Run()
+        """Whose run came last, its origin, and the run."""
         self._taken: dict[_Run, None] = {}
         """The runs of which something was taken since the last CHECK."""
 
     def is_new(self, fingerprint: bytes, content: MessageContent, text: bytes) -> bool:
         """Whether this message has not been shown; from now on it has."""
-        # Taken out and put back in: a dict keeps the order in which keys were put in.
-        runs = self._runs.pop(fingerprint, {})
-        run = runs.pop(content.origin, None) or _Run()
-        runs[content.origin] = run
-        self._runs[fingerprint] = runs
-        if len(runs) > MAX_ORIGINS_OF_ONE:
-            del runs[next(iter(runs))]
-        if len(self._runs) > MAX_ORIGINS:
-            del self._runs[next(iter(self._runs))]
+        if self._latest[:2] != (fingerprint, content.origin):
+            self._latest = fingerprint, content.origin, self._run_of(fingerprint, content.origin)
+        run = self._latest[2]
         number, unchecked, same = content.number, run.unchecked, hash(text)
         if number <= run.last:
             return False
@@ -335,6 +349,19 @@ class SeenMessages:
             del unchecked[next(iter(unchecked))]
         unchecked[number] = same
         return True
+
+    def _run_of(self, fingerprint: bytes, origin: bytes) -> _Run:
+        """The run, which from now on is the one that was silent for the shortest time."""
+        # Taken out and put back in: a dict keeps the order in which keys were put in.
+        runs = self._runs.pop(fingerprint, {})
+        run = runs.pop(origin, None) or _Run()
+        runs[origin] = run
+        self._runs[fingerprint] = runs
+        if len(runs) > MAX_ORIGINS_OF_ONE:
+            del runs[next(iter(runs))]
+        if len(self._runs) > MAX_ORIGINS:
+            del self._runs[next(iter(self._runs))]
+        return run
 
     def checked(self) -> None:
         """The server has vouched for all that was taken."""

@@ -5,6 +5,9 @@ the server cannot have written here is refused, and is not taken for its fault. 
 says to us is in `hearing`.
 """
 
+from collections import defaultdict
+from collections.abc import Iterator
+
 from chat.cipher import SealingKey
 from chat.client.dues import Dues
 from chat.client.events import (
@@ -35,7 +38,7 @@ from chat.roomevents import (
     Topic,
     decode_room_event,
 )
-from chat.wire import ROOM_HEADER_BYTES, Event, RoomHeader, room_headers
+from chat.wire import ROOM_HEADER_BYTES, Event, Message, RoomHeader, room_headers
 
 
 class LogReader:
@@ -63,48 +66,104 @@ class LogReader:
         """Take a run of room frames, all of the same type. Where one is refused, the rest of the
         run is not looked at."""
         events: list[ClientEvent] = []
-        take = self._on_event if frame_type == Event.TYPE else self._on_message
         try:
-            for header in room_headers(frame_type, run):
-                if self._keyring.awaits_rekey:
-                    raise ForgeableError("a room frame where a new key was due")
-                frame = run[header.start : header.end]
-                events += take(membership, header, frame)
+            if frame_type == Event.TYPE:
+                for header in room_headers(frame_type, run):
+                    self._check_no_rekey_is_due()
+                    events += self._on_event(membership, header, run[header.start : header.end])
+            else:
+                self._check_no_rekey_is_due()
+                for header, frame, opened in self._open_all(membership, run):
+                    events += self._on_message(membership, header, frame, opened)
         except ProtocolError as error:
             membership.refuse_frame()
             events.append(FrameRefused(str(error)))
         return events
 
-    def _on_message(
-        self, membership: Membership, header: RoomHeader, frame: bytes
-    ) -> list[ClientEvent]:
-        keyring = self._keyring
-        peer = membership.peers.find(header.sender)
-        if peer is None or header.seq != peer.seq + 1 or not keyring.counts(header.epoch):
-            raise ForgeableError("a message that the server cannot have passed on here")
-        own = header.sender == membership.id
-        key = keyring.message_key(header.epoch)
-        data = _opened(key, frame, peer.bound)
-        if own:
-            self._acknowledge(membership, header.seq, data)
-        membership.hear(peer, header.seq, frame)
-        membership.messages += 1
-        if key is None:
-            return peer.once("not for us", MessageNotForUs(peer.name))
-        if data is None:
-            return _warn(peer, "a message could not be opened, and was dropped")
+    def _check_no_rekey_is_due(self) -> None:
+        if self._keyring.awaits_rekey:
+            raise ForgeableError("a room frame where a new key was due")
+
+    def _open_all(
+        self, membership: Membership, run: bytes
+    ) -> Iterator[tuple[RoomHeader, bytes, bytes | None]]:
+        """The messages of a run, and what was sealed in each: None if it does not open, or need not
+        be opened. All are opened at once, which costs little more than one; that can be before they
+        are taken, since a message brings neither keys nor members.
+
+        Raises:
+            ProtocolError: behind the messages comes something that is none.
+        """
+        headers: list[RoomHeader] = []
+        broken = None
         try:
-            return self._hearing.read(membership, peer, MessageContent.decode(data))
+            headers.extend(room_headers(Message.TYPE, run))
+        except ProtocolError as error:
+            broken = error
+        frames = [run[header.start : header.end] for header in headers]
+        yield from zip(headers, frames, self._opened(membership, headers, frames), strict=True)
+        if broken is not None:
+            raise broken
+
+    def _opened(
+        self, membership: Membership, headers: list[RoomHeader], frames: list[bytes]
+    ) -> list[bytes | None]:
+        opened: list[bytes | None] = [None] * len(frames)
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        sealed: defaultdict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for at, (header, frame) in enumerate(zip(headers, frames, strict=True)):
+            _, _, epoch, sender, seq = header
+            peer = membership.peers.find(sender)
+            if peer is None or (sender == membership.id and self._outbox.sent_as(seq, frame)):
+                continue
+            places[epoch].append(at)
+            sealed[epoch].append(
+                (frame[:ROOM_HEADER_BYTES] + peer.bound, frame[ROOM_HEADER_BYTES:])
+            )
+        for epoch in places:
+            key = self._keyring.message_key(epoch)
+            if key is not None:
+                for at, data in zip(places[epoch], key.open_all(sealed[epoch]), strict=True):
+                    opened[at] = data
+        return opened
+
+    def _on_message(
+        self, membership: Membership, header: RoomHeader, frame: bytes, opened: bytes | None
+    ) -> list[ClientEvent]:
+        _, _, epoch, sender, seq = header
+        peer = membership.peers.find(sender)
+        if peer is None or seq != peer.seq + 1 or not self._keyring.counts(epoch):
+            raise ForgeableError("a message that the server cannot have passed on here")
+        content = None
+        if sender == membership.id:
+            content = self._our_own(seq, frame, opened)
+            self._acknowledge(membership)
+        membership.hear(peer, seq, frame)
+        membership.messages += 1
+        try:
+            if opened is not None:
+                content = MessageContent.decode(opened)
+            if content is not None:
+                return self._hearing.read(membership, peer, content)
         except ProtocolError as error:
             return _warn(peer, f"{error}, and was dropped")
+        if self._keyring.message_key(epoch) is None:
+            return peer.once("not for us", MessageNotForUs(peer.name))
+        return _warn(peer, "a message could not be opened, and was dropped")
 
-    def _acknowledge(self, membership: Membership, seq: int, data: bytes | None) -> None:
+    def _our_own(self, seq: int, frame: bytes, opened: bytes | None) -> MessageContent:
+        """What our own message says that is next in the log."""
         outbox = self._outbox
-        content = None if data is None else MessageContent.decode(data)
-        due = outbox.first_seq if outbox.first_seq <= outbox.sent_seq else None
-        if seq != due or outbox.messages[0] != content:
+        due = outbox.messages[0] if outbox.first_seq <= outbox.sent_seq else None
+        content = due if outbox.sent_as(seq, frame) else None
+        if content is None and opened is not None:
+            content = MessageContent.decode(opened)
+        if content is None or seq != outbox.first_seq or (content is not due and content != due):
             raise ForgeableError("our own message came back, but not as we sent it")
-        outbox.acknowledge(membership.room)
+        return content
+
+    def _acknowledge(self, membership: Membership) -> None:
+        self._outbox.acknowledge(membership.room)
         self._dues.acknowledged()
 
     def _on_event(
@@ -150,12 +209,10 @@ class LogReader:
         return peers.take_news() + self._unread.look(peers)
 
 
-def _opened(key: SealingKey | None, frame: bytes, bound: bytes = b"") -> bytes | None:
-    """What was sealed in a room frame, bound to its header and this; None if it does not open."""
-    if key is None:
-        return None
+def _opened(key: SealingKey, frame: bytes) -> bytes | None:
+    """What was sealed in a room frame; None if it does not open."""
     try:
-        return key.open(frame[:ROOM_HEADER_BYTES] + bound, frame[ROOM_HEADER_BYTES:])
+        return key.open(frame[:ROOM_HEADER_BYTES], frame[ROOM_HEADER_BYTES:])
     except OpenError:
         return None
 

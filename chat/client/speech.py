@@ -82,20 +82,37 @@ class Speech:
         """The frames that are to be sent since the last call, in runs, each for a SUBMIT. A run is
         short, or one message: a server that holds us to our rate reads so much in one piece, and
         with longer runs it could not acknowledge anything in time."""
-        runs = [b""]
-        for seq, content in self._outbox.take_to_send(self._keyring.current):
-            frame = self._seal(membership, seq, content)
-            if runs[-1] and len(runs[-1]) + len(frame) > MAX_RATED_READ_BYTES:
-                runs.append(b"")
-            runs[-1] += frame
-        return runs
+        runs: list[bytes] = []
+        run: list[bytes] = []
+        size = 0
+        for frame in self._seal(membership, self._outbox.take_to_send(self._keyring.current)):
+            if run and size + len(frame) > MAX_RATED_READ_BYTES:
+                runs.append(b"".join(run))
+                run, size = [], 0
+            run.append(frame)
+            size += len(frame)
+        return [*runs, b"".join(run)] if run else runs
 
-    def _seal(self, membership: Membership, seq: int, content: MessageContent) -> bytes:
-        data = replace(content, seen=membership.trail.seen()).encode()
+    def _seal(
+        self, membership: Membership, messages: list[tuple[int, MessageContent]]
+    ) -> list[bytes]:
+        """The frames of these messages, each with its sequence number."""
+        seen = membership.trail.seen()
         epoch, key = self._keyring.current, self._keyring.current_message_key
-        size = sealed_bytes(len(data))
-        header = room_header(Message.TYPE, epoch, membership.id, seq, size)
-        return header + key.seal(header + membership.us.bound, data, self._random_bytes)
+        bound = membership.us.bound
+        headers, to_seal = [], []
+        for seq, content in messages:
+            content.seen = seen
+            data = content.encode()
+            size = sealed_bytes(len(data))
+            header = room_header(Message.TYPE, epoch, membership.id, seq, size)
+            headers.append(header)
+            to_seal.append((header + bound, data))
+        sealed = key.seal_all(to_seal, self._random_bytes)
+        frames = list(map(bytes.__add__, headers, sealed))
+        for (seq, _), frame in zip(messages, frames, strict=True):
+            self._outbox.keep_frame(seq, frame)
+        return frames
 
     def as_repeat(self, said: MessageContent, room: bytes, epoch: int) -> MessageContent | None:
         """What was said in an earlier room, for those who were there when it was said."""

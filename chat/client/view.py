@@ -5,6 +5,7 @@ knows more of the other than this.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from chat.client.events import ClientEvent, MessageQueued, Person, Security, TopicSet
@@ -113,6 +114,9 @@ class Output(Protocol):
     @property
     def queued_bytes(self) -> int:
         """How many bytes wait because nobody reads."""
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """What is written meanwhile leaves together at the end."""
 
     def tell_failure(self) -> None:
         """Call `on_broken` or `on_stuck` once more if nothing can be written."""

@@ -42,6 +42,9 @@ NEWS = (
 """What is worth to be looked up later, beside messages."""
 
 
+_KEPT = (MessageReceived, *NEWS)
+
+
 class Heard(NamedTuple):
     """Something, and when it was shown, in seconds since 1970."""
 
@@ -62,7 +65,7 @@ class Memory:
 
     def add(self, event: ClientEvent) -> None:
         """This happens now."""
-        if not isinstance(event, (MessageReceived, *NEWS)):
+        if not isinstance(event, _KEPT):
             return
         heard = Heard(time.time(), event, _words_of(event))
         self._heard.append(heard)

@@ -80,18 +80,19 @@ class LineView:
         return [one.name for one in self.client.members()]
 
     def _show(self, event: ClientEvent) -> None:
-        if self._commands is None and isinstance(event, OutboxFull | Leaving):
-            return
         if isinstance(event, MessageReceived):
             if event.own:
                 return
             if self._commands is not None:
                 self._commands.heard(event)
+        elif self._commands is None and isinstance(event, OutboxFull | Leaving):
+            return
         # On a terminal lines are wrapped here, so that no part of one passes for another. Nothing
         # is folded where there is no /more to see the whole.
         rows = None if self._commands is None else self.output.rows
         columns, live = self.output.columns, self._commands is not None and self.client.can_send
-        self._write(self._painter.day(columns, event))
+        if columns is not None:
+            self._write(self._painter.day(columns, event))
         self._write(self._painter.paint(event, columns, window_rows=rows, live=live))
 
     def _tell(self, lines: Sequence[StatusLine]) -> None:

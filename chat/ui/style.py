@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cached_property
+from itertools import chain, islice, repeat
 from zlib import crc32
 
 from chat import localtime
@@ -239,26 +240,32 @@ class Painter:
         parts = transcript.said(
             said, self.time_format, self._name, self._arrow, marks_doubt=is_for_people
         )
+        if not is_for_people and self._colours is Colours.NONE:
+            line = self._as_written(" ".join(parts if parts[0] else parts[1:]))
+            return line.replace("\n", "\n" + INDENT).split("\n"), None
         time, who, text = map(self._as_written, parts)
         head = f"{time} {who} ".lstrip(" ")
         rows, left = self._lay_out(text, head, columns, window_rows)
-        look = ";".join([BOLD] * self.mentions(said) + [PRIVATE] * bool(said.to))
-        first, *rest = (self.colour(look, row.text) if look else row.text for row in rows)
+        texts = [row.text for row in rows]
+        if look := ";".join([BOLD] * self.mentions(said) + [PRIVATE] * bool(said.to)):
+            texts = [self.colour(look, text) for text in texts]
         code = self._colour_of(said.name)
         before = [self.colour(DIM, time)] if time else []
         above: list[Row] = []
-        first_row = " ".join([*before, self.colour(code, who), first])
         if columns is not None and width_of(head, self._measure) > columns:
             # Rare, but a name comes from other people and must not forge a row either.
             above, _ = self._lay_out(head, "", columns, None)
-            first_row = INDENT + first
+            texts[0] = INDENT + texts[0]
+        else:
+            texts[0] = " ".join([*before, self.colour(code, who), texts[0]])
         heads = [self._held(self.colour(code, row.text), row, columns) for row in above]
-        painted = zip([first_row, *rest], rows, strict=True)
-        return [*heads, *(self._held(text, row, columns) for text, row in painted)], left
+        return [*heads, *map(self._held, texts, rows, repeat(columns))], left
 
     def _as_written(self, text: str) -> str:
         """A text with escapes for characters that the terminal's encoding lacks. This comes before
         rows are measured, since an escape takes more columns."""
+        if text.isascii():
+            return text
         return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     def _lay_out(
@@ -273,9 +280,12 @@ class Painter:
             return list(rows), None
         limit = min(FOLDED_BEYOND_ROWS, FOLDED_BEYOND_WINDOWS * window_rows)
         fold_to = min(FOLDED_TO_ROWS, max(1, window_rows // 2))
+        few = list(islice(rows, fold_to))
+        if len(few) < fold_to and not any(row.spills for row in few):
+            return few, None
         shown: list[Row] = []
         taken, kept = 0, 1
-        for row in rows:
+        for row in chain(few, rows):
             shown.append(row)
             # The terminal wraps a link, so it takes several rows of the screen.
             taken += -(-width_of(row.text, self._measure) // columns) if row.spills else 1

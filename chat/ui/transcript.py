@@ -8,6 +8,7 @@ views' business. The status lines are those of the demo from which this program 
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from chat.client.events import (
@@ -44,7 +45,7 @@ from chat.client.events import (
     TopicSet,
     Warned,
 )
-from chat.limits import MAX_TEXT_BYTES, REGROUP_SECONDS, ROOM_NAME_DIGITS
+from chat.limits import CACHED_NAMES, MAX_TEXT_BYTES, REGROUP_SECONDS, ROOM_NAME_DIGITS
 from chat.localtime import time_of
 from chat.phrases import (
     MAKING_KEY,
@@ -78,13 +79,18 @@ def said(
     if message.doubtful and marks_doubt and when:
         when = f"({when}?)"
     action = action_of(message.text)
-    who = escape_line(message.name)
+    who = _escaped_name(message.name)
     if message.to:
         # A name has no brackets, so nobody's name looks like this.
         who = f"{_you_or(message.name, reader)} {arrow} {_you_or(message.to, reader)} [private]"
     if action is None:
         return when, f"{who}:", escape(message.text)
     return when, f"* {who}", escape(action)
+
+
+@lru_cache(CACHED_NAMES)
+def _escaped_name(name: str) -> str:
+    return escape_line(name)
 
 
 def _you_or(name: str, reader: str) -> str:

@@ -148,7 +148,7 @@ class Wrapper:
         linear."""
         line = (indent + line.rstrip()).expandtabs()[len(indent) :]
         at = torn_to = 0
-        is_first = True
+        is_first, is_ascii = True, line.isascii()
         while True:
             end = _end_of_row(line, at, room, self._measure)
             if end == len(line):
@@ -157,7 +157,8 @@ class Wrapper:
             full = end
             if end > torn_to or at == torn_to:
                 end, torn_to = self._last_break(line, at, end, room, may_spill=may_spill)
-            end = _before_what_ends(line, at, end)
+            if not is_ascii:
+                end = _before_what_ends(line, at, end)
             spills = end > full
             if end == at and not is_first:
                 # The window is too narrow for anything: take one character a row.

@@ -622,9 +622,14 @@ class RecordedParticipant(Participant):
         return shown
 
     def _takes(
-        self, real: Real, here: membership.Membership, header: RoomHeader, frame: bytes
+        self,
+        real: Real,
+        here: membership.Membership,
+        header: RoomHeader,
+        frame: bytes,
+        opened: bytes | None,
     ) -> list[ClientEvent]:
-        shown: list[ClientEvent] = real(here, header, frame)
+        shown: list[ClientEvent] = real(here, header, frame, opened)
         if header.epoch < self._oldest_epoch and shown:
             self.story.faults.append("takes what was sealed before somebody left")
         return shown
@@ -638,13 +643,16 @@ class RecordedParticipant(Participant):
         return shown
 
     def _seals(
-        self, real: Real, here: membership.Membership, seq: int, content: MessageContent
-    ) -> bytes:
-        sent = Sent(
-            self._clock(), self.offset, here.room, here.id, self._keyring.current, seq, content
-        )
-        self.story.sent.append(sent)
-        sealed: bytes = real(here, seq, content)
+        self,
+        real: Real,
+        here: membership.Membership,
+        messages: list[tuple[int, MessageContent]],
+    ) -> list[bytes]:
+        epoch = self._keyring.current
+        for seq, content in messages:
+            sent = Sent(self._clock(), self.offset, here.room, here.id, epoch, seq, content)
+            self.story.sent.append(sent)
+        sealed: list[bytes] = real(here, messages)
         return sealed
 
     def shares_of(self, person: Person) -> frozenset[bytes]:
