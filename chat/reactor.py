@@ -353,4 +353,10 @@ class WakeUp:
             if self._timer.deadline == deadline:
                 return
             self._timer.cancel()
-        self._timer = None if deadline is None else self._reactor.call_at(deadline, self._callback)
+        self._timer = None if deadline is None else self._reactor.call_at(deadline, self._end)
+
+    def _end(self) -> None:
+        # What is due now may be due still, when not all of it is done in one turn. Then the same
+        # time is set again, which has to end the next wait as well.
+        self._timer = None
+        self._callback()

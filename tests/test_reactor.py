@@ -306,6 +306,18 @@ def test_wake_up_can_move(reactor: Reactor, clock: FakeClock, waits: list[float 
     assert waits == [5.0, 5.0, 3.0, 7.0, None]
 
 
+def test_wake_up_that_has_been_is_again_at_the_same_time_if_there_is_more_to_do(
+    reactor: Reactor, clock: FakeClock, waits: list[float | None], call: Calls
+) -> None:
+    wake_up, due_at = WakeUp(reactor, call("wake up")), clock.now + 5
+    for _ in range(3):
+        wake_up.set(due_at)
+        reactor.turn()
+        clock.now = due_at
+    assert waits == [5.0, 0, 0]
+    assert call.made == ["wake up"] * 2
+
+
 # -- deferred work
 
 

@@ -598,6 +598,21 @@ def test_members_are_told_the_running_hash_a_second_after_the_log_has_moved(hall
     assert not any(isinstance(event, Tampered) for event in ira.events + eve.events)
 
 
+def test_nobody_waits_for_the_rest_who_are_told_the_running_hash_in_the_next_turns(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [hall.join(f"member {number}", "other") for number in range(4)]
+    members[0].say("all are told of this at the same time")
+    hall.until(lambda: all(member.heard for member in members[1:]))
+    hall.wait(2 * limits.CHECK_SECONDS)
+    monkeypatch.setattr("chat.server.checks.CHECKS_PER_TURN", 1)
+    told = [len(checks_of(member)) for member in members]
+    members[0].say("and of this in four turns")
+    hall.wait(2 * limits.CHECK_SECONDS)
+    hall.turns(20)
+    assert [len(checks_of(member)) for member in members] == [count + 1 for count in told]
+
+
 @pytest.mark.parametrize("way", ["kick", "terminate", "offence"])
 def test_last_running_hash_comes_right_before_a_goodbye(
     hall: Hall, company: Company, way: str
