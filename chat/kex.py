@@ -9,9 +9,11 @@ import hashlib
 import hmac
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
+from typing import Any
 
 from Cryptodome.Cipher import PKCS1_OAEP
 from Cryptodome.Hash import SHA256
+from Cryptodome.Math.Numbers import Integer
 from Cryptodome.Protocol.DH import import_x25519_private_key
 from Cryptodome.PublicKey import RSA
 from Cryptodome.PublicKey.ECC import EccXPoint
@@ -103,7 +105,7 @@ class PublicKey:
         modulus = int.from_bytes(self.blob[len(_SSH_HEAD) + _SSH_LENGTH_BYTES :], "big")
         if self.blob != _ssh_blob(modulus):
             raise ProtocolError("the public key is not in its canonical encoding")
-        return rsa
+        return _QuickKey(modulus)
 
     def wrap(self, session_key: bytes, random_bytes: RandomBytes) -> bytes:
         """The session key, for the owner of this key alone: RSAES-OAEP with SHA-256 and an empty
@@ -112,8 +114,44 @@ class PublicKey:
         Raises:
             ProtocolError: the key cannot be used.
         """
-        oaep = PKCS1_OAEP.new(self.rsa(), hashAlgo=SHA256, randfunc=random_bytes)
+        oaep = PKCS1_OAEP.new(self.rsa(), hashAlgo=_Sha256(), randfunc=random_bytes)
         return oaep.encrypt(session_key)
+
+
+class _QuickKey(RSA.RsaKey):
+    """A public key of the library, with the library's power. Only the numbers take a shorter way
+    between Python and C, as bytes: the library copies them 32 bits at a time, which takes ten times
+    as long as the power, and happens four times in one OAEP."""
+
+    def __init__(self, modulus: int) -> None:
+        self._modulus = modulus
+        self._number = _number(modulus)
+        numbers: dict[str, Any] = {"n": self._number, "e": Integer(RSA_EXPONENT)}
+        super().__init__(**numbers)
+
+    @property
+    def n(self) -> int:
+        return self._modulus
+
+    def _encrypt(self, plaintext: int) -> int:
+        if not 0 <= plaintext < self._modulus:
+            raise ValueError("the number is not below the modulus")
+        power = _number(plaintext).inplace_pow(RSA_EXPONENT, self._number)
+        return int.from_bytes(power.to_bytes(), "big")
+
+
+def _number(value: int) -> Integer:
+    return Integer.from_bytes(value.to_bytes(MAX_RSA_BITS // 8, "big"))
+
+
+class _Sha256:
+    """SHA-256 of OpenSSL, for the library's OAEP: it takes nine short hashes, and the library's own
+    takes six times as long for each."""
+
+    digest_size: int = _HASH_BYTES
+
+    def new(self, data: bytes | None = None) -> "hashlib._Hash":
+        return hashlib.sha256(data or b"")
 
 
 def _ssh_blob(modulus: int) -> bytes:
@@ -162,7 +200,7 @@ class PrivateKey:
             OpenError: it was not wrapped for this key.
         """
         try:
-            session_key = PKCS1_OAEP.new(self.rsa, hashAlgo=SHA256).decrypt(wrapped)
+            session_key = PKCS1_OAEP.new(self.rsa, hashAlgo=_Sha256()).decrypt(wrapped)
         except (ValueError, TypeError) as exc:
             raise OpenError from exc
         if len(session_key) != SESSION_KEY_BYTES:
@@ -197,7 +235,7 @@ class KeyShare:
         try:
             point = EccXPoint(int.from_bytes(peer, "little") & _X25519_MASK, "Curve25519")
             point *= self._scalar
-            return int(point.x).to_bytes(X25519_BYTES, "little")
+            return bytes(point.x.to_bytes(X25519_BYTES, "little"))
         except ValueError as exc:
             raise ProtocolError(_BAD_SHARE) from exc
 
