@@ -32,6 +32,10 @@ answer, which takes one frame. Some 200 lines; the console and the admin socket 
 MAX_NAME_CHARS = 32
 """A name after NFC normalisation: long enough for a person, short enough for a line."""
 
+NAMES_AT_HAND = 16
+"""Names whose keys are remembered: of somebody who comes, a server asks for it six times in a row.
+Few, since what strangers want to be called may be long."""
+
 MAX_MARKS = 30
 """Combining marks in a row that are shown, and normalised, which takes time with the square of
 their number. No language needs more (Unicode, UAX 15, 13: Stream-Safe Text Format)."""
