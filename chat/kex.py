@@ -97,15 +97,16 @@ class PublicKey:
             ProtocolError: it is not an RSA key, is not in its one encoding, or has a size that we
                 do not take.
         """
+        modulus = int.from_bytes(self.blob[len(_SSH_HEAD) + _SSH_LENGTH_BYTES :], "big")
+        if self.blob == _ssh_blob(modulus) and _is_taken(modulus):
+            return _QuickKey(modulus)
+        # It is refused. The library reads it, to say why.
         try:
             rsa = RSA.import_key(_SSH_KEY_TYPE + b" " + b64encode(self.blob))
         except (ValueError, IndexError, TypeError) as exc:
             raise ProtocolError("the public key cannot be read") from exc
         check_strength(rsa)
-        modulus = int.from_bytes(self.blob[len(_SSH_HEAD) + _SSH_LENGTH_BYTES :], "big")
-        if self.blob != _ssh_blob(modulus):
-            raise ProtocolError("the public key is not in its canonical encoding")
-        return _QuickKey(modulus)
+        raise ProtocolError("the public key is not in its canonical encoding")
 
     def wrap(self, session_key: bytes, random_bytes: RandomBytes) -> bytes:
         """The session key, for the owner of this key alone: RSAES-OAEP with SHA-256 and an empty
@@ -160,6 +161,12 @@ def _ssh_blob(modulus: int) -> bytes:
     # A number begins with a bit that is 0, since it has a sign (RFC 4251, 5).
     number = modulus.to_bytes(modulus.bit_length() // 8 + 1, "big")
     return _SSH_HEAD + len(number).to_bytes(_SSH_LENGTH_BYTES, "big") + number
+
+
+def _is_taken(modulus: int) -> bool:
+    """Whether the library takes this modulus with our exponent, which is a prime, and we do."""
+    fits = MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS
+    return fits and modulus % 2 == 1 and modulus % RSA_EXPONENT != 0
 
 
 def check_strength(rsa: RSA.RsaKey) -> None:
