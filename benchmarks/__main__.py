@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import crowd, fanout, join, memory, rooms, startup, terminal
+from benchmarks import comeback, crowd, fanout, join, memory, rooms, startup, terminal
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared
 from chat.errors import ChatError
 
@@ -39,6 +39,10 @@ def _crowd(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
     return crowd.measure(options.crowd, Keys(options.bits), directory)
 
 
+def _comeback(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
+    return comeback.measure(options.members, Keys(options.bits), directory, options.bits)
+
+
 def _rooms(options: argparse.Namespace, directory: Path) -> list[Row]:
     return rooms.measure(Keys(options.bits), directory)
 
@@ -50,6 +54,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": _memory,
     "fanout": _fanout,
     "crowd": _crowd,
+    "comeback": _comeback,
     "rooms": _rooms,
 }
 
