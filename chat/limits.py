@@ -363,6 +363,12 @@ grows with the room, so in rooms of more than some hundred members the interval 
 JOINS_PER_STEP = 256
 """Members in one JOINED event and in one ROSTER message, which must fit into a frame."""
 
+LONG_WELCOME_BYTES = 16 * 1024
+WELCOMED_BYTES_PER_TURN = 1024 * 1024
+"""A welcome that is longer than the first, since its roster is, waits for its turn: as many leave
+in one turn of the loop as begin within the second. To seal and send that takes some 5 ms; all of a
+step, in a room of a thousand, would keep the others' messages waiting for 0.2 s."""
+
 MAX_EPOCHS = 512
 MAX_PAST_EPOCHS = 256
 """Epochs whose keys a participant keeps, and past ones under which a server still accepts messages.

@@ -51,7 +51,7 @@ class HostedRoom:
     hear of that. So the steps are repeated until nothing is new (`settled`). Whenever the loop
     waits, this invariant holds: *each cursor is at the end of the log and has no splice, or its
     transport waits for its socket*. Otherwise something would stay unsent until the loop wakes up
-    by chance.
+    by chance. While a long welcome waits to be sent (`Server`), the loop does not wait.
 
     `_members` are the connections whose `member` is set, by that member's id. The room has more
     members than these: those that are lost. `_sent_end` is how far the log has been sent to all
@@ -297,7 +297,7 @@ class HostedRoom:
                         cursor.offset = end
                         continue
                     cursor.offset += sent or 0
-                if not transport.writing:
+                if not transport.writing and not connection.welcome_waits:
                     transport.flush()
                 if cursor.offset < threshold and cursor.following:
                     self._behind[connection] = behind.get(connection, now)
