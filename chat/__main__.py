@@ -7,22 +7,15 @@ Exit status: 0 done, 1 failed, 2 misused, 3 refused by the server, 4 the server'
 import argparse
 import os
 import sys
-import sysconfig
 from collections.abc import Callable
 from contextlib import closing
 from importlib import import_module
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TextIO
 
-from chat import __version__, journal
+from chat import __version__, cryptodome, journal
 from chat.cli import parser
 from chat.errors import ChatError, UsageError, cause_of
-from chat.files.folders import config_folder
-from chat.limits import LINGER_SECONDS
-from chat.reactor import Reactor
-from chat.startup import known_servers
-from chat.stdio import LineOutput, descriptor_of, encoding
 
 FAILED = ChatError.exit_status
 
@@ -84,6 +77,9 @@ def _report_os_error(error: OSError) -> int:
 
 
 def _report(text: str, hint: str, status: int) -> int:
+    from chat.limits import LINGER_SECONDS
+    from chat.reactor import Reactor
+    from chat.stdio import LineOutput, descriptor_of, encoding
     from chat.ui.wrap import fitting
 
     lines = f"chat: error: {text}".split("\n")
@@ -124,6 +120,7 @@ def _is_unix() -> bool:
 
 def _require_cryptodome() -> None:
     try:
+        cryptodome.prepare()
         if not hasattr(import_module("Cryptodome.Protocol.DH"), "import_x25519_public_key"):
             raise ImportError
     except ImportError as exc:
@@ -137,6 +134,9 @@ def _require_cryptodome() -> None:
 
 def _how_to_install() -> str:
     """The command that works for this Python: pip must not add to that of a system (PEP 668)."""
+    import sysconfig
+    from pathlib import Path
+
     marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
     if sys.prefix != sys.base_prefix or not marker.exists():
         return f"{sys.executable} -m pip install {_PACKAGE}"
@@ -180,6 +180,7 @@ def _about_invites(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace) -> None:
+    from chat.files.folders import config_folder
     from chat.settings import CONFIG
 
     path = config_folder(os.environ) / CONFIG
@@ -190,6 +191,8 @@ def _config(options: argparse.Namespace) -> None:
 
 
 def _forget(options: argparse.Namespace) -> None:
+    from chat.startup import known_servers
+
     where = (options.alias, None) if options.alias else (options.host, options.port)
     for key in known_servers(options).forget(*where):
         what = f"the key {key.fingerprint}" if key else "a damaged line"

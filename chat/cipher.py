@@ -7,12 +7,12 @@ the sealed bytes mean, nor where keys come from.
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from Cryptodome.Cipher import AES
 from Cryptodome.Cipher._mode_cfb import CfbMode
 
 from chat.errors import OpenError
+from chat.frozen import field, frozen
 from chat.limits import MIN_PADDED_BYTES
 
 RandomBytes = Callable[[int], bytes]
@@ -29,12 +29,12 @@ MIN_SEALED_BYTES = OVERHEAD_BYTES + MIN_PADDED_BYTES
 _PAD_MARK = b"\x80"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SealingKey:
     """A cipher key and a MAC key that belong together."""
 
-    cipher: bytes = field(repr=False)
-    mac: bytes = field(repr=False)
+    cipher: bytes = field(shown=False)
+    mac: bytes = field(shown=False)
 
     @classmethod
     def from_bytes(cls, material: bytes) -> "SealingKey":

@@ -4,11 +4,11 @@ Who seals and opens them is not known here.
 """
 
 import struct
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
 from chat.errors import ProtocolError
+from chat.frozen import field, frozen
 from chat.limits import (
     DIRECT_WRAP_BYTES,
     DIRECT_WRAPS,
@@ -35,7 +35,7 @@ class Kind(IntEnum):
     """The last word of somebody who is about to leave."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """How far the sender had read the log, and the beginning of the running hash there."""
 
@@ -46,7 +46,7 @@ class Seen:
 _SEEN_NOTHING = Seen(0, bytes(SEEN_HASH_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageContent:
     """Sealed in MESSAGE. The time is by the sender's clock, in milliseconds since 1970. `origin` is
     random for each run of a client, and `number` counts the messages of the run. By these two a
@@ -60,7 +60,7 @@ class MessageContent:
     time_ms: int
     origin: bytes
     number: int
-    body: bytes = field(repr=False)
+    body: bytes = field(shown=False)
     seen: Seen = field(default=_SEEN_NOTHING, compare=False)
 
     def encode(self) -> bytes:
@@ -108,7 +108,7 @@ def text_of(body: bytes) -> str:
     return decode_text(body)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repeat:
     """The body of a message of the kind REPEAT: the text as it was said in an earlier room, sealed
     under the repeat key of the epoch in which it was said. So it can be opened by those who could
@@ -128,7 +128,7 @@ class Repeat:
         return cls(fields.take(ROOM_ID_BYTES), fields.unsigned(4), fields.rest())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Direct:
     """The body of a message of the kind DIRECT: the text, sealed under a fresh key, and this key
     for each connection that may read it. There are always as many `wraps`: the others are random
@@ -148,14 +148,14 @@ class Direct:
         return cls(wraps, fields.rest())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DirectText:
     """Sealed in `Direct`: the text, and for whom it is, by name and SHA-256 of the key. So nobody
     who reads it can pass it on as if it had been for somebody else."""
 
     name: str
     fingerprint: bytes
-    text: str = field(repr=False)
+    text: str = field(shown=False)
 
     def encode(self) -> bytes:
         return block(self.name.encode()) + self.fingerprint + self.text.encode()

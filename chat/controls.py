@@ -4,10 +4,10 @@
 """
 
 import struct
-from dataclasses import dataclass, field
 from typing import Self
 
 from chat.errors import ProtocolError
+from chat.frozen import field, frozen
 from chat.identities import Entries
 from chat.limits import (
     HASH_BYTES,
@@ -27,21 +27,21 @@ class Control(Record):
     """One control message (PROTOCOL 5)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready(Empty, Control):
     """Client to server, first on the link: the session key was unwrapped."""
 
     TYPE = 0x01
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resume(Control):
     """Client to server, instead of READY: continue where the connection was lost. `offset` is how
     far the client has read the log, `epoch` the last one whose key it has."""
 
     TYPE = 0x07
     member: int
-    token: bytes = field(repr=False)
+    token: bytes = field(shown=False)
     offset: int
     epoch: int
 
@@ -62,28 +62,28 @@ class Resume(Control):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resumed(Empty, Control):
     """Server to client: the log follows, from the offset in RESUME."""
 
     TYPE = 0x08
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ping(Empty, Control):
     """Client to server: are you there?"""
 
     TYPE = 0x09
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pong(Empty, Control):
     """Server to client: I am."""
 
     TYPE = 0x0A
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Welcome(Control):
     """Server to client: its place in the room, and the secret that opens the log from `offset` on.
     An epoch begins there, with this `base` of the running hash. What was sealed under an epoch
@@ -93,10 +93,10 @@ class Welcome(Control):
     TYPE = 0x02
     room: bytes
     member: int
-    token: bytes = field(repr=False)
+    token: bytes = field(shown=False)
     epoch: int
     oldest_epoch: int
-    secret: bytes = field(repr=False)
+    secret: bytes = field(shown=False)
     offset: int
     base: bytes
     messages: int
@@ -141,13 +141,13 @@ class Roster(Entries, Control):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rekey(Control):
     """Server to client, right behind LEFT: the fresh secret of the next epoch."""
 
     TYPE = 0x04
     epoch: int
-    secret: bytes = field(repr=False)
+    secret: bytes = field(shown=False)
 
     def encode_body(self) -> bytes:
         return self.epoch.to_bytes(4, "big") + self.secret
@@ -157,7 +157,7 @@ class Rekey(Control):
         return cls(fields.unsigned(4), fields.take(ROOM_SECRET_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resend(Control):
     """Server to client: send again from this sequence number on, under the current epoch."""
 
@@ -172,7 +172,7 @@ class Resend(Control):
         return cls(fields.unsigned(8))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submit(Control):
     """Client to server: what it says, a run of whole MESSAGE frames of at most MAX_SUBMIT_BYTES."""
 
@@ -190,7 +190,7 @@ class Submit(Control):
         return cls(run)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check(Control):
     """Server to client: the running hash of the log at this place, which is `offset`."""
 
@@ -206,7 +206,7 @@ class Check(Control):
         return cls(fields.unsigned(8), fields.take(HASH_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Greeting(Control):
     """Server to client, between WELCOME and ROSTER: the topic, and since when it holds; and the
     message of the day. Either may be empty."""
@@ -225,7 +225,7 @@ class Greeting(Control):
         return cls(since, topic, short_text(fields.rest(), MAX_MOTD_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operate(Control):
     """Client to server: a command of an operator, as at the server's console."""
 
@@ -240,7 +240,7 @@ class Operate(Control):
         return cls(short_text(fields.rest(), MAX_COMMAND_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer(Control):
     """Server to client: what has come of the first OPERATE that is not answered yet. `done`: it was
     carried out; `text`: the lines of the answer."""

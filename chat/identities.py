@@ -5,10 +5,10 @@ How these are sealed, and who proves what, is not known here.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
 
 from chat.errors import ProtocolError
+from chat.frozen import frozen
 from chat.limits import PROOF_BYTES, ROOM_TAG_BYTES, X25519_BYTES
 from chat.wire import Fields, Record, block
 
@@ -16,7 +16,7 @@ _CALLER = 0x01
 _LOST = 0x02
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Card:
     """What a client shows the other members beside its name and key: its X25519 share, which is
     fresh for each run of the program; in a sealed room the proof that it has the room key
@@ -41,7 +41,7 @@ def _decode_card(fields: Fields, known_flags: int) -> tuple[Card, int]:
     return Card(share, proof, bool(flags & _CALLER)), flags
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientIdentity:
     """Sealed in PUBKEY: the name and the key that the client claims, the tag of the room that it
     wants (empty for the open room), and its card. READY proves the key."""
@@ -74,7 +74,7 @@ class ClientIdentity:
         return cls(name, public_key, tag, card)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RosterEntry:
     """A member as others know it. `seq` is the number of its last message so far; `since` is when
     it joined, in seconds since 1970 by the server's clock. `lost`: it has no connection."""
@@ -117,7 +117,7 @@ def encode_entry(seq: int, identity: bytes, card: bytes) -> bytes:
     return seq.to_bytes(8, "big") + identity + card
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entries(Record):
     """A record that lists members."""
 

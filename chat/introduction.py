@@ -3,21 +3,20 @@
 Neither the room nor the connection is known here.
 """
 
-from dataclasses import dataclass, field
-
 from chat.cipher import RandomBytes
+from chat.frozen import field, frozen
 from chat.identities import Card, ClientIdentity
 from chat.kex import KeyShare, PrivateKey, PublicKey, RoomKey, SealedRoom
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Introduction:
     """A name, a key pair, and a share that is fresh for the run. `room_key` is that of the sealed
     room we want to be in; None: the open room. A *caller* comes to say one thing."""
 
     name: str
     key: PrivateKey
-    share: KeyShare = field(repr=False)
+    share: KeyShare = field(shown=False)
     room_key: RoomKey | None = None
     caller: bool = False
 

@@ -8,7 +8,6 @@ arrives as bytes.
 import hashlib
 import hmac
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
 from typing import Any
 
 from Cryptodome.Cipher import PKCS1_OAEP
@@ -21,6 +20,7 @@ from Cryptodome.Signature import pss
 
 from chat.cipher import SEALING_KEY_BYTES, LinkCipher, RandomBytes, SealingKey
 from chat.errors import ClockError, OpenError, ProtocolError
+from chat.frozen import field, frozen
 from chat.limits import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
@@ -65,7 +65,7 @@ _BAD_SHARE = "the X25519 share cannot be used"
 # -- identities --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PublicKey:
     """An RSA public key, as the blob that SSH uses (RFC 4253, 6.6): one key, one blob."""
 
@@ -182,11 +182,11 @@ def check_strength(rsa: RSA.RsaKey) -> None:
         raise ProtocolError(f"an RSA key with another exponent than {RSA_EXPONENT} is not taken")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PrivateKey:
     """An RSA key pair. A client uses its own only to unwrap, a server only to sign."""
 
-    rsa: RSA.RsaKey = field(repr=False)
+    rsa: RSA.RsaKey = field(shown=False)
     public: PublicKey
 
     @classmethod
@@ -247,11 +247,11 @@ class KeyShare:
             raise ProtocolError(_BAD_SHARE) from exc
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignedShare:
     """The share that a server offers to all clients for a while, signed once (PROTOCOL 4.2)."""
 
-    share: KeyShare = field(repr=False)
+    share: KeyShare = field(shown=False)
     not_after: int
     signature: bytes
     server_key: PublicKey
@@ -300,7 +300,7 @@ def _signed_part(share: bytes, not_after: int) -> bytes:
 # -- the key schedule --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkKeys:
     """One sealing key for each direction."""
 
@@ -339,11 +339,11 @@ def next_link_key(key: SealingKey) -> SealingKey:
     return SealingKey.from_bytes(_derive(material, b"", LABEL_LINK_NEXT, SEALING_KEY_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoomKey:
     """K, the key of a sealed room (PROTOCOL 6.10). The server never has it."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes = field(shown=False)
 
     @classmethod
     def fresh(cls, random_bytes: RandomBytes) -> "RoomKey":
@@ -359,14 +359,14 @@ class RoomKey:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SealedRoom:
     """A sealed room at one server. `tag` is by what the server knows it: nothing about K follows
     from it, and two servers cannot compare theirs."""
 
     key: RoomKey
     tag: bytes
-    _proof_key: bytes = field(repr=False)
+    _proof_key: bytes = field(shown=False)
 
     def proof(self, name: str, fingerprint: bytes, share: bytes, caller: bool) -> bytes:
         """What only somebody who has the room key can say of a member: 16 bytes of HMAC-SHA-256.
@@ -406,11 +406,11 @@ def direct_key(
     return SealingKey.from_bytes(_derive(material, salt, LABEL_DIRECT, SEALING_KEY_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoomSecret:
     """The secret of one epoch of the room (PROTOCOL 6.1)."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes = field(shown=False)
 
     @classmethod
     def fresh(cls, random_bytes: RandomBytes) -> "RoomSecret":

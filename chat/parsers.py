@@ -5,9 +5,11 @@ Which commands and options there are is not known here.
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NoReturn, TypeAlias
 
 from chat.errors import UsageError
@@ -19,6 +21,8 @@ from chat.text import escape_line
 _SECRET = re.compile("[A-Za-z0-9_-]{32,}")
 """The last part of an invite, or of a damaged one. No word of ours is so long."""
 
+_USUAL_COLUMNS = 80
+
 _LOGIN = re.compile(r"(?<=://).*(?=@)", re.DOTALL)
 """The user and the password of a proxy, if the text is its URL."""
 
@@ -28,12 +32,31 @@ def _bare(text: str) -> str:
     return _LOGIN.sub("...", _SECRET.sub("...", text))
 
 
+def columns() -> int:
+    """How wide help may be, as `shutil.get_terminal_size` has it. argparse imports it at each
+    start, and it is slow to import."""
+    if (text := os.environ.get("COLUMNS", "")).isdecimal() and (wanted := int(text)):
+        return wanted
+    with suppress(OSError):
+        return os.get_terminal_size(1).columns or _USUAL_COLUMNS
+    return _USUAL_COLUMNS
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # argparse leaves two columns free.
+        super().__init__(prog, width=columns() - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """Raises UsageError for whatever argparse has to complain of; and OSError if standard output
     does not take the help or the version, which argparse would pass over."""
 
     forms: tuple[str, ...] = ()
     """What may stand behind the name and the options."""
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(formatter_class=_Formatter, **words)
 
     def error(self, message: str) -> NoReturn:
         raise self.misused(message)

@@ -4,8 +4,8 @@ It is known by how the program itself was started: by the command that the insta
 `python -m chat`. A hint that names the other one would not work for everybody.
 """
 
+import os
 import sys
-from pathlib import PurePath
 
 COMMAND = "chatapp"
 """The command that is installed. Debian and others have a `chat` of their own (that of ppp)."""
@@ -15,7 +15,8 @@ _MODULE = "python -m chat"
 
 def called(path: str) -> str:
     """How the program is called whose `sys.argv[0]` is this."""
-    return _MODULE if PurePath(path).parts[-2:] == ("chat", "__main__.py") else COMMAND
+    ours = os.path.join("chat", "__main__.py")
+    return _MODULE if os.path.normpath(path).endswith(os.sep + ours) else COMMAND
 
 
 PROGRAM = called(sys.argv[0])

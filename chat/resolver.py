@@ -62,6 +62,18 @@ class LookUp:
         self._pipe: int | None = None
         self._child = 0
         self._timer: Timer | None = None
+        if host.isascii():
+            # An address needs no codec for names, which is slow to import.
+            self._find_numeric(host, port)
+        if not self.addresses:
+            self._find_named(host, port)
+
+    def _find_numeric(self, name: str, port: int) -> None:
+        # This understands numeric addresses only, and so returns at once.
+        with contextlib.suppress(socket.gaierror):
+            self._found(_numeric(name, port))
+
+    def _find_named(self, host: str, port: int) -> None:
         try:
             name = host.encode("idna").decode()
         except UnicodeError:
@@ -69,9 +81,8 @@ class LookUp:
         if not name:
             self._fail(_SPELLING)
             return
-        # This understands numeric addresses only, and so returns at once.
-        with contextlib.suppress(socket.gaierror):
-            self._found(_numeric(name, port))
+        # Of other digits the codec makes those of an address.
+        self._find_numeric(name, port)
         if not self.addresses:
             self._ask_child(name, port)
 

@@ -4,10 +4,10 @@ The room makes them, and each client reads them. What a client tells its user is
 """
 
 import struct
-from dataclasses import dataclass
 from typing import Self
 
 from chat.errors import Reason
+from chat.frozen import frozen
 from chat.identities import Entries
 from chat.limits import MAX_TOPIC_BYTES
 from chat.wire import Empty, Fields, Record, decode_record, short_text
@@ -24,7 +24,7 @@ class Joined(Entries, RoomEvent):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Left(RoomEvent):
     """These members, if any, are out, each for its reason; the next epoch's secret is in REKEY."""
 
@@ -42,7 +42,7 @@ class Left(RoomEvent):
         return cls(tuple(departures))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notice(RoomEvent):
     """The server's operator says something."""
 
@@ -57,14 +57,14 @@ class Notice(RoomEvent):
         return cls(fields.rest_text())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Closing(Empty, RoomEvent):
     """The room ends here."""
 
     TYPE = 0x04
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _OfMember(RoomEvent):
     """Something that happened to one member."""
 
@@ -92,7 +92,7 @@ class Back(_OfMember):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Topic(RoomEvent):
     """The server's operator has set the topic at `since`, in seconds since 1970; an empty text
     takes it away."""

@@ -10,12 +10,12 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from chat import journal
 from chat.errors import EditorMissingError, IdentityError
+from chat.frozen import replace
 from chat.limits import MAX_MEMBERS, SPARE_DESCRIPTORS
 from chat.reactor import Reactor
 from chat.startup import history_of, keys_folder, load_key, what_an_editor_needs

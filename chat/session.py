@@ -22,7 +22,6 @@ How it turns:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import ClassVar
 
@@ -41,6 +40,7 @@ from chat.controls import (
     decode_control,
 )
 from chat.errors import REASONS, ForgeableError, ProtocolError, Reason
+from chat.frozen import field, frozen, replace
 from chat.identities import ClientIdentity
 from chat.introduction import Introduction
 from chat.limits import (
@@ -90,14 +90,14 @@ class State(Enum):
 # -- what comes out of a session ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HelloReceived:
     """At the client: this key signed the share. Nothing has been sent yet; `trust` continues."""
 
     server_key: kex.PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Established:
     """The link stands. `identity` is what the client said of itself. READY or RESUME has just
     proved to the server that `public_key` is the client's; `resume` is the RESUME, if it was
@@ -108,7 +108,7 @@ class Established:
     resume: Resume | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ControlReceived:
     """A control message arrived on the link. A PING is among them, although it is answered already:
     it costs the server work. A PONG is not."""
@@ -116,14 +116,14 @@ class ControlReceived:
     control: Control
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SubmitReceived:
     """At the server: the client says something. The run of MESSAGE frames is not checked yet."""
 
     run: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoomFramesReceived:
     """At the client: room frames arrived, a run of whole MESSAGE frames or one of EVENT frames. No
     key of the link vouches for them."""
@@ -132,7 +132,7 @@ class RoomFramesReceived:
     run: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """The session is over. This is its last event. `by_peer`: the peer said goodbye. Otherwise
     `error` is what the peer did wrong, if that is why."""
@@ -360,7 +360,7 @@ class Session:
 _PONG = Pong().encode()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Offer:
     """What a server shows to every client for a while: its signed share, and the HELLO made of it,
     encoded once."""
@@ -467,11 +467,11 @@ class ServerSession(Session):
     }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _SentPubkey:
     """What the client keeps between PUBKEY and SESSION_KEY."""
 
-    shared: bytes = field(repr=False)
+    shared: bytes = field(shown=False)
     transcript: bytes
     link: LinkCipher
 

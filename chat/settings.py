@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chat.errors import IdentityError, UsageError
-from chat.files.folders import config_folder
 from chat.guesses import meant, nearest
 from chat.text import escape_line
 
@@ -73,6 +72,8 @@ class Settings:
     @cached_property
     def _config(self) -> "ConfigFile | None":
         """The file; None if there is none. Raises UsageError if something is wrong with it."""
+        from chat.files.folders import config_folder
+
         try:
             path = config_folder(self._environ) / CONFIG
         except IdentityError:

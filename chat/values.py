@@ -1,7 +1,8 @@
 """What the value of an option may be: a port, a time, a folder.
 
 Each function makes the value of the text that stands on the command line or in the settings, and
-raises ArgumentTypeError if it is none. Which option takes which is said in `cli`.
+raises ArgumentTypeError if it is none. Which option takes which is said in `cli`. Slow imports are
+made where they are needed.
 """
 
 import argparse
@@ -9,16 +10,15 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chat.errors import IdentityError, UsageError
-from chat.files.folders import expand
 from chat.place import check_host, is_invite, port_of
 from chat.text import normalize_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chat.socks import Proxy
 
 FOREVER = "forever"
@@ -52,20 +52,22 @@ def name(text: str) -> str:
         return normalize_name(text)
 
 
-def file(text: str) -> Path:
+def file(text: str) -> "Path":
     """A file, which need not be there."""
     if not text:
         raise argparse.ArgumentTypeError("a file has a name")
     return folder(text)
 
 
-def folder(text: str) -> Path:
+def folder(text: str) -> "Path":
     """A folder, which need not be there; `~` is the home folder."""
     if not text:
         raise argparse.ArgumentTypeError("a folder has a name; . is the current folder")
     if is_invite(text):
         # It would be part of names and errors.
         raise argparse.ArgumentTypeError("an invite is no name of a file or folder")
+    from chat.files.folders import expand
+
     try:
         return expand(text)
     except IdentityError as error:
@@ -125,6 +127,8 @@ def patience(text: str) -> float:
 
 def time_format(text: str) -> str:
     """A format for strftime."""
+    from datetime import datetime
+
     # Of a sign that it does not know, strftime makes the sign itself.
     shown = datetime.now().strftime(text.replace("%%", "")) if text.isprintable() else "%"
     if "%" in shown or not shown.isprintable():

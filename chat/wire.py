@@ -7,10 +7,10 @@ field like any other.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from chat.errors import REASONS, ForgeableError, ProtocolError, Reason
+from chat.frozen import frozen
 from chat.limits import MAX_REASON_BYTES, X25519_BYTES
 
 PROTOCOL = "chat/1"
@@ -146,7 +146,7 @@ class Empty(Record):
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Farewell(Record):
     """The last word of one end: why the connection ends (PROTOCOL 5.3). Without a link it travels
     in the clear (`Refused`), on the link it is sealed (`controls.Bye`)."""
@@ -174,7 +174,7 @@ class Frame(Record):
         return block(self.encode())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hello(Frame):
     """Server to client, first: who the server is, and its share (PROTOCOL 4.2)."""
 
@@ -207,7 +207,7 @@ class Hello(Frame):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pubkey(Frame):
     """Client to server: its share, and sealed, its name and public key (PROTOCOL 4.3)."""
 
@@ -223,7 +223,7 @@ class Pubkey(Frame):
         return cls(fields.take(X25519_BYTES), fields.rest())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _SealedFrame(Frame):
     """A frame that holds nothing but something sealed."""
 
@@ -258,7 +258,7 @@ class Link(_SealedFrame):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoomFrame(Frame):
     """An entry of the log: a header that the server checks, and sealed content."""
 

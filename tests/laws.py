@@ -114,7 +114,6 @@ they have shown has left on standard output.
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import takewhile
 
 from chat.client.events import (
@@ -135,6 +134,7 @@ from chat.client.events import (
 )
 from chat.contents import Kind, Repeat
 from chat.errors import Reason
+from chat.frozen import replace
 from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.presence import Presence

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from chat.controls import (
     decode_control,
 )
 from chat.errors import Reason
+from chat.frozen import as_dict, replace
 from chat.identities import Card, ClientIdentity, RosterEntry, as_lost
 from chat.introduction import Introduction
 from chat.roomevents import Back, Closing, Joined, Left, Lost, RoomEvent, Topic, decode_room_event
@@ -883,7 +884,7 @@ def receive(participant: Participant, item: Json, log: bytes, now: float) -> lis
 def shown_as(shown: ClientEvent) -> Json:
     # This is the open room, none of these is private, and whose key it is stands in the roster.
     left_out = ("to", "fingerprint", "tag", "unproved")
-    fields = [field for field in asdict(shown).items() if field[0] not in left_out]
+    fields = [field for field in as_dict(shown).items() if field[0] not in left_out]
     return {
         "what": type(shown).__name__,
         **{name: list(value) if isinstance(value, tuple) else value for name, value in fields},

@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from types import SimpleNamespace
@@ -37,6 +36,7 @@ import chat.stdio
 import chat.transport
 from chat.client.events import MessageReceived, RoomClosed
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
+from chat.frozen import frozen, replace
 from chat.kex import RoomKey
 from chat.limits import (
     MAX_CONNECTIONS_OF_KEY,
@@ -102,7 +102,7 @@ LEAVE_SECONDS = 60
 NOT_ACKNOWLEDGED = re.compile(r"(\d+) messages? (?:was|were) not acknowledged")
 
 
-@dataclass(frozen=True)
+@frozen
 class Action:
     """Something that happens: when, what, to whom (a person's number), and how much of it."""
 
@@ -116,7 +116,7 @@ class Action:
         return f"Action({self.at:.3f}, {self.kind!r}, {self.who}, {self.value:.3f}, {self.size})"
 
 
-@dataclass(frozen=True)
+@frozen
 class Conditions:
     """What stays the same during one simulation."""
 

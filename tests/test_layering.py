@@ -23,17 +23,26 @@ MODULES = sorted(
 FOLDERS = {"server", "client", "files", "ui"}
 
 FLOORS = (
-    {"errors", "limits", "lookalikes", "program", "guesses"},
+    {"errors", "limits", "lookalikes", "program", "guesses", "frozen"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
-    {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
+    {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place", "rounds"},
     {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},
-    {"controls", "roomevents", "introduction", "proxied"},
+    {"controls", "roomevents", "introduction", "proxied", "several"},
     {"session", *("settings", "parsers", "values", "meanings", "cli")},
 )
 """The modules of the root. Each imports modules of lower floors only."""
 
 ROOT = set().union(*FLOORS)
-START = {"__main__", "startup", "serving", "joining", "targets", "invitations", "admin"}
+START = {
+    "__main__",
+    "cryptodome",
+    "startup",
+    "serving",
+    "joining",
+    "targets",
+    "invitations",
+    "admin",
+}
 """What the command line leads to. These put the folders together."""
 
 COMMAND_LINE = {
@@ -51,6 +60,7 @@ MAY_IMPORT = {
         "limits",
         "program",
         "guesses",
+        "frozen",
         "text",
         "kex",
         "place",
@@ -59,16 +69,17 @@ MAY_IMPORT = {
     },
     "server": ROOT - set(COMMAND_LINE),
     "client": ROOT - {*COMMAND_LINE, "stdio", "phrases", "sleep"},
-    "ui": {"errors", "limits", "program", "guesses", "reactor", "text", "localtime"}
+    "ui": {"errors", "limits", "program", "guesses", "frozen", "reactor", "text", "localtime"}
     | {"stdio", "phrases"}
     | {"client.events", "client.view", "files.history", "server.desk"},
 }
 """What a folder may import beside itself."""
 
 CORE = {
-    *("errors", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
+    *("errors", "frozen", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
     *("identities", "controls", "contents", "roomevents"),
     *("runninghash", "lookalikes", "presence", "place", "invite", "socks"),
+    "rounds",
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),
     "server.completion",

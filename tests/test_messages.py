@@ -2,7 +2,6 @@
 the largest ones that must fit."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +31,7 @@ from chat.controls import (
     decode_control,
 )
 from chat.errors import REASONS, ProtocolError, Reason
+from chat.frozen import replace
 from chat.identities import Card, ClientIdentity, RosterEntry
 from chat.roomevents import (
     ROOM_EVENTS,

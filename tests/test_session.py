@@ -5,7 +5,7 @@ What a frame of the handshake or the link may hold, and must not, is in the vect
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
@@ -14,6 +14,7 @@ import pytest
 from chat import kex, limits, wire
 from chat.controls import Bye, Control, Ping, Pong, Ready, Resend, Resume, Submit, Welcome
 from chat.errors import REASONS, ForgeableError, Reason
+from chat.frozen import replace
 from chat.session import (
     ClientSession,
     ControlReceived,

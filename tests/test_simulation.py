@@ -4,7 +4,6 @@ is broken on purpose."""
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -38,6 +37,7 @@ from chat.contents import Kind, MessageContent, Seen
 from chat.controls import Rekey
 from chat.errors import OpenError, ProtocolError, Reason
 from chat.files import members
+from chat.frozen import replace
 from chat.identities import RosterEntry
 from chat.kex import RoomSecret, SealedRoom, SignedShare
 from chat.limits import SEEN_HASH_BYTES

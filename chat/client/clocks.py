@@ -14,8 +14,6 @@ always. One that is long past is doubtful only if nothing is known that may have
 The times of both clocks come in as arguments.
 """
 
-from dataclasses import dataclass, replace
-
 from chat.client.events import (
     ClientEvent,
     ClockDiffers,
@@ -27,6 +25,7 @@ from chat.client.events import (
     MessageReceived,
     Reconnected,
 )
+from chat.frozen import frozen, replace
 from chat.limits import (
     ASLEEP_SECONDS,
     DELAY_SECONDS,
@@ -37,7 +36,7 @@ from chat.limits import (
 from chat.text import caseless_name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Late:
     """How late the last message was that nobody doubts, and when it came."""
 
@@ -45,16 +44,15 @@ class _Late:
     at: float = float("-inf")
 
 
-@dataclass(slots=True)
 class _Sender:
     """`was_away`: it has left or lost the connection before."""
 
-    last: _Late = _Late()
-    joined_at: float = float("-inf")
-    back_at: float = float("-inf")
-    was_away: bool = False
-    differs: bool = False
-    is_told: bool = False
+    __slots__ = ("back_at", "differs", "is_told", "joined_at", "last", "was_away")
+
+    def __init__(self) -> None:
+        self.last = _Late()
+        self.joined_at = self.back_at = float("-inf")
+        self.was_away = self.differs = self.is_told = False
 
 
 class Clocks:

@@ -7,7 +7,6 @@ read or written, that is said once, and what we learn lasts as long as the stay.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 from chat.client.events import (
@@ -23,6 +22,7 @@ from chat.client.events import (
 )
 from chat.client.known import Change, Known, KnownMembers, Place
 from chat.errors import ChatError
+from chat.frozen import replace
 from chat.limits import MAX_KNOWN_MEMBERS, MAX_NAME_CHARS
 from chat.text import caseless_name, digest_of, fingerprint_of
 

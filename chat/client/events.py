@@ -5,32 +5,32 @@ compared. The words for a person are in `ui/transcript.py`, the fields for a pro
 `ui/jsonlines.py`.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 from chat.errors import Reason
+from chat.frozen import field, frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MakingKey:
     """A key is being made, which may take seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NamedByLogin:
     """Nobody said as whom to come in, so it is under the name of the login."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LookingUp:
     """The addresses of the host, or of the proxy to it, are looked up for the first time."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Connecting:
     """A connection is tried for the first time."""
 
@@ -38,12 +38,12 @@ class Connecting:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Connected:
     """The connection stands. Next, keys are exchanged."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerMet:
     """The server has shown its key. `known`: it was known before, `since` a day as in 2026-11-27,
     if that is written down. `invited`: it is the one that our invite names."""
@@ -55,12 +55,12 @@ class ServerMet:
     invited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeysExchanged:
     """The handshake is complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entered:
     """We are in the room. The members are people, ourselves among them unless we are a caller;
     `again`: we were in before. `tag`: by what the server knows the sealed room; empty in the open
@@ -73,7 +73,7 @@ class Entered:
     unproved: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Disconnected:
     """The connection was lost; reconnecting. `restarting`: the server has said that it is back in a
     moment."""
@@ -82,18 +82,20 @@ class Disconnected:
     restarting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reconnected:
     """The connection is back. `missed`: so many messages were said meanwhile that the server no
     longer has. `new_room`: the server was started anew. `awaiting`: we regroup, so what we have to
-    say waits until the others are back, too."""
+    say waits until the others are back, too. `server`: where it is, if it is not the server where
+    we were before: `chat.example:9443`."""
 
     missed: int
     new_room: bool
     awaiting: bool
+    server: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageQueued:
     """What saying something returns. Once the message is acknowledged, `MessageReceived` follows
     with the same number. `to` is for whom it is, if it is private."""
@@ -103,21 +105,21 @@ class MessageQueued:
     to: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutboxFull:
     """So many messages are unacknowledged that no more are taken for the moment."""
 
     messages: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leaving:
     """We leave as soon as this many messages are acknowledged, or the server has been told."""
 
     messages: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageReceived:
     """Somebody said something. `time_ms` is by the sender's clock, in milliseconds since 1970;
     `number` counts the messages of the sender's run. `own`: we said it, so it is acknowledged. `to`
@@ -136,7 +138,7 @@ class MessageReceived:
     doubtful: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClockDiffers:
     """The times that somebody's messages bear differ from our clock by so many seconds, and are
     late if that is positive. Said once of each sender."""
@@ -145,21 +147,21 @@ class ClockDiffers:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageNotForUs:
     """Somebody said something just before we came, and did not know of us: we cannot read it."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FrameRefused:
     """Something arrived that the server cannot have sent. It was not shown; reconnecting."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tampered:
     """What was shown in the last `seconds` is not what the server sent; or, if that is not
     `certain`, nobody vouches that it is. If it is certain, we connect again; `again`: what was
@@ -170,7 +172,7 @@ class Tampered:
     again: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberJoined:
     """Somebody joined: a person's first connection came, unless it is a caller's. `unproved`: the
     room is sealed, and it has not proved to have the key. `fingerprint`: the SHA-256 of its
@@ -181,7 +183,7 @@ class MemberJoined:
     unproved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyChanged:
     """A member is here under a name that we know with another key. `known` and `shown` are the
     SHA-256 of that key and of its own; `since`: when we saw the known one first, in seconds since
@@ -193,7 +195,7 @@ class KeyChanged:
     since: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NameChanged:
     """A member is here with a key that we know under another name. `before`: that name; `since`:
     when we saw the key first, in seconds since 1970."""
@@ -204,7 +206,7 @@ class NameChanged:
     since: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberLeft:
     """Somebody left: a person's last connection went. `parting`: the word with which it left, of
     its own will; empty if there was none. `fingerprint`: the SHA-256 of its key."""
@@ -215,28 +217,28 @@ class MemberLeft:
     fingerprint: bytes = field(default=b"", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberLost:
     """Somebody lost the connection, the only one or the last of several, and may come back."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberBack:
     """Somebody who was lost is back."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NoticeReceived:
     """The server's operator says something."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TopicSet:
     """The room has this topic, since this time by the server's clock, in seconds since 1970; or
     none, if the text is empty. `changed`: it was set just now. Otherwise we have come in, and were
@@ -247,14 +249,14 @@ class TopicSet:
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MotdReceived:
     """What the server's operator tells everybody who comes in."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answered:
     """The server has answered a command that we gave as an operator. `done`: it was carried out;
     otherwise the lines say why not."""
@@ -264,19 +266,19 @@ class Answered:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoomClosed:
     """The server is shutting down."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Warned:
     """Something is wrong. Said once for each sender and kind."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """The stay is over, and something went wrong."""
 
@@ -297,7 +299,7 @@ class Standing(Enum):
     """Another key had this name before."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Person:
     """Somebody in the room. `since`: when the first of its connections joined, in seconds since
     1970; `fingerprint`: the SHA-256 of its key; `connections`: how many stand, 0 if all are lost.
@@ -317,7 +319,7 @@ class Person:
     ignored: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Security:
     """What protects the conversation here, and what has happened in this run. Times are in seconds
     since 1970.

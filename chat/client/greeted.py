@@ -4,10 +4,9 @@ A GREETING comes with each WELCOME, also when we come back and could not go on w
 server was started anew. What our user was told already is not told again.
 """
 
-from dataclasses import replace
-
 from chat.client.events import ClientEvent, MotdReceived, TopicSet
 from chat.controls import Greeting
+from chat.frozen import replace
 
 _NONE = TopicSet("", 0, changed=False)
 

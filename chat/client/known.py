@@ -5,10 +5,10 @@ the key that had it first, until the person says otherwise. Names are compared b
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from chat.client.events import ClientEvent, KeyChanged, NameChanged, Person, Standing
+from chat.frozen import frozen, replace
 from chat.limits import MAX_KNOWN_MEMBERS, MAX_MEMBERS
 from chat.text import caseless_name
 
@@ -16,7 +16,7 @@ Place = tuple[str, bytes]
 """A folded name, and the SHA-256 of a key."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """A key that we saw under a name. `first` and `last`: when, in seconds since 1970; `trusted`:
     it is the name's own key; `ignored`: the person does not want to hear it."""
@@ -39,7 +39,7 @@ def _order(known: Known) -> tuple[int, bytes, str]:
     return known.last, known.fingerprint, known.name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """Something to be kept. `decided`: the person decided whether the key is trusted or ignored;
     otherwise that stays as it was kept before, perhaps by another client."""

@@ -34,10 +34,10 @@ its numbers: a message that overtook an earlier one would hide it.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 
 from chat.contents import Kind, MessageContent
+from chat.frozen import frozen, replace
 from chat.limits import (
     MAX_MEMBERS,
     MAX_ORIGINS,
@@ -52,7 +52,7 @@ from chat.limits import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Acknowledged:
     """A message that was acknowledged: when first, and in which epoch of which room it was sealed.
     `again`: it had been acknowledged in an earlier room."""

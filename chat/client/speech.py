@@ -4,8 +4,6 @@ Implements PROTOCOL 6.2 and 6.8 for a sender. What waits to be acknowledged is i
 anything may be sent now is the participant's to know.
 """
 
-from dataclasses import replace
-
 from chat.cipher import RandomBytes, sealed_bytes
 from chat.client.direct import DirectMessages
 from chat.client.events import MessageQueued, Person
@@ -14,6 +12,7 @@ from chat.client.membership import Membership
 from chat.client.outbox import Outbox
 from chat.contents import Kind, MessageContent, Repeat
 from chat.errors import UsageError
+from chat.frozen import replace
 from chat.limits import MAX_PARTING_BYTES, MAX_RATED_READ_BYTES, MAX_TEXT_BYTES
 from chat.text import check_size
 from chat.wire import Message, room_header

@@ -6,14 +6,14 @@ say so, once. Which connections can read a message is in `direct`.
 """
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, replace
 
 from chat.client.events import ClientEvent, Warned
 from chat.client.peers import Peer, Peers
+from chat.frozen import frozen, replace
 from chat.limits import MAX_UNREAD
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Waiting:
     """For whom a message waits: the name and the key of a person, and the shares of the connections
     that can read it. `certain`: they were lost when it came to its place in the log."""

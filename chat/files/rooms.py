@@ -7,11 +7,11 @@ that is left of a room. The file is private, since an invite is a secret.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from chat.errors import IdentityError, InviteError, UsageError
 from chat.files.lines import LineFile
+from chat.frozen import frozen
 from chat.guesses import nearest
 from chat.invite import Invite
 from chat.limits import MAX_NAME_CHARS, ROOMS_BYTES
@@ -38,7 +38,7 @@ def check_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeptRoom:
     """A line of the file: the invite, or what is wrong with it."""
 

@@ -10,10 +10,10 @@ what the operator has said since.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from chat.errors import Reason, UsageError
+from chat.frozen import frozen
 from chat.kex import PublicKey
 from chat.limits import (
     MAX_KEPT_NAMES,
@@ -41,7 +41,7 @@ from chat.text import fingerprint_of, fold_name, usable_name
 SECONDS_PER_DAY = 86_400
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotOnList:
     """The key is not on the list of those that may come in."""
 
@@ -50,7 +50,7 @@ class NotOnList:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeptName:
     """The name is another key's, which used it last at `used`, and keeps it until `until`."""
 

@@ -14,9 +14,9 @@ This module is told the time. What happens to a connection that is over budget i
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from itertools import islice
 
+from chat.frozen import frozen
 from chat.limits import (
     ARRIVALS_AT_ONCE,
     ARRIVALS_PER_SECOND,
@@ -62,7 +62,7 @@ class TokenBucket:
         return self.repaid_at <= now - self._burst_seconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Allowance:
     """What a budget grants: of each thing how many a second, and how many at once."""
 

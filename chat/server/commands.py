@@ -5,11 +5,11 @@ room. Who may give one, and where the answer goes, is not known here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from chat import phrases
 from chat.errors import UsageError
+from chat.frozen import frozen, replace
 from chat.guesses import nearest
 from chat.reactor import Reactor
 from chat.server import words
@@ -96,7 +96,7 @@ class ServerControl(Protocol):
         """Let a key in no more, and put out who has it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deed:
     """What a command has changed: its word, and what stood behind it. `private`: that is something
     that is said to people, which no log is to have."""
@@ -111,7 +111,7 @@ class Deed:
         return f"{self.word} {self.argument}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What comes of a command. `lines` are for whoever gave it. `done`: it was carried out;
     otherwise the lines say why not. `here` are more lines, for the console alone. `confirmation` is
@@ -307,6 +307,8 @@ class Commands:
     def _on_topic(self, text: str) -> Answer:
         if not text:
             return _done(words.topic(self._server.greeting.topic))
+        if text == "-" and not self._server.greeting.topic.text:
+            return _done(words.NO_TOPIC)
         try:
             self._server.set_topic("" if text == "-" else text)
         except UsageError as error:

@@ -7,8 +7,8 @@ what they did. It knows neither sockets nor sessions nor terminals.
 
 import time
 from collections import Counter
-from dataclasses import replace
 
+from chat.frozen import replace
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
     FAULT_SUM_SECONDS,

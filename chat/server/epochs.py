@@ -5,8 +5,8 @@ offsets into it. What becomes of members, and what is appended, is not known her
 """
 
 from collections import deque
-from dataclasses import dataclass
 
+from chat.frozen import frozen
 from chat.kex import RoomSecret
 from chat.limits import (
     EPOCH_GRACE_SECONDS,
@@ -22,7 +22,7 @@ from chat.limits import (
 _NEVER = float("-inf")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Renewal:
     """A fresh secret, which was given out at the log's offset `at`. It is kept for members that
     resume from before that."""

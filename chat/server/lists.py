@@ -8,11 +8,11 @@ import hashlib
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from chat.errors import ChatError, Reason
+from chat.frozen import frozen
 from chat.limits import ROOM_TAG_BYTES
 from chat.localtime import seconds_of, stamp_of
 
@@ -59,7 +59,7 @@ class InMemory:
 # -- a list --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unreadable:
     """These lines of a list are passed over. `limited`: they have options that are not obeyed."""
 
@@ -68,7 +68,7 @@ class Unreadable:
     limited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """A list could not be read or changed."""
 
@@ -223,7 +223,7 @@ _BAN = re.compile(rf"{_FINGERPRINT}(?:\s+{_STAMP})?(?:\s+([^:]*)(?::(.*))?)?")
 _NAME = re.compile(rf"{_FINGERPRINT} {_STAMP} (.+)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ban:
     """A key that may not come in: since when (0: not known), the name that it had, and why."""
 
@@ -259,13 +259,15 @@ def line_of_ban(ban: Ban) -> str:
     return f"{ban.fingerprint} {stamp_of(ban.since)} {ban.name}{why}".rstrip()
 
 
-@dataclass(slots=True)
 class Use:
     """Which key used a name last, and when, in seconds since 1970."""
 
-    name: str
-    fingerprint: str
-    used: int
+    __slots__ = ("fingerprint", "name", "used")
+
+    def __init__(self, name: str, fingerprint: str, used: int) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.used = used
 
 
 def use_in(line: str) -> Use | None:

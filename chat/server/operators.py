@@ -5,8 +5,8 @@ OpenSSH's authorized_keys; what stands behind either is for people.
 """
 
 import re
-from dataclasses import dataclass
 
+from chat.frozen import frozen
 from chat.server.lists import (
     BrokenLineError,
     Complain,
@@ -18,7 +18,7 @@ from chat.server.lists import (
 from chat.text import digest_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operator:
     """Who gives a command. `fingerprint`: of a member's key; empty for all others."""
 

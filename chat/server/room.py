@@ -7,12 +7,12 @@ message.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hmac import compare_digest
 
 from chat.cipher import RandomBytes, sealed_bytes
 from chat.controls import Check, Rekey, Resend, Resume, Resumed, Roster, Welcome
 from chat.errors import ProtocolError, Reason
+from chat.frozen import frozen
 from chat.identities import Card
 from chat.kex import RoomSecret
 from chat.limits import JOINS_PER_STEP, RESUME_TOKEN_BYTES, ROOM_ID_BYTES, SILENCE_SECONDS
@@ -27,7 +27,7 @@ from chat.server.submissions import take_run
 from chat.wire import Event, room_header, starts_frame
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unicast:
     """Control messages for one member, to be spliced into its stream at the log's offset `at`.
     They are encoded here, since many members are sent the same."""

@@ -4,9 +4,9 @@ Who may come into a room is decided there. What is said is not known here.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from chat.errors import Reason, RefusedError
+from chat.frozen import frozen
 from chat.limits import MAX_ROOMS, ROOMS_SHARE_OF_SOURCE
 from chat.server.hosted import HostedRoom
 from chat.server.lists import Complain, LineFile, List, tag_of
@@ -19,7 +19,7 @@ OPEN_ROOM = b""
 """Instead of a tag."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoomRules:
     """What rooms there may be: the open one, so many sealed ones, and of these only those of which
     `is_allowed` says so."""

@@ -5,13 +5,13 @@ Lines from scripts do not pass here: they are sent as they are.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from chat import phrases
 from chat.client.events import MessageQueued, MessageReceived, Person, Warned
 from chat.client.view import ChatClient
 from chat.errors import OutboxFullError, UsageError
+from chat.frozen import replace
 from chat.guesses import nearest
 from chat.limits import MAX_MEMBERS, MAX_PARTS, MAX_TEXT_BYTES
 from chat.stdio import is_text

@@ -5,7 +5,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from chat.client.events import (
@@ -37,6 +36,7 @@ from chat.client.events import (
 )
 from chat.client.view import ChatClient
 from chat.errors import REASONS, CommandError
+from chat.frozen import as_dict
 from chat.limits import CONSOLE_LINE_BYTES
 from chat.text import action_of, as_action, fingerprint_of
 from chat.ui.addressee import person_called
@@ -237,7 +237,7 @@ def fields_of(event: ClientEvent) -> Fields | None:
             names = {"name": name, "before": before}
             return {"event": "name-changed", **names, "fingerprint": key, "since": since}
     kind = EVENTS.get(type(event))
-    return None if kind is None else {"event": kind, **asdict(event)}
+    return None if kind is None else {"event": kind, **as_dict(event)}
 
 
 def _content(said: MessageReceived) -> Fields:

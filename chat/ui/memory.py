@@ -28,6 +28,7 @@ from chat.client.events import (
     TopicSet,
     Warned,
 )
+from chat.frozen import replace
 from chat.limits import LAST_CHARS, LAST_KEPT, LAST_SHOWN
 from chat.text import action_of, caseless, escape_line
 from chat.ui import marks, transcript
@@ -106,8 +107,16 @@ def recalled(
     rows = painter.mark(marks.titled(title), columns)
     for heard in found:
         rows += painter.mark(day, columns) if columns and (day := days.begins(heard.at)) else []
-        rows += painter.paint(heard.event, columns, window_rows=window_rows, at=heard.at)
+        rows += painter.paint(_as_now(heard), columns, window_rows=window_rows, at=heard.at)
     return rows + painter.mark(marks.titled("now"), columns)
+
+
+def _as_now(heard: Heard) -> ClientEvent:
+    """What happened, with a time that is counted from now."""
+    event = heard.event
+    if isinstance(event, Tampered):
+        return replace(event, seconds=event.seconds + time.time() - heard.at)
+    return event
 
 
 _NUMBER = re.compile("[0-9]{1,6}")

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,6 +26,7 @@ from chat.client.events import (
 from chat.client.known import Change, Known
 from chat.errors import IdentityError, Reason
 from chat.files.members import MembersFile
+from chat.frozen import replace
 from chat.identities import ClientIdentity
 from chat.introduction import Introduction
 from chat.kex import PublicKey, RoomKey

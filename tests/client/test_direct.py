@@ -1,7 +1,6 @@
 """Private messages: who reads them, what they survive, and what is refused (PROTOCOL 6.12)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from chat.client.direct import DirectMessages
 from chat.client.peers import Peer, Peers
 from chat.contents import Direct, DirectText, Kind, MessageContent, Repeat
 from chat.errors import UsageError
+from chat.frozen import replace
 from chat.identities import Card
 from chat.kex import KeyShare, RoomKey, direct_key
 from chat.limits import DIRECT_WRAP_BYTES, DIRECT_WRAPS, DIRECT_WRAPS_OF_PERSON, MAX_TEXT_BYTES

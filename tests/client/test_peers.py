@@ -1,7 +1,6 @@
 """Who is in the room, as a client is told by a server that may lie."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -16,6 +15,7 @@ from chat.client.events import (
 )
 from chat.client.peers import Peer, Peers, Proves
 from chat.errors import ProtocolError, Reason
+from chat.frozen import replace
 from chat.identities import RosterEntry
 from chat.limits import FINGERPRINT_BYTES, MAX_MEMBERS, MAX_NAME_CHARS
 from tests.support.hall import entry, fingerprint

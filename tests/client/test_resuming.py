@@ -5,7 +5,6 @@ simulation.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -14,6 +13,7 @@ from chat.client import events
 from chat.contents import Kind, MessageContent, Repeat
 from chat.controls import Ready, Resend, Resume, Resumed, Roster
 from chat.errors import ProtocolError
+from chat.frozen import replace
 from chat.identities import RosterEntry
 from chat.kex import RoomSecret
 from chat.limits import GRACE_SECONDS, PING_SECONDS, REGROUP_SECONDS, REPLAY_SECONDS

@@ -1,7 +1,6 @@
 """Known members on the disk: what a line says, who may read it, and who is kept."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -11,6 +10,7 @@ from chat.client.known import Change, Known
 from chat.errors import IdentityError
 from chat.files import members, storage
 from chat.files.members import MembersFile
+from chat.frozen import replace
 from chat.limits import KNOWN_MEMBERS_BYTES, MAX_KNOWN_MEMBERS
 from chat.text import fingerprint_of
 

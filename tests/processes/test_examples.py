@@ -4,11 +4,11 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import fields as fields_of
 
 import pytest
 
 from chat.client.events import ClientEvent, Entered, KeyChanged, MemberJoined, NameChanged
+from chat.frozen import fields_of
 from chat.ui import jsonlines
 from tests.support.processes import ROOT, Stage, await_condition, place_key
 from tests.support.terminals import window_of
@@ -58,6 +58,8 @@ def test_dice_that_are_rolled_in_private_are_told_in_private(stage: Stage) -> No
     [
         (["true"], 0, "true is done"),
         (["sh", "-c", "exit 7"], 7, "sh -c exit 7 failed with status 7"),
+        (["sh", "-c", f": {'ü' * 9000}"], 0, f"sh -c : {'ü' * 496} is done"),
+        (["true", "not \udcfftext"], 0, "true not text is done"),
     ],
 )
 def test_room_is_told_how_a_command_ended(
@@ -117,7 +119,7 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
     place_key(stage.home / ".config/chat", "client", "other")
     build = stage.folder / "build"
     build.write_text("true")
-    arguments = ["127.0.0.1", str(port), "builder", "sh", str(build)]
+    arguments = ["127.0.0.1", str(port), "builder", "sh", str(build), r"a\nb"]
     stage.run(
         ["sh", str(EXAMPLES / "builds.sh"), *arguments],
         env={"PYTHON": sys.executable, "EVERY": "0"},
@@ -127,10 +129,10 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
             r"printf 'one\n\033[31mtwo\033[m\n\377four'; printf 'ö%.0s' $(seq 100); exit 1"
         )
         (stage.folder / "new").rename(build)
-        ira.expect(f" builder: sh {build} fails\n    one\n    two\n    four{'ö' * 97}\n")
+        ira.expect(f" builder: sh {build} a\\nb fails\n    one\n    two\n    four{'ö' * 97}\n")
         (stage.folder / "new").write_text("true")
         (stage.folder / "new").rename(build)
-        ira.expect(f" builder: sh {build} works\n")
+        ira.expect(f" builder: sh {build} a\\nb works\n")
     assert ira.out.count(" fails\n") == ira.out.count(" works\n") == 2
 
 
@@ -203,7 +205,7 @@ def test_manual_lists_the_fields_of_each_event() -> None:
     fields = table("event")
     for event_type, kind in jsonlines.EVENTS.items():
         listed = re.findall("`([a-z_]+)`", fields[kind])
-        assert listed == [field.name for field in fields_of(event_type)]
+        assert listed == [*fields_of(event_type)]
     for kind, event in SAMPLES:
         shown = jsonlines.fields_of(event)
         assert shown is not None

@@ -7,11 +7,11 @@ written, shown or sent.
 import shutil
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from chat.errors import UsageError
 from chat.files.keyfolder import ROOMS
+from chat.frozen import replace
 from chat.invite import Invite
 from tests.processes.test_cuts import Cable
 from tests.support.helpers import key, output_of

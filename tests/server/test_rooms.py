@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from chat import limits
 from chat.client.events import MessageReceived
 from chat.errors import IdentityError, Reason
+from chat.frozen import replace
 from chat.kex import RoomKey, SealedRoom
 from chat.server import words
 from chat.server.lists import Failed, InMemory, Trouble, Unreadable

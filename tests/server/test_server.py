@@ -11,7 +11,6 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -29,6 +28,7 @@ from chat.client.events import (
 )
 from chat.controls import Bye, Check, Control, Ping, Resend, Submit
 from chat.errors import REASONS, IdentityError, Reason
+from chat.frozen import replace
 from chat.kex import RoomKey
 from chat.server import words
 from chat.server.access import Access

@@ -3,12 +3,12 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from chat.client.contacts import Contacts
 from chat.client.events import ClientEvent, Entered, MessageQueued, Person, Security, TopicSet
 from chat.errors import UsageError
+from chat.frozen import replace
 from chat.reactor import Reactor
 from chat.text import caseless_name
 from chat.ui.commands import Commands

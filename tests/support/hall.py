@@ -6,7 +6,6 @@ and `Desk` gives it to one participant, so that it can do what no honest server 
 
 import hashlib
 from collections import deque
-from dataclasses import replace
 from typing import Any
 
 from chat import limits
@@ -16,6 +15,7 @@ from chat.client.participant import Participant
 from chat.contents import Kind, MessageContent, Repeat, text_of
 from chat.controls import Check, Control, Rekey, Resume, Roster, Welcome, decode_control
 from chat.errors import Reason
+from chat.frozen import replace
 from chat.identities import Card, RosterEntry
 from chat.kex import KeyShare, RoomKey, RoomSecret
 from chat.roomevents import Joined, Left, RoomEvent

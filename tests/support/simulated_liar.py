@@ -6,12 +6,14 @@ own, so every CHECK agrees, and the lie goes on for as long as the victim is in.
 is to change a message, in which the sender says what it has seen.
 """
 
+import dataclasses
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chat.cipher import sealed_bytes
 from chat.controls import Check, Control, Resume, Resumed, Roster, Welcome, decode_control
 from chat.errors import Reason
+from chat.frozen import replace
 from chat.identities import Card, RosterEntry
 from chat.kex import RoomSecret
 from chat.limits import PROOF_BYTES, X25519_BYTES
@@ -56,7 +58,7 @@ class SwappedLife(Life):
         told = dict(stays)
         for one, other in self._partners.items():
             fields = {each: getattr(stays[other], each) for each in self._fields}
-            told[one] = replace(stays[one], **fields)
+            told[one] = dataclasses.replace(stays[one], **fields)
         return told
 
     def proof_of(self, member: int) -> bytes:

@@ -1,12 +1,11 @@
 """What a person types: messages, commands and their answers, and completion."""
 
-from dataclasses import replace
-
 import pytest
 
 from chat.client import events
 from chat.client.events import MessageReceived
 from chat.errors import OutboxFullError, UsageError
+from chat.frozen import replace
 from chat.limits import MAX_PARTS, MAX_TEXT_BYTES
 from chat.text import fingerprint_of
 from chat.ui import manual, transcript

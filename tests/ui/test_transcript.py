@@ -1,6 +1,5 @@
 """The words that people read: the demo's lines to the letter, and other people's text disarmed."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from chat import localtime, phrases
 from chat.client import events
 from chat.errors import REASONS, Reason
+from chat.frozen import replace
 from chat.server import words
 from chat.ui import transcript
 from chat.ui.style import Painter
@@ -179,6 +179,14 @@ def test_trouble_is_marked_as_trouble() -> None:
                 "when the others are back, or in 20 s.",
                 "[!] 1 message missed.",
             ],
+        ),
+        (
+            events.Reconnected(0, new_room=False, awaiting=False, server="b.example:9443"),
+            ["[+] Connected to b.example:9443."],
+        ),
+        (
+            events.Reconnected(0, new_room=True, awaiting=False, server="b\x1b:9443"),
+            [r"[+] Connected to b\x1b:9443, in a new room."],
         ),
         (events.MemberLost("Ira"), ["[!] Ira lost the connection."]),
         (events.MemberBack("Ira"), ["[+] Ira is back."]),
