@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import crowd, delay, fanout, join, memory, pipe, rooms, startup, terminal
+from benchmarks import comeback, crowd, delay, fanout, join, memory, pipe, rooms, startup, terminal
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared
 from chat.errors import ChatError
 
@@ -43,6 +43,10 @@ def _crowd(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
     return crowd.measure(options.crowd, Keys(options.bits), directory)
 
 
+def _comeback(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
+    return comeback.measure(options.members, Keys(options.bits), directory, options.bits)
+
+
 def _rooms(options: argparse.Namespace, directory: Path) -> list[Row]:
     return rooms.measure(Keys(options.bits), directory)
 
@@ -60,6 +64,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "fanout": _fanout,
     "delay": _delay,
     "crowd": _crowd,
+    "comeback": _comeback,
     "rooms": _rooms,
 }
 

@@ -13,6 +13,7 @@ from Cryptodome.Protocol.DH import (
     import_x25519_public_key,
     key_agreement,
 )
+from Cryptodome.PublicKey import RSA
 
 from benchmarks.load import (
     LOAD_CORE,
@@ -45,7 +46,7 @@ class Library:
     server comes to the same results by shorter ways (`chat/kex.py`)."""
 
     def __init__(self, key: PrivateKey) -> None:
-        self._rsa = key.public.rsa()
+        self._rsa = RSA.import_key(key.public.openssh)
         self._share = import_x25519_private_key(os.urandom(X25519_BYTES))
         self._client = KeyShare(os.urandom).public
 

@@ -372,9 +372,16 @@ class Member:
         """Say this so many times. Whatever the member seals must be sent in the same order."""
         for _ in range(count):
             self.participant.say(text, int(time.time() * 1000))
+        return self._batch()
+
+    def _batch(self) -> Batch:
         runs = self.participant.data_to_send()
         up = self._session.seal(*(Submit(run).encode() for run in runs))
         return Batch(up, b"".join(runs))
+
+    def send_unsent(self) -> None:
+        """Send what was said and is not sent, or is to be sent again."""
+        self.socket.sendall(self._batch().up)
 
     def ping(self) -> None:
         """Give a sign of life."""

@@ -32,6 +32,10 @@ answer, which takes one frame. Some 200 lines; the console and the admin socket 
 MAX_NAME_CHARS = 32
 """A name after NFC normalisation: long enough for a person, short enough for a line."""
 
+NAMES_AT_HAND = 16
+"""Names whose keys are remembered: of somebody who comes, a server asks for it six times in a row.
+Few, since what strangers want to be called may be long."""
+
 MAX_MARKS = 30
 """Combining marks in a row that are shown, and normalised, which takes time with the square of
 their number. No language needs more (Unicode, UAX 15, 13: Stream-Safe Text Format)."""
@@ -373,6 +377,12 @@ grows with the room, so in rooms of more than some hundred members the interval 
 
 JOINS_PER_STEP = 256
 """Members in one JOINED event and in one ROSTER message, which must fit into a frame."""
+
+LONG_WELCOME_BYTES = 16 * 1024
+WELCOMED_BYTES_PER_TURN = 1024 * 1024
+"""A welcome that is longer than the first, since its roster is, waits for its turn: as many leave
+in one turn of the loop as begin within the second. To seal and send that takes some 5 ms; all of a
+step, in a room of a thousand, would keep the others' messages waiting for 0.2 s."""
 
 MAX_EPOCHS = 512
 MAX_PAST_EPOCHS = 256

@@ -10,10 +10,10 @@ import re
 import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from chat.errors import UsageError
-from chat.limits import CACHED_NAMES, MAX_MARKS, MAX_NAME_CHARS
+from chat.limits import CACHED_NAMES, MAX_MARKS, MAX_NAME_CHARS, NAMES_AT_HAND
 
 _BLANK = frozenset(
     # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt), as far as printable and not
@@ -101,6 +101,7 @@ _PUNCTUATION = (
 )
 
 
+@lru_cache(maxsize=NAMES_AT_HAND)
 def usable_name(name: str) -> str:
     """The NFC form of a name that a server lets in: also without the punctuation of all scripts,
     and without what looks like it or like a name of `NOBODY`. A later Unicode may say otherwise, so
@@ -116,9 +117,14 @@ def usable_name(name: str) -> str:
     for at, char in enumerate(name):
         if char in TERMINALS and not _is_mark_of(char, name[at - 1 : at]):
             raise UsageError(_PUNCTUATION)
-    if fold_name(name) in map(fold_name, NOBODY):
+    if fold_name(name) in _folded_nobody():
         raise UsageError(f"nobody can be called {name}")
     return name
+
+
+@cache
+def _folded_nobody() -> frozenset[str]:
+    return frozenset(map(fold_name, NOBODY))
 
 
 def _is_mark_of(char: str, before: str) -> bool:
@@ -185,6 +191,7 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     return "".join(by_key[key] for key in get_close_matches(caseless_name(name), by_key, 1))
 
 
+@lru_cache(maxsize=NAMES_AT_HAND)
 def fold_name(name: str) -> str:
     """A key that is equal for names that a reader takes for the same: the skeleton (UTS 39, 4) of
     the caseless name. A later Unicode may know other look-alikes, so it is the server's to compare

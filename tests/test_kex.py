@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from Cryptodome.Cipher import PKCS1_OAEP, PKCS1_v1_5
@@ -372,6 +373,21 @@ def test_wrapped_session_key_is_unwrapped_by_its_owner_alone() -> None:
     assert key("ira").unwrap(wrapped_for(IRA)) == SESSION_KEY
     with pytest.raises(OpenError):
         key("sahnawaz").unwrap(wrapped_for(IRA))
+
+
+@pytest.mark.parametrize("bits", [2048, 2049, 3072, 4096])
+def test_wrapping_and_the_power_in_it_are_the_library_s_to_the_byte(bits: int) -> None:
+    public = PublicKey(blob_of(odd_number(bits)))
+    theirs: Any = RSA.import_key(public.openssh)
+    ours: Any = public.rsa()
+    oaep = PKCS1_OAEP.new(theirs, hashAlgo=SHA256, randfunc=FixedBytes("wrap"))
+    assert wrapped_for(public) == oaep.encrypt(SESSION_KEY)
+    assert (ours.n, ours.e, ours) == (theirs.n, theirs.e, theirs)
+    for number in (0, 1, 2, theirs.n // 3, theirs.n - 1):
+        assert ours._encrypt(number) == theirs._encrypt(number)
+    for number in (-1, theirs.n, theirs.n + 1):
+        with pytest.raises(ValueError, match="modulus"):
+            ours._encrypt(number)
 
 
 WRAPPED = wrapped_for(IRA)

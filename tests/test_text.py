@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat.errors import UsageError
-from chat.limits import MAX_MARKS, MAX_NAME_CHARS
+from chat.limits import MAX_MARKS, MAX_NAME_CHARS, NAMES_AT_HAND
 from chat.lookalikes import LOOKALIKES, TERMINALS
 from chat.text import (
     NOBODY,
@@ -144,6 +144,16 @@ def test_name_that_misleads_by_tables_that_change_is_refused_by_the_server_alone
     with pytest.raises(UsageError, match=complaint):
         usable_name(name)
     assert normalize_name(name) == name
+
+
+def test_server_asks_for_the_key_of_a_newcomers_name_once_and_keeps_few() -> None:
+    for number in range(2 * NAMES_AT_HAND):
+        usable_name(f"Ira {number}")
+        folded = fold_name.cache_info().misses
+        for _ in range(6):
+            fold_name(f"Ira {number}")
+        assert fold_name.cache_info().misses == folded
+    assert usable_name.cache_info().currsize == fold_name.cache_info().currsize == NAMES_AT_HAND
 
 
 @pytest.mark.parametrize("name", sorted(NOBODY))

@@ -20,6 +20,7 @@ says is lost, and nobody else waits for it.
 
 import os
 import socket
+from collections import deque
 from functools import partial
 from itertools import count
 from typing import Protocol
@@ -29,6 +30,7 @@ from chat.controls import Answer, Operate, Ping
 from chat.errors import SERVER_ENDS, Reason
 from chat.limits import (
     LINGER_SECONDS,
+    LONG_WELCOME_BYTES,
     MAX_ARRIVAL_WAIT_SECONDS,
     MAX_HANDSHAKE_FRAME_BYTES,
     MAX_SPLICES,
@@ -61,6 +63,8 @@ class Hub(Protocol):
     budgets: Budgets | None
     to_flush: set["Connection"]
     """Connections that have something to send at the end of the turn."""
+    to_welcome: deque[tuple["Connection", int]]
+    """Connections whose long welcome, of so many bytes, waits to be sent: a few in each turn."""
 
     def admit(self, connection: "Connection", client: Established) -> None:
         """Let a client in whose key is proved (`Connection.admitted`), or drop the connection."""
@@ -117,7 +121,8 @@ class Connection:
     """See the module's text. `address` is for people, and limits go by `source`
     (`sockets.source_of`). `client`: who waits to be let in, and has proved its key. `home` is the
     room into which it was admitted, even when it is no member any more. `spoke`: something has
-    arrived. `over`: it was dropped, or is closed."""
+    arrived. `over`: it was dropped, or is closed. `welcome_waits`: it is in the hub's `to_welcome`,
+    and is sent nothing before."""
 
     __slots__ = (
         "_account",
@@ -138,6 +143,7 @@ class Connection:
         "source",
         "spoke",
         "transport",
+        "welcome_waits",
     )
 
     def __init__(
@@ -161,7 +167,7 @@ class Connection:
         self._account: Account | None = None
         self.address = address
         self.source = source
-        self.spoke = self.over = False
+        self.spoke = self.over = self.welcome_waits = False
         self.home: Home | None = None
         self.member: Member | None = None
         self.client: Established | None = None
@@ -346,13 +352,18 @@ class Connection:
         if not self.cursor.following:
             assert self.home is not None
             self.cursor.follow(self.home.log, unicast.at)
+        size = sum(map(len, unicast.controls))
+        if size > LONG_WELCOME_BYTES and not self.welcome_waits:
+            self.welcome_waits = True
+            self._hub.to_welcome.append((self, size))
         self._splice(Sealed(self.session.seal, *unicast.controls), unicast.at)
 
     def _splice(self, sealed: Sealed, at: int) -> None:
         """Put something into this connection's stream, to be sent at the end of the turn. A client
         that has not taken too many of these is dropped."""
         self.cursor.splice(sealed, at)
-        self._hub.to_flush.add(self)
+        if not self.welcome_waits:
+            self._hub.to_flush.add(self)
         if self.cursor.splices > MAX_SPLICES:
             self.drop(Reason.TOO_SLOW)
 

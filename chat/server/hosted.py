@@ -53,7 +53,7 @@ class HostedRoom:
     hear of that. So the steps are repeated until nothing is new (`settled`). Whenever the loop
     waits, this invariant holds: *each cursor is at the end of the log and has no splice, or its
     transport waits for its socket*. Otherwise something would stay unsent until the loop wakes up
-    by chance.
+    by chance. While a long welcome waits to be sent (`Server`), the loop does not wait.
 
     `_members` are the connections whose `member` is set, by that member's id. The room has more
     members than these: those that are lost. `_front` is how far the log has been sent to all that
@@ -89,7 +89,6 @@ class HostedRoom:
         self._greeting = greeting
         self._random_bytes = random_bytes or os.urandom
         self._members: dict[int, Connection] = {}
-        self._front = Front()
         self._behind: dict[Connection, float] = {}
         self._somebody_behind = False
         self._wake_up = WakeUp(reactor, self._touch)
@@ -102,7 +101,7 @@ class HostedRoom:
         self.log = OrderedLog(WINDOW_BYTES)
         self.room = Room(self.log, self._random_bytes, self._grace_seconds)
         self.room.greeting = self._greeting
-        self._sent_end = 0
+        self._front = Front()
 
     def state(self) -> tuple[State, State, bytes]:
         """The room and its log, for `restore` at another server."""
@@ -115,7 +114,8 @@ class HostedRoom:
         self.log = OrderedLog.restored(log, window, WINDOW_BYTES)
         self.room = Room.restored(room, self.log, self._random_bytes, self._grace_seconds)
         self.room.greeting = self._greeting
-        self._sent_end = self.log.end
+        self._front = Front()
+        self._front.offset = self.log.end
 
     # -- as its own ordering
 
@@ -358,7 +358,7 @@ class HostedRoom:
         for connection in self._not_at_front():
             try:
                 transport, cursor = connection.transport, connection.cursor
-                if not transport.writing:
+                if not transport.writing and not connection.welcome_waits:
                     transport.flush()
                 if cursor.is_at(end):
                     cursor.join_front(front, transport.send)

@@ -9,6 +9,7 @@ import contextlib
 import re
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -24,9 +25,10 @@ from chat.limits import (
     NAMES_SAVE_SECONDS,
     PATIENT_PER_TURN,
     RATE,
+    WELCOMED_BYTES_PER_TURN,
     WINDOW_BYTES,
 )
-from chat.reactor import Reactor
+from chat.reactor import Reactor, do_nothing
 from chat.server import words
 from chat.server.access import Access, KeptName, Refusal
 from chat.server.admission import Admission
@@ -97,6 +99,7 @@ class Server:
         self.budgets = Budgets(rate, grace_seconds, WINDOW_BYTES) if rate else None
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()
+        self.to_welcome: deque[tuple[Connection, int]] = deque()
         self._busy: set[HostedRoom] = set()
         self._console = console
         self._grace_seconds = grace_seconds
@@ -233,6 +236,7 @@ class Server:
     def _before_wait(self) -> None:
         if self._terminating:
             return
+        self._welcome_some()
         failed: set[HostedRoom] = set()
         while self._busy or self.to_flush:
             rooms = self._busy - failed
@@ -240,8 +244,21 @@ class Server:
             failed |= self._send(rooms)
         # What was not done stays to be done, in the next turn.
         self._busy |= failed
+        if self.to_welcome:
+            # Then the loop does not wait.
+            self.reactor.defer(do_nothing)
         if self.company is not None:
             self.company.flush()
+
+    def _welcome_some(self) -> None:
+        """Send some of the long welcomes that were spliced in turns before."""
+        size = 0
+        while self.to_welcome and size < WELCOMED_BYTES_PER_TURN:
+            connection, its_size = self.to_welcome.popleft()
+            connection.welcome_waits = False
+            if not connection.over:
+                size += its_size
+                self.reactor.call(connection.transport.flush)
 
     def _send(self, rooms: set[HostedRoom]) -> set[HostedRoom]:
         """Let these rooms send. Returns those that failed, which keeps no other from sending."""

@@ -4,6 +4,7 @@ is a fault here: a peer may say 16 KiB, and say it often."""
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
@@ -51,7 +52,8 @@ def text(data: bytes) -> None:
     assert not _ACTS.search(escaped)
     assert escape(escaped) == escaped
     assert width_of(cheap(lambda: cut(escaped, 40)), at_most) <= 40
-    work = choices.pick((caseless, is_blank, action_of, fold_name, columns_of, transcript.pending))
+    folds: list[Callable[[str], object]] = [caseless, is_blank, action_of, fold_name]
+    work = choices.pick([*folds, columns_of, transcript.pending])
     cheap(lambda: work(said))
     colours, is_dumb = choices.pick([*Colours]), bool(choices.number(2))
     event: MessageReceived | NoticeReceived = NoticeReceived(said)
