@@ -1,0 +1,127 @@
+"""Put the same work on this program's server and on those of others, and print one table."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import rooms
+from benchmarks.compare import study, tables
+from benchmarks.compare.results import DATA, Measured, load, save
+from benchmarks.compare.study import CONTENDERS, QUICK, Plan, Study
+from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, prepared
+
+SIZES = (10, 30, 100, 300, 1_000, 3_000, 10_000)
+
+
+def main() -> None:
+    """Measure and print; with `--publish`, also draw and write what the documents say."""
+    options = _parser().parse_args()
+    if options.draw:
+        return _publish(load())
+    measured = _measure(options)
+    print(tables.text(measured))
+    if options.json:
+        save(measured, Path(options.json))
+    if options.publish:
+        save(measured, DATA)
+        _publish(measured)
+    return None
+
+
+def _measure(options: argparse.Namespace) -> Measured:
+    chosen = [each for each in CONTENDERS if each.name in (options.only or _names())]
+    for each in chosen:
+        if each.lacks():
+            print(f"{each.title} is left out: install {each.lacks()}", file=sys.stderr)
+    if PROGRAM_CORE == LOAD_CORE:
+        print("There is but one core: the two disturb each other.", file=sys.stderr)
+    plan = QUICK if options.quick else Plan(SIZES)
+    plan = Plan(
+        options.sizes or plan.sizes,
+        options.rounds or plan.rounds,
+        plan.paced_seconds,
+        plan.rates,
+        options.cell_seconds or plan.cell_seconds,
+        options.fill_seconds or plan.fill_seconds,
+    )
+    with prepared():
+        ready = [each for each in chosen if not each.lacks()]
+        measured = Study(plan, ready, _show).run()
+        if options.publish:
+            _show("many rooms at our server")
+            with tempfile.TemporaryDirectory(prefix="chat-bench-") as directory:
+                rows = rooms.measure(Keys(2048), Path(directory))
+            measured.rooms = [[row.what, row.result] for row in rows]
+    _show("")
+    return measured
+
+
+def _publish(measured: Measured) -> None:
+    """Plots first: the documents show them."""
+    from benchmarks.compare import plots
+
+    plots.draw(measured)
+    tables.fill_in(measured)
+
+
+def _show(what: str) -> None:
+    """One line, on a terminal only, which the next one replaces."""
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        print(f"\r\x1b[K{what[: columns - 1]}", end="", file=sys.stderr, flush=True)
+
+
+def _names() -> list[str]:
+    return [each.name for each in CONTENDERS]
+
+
+def _sizes(given: str) -> tuple[int, ...]:
+    sizes = tuple(sorted({int(each) for each in given.split(",")}))
+    if sizes[0] < study.LEAST_MEMBERS:
+        raise argparse.ArgumentTypeError(f"there are at least {study.LEAST_MEMBERS} members")
+    return sizes
+
+
+def _parser() -> argparse.ArgumentParser:
+    plan = Plan(SIZES)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser.add_argument(
+        "--sizes",
+        type=_sizes,
+        metavar="N,N",
+        help=f"numbers of members (default: {','.join(map(str, SIZES))})",
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=_names(), metavar="NAME", help=", ".join(_names())
+    )
+    parser.add_argument("--quick", action="store_true", help="few members, one short round")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"default: {plan.rounds}")
+    parser.add_argument(
+        "--cell-seconds",
+        type=float,
+        metavar="SECONDS",
+        help=f"begin no further round of what has taken so long (default: {plan.cell_seconds:g})",
+    )
+    parser.add_argument(
+        "--fill-seconds",
+        type=float,
+        metavar="SECONDS",
+        help=f"how long all members may take to come in (default: {plan.fill_seconds:g})",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write what was measured")
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="keep what was measured, draw the plots, and write the tables of README and "
+        "docs/SCALING.md",
+    )
+    parser.add_argument(
+        "--draw", action="store_true", help="the same with what is kept, without measuring"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()
