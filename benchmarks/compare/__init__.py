@@ -16,6 +16,7 @@ is one process on the second core; the contenders take turns on the first.
     results.py          what was measured, in a file (`measured.json`)
     tables.py           the table, and what README and docs/SCALING.md say of it
     plots.py            the plots, with matplotlib
+    labels.py           where the names of their lines stand
 
 `python -m benchmarks.compare --help` lists the options; `__main__.py` reads them.
 """

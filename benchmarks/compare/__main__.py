@@ -1,6 +1,7 @@
 """Put the same work on this program's server and on those of others, and print one table."""
 
 import argparse
+import importlib.util
 import shutil
 import sys
 import tempfile
@@ -17,7 +18,10 @@ SIZES = (10, 30, 100, 300, 1_000, 3_000, 10_000)
 
 def main() -> None:
     """Measure and print; with `--publish`, also draw and write what the documents say."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.publish or options.draw:
+        _check_publishing(parser, options)
     if options.draw:
         return _publish(load())
     measured = _measure(options)
@@ -49,13 +53,21 @@ def _measure(options: argparse.Namespace) -> Measured:
     with prepared():
         ready = [each for each in chosen if not each.lacks()]
         measured = Study(plan, ready, _show).run()
-        if options.publish:
+        if not (options.quick or options.only):
             _show("many rooms at our server")
             with tempfile.TemporaryDirectory(prefix="chat-bench-") as directory:
                 rows = rooms.measure(Keys(2048), Path(directory))
             measured.rooms = [[row.what, row.result] for row in rows]
     _show("")
     return measured
+
+
+def _check_publishing(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Find out now, and not after half an hour of measuring, what would be in the way."""
+    if options.only or options.quick:
+        parser.error("the documents show all contenders: leave out --only and --quick")
+    if importlib.util.find_spec("matplotlib") is None:
+        parser.error("the plots need matplotlib: pip install '.[bench]'")
 
 
 def _publish(measured: Measured) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.compare.room import (
+    NUMBERED,
     SILENCE_SECONDS,
     SPEAKERS,
     Batch,
@@ -131,10 +132,14 @@ class LineRoom(Room):
                 if not arrived:
                     raise ContenderError(f"it does not let member {number} in, but says {heard!r}")
                 heard += arrived
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-            connection.setblocking(False)
         except OSError as exc:
             raise ContenderError(f"it does not let member {number} in: {exc}") from exc
+        self.hold(connection)
+
+    def hold(self, connection: socket.socket) -> None:
+        """Take a connection over which a member is in."""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        connection.setblocking(False)
         link = LineLink(connection)
         link.line_by_line = self._dialect.line_by_line
         self._lines.append(link)
@@ -165,7 +170,7 @@ class LineRoom(Room):
 
     def batch(self, speaker: int, texts: list[str]) -> Batch:
         """All in one piece."""
-        return Batch(self._dialect.say(texts), len(texts), texts[-1].encode())
+        return Batch(self._dialect.say(texts), len(texts), texts[-1][:NUMBERED].encode())
 
     def heard(self) -> bytearray:
         """As it was decrypted."""

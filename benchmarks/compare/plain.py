@@ -112,7 +112,7 @@ class BareLoopAlone(BareLoop):
 
     name = "bare-alone"
     title = "bare loop in C, a `send` a message (no encryption)"
-    short = "bare loop, one by one"
+    short = "bare, one by one"
 
     def _more(self) -> list[str]:
         return [str(TEXT_BYTES + 1)]

@@ -7,15 +7,16 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from benchmarks.compare.labels import spread
 from benchmarks.compare.results import Measured
 from benchmarks.compare.study import CONTENDERS
 from benchmarks.load import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
 
-_LEAST_GAP = 0.052
+_LEAST_GAP = 0.058
 """Between two names, as a part of the height of the axes."""
 
 Curves = dict[str, dict[float, float]]
@@ -192,15 +193,16 @@ def _lines(axes: Axes, theme: Theme, curves: Curves) -> None:
         )
         ends[name] = list(points.items())[-1]
     axes.grid(True, which="major", linewidth=0.8)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 3)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_locator(NullLocator())
     _names(axes, theme, ends)
 
 
 def _names(axes: Axes, theme: Theme, ends: dict[str, tuple[float, float]]) -> None:
     """Write each name at the right of its line, none over another."""
+    axes.autoscale_view()
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = {name: float(to_axes.transform(end)[1]) for name, end in ends.items()}
     for name, height in spread(heights, _LEAST_GAP).items():
@@ -208,35 +210,19 @@ def _names(axes: Axes, theme: Theme, ends: dict[str, tuple[float, float]]) -> No
             _SHORT[name],
             xy=ends[name],
             xycoords="data",
-            xytext=(1.03, height),
+            xytext=(1.05, height),
             textcoords="axes fraction",
             color=theme.lines[name],
             fontsize=12,
             fontweight="bold" if name == "chat" else "normal",
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": theme.lines[name], "linewidth": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": theme.lines[name],
+                "linewidth": 0.6,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 3,
+            },
         )
-
-
-def spread(heights: dict[str, float], gap: float) -> dict[str, float]:
-    """Move heights apart until any two differ by the gap, and none further than that needs."""
-    names = sorted(heights, key=lambda name: heights[name])
-    placed: list[list[float]] = []
-    for name in names:
-        placed.append([heights[name]])
-        # Groups that meet become one, around the middle of what they were meant to be.
-        while len(placed) > 1 and _top(placed[-2], gap) + gap > _bottom(placed[-1], gap):
-            placed[-2:] = [placed[-2] + placed[-1]]
-    shifted = [
-        _bottom(group, gap) + number * gap for group in placed for number in range(len(group))
-    ]
-    return dict(zip(names, shifted, strict=True))
-
-
-def _bottom(group: list[float], gap: float) -> float:
-    return sum(group) / len(group) - gap * (len(group) - 1) / 2
-
-
-def _top(group: list[float], gap: float) -> float:
-    return _bottom(group, gap) + gap * (len(group) - 1)

@@ -19,6 +19,9 @@ SPEAKERS = 4
 """Members that speak in a flood. They come last; the one before them is the witness."""
 
 TEXT_BYTES = 100
+NUMBERED = 12
+"""So much of a text says whose it is, and which; the rest is the same in all."""
+
 SILENCE_SECONDS = 30.0
 """Nothing that is waited for takes longer; otherwise something is broken, and we say so."""
 
@@ -175,15 +178,16 @@ class Room(ABC):
 
     # -- counting ------------------------------------------------------------------------------
 
-    def pump(self, timeout: float = SILENCE_SECONDS) -> list[tuple[int, int]]:
-        """Wait until something arrives, and take it: which member has got how many bytes.
+    def pump(self, timeout: float | None = None) -> list[tuple[int, int]]:
+        """Wait until something arrives, and take it: which member has got how many bytes. Without
+        a timeout something is due.
 
         Raises:
             ContenderError: nothing came for long, or the program has ended.
         """
-        ready = self._epoll.poll(timeout)
-        if not ready and timeout >= SILENCE_SECONDS:
-            raise ContenderError(f"nothing arrived for {timeout:.0f} s")
+        ready = self._epoll.poll(SILENCE_SECONDS if timeout is None else timeout)
+        if not ready and timeout is None:
+            raise ContenderError(f"{self._lacking()} nothing arrived for {SILENCE_SECONDS:.0f} s")
         arrived = []
         for descriptor, _ in ready:
             index = self._index.get(descriptor)
@@ -206,6 +210,11 @@ class Room(ABC):
         self.rest()
         self.got = [0] * len(self.links)
         self.reads = 0
+
+    def _lacking(self) -> str:
+        """What is known of a failure."""
+        least, most = min(self.got, default=0), max(self.got, default=0)
+        return f"members have got {least} to {most} bytes, and then"
 
     def _read_output(self) -> None:
         if not os.read(self.program.output, 65536):
