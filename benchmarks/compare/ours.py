@@ -195,7 +195,7 @@ class Ours(Contender):
     name = "chat"
     title = "this program"
     short = "this program"
-    sealed = "end to end"
+    sealed = "by the sender"
     told = True
 
     def lacks(self) -> str:

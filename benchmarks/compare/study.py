@@ -2,10 +2,11 @@
 that whatever else the machine does falls on all of them."""
 
 import resource
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from benchmarks.compare.plain import BareLoop, BareLoopAlone, Textbook
 from benchmarks.compare.results import Cell, Delay, LeftOut, Measured, machine, today
 from benchmarks.compare.room import SPEAKERS, TEXT_BYTES, Contender, ContenderError, Room
 from benchmarks.load import AT_ONCE
+from chat.errors import ChatError
 
 CONTENDERS: tuple[Contender, ...] = (
     Ours(),
@@ -49,6 +51,10 @@ DELAYS_AT = 1_000
 TURN_CPU_SECONDS = 1.0
 TURN_SECONDS = 5.0
 """A flood is so long that it takes so much of the program's CPU, or of the day."""
+
+
+FAILURES = (ContenderError, ChatError, RuntimeError, OSError, subprocess.SubprocessError)
+"""What ends the part of one contender, and not the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +110,16 @@ class Study:
         return self.measured
 
     def _groups(self, members: int) -> list[list[Contender]]:
-        """All at a time, or one after the other where the load has no descriptors for that."""
+        """As many at a time as the load has descriptors for."""
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
         if members > most:
             for each in self._contenders:
                 why = f"a process may open {most + SPARE_DESCRIPTORS} descriptors (ulimit -Hn)"
                 self._leave_out(each, members, why)
             return []
-        if members * len(self._contenders) <= most:
-            return [self._contenders]
-        return [[each] for each in self._contenders]
+        at_a_time = most // members
+        everybody = self._contenders
+        return [everybody[at : at + at_a_time] for at in range(0, len(everybody), at_a_time)]
 
     def _leave_out(self, contender: Contender, members: int, why: str) -> None:
         self.measured.left_out.append(LeftOut(contender.name, members, why))
@@ -127,7 +133,7 @@ class Study:
                 self._keep_alive(entrants)
                 try:
                     entrants.append(self._bring_in(stack, contender, members))
-                except ContenderError as exc:
+                except FAILURES as exc:
                     self._leave_out(contender, members, str(exc))
             for turn in range(self._plan.rounds):
                 for work, step in (("flood", self._flood), ("paced", self._pace)):
@@ -201,7 +207,7 @@ class Study:
             values = entrant.costs.setdefault(work, [])
             try:
                 values.append(step(entrant))
-            except ContenderError as exc:
+            except FAILURES as exc:
                 self._give_up(entrants, entrant, members, f"{work}: {exc}")
             entrant.spent[work] = entrant.spent.get(work, 0.0) + time.monotonic() - began
 
@@ -234,7 +240,7 @@ class Study:
                 self._say(entrant.contender, members, f"delay at {rate:g}/s, round {turn + 1}")
                 try:
                     self._delay(entrant, rate)
-                except ContenderError as exc:
+                except FAILURES as exc:
                     entrants.remove(entrant)
                     self._leave_out(
                         entrant.contender, members, f"{rate:g} messages a second: {exc}"
@@ -252,7 +258,9 @@ class Study:
 
     def _keep_alive(self, entrants: list[_Entrant]) -> None:
         for entrant in entrants:
-            entrant.room.keep_alive()
+            # Whoever has failed is found out in its own turn.
+            with suppress(*FAILURES):
+                entrant.room.keep_alive()
 
     def _say(self, contender: Contender, members: int, what: str) -> None:
         self._show(f"{members:,} members, {contender.short}: {what}")

@@ -19,7 +19,7 @@ OURS = Ours.name
 HEADINGS = {
     "flood": "a delivery in a flood",
     "paced": "a delivery at a steady pace",
-    "fill": "a join, averaged over all who come",
+    "fill": "a join while the room fills, on average",
     "join": "a join into the full room",
     "idle": "memory of an idle member",
 }
@@ -169,7 +169,8 @@ def _verdicts(measured: Measured) -> str:
     return "\n".join(
         [
             "Bold is the lowest of those that encrypt. "
-            "This program alone encrypts from member to member; TLS ends at the server.",
+            "Here the sender encrypts a message, and the server passes it on as it came; TLS ends at the "
+            "server, which encrypts it anew for each member.",
             "",
             *(f"- {each}" for each in found if each),
         ]
@@ -182,22 +183,25 @@ def _verdict(measured: Measured, work: str) -> str:
     if OURS not in figures or len(figures) < 2:
         return ""
     (best, least), (second, next_least), *_ = figures.items()
-    what = f"{HEADINGS[work][0].upper()}{HEADINGS[work][1:]}"
     ours = figures[OURS]
+    what = _capital(HEADINGS[work])
     if best == OURS:
-        ratio = f"{short(next_least / least)} times as much"
-        if next_least / least < _ALIKE:
-            ratio = "about the same"
+        alike = next_least / least < _ALIKE
+        ratio = "about the same" if alike else f"{short(next_least / least)} times as much"
         return (
-            f"{what} costs least with this program: {short(least)} {unit}; "
+            f"{what}: least with this program, {short(least)} {unit}; "
             f"next is {_SHORT[second]} with {short(next_least)} {unit}, {ratio}."
         )
     if ours / least < _ALIKE:
-        return f"{what} costs about the same with {_SHORT[best]} and with this program."
+        return f"{what}: about the same with {_SHORT[best]} and with this program."
     return (
-        f"{what} costs least with **{_SHORT[best]}**: {short(least)} {unit}; "
-        f"with this program it is {short(ours)} {unit}, {short(ours / least)} times as much."
+        f"{what}: least with **{_SHORT[best]}**, {short(least)} {unit}; "
+        f"with this program {short(ours)} {unit}, {short(ours / least)} times as much."
     )
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def _made(measured: Measured) -> str:
@@ -213,7 +217,7 @@ def _made(measured: Measured) -> str:
         f"core, the load on the other, over the loopback, in turns; messages of "
         f"{setting['text_bytes']:g} bytes; processor time of the server's process, the median of "
         f"{setting['rounds']:g} rounds, which differ by {noise:.0%} as a rule and by {most:.0%} at "
-        f"most. The load average was {machine['others']}. {versions}."
+        f"most. The load average was {machine['others']}. Versions: {versions}."
     )
 
 
@@ -221,7 +225,7 @@ def peers(measured: Measured) -> str:
     """CPU and delay of all contenders, and what was left out."""
     parts = []
     for work in ("flood", "paced", "join", "idle"):
-        parts.append(f"**{HEADINGS[work][0].upper()}{HEADINGS[work][1:]}**, in {UNITS[work]}:")
+        parts.append(f"**{_capital(HEADINGS[work])}**, in {UNITS[work]}:")
         parts.append(_over_members(measured, work, _measured_names(measured)))
     if measured.delays:
         parts.append(f"**Delay p50 / p99**, in ms, {measured.delays[0].members:,} members:")
