@@ -160,7 +160,7 @@ class OurRoom(Room):
 
     def keep_alive(self) -> None:
         """A server takes who is silent for long for lost. So each says PING, as clients do."""
-        if time.monotonic() - self._pinged > PING_SECONDS / 2:
+        if time.monotonic() - self._pinged > PING_SECONDS / 3:
             self._pinged = time.monotonic()
             for member in self._members:
                 member.ping()

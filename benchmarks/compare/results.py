@@ -88,8 +88,9 @@ class Measured:
         return sorted({cell.members for cell in self.cells})
 
     def noise(self) -> tuple[float, float]:
-        """By which part of their median the rounds of a cell differ: as a median, and at most."""
-        spreads = [cell.spread for cell in self.cells if len(cell.values) > 1] or [0.0]
+        """By which part of their median the rounds of a delivery differ: as a median, and at
+        most."""
+        spreads = [cell.spread for cell in self.cells if cell.work in ("flood", "paced")] or [0.0]
         return statistics.median(spreads), max(spreads)
 
 

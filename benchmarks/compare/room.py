@@ -8,6 +8,7 @@ import os
 import select
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,11 +65,16 @@ def text(speaker: int, number: int) -> str:
     return f"s{speaker} {number:08d} ".ljust(TEXT_BYTES, "x")
 
 
+def _nothing() -> None:
+    return
+
+
 class Room(ABC):
     """A program on the first core with its members, all of whom hear what one says.
 
     `unit` is the size of a message as it arrives. `surplus` is the size of what else the program
-    may put in between, if it does.
+    may put in between, if it does. `meanwhile` is called again and again while something takes
+    long.
     """
 
     unit: int = 0
@@ -80,6 +86,7 @@ class Room(ABC):
         self.links: list[Link] = []
         self.got: list[int] = []
         self.reads = 0
+        self.meanwhile: Callable[[], None] = _nothing
         self._index: dict[int, int] = {}
         self._epoll = select.epoll()
         self._epoll.register(program.output, select.EPOLLIN)

@@ -37,6 +37,7 @@ ONE_AFTER_THE_OTHER = 1_000
 """Up to so many members come in one after the other; beyond that, with several handshakes at a
 time, it is not measured what they cost."""
 
+ENTER_AT_A_TIME = 50
 JOINS = 10
 """Joins into the full room, one after the other."""
 
@@ -132,7 +133,7 @@ class Study:
             for contender in group:
                 self._keep_alive(entrants)
                 try:
-                    entrants.append(self._bring_in(stack, contender, members))
+                    entrants.append(self._bring_in(stack, entrants, contender, members))
                 except FAILURES as exc:
                     self._leave_out(contender, members, str(exc))
             for turn in range(self._plan.rounds):
@@ -144,10 +145,13 @@ class Study:
                 for rate in self._plan.rates:
                     self._delays(entrants, members, rate)
 
-    def _bring_in(self, stack: ExitStack, contender: Contender, members: int) -> _Entrant:
+    def _bring_in(
+        self, stack: ExitStack, entrants: list[_Entrant], contender: Contender, members: int
+    ) -> _Entrant:
         self._say(contender, members, "members come in")
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="chat-compare-"))
         room = stack.enter_context(contender.start(Path(directory), members))
+        room.meanwhile = lambda: self._keep_alive(entrants)
         costs = self._fill(room, members)
         room.ready()
         if contender.name == Ours.name:
@@ -163,7 +167,13 @@ class Study:
         joins = min(JOINS, (members - SPEAKERS - 1) // 2)
         first, empty = room.program.cpu_seconds, room.program.resident_bytes
         slowly = members <= ONE_AFTER_THE_OTHER
-        room.enter(members - SPEAKERS - 2 - joins, 1 if slowly else AT_ONCE, deadline)
+        left = members - SPEAKERS - 2 - joins
+        while left:
+            # Those who are in elsewhere must not fall silent meanwhile.
+            room.meanwhile()
+            some = min(left, ENTER_AT_A_TIME)
+            room.enter(some, 1 if slowly else AT_ONCE, deadline)
+            left -= some
         room.rest()
         spent = room.program.cpu_seconds - first
         each = []

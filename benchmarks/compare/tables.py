@@ -169,8 +169,8 @@ def _verdicts(measured: Measured) -> str:
     return "\n".join(
         [
             "Bold is the lowest of those that encrypt. "
-            "Here the sender encrypts a message, and the server passes it on as it came; TLS ends at the "
-            "server, which encrypts it anew for each member.",
+            "Here the sender encrypts a message, and the server passes it on as it came; TLS ends "
+            "at the server, which encrypts it anew for each member.",
             "",
             *(f"- {each}" for each in found if each),
         ]

@@ -88,6 +88,7 @@ def _drive(room: Room, plans: list[deque[Batch]], due: list[int]) -> None:
         say(speaker)
     heard = room.heard()
     while needles or wanted > 0 or room.missing(due):
+        room.meanwhile()
         wanted -= sum(size for _, size in room.pump())
         if len(heard) > searched:
             came = [who for who, needle in needles.items() if heard.find(needle, searched) >= 0]
