@@ -1,14 +1,11 @@
 """The model of what a server carries comes to what was measured and is no part of it."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks.compare.results import Cell, Delay, Measured, load
-from tests.support.processes import ROOT
-from tools.capacity import OURS, Model, report
+from tools.capacity import OURS, Model, main, report
 
 MEASURED = load()
 DELAYS = [delay for delay in MEASURED.delays if delay.contender == OURS]
@@ -87,11 +84,16 @@ def test_members_of_several_rooms_hear_only_their_own() -> None:
         (["--members", "5", "--rate", "-1"], "not negative"),
         (["--members", "5", "--rate", "nan"], "not negative"),
         (["--members", "5", "--rooms", "6"], "a room has a member"),
-        (["--members", "many"], "invalid"),
+        (["--members", "many"], "a whole number"),
     ],
 )
-def test_what_cannot_be_planned_is_refused(arguments: list[str], said: str) -> None:
-    command = [sys.executable, "-m", "tools.capacity", *arguments]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 2
-    assert said in ran.stderr
+def test_what_cannot_be_planned_is_refused(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["capacity", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert said in capfd.readouterr().err

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.compare import room as rooms
 from benchmarks.compare import tables, works
+from benchmarks.compare.__main__ import main
 from benchmarks.compare.irc import Irc
 from benchmarks.compare.labels import spread
 from benchmarks.compare.lines import Dialect, LineRoom
@@ -264,3 +265,26 @@ def test_names_of_lines_are_moved_apart(
 )
 def test_document_on_scaling_has_the_limits_of_the_code(sentence: str) -> None:
     assert sentence in " ".join((ROOT / "docs/SCALING.md").read_text().split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sizes", "5"], "10 to 10,000 members"),
+        (["--sizes", "20000"], "10 to 10,000 members"),
+        (["--sizes", "ten"], "like 10,100"),
+        (["--rounds", "0"], "at least 1"),
+        (["--only", "somebody"], "invalid choice"),
+        (["--publish", "--quick"], "leave out --only and --quick"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_at_once(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["compare", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert said in capfd.readouterr().err

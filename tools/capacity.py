@@ -176,14 +176,16 @@ def main() -> None:
 
 
 def _count(given: str) -> int:
-    count = int(given)
-    if count < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return count
+    if not given.isdecimal() or not int(given):
+        raise argparse.ArgumentTypeError("a whole number, at least 1")
+    return int(given)
 
 
 def _rate(given: str) -> float:
-    rate = float(given)
+    try:
+        rate = float(given)
+    except ValueError:
+        rate = math.nan
     if not 0 <= rate < math.inf:
         raise argparse.ArgumentTypeError("a number that is not negative")
     return rate

@@ -12,6 +12,7 @@ from benchmarks.compare import study, tables
 from benchmarks.compare.results import DATA, Measured, load, save
 from benchmarks.compare.study import CONTENDERS, QUICK, Plan, Study
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, prepared
+from chat.limits import MAX_MEMBERS
 
 SIZES = (10, 30, 100, 300, 1_000, 3_000, 10_000)
 
@@ -90,10 +91,20 @@ def _names() -> list[str]:
 
 
 def _sizes(given: str) -> tuple[int, ...]:
-    sizes = tuple(sorted({int(each) for each in given.split(",")}))
-    if sizes[0] < study.LEAST_MEMBERS:
-        raise argparse.ArgumentTypeError(f"there are at least {study.LEAST_MEMBERS} members")
+    try:
+        sizes = tuple(sorted({int(each) for each in given.split(",")}))
+    except ValueError:
+        raise argparse.ArgumentTypeError("numbers of members are like 10,100") from None
+    if not study.LEAST_MEMBERS <= sizes[0] <= sizes[-1] <= MAX_MEMBERS:
+        most = f"{study.LEAST_MEMBERS} to {MAX_MEMBERS:,}"
+        raise argparse.ArgumentTypeError(f"a room has {most} members here")
     return sizes
+
+
+def _positive(given: str) -> int:
+    if not given.isdecimal() or not int(given):
+        raise argparse.ArgumentTypeError("a whole number, at least 1")
+    return int(given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,16 +120,16 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", choices=_names(), metavar="NAME", help=", ".join(_names())
     )
     parser.add_argument("--quick", action="store_true", help="few members, one short round")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"default: {plan.rounds}")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help=f"default: {plan.rounds}")
     parser.add_argument(
         "--cell-seconds",
-        type=float,
+        type=_positive,
         metavar="SECONDS",
         help=f"begin no further round of what has taken so long (default: {plan.cell_seconds:g})",
     )
     parser.add_argument(
         "--fill-seconds",
-        type=float,
+        type=_positive,
         metavar="SECONDS",
         help=f"how long all members may take to come in (default: {plan.fill_seconds:g})",
     )
