@@ -19,7 +19,7 @@ def model(**curves: dict[int, float]) -> Model:
         for work, curve in (figures | curves).items()
         for members, figure in curve.items()
     ]
-    return Model(Measured("", {}, {"message_bytes": 200.0}, {}, cells))
+    return Model(Measured("", {}, {"message_bytes": 200.0, "empty_mib": 30.0}, {}, cells))
 
 
 def test_there_are_measurements_to_check_it_with() -> None:

@@ -180,7 +180,7 @@ def test_only_whole_pieces_of_what_is_no_message_may_come_in_between(hall: LineR
 def measured(**flood: float) -> Measured:
     """One number of members, and one work."""
     machine = dict.fromkeys(("processor", "memory", "kernel", "system", "others"), "?")
-    setting = {"rounds": 1.0, "text_bytes": 100.0, "message_bytes": 211.0}
+    setting = {"rounds": 1.0, "text_bytes": 100.0, "message_bytes": 211.0, "empty_mib": 30.0}
     cells = [Cell(name, 10, "flood", [figure]) for name, figure in flood.items()]
     return Measured("2026-01-01", machine, setting, dict.fromkeys(flood, "1.0"), cells)
 

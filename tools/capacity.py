@@ -29,9 +29,6 @@ from chat.limits import (
 )
 
 OURS = "chat"
-BASE_MIB = 32.0
-"""The process before anybody is in."""
-
 BUSY = 0.7
 """More than this part of a core should not be planned with: joins and returns come in crowds."""
 
@@ -49,6 +46,7 @@ class Model:
             raise ValueError("the file has no figures of this program; run make compare")
         self._curves = curves
         self.message_bytes = measured.setting["message_bytes"]
+        self._empty_mib = measured.setting["empty_mib"]
 
     def cost(self, work: str, members: int) -> float:
         """What the work costs with so many members, in the unit of the file: between two that were
@@ -101,7 +99,9 @@ class Model:
     def memory_mib(self, members: int, windows: int = 1) -> float:
         """The process with so many members, and so many rooms that have filled their window."""
         return (
-            BASE_MIB + members * self.cost("idle", members) / 1024 + windows * WINDOW_BYTES / 2**20
+            self._empty_mib
+            + members * self.cost("idle", members) / 1024
+            + windows * WINDOW_BYTES / 2**20
         )
 
 

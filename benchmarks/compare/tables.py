@@ -262,17 +262,22 @@ def growth(measured: Measured) -> str:
         cells = (short(curve[n]) if n in curve else NOTHING for n in sizes)
         rows.append([f"{HEADINGS[work]}, {UNITS[work]}", *cells])
     lines: list[tuple[str, Callable[[int], str]]] = [
-        ("messages a second, each sent alone", lambda n: short(model.alone_rate(n))),
+        ("messages a second, each sent alone", lambda n: _whole(model.alone_rate(n))),
         ("then the last one has it after, ms", lambda n: short(model.turn_seconds(n) * 1e3)),
         (
             "messages a second when all are within 100 ms",
-            lambda n: short(model.rate_within(n, 0.1)),
+            lambda n: _whole(model.rate_within(n, 0.1)),
         ),
-        ("joins a second", lambda n: short(model.joins_a_second(n))),
+        ("joins a second", lambda n: _whole(model.joins_a_second(n))),
         ("memory without the windows, MiB", lambda n: short(model.memory_mib(n, windows=0))),
     ]
     rows += [[what, *(figure(n) for n in sizes)] for what, figure in lines]
     return _as_markdown(rows)
+
+
+def _whole(value: float) -> str:
+    """Three digits of a large number, with commas."""
+    return f"{float(f'{value:.3g}'):,.0f}"
 
 
 def rooms(measured: Measured) -> str:
