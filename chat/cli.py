@@ -270,7 +270,7 @@ def _add_invite(roles: Commands) -> None:
 
 def _fill_invite(invite: Command) -> None:
     invite.understand = meanings.of_place
-    _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT})")
+    _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT}), or several")
     invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
     invite.add_argument("--qr", action="store_true", help="also draw it as a QR code")
     invite.add_argument(
@@ -393,8 +393,9 @@ def _add_command(
 
 
 _WHERE = (
-    f"the server (default port: {DEFAULT_PORT}), or an invite, or the name of a kept room, or -, "
-    "which takes the invite from CHAT_INVITE or asks for it"
+    f"the server (default port: {DEFAULT_PORT}), or several with commas between them, or an "
+    "invite, or the name of a kept room, or -, which takes the invite from CHAT_INVITE or asks for "
+    "it"
 )
 _DASHES = "Put -- before a text that begins with a dash"
 _SECRETS = (

@@ -13,6 +13,7 @@
     ├── IdentityError          a key file, or a list in the folder of the keys, cannot be used
     ├── ServerKeyError         the server's key is not the expected one
     ├── TransportError         the network: unreachable, refused, lost
+    │   └── ProxyRefusedError  the proxy would say no again, however often it is asked
     ├── EditorMissingError     lines cannot be edited here
     └── UnacknowledgedError    some messages may not have arrived
 
@@ -161,6 +162,10 @@ class ServerKeyError(ChatError):
 
 class TransportError(ChatError):
     """The network is unreachable, or refused or lost a connection."""
+
+
+class ProxyRefusedError(TransportError):
+    """The proxy does not let us in, or is none: to ask it once more changes nothing."""
 
 
 class EditorMissingError(ChatError):

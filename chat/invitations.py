@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from chat.client.meeting import Meeting
-from chat.errors import UsageError
+from chat.errors import TransportError, UsageError
 from chat.files.keyfolder import ROOMS
 from chat.files.known_servers import KnownServers
 from chat.files.rooms import KeptRooms, check_name
@@ -20,7 +20,7 @@ from chat.invite import Invite
 from chat.kex import PublicKey, RoomKey
 from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES, ROOM_NAME_DIGITS
 from chat.phrases import good, trouble
-from chat.place import Place
+from chat.place import Endpoint, Place
 from chat.program import PROGRAM
 from chat.reactor import Reactor
 from chat.sockets import is_this_machine
@@ -56,15 +56,16 @@ _WHITE_ON_BLACK, _AS_BEFORE = "\x1b[97;40m", "\x1b[0m"
 def invite(options: argparse.Namespace) -> None:
     """Make a room that the server knows nothing of, and print its invite."""
     folder = keys_folder(options)
-    host, port = _new_room_at(options.place, folder)
+    place = _new_room_at(options.place, folder)
+    host, port, others = place.host, place.port, place.others
     kept = KeptRooms(folder / ROOMS)
     # Whatever cannot be done is told before anything is dialled.
-    Invite(host, port, bytes(FINGERPRINT_BYTES), bytes(ROOM_KEY_BYTES)).encode()
+    Invite(host, port, bytes(FINGERPRINT_BYTES), bytes(ROOM_KEY_BYTES), others).encode()
     if options.keep is not None:
         kept.require_free(check_name(options.keep))
-    target = Target(host, port, alias=options.alias)
-    key, since = _meet(target, options, options.fingerprint, known_servers(options))
-    made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES))
+    target = Target(host, port, alias=options.alias, others=others)
+    key, since = _meet_all(target, options)
+    made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES), others)
     if options.keep is not None:
         kept.add(options.keep, made)
     _tell_about(made, options, since)
@@ -81,8 +82,9 @@ def _tell_about(made: Invite, options: argparse.Namespace, since: str | None) ->
     _tell(server_fingerprint(made.fingerprint, since))
     if since is None and not options.fingerprint:
         _tell(_NEW_HERE)
-    if is_this_machine(made.host):
-        _tell(trouble(f"{made.host} is this machine itself; other machines cannot use the invite."))
+    for host in dict.fromkeys(host for host, _ in made.servers):
+        if is_this_machine(host):
+            _tell(trouble(f"{host} is this machine itself; other machines cannot use the invite."))
     if options.keep is not None:
         where = f" --keys {quote(str(options.keys))}" if options.keys else ""
         _tell_whole(good(f"Kept as {options.keep}: {PROGRAM} client {options.keep}{where}"))
@@ -128,7 +130,7 @@ def _tag_of(invite: Invite) -> bytes:
     return RoomKey(invite.room_key).at(invite.server_digest).tag
 
 
-def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
+def _new_room_at(place: Place, folder: Path) -> Place:
     if not place.host:
         raise UsageError("a new room needs the host of its server", f"{PROGRAM} invite HOST")
     if kept_invite(place, folder) is not None:
@@ -136,7 +138,29 @@ def _new_room_at(place: Place, folder: Path) -> tuple[str, int]:
             f"{place.host} is a room that is kept",
             "/invite shows its invite to who is in; for a new room name the host and its port",
         )
-    return place.host, place.port
+    return place
+
+
+def _meet_all(target: Target, options: argparse.Namespace) -> tuple[PublicKey, str | None]:
+    """The key that all servers have, as `_meet` tells it. Those that cannot be reached now are
+    told, unless none can.
+
+    Raises:
+        ChatError: what `_meet` raises of one of them, or of the first if none can be reached.
+    """
+    servers = known_servers(options)
+    met: list[tuple[PublicKey, str | None]] = []
+    errors: list[TransportError] = []
+    for server in target.servers:
+        try:
+            met.append(_meet(target, options, options.fingerprint, servers, server))
+        except TransportError as error:
+            errors.append(error)
+    if not met:
+        raise errors[0]
+    for missing in errors:
+        _tell(trouble(f"Not looked at, and yet in the invite: {missing}."))
+    return met[0]
 
 
 def _meet(
@@ -144,14 +168,15 @@ def _meet(
     options: argparse.Namespace,
     expected: str | None,
     servers: KnownServers,
+    at: Endpoint | None = None,
 ) -> tuple[PublicKey, str | None]:
-    """The server's key, and since when it is known, as `KnownServers.check` has it."""
-    with (
-        closing(Reactor()) as reactor,
-        closing(way_to(target, reactor, options.proxy)) as dialer,
-    ):
+    """The server's key, and since when it is known, as `KnownServers.check` has it. `at`: which of
+    the target's servers; None: the first that answers."""
+    to = target if at is None else Target(*at)
+    with closing(Reactor()) as reactor, closing(way_to(to, reactor, options.proxy)) as dialer:
         key = Meeting(reactor, dialer).run()
-    since = is_right_key(target, expected, key, servers, lambda text: _tell(trouble(text)))
+        at = Endpoint(dialer.host, dialer.port)
+    since = is_right_key(target, expected, key, servers, lambda text: _tell(trouble(text)), at)
     return key, since
 
 

@@ -2,7 +2,8 @@
 
     chat://host:port/ base64url( version ‖ SHA-256 of the server's key ‖ room key ‖ checksum )
 
-The checksum also covers host and port, so whatever is mistyped is noticed before anything is
+Several servers that have the same key and the same rooms may stand there, with commas between them.
+The checksum also covers hosts and ports, so whatever is mistyped is noticed before anything is
 dialled. An invite is a secret. Who asks for one, and where it is kept, is not known here.
 """
 
@@ -19,9 +20,10 @@ from chat.limits import (
     INVITE_CHECKSUM_BYTES,
     MAX_HOST_CHARS,
     MAX_INVITE_CHARS,
+    MAX_SERVERS,
     ROOM_KEY_BYTES,
 )
-from chat.place import SCHEME, is_invite, with_port
+from chat.place import SCHEME, Endpoint, is_invite
 from chat.text import fingerprint_of
 
 LABEL_INVITE = b"chat/1 invite"
@@ -37,12 +39,14 @@ _ASK_AGAIN = "copy it again, or ask whoever gave it to you to send it again"
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """What an invite says. The server's digest is the SHA-256 of its public key."""
+    """What an invite says. The server's digest is the SHA-256 of its public key; `others` are more
+    servers that have it, and the same rooms."""
 
     host: str
     port: int
     server_digest: bytes
     room_key: bytes = field(repr=False)
+    others: tuple[Endpoint, ...] = ()
 
     VERSION: ClassVar[int] = 1
 
@@ -52,9 +56,14 @@ class Invite:
         return fingerprint_of(self.server_digest)
 
     @property
+    def servers(self) -> tuple[Endpoint, ...]:
+        """Where its room is: the host with its port, and the others."""
+        return (Endpoint(self.host, self.port), *self.others)
+
+    @property
     def address(self) -> str:
-        """Host and port for people."""
-        return with_port(self.host, self.port)
+        """Hosts and ports for people."""
+        return ",".join(server.text for server in self.servers)
 
     def encode(self) -> str:
         """The invite as people pass it on.
@@ -62,7 +71,7 @@ class Invite:
         Raises:
             InviteError: the host means nothing on another machine, or is none.
         """
-        address = f"{_host_for_others(self.host)}:{self.port}"
+        address = ",".join(f"{_host_for_others(host)}:{port}" for host, port in self.servers)
         said = bytes([self.VERSION]) + self.server_digest + self.room_key
         body = urlsafe_b64encode(said + _checksum(address, said)).decode()
         return f"{SCHEME}{address}/{body}"
@@ -82,10 +91,10 @@ class Invite:
         address, slash, body = text[len(SCHEME) :].partition("/")
         if not slash:
             raise InviteError("the invite is cut off", _ASK_AGAIN)
-        host, port = _host_and_port(address)
+        first, *others = _servers(address)
         said = _opened(address, body)
         key_at = 1 + FINGERPRINT_BYTES
-        return cls(host, port, said[1:key_at], said[key_at:])
+        return cls(*first, said[1:key_at], said[key_at:], tuple(others))
 
 
 def _opened(address: str, body: str) -> bytes:
@@ -118,14 +127,23 @@ def _checksum(address: str, said: bytes) -> bytes:
     return sha256(covered).digest()[:INVITE_CHECKSUM_BYTES]
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
+def _servers(address: str) -> list[Endpoint]:
+    """Each of the servers, and none twice."""
+    found = [_host_and_port(part) for part in address.split(",")]
+    if len(found) > MAX_SERVERS or len({*found}) < len(found):
+        text = f"the invite names one server twice, or more than {MAX_SERVERS}"
+        raise InviteError(text, _ASK_AGAIN)
+    return found
+
+
+def _host_and_port(address: str) -> Endpoint:
     """The two as `_host_for_others` wrote them, the host in lower case."""
     found = _ADDRESS.fullmatch(address)
     if found is None or int(found[2]) > 65_535:
         raise InviteError(f"the invite names no host and port behind {SCHEME}", _ASK_AGAIN)
     host = found[1].strip("[]").lower()
     _host_for_others(host)
-    return host, int(found[2])
+    return Endpoint(host, int(found[2]))
 
 
 def _host_for_others(host: str) -> str:

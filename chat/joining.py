@@ -163,6 +163,7 @@ def _converse(
     from chat.client.client import Client
     from chat.client.events import Failed, MakingKey, Warned
     from chat.kex import RoomKey
+    from chat.place import Endpoint
     from chat.sleep import SleepWatch
     from chat.targets import is_right_key, way_to
 
@@ -172,7 +173,8 @@ def _converse(
         def warn(why: str) -> None:
             view.show(Warned(why))
 
-        return is_right_key(target, options.fingerprint, key, servers, warn)
+        at = Endpoint(dialer.host, dialer.port)
+        return is_right_key(target, options.fingerprint, key, servers, warn, at)
 
     def announce() -> None:
         view.show(MakingKey())

@@ -156,8 +156,13 @@ MAX_HOST_CHARS = 253
 MAX_HOST_PART_CHARS = 63
 """Between two dots of such a name (RFC 1035, 2.3.4)."""
 
-MAX_INVITE_CHARS = 512
-"""The longest invite has 359. What is longer is none, and is not looked at."""
+MAX_SERVERS = 8
+"""So many servers may be given for one room, in an invite as well. Nobody who runs more needs to
+name them all, and each costs a client that finds nobody a few seconds."""
+
+MAX_INVITE_CHARS = 2_304
+"""The longest invite has 2,179: MAX_SERVERS hosts of MAX_HOST_CHARS. What is longer is none, and is
+not looked at."""
 
 HANDSHAKE_SECONDS = 10
 """From the connection to the finished handshake."""
@@ -171,6 +176,12 @@ LOOKUP_SECONDS = 15
 
 ATTEMPT_SECONDS = 0.25
 """When an address has not answered for this long, the next is tried beside it (RFC 8305, 5)."""
+
+NEXT_SERVER_SECONDS = 2.0
+"""When the server that is dialled has not answered for this long, the next one that was given is
+tried beside it. A lost SYN is repeated after a second, so this is a server that is down or cut off.
+It is longer than ATTEMPT_SECONDS, since the servers need not be equal: one that is merely far away
+should not lose its people to another."""
 
 MAX_ADDRESSES = 16
 """So many of a host's addresses are tried: in four seconds, and in few descriptors."""

@@ -31,21 +31,23 @@ _NO_TEXT = "a message is text, and this is not UTF-8"
 def of_client(options: argparse.Namespace) -> None:
     """`place`, `name`, and `by_login`: whether the name is that of the account."""
     options.by_login = options.name is None
-    usual = (_login_name() if options.by_login else options.name) or ""
-    options.place, options.name = destination_of(options.words, usual=usual)
+    usual, why_none = _login_name() if options.by_login else (options.name, "")
+    options.place, options.name = destination_of(options.words, usual=usual, why_none=why_none)
     options.by_login &= options.name == usual
     del options.words
 
 
-def _login_name() -> str:
-    """The name of the account, if it can be a name in a room; else empty."""
+def _login_name() -> tuple[str, str]:
+    """The name of the account; if it cannot be a name in a room, nothing, and why (root cannot)."""
     try:
         # It is not on every system, and the command line is read before that is said.
         import pwd
 
-        return normalize_name(pwd.getpwuid(os.getuid()).pw_name)
-    except (ImportError, KeyError, UsageError):
-        return ""
+        return normalize_name(pwd.getpwuid(os.getuid()).pw_name), ""
+    except UsageError as error:
+        return "", str(error)
+    except (ImportError, KeyError):
+        return "", ""
 
 
 def of_send(options: argparse.Namespace) -> None:
@@ -91,6 +93,8 @@ def of_forget(options: argparse.Namespace) -> None:
         del options.words
         return
     of_place(options)
+    if options.place.others:
+        raise UsageError("one server at a time is forgotten")
     options.host, options.port = options.place.host, options.place.port
     del options.place
     if not options.host:
@@ -135,7 +139,9 @@ def message_of(data: bytes, strip: Callable[[str], str] | None = None) -> str:
     Raises:
         UsageError: it is empty, too long, or not UTF-8.
     """
-    if len(data) > (CONSOLE_LINE_BYTES if strip else MAX_INPUT_BYTES):
+    if strip is not None and len(data) > CONSOLE_LINE_BYTES:
+        raise UsageError(f"with --strip the input has at most {CONSOLE_LINE_BYTES} bytes")
+    if strip is None and len(data) > MAX_INPUT_BYTES:
         raise UsageError(_TOO_LONG)
     try:
         text = data.decode("utf-8-sig")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from chat.errors import UsageError
-from chat.limits import DEFAULT_PORT, MAX_HOST_PART_CHARS
+from chat.limits import DEFAULT_PORT, MAX_HOST_PART_CHARS, MAX_SERVERS
 from chat.text import normalize_name
 
 SCHEME = "chat://"
@@ -21,6 +21,18 @@ ASK = "-"
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?", re.DOTALL)
 
 
+class Endpoint(NamedTuple):
+    """Where a server listens: a host and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def text(self) -> str:
+        """Both as one word, as `with_port` has it."""
+        return with_port(self.host, self.port)
+
+
 class Place(NamedTuple):
     """Where to, as it was typed. One of these is given: a host with its port, or an invite as text.
     If neither is, the invite is to be asked for."""
@@ -30,6 +42,13 @@ class Place(NamedTuple):
     may_be_kept: bool = False
     """Whether the host may be the name of a kept room instead."""
     invite: str = ""
+    others: tuple[Endpoint, ...] = ()
+    """More servers of the same room, if the host is one of a list."""
+
+    @property
+    def servers(self) -> tuple[Endpoint, ...]:
+        """The host with its port, and the others."""
+        return (Endpoint(self.host, self.port), *self.others)
 
     def __repr__(self) -> str:
         # An invite is secret.
@@ -41,13 +60,16 @@ def is_invite(text: str) -> bool:
     return "".join(text.split())[: len(SCHEME)].lower() == SCHEME
 
 
-def destination_of(words: Sequence[str], *, usual: str = "") -> tuple[Place, str]:
+def destination_of(
+    words: Sequence[str], *, usual: str = "", why_none: str = ""
+) -> tuple[Place, str]:
     """Where to and as whom: HOST PORT NAME, HOST NAME, NAME@HOST[:PORT], INVITE NAME, KEPT NAME, or
-    - NAME. `usual` is the name if there is none.
+    - NAME. `usual` is the name if there is none; if it is empty, `why_none` may say why.
 
     Raises:
         UsageError: the words mean none of these; the sentence says why.
     """
+    missing = f"your name is missing{why_none and f'; that of your login will not do: {why_none}'}"
     match words:
         case [] if usual:
             raise UsageError("the host, the invite or the kept room is missing")
@@ -56,10 +78,10 @@ def destination_of(words: Sequence[str], *, usual: str = "") -> tuple[Place, str
         case [where] if usual:
             name = usual
         case [] | [_]:
-            raise UsageError("your name is missing")
+            raise UsageError(missing)
         case [where, port] if port.isascii() and port.isdigit() and _is_bare(where):
             if not usual:
-                raise UsageError(f"{port} is taken for a port, so your name is missing")
+                raise UsageError(f"{port} is taken for a port, so {missing}")
             return place_of([where, port]), usual
         case [where, name]:
             pass
@@ -86,7 +108,8 @@ def words_of_destination(words: Sequence[str]) -> int:
 
 def place_of(words: Sequence[str]) -> Place:
     """Where to: HOST [PORT], HOST:PORT, INVITE, KEPT, or -. An IPv6 address may have brackets, and
-    needs them before :PORT.
+    needs them before :PORT. HOST may be several, with commas between them, each with a port of its
+    own or not; PORT is that of those that have none.
 
     Raises:
         UsageError: the words mean none of these; the sentence says why.
@@ -96,10 +119,14 @@ def place_of(words: Sequence[str]) -> Place:
             return Place(invite=word)
         case [word] if word == ASK:
             return Place()
+        case [word] if "," in word:
+            return _several(word, DEFAULT_PORT)
+        case [word, port] if "," in word and not is_invite(word):
+            return _several(word, port_of(port))
         case [word]:
-            host, port = _host_and_port(word)
-            may_be_kept = port is None and word == host and ":" not in word
-            return Place(check_host(host), DEFAULT_PORT if port is None else port, may_be_kept)
+            host, own = _host_and_port(word)
+            may_be_kept = own is None and word == host and ":" not in word
+            return Place(check_host(host), DEFAULT_PORT if own is None else own, may_be_kept)
         case [word, _] if is_invite(word) or word == ASK:
             raise UsageError("an invite says the port, so none stands behind it")
         case [word, port]:
@@ -108,6 +135,23 @@ def place_of(words: Sequence[str]) -> Place:
                 raise UsageError("the port is given twice")
             return Place(check_host(host), port_of(port))
     raise UsageError(_too_many(words) if words else "the host is missing")
+
+
+def _several(word: str, usual: int) -> Place:
+    """The place of a list of servers; `usual` is the port of those that have none of their own."""
+    found: dict[str, Endpoint] = {}
+    for part in word.split(","):
+        if not part or part != part.strip():
+            raise UsageError("a list of servers has a host on each side of a comma, and no blanks")
+        host, port = _host_and_port(part)
+        one = Endpoint(check_host(host), usual if port is None else port)
+        if one.text.lower() in found:
+            raise UsageError(f"the server {one.text} is given twice")
+        found[one.text.lower()] = one
+    if len(found) > MAX_SERVERS:
+        raise UsageError(f"at most {MAX_SERVERS} servers can be given, and these are {len(found)}")
+    first, *others = found.values()
+    return Place(*first, others=tuple(others))
 
 
 def check_host(text: str) -> str:
@@ -158,9 +202,12 @@ def _host_and_port(word: str) -> tuple[str, int | None]:
 
 
 def _is_bare(word: str) -> bool:
-    """Whether this is a host alone, so that a port may be expected behind it."""
+    """Whether this is a host alone, so that a port may be expected behind it. Behind a list it
+    always may, even if each of its hosts has a port of its own: then it means nothing."""
     if word == ASK or is_invite(word) or "@" in word:
         return False
+    if "," in word:
+        return True
     return _host_and_port(word)[1] is None
 
 

@@ -14,11 +14,11 @@ from chat.errors import TransportError
 from chat.limits import PROXY_SECONDS
 from chat.reactor import Reactor, do_nothing
 from chat.resolver import LookUp
-from chat.sockets import Dialer, in_order
+from chat.sockets import Dialer, Way, in_order
 from chat.socks import Conversation, Proxy, conversation
 
 
-class ProxiedDialer:
+class ProxiedDialer(Way):
     """The `Way` to a host through a proxy. `close` when done.
 
     A proxy that does not look names up is asked for one address after the other. While it dials,
@@ -103,7 +103,7 @@ class ProxiedDialer:
             self._try(self._untried)
             return
         where = f"{self.host} port {self.port} through the proxy {self._proxy}"
-        self._fail(TransportError(f"cannot reach {where}: {error}", error.hint))
+        self._fail(type(error)(f"cannot reach {where}: {error}", error.hint))
 
     def _fail(self, error: TransportError) -> None:
         self.close()

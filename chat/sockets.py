@@ -22,7 +22,7 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_ADDRESSES,
 )
-from chat.place import with_port
+from chat.place import Endpoint, with_port
 from chat.reactor import Reactor, Timer, do_nothing
 from chat.resolver import Address, LookUp
 
@@ -182,7 +182,8 @@ def _outward_host(versions: Sequence[int]) -> str:
 
 
 class Way(Protocol):
-    """What connects to a host, again and again if asked to."""
+    """What connects to a host, again and again if asked to. There may be several, which take turns:
+    each has one in a *round*. This is the way to one, for which a round is one dial."""
 
     host: str
     port: int
@@ -201,6 +202,27 @@ class Way(Protocol):
     def close(self) -> None:
         """Give up. Nothing is left open, and nothing is called any more."""
 
+    @property
+    def servers(self) -> tuple[Endpoint, ...]:
+        """All to which this may lead, in the order in which they were given."""
+        return (Endpoint(self.host, self.port),)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether `dial` would go on with a round that has begun, to a server that has not had its
+        turn."""
+        return False
+
+    def settle(self) -> None:
+        """The server that answered has let us in: the round is over, and the next one begins with
+        it."""
+        return
+
+    def pass_over(self) -> bool:
+        """The server that answered does not want us: dial it no more in this round. Returns what
+        `has_next` says then."""
+        return False
+
 
 class _Attempt(NamedTuple):
     """An address that is being tried; `limit` ends it."""
@@ -210,7 +232,7 @@ class _Attempt(NamedTuple):
     limit: Timer
 
 
-class Dialer:
+class Dialer(Way):
     """The direct `Way` to a host. `close` when done.
 
     Each `dial` looks the host up and tries its addresses side by side (RFC 8305): when one has
@@ -221,7 +243,9 @@ class Dialer:
     While it dials, at least one of these is under way, each of which leads to `_try_next`: the
     look-up, an attempt (with a limit), or the timer `_next` for the next attempt. When none is left
     and no address is untried, it has failed. `_tried` and `_errors` belong to one `dial`; `_known`
-    and `_answered`, the address that answered last, outlive it.
+    and `_answered`, the address that answered last, outlive it. So do the `_useless` ones, which
+    have answered since `settle`, and came to nothing: they are tried last, until all have answered.
+    Behind one name may be several servers, and one that is frozen still takes connections.
     """
 
     def __init__(self, reactor: Reactor, host: str, port: int, what: str = "server") -> None:
@@ -236,6 +260,7 @@ class Dialer:
         self._dialling = False
         self._known: list[Address] = []
         self._answered: Address | None = None
+        self._useless: set[Address] = set()
         self._tried: set[Address] = set()
         self._errors: list[int] = []
         self._attempts: dict[int, _Attempt] = {}
@@ -255,6 +280,9 @@ class Dialer:
         self._dialling = True
         self._on_connected = on_connected
         self._on_failed = on_failed
+        if self._useless.issuperset(self._known):
+            self._answered = None
+            self._useless.clear()
         if self._begin_look_up().over:
             self._on_looked_up()
         else:
@@ -270,6 +298,9 @@ class Dialer:
             self._take(descriptor).close()
         self._tried.clear()
         self._errors.clear()
+
+    def settle(self) -> None:
+        self._useless.clear()
 
     def _begin_look_up(self) -> LookUp:
         if self._look_up is None:
@@ -298,7 +329,7 @@ class Dialer:
 
     def _try_next(self) -> None:
         self._stop_waiting()
-        for address in self._known:
+        for address in sorted(self._known, key=self._useless.__contains__):
             if address not in self._tried:
                 self._tried.add(address)
                 if self._try(address):
@@ -341,6 +372,7 @@ class Dialer:
             return
         journal.note(self._name, f"connected to {attempt.address.where[0]}")
         self._answered = attempt.address
+        self._useless.add(attempt.address)
         connected = self._take(descriptor)
         self.close()
         self._on_connected(connected)

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from ipaddress import IPv4Address, ip_address
 from typing import TypeAlias
 
-from chat.errors import TransportError, UsageError
+from chat.errors import ProxyRefusedError, TransportError, UsageError
 from chat.limits import MAX_SOCKS_FIELD_BYTES, SOCKS_PORT
 from chat.place import check_host, port_of, with_port
 
@@ -98,7 +98,8 @@ def conversation(proxy: Proxy, host: str, port: int) -> Conversation:
     has connected.
 
     Raises:
-        TransportError: the proxy refuses, or does not speak SOCKS 5.
+        ProxyRefusedError: the proxy does not let us in, or does not speak SOCKS 5.
+        TransportError: it cannot connect.
     """
     methods = bytes([_NO_LOGIN] if proxy.login is None else [_NO_LOGIN, _LOGIN])
     version, method = yield bytes([_VERSION, len(methods)]) + methods, 2
@@ -108,7 +109,7 @@ def conversation(proxy: Proxy, host: str, port: int) -> Conversation:
         login = bytes([_LOGIN_VERSION, len(user), *user, len(password), *password])
         _, status = yield login, 2
         if status != _DONE:
-            raise TransportError("it does not accept the user and the password")
+            raise ProxyRefusedError("it does not accept the user and the password")
     elif method != _NO_LOGIN:
         raise _not_let_in(proxy, method)
     request = bytes([_VERSION, _CONNECT, 0]) + _encoded(host) + port.to_bytes(_PORT_BYTES, "big")
@@ -133,14 +134,16 @@ def _check_version(version: int) -> None:
         raise _no_socks()
 
 
-def _no_socks() -> TransportError:
-    return TransportError("it does not speak SOCKS 5", "is it another kind of proxy, or no proxy?")
+def _no_socks() -> ProxyRefusedError:
+    return ProxyRefusedError(
+        "it does not speak SOCKS 5", "is it another kind of proxy, or no proxy?"
+    )
 
 
-def _not_let_in(proxy: Proxy, method: int) -> TransportError:
+def _not_let_in(proxy: Proxy, method: int) -> ProxyRefusedError:
     if method == _LOGIN or (method == _NONE_OF_THESE and proxy.login is None):
-        return TransportError("it asks for a user and a password", _WHAT_IT_IS)
-    return TransportError("it wants us to log in by another way than a password")
+        return ProxyRefusedError("it asks for a user and a password", _WHAT_IT_IS)
+    return ProxyRefusedError("it wants us to log in by another way than a password")
 
 
 def _encoded(host: str) -> bytes:

@@ -260,6 +260,8 @@ class LineOutput:
         self._held = False
         self._stuck = ""
         self._broken = False
+        self.lines_lost = 0
+        """How many lines were waiting, the last one among them, when nobody could read any more."""
         self._retry: Timer | None = None
         self._give_up_at: float | None = None
         self._descriptor, self._nonblocking = _open_for_writing(descriptor)
@@ -399,6 +401,7 @@ class LineOutput:
         self._reactor.unwatch(self._descriptor)
         self._descriptor = None
         self._broken = True
+        self.lines_lost = self._queue.count(b"\n")
         self._queue.clear()
         self.on_broken()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from chat.errors import UsageError
 from chat.files.keyfolder import ROOMS
-from chat.place import Place
+from chat.place import Endpoint, Place
 
 if TYPE_CHECKING:
     from chat.files.known_servers import KnownServers
@@ -38,11 +38,17 @@ class Target(NamedTuple):
     server_digest: bytes | None = None
     room_key: bytes | None = None
     alias: str = ""
+    others: tuple[Endpoint, ...] = ()
+    """More servers with the same key and the same rooms."""
 
     @property
-    def known_as(self) -> tuple[str, int | None]:
-        """Under what the server stands in the list of known servers."""
-        return (self.alias, None) if self.alias else (self.host, self.port)
+    def servers(self) -> tuple[Endpoint, ...]:
+        """All of them, in the order in which they were given."""
+        return (Endpoint(self.host, self.port), *self.others)
+
+    def known_as(self, at: Endpoint) -> tuple[str, int | None]:
+        """Under what the server at this address stands in the list of known servers."""
+        return (self.alias, None) if self.alias else at
 
     def __repr__(self) -> str:
         # A room's key is secret.
@@ -60,12 +66,13 @@ def target_of(place: Place, folder: Callable[[], Path], alias: str = "") -> Targ
     if place.host:
         invite = kept_invite(place, folder()) if place.may_be_kept else None
         if invite is None:
-            return Target(place.host, place.port, alias=alias)
+            return Target(place.host, place.port, alias=alias, others=place.others)
     else:
         from chat.invite import Invite
 
         invite = Invite.decode(place.invite or given_invite())
-    return Target(invite.host, invite.port, invite.server_digest, invite.room_key, alias)
+    digest, room_key = invite.server_digest, invite.room_key
+    return Target(invite.host, invite.port, digest, room_key, alias, invite.others)
 
 
 def kept_invite(place: Place, folder: Path) -> "Invite | None":
@@ -114,13 +121,21 @@ def given_invite() -> str:
 
 def way_to(target: Target, reactor: "Reactor", proxy: "Proxy | None") -> "Way":
     """What connects there, through the proxy if there is one."""
-    if proxy is not None:
-        from chat.proxied import ProxiedDialer
 
-        return ProxiedDialer(reactor, target.host, target.port, proxy)
-    from chat.sockets import Dialer
+    def way(server: Endpoint) -> "Way":
+        if proxy is not None:
+            from chat.proxied import ProxiedDialer
 
-    return Dialer(reactor, target.host, target.port)
+            return ProxiedDialer(reactor, *server, proxy)
+        from chat.sockets import Dialer
+
+        return Dialer(reactor, *server)
+
+    if not target.others:
+        return way(target.servers[0])
+    from chat.several import SeveralServers
+
+    return SeveralServers(reactor, target.servers, way)
 
 
 def is_right_key(
@@ -129,10 +144,15 @@ def is_right_key(
     key: "PublicKey",
     known_servers: "KnownServers",
     warn: Callable[[str], None],
+    at: Endpoint | None = None,
 ) -> str | None:
     """Since when the server is known with this key, as `KnownServers.check` has it; None if it is
     new. What the invite says is compared first, then the `fingerprint` that the person named; only
-    then the list of known servers is asked.
+    then the list of known servers is asked. `at`: which of the target's servers it is, if not the
+    first.
+
+    All servers of a target have one key. If neither the invite nor the person says which, it is the
+    one that any of them is known with.
 
     Raises:
         ServerKeyError: the key is not the expected one.
@@ -140,11 +160,16 @@ def is_right_key(
     """
     from chat.files.known_servers import check_fingerprint, check_invited
 
+    known_as = target.known_as(at or target.servers[0])
     if target.server_digest is not None:
         check_invited(target.server_digest, key)
     if fingerprint:
         check_fingerprint(fingerprint, key)
-        if known_servers.choose(*target.known_as, key):
+        if known_servers.choose(*known_as, key):
             warn("The server had another key before; it has the one you named now")
             return None
-    return known_servers.check(*target.known_as, key)
+    # Whoever made an invite chose its servers. What we know of one of them must not vouch for the
+    # others, or an invite could make a strange server look like a known one.
+    alone = target.server_digest is not None or fingerprint or target.alias
+    beside = () if alone else [one for one in target.servers if one != known_as]
+    return known_servers.check(*known_as, key, beside)

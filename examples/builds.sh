@@ -14,11 +14,12 @@ shift 3
 output=$(mktemp) || exit
 trap 'rm -f "$output"' EXIT
 trap 'exit 1' HUP INT TERM
+what=$(printf '%s' "$*" | head -c 1000)
 before=works
 while true; do
     if "$@" >"$output" 2>&1; then now=works; else now=fails; fi
     if [ $now != $before ]; then
-        { echo "$* $now"; [ $now = works ] || tail -n 10 "$output" | cut -b 1-200; } |
+        { printf '%s\n' "$what $now"; [ $now = works ] || tail -n 10 "$output" | cut -b 1-200; } |
             iconv -c -f UTF-8 -t UTF-8 | # what is no text, or was cut in two, would not be sent
             "${PYTHON:-python3}" -m chat send "$host" "$port" "$name" --strip --patience 3600 - ||
             exit

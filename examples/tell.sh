@@ -15,6 +15,8 @@ case $status in
     0) how="is done" ;;
     *) how="failed with status $status" ;;
 esac
-"${PYTHON:-python3}" -m chat send "$host" "$port" "$name" -- "$* $how" ||
+# A command may be longer than a message, and what is no text would not be sent.
+what=$(printf '%s' "$*" | head -c 1000 | iconv -c -f UTF-8 -t UTF-8)
+"${PYTHON:-python3}" -m chat send "$host" "$port" "$name" -- "$what $how" ||
     echo "tell.sh: the room was not told" >&2
 exit $status

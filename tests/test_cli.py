@@ -13,6 +13,7 @@ from chat.cli import parser
 from chat.errors import UsageError
 from chat.meanings import MAX_INPUT_BYTES, STANDARD_INPUT, message_of
 from chat.place import Place
+from chat.ui.strip import strip
 from tests.support.helpers import key
 
 FINGERPRINT = key("server").public.fingerprint
@@ -113,6 +114,7 @@ MISUSE = [
     ([*JOIN, "--keys="], "a folder has a name"),
     (["forget"], "the host is missing"),
     (["forget", "-"], "the host is missing"),
+    (["forget", "a.example,b.example"], "one server at a time is forgotten"),
     (["forget", "localhost", "--alias", "x"], "not by both"),
     *(([*JOIN, "--alias", bad], "an alias is") for bad in ("a b", "[a]", "*", "é", "-", "a" * 64)),
     *(([*JOIN, "--proxy", bad], "a proxy is") for bad in ("localhost:1080", "http://localhost")),
@@ -375,6 +377,13 @@ def test_standard_input_that_is_no_message_is_refused(data: bytes) -> None:
         message_of(data)
 
 
+def test_output_of_a_tool_may_be_longer_than_a_message_and_has_its_own_limit() -> None:
+    output = b"50%\r" * (limits.CONSOLE_LINE_BYTES // 4)
+    assert message_of(output, strip) == "50%"
+    with pytest.raises(UsageError, match="with --strip the input has at most 1048576 bytes"):
+        message_of(output + b"x", strip)
+
+
 # -- the name that is not given
 
 
@@ -417,11 +426,22 @@ def test_name_behind_the_place_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (options.name, options.by_login) == ("Ira", False)
 
 
-@pytest.mark.parametrize("name", ["root", "a:b", ""])
-def test_login_that_cannot_be_a_name_is_none(name: str, login: Callable[[str], None]) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("root", "nobody can be called root"),
+        ("a:b", "a name has no comma, colon, "),
+        ("", "a name has at least one character"),
+    ],
+)
+def test_login_that_cannot_be_a_name_is_none_and_it_is_said_why(
+    name: str, why: str, login: Callable[[str], None]
+) -> None:
     login(name)
-    with pytest.raises(UsageError, match="your name is missing"):
-        parser().parse_args(["client", "localhost"])
+    with pytest.raises(UsageError) as caught:
+        parser().parse_args(["client", "localhost", "9443"])
+    reason = f"your name is missing; that of your login will not do: {why}"
+    assert str(caught.value).startswith(f"9443 is taken for a port, so {reason}")
 
 
 def test_proxy_is_known_by_its_url() -> None:

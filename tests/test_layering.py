@@ -25,9 +25,9 @@ FOLDERS = {"server", "client", "files", "ui"}
 FLOORS = (
     {"errors", "limits", "lookalikes", "program", "guesses"},
     {"reactor", "text", "inherited", "localtime", "journal", "runninghash", "presence"},
-    {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place"},
+    {"wire", "cipher", "transport", "resolver", "sleep", "stdio", "place", "rounds"},
     {"identities", "contents", "kex", "sockets", "socks", "phrases", "invite"},
-    {"controls", "roomevents", "introduction", "proxied"},
+    {"controls", "roomevents", "introduction", "proxied", "several"},
     {"session", *("settings", "parsers", "values", "meanings", "cli")},
 )
 """The modules of the root. Each imports modules of lower floors only."""
@@ -69,6 +69,7 @@ CORE = {
     *("errors", "limits", "text", "wire", "cipher", "kex", "introduction", "session"),
     *("identities", "controls", "contents", "roomevents"),
     *("runninghash", "lookalikes", "presence", "place", "invite", "socks"),
+    "rounds",
     *(f"server.{module}" for module in ("room", "members", "epochs", "submissions", "checks")),
     *(f"server.{module}" for module in ("log", "admission", "budgets", "faults")),
     "server.completion",

@@ -283,6 +283,7 @@ LIMITS = [
     ("5.1 Control messages", "sentence `text` (at most {} bytes)", limits.MAX_REASON_BYTES),
     ("5.1 Control messages", "a command, at most {} bytes", limits.MAX_COMMAND_BYTES),
     ("5.1 Control messages", "the lines, at most {} bytes", limits.MAX_ANSWER_BYTES),
+    ("8. Keys and fingerprints", "Up to {} servers may stand there", limits.MAX_SERVERS),
     ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chat.errors import TransportError
+from chat.errors import ProxyRefusedError, TransportError
 from chat.limits import PROXY_SECONDS
 from chat.proxied import ProxiedDialer
 from chat.reactor import Reactor
@@ -139,6 +139,8 @@ def test_proxy_that_refuses_is_told_with_host_and_proxy(
     stand.serve = answers(said)
     where = f"chat.example port 9443 through the proxy socks5h://127.0.0.1:{stand.port}"
     assert stand.error() == f"cannot reach {where}: {why}"
+    refused = why not in REFUSALS.values()
+    assert [isinstance(error, ProxyRefusedError) for error in stand.failed] == [refused]
     until(stand.reactor, lambda: stand.guests[0].eof)
 
 

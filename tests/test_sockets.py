@@ -450,7 +450,7 @@ def test_family_that_this_machine_lacks_is_followed_by_the_next(
 def test_silent_address_has_company_after_a_moment(
     attempt: Attempt, silent: tuple[str, int], server: tuple[str, int]
 ) -> None:
-    """The address that answered comes first the next time."""
+    """The address that let us in comes first the next time."""
     attempt.dial()
     attempt.names.answer(silent, server)
     attempt.pass_time(ATTEMPT_SECONDS - 0.001)
@@ -459,6 +459,7 @@ def test_silent_address_has_company_after_a_moment(
     (first, second) = [one.dialing for one in attempt.dialer._attempts.values()]
     attempt.finish()
     assert (attempt.peers, first.fileno(), second) == ([server], -1, attempt.connected[0])
+    attempt.dialer.settle()
     attempt.reach(silent, server)
     assert attempt.peers == [server]
 
@@ -572,6 +573,22 @@ def test_dialer_that_is_closed_calls_nobody_and_leaves_nothing(
 
 FOUR = [Address(socket.AF_INET, (f"192.0.2.{number}", 9443)) for number in range(20)]
 SIX = [Address(socket.AF_INET6, (f"2001:db8::{number}", 9443, 0, 0)) for number in range(20)]
+
+
+def test_address_that_answers_and_does_not_let_us_in_comes_last_the_next_time(
+    attempt: Attempt, server: tuple[str, int]
+) -> None:
+    """Behind one name may be several servers. One that is frozen still takes connections."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        other = listener.getsockname()
+        reached = []
+        for _ in range(4):
+            attempt.reach(server, other)
+            reached += attempt.peers
+        assert reached == [server, other, server, other]
+        attempt.dialer.settle()
+        attempt.reach(server, other)
+        assert attempt.peers == [other]
 
 
 @pytest.mark.parametrize(

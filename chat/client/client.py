@@ -19,7 +19,13 @@ Five places decide whether there is another turn:
                        otherwise end
     _before_wait       the connection stands and is useless (`Participant.overdue`): lose it
     _try_again_later   wait, or end if patience is over
+    _go_elsewhere      a server ends it for a reason of its own, and another one has its turn
     wake               the machine has slept: doubt the connection, or dial at once
+
+There may be several servers, which take turns: the dialer says whose turn it is. Only between two
+rounds is the wait longer each time. What a server said that does not want us is kept in `_verdict`:
+if no other one lets us in before the round is over, that ends the stay as if it had been the only
+one.
 
 A stay ends in one place, `_end`, which works once and in this order: nothing more is typed, nothing
 more is dialled, the peer is told why, what is queued leaves, the socket closes, the loop stops, and
@@ -42,6 +48,8 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from chat import journal
 from chat.client import endings
@@ -63,6 +71,7 @@ from chat.client.events import (
     OutboxFull,
     Person,
     Reconnected,
+    RoomClosed,
     Security,
     ServerMet,
     Standing,
@@ -73,8 +82,10 @@ from chat.client.events import (
 from chat.client.participant import Participant
 from chat.client.view import View
 from chat.errors import (
+    LOSSES,
     ChatError,
     ProtocolError,
+    ProxyRefusedError,
     Reason,
     ServerKeyError,
     TransportError,
@@ -92,6 +103,7 @@ from chat.limits import (
     PATIENCE_SECONDS,
     RETRY_SECONDS,
 )
+from chat.place import with_port
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
 from chat.sockets import Way
@@ -143,6 +155,8 @@ class Client:
         self._retry: Timer | None = None
         self._retry_seconds = RETRY_SECONDS
         self._lost = False
+        self._verdict: Callable[[], None] | None = None
+        self._server = ""
         self._met_stranger = False
         self._tampered_at = float("-inf")
         self._tamperings = self._unconfirmed = 0
@@ -218,8 +232,9 @@ class Client:
             return None
         from chat.invite import Invite
 
-        host, port = self._dialer.host, self._dialer.port
-        return Invite(host, port, self._server_key.digest, room_key.secret).encode()
+        first, *others = self._dialer.servers
+        digest = self._server_key.digest
+        return Invite(*first, digest, room_key.secret, tuple(others)).encode()
 
     @property
     def has_joined(self) -> bool:
@@ -367,7 +382,7 @@ class Client:
     def _on_unreachable(self, error: TransportError) -> None:
         if not self._participant.has_joined and not self._lost:
             # No server has asked us to come again, so that is for the user to say.
-            if not self._persistent:
+            if not self._persistent or isinstance(error, ProxyRefusedError):
                 self._end(error)
                 return
             self._say_lost(error)
@@ -408,20 +423,50 @@ class Client:
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None
         established = self._connection.established
-        match endings.outcome_of(end.reason, established, self._participant.has_joined):
+        outcome = endings.outcome_of(end.reason, established, self._participant.has_joined)
+        match outcome:
             case Outcome.LOSE:
+                if end.reason in LOSSES:
+                    # This one would have had us.
+                    self._verdict = None
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
             case Outcome.TRY_AGAIN if self._may_try_again(end):
+                self._verdict = None
                 self._lose(endings.failure_of(end, established))
+            case _ if endings.may_differ_elsewhere(end.reason) and self._go_elsewhere():
+                if self._verdict is None or outcome is Outcome.REFUSE:
+                    self._verdict = partial(self._end_for_good, outcome, end, established)
+                self._lose(endings.passed_over(self._where, end, established))
+            case _:
+                self._end_for_good(outcome, end, established)
+
+    def _go_elsewhere(self) -> bool:
+        """Whether another server has its turn now. Who leaves, and has said all, needs none."""
+        return not self._has_said_all and self._dialer.pass_over()
+
+    @property
+    def _has_several(self) -> bool:
+        return len(self._dialer.servers) > 1
+
+    @property
+    def _where(self) -> str:
+        """The server where we are."""
+        return with_port(self._dialer.host, self._dialer.port)
+
+    def _end_for_good(self, outcome: Outcome, end: Ended, established: bool) -> None:
+        """What a server said ends the stay."""
+        match outcome:
             case Outcome.END_WELL:
                 self._room_closed = True
+                if self._has_several:
+                    self._view.show(RoomClosed())
                 self._end(None)
             case Outcome.REFUSE:
                 refusal = endings.refusal_of(end, established)
                 if end.reason is Reason.NOT_ALLOWED and established:
                     refusal.hint = endings.key_for_the_list(self.name, self._me.key.public.openssh)
                 self._end(refusal)
-            case Outcome.FAIL | Outcome.TRY_AGAIN:
+            case _:
                 self._end(endings.failure_of(end, established))
 
     def on_failed(self, error: ChatError) -> None:
@@ -468,7 +513,8 @@ class Client:
         self._lost = True
         joined, text = self._participant.has_joined, str(error)
         lost = Disconnected(text, restarting)
-        self._view.show(lost if joined else Warned(f"{text}; trying again"))
+        again = "trying the next server" if self._dialer.has_next else "trying again"
+        self._view.show(lost if joined else Warned(f"{text}; {again}"))
 
     def _try_again_later(self, error: TransportError) -> None:
         if self._over:
@@ -477,9 +523,15 @@ class Client:
         if self._patience is not None and now - self._participant.stuck_since >= self._patience:
             self._end(None if self._has_said_all else error)
             return
+        seconds = RETRY_SECONDS
+        if not self._dialer.has_next:
+            if self._verdict is not None:
+                self._verdict()
+                return
+            seconds = self._retry_seconds
+            self._retry_seconds = min(2 * seconds, MAX_RETRY_SECONDS)
         # Clients that lost the connection together must not come back together.
-        delay = self._retry_seconds * random.uniform(0.5, 1.0)
-        self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
+        delay = seconds * random.uniform(0.5, 1.0)
         journal.note("client", f"tries again in {delay:.3f} s")
         self._retry = self._reactor.call_at(now + delay, self._dial)
 
@@ -541,8 +593,11 @@ class Client:
     def show_all(self, events: list[ClientEvent]) -> None:
         self._look_at_clocks()
         for event in events:
+            if isinstance(event, RoomClosed) and self._has_several:
+                # It is one server that shuts down, and the room may go on elsewhere.
+                continue
             if isinstance(event, Entered | Reconnected):
-                self._on_entered()
+                event = self._on_entered(event)
             for known in self._contacts.take(event, self._room, self._participant):
                 for shown in self._clocks.take(known, self._reactor.clock(), time.time()):
                     self._view.show(shown)
@@ -584,11 +639,18 @@ class Client:
         self._tampered_at = self._reactor.clock()
         self.on_ended(Ended(Reason.LOST, why, by_peer=False))
 
-    def _on_entered(self) -> None:
+    def _on_entered(self, event: Entered | Reconnected) -> Entered | Reconnected:
+        """We are in. Returns the event, which tells the server if it is another one."""
         self._lost = self._met_stranger = False
+        self._verdict = None
+        self._dialer.settle()
+        before, self._server = self._server, self._where
         if self._reactor.clock() - self._tampered_at > PATIENCE_SECONDS:
             # Otherwise somebody on the way could make us come back every second.
             self._retry_seconds = RETRY_SECONDS
+        if isinstance(event, Reconnected) and self._server != before:
+            return replace(event, server=self._server)
+        return event
 
     def _set_input(self) -> None:
         """Let the view take input, or stop it, when that changes."""

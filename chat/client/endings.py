@@ -57,6 +57,14 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
 }
 
 
+_OF_ONE_SERVER = {*LOSSES, Reason.CLOSING, Reason.FULL}
+
+
+def may_differ_elsewhere(reason: Reason) -> bool:
+    """Whether another server of the same room may let us in where one ended for this reason."""
+    return reason in _OF_ONE_SERVER
+
+
 def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
     """What the end of a connection does to the stay. `established`: the handshake was completed;
     `has_joined`: we have been in the room before."""
@@ -93,6 +101,13 @@ def failure_of(end: Ended, established: bool) -> TransportError:
     if not established and not error.hint:
         error.hint = _MUTE if end.reason is Reason.TIMEOUT else _STRANGE
     return error
+
+
+def passed_over(where: str, end: Ended, established: bool) -> TransportError:
+    """Why we go from this server to another one."""
+    if end.by_peer:
+        return TransportError(f"{where} says: {_sentence_of(end, established)}")
+    return TransportError(f"{where}: {loss_of(end)}")
 
 
 def _sentence_of(end: Ended, established: bool) -> str:

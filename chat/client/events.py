@@ -86,11 +86,13 @@ class Disconnected:
 class Reconnected:
     """The connection is back. `missed`: so many messages were said meanwhile that the server no
     longer has. `new_room`: the server was started anew. `awaiting`: we regroup, so what we have to
-    say waits until the others are back, too."""
+    say waits until the others are back, too. `server`: where it is, if it is not the server where
+    we were before: `chat.example:9443`."""
 
     missed: int
     new_room: bool
     awaiting: bool
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)

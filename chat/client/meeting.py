@@ -93,7 +93,11 @@ class Meeting:
 
     def closed(self) -> None:
         self._timer.cancel()
-        self._reactor.stop()
+        if isinstance(self._outcome, ChatError) and self._dialer.pass_over():
+            self._outcome = None
+            self._dialer.dial(self._on_connected, self._end)
+        else:
+            self._reactor.stop()
 
     def _on_timer(self) -> None:
         self._handle(self._session.tick(self._reactor.clock()))

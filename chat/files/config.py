@@ -41,6 +41,11 @@ class ConfigFile:
                 raise self.error(f"[{name}] is no command", meant(f"[{guess}]" if guess else ""))
         inside = tables.get(ROOMS, {})
         self._rooms = {name: table for name, table in inside.items() if isinstance(table, dict)}
+        by_key: dict[str, str] = {}
+        for name in self._rooms:
+            other = by_key.setdefault(caseless(name), name)
+            if other != name:
+                raise self.error(f"[{ROOMS}.{other}] and [{ROOMS}.{name}] are the same room")
         self._commands: dict[str, Table] = {
             **tables,
             ROOMS: {name: value for name, value in inside.items() if name not in self._rooms},

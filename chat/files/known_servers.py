@@ -14,7 +14,7 @@ import hmac
 import re
 import time
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,26 +73,41 @@ class KnownServers:
         self._path = path
         self._file = LineFile(path, KNOWN_SERVERS_BYTES, "list of known servers")
         self._read_only = read_only
+        self._met: list[str] = []
+        """Lines that would be written if we might write."""
 
-    def check(self, host: str, port: int | None, key: PublicKey) -> str | None:
+    def check(
+        self,
+        host: str,
+        port: int | None,
+        key: PublicKey,
+        beside: Sequence[tuple[str, int | None]] = (),
+    ) -> str | None:
         """Since which day this server is known, empty if that is not written there. None if it is
-        not known; then it is remembered.
+        not known; then it is remembered, or if we only read, until we end.
+
+        `beside`: other servers that the user says have the same key. If one of them is known with
+        it, so is this one; if one is known with another, this one is refused. Nothing is remembered
+        of them here: they have not shown this key.
 
         Raises:
             ServerKeyError: it is known with another key, or this key is revoked.
             IdentityError: the file cannot be read or written, or a line about it is damaged.
         """
-        address = _address(host, port)
+        address, others = _address(host, port), [_address(*other) for other in beside]
         with self._file.errors():
-            known = self._judge(self._file.read(), address, key)
-            if known is None and not self._read_only:
+            lines = [*self._file.read(), *self._met]
+            known, elsewhere = self._judge_all(lines, address, others, key)
+            if known is None and self._read_only:
+                self._met.append(_line(address, key))
+            elif known is None:
                 with self._file.changing():
                     lines = self._file.read()
                     # Another client may have been faster.
-                    known = self._judge(lines, address, key)
+                    known, elsewhere = self._judge_all(lines, address, others, key)
                     if known is None:
                         self._file.write([*lines, _line(address, key)])
-        return known
+        return elsewhere if known is None else known
 
     def choose(self, host: str, port: int | None, key: PublicKey) -> bool:
         """The user has named this key: replace all others of this server. Returns whether there
@@ -146,8 +161,21 @@ class KnownServers:
 
     # -- what the lines say
 
-    def _judge(self, lines: list[str], address: str, key: PublicKey) -> str | None:
-        """Since when the key is known, as `check` has it; raises if it must not be accepted."""
+    def _judge_all(
+        self, lines: list[str], address: str, others: Sequence[str], key: PublicKey
+    ) -> tuple[str | None, str | None]:
+        """Since when the key is known as that of this server, and as that of one of the others;
+        raises if it must not be accepted."""
+        known = self._judge(lines, address, key)
+        found = [self._judge(lines, other, key, shown_at=address) for other in others]
+        elsewhere = [since for since in found if since is not None]
+        return known, min(elsewhere, default=None)
+
+    def _judge(
+        self, lines: list[str], address: str, key: PublicKey, shown_at: str = ""
+    ) -> str | None:
+        """Since when the key is known, as `check` has it; raises if it must not be accepted.
+        `shown_at`: the server that has shown it, if that is another one."""
         entries = self._valid(lines, address, key)
         known = [entry for entry in entries if not entry.marker]
         same = [entry.since for entry in known if entry.blob == key.blob]
@@ -157,7 +185,7 @@ class KnownServers:
             if not entry.key:
                 raise self._damaged(entry)
         for entry in known:
-            raise self._changed(entry, address, key)
+            raise self._changed(entry, address, key, shown_at)
         for entry in entries:
             if entry.marker == _CERTIFICATE:
                 raise IdentityError(
@@ -194,19 +222,31 @@ class KnownServers:
             "revokes this one",
         )
 
-    def _changed(self, entry: "_Entry", address: str, key: PublicKey) -> ServerKeyError:
+    def _changed(
+        self, entry: "_Entry", address: str, key: PublicKey, shown_at: str
+    ) -> ServerKeyError:
         from shlex import quote
 
         assert entry.key is not None
         host, _, port = address[1:].rpartition("]:")
         what = f"{quote(host)} {port}" if address.startswith("[") else f"--alias {address}"
         forget = f"{PROGRAM} forget {what} --keys {quote(str(self._path.parent))}"
-        return ServerKeyError(
-            f"THE KEY OF THE SERVER {address} HAS CHANGED\n"
-            "  Somebody may be in the middle, reading along; or the server was set up anew.\n"
+        middle = "  Somebody may be in the middle, reading along; or "
+        keys = (
             f"  known: {entry.key.fingerprint}\n"
             f"  shown: {key.fingerprint}\n"
-            "  nothing of yours has been sent",
+            "  nothing of yours has been sent"
+        )
+        if shown_at:
+            return ServerKeyError(
+                f"THE KEY OF THE SERVER {shown_at} IS NOT THAT OF {address}\n"
+                f"{middle}the two do not belong together.\n{keys}",
+                "name one of them alone; or if whoever runs the servers confirms the new key, "
+                f"forget the known one:\n    {forget}",
+            )
+        return ServerKeyError(
+            f"THE KEY OF THE SERVER {address} HAS CHANGED\n"
+            f"{middle}the server was set up anew.\n{keys}",
             "if whoever runs the server confirms the new key, run this, which removes "
             f"line {entry.number} of {self._path}:\n    {forget}",
         )

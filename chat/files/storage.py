@@ -223,12 +223,16 @@ def append(descriptor: int, content: bytes) -> None:
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         content = b"\n" + content
+    done = begin = 0
     try:
-        _write_all(descriptor, content)
+        while done < len(content):
+            written = os.write(descriptor, content[done:])
+            begin = begin if done else os.lseek(descriptor, 0, os.SEEK_CUR) - written
+            done += written
     except OSError:
-        # If another program has appended since, without a lock, its lines must not be cut off.
-        if size < os.fstat(descriptor).st_size < size + len(content):
-            os.ftruncate(descriptor, size)
+        # Without a lock another program may have appended since: its lines must not be cut off.
+        if done and os.fstat(descriptor).st_size == begin + done:
+            os.ftruncate(descriptor, begin)
         raise
 
 

@@ -307,6 +307,8 @@ class Commands:
     def _on_topic(self, text: str) -> Answer:
         if not text:
             return _done(words.topic(self._server.greeting.topic))
+        if text == "-" and not self._server.greeting.topic.text:
+            return _done(words.NO_TOPIC)
         try:
             self._server.set_topic("" if text == "-" else text)
         except UsageError as error:

@@ -101,6 +101,8 @@ class LogFile:
 
     def _on_broken(self) -> None:
         self._broken = True
+        # All that waited is lost, and the line that found it out.
+        self._omitted += self._output.lines_lost
         self._complain(LOG_BROKEN)
 
     def write(self, line: str) -> None:
@@ -109,14 +111,18 @@ class LogFile:
             self._omitted += 1
             return
         self._tell_omitted()
-        self._output.write(line)
-        # The line that finds it out is lost as well.
-        self._omitted += self._broken
+        if self._broken:
+            self._omitted += 1
+        else:
+            self._output.write(line)
 
     def _tell_omitted(self) -> None:
         if self._omitted and not self._broken:
             count, self._omitted = self._omitted, 0
             self._output.write(_omitted(count))
+            if self._broken:
+                # The line that stood for them is lost as well, and counts for as many.
+                self._omitted += count - 1
 
     def reopen(self) -> None:
         """Go on in the file that has the name by now, since what we write to may have been given

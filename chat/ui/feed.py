@@ -20,18 +20,19 @@ class Feed:
         self.memory = Memory()
         """What was heard in this run, at a terminal."""
 
-    def log(self, event: ClientEvent) -> list[ClientEvent]:
-        """Write down what happens. Returns what is to be shown: the event, and perhaps that
-        something is wrong with the log."""
+    def log(self, event: ClientEvent) -> Warned | None:
+        """Write down what happens. Returns what is to be shown of the log, if something is wrong
+        with it."""
         trouble = "" if self._record is None else self._record.note(event)
-        return [event, Warned(trouble)] if trouble else [event]
+        return Warned(trouble) if trouble else None
 
     def take(
         self, event: ClientEvent, names: Callable[[], Iterable[str]], *, live: bool
     ) -> list[ClientEvent]:
         """For people: also remember it. Returns what is to be shown one by one. `names` are those
         of the members; `live`: it happens now."""
-        shown = self.log(event)
+        trouble = self.log(event)
+        shown = [event] if trouble is None else [event, trouble]
         self.memory.add(event)
         if isinstance(event, MessageReceived):
             self.quiet.heard(event, names)

@@ -6,6 +6,7 @@ It ends with the run. Nothing of it is on the disk.
 import re
 import time
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
 from chat.client.events import (
@@ -106,8 +107,16 @@ def recalled(
     rows = painter.mark(marks.titled(title), columns)
     for heard in found:
         rows += painter.mark(day, columns) if columns and (day := days.begins(heard.at)) else []
-        rows += painter.paint(heard.event, columns, window_rows=window_rows, at=heard.at)
+        rows += painter.paint(_as_now(heard), columns, window_rows=window_rows, at=heard.at)
     return rows + painter.mark(marks.titled("now"), columns)
+
+
+def _as_now(heard: Heard) -> ClientEvent:
+    """What happened, with a time that is counted from now."""
+    event = heard.event
+    if isinstance(event, Tampered):
+        return replace(event, seconds=event.seconds + time.time() - heard.at)
+    return event
 
 
 _NUMBER = re.compile("[0-9]{1,6}")

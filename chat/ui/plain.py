@@ -1,7 +1,8 @@
 """A conversation line by line: for pipes, for scripts, and for terminals that can do no more.
 
 From a pipe, every line but `EXIT` is a message; at a terminal there are commands, too. If a line of
-a pipe is not sent, the reason also goes to standard error, with the number of the line.
+a pipe is not sent, the reason also goes to standard error, with the number of the line; and so does
+what is wrong with the log.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +66,11 @@ class LineView:
 
     def show(self, event: ClientEvent) -> None:
         if self._commands is None:
-            shown = self._feed.log(event)
+            shown = [event]
+            if (trouble := self._feed.log(event)) is not None:
+                shown.append(trouble)
+                # A program whose output nobody reads may be there for the log alone.
+                self._tell_errors(transcript.warning_of_program(trouble.text))
         else:
             shown = self._feed.take(event, self._names, live=self.client.can_send)
         for each in shown:
@@ -165,9 +170,12 @@ class LineView:
 
     def _refuse(self, error: UsageError) -> None:
         self._warn(error.advice)
-        errors = self._errors
-        if errors and not self.input.is_terminal and errors.queued_bytes <= CONSOLE_QUEUE_BYTES:
-            errors.write(transcript.line_not_sent(self.input.line_number, error.advice))
+        if not self.input.is_terminal:
+            self._tell_errors(transcript.line_not_sent(self.input.line_number, error.advice))
+
+    def _tell_errors(self, text: str) -> None:
+        if self._errors and self._errors.queued_bytes <= CONSOLE_QUEUE_BYTES:
+            self._errors.write(text)
 
     def _warn(self, why: str) -> None:
         self._tell([transcript.refused(why)])

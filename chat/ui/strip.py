@@ -7,10 +7,11 @@ Only what happens within one line is followed: a terminal would also move to oth
 import re
 
 _CODES = re.compile(
-    # CSI with parameters; strings (OSC, DCS, SOS, PM, APC) up to their end, or to that of the line;
-    # two or three characters (ECMA-35, 13.2: Fs, Fe, nF).
+    # CSI with parameters; strings (OSC, DCS, SOS, PM, APC) up to their end, to the next code, which
+    # ends them at a terminal, too, or to the end of the line; two or three characters (ECMA-35,
+    # 13.2: Fs, Fe, nF).
     r"(?:\x1b\[|\x9b)(?P<parameters>[0-?]*)[ -/]*(?P<final>[@-~]?)"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x18\x1a\x1b\x9c]*(?:[\x07\x18\x1a\x9c]|\x1b\\|(?=\x1b)|$)"
     r"|\x1b[ -/]*[0-~]?"
 )
 _TOKENS = re.compile(rf"{_CODES.pattern}|[\r\b]|[^\x1b\x80-\x9f\r\b]+|.", re.DOTALL)

@@ -151,9 +151,13 @@ WAITING_FOR_OTHERS = (
 
 
 def _reconnected(event: Reconnected) -> list[StatusLine]:
-    anew = "; the server was started anew" if event.new_room else ""
+    if event.server:
+        anew = ", in a new room" if event.new_room else ""
+        back = f"Connected to {escape_line(event.server)}{anew}"
+    else:
+        back = f"The connection is back{'; the server was started anew' if event.new_room else ''}"
     waiting = f" {WAITING_FOR_OTHERS}" if event.awaiting else ""
-    lines = [good(f"The connection is back{anew}.{waiting}")]
+    lines = [good(f"{back}.{waiting}")]
     if event.missed:
         lines.append(trouble(f"{event.missed} message{'' if event.missed == 1 else 's'} missed."))
     return lines

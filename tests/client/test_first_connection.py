@@ -7,7 +7,7 @@ from itertools import repeat
 
 import pytest
 
-from chat.errors import TransportError
+from chat.errors import ProxyRefusedError, TransportError
 from chat.limits import MAX_RETRY_SECONDS
 from chat.server.connection import Connection as ServerConnection
 from tests.support.loopback import REFUSED, Hall
@@ -50,6 +50,17 @@ def test_patience_of_no_time_is_one_attempt(hall: Hall) -> None:
     with pytest.raises(TransportError, match=REFUSED):
         seat.run()
     assert len(seat.dialer.dialled) == 1
+
+
+def test_proxy_that_does_not_let_us_in_is_asked_once(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password that is wrong stays wrong, and some count how often it was."""
+    seat = hall.seat("Ira", patience=math.inf, persistent=True)
+    error = ProxyRefusedError("it does not accept the password")
+    monkeypatch.setattr(seat.dialer, "dial", lambda _on_connected, on_failed: on_failed(error))
+    with pytest.raises(ProxyRefusedError):
+        seat.run()
 
 
 @pytest.mark.parametrize("persistent", [True, False])

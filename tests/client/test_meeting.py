@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -11,8 +11,10 @@ from chat.client.meeting import Meeting
 from chat.errors import ChatError, Reason, RefusedError, TransportError
 from chat.kex import PublicKey, SignedShare
 from chat.limits import HANDSHAKE_SECONDS, SHARE_SECONDS, SHARE_SKEW_SECONDS
+from chat.place import Endpoint
 from chat.session import Offer
-from chat.sockets import Dialer
+from chat.several import SeveralServers
+from chat.sockets import Dialer, Way
 from chat.wire import Refused
 from tests.support.helpers import key
 from tests.support.loopback import Hall, SteppedReactor, Wire, listen
@@ -31,13 +33,22 @@ class Counter:
         self.serve: Callable[[Wire], None] = lambda _: None
 
     def _on_connection(self) -> None:
+        if self.guest is not None:
+            self.guest.close()
         self.guest = Wire(self.reactor, self._listener.accept()[0])
         self.serve(self.guest)
 
-    def look(self, clock: Callable[[], float] = time.time) -> PublicKey:
-        """Look at the key of this server. Afterwards nothing is left open."""
-        address = self._listener.getsockname()
-        with contextlib.closing(Dialer(self.reactor, *address)) as dialer:
+    def look(
+        self, clock: Callable[[], float] = time.time, servers: Sequence[Endpoint] = ()
+    ) -> PublicKey:
+        """Look at the key of this server, which may pass for several. Afterwards nothing is left
+        open."""
+
+        def way(_server: object = None) -> Way:
+            return Dialer(self.reactor, *self._listener.getsockname())
+
+        to = SeveralServers(self.reactor, servers, way) if servers else way()
+        with contextlib.closing(to) as dialer:
             self.reactor.may_run = True
             try:
                 return Meeting(self.reactor, dialer, clock).run()
@@ -132,3 +143,21 @@ def test_host_that_is_unknown_at_once_is_told() -> None:
         dialer = Dialer(reactor, "a..b", 1)
         with pytest.raises(TransportError, match="is not known"):
             Meeting(reactor, dialer).run()
+
+
+def test_first_of_several_servers_that_shows_its_key_is_met(counter: Counter) -> None:
+    said = iter([Refused(Reason.FULL, "").to_wire(), b"SSH-2.0-OpenSSH_9.6\r\n", HELLO])
+
+    def serve(guest: Wire) -> None:
+        guest.send(next(said))
+        guest.shut_down()
+
+    counter.serve = serve
+    servers = [Endpoint("server", number) for number in range(3)]
+    assert counter.look(servers=servers) == key("server").public
+
+
+def test_several_servers_that_show_no_key_are_told_as_one(counter: Counter) -> None:
+    counter.serve = lambda guest: guest.shut_down()
+    with pytest.raises(TransportError, match=r"^the connection was lost"):
+        counter.look(servers=[Endpoint("server", number) for number in range(2)])

@@ -57,6 +57,11 @@ def refusal(path: Path) -> UsageError:
         (b"time = '%H'", "time stands in no table", BELOW),
         (b"client = 3", "client stands in no table", BELOW),
         (b"[[client]]", "client stands in no table", BELOW),
+        (
+            b"[rooms.Ira]\n[rooms.b]\n[rooms.IRA]",
+            "[rooms.Ira] and [rooms.IRA] are the same room",
+            "",
+        ),
         (b"[client]\ntime", "it is not TOML: ", ""),
         (b"[client]\ntime", "(at end of document)", ""),
         (b"[client]\ntime = \n", "(at line 2, column 8)", ""),

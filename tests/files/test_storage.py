@@ -187,6 +187,33 @@ def test_half_a_line_is_taken_back_when_the_disk_is_full(
     assert path.read_bytes() == OLD
 
 
+@pytest.mark.parametrize("taken", [0, 3])
+def test_line_of_another_program_stays_when_the_disk_is_full(
+    path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    """It has come since we looked how long the file is: before our line, or in the midst of it."""
+    path.write_bytes(OLD)
+    mine, other = (os.open(path, os.O_RDWR | os.O_APPEND) for _ in range(2))
+    write, rooms = os.write, [taken, 0]
+
+    def fill_up(descriptor: int, data: bytes) -> int:
+        room = rooms.pop(0)
+        written = write(descriptor, data[:room]) if room else 0
+        if written == taken:
+            write(other, b"another\n")
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fill_up)
+        with pytest.raises(OSError, match="No space"):
+            files.append(mine, NEW)
+    for descriptor in (mine, other):
+        os.close(descriptor)
+    assert path.read_bytes() == OLD + NEW[:taken] + b"another\n"
+
+
 @pytest.mark.parametrize("room", [0, 100, 1500])
 def test_file_that_the_kernel_cuts_off_is_as_it_was(path: Path, room: int) -> None:
     """The limit of a file's size cuts a write off as a full disk does, for every user."""

@@ -58,6 +58,8 @@ def test_dice_that_are_rolled_in_private_are_told_in_private(stage: Stage) -> No
     [
         (["true"], 0, "true is done"),
         (["sh", "-c", "exit 7"], 7, "sh -c exit 7 failed with status 7"),
+        (["sh", "-c", f": {'ü' * 9000}"], 0, f"sh -c : {'ü' * 496} is done"),
+        (["true", "not \udcfftext"], 0, "true not text is done"),
     ],
 )
 def test_room_is_told_how_a_command_ended(
@@ -117,7 +119,7 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
     place_key(stage.home / ".config/chat", "client", "other")
     build = stage.folder / "build"
     build.write_text("true")
-    arguments = ["127.0.0.1", str(port), "builder", "sh", str(build)]
+    arguments = ["127.0.0.1", str(port), "builder", "sh", str(build), r"a\nb"]
     stage.run(
         ["sh", str(EXAMPLES / "builds.sh"), *arguments],
         env={"PYTHON": sys.executable, "EVERY": "0"},
@@ -127,10 +129,10 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
             r"printf 'one\n\033[31mtwo\033[m\n\377four'; printf 'ö%.0s' $(seq 100); exit 1"
         )
         (stage.folder / "new").rename(build)
-        ira.expect(f" builder: sh {build} fails\n    one\n    two\n    four{'ö' * 97}\n")
+        ira.expect(f" builder: sh {build} a\\nb fails\n    one\n    two\n    four{'ö' * 97}\n")
         (stage.folder / "new").write_text("true")
         (stage.folder / "new").rename(build)
-        ira.expect(f" builder: sh {build} works\n")
+        ira.expect(f" builder: sh {build} a\\nb works\n")
     assert ira.out.count(" fails\n") == ira.out.count(" works\n") == 2
 
 

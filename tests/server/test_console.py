@@ -158,7 +158,15 @@ NOBODY = "[+] Nobody is here."
             for say in ("SAY", "say", "  Say  ")
         ),
         ("topic", [], ["[+] There is no topic."]),
-        ("TOPIC -", ["topic "], ["[+] The topic was taken away. Everybody is told."]),
+        ("TOPIC -", [], ["[+] There is no topic."]),
+        (
+            "TOPIC a\nTOPIC -",
+            ["topic a", "topic "],
+            [
+                "[+] Everybody is told the topic: a",
+                "[+] The topic was taken away. Everybody is told.",
+            ],
+        ),
         *(
             (line, ["topic \u202ea  b"], [r"[+] Everybody is told the topic: \u202ea  b"])
             for line in ("TOPIC \u202ea  b", "topic   \u202ea  b ")

@@ -217,6 +217,33 @@ def test_disk_that_fails_is_told_and_the_log_goes_on_when_it_is_opened_again(
     disk.file.close()
 
 
+def test_lines_that_wait_when_the_disk_fails_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First it is full, and then it fails: also the lines that stood for others are lost."""
+    full = os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC)
+    disk = Disk(lambda: full)
+    for line in ("one", "two", "three"):
+        disk.file.write(line)
+    readable, writable = os.pipe()
+    os.close(readable)
+    os.dup2(writable, full)
+    disk.wait()
+    disk.file.write("four")
+    assert disk.complaints == ["no space left on device", LOG_BROKEN]
+    disk.open_file = lambda: os.dup(writable)
+    disk.file.reopen()
+    disk.file.write("five")
+    disk.open_file = lambda: open_log(tmp_path / "log")
+    disk.file.reopen()
+    os.close(writable)
+    disk.file.write("six")
+    first, last = (tmp_path / "log").read_text().splitlines()
+    assert STAMP.sub("", first) == "event=omitted count=5"
+    assert last == "six"
+    disk.file.close()
+
+
 def test_full_disk_loses_nothing_at_first_and_then_counts(tmp_path: Path) -> None:
     path = tmp_path / "log"
     disk = Disk(lambda: os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC))

@@ -10,7 +10,7 @@ import socket
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import chat.sockets
@@ -23,6 +23,7 @@ from chat.errors import Reason, TransportError
 from chat.introduction import Introduction
 from chat.kex import PublicKey, RoomKey
 from chat.limits import RATE
+from chat.place import Endpoint
 from chat.reactor import Callback, Reactor
 from chat.server.access import Access
 from chat.server.connection import Connection
@@ -41,7 +42,8 @@ from chat.session import (
     SessionEvent,
     State,
 )
-from chat.sockets import Dialer
+from chat.several import SeveralServers
+from chat.sockets import Dialer, Way
 from chat.stdio import LineOutput
 from chat.ui.plain import LineView
 from chat.ui.style import Painter
@@ -351,8 +353,11 @@ class Hall:
         rate: float = RATE,
         rules: RoomRules = _ANY_ROOM,
         access: Access | None = None,
+        beside: "Hall | None" = None,
     ) -> None:
-        self.reactor = SteppedReactor()
+        """`beside`: a hall whose reactor this one shares, and which closes after it."""
+        self._beside = beside
+        self.reactor: SteppedReactor = SteppedReactor() if beside is None else beside.reactor
         self.listener, *others = listeners or (listen("127.0.0.1", 0),)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         host, port = self.listener.getsockname()[:2]
@@ -509,7 +514,8 @@ class Hall:
             guest.close()
         # The server's end of each of them notices.
         until(self.reactor, lambda: not self.server.connections)
-        self.reactor.close()
+        if self._beside is None:
+            self.reactor.close()
         for listener in self.server.doorman.listeners:
             listener.close()
         self.screen.close()
@@ -705,7 +711,9 @@ class Seat:
         members: Store | None = None,
         caller: bool = False,
         persistent: bool = False,
+        others: Sequence[tuple[str, int]] = (),
     ) -> None:
+        """`others`: the addresses of more servers."""
         self._reactor = reactor
         self.screen = Screen(reactor)
         if on_terminal:
@@ -714,11 +722,16 @@ class Seat:
             self._source, self._hand = os.pipe()
         self.trust: Trust = lambda _key: None
         self.dialer = NotedDialer(reactor, *address)
+        self.dialers = {Endpoint(*address): self.dialer}
+        way: Way = self.dialer
+        if others:
+            self.dialers |= {Endpoint(*one): NotedDialer(reactor, *one) for one in others}
+            way = SeveralServers(reactor, [*self.dialers], self.dialers.__getitem__)
         self.view = LineView(reactor, self._source, self.screen.output, Painter(name))
         who = name, key(key_name), self._trust
         self.client = Client(
             reactor,
-            self.dialer,
+            way,
             *who,
             self.view,
             patience,

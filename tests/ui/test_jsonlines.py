@@ -78,8 +78,14 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
         {"event": "disconnected", "text": "the connection was lost", "restarting": True},
     ),
     (
-        events.Reconnected(3, new_room=True, awaiting=False),
-        {"event": "reconnected", "missed": 3, "new_room": True, "awaiting": False},
+        events.Reconnected(3, new_room=True, awaiting=False, server="b.example:9443"),
+        {
+            "event": "reconnected",
+            "missed": 3,
+            "new_room": True,
+            "awaiting": False,
+            "server": "b.example:9443",
+        },
     ),
     (
         events.MessageReceived(

@@ -89,6 +89,18 @@ def test_memory_is_bounded_in_number_and_size() -> None:
     assert memory.find("x")
 
 
+def test_time_since_when_something_was_changed_stays(
+    half_past: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    tampered = events.Tampered(5, True, True)
+    memory = memory_of(tampered)
+    (told,) = PAINTER.paint(tampered)
+    now += 600
+    assert ask(memory, "1")[1:-1] == [told]
+
+
 def test_day_before_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory()
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from chat.client import events
+from chat.files.said import SaidFile
 from chat.reactor import Reactor
 from chat.stdio import LineOutput
 from chat.ui import transcript
+from chat.ui.feed import Feed
 from chat.ui.plain import LineView
+from chat.ui.quiet import Quiet
+from chat.ui.record import Record
 from chat.ui.strip import strip
 from tests.support.conversation import (
     LONGEST,
@@ -114,6 +118,27 @@ def test_why_a_line_was_not_sent_goes_to_standard_error_with_its_number(
     assert fourth.startswith("chat: line 4: a message of 1000 bytes is too long: ")
     assert pipe.shown[0] == "[!] It is too long."
     assert (pipe.view.not_sent, pipe.view.not_commands) == (2, 0)
+
+
+def test_log_that_cannot_be_written_is_told_on_standard_error_too(
+    reactor: Reactor, pipe: LoneView, tmp_path: Path
+) -> None:
+    """A program that keeps a log may have nobody who reads its output."""
+    entries = SaidFile(tmp_path / "log")
+    pipe.view._feed = Feed(Quiet(reactor.clock), Record(entries, "Ira"))
+    path = tmp_path / "errors"
+    hi, trouble = events.MessageReceived("Thea", 0, "Hi", own=False), "the log cannot be written"
+    entries.path.mkdir()
+    with path.open("wb", buffering=0) as file:
+        pipe.view._errors = LineOutput(reactor, file.fileno(), "utf-8")
+        told = f"[!] {trouble}: is a directory."
+        assert pipe.show(hi, hi) == ["- Thea: Hi", told, "- Thea: Hi"]
+        entries.path.rmdir()
+        pipe.show(hi)
+    assert path.read_text().splitlines() == [
+        f"chat: warning: {trouble}: is a directory",
+        "chat: warning: the log is written again; 2 lines are missing there",
+    ]
 
 
 @pytest.mark.parametrize("line", ["\udcff\udcfe", "caf\udce9", "cut \udce6\udcbc"])

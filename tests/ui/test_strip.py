@@ -14,6 +14,11 @@ from chat.ui.strip import strip
         ("\x9b31mred\x9bm", "red"),
         ("\x1b]8;;https://a.example\x1b\\link\x1b]8;;\x1b\\ \x1b]0;title\x07!", "link !"),
         ("\x1b]0;never ends", ""),
+        ("\x1b]0;cut off\x1b[31mred\x1b[m", "red"),
+        (
+            "\x1b]0;no end \x1b]0;title\x07one \x1bPgiven up\x18two \x9dand\x1athree",
+            "one two three",
+        ),
         ("\x1b(Bascii\x1b=\x1b>", "ascii"),
         ("\x1bPq#0;2\x1b\\sixel", "sixel"),
         (" 10%\r 50%\r100%", "100%"),

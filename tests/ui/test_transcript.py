@@ -180,6 +180,14 @@ def test_trouble_is_marked_as_trouble() -> None:
                 "[!] 1 message missed.",
             ],
         ),
+        (
+            events.Reconnected(0, new_room=False, awaiting=False, server="b.example:9443"),
+            ["[+] Connected to b.example:9443."],
+        ),
+        (
+            events.Reconnected(0, new_room=True, awaiting=False, server="b\x1b:9443"),
+            [r"[+] Connected to b\x1b:9443, in a new room."],
+        ),
         (events.MemberLost("Ira"), ["[!] Ira lost the connection."]),
         (events.MemberBack("Ira"), ["[+] Ira is back."]),
         (events.MemberLeft("Ira", Reason.LEFT), ["[+] Ira left the server."]),

@@ -1,0 +1,249 @@
+"""A client that knows several servers: which it goes to when one is lost, full or shut down."""
+
+import contextlib
+from collections.abc import Iterator
+from itertools import pairwise, repeat
+from typing import Any
+
+import pytest
+
+from chat.errors import RefusedError, ServerKeyError, TransportError
+from chat.kex import PublicKey
+from chat.limits import MAX_RETRY_SECONDS, RETRY_SECONDS
+from chat.server import members
+from tests.support.helpers import key
+from tests.support.loopback import REFUSED, Cable, Hall, Seat
+
+
+@pytest.fixture
+def hall() -> Iterator[Hall]:
+    with contextlib.closing(Hall()) as hall:
+        yield hall
+
+
+@pytest.fixture
+def beside(hall: Hall) -> Iterator[Hall]:
+    """A server of its own with the same key."""
+    with contextlib.closing(Hall(beside=hall)) as beside:
+        yield beside
+
+
+def several_ways(hall: Hall, count: int = 2, **options: Any) -> tuple[Seat, list[Cable]]:
+    """A client that comes to one room over several addresses, as to a cluster."""
+    first, *others = cables = [hall.cable() for _ in range(count)]
+    addresses = [other.address for other in others]
+    seat = hall.seat("Ira", address=first.address, others=addresses, **options)
+    return seat, cables
+
+
+def between(hall: Hall, beside: Hall, **options: Any) -> Seat:
+    """A client that has come to one of two servers, and knows the other one."""
+    seat = beside.seat("Ira", address=hall.address, others=[beside.address], **options)
+    seat.begin()
+    return seat
+
+
+def told(seat: Seat, *words: str) -> list[str]:
+    """The lines that have one of these words."""
+    return [line for line in seat.screen.lines() if any(word in line for word in words)]
+
+
+def name_of(address: tuple[str, int]) -> str:
+    return "{}:{}".format(*address)
+
+
+# -- the first connection
+
+
+def test_first_server_that_answers_is_taken(hall: Hall, beside: Hall) -> None:
+    seat = beside.seat("Ira", address=hall.address, others=[beside.address])
+    seat.dialer.refused = repeat(True)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    assert beside.home.room.members
+    assert told(seat, "[!]", "Connected to") == []
+
+
+def test_all_that_cannot_be_reached_are_told(hall: Hall) -> None:
+    seat, _ = several_ways(hall)
+    for dialer in seat.dialers.values():
+        dialer.refused = repeat(True)
+    with pytest.raises(TransportError, match=REFUSED):
+        seat.run()
+    assert [len(dialer.dialled) for dialer in seat.dialers.values()] == [1, 1]
+
+
+def test_server_that_is_full_sends_us_to_the_next(
+    hall: Hall, beside: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = beside.join("Zoe", "other")
+    monkeypatch.setattr(members, "MAX_MEMBERS", 0)
+    seat = between(hall, beside)
+    hall.until(lambda: told(seat, "the room is full"))
+    monkeypatch.undo()
+    hall.until(lambda: seat.inside)
+    assert told(seat, "[!]") == [
+        f"[!] {name_of(hall.address)} says: the room is full; trying the next server."
+    ]
+    assert "Ira" in [one.name for one in company.participant.members()]
+
+
+def test_servers_that_are_all_full_end_the_stay_as_one_does(
+    hall: Hall, beside: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "MAX_MEMBERS", 0)
+    seat = between(hall, beside)
+    hall.until(lambda: seat.client._over)
+    assert isinstance(seat.client._error, RefusedError)
+    assert str(seat.client._error) == "the room is full"
+    assert [len(dialer.dialled) for dialer in seat.dialers.values()] == [1, 1]
+
+
+def test_full_server_beside_one_that_cannot_be_reached_ends_the_stay(
+    hall: Hall, beside: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "MAX_MEMBERS", 0)
+    seat = beside.seat("Ira", address=hall.address, others=[beside.address])
+    list(seat.dialers.values())[1].refused = repeat(True)
+    seat.begin()
+    hall.until(lambda: seat.client._over)
+    assert isinstance(seat.client._error, RefusedError)
+
+
+def test_refusal_for_good_is_not_carried_to_another_server(hall: Hall, beside: Hall) -> None:
+    hall.join("Ira", "other")
+    seat = between(hall, beside)
+    hall.until(lambda: seat.client._over)
+    assert str(seat.client._error).startswith("the name Ira is taken")
+    assert not beside.server.connections
+
+
+# -- when the connection is lost
+
+
+def test_server_where_we_were_is_asked_first(hall: Hall) -> None:
+    seat, (near, far) = several_ways(hall)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    near.cut()
+    hall.until(lambda: told(seat, "[+] The connection is back."))
+    assert not far._pairs
+
+
+def test_next_server_is_asked_at_once_if_that_one_is_away(hall: Hall) -> None:
+    """We resume there: nothing is lost, and the place is the same."""
+    seat, (near, far) = several_ways(hall)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    near.unplug()
+    hall.until(lambda: told(seat, "trying to get it back"))
+    seat.type("said while away")
+    lost_at = hall.reactor.clock()
+    hall.until(lambda: hall.home.room.messages == 1)
+    assert hall.reactor.clock() - lost_at <= 2 * RETRY_SECONDS
+    assert told(seat, "Connected to") == [f"[+] Connected to {name_of(far.address)}."]
+    far.unplug()
+    near.plug()
+    hall.until(lambda: told(seat, f"Connected to {name_of(near.address)}."))
+
+
+def test_wait_is_longer_after_each_round_and_not_after_each_server(hall: Hall) -> None:
+    seat, (near, _) = several_ways(hall)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    for dialer in seat.dialers.values():
+        dialer.dialled.clear()
+        dialer.refused = repeat(True, 4)
+    near.cut()
+    hall.until(lambda: told(seat, "[+] The connection is back."))
+    first, second = (dialer.dialled for dialer in seat.dialers.values())
+    assert len(first) == 5
+    assert second == first[:4], "both in one turn of the loop: a refusal is followed at once"
+    pauses = [later - earlier for earlier, later in pairwise(first)]
+    for number, pause in enumerate(pauses, 1):
+        longest = min(RETRY_SECONDS * 2**number, MAX_RETRY_SECONDS)
+        assert longest / 2 <= pause <= longest + 0.1
+
+
+def test_server_with_another_key_is_passed_over(hall: Hall) -> None:
+    """Anybody on the way could show one; whose turn it is next may be the right one."""
+    seat, (near, _, third) = several_ways(hall, 3)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    shown: list[PublicKey] = []
+
+    def judge(server_key: PublicKey) -> None:
+        shown.append(server_key)
+        if len(shown) == 1:
+            raise ServerKeyError("ANOTHER KEY")
+
+    seat.trust = judge
+    near.unplug()
+    hall.until(lambda: told(seat, f"Connected to {name_of(third.address)}."))
+    assert told(seat, "ANOTHER KEY") == ["[!] ANOTHER KEY."]
+
+
+# -- when a server shuts down
+
+
+def test_server_that_shuts_down_sends_us_to_the_next(hall: Hall, beside: Hall) -> None:
+    seat = between(hall, beside)
+    hall.until(lambda: seat.inside)
+    seat.type("Hi")
+    hall.until(lambda: hall.home.room.messages == 1)
+    hall.server.terminate()
+    hall.until(lambda: told(seat, "Connected to"))
+    assert told(seat, "shut", "Connected to") == [
+        f"[!] The connection was lost: {name_of(hall.address)} says: the server is shutting down; "
+        "trying to get it back.",
+        f"[+] Connected to {name_of(beside.address)}, in a new room.",
+    ]
+
+
+def test_last_server_that_shuts_down_ends_the_stay_well(hall: Hall, beside: Hall) -> None:
+    seat = between(hall, beside)
+    hall.until(lambda: seat.inside)
+    for dialer in seat.dialers.values():
+        dialer.refused = repeat(True)
+    hall.server.terminate()
+    hall.until(lambda: seat.client._over)
+    assert seat.client._error is None
+    assert told(seat, "has shut down") == ["[!] The server has shut down."]
+
+
+def test_server_that_loses_us_on_the_way_in_keeps_the_stay_alive(hall: Hall, beside: Hall) -> None:
+    """A server may be too busy for all who come at once from one that shuts down."""
+    seat = between(hall, beside)
+    hall.until(lambda: seat.inside)
+    hall.server.terminate()
+    hall.until(lambda: beside.server.connections)
+    for connection in list(beside.server.connections):
+        connection.transport.close()
+    hall.until(lambda: told(seat, "Connected to"))
+    assert not seat.client._over
+
+
+def test_who_has_said_all_and_leaves_goes_to_no_other_server(hall: Hall, beside: Hall) -> None:
+    seat = between(hall, beside)
+    hall.until(lambda: seat.inside)
+    hall.server.terminate()
+    seat.client._leaving = True
+    hall.until(lambda: seat.client._over)
+    assert seat.client._error is None
+    assert not beside.server.connections
+
+
+# -- what is told of it
+
+
+def test_invite_that_is_shown_names_all_servers(hall: Hall) -> None:
+    from chat.invite import Invite
+    from chat.kex import RoomKey
+
+    seat, (near, far) = several_ways(hall, room_key=RoomKey(bytes(32)))
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    assert seat.client.invite is not None
+    invite = Invite.decode(seat.client.invite)
+    assert invite.servers == (near.address, far.address)
+    assert invite.server_digest == key("server").public.digest
