@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -157,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Whoever ends it ends the servers, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except KeyboardInterrupt:
