@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 ADVISE_FIX = { echo "make fix mends most of this"; exit 1; }
 
-.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench screenshots recording packaging clean
+.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench compare screenshots recording packaging clean
 
 help:
 	@echo "make demo               watch an encrypted conversation between real processes"
@@ -41,6 +41,7 @@ help:
 	@echo "make soak               simulate many rooms, without and with an enemy (SEEDS of each)"
 	@echo "make fuzz               look for inputs that break something (MINUTES)"
 	@echo "make bench              measure the server"
+	@echo "make compare            measure it beside others, and make plots and tables of that"
 	@echo "make screenshots        make the picture in the README from a real conversation"
 	@echo "make recording          make the recording in the README from a real run"
 	@echo "make packaging          write the man page and the completions from the parser"
@@ -103,6 +104,11 @@ fuzz: $(VENV)/ready-dev
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks
+
+# It draws with matplotlib. Those of ngircd, mosquitto and nats-server that are not installed are left out.
+compare: $(VENV)/ready-dev
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m benchmarks.compare --publish
 
 screenshots: $(VENV)/ready-dev
 	$(BIN)/python -m tools.screenshots

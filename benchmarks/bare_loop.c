@@ -1,10 +1,11 @@
 /* The floor under the fan-out: whatever arrives is sent to every connection, one send() each.
  *
- *     bare_loop CONNECTIONS
+ *     bare_loop CONNECTIONS [BYTES]
  *
  * It prints "port: N", accepts that many connections on 127.0.0.1, and relays until one closes.
  * No frames, no keys, no order to keep, and a send() that cannot go on simply waits. What several
- * connections have sent by the time it looks goes out in one send().
+ * connections have sent by the time it looks goes out in one send(); with BYTES, the size of a
+ * message, each message in a send() of its own.
  */
 
 #include <arpa/inet.h>
@@ -43,10 +44,11 @@ static int listen_anywhere(void)
     return listener;
 }
 
-static void send_all(int connection, size_t size)
+static void send_all(int connection, size_t size, size_t most)
 {
     for (size_t done = 0; done < size;) {
-        ssize_t sent = send(connection, buffer + done, size - done, MSG_NOSIGNAL);
+        size_t left = size - done;
+        ssize_t sent = send(connection, buffer + done, left < most ? left : most, MSG_NOSIGNAL);
 
         if (sent < 0)
             exit(0); /* The crowd has gone home. */
@@ -56,13 +58,14 @@ static void send_all(int connection, size_t size)
 
 int main(int argc, char **argv)
 {
-    int count = argc == 2 ? atoi(argv[1]) : 0;
+    int count = argc >= 2 ? atoi(argv[1]) : 0;
+    int bytes = argc == 3 ? atoi(argv[2]) : sizeof buffer;
     int *connections = calloc((size_t)(count > 0 ? count : 1), sizeof *connections);
     int epoll = epoll_create1(0);
     int listener;
 
-    if (count <= 0 || connections == NULL) {
-        fprintf(stderr, "usage: bare_loop CONNECTIONS\n");
+    if (argc > 3 || count <= 0 || bytes <= 0 || connections == NULL) {
+        fprintf(stderr, "usage: bare_loop CONNECTIONS [BYTES]\n");
         return 2;
     }
     check(epoll, "epoll_create1");
@@ -90,6 +93,6 @@ int main(int argc, char **argv)
             size += (size_t)got;
         }
         for (int i = 0; i < count; i++)
-            send_all(connections[i], size);
+            send_all(connections[i], size, (size_t)bytes);
     }
 }

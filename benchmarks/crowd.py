@@ -88,11 +88,11 @@ def _delays(room: Crowd, pair: list[Member]) -> Iterator[float]:
     speaker, listener = pair
     for _ in range(MESSAGES):
         room.drain()
-        message = speaker.seal("x" * 100, 1)
+        message = speaker.seal("x" * 100)
         begun = time.perf_counter()
         speaker.socket.sendall(message.up)
-        wanted = listener.messages + 1
-        while listener.messages < wanted:
+        wanted = len(listener.texts) + 1
+        while len(listener.texts) < wanted:
             room.count()
         yield (time.perf_counter() - begun) * 1000
         time.sleep(PAUSE_SECONDS)

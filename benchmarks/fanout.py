@@ -262,7 +262,7 @@ def _connect(bare: Program, crowd: Crowd, size: Size) -> list[socket.socket]:
 
 def _batches(speaker: Member, count: int, window: int) -> list[Batch]:
     """Messages sealed beforehand, so that in the measurement they only have to be sent."""
-    return [speaker.seal(TEXT, window) for _ in range(count)]
+    return [speaker.seal(*[TEXT] * window) for _ in range(count)]
 
 
 def _compare(how: str, loads: list[Load], messages: int, sides: list[Side]) -> list[Row]:

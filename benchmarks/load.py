@@ -348,7 +348,7 @@ class Member:
         self.participant = Participant(os.urandom, room_key=room_key)
         self.established = False
         self.welcomed = False
-        self.messages = 0
+        self.texts: list[str] = []
         self.acquainted: set[str] = set()
         me = Introduction.fresh(name, key, os.urandom, room_key)
         self._session = ClientSession(me, Ready(), os.urandom, time.monotonic(), time.time)
@@ -360,17 +360,21 @@ class Member:
     def read(self, _events: int) -> int:
         """Take what has arrived."""
         data = self.socket.recv(_HANDSHAKE_READ_BYTES)
+        self.hear(data)
+        self.socket.sendall(self._session.data_to_send())
+        return len(data)
+
+    def hear(self, data: bytes) -> None:
+        """Take this as what has arrived; nothing is the end of the connection."""
         events = (
             self._session.receive(data, time.monotonic()) if data else self._session.receive_eof()
         )
         for event in events:
             self._handle(event)
-        self.socket.sendall(self._session.data_to_send())
-        return len(data)
 
-    def seal(self, text: str, count: int) -> Batch:
-        """Say this so many times. Whatever the member seals must be sent in the same order."""
-        for _ in range(count):
+    def seal(self, *texts: str) -> Batch:
+        """Say these. Whatever the member seals must be sent in the same order."""
+        for text in texts:
             self.participant.say(text, int(time.time() * 1000))
         return self._batch()
 
@@ -403,7 +407,8 @@ class Member:
                 for shown in self.participant.receive_frames(frame_type, run):
                     if isinstance(shown, MemberJoined):
                         self.acquainted.add(shown.name)
-                    self.messages += isinstance(shown, MessageReceived)
+                    if isinstance(shown, MessageReceived):
+                        self.texts.append(shown.text)
             case Ended(_, text, _):
                 raise ProtocolError(f"{self.name} was put out: {text}")
 

@@ -98,7 +98,7 @@ class _Side:
         self.crowd.drain()
         count = DELIVERIES // (len(self.speakers) * self.size)
         speakers = self.speakers * count
-        messages = [speaker.seal(TEXT, 1) for speaker in speakers]
+        messages = [speaker.seal(TEXT) for speaker in speakers]
         before = self.server.cpu_seconds
         for speaker, message in zip(speakers, messages, strict=True):
             self.crowd.unit = len(message.down)

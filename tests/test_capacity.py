@@ -1,0 +1,99 @@
+"""The model of what a server carries comes to what was measured and is no part of it."""
+
+import math
+
+import pytest
+
+from benchmarks.compare.results import Cell, Delay, Measured, load
+from tools.capacity import OURS, Model, main, report
+
+MEASURED = load()
+DELAYS = [delay for delay in MEASURED.delays if delay.contender == OURS]
+
+
+def model(**curves: dict[int, float]) -> Model:
+    """One of figures that are easy to calculate with."""
+    figures = {"flood": {10: 1.0}, "paced": {10: 10.0}, "join": {10: 5.0}, "idle": {10: 2.0}}
+    cells = [
+        Cell(OURS, members, work, [figure])
+        for work, curve in (figures | curves).items()
+        for members, figure in curve.items()
+    ]
+    return Model(Measured("", {}, {"message_bytes": 200.0, "empty_mib": 30.0}, {}, cells))
+
+
+def test_there_are_measurements_to_check_it_with() -> None:
+    assert len(DELAYS) >= 3
+
+
+@pytest.mark.parametrize("delay", DELAYS, ids=lambda delay: f"{delay.rate:g} a second")
+def test_processor_time_is_what_was_measured_at_other_rates(delay: Delay) -> None:
+    said = Model(MEASURED).busy(delay.members, delay.rate)
+    # At a low rate the server also pings and checks, and starts cold for each message.
+    assert said == pytest.approx(delay.busy, rel=0.5, abs=0.02)
+
+
+def test_cost_between_two_sizes_is_on_a_line_in_logarithms() -> None:
+    grown = model(paced={10: 40.0, 1_000: 10.0})
+    assert grown.cost("paced", 10) == 40
+    assert grown.cost("paced", 100) == pytest.approx(20)
+    assert grown.cost("paced", 5) == 40
+    assert grown.cost("paced", 9_999) == 10
+
+
+def test_messages_leave_together_when_they_come_faster_than_one_can_leave() -> None:
+    one = model()
+    alone = 1_000 * 10e-6
+    assert one.turn_seconds(1_000, 99) == pytest.approx(alone)
+    # 200 a second: a turn of s takes n sends, and for each of 200·s messages n times what one adds.
+    turn = one.turn_seconds(1_000, 200)
+    assert turn == pytest.approx(1_000 * 9e-6 + 200 * turn * 1_000 * 1e-6)
+    assert math.isinf(one.turn_seconds(1_000, 1_000))
+
+
+def test_rate_that_all_have_within_a_time_keeps_to_it() -> None:
+    one = model()
+    rate = one.rate_within(1_000, 0.1)
+    assert 2 * one.turn_seconds(1_000, rate) == pytest.approx(0.1)
+    assert one.rate_within(1_000_000, 0.1) == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "rate", "joins", "wall"),
+    [
+        (100, 1, 0, "none"),
+        (20_001, 0, 0, "a room takes 10,000"),
+        (1_000, 90, 0, "messages begin to leave together"),
+        (1_000, 1_000, 0, "more than one core can send"),
+        (100, 0, 150, "joins: a core takes 200"),
+        (10, 2_000, 0, "the window"),
+    ],
+)
+def test_first_wall_is_named(members: int, rate: float, joins: float, wall: str) -> None:
+    assert wall in report(model(), members, rate, joins, rooms=1).splitlines()[-1]
+
+
+def test_members_of_several_rooms_hear_only_their_own() -> None:
+    assert "10% of a core" in report(model(), 1_000, 100, 0, rooms=10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--members", "0"], "at least 1"),
+        (["--members", "5", "--rate", "-1"], "not negative"),
+        (["--members", "5", "--rate", "nan"], "not negative"),
+        (["--members", "5", "--rooms", "6"], "a room has a member"),
+        (["--members", "many"], "a whole number"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["capacity", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert said in capfd.readouterr().err

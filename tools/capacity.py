@@ -1,0 +1,195 @@
+"""What one server needs for so many members and messages, by what was measured.
+
+    python -m tools.capacity --members 1000 --rate 5
+    python -m tools.capacity --members 3000 --rate 2 --joins 0.5 --rooms 10
+
+The figures come from the file that `make compare` writes (`benchmarks/compare/measured.json`);
+between two numbers of members they are interpolated. They hold for the machine that is named there:
+another one is as much faster or slower as its core is.
+
+The model, for n members and r messages a second. A message that is sent alone costs n·a, of which a
+is measured at a steady pace; one in a flood costs n·f. What arrives while the server is busy leaves
+together, in one `send` to each. So as long as r·n·a < 1 a turn takes n·a, and beyond that
+n·(a - f) / (1 - r·n·f). If members share several rooms, a message costs as many deliveries as its
+room has members.
+"""
+
+import argparse
+import math
+import resource
+import sys
+from itertools import pairwise
+
+from benchmarks.compare.results import DATA, Measured, load
+from chat.limits import (
+    GRACE_SECONDS,
+    MAX_MEMBERS,
+    SPARE_DESCRIPTORS,
+    WINDOW_BYTES,
+)
+
+OURS = "chat"
+BUSY = 0.7
+"""More than this part of a core should not be planned with: joins and returns come in crowds."""
+
+
+class Model:
+    """Costs as they were measured, and what follows from them."""
+
+    def __init__(self, measured: Measured) -> None:
+        """
+        Raises:
+            ValueError: this program was not measured.
+        """
+        curves = {work: measured.curve(OURS, work) for work in ("flood", "paced", "join", "idle")}
+        if not all(curves.values()):
+            raise ValueError("the file has no figures of this program; run make compare")
+        self._curves = curves
+        self.message_bytes = measured.setting["message_bytes"]
+        self._empty_mib = measured.setting["empty_mib"]
+
+    def cost(self, work: str, members: int) -> float:
+        """What the work costs with so many members, in the unit of the file: between two that were
+        measured, on a line in logarithms; outside of them, as the nearest."""
+        curve = self._curves[work]
+        if members in curve:
+            return curve[members]
+        for (low, at_low), (high, at_high) in pairwise(curve.items()):
+            if low < members < high:
+                share = math.log(members / low) / math.log(high / low)
+                return float(at_low * (at_high / at_low) ** share)
+        return curve[min(curve, key=lambda size: abs(size - members))]
+
+    def turn_seconds(self, members: int, rate: float = 0.0) -> float:
+        """How long it is busy with what leaves together; infinite where it cannot keep up."""
+        alone = members * self.cost("paced", members) / 1e6
+        more = members * min(self.cost("flood", members), self.cost("paced", members)) / 1e6
+        if rate * alone <= 1:
+            return alone
+        return (alone - more) / (1 - rate * more) if rate * more < 1 else math.inf
+
+    def busy(self, members: int, rate: float, joins: float = 0.0) -> float:
+        """Which part of a core it takes: at most 1."""
+        alone = members * self.cost("paced", members) / 1e6
+        return min(1.0, rate * alone + joins * self.cost("join", members) / 1e3)
+
+    def alone_rate(self, members: int) -> float:
+        """Messages a second that still leave one by one."""
+        return 1 / self.turn_seconds(members)
+
+    def rate_within(self, members: int, seconds: float) -> float:
+        """Messages a second that all have within this time, 0 if not even one has it."""
+        # What arrives while a turn is under way waits for its end, and then for its own.
+        if 2 * self.turn_seconds(members) > seconds:
+            return 0.0
+        low, high = 0.0, 1e7 / members
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (
+                (middle, high)
+                if 2 * self.turn_seconds(members, middle) <= seconds
+                else (low, middle)
+            )
+        return low
+
+    def joins_a_second(self, members: int) -> float:
+        """Joins one after the other that a core can take, and do nothing else."""
+        return 1e3 / self.cost("join", members)
+
+    def memory_mib(self, members: int, windows: int = 1) -> float:
+        """The process with so many members, and so many rooms that have filled their window."""
+        return (
+            self._empty_mib
+            + members * self.cost("idle", members) / 1024
+            + windows * WINDOW_BYTES / 2**20
+        )
+
+
+def report(model: Model, members: int, rate: float, joins: float, rooms: int) -> str:
+    """What to plan with, a line each, and which wall comes first."""
+    each = math.ceil(members / rooms)
+    turn = model.turn_seconds(each, rate)
+    descriptors = members + SPARE_DESCRIPTORS
+    window = WINDOW_BYTES / (rate / rooms * model.message_bytes) if rate else math.inf
+    lines = [
+        ("processor", f"{model.busy(each, rate, joins):.0%} of a core"),
+        (
+            "delay",
+            f"half of a room has a message after {_ms(turn / 2)}, all after {_ms(turn)}; "
+            f"if others speak at that moment, after {_ms(2 * turn)}",
+        ),
+        ("memory", f"{model.memory_mib(members, rooms):.0f} MiB, full windows included"),
+        ("descriptors", f"{descriptors:,} (ulimit -n)"),
+        ("window", f"who is away for more than {_span(window)} misses messages"),
+        ("wall", _wall(model, members, each, rate, joins, window)),
+    ]
+    return "\n".join(f"{what:12} {said}" for what, said in lines)
+
+
+def _wall(model: Model, members: int, each: int, rate: float, joins: float, window: float) -> str:
+    """What would have to change first."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if each > MAX_MEMBERS:
+        return f"a room takes {MAX_MEMBERS:,} members"
+    if most not in (resource.RLIM_INFINITY, -1) and members + SPARE_DESCRIPTORS > most:
+        return f"descriptors: a process may open {most:,} here (ulimit -Hn)"
+    if joins * model.cost("join", each) / 1e3 > BUSY:
+        return f"joins: a core takes {model.joins_a_second(each):.0f} a second"
+    if math.isinf(model.turn_seconds(each, rate)):
+        return "the processor: the messages are more than one core can send"
+    if model.busy(each, rate, joins) > BUSY:
+        return "the processor: messages begin to leave together, and the delay grows"
+    if window < GRACE_SECONDS:
+        return f"the window: it is full before the {GRACE_SECONDS} s of --grace are over"
+    return "none: it fits one server"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if math.isfinite(seconds) else "no bounded time"
+
+
+def _span(seconds: float) -> str:
+    if seconds > 86_400:
+        return "a day"
+    return f"{seconds / 60:.0f} minutes" if seconds > 120 else f"{seconds:.0f} s"
+
+
+def main() -> None:
+    """Read what is planned, and print what it takes."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.capacity", description="What one server needs, by what was measured."
+    )
+    parser.add_argument("--members", type=_count, required=True, help="in all rooms together")
+    parser.add_argument("--rate", type=_rate, default=1.0, help="messages a second, in all rooms")
+    parser.add_argument("--joins", type=_rate, default=0.0, help="joins a second")
+    parser.add_argument("--rooms", type=_count, default=1, help="rooms of equal size")
+    options = parser.parse_args()
+    if options.rooms > options.members:
+        parser.error("a room has a member at least")
+    try:
+        measured = load()
+        model = Model(measured)
+    except (OSError, ValueError) as exc:
+        sys.exit(f"capacity: error: cannot read {DATA}: {exc}")
+    print(report(model, options.members, options.rate, options.joins, options.rooms))
+    print(f"\nMeasured on {measured.when}, {measured.machine['processor']}.")
+
+
+def _count(given: str) -> int:
+    if not given.isdecimal() or not int(given):
+        raise argparse.ArgumentTypeError("a whole number, at least 1")
+    return int(given)
+
+
+def _rate(given: str) -> float:
+    try:
+        rate = float(given)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate < math.inf:
+        raise argparse.ArgumentTypeError("a number that is not negative")
+    return rate
+
+
+if __name__ == "__main__":
+    main()
