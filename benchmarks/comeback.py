@@ -107,11 +107,11 @@ def _delay(room: Crowd, pair: list[Member]) -> float:
     time.sleep(PAUSE_SECONDS)
     listener.ping()
     room.drain()
-    message = speaker.seal("x" * 100, 1)
+    message = speaker.seal("x" * 100)
     begun = time.perf_counter()
     speaker.socket.sendall(message.up)
-    wanted = listener.messages + 1
-    while listener.messages < wanted:
+    wanted = len(listener.texts) + 1
+    while len(listener.texts) < wanted:
         room.count()
         # The server may have asked for it again, if somebody has left meanwhile.
         speaker.send_unsent()

@@ -37,7 +37,7 @@ def measure(members: int, keys: Keys, directory: Path) -> list[Row]:
             ping(joined)
             # Two answers at once have more bytes than a message, so none may be on its way.
             time.sleep(SETTLE_SECONDS)
-            batches = [joined[-1].seal(TEXT, 1) for _ in range(MESSAGES)]
+            batches = [joined[-1].seal(TEXT) for _ in range(MESSAGES)]
             for side, of_side in zip(sides, found, strict=True):
                 of_side.append(_percentiles(_Paced(side, batches).run()))
     server, *_ = found

@@ -45,7 +45,7 @@ class _Flow:
 
     def __init__(self, speaker: Member, count: int, text: str) -> None:
         self._socket = speaker.socket
-        self._unsent = memoryview(speaker.seal(text, count).up)
+        self._unsent = memoryview(speaker.seal(*[text] * count).up)
 
     def until(self, output: int, enough: Callable[[bytes], bool]) -> None:
         """Send, and read this output until it has brought enough.
@@ -123,7 +123,7 @@ def _time_saying(server: Program, keys: Keys) -> list[float]:
     with _speaker(server, keys, "Ada") as speaker:
         for _ in range(1 + ROUNDS):
             began = time.process_time()
-            speaker.seal(TEXT, SAID)
+            speaker.seal(*[TEXT] * SAID)
             took.append((time.process_time() - began) / SAID * 1e6)
     return took
 

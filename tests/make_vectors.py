@@ -732,7 +732,7 @@ class Scene:
 
     def tick(self, now: float) -> None:
         """What is due takes effect: a join, a leave, a CHECK."""
-        self.note("tick", now, unicasts=self.room.tick(now))
+        self.note("tick", now, unicasts=[*self.room.tick(now), *self.room.tell_hash(now)])
 
     def operator_says(self, now: float, text: str) -> None:
         self.room.say(text)
