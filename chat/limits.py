@@ -700,9 +700,6 @@ and what comes in one entry must fit into WINDOW_BYTES."""
 STREAM_HOLD_SECONDS = 0.25
 """For so long a member is not read where its proposals wait for Redis, and are too many."""
 
-SPARE_SERVERS_OF = 64
-"""Members that are gone, of which is known at which server they were, until all are forgotten."""
-
 BEAT_SECONDS = 3.0
 SERVER_GONE_SECONDS = 10.0
 """A server of a cluster says so often that it is alive, and is gone when it was not heard for so

@@ -91,7 +91,7 @@ class HostedRoom:
         self._members: dict[int, Connection] = {}
         self._behind: dict[Connection, float] = {}
         self._somebody_behind = False
-        self._wake_up = WakeUp(reactor, self._touch)
+        self._wake_up = WakeUp(reactor, self.touch)
         self._no_tick_before = float("-inf")
         self.begin()
 
@@ -129,8 +129,8 @@ class HostedRoom:
         """When something is due, by the clock of the room."""
         return self.room.deadline
 
-    def _touch(self) -> None:
-        """Something has happened here, or is due."""
+    def touch(self) -> None:
+        """Something has happened here, or is due: take the steps at the end of the turn."""
         self._busy.add(self)
 
     def _show(self, *lines: str) -> None:
@@ -154,7 +154,7 @@ class HostedRoom:
     def admit(self, arrival: Arrival, connection: Connection | None) -> Member | None:
         """Somebody comes in: back to its place, or as a new member. Returns the member; None if it
         may not, and then its connection is dropped."""
-        self._touch()
+        self.touch()
         try:
             member, sent_again = self._resume(arrival, connection) or self._join(
                 arrival, connection
@@ -254,7 +254,7 @@ class HostedRoom:
     def lose(self, member: Member, reason: Reason, text: str) -> None:
         """A member's connection is dropped. The room keeps the member's place for a while if it was
         lost (LOSSES), and otherwise the membership ends."""
-        self._touch()
+        self.touch()
         self._note_name(member, False)
         before = self.room.presence(member.name)
         kept = reason in LOSSES and self.room.suspend(member, self.clock())
@@ -296,7 +296,7 @@ class HostedRoom:
     def relay(self, member: Member, run: bytes, now: float, connection: Connection | None) -> None:
         """Append a run of MESSAGE frames to the log. If the member may not send one of these, those
         before it are appended, and its connection is dropped."""
-        self._touch()
+        self.touch()
         messages, end = self.room.messages, self.log.end
         try:
             self._deliver(self.room.submit(member, run, now))
@@ -424,7 +424,7 @@ class HostedRoom:
     def put_out(self, members: list[Member], text: str) -> None:
         """Put these out. One that is lost goes at once; the others go with their connections, which
         are dropped."""
-        self._touch()
+        self.touch()
         # Whoever has a connection goes last: so nobody seems to be lost in between.
         for member in sorted(members, key=lambda one: not one.lost):
             connection = self._members.get(member.id)
@@ -438,12 +438,12 @@ class HostedRoom:
 
     def say(self, text: str) -> None:
         """Tell everybody here something."""
-        self._touch()
+        self.touch()
         self.room.say(clip_text(text, MAX_TEXT_BYTES))
 
     def set_topic(self, topic: Topic) -> None:
         """Tell everybody here the topic."""
-        self._touch()
+        self.touch()
         self.room.set_topic(topic)
 
     def close(self) -> None:

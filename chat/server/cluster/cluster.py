@@ -7,6 +7,7 @@ theirs.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 from chat.cipher import RandomBytes
 from chat.errors import ChatError
@@ -39,6 +40,7 @@ class Cluster:
         self.server_id = random_bytes(SERVER_ID_BYTES)
         self.random_bytes = random_bytes
         self.clock = reactor.clock
+        self.tickets = count(1)
         self.call = reactor.call
         self.report = shared.report
         self._reactor = reactor

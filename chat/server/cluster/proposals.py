@@ -7,20 +7,22 @@ own monotonic clock. So no clock of any machine has to be right.
 """
 
 import struct
+from math import isfinite
 from typing import NamedTuple, Self
 
 from chat.controls import Resume
 from chat.errors import ProtocolError, Reason
 from chat.frozen import field, frozen
 from chat.identities import Card, decode_card
-from chat.limits import PROPOSAL_SEED_BYTES, SERVER_ID_BYTES
+from chat.limits import FINGERPRINT_BYTES, PROPOSAL_SEED_BYTES, SERVER_ID_BYTES
 from chat.roomevents import Topic
 from chat.server.ordering import Arrival
 from chat.wire import Empty, Fields, Record, block, decode_record
 
 _HEADER = struct.Struct(f">{SERVER_ID_BYTES}sd{PROPOSAL_SEED_BYTES}s")
-_MEMBER = struct.Struct(">I")
-_TICKET = struct.Struct(">Qd")
+_MEMBER = struct.Struct(">IQ")
+_NAMED = struct.Struct(f">I{FINGERPRINT_BYTES}s")
+_COME = struct.Struct(">Qd")
 
 
 class Header(NamedTuple):
@@ -52,7 +54,7 @@ class Come(Proposal):
         texts = (arrival.name, arrival.address, arrival.source)
         return b"".join(
             (
-                _TICKET.pack(self.ticket, arrival.joined_at),
+                _COME.pack(self.ticket, arrival.joined_at),
                 *(block(text.encode()) for text in texts),
                 block(arrival.fingerprint),
                 block(resume),
@@ -62,7 +64,7 @@ class Come(Proposal):
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        ticket, joined_at = _TICKET.unpack(fields.take(_TICKET.size))
+        ticket, joined_at = _COME.unpack(fields.take(_COME.size))
         name, address, source = fields.text(), fields.text(), fields.text()
         fingerprint, resume = fields.block(), fields.block()
         card: Card = decode_card(fields)
@@ -73,52 +75,60 @@ class Come(Proposal):
 
 @frozen
 class Relay(Proposal):
-    """A member says this run of MESSAGE frames."""
+    """A member says this run of MESSAGE frames, over the connection of this ticket."""
 
     TYPE = 0x02
     member: int
+    ticket: int
     run: bytes = field(shown=False)
 
     def encode_body(self) -> bytes:
-        return _MEMBER.pack(self.member) + self.run
+        return _MEMBER.pack(self.member, self.ticket) + self.run
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.unsigned(_MEMBER.size), fields.rest())
+        return cls(*_MEMBER.unpack(fields.take(_MEMBER.size)), fields.rest())
 
 
 @frozen
 class Lose(Proposal):
-    """A member's connection has been dropped, for this reason."""
+    """A member's connection, which had this ticket, has been dropped for this reason."""
 
     TYPE = 0x03
     member: int
+    ticket: int
     reason: Reason
     text: str
 
     def encode_body(self) -> bytes:
-        return _MEMBER.pack(self.member) + bytes((self.reason,)) + self.text.encode()
+        head = _MEMBER.pack(self.member, self.ticket)
+        return head + bytes((self.reason,)) + self.text.encode()
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.unsigned(_MEMBER.size), fields.reason(), fields.rest_text())
+        member, ticket = _MEMBER.unpack(fields.take(_MEMBER.size))
+        return cls(member, ticket, fields.reason(), fields.rest_text())
 
 
 @frozen
 class PutOut(Proposal):
-    """An operator wants these members out."""
+    """An operator wants these members out. They are named by their numbers and their keys, since in
+    the next room of this stream the numbers are those of others."""
 
     TYPE = 0x04
-    members: tuple[int, ...]
+    members: tuple[tuple[int, bytes], ...]
     text: str
 
     def encode_body(self) -> bytes:
-        return block(b"".join(map(_MEMBER.pack, self.members))) + self.text.encode()
+        return block(b"".join(_NAMED.pack(*one) for one in self.members)) + self.text.encode()
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        members = tuple(number for (number,) in _MEMBER.iter_unpack(fields.block()))
-        return cls(members, fields.rest_text())
+        named = Fields(fields.block())
+        members = []
+        while named.left:
+            members.append(_NAMED.unpack(named.take(_NAMED.size)))
+        return cls(tuple(members), fields.rest_text())
 
 
 @frozen
@@ -188,4 +198,6 @@ def decode(item: bytes) -> tuple[Header, Proposal]:
     if len(item) < _HEADER.size:
         raise ProtocolError("a proposal is too short")
     header = Header(*_HEADER.unpack_from(item))
+    if not isfinite(header.at):
+        raise ProtocolError("a proposal is of no time")
     return header, decode_record(_FAMILY, "proposal", item[_HEADER.size :])

@@ -13,9 +13,12 @@ in them (`proposals`). The room's log, its members and its epochs are the same a
 for byte. Only connections are one server's own: the room gives what is for one member alone to its
 connection, or to nobody where that is elsewhere.
 
-*Whose member.* A member belongs to the server at which it came in last (`_server_of`). What another
-server proposes for it does not count any more. So a server that was taken for dead, and whose
-members have come back elsewhere, can neither speak for them nor end their stay.
+*Whose member.* A member belongs to the connection over which it came in last: to a server, and to a
+ticket there (`_seats`, which has all that are in, or about to be, and are not lost). What is proposed for it over any other connection does not count any more.
+So a server that was taken for dead, and whose members have come back elsewhere, can neither speak
+for them nor end their stay; and a connection that is found to be broken after its member has come
+back, even to the same server, does not end that stay either. No ticket comes twice, so what was
+proposed in a room that is over says nothing in the next one, where numbers begin anew.
 
 *Time.* The room's clock stands still while something is applied, at the time that the proposal
 says, and goes on from there by the reactor's. It never goes back. When something is due, every
@@ -26,15 +29,14 @@ epoch ends when its part of the log gets too long.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import shake_256
-from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chat.cipher import RandomBytes
 from chat.errors import ProtocolError, Reason
-from chat.limits import MAX_EPOCH_BYTES, PROPOSAL_SEED_BYTES, SPARE_SERVERS_OF, STREAM_HOLD_SECONDS
+from chat.limits import MAX_EPOCH_BYTES, PROPOSAL_SEED_BYTES, STREAM_HOLD_SECONDS
 from chat.roomevents import Topic
 from chat.server.cluster.proposals import (
     Come,
@@ -58,6 +60,7 @@ from chat.server.members import Member
 from chat.server.ordering import Arrival
 
 _LENGTH_BYTES = 4
+_NOBODY = (None, None)
 
 
 def _do_nothing() -> None:
@@ -90,12 +93,22 @@ class Site(Protocol):
     server_id: bytes
     random_bytes: RandomBytes
     clock: Callable[[], float]
+    tickets: Iterator[int]
+    """Numbers, none of which comes twice: a room that was not carried here for a while is read from
+    entries in which this server had connections, too."""
 
     def call(self, callback: Callable[[], None]) -> float:
         """Call this; an unforeseen error is contained."""
 
     def report(self, text: str) -> None:
         """Something for the operator to know."""
+
+
+class _Seat(NamedTuple):
+    """Where a member is: at which server, and over which connection."""
+
+    server: bytes
+    ticket: int
 
 
 class OrderedRoom:
@@ -110,9 +123,8 @@ class OrderedRoom:
         self._hosted = hosted
         self._site = site
         self._randomness = randomness
-        self._tickets = count(1)
         self._waiting: dict[int, tuple[Connection, Arrival]] = {}
-        self._server_of: dict[int, bytes] = {}
+        self._seats: dict[int, _Seat] = {}
         self._at = 0.0
         self._since = 0.0
         self._applying = self._letting_go = False
@@ -134,13 +146,13 @@ class OrderedRoom:
     def admit(self, arrival: Arrival, connection: Connection | None) -> None:
         """Somebody wants to come in here."""
         assert connection is not None
-        ticket = next(self._tickets)
+        ticket = next(self._site.tickets)
         self._waiting[ticket] = connection, arrival
         self._propose(Come(ticket, arrival))
 
     def relay(self, member: Member, run: bytes, now: float, connection: Connection | None) -> None:
         """A member of this server says something."""
-        self._propose(Relay(member.id, run))
+        self._propose(Relay(member.id, self._seats[member.id].ticket, run))
         if self.stream.full and connection is not None:
             connection.hold(STREAM_HOLD_SECONDS)
 
@@ -148,12 +160,13 @@ class OrderedRoom:
         """A connection of this server has been dropped."""
         self._hosted.disconnect(member)
         if not self._letting_go:
-            self._propose(Lose(member.id, reason, text))
+            self._propose(Lose(member.id, self._seats[member.id].ticket, reason, text))
 
     def put_out(self, members: list[Member], text: str) -> None:
         """The operator of this server wants these out."""
         if members:
-            self._propose(PutOut(tuple(member.id for member in members), text))
+            named = tuple((member.id, member.fingerprint) for member in members)
+            self._propose(PutOut(named, text))
 
     def say(self, text: str) -> None:
         """The operator of this server tells everybody something."""
@@ -199,8 +212,7 @@ class OrderedRoom:
 
     def servers(self) -> set[bytes]:
         """Those at which somebody is in."""
-        inside = self._hosted.room.members
-        return {self._server_of[number] for number, one in inside.items() if not one.lost}
+        return {seat.server for seat in self._seats.values()}
 
     def vanish(self, server: bytes) -> None:
         """Propose that this server is gone, with its connections."""
@@ -216,9 +228,15 @@ class OrderedRoom:
         """A new room begins. Those who wait come to this one."""
         self._let_go("")
         self._randomness.sow(batch.id.encode() + batch.items[0])
-        self._server_of.clear()
+        self._seats.clear()
         self._hosted.begin()
         self._go_on_from(0.0)
+        self._ask_again()
+
+    def _ask_again(self) -> None:
+        """What was proposed is void: propose again that those may come in who still wait."""
+        waiting = self._waiting.items()
+        self._waiting = {ticket: guest for ticket, guest in waiting if not guest[0].over}
         for ticket, (_, arrival) in self._waiting.items():
             self._propose(Come(ticket, arrival))
 
@@ -245,20 +263,19 @@ class OrderedRoom:
         own = header.server == self._site.server_id
         match proposal:
             case Come(ticket, arrival):
-                waiting = self._waiting.pop(ticket, None) if own else None
-                self._come(header.server, waiting[0] if waiting else None, arrival)
-            case Relay(number, run):
-                member = self._member_at(header.server, number)
+                self._come(_Seat(header.server, ticket), arrival)
+            case Relay(number, ticket, run):
+                member = self._member_in(_Seat(header.server, ticket), number)
                 if member is not None:
                     connection = self._hosted.connection_of(member) if own else None
                     self._hosted.relay(member, run, self._at, connection)
-            case Lose(number, reason, text):
-                member = self._member_at(header.server, number)
+            case Lose(number, ticket, reason, text):
+                member = self._member_in(_Seat(header.server, ticket), number)
                 if member is not None:
+                    del self._seats[number]
                     self._hosted.lose(member, reason, text)
-            case PutOut(numbers, text):
-                found = map(self._hosted.room.member, numbers)
-                self._hosted.put_out([one for one in found if one is not None], text)
+            case PutOut(named, text):
+                self._hosted.put_out([one for each in named for one in self._named(*each)], text)
             case Say(text):
                 self._hosted.say(text)
             case Retitle(topic):
@@ -268,33 +285,40 @@ class OrderedRoom:
             case Tick():
                 pass
 
-    def _come(self, server: bytes, connection: Connection | None, arrival: Arrival) -> None:
-        gone = connection is None or connection.over
+    def _come(self, seat: _Seat, arrival: Arrival) -> None:
+        own = seat.server == self._site.server_id
+        connection, _ = self._waiting.pop(seat.ticket, _NOBODY) if own else _NOBODY
+        gone = connection is not None and connection.over
         member = self._hosted.admit(arrival, None if gone else connection)
         if member is not None:
-            self._server_of[member.id] = server
-            if gone and server == self._site.server_id:
-                self._propose(Lose(member.id, Reason.LOST, ""))
+            self._seats[member.id] = seat
+            if gone:
+                self._propose(Lose(member.id, seat.ticket, Reason.LOST, ""))
 
-    def _member_at(self, server: bytes, number: int) -> Member | None:
-        """This member, if it is this server's."""
-        if self._server_of.get(number) != server:
-            return None
-        return self._hosted.room.member(number)
+    def _member_in(self, seat: _Seat, number: int) -> Member | None:
+        """This member, if it came in there last."""
+        return self._hosted.room.member(number) if self._seats.get(number) == seat else None
+
+    def _named(self, number: int, fingerprint: bytes) -> list[Member]:
+        """This member, if the number is not that of somebody else in a later room."""
+        member = self._hosted.room.member(number)
+        return [] if member is None or member.fingerprint != fingerprint else [member]
 
     def _do_vanish(self, server: bytes) -> None:
-        for number, its_server in list(self._server_of.items()):
+        numbers = [number for number, seat in self._seats.items() if seat.server == server]
+        for number in numbers:
+            del self._seats[number]
             member = self._hosted.room.member(number)
-            if its_server == server and member is not None and not member.lost:
-                connection = self._hosted.connection_of(member)
-                self._hosted.lose(member, Reason.LOST, "its server is gone")
-                if connection is not None:
-                    # It is we who were taken for dead.
-                    connection.drop(Reason.LOST, "the other servers have not heard of this one")
+            assert member is not None
+            connection = self._hosted.connection_of(member)
+            self._hosted.lose(member, Reason.LOST, "its server is gone")
+            if connection is not None:
+                # It is we who were taken for dead.
+                connection.drop(Reason.LOST, "the other servers have not heard of this one")
 
     def _keep_short(self) -> None:
-        """Bring the log back into its window, and the epoch into what a snapshot can hold; forget
-        who is out. All servers do that at the same place."""
+        """Bring the log back into its window, and the epoch into what a snapshot can hold. All
+        servers do that at the same place."""
         room, log = self._hosted.room, self._hosted.log
         if room.epoch_bytes > MAX_EPOCH_BYTES:
             room.end_epoch(self._at)
@@ -303,22 +327,15 @@ class OrderedRoom:
             self._hosted.trim()
         if room.is_empty and log.end and self._hosted.tag:
             # As where there is one server: it is a new room for whoever comes next.
-            self._server_of.clear()
             self._hosted.begin()
-        if len(self._server_of) > 2 * len(room.members) + SPARE_SERVERS_OF:
-            self._server_of = {
-                number: server
-                for number, server in self._server_of.items()
-                if room.member(number) is not None
-            }
 
     # -- snapshots
 
     def state(self) -> bytes:
         """The room, its log, and whose its members are."""
         room, log, window = self._hosted.state()
-        servers = [[number, server.hex()] for number, server in self._server_of.items()]
-        state = {"at": self._at, "room": room, "log": log, "servers": servers}
+        seats = [[number, seat.server.hex(), seat.ticket] for number, seat in self._seats.items()]
+        state = {"at": self._at, "room": room, "log": log, "seats": seats}
         encoded = json.dumps(state).encode()
         return len(encoded).to_bytes(_LENGTH_BYTES, "big") + encoded + window
 
@@ -327,14 +344,28 @@ class OrderedRoom:
         self._let_go("")
         end = _LENGTH_BYTES + int.from_bytes(state[:_LENGTH_BYTES], "big")
         kept = json.loads(state[_LENGTH_BYTES:end])
-        self._server_of = {number: bytes.fromhex(server) for number, server in kept["servers"]}
+        self._seats = {
+            number: _Seat(bytes.fromhex(server), ticket) for number, server, ticket in kept["seats"]
+        }
         self._hosted.restore(kept["room"], kept["log"], state[end:])
         self._go_on_from(kept["at"])
+        if self.stream.idle:
+            # It is another room, and what was proposed is void.
+            self._ask_again()
 
     # -- the stream
 
     def on_following(self, follows: bool) -> None:
-        """What is proposed waits in the stream while it does not follow."""
+        """What is proposed waits in the stream while it does not follow. When it does again, there
+        may be members here whose connections are gone: what we said of that was lost with the end
+        of the stream, or was said in a room that has gone on from a place before."""
+        if not follows:
+            return
+        for number, seat in self._seats.items():
+            member = self._hosted.room.member(number)
+            assert member is not None
+            if seat.server == self._site.server_id and not self._hosted.connection_of(member):
+                self._propose(Lose(number, seat.ticket, Reason.LOST, ""))
 
     def on_lost(self, text: str) -> None:
         """What members were told may not be so. They come back to a room of which all are sure."""
@@ -360,7 +391,9 @@ class OrderedRoom:
         return self._at + self._site.clock() - self._since
 
     def _go_on_from(self, at: float) -> None:
-        """It is so late in the room, and the clock goes on from here."""
+        """Something has been applied: it is so late in the room, and the clock goes on from here.
+        What is due next may be something else, and members here are to hear of it."""
         self._at, self._since = at, self._site.clock()
         self._hosted.ahead = at - self._since
         self._tick_proposed_at = None
+        self._hosted.touch()
