@@ -270,7 +270,11 @@ class Sequence:
             return PassedOver(raw.id, header.origin, True)
         self.era = raw.id
         if raw.id in self.broken:
-            return PassedOver(raw.id, header.origin, True)
+            if self.lost:
+                return PassedOver(raw.id, header.origin, True)
+            # We went on from a snapshot of the room before.
+            self.lose(broken=False)
+            return Lost("the room that comes next has been found broken before")
         self.lost = False
         self._since = 0
         self.marks = ((raw.id, self.count), (raw.id, self.count))
