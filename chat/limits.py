@@ -641,7 +641,8 @@ as gone, so that a server whose Redis is frozen knows it before others would thi
 
 REDIS_RETRY_SECONDS = 0.25
 MAX_REDIS_RETRY_SECONDS = 2.0
-"""As RETRY_SECONDS, for servers that have lost Redis. They are few, and everybody waits."""
+"""As RETRY_SECONDS, for servers that have lost Redis: they are few, and everybody waits for
+them."""
 
 STREAM_BLOCK_SECONDS = 5.0
 """How long Redis lets us wait for the next entry before it answers that there is none. That answer
@@ -655,8 +656,8 @@ MAX_BATCH_BYTES = 65_536
 proposal may be longer."""
 
 MAX_PROPOSED_BYTES = 4 * 1024 * 1024
-"""Proposals of one room that no entry has come back for. A server that has more takes no more from
-its members (`Stream.full`)."""
+"""Proposals of one room that no entry has come back for. A server that has more reads its members
+more slowly (`Stream.full`), and lets go those that say something when it has twice as much."""
 
 RESEND_SECONDS = 1.0
 """So long after Redis has refused a proposal, or has put it where it does not count, it is proposed
@@ -666,8 +667,8 @@ MAX_BROKEN_ERAS = 8
 """A server remembers so many rooms of one stream that it has found broken."""
 
 SNAPSHOT_TRIES = 3
-"""So often a server that found no snapshot to start from asks the others for one, RESEND_SECONDS
-apart, before it has a new room begin."""
+"""So often a server that has found no snapshot to start from asks the others for one,
+RESEND_SECONDS apart, before it has a new room begin."""
 
 ORIGIN_SECONDS = 600
 """A server that has proposed nothing in a room for so long is forgotten there, by the time of the
@@ -702,5 +703,5 @@ STREAM_HOLD_SECONDS = 0.25
 
 BEAT_SECONDS = 3.0
 SERVER_GONE_SECONDS = 10.0
-"""A server of a cluster says so often that it is alive, and is gone when it was not heard for so
-long. Its members have lost their connections then."""
+"""A server of a cluster says so often that it is alive, and counts as gone when it was not heard
+for so long. Its members have lost their connections then."""

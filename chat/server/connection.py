@@ -308,10 +308,12 @@ class Connection:
             return
         home.submit(member, run, now, self)
 
-    def relayed(self, size: int, count: int, appended: int, now: float) -> None:
+    def relayed(self, size: int, count: int, appended: int) -> None:
         """A run of so many bytes has been looked at: so many messages were appended, and so many
         bytes."""
         if self._account is not None:
+            # The account goes by this server's clock, and the room perhaps by another one.
+            now = self._hub.reactor.clock()
             void = size - appended
             # To open a SUBMIT and to refuse what is in it is work as well.
             self._account.say(max(count, 1), appended, now, void=void)

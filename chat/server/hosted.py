@@ -308,7 +308,7 @@ class HostedRoom:
             count = self.room.messages - messages
             self._console.exchanged(count)
         if connection is not None:
-            connection.relayed(len(run), count, self.log.end - end, now)
+            connection.relayed(len(run), count, self.log.end - end)
 
     def check(self) -> bytes:
         """The control message that tells the running hash at the end of the log."""

@@ -77,7 +77,7 @@ class Ordering(Protocol):
 
 
 class Company(Protocol):
-    """The other servers, which carry the same rooms. They share the bans, names and the topic."""
+    """The other servers, which carry the same rooms, and share bans, names and the topic."""
 
     def carry(self, make: "Callable[[RandomBytes], HostedRoom]") -> "HostedRoom":
         """Make a room that all carry. Its random bytes have to be the same everywhere."""

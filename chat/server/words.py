@@ -401,12 +401,22 @@ OUT_OF_DESCRIPTORS = trouble("No descriptors are left: new connections have to w
 
 # -- several servers -------------------------------------------------------------------------------
 
+SOME_KEYS = 3
+"""So many are named in a line; how many more there are is said."""
+
 REDIS_BACK = "Redis is there again."
 
 
 def redis_away(error: ChatError) -> str:
     """Redis cannot be asked, so nothing that is said arrives."""
     return f"Redis is away: {error}. What is said waits until it is back."
+
+
+def bans_lifted(fingerprints: list[str]) -> str:
+    """This server banned keys that the cluster does not ban."""
+    some, more = fingerprints[:SOME_KEYS], len(fingerprints) - SOME_KEYS
+    rest = f" and {more} more" if more > 0 else ""
+    return f"bans that do not hold in the cluster are lifted here: {', '.join(some)}{rest}"
 
 
 def servers(count: int, *, away: bool) -> str:

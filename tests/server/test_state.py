@@ -1,4 +1,4 @@
-"""A room that is kept for another server, and goes on there exactly as it would have gone on here."""
+"""A room that is kept for another server goes on there exactly as it would have gone on here."""
 
 import copy
 import json

@@ -149,7 +149,6 @@ class Seat:
         self.dropped: tuple[Reason, str] | None = None
         self.heard: list[Control] = []
         self.held = 0.0
-        self.relayed_at: list[float] = []
         self.begins_at = 0
         self._spoken = 0
         person.seat = self
@@ -183,8 +182,8 @@ class Seat:
     def admitted(self, _sent_again: int) -> None:
         assert not self.over
 
-    def relayed(self, _size: int, _count: int, _appended: int, now: float) -> None:
-        self.relayed_at.append(now)
+    def relayed(self, _size: int, _count: int, _appended: int) -> None:
+        assert not self.over
 
     def hold(self, seconds: float) -> None:
         self.held += seconds
@@ -238,7 +237,6 @@ class ClusterServer:
             greeting=self.greeting,
             company=self.cluster,
         )
-        self.console.obey = lambda _: None  # type: ignore[method-assign]
         self.store.watcher = self.cluster.streams
         self.store.begin()
 

@@ -350,7 +350,7 @@ class LyingHome(RecordedHome):
         connection.cursor._log = lie.log
         if trick == "invent":
             self.room.invent(lie)
-        self._touch()
+        self.touch()
 
     def end_for(self, member_id: int) -> int:
         """Where the log ends, as this member is told."""

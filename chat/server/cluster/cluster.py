@@ -5,7 +5,7 @@ servers share (`Registry`). Which one is asked when, and who tells whom, is here
 theirs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 
@@ -40,15 +40,16 @@ class Cluster:
         self.server_id = random_bytes(SERVER_ID_BYTES)
         self.random_bytes = random_bytes
         self.clock = reactor.clock
-        self.tickets = count(1)
+        self.tickets: Iterator[int] = count(1)
         self.call = reactor.call
         self.report = shared.report
         self._reactor = reactor
         self._title = title
         self._rooms: list[OrderedRoom] = []
-        self._away = False
+        self._away = self._left = False
         self.streams = Streams(store, key, random_bytes, self._on_away)
         self.registry = Registry(self.server_id, reactor.clock, shared)
+        self.registry.on_ban = self._put_out
         self.registry.stream = self.streams.open(TAG, self.registry)
         self._wake_up = WakeUp(reactor, self.flush)
         reactor.call_at(reactor.clock(), self._beat)
@@ -78,6 +79,10 @@ class Cluster:
             room.vanish(self.server_id)
         self.registry.leave()
         self.flush()
+        self._left = True
+        # Members are still sent what there is, and for that no room may change here any more.
+        for room in self._rooms:
+            self.streams.close(room.stream)
 
     # -- what all share
 
@@ -110,12 +115,19 @@ class Cluster:
     # -- the others
 
     def _beat(self) -> None:
+        if self._left:
+            return
         self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
         self.registry.beat(self._title, sum(room.people for room in self._rooms))
         for room in self._rooms:
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
         self.flush()
+
+    def _put_out(self, ban: Ban) -> None:
+        # Those in rooms that only this server carries, too.
+        for room in self._rooms:
+            room.ban(ban)
 
     def _on_away(self, error: ChatError | None) -> None:
         if error is not None:

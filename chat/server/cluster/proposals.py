@@ -87,7 +87,8 @@ class Relay(Proposal):
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        return cls(*_MEMBER.unpack(fields.take(_MEMBER.size)), fields.rest())
+        member, ticket = _MEMBER.unpack(fields.take(_MEMBER.size))
+        return cls(member, ticket, fields.rest())
 
 
 @frozen

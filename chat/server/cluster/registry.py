@@ -1,8 +1,13 @@
 """What all servers of a cluster share beside the rooms: who of them is alive, the bans, the topic.
 
 This is read from a stream of its own. Each server says there every BEAT_SECONDS that it is alive. A
-server that was not heard for SERVER_GONE_SECONDS is gone; by whose clock, that each decides for
-itself, and only while it hears its own beats: otherwise it may be the one that is cut off.
+server that was not heard for SERVER_GONE_SECONDS is gone; that each decides for itself, by its own
+clock, and only while it hears its own beats: otherwise it may be the one that is cut off.
+
+Bans and the topic are what the stream says (`_bans`, `_topic`), and each server's lists follow. An
+operator's command takes effect there at once, and is brought in line when the stream says which of
+several came last. What somebody writes into the file of one server holds there alone, until that
+server reads a snapshot.
 """
 
 import json
@@ -11,6 +16,7 @@ from typing import Any, Protocol
 
 from chat.frozen import frozen
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.server import words
 from chat.server.cluster.store import EntryId
 from chat.server.cluster.stream import Batch, Stream
 from chat.server.lists import Ban
@@ -66,6 +72,10 @@ class Registry:
         self._server_id = server_id
         self._clock = clock
         self._shared = shared
+        self.on_ban: Callable[[Ban], None] = lambda _: None
+        """Called when another server has banned a key."""
+        self._bans: dict[str, Ban] = {}
+        self._topic = (0, "")
         self._peers: dict[bytes, Peer] = {}
         self._heard_since = clock()
         self._beat_at = self._behind = 0.0
@@ -132,40 +142,60 @@ class Registry:
                     )
                 case "leave":
                     self._peers.pop(server, None)
-                case "ban" if not own:
-                    self._shared.take_ban(_ban_of(said))
-                case "unban" if not own:
-                    self._shared.take_unban(said["fingerprints"])
+                case "ban":
+                    self._on_ban(_ban_of(said), own=own)
+                case "unban":
+                    self._on_unban(said["fingerprints"])
                 case "forget" if not own:
                     self._shared.take_forget(said["name"])
-                case "topic" if not own:
-                    self._shared.take_topic(said["since"], said["text"])
+                case "topic":
+                    self._topic = said["since"], said["text"]
+                    self._follow_topic()
+
+    def _on_ban(self, ban: Ban, *, own: bool) -> None:
+        self._bans[ban.fingerprint] = ban
+        if not own or ban.fingerprint not in self._banned_here():
+            self._shared.take_ban(ban)
+            self.on_ban(ban)
+
+    def _on_unban(self, fingerprints: list[str]) -> None:
+        for fingerprint in fingerprints:
+            self._bans.pop(fingerprint, None)
+        if lifted := sorted(self._banned_here() & set(fingerprints)):
+            self._shared.take_unban(lifted)
+
+    def _banned_here(self) -> set[str]:
+        return {ban.fingerprint for ban in self._shared.bans()}
+
+    def _follow_topic(self) -> None:
+        if self._shared.topic() != self._topic:
+            self._shared.take_topic(*self._topic)
 
     def opening(self) -> bytes:
         """What holds here: the first server brings it into the cluster."""
-        since, text = self._shared.topic()
-        bans = [_of_ban(ban) for ban in self._shared.bans()]
-        return json.dumps({"bans": bans, "topic": [since, text]}).encode()
+        return _encode(self._shared.bans(), self._shared.topic())
 
     def begin(self, batch: Batch) -> None:
         self.restore(batch.items[0], batch.id)
 
     def state(self) -> bytes:
-        return self.opening()
+        return _encode(list(self._bans.values()), self._topic)
 
     def restore(self, state: bytes, at: EntryId) -> None:
         """From now on this holds here, and no other ban."""
         kept = json.loads(state)
-        bans = {ban.fingerprint: ban for ban in map(_ban_of, kept["bans"])}
-        here = {ban.fingerprint for ban in self._shared.bans()}
-        if here - set(bans):
-            self._shared.take_unban(sorted(here - set(bans)))
-        for fingerprint, ban in bans.items():
+        self._bans = {ban.fingerprint: ban for ban in map(_ban_of, kept["bans"])}
+        since, text = kept["topic"]
+        self._topic = since, text
+        here = self._banned_here()
+        if lifted := sorted(here - set(self._bans)):
+            self._shared.take_unban(lifted)
+            self._shared.report(words.bans_lifted(lifted))
+        for fingerprint, ban in self._bans.items():
             if fingerprint not in here:
                 self._shared.take_ban(ban)
-        since, text = kept["topic"]
-        if (since, text) != self._shared.topic():
-            self._shared.take_topic(since, text)
+                self.on_ban(ban)
+        self._follow_topic()
         self._heard_since = self._clock()
 
     def on_following(self, follows: bool) -> None:
@@ -177,6 +207,10 @@ class Registry:
 
     def on_trouble(self, text: str) -> None:
         self._shared.report(text)
+
+
+def _encode(bans: list[Ban], topic: tuple[int, str]) -> bytes:
+    return json.dumps({"bans": list(map(_of_ban, bans)), "topic": topic}).encode()
 
 
 def _of_ban(ban: Ban) -> dict[str, Any]:

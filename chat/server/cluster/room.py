@@ -14,11 +14,15 @@ for byte. Only connections are one server's own: the room gives what is for one 
 connection, or to nobody where that is elsewhere.
 
 *Whose member.* A member belongs to the connection over which it came in last: to a server, and to a
-ticket there (`_seats`, which has all that are in, or about to be, and are not lost). What is proposed for it over any other connection does not count any more.
-So a server that was taken for dead, and whose members have come back elsewhere, can neither speak
-for them nor end their stay; and a connection that is found to be broken after its member has come
-back, even to the same server, does not end that stay either. No ticket comes twice, so what was
-proposed in a room that is over says nothing in the next one, where numbers begin anew.
+ticket there. `_seats` has this of all that are in, or about to be, and are not lost. What is
+proposed for a member over any other connection does not count any more. So a server that was taken
+for dead, and whose members have come back elsewhere, can neither speak for them nor end their stay;
+and a connection that is found to be broken after its member has come back, even to the same server,
+does not end that stay either. No ticket comes twice, so what was proposed in a room that is over
+says nothing in the next one, where numbers begin anew.
+
+*The end.* A server in which nobody is follows the room no more, unless there is nobody elsewhere
+either: then it stays until every place that is kept has been given up, and the room is empty.
 
 *Time.* The room's clock stands still while something is applied, at the time that the proposal
 says, and goes on from there by the reactor's. It never goes back. When something is due, every
@@ -36,8 +40,14 @@ from typing import NamedTuple, Protocol
 
 from chat.cipher import RandomBytes
 from chat.errors import ProtocolError, Reason
-from chat.limits import MAX_EPOCH_BYTES, PROPOSAL_SEED_BYTES, STREAM_HOLD_SECONDS
+from chat.limits import (
+    MAX_EPOCH_BYTES,
+    MAX_PROPOSED_BYTES,
+    PROPOSAL_SEED_BYTES,
+    STREAM_HOLD_SECONDS,
+)
 from chat.roomevents import Topic
+from chat.server import words
 from chat.server.cluster.proposals import (
     Come,
     Header,
@@ -56,11 +66,15 @@ from chat.server.cluster.store import EntryId
 from chat.server.cluster.stream import Batch, Stream
 from chat.server.connection import Connection
 from chat.server.hosted import HostedRoom
+from chat.server.lists import Ban
 from chat.server.members import Member
 from chat.server.ordering import Arrival
 
 _LENGTH_BYTES = 4
 _NOBODY = (None, None)
+_ROUNDING_SECONDS = 1e-6
+"""When we wake up, it is so late by the clock of the room, too, that what is due is due. Otherwise
+a sum that was rounded down would have us wait for what is never due."""
 
 
 def _do_nothing() -> None:
@@ -153,8 +167,13 @@ class OrderedRoom:
     def relay(self, member: Member, run: bytes, now: float, connection: Connection | None) -> None:
         """A member of this server says something."""
         self._propose(Relay(member.id, self._seats[member.id].ticket, run))
-        if self.stream.full and connection is not None:
+        if connection is None or not self.stream.full:
+            return
+        if self.stream.proposed_bytes < 2 * MAX_PROPOSED_BYTES:
             connection.hold(STREAM_HOLD_SECONDS)
+        else:
+            # It keeps what it has said until it is acknowledged, and comes back with it.
+            connection.drop(Reason.LOST, "too much waits for Redis")
 
     def lose(self, member: Member, reason: Reason, text: str) -> None:
         """A connection of this server has been dropped."""
@@ -195,8 +214,10 @@ class OrderedRoom:
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody is in here, and nothing that was asked is still to come."""
-        return not self._waiting and not self._hosted.connections and self.stream.idle
+        """Whether nobody is in here, nothing that was asked is still to come, and nothing is due
+        that no other server would see to."""
+        used = self._waiting or self._hosted.connections or not self.stream.idle
+        return not used and (self._hosted.room.is_empty or bool(self._seats))
 
     def end(self) -> None:
         """Follow the room no more."""
@@ -213,6 +234,10 @@ class OrderedRoom:
     def servers(self) -> set[bytes]:
         """Those at which somebody is in."""
         return {seat.server for seat in self._seats.values()}
+
+    def ban(self, ban: Ban) -> None:
+        """Another server has banned a key: put out whoever has it."""
+        self._hosted.ban(ban.fingerprint, words.banned(ban))
 
     def vanish(self, server: bytes) -> None:
         """Propose that this server is gone, with its connections."""
@@ -252,9 +277,10 @@ class OrderedRoom:
             self._at = max(self._at, header.at)
             self._applying = True
             try:
+                # What was due before comes before, even if no server was here to say so.
+                self._pass_time()
                 self._do(header, proposal)
-                self._hosted.pass_time(self._at)
-                self._keep_short()
+                self._pass_time()
             finally:
                 self._applying = False
                 self._go_on_from(self._at)
@@ -316,9 +342,10 @@ class OrderedRoom:
                 # It is we who were taken for dead.
                 connection.drop(Reason.LOST, "the other servers have not heard of this one")
 
-    def _keep_short(self) -> None:
-        """Bring the log back into its window, and the epoch into what a snapshot can hold. All
-        servers do that at the same place."""
+    def _pass_time(self) -> None:
+        """Let take effect what is due. Bring the log back into its window, and the epoch into what
+        a snapshot can hold. All servers do that at the same place."""
+        self._hosted.pass_time(self._at)
         room, log = self._hosted.room, self._hosted.log
         if room.epoch_bytes > MAX_EPOCH_BYTES:
             room.end_epoch(self._at)
@@ -394,6 +421,6 @@ class OrderedRoom:
         """Something has been applied: it is so late in the room, and the clock goes on from here.
         What is due next may be something else, and members here are to hear of it."""
         self._at, self._since = at, self._site.clock()
-        self._hosted.ahead = at - self._since
+        self._hosted.ahead = at - self._since - _ROUNDING_SECONDS
         self._tick_proposed_at = None
         self._hosted.touch()

@@ -1,4 +1,4 @@
-"""One room's stream at several servers, over a Redis in memory that is cut, full, or fails over.
+"""One room's stream at several servers, over a Redis in memory that is cut, fails over, fills up.
 
 A follower here is a list of what was applied: the simplest room there is.
 """

@@ -1,0 +1,172 @@
+"""What servers of a cluster share beside the rooms: who is alive, bans, names, the topic."""
+
+import pytest
+
+from chat.errors import Reason
+from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.server.lists import Ban
+from chat.text import fingerprint_of
+from tests.support.cluster import SEALED, ClusterServer, ClusterWorld
+
+A_KEY, OTHER_KEY = (fingerprint_of(bytes([number]) * 32) for number in (1, 2))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> ClusterWorld:
+    """Two servers that know each other."""
+    world = ClusterWorld(monkeypatch)
+    world.run(BEAT_SECONDS + 1)
+    return world
+
+
+def alive(server: ClusterServer) -> list[str]:
+    return sorted(peer.title for peer in server.cluster.registry.peers.values())
+
+
+def banned(server: ClusterServer) -> list[str]:
+    return sorted(ban.fingerprint for ban in server.access.bans())
+
+
+def ban(server: ClusterServer, fingerprint: str = A_KEY) -> None:
+    server.server.ban(fingerprint, "Eve", "why not")
+
+
+# -- who is alive ------------------------------------------------------------------------------
+
+
+def test_servers_know_each_other(world: ClusterWorld) -> None:
+    assert [alive(one) for one in world.servers] == [["s0", "s1"]] * 2
+
+
+def test_server_that_is_not_heard_is_gone_and_its_members_are_lost(world: ClusterWorld) -> None:
+    one, other = world.servers
+    boris = world.come("Boris", other)
+    world.come("Ira", one)
+    world.run(SERVER_GONE_SECONDS)
+    number = boris.member.id if boris.member else 0
+    world.kill(other)
+    world.run(SERVER_GONE_SECONDS - BEAT_SECONDS - 1)
+    assert not one.open_room().room.members[number].lost
+    world.run(2 * BEAT_SECONDS + 1)
+    assert one.open_room().room.members[number].lost
+    assert alive(one) == ["s0"]
+
+
+def test_server_that_says_goodbye_is_gone_at_once(world: ClusterWorld) -> None:
+    one, other = world.servers
+    boris = world.come("Boris", other)
+    number = boris.member.id if boris.member else 0
+    world.run(1)
+    other.cluster.leave()
+    world.until(lambda: one.open_room().room.members[number].lost, seconds=1)
+    world.run(2 * SERVER_GONE_SECONDS)
+    assert alive(one) == ["s0"]
+
+
+def test_server_that_is_cut_off_takes_nobody_for_gone(world: ClusterWorld) -> None:
+    one, other = world.servers
+    world.come("Boris", other)
+    world.come("Ira", one)
+    world.redis.down = True
+    one.store.cut()
+    world.run(3 * SERVER_GONE_SECONDS)
+    assert alive(one) == []
+    assert list(one.cluster.registry.gone({other.cluster.server_id})) == []
+    world.redis.down = False
+    world.run(BEAT_SECONDS)
+    assert list(one.cluster.registry.gone({other.cluster.server_id})) == []
+
+
+def test_clock_of_another_machine_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ClusterWorld(monkeypatch, servers=1)
+    ahead = world.start(origin=3_600.0 * 24 * 365)
+    (one, _), boris = world.servers, world.come("Boris", ahead)
+    world.run(3 * SERVER_GONE_SECONDS)
+    assert alive(one) == alive(ahead) == ["s0", "s1"]
+    assert boris.speaks
+
+
+# -- bans, names and the topic -------------------------------------------------------------------
+
+
+def test_ban_and_its_end_hold_at_all_servers(world: ClusterWorld) -> None:
+    one, other = world.servers
+    ban(one)
+    world.run(1)
+    assert banned(other) == [A_KEY]
+    other.server.unban(A_KEY)
+    world.run(1)
+    assert banned(one) == []
+
+
+def test_ban_puts_out_of_a_room_that_its_server_does_not_carry(world: ClusterWorld) -> None:
+    one, other = world.servers
+    eve = world.come("Eve", other, SEALED)
+    assert one.hosted(SEALED) is None
+    assert eve.member is not None
+    ban(one, fingerprint_of(eve.member.fingerprint))
+    world.run(1)
+    assert eve.dropped is not None
+    assert eve.dropped[0] is Reason.KICKED
+
+
+def test_commands_given_at_the_same_moment_end_the_same_everywhere(world: ClusterWorld) -> None:
+    one, other = world.servers
+    ban(one)
+    world.run(1)
+    one.server.unban(A_KEY)
+    ban(other)
+    one.server.set_topic("one")
+    other.server.set_topic("other")
+    world.run(1)
+    assert banned(one) == banned(other)
+    assert one.greeting.topic == other.greeting.topic
+
+
+def test_topic_is_told_at_all_servers(world: ClusterWorld) -> None:
+    one, other = world.servers
+    one.server.set_topic("what it is about")
+    world.run(1)
+    assert other.greeting.topic == one.greeting.topic
+    assert world.start().greeting.topic.text == ""
+    world.run(1)
+    assert world.servers[-1].greeting.topic == one.greeting.topic
+
+
+def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld) -> None:
+    one, other = world.servers
+    boris = world.come("Boris", one)
+    boris.drop(Reason.LEFT)
+    world.run(1)
+    assert other.access.use_of("Boris") is not None
+    one.server.forget("Boris")
+    world.run(1)
+    assert other.access.use_of("Boris") is None
+
+
+def test_server_that_starts_with_other_bans_takes_those_of_the_cluster(world: ClusterWorld) -> None:
+    ban(world.servers[0])
+    world.run(1)
+    late = world.start(bans=[Ban(OTHER_KEY, 0, "Mallory", "")])
+    world.run(1)
+    assert [banned(one) for one in world.servers] == [[A_KEY]] * 3
+    assert any(line.endswith(f"lifted here: {OTHER_KEY}") for line in late.screen.lines)
+
+
+def test_first_server_brings_its_bans_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ClusterWorld(monkeypatch, servers=0)
+    world.start(bans=[Ban(OTHER_KEY, 0, "Mallory", "")])
+    world.run(1)
+    assert banned(world.start()) == []
+    world.run(1)
+    assert banned(world.servers[-1]) == [OTHER_KEY]
+
+
+def test_bans_outlive_all_servers(world: ClusterWorld) -> None:
+    ban(world.servers[0])
+    world.run(1)
+    for server in list(world.servers):
+        world.kill(server)
+    late = world.start()
+    world.run(1)
+    assert banned(late) == [A_KEY]
