@@ -6,11 +6,12 @@ What they do is in `server.cluster`. A server on its own imports none of it.
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from chat.errors import ClusterError, UsageError
 from chat.reactor import Reactor
-from chat.startup import keys_folder
+from chat.startup import keys_folder, load_key
 
 if TYPE_CHECKING:
     import ssl
@@ -60,12 +61,8 @@ class Clustering:
 
 
 def _need_parser() -> None:
-    try:
-        import hiredis  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "several servers need the package hiredis", "pip install 'chatapp[redis]'"
-        ) from error
+    if find_spec("hiredis") is None:
+        raise UsageError("several servers need the package hiredis", "pip install 'chatapp[redis]'")
 
 
 def _url_of(options: argparse.Namespace) -> "RedisUrl":
@@ -90,8 +87,18 @@ def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext
     return context_of(options.cluster_ca)
 
 
-def check_only(clustering: Clustering) -> None:
-    """Tell that nothing is wrong, and what is good to know."""
+def check_only(options: argparse.Namespace) -> None:
+    """Tell that nothing is wrong, and what is good to know; serve nothing.
+
+    Raises:
+        UsageError, IdentityError, ClusterError: something is wrong.
+    """
+    if not options.cluster:
+        raise UsageError("--check looks at a cluster", "--cluster URL")
+    from chat import phrases
+
+    key = load_key(options, lambda: print(phrases.MAKING_KEY))
+    clustering = Clustering(options, key.public)
     for note in clustering.notes:
         print(f"note: {note}", file=sys.stderr)
     print("nothing is wrong: this server can join the cluster")

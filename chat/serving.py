@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chat import journal
-from chat.errors import EditorMissingError, IdentityError, UsageError
+from chat.errors import EditorMissingError, IdentityError
 from chat.frozen import replace
 from chat.limits import MAX_MEMBERS, SPARE_DESCRIPTORS
 from chat.reactor import Reactor
@@ -47,7 +47,9 @@ def serve(options: argparse.Namespace) -> None:
     from chat.sockets import address_text, listen
 
     if options.check:
-        _check(options)
+        from chat.clustering import check_only
+
+        check_only(options)
         return
     _allow_many_descriptors(options.pending)
     listeners = inherited(os.environ) or listen(options.host, options.port)
@@ -115,17 +117,6 @@ def serve(options: argparse.Namespace) -> None:
             listening.pop_all()
     if server.starts_anew:
         start_anew(listeners)
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Say what is wrong with the cluster, and serve nothing."""
-    if not options.cluster:
-        raise UsageError("--check looks at a cluster", "--cluster URL")
-    from chat import phrases
-    from chat.clustering import Clustering, check_only
-
-    key = load_key(options, lambda: print(phrases.MAKING_KEY))
-    check_only(Clustering(options, key.public))
 
 
 def _clustering(options: argparse.Namespace, key: "PrivateKey") -> "Clustering | None":

@@ -3,6 +3,7 @@
     server.py      joins connections and rooms; lets the rooms send at the end of a turn
     rooms.py       which rooms there are: the open one, and one for each tag
     ordering.py    takes what changes a room, and decides in which order it happens
+    company.py     what is asked of the other servers, where several carry the rooms
     state.py       the form in which a room is kept for another server
     hosted.py      one room and its members' connections: admits, relays, sends, ends
     doorman.py     listens, takes in or refuses, lets newcomers shake hands in turn

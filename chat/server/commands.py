@@ -18,7 +18,6 @@ from chat.server.completion import completions
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban
 from chat.server.members import Member, count_people, people_of
-from chat.server.ordering import Company
 from chat.stdio import is_text
 from chat.text import nearest_name
 
@@ -56,6 +55,13 @@ class RoomsControl(Protocol):
 
     def __iter__(self) -> Iterator[RoomControl]:
         """The rooms there are."""
+
+
+class Others(Protocol):
+    """What the commands need of the other servers of a cluster."""
+
+    def lines(self) -> list[str]:
+        """How they are, for the operator."""
 
 
 class ServerControl(Protocol):
@@ -103,7 +109,7 @@ class ServerControl(Protocol):
         """Free a name. Returns whether it was kept."""
 
     @property
-    def company(self) -> Company | None:
+    def company(self) -> Others | None:
         """The other servers, if there are any."""
 
 

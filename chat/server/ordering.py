@@ -5,21 +5,15 @@ asked (`HostedRoom` is its own ordering). Where several servers carry one room, 
 each of them do the same things in the same order, and this server does them later.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from chat.cipher import RandomBytes
 from chat.controls import Resume
 from chat.errors import Reason
 from chat.frozen import frozen
 from chat.identities import Card
 from chat.roomevents import Topic
 from chat.server.connection import Connection
-from chat.server.lists import Ban
 from chat.server.members import Member
-
-if TYPE_CHECKING:
-    from chat.server.hosted import HostedRoom
 
 
 @frozen
@@ -74,31 +68,3 @@ class Ordering(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether nobody is in, and nothing that was asked is still to come."""
-
-
-class Company(Protocol):
-    """The other servers, which carry the same rooms, and share bans, names and the topic."""
-
-    def carry(self, make: "Callable[[RandomBytes], HostedRoom]") -> "HostedRoom":
-        """Make a room that all carry. Its random bytes have to be the same everywhere."""
-
-    def flush(self) -> None:
-        """Let what was asked leave. To be called at the end of each turn."""
-
-    def leave(self) -> None:
-        """This server goes."""
-
-    def ban(self, ban: Ban) -> None:
-        """Let them ban this key, too."""
-
-    def unban(self, bans: list[Ban]) -> None:
-        """Let them lift these bans, too."""
-
-    def forget(self, name: str) -> None:
-        """Let them free this name, too."""
-
-    def set_topic(self, topic: Topic) -> None:
-        """Let them tell newcomers this topic, too."""
-
-    def lines(self) -> list[str]:
-        """How the servers are, for the operator."""

@@ -34,6 +34,7 @@ from chat.server.access import Access, KeptName, Refusal
 from chat.server.admission import Admission
 from chat.server.budgets import Budgets
 from chat.server.commands import refused
+from chat.server.company import Company
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.deadlines import Deadlines
@@ -44,7 +45,7 @@ from chat.server.lists import Ban
 from chat.server.members import Member
 from chat.server.operators import Operator, Operators
 from chat.server.oplog import Event
-from chat.server.ordering import Arrival, Company
+from chat.server.ordering import Arrival
 from chat.server.rooms import OPEN_ROOM, RoomRules, Rooms
 from chat.session import Established
 from chat.text import LONGEST_NAME_TYPED, digest_of, fingerprint_of

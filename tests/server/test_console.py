@@ -17,12 +17,12 @@ from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_L
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access
+from chat.server.commands import Others
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban, InMemory
 from chat.server.members import Member
-from chat.server.ordering import Company
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
@@ -66,7 +66,7 @@ class Server:
         self.access = Access(keys=InMemory())
         self.greeting = Greeting()
         self.comes_back = True
-        self.company: Company | None = None
+        self.company: Others | None = None
 
     def keys_meant(self, words: str) -> tuple[str, set[str], str] | None:
         name, _, why = words.partition(" ")

@@ -13,11 +13,17 @@
     streams.py     those of all rooms of a server
     check.py       what is wrong, before anything is served
 
+    proposals.py   what servers propose for a room, as bytes
+    room.py        one room: what is asked becomes a proposal, and what is ordered is done
+    registry.py    what all servers share: who is alive, the bans, the topic
+    shared.py      the lists of this server, which follow that
+    cluster.py     one server of the cluster: its rooms, the registry and the store
+
 A room's server proposes; at the end of a turn all that it proposed becomes one sealed entry
 (`stream`), and leaves with one XADD (`redisstore`). The entry comes back to every server, over the
 connection that waits, and `sequence` decides alike at all of them whether it counts. If so, the
-`Follower` applies it. What a proposal means is not known here.
+stream's `Follower` applies it: the `OrderedRoom` does it in the `HostedRoom` of this server, and
+the `Registry` in its lists. What is above the empty line knows no room.
 
-May import `cipher`, `kex`, `reactor`, `transport`, `sockets`, `journal`, `place`, `text`, `errors`
-and `limits`; never the rest of the server. Only `resp` needs the package hiredis.
+Only `resp` needs the package hiredis.
 """
