@@ -230,6 +230,12 @@ CLIENT = {
     **KEYS,
 }
 SERVER = {
+    "check": False,
+    "cluster": None,
+    "cluster_ca": None,
+    "cluster_key": None,
+    "cluster_name": "chat",
+    "cluster_password_file": None,
     "role": "server",
     "host": "127.0.0.1",
     "port": limits.DEFAULT_PORT,

@@ -240,7 +240,9 @@ MAY_NEED = {
 
 def node_of(module: str) -> str:
     """Where a module stands in the README's diagram of folders."""
-    return "start" if module in START | set(COMMAND_LINE) else module.rpartition(".")[0]
+    if module in START | set(COMMAND_LINE):
+        return "start"
+    return module.partition(".")[0] if "." in module else ""
 
 
 def test_diagram_of_the_folders_shows_every_import_between_them() -> None:

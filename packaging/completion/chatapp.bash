@@ -7,7 +7,7 @@
 
 _shtab_chatapp_subparsers=(server client send invite rooms fingerprint forget admin config)
 
-_shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --motd --authorized-keys --keep-names --log --quiet --no-history --version --keys --bits --ephemeral)
+_shtab_chatapp_server_option_strings=(-h --help --host -p --port --grace --rate --pending --pending-per-source --no-open-room --room-tags --max-rooms --motd --authorized-keys --keep-names --cluster --cluster-key --cluster-name --cluster-password-file --cluster-ca --check --log --quiet --no-history --version --keys --bits --ephemeral)
 _shtab_chatapp_client_option_strings=(-h --help --name --fingerprint --alias --proxy --patience --version --keys --bits --ephemeral --color --time --notify --no-history --quiet --log --listen --plain --strip --json)
 _shtab_chatapp_send_option_strings=(-h --help --fingerprint --alias --proxy --patience --version --keys --bits --ephemeral --strip --json)
 _shtab_chatapp_invite_option_strings=(-h --help --keep --qr --tag --fingerprint --alias --proxy --version --keys)
@@ -21,6 +21,9 @@ _shtab_chatapp_option_strings=(-h --help --version)
 _shtab_chatapp_server___room_tags_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___motd_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___authorized_keys_COMPGEN=_shtab_compgen_files
+_shtab_chatapp_server___cluster_key_COMPGEN=_shtab_compgen_files
+_shtab_chatapp_server___cluster_password_file_COMPGEN=_shtab_compgen_files
+_shtab_chatapp_server___cluster_ca_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___log_COMPGEN=_shtab_compgen_files
 _shtab_chatapp_server___keys_COMPGEN=_shtab_compgen_dirs
 _shtab_chatapp_client_pos_0_COMPGEN=_chatapp_kept
@@ -47,6 +50,7 @@ _shtab_chatapp_pos_0_choices=(server client send invite rooms fingerprint forget
 _shtab_chatapp_server__h_nargs=0
 _shtab_chatapp_server___help_nargs=0
 _shtab_chatapp_server___no_open_room_nargs=0
+_shtab_chatapp_server___check_nargs=0
 _shtab_chatapp_server___quiet_nargs=0
 _shtab_chatapp_server___no_history_nargs=0
 _shtab_chatapp_server___version_nargs=0

@@ -59,7 +59,7 @@ function _shtab_chatapp_using
 end
 
 set -g _shtab_chatapp_commands server client send invite rooms fingerprint forget admin config
-set -g _shtab_chatapp_opts_with_value --alias --authorized-keys --bits --color --fingerprint --grace --host --keep --keep-names --keys --log --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --proxy --quiet --rate --room-tags --time -p
+set -g _shtab_chatapp_opts_with_value --alias --authorized-keys --bits --cluster --cluster-ca --cluster-key --cluster-name --cluster-password-file --color --fingerprint --grace --host --keep --keep-names --keys --log --max-rooms --motd --name --notify --patience --pending --pending-per-source --port --proxy --quiet --rate --room-tags --time -p
 
 complete -c chatapp -e
 complete -c chatapp -f
@@ -80,6 +80,12 @@ complete -c chatapp -n '_shtab_chatapp_using server' -l max-rooms -x -d 'most ro
 complete -c chatapp -n '_shtab_chatapp_using server' -l motd -xka "(__fish_complete_path (commandline -ct))" -d 'what everybody is told who comes in, read again when it changes'
 complete -c chatapp -n '_shtab_chatapp_using server' -l authorized-keys -xka "(__fish_complete_path (commandline -ct))" -d 'let in only these keys, one a line as in OpenSSH'"'"'s authorized_keys'
 complete -c chatapp -n '_shtab_chatapp_using server' -l keep-names -x -d 'how long a key keeps the name that it used last; 0: not at all (default: 30)'
+complete -c chatapp -n '_shtab_chatapp_using server' -l cluster -x -d 'carry the rooms together with other servers: where their Redis is, as redis://HOST:PORT/DATABASE, rediss:// or redis+unix:///PATH'
+complete -c chatapp -n '_shtab_chatapp_using server' -l cluster-key -xka "(__fish_complete_path (commandline -ct))" -d 'the key that all servers of a cluster have, made where it is missing (default: cluster.key in the folder of the keys)'
+complete -c chatapp -n '_shtab_chatapp_using server' -l cluster-name -x -d 'tells clusters in one Redis apart (default: chat)'
+complete -c chatapp -n '_shtab_chatapp_using server' -l cluster-password-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the password of Redis; so does CHAT_REDIS_PASSWORD'
+complete -c chatapp -n '_shtab_chatapp_using server' -l cluster-ca -xka "(__fish_complete_path (commandline -ct))" -d 'trust these certificates for rediss://, instead of the system'"'"'s'
+complete -c chatapp -n '_shtab_chatapp_using server' -l check -d 'say what is wrong with Redis and the keys of a cluster, and serve nothing'
 complete -c chatapp -n '_shtab_chatapp_using server' -l log -xka "(__fish_complete_path (commandline -ct))" -d 'note who comes and goes, from where, and why; opened again at SIGHUP'
 complete -c chatapp -n '_shtab_chatapp_using server' -l quiet -d 'show nothing at the console but the first lines, answers and errors'
 complete -c chatapp -n '_shtab_chatapp_using server' -l no-history -d 'do not keep what you type for the next run'
