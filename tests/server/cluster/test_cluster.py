@@ -1,0 +1,86 @@
+"""One server of a cluster: what the operator is shown, and how the server goes."""
+
+import re
+
+import pytest
+
+from chat.errors import Reason
+from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from tests.support.cluster import SEALED, ClusterWorld
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> ClusterWorld:
+    """Two servers that know each other, with two members and one."""
+    world = ClusterWorld(monkeypatch)
+    one, other = world.servers
+    for name, server in (("Ira", one), ("Boris", one), ("Eve", other)):
+        world.come(name, server)
+    world.run(2 * BEAT_SECONDS + 1)
+    return world
+
+
+def test_operator_sees_the_servers_and_how_far_they_are_behind(world: ClusterWorld) -> None:
+    count, *lines = world.servers[0].cluster.lines()
+    assert count == "servers: 2"
+    shown = [
+        re.fullmatch(r"  (s\d)(.*): (\d) connected, heard \d s ago, (\d+) ms behind .*", line)
+        for line in sorted(lines)
+    ]
+    assert [found.groups()[:3] for found in shown if found] == [
+        ("s0", ", this one", "2"),
+        ("s1", "", "1"),
+    ]
+    assert all(0 < int(found[4]) < 500 for found in shown if found)
+
+
+def test_operator_is_told_when_redis_goes_and_when_it_is_back(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.redis.down = True
+    one.store.cut()
+    assert one.screen.lines[-1].startswith("cluster: Redis is away: ")
+    assert one.cluster.lines()[0] == "servers: not known while Redis is away"
+    world.redis.down = False
+    world.run(1)
+    assert one.screen.lines.count("cluster: Redis is there again.") == 1
+
+
+def test_server_that_goes_changes_no_room_any_more(world: ClusterWorld) -> None:
+    one, other = world.servers
+    eve = next(seat for seat in world.seats if seat.at is other)
+    room = one.open_room()
+    one.cluster.leave()
+    end = room.log.end
+    eve.say("is anybody here?")
+    world.run(SERVER_GONE_SECONDS)
+    assert room.log.end == end
+    assert {member.name: member.lost for member in other.open_room().members()} == {
+        "Ira": True,
+        "Boris": True,
+        "Eve": False,
+    }
+
+
+def test_members_of_a_server_that_went_come_back_elsewhere(world: ClusterWorld) -> None:
+    one, other = world.servers
+    ira = next(seat for seat in world.seats if seat.person.name == "Ira")
+    place = ira.person.place
+    one.cluster.leave()
+    world.run(1)
+    world.kill(one)
+    again = world.let_in(ira.person, other)
+    world.until(lambda: again.speaks)
+    assert again.member is not None
+    assert place is not None
+    assert again.member.id == place.member
+
+
+def test_room_is_followed_no_more_when_nobody_is_in(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    ira = world.come("Ira", one, SEALED)
+    name = one.cluster._rooms[-1].stream.name
+    assert name in one.store._followed
+    ira.drop(Reason.LEFT)
+    world.run(1)
+    assert one.hosted(SEALED) is None
+    assert name not in one.store._followed
