@@ -5,10 +5,11 @@ import random
 import pytest
 
 from chat.errors import LOSSES, Reason
-from chat.limits import GRACE_SECONDS
+from chat.limits import FINGERPRINT_BYTES, GRACE_SECONDS
 from chat.server import epochs, hosted
 from chat.server.cluster import room as ordered
 from chat.server.cluster import sequence, stream
+from chat.server.cluster.proposals import PutOut
 from tests.support import fakestream
 from tests.support.cluster import SEALED, ClusterServer, ClusterWorld, Person, Seat
 
@@ -181,6 +182,32 @@ def test_kick_holds_for_one_who_is_at_another_server(world: ClusterWorld) -> Non
     assert eve.dropped is not None
     assert eve.dropped[0] is Reason.KICKED
     assert inside(one) == inside(other) == {}
+
+
+def test_member_whose_loss_was_never_put_in_order_is_lost_when_the_stream_follows(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one)
+    world.come("Boris", other)
+    assert ira.member is not None
+    one.open_room().disconnect(ira.member)
+    world.run(1)
+    assert inside(other) == {"Ira": False, "Boris": False}
+    one.store.cut()
+    world.run(1)
+    assert inside(other) == inside(one) == {"Ira": True, "Boris": False}
+
+
+def test_number_alone_puts_nobody_out(world: ClusterWorld) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one)
+    assert ira.member is not None
+    ordering = other.open_room().ordering
+    assert isinstance(ordering, ordered.OrderedRoom)
+    ordering._propose(PutOut(((ira.member.id, bytes(FINGERPRINT_BYTES)),), "in another room"))
+    world.run(1)
+    assert not ira.over
 
 
 # -- when the stream is not what it was --------------------------------------------------------
