@@ -20,7 +20,7 @@ def test_long_welcomes_leave_a_few_a_turn_and_what_is_said_waits_for_none_of_the
     monkeypatch.setattr(room._epochs, "step_at", float("inf"))
     hall.until(lambda: len(room._members.pending) == len(newcomers))
     monkeypatch.setattr(room._epochs, "step_at", 0.0)
-    hall.home._touch()
+    hall.home.touch()
     hall.turns(1)
     assert len(waiting) > len(newcomers) // 2
     company.ira.say("welcome")
