@@ -405,6 +405,11 @@ SOME_KEYS = 3
 """So many are named in a line; how many more there are is said."""
 
 REDIS_BACK = "Redis is there again."
+LETTING_GO = (
+    "Redis is away for so long that members are let go: another server may reach it, and lets them "
+    "in."
+)
+CUT_OFF = "this server does not reach Redis, without which nothing that is said arrives"
 
 
 def redis_away(error: ChatError) -> str:

@@ -38,6 +38,7 @@ class Cluster:
         shared: Shared,
     ) -> None:
         self.server_id = random_bytes(SERVER_ID_BYTES)
+        self.cut_off = False
         self.random_bytes = random_bytes
         self.clock = reactor.clock
         self.tickets: Iterator[int] = count(1)
@@ -119,6 +120,8 @@ class Cluster:
             return
         self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
         self.registry.beat(self._title, sum(room.people for room in self._rooms))
+        if self._away and self.registry.unheard and not self.cut_off:
+            self._let_go()
         for room in self._rooms:
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
@@ -129,9 +132,18 @@ class Cluster:
         for room in self._rooms:
             room.ban(ban)
 
+    def _let_go(self) -> None:
+        """Perhaps it is not Redis that is away, but this server that is cut off from it. Then its
+        members can go on at another one, where they count as lost by now."""
+        self.cut_off = True
+        self.report(words.LETTING_GO)
+        for room in self._rooms:
+            room.let_go(words.CUT_OFF)
+
     def _on_away(self, error: ChatError | None) -> None:
         if error is not None:
             self.report(words.redis_away(error))
         elif self._away:
             self.report(words.REDIS_BACK)
+            self.cut_off = False
         self._away = error is not None

@@ -77,15 +77,21 @@ class Registry:
         self._bans: dict[str, Ban] = {}
         self._topic = (0, "")
         self._peers: dict[bytes, Peer] = {}
-        self._heard_since = clock()
+        self._heard_since = self._heard_self_at = clock()
         self._beat_at = self._behind = 0.0
+        self._own = "", 0
 
     # -- who is alive
 
     def beat(self, title: str, people: int) -> None:
-        """Say that we are alive."""
+        """Say that we are alive, unless what was said before is still to come back."""
+        self._own = title, people
         if self.stream.idle:
-            self._beat_at = self._clock()
+            self._beat()
+
+    def _beat(self) -> None:
+        title, people = self._own
+        self._beat_at = self._clock()
         self._propose("beat", title=title, people=people, behind=self._behind)
 
     def leave(self) -> None:
@@ -98,11 +104,15 @@ class Registry:
         oldest = self._clock() - SERVER_GONE_SECONDS
         return {number: peer for number, peer in self._peers.items() if peer.heard_at >= oldest}
 
+    @property
+    def unheard(self) -> bool:
+        """Whether we have not heard ourselves for so long that the others take us for gone."""
+        return self._clock() - self._heard_self_at > SERVER_GONE_SECONDS
+
     def gone(self, servers: set[bytes]) -> Iterator[bytes]:
         """Of these servers, those of which we are sure that they are gone."""
-        own = self._peers.get(self._server_id)
         now = self._clock()
-        sure = own is not None and now - own.heard_at < 2 * BEAT_SECONDS
+        sure = now - self._heard_self_at < 2 * BEAT_SECONDS
         if sure and now - self._heard_since > SERVER_GONE_SECONDS:
             yield from sorted(servers - set(self.peers))
 
@@ -136,7 +146,8 @@ class Registry:
             match said["what"]:
                 case "beat":
                     if own:
-                        self._behind = self._clock() - self._beat_at
+                        self._heard_self_at = self._clock()
+                        self._behind = self._heard_self_at - self._beat_at
                     self._peers[server] = Peer(
                         said["title"], said["people"], said["behind"], self._clock()
                     )
@@ -177,6 +188,8 @@ class Registry:
 
     def begin(self, batch: Batch) -> None:
         self.restore(batch.items[0], batch.id)
+        # What was said before is void.
+        self._beat()
 
     def state(self) -> bytes:
         return _encode(list(self._bans.values()), self._topic)

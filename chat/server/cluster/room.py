@@ -105,6 +105,8 @@ class Site(Protocol):
     """What a room needs of the server that carries it, too."""
 
     server_id: bytes
+    cut_off: bool
+    """Whether the others take this server for gone by now, since it does not reach Redis."""
     random_bytes: RandomBytes
     clock: Callable[[], float]
     tickets: Iterator[int]
@@ -160,6 +162,9 @@ class OrderedRoom:
     def admit(self, arrival: Arrival, connection: Connection | None) -> None:
         """Somebody wants to come in here."""
         assert connection is not None
+        if self._site.cut_off:
+            connection.drop(Reason.LOST, words.CUT_OFF)
+            return
         ticket = next(self._site.tickets)
         self._waiting[ticket] = connection, arrival
         self._propose(Come(ticket, arrival))
@@ -401,6 +406,13 @@ class OrderedRoom:
 
     def on_trouble(self, text: str) -> None:
         self._site.report(text)
+
+    def let_go(self, text: str) -> None:
+        """Drop everybody who is connected here, or waits to come in: this server can do nothing for
+        them, and perhaps another one can."""
+        waiting = [connection for connection, _ in self._waiting.values()]
+        for connection in [*self._hosted.connections, *waiting]:
+            self._site.call(partial(connection.drop, Reason.LOST, text))
 
     def _let_go(self, text: str) -> None:
         """Drop every member that is connected here: they come back at once."""
