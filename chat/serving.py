@@ -116,7 +116,8 @@ def serve(options: argparse.Namespace) -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
             listening.pop_all()
     if server.starts_anew:
-        start_anew(listeners)
+        # A server of a cluster has closed them.
+        start_anew([listener for listener in listeners if listener.fileno() >= 0])
 
 
 def _clustering(options: argparse.Namespace, key: "PrivateKey") -> "Clustering | None":

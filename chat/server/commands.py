@@ -237,7 +237,8 @@ class Commands:
         return answer
 
     def _on_terminate(self, _argument: str) -> Answer:
-        return Answer(confirmation=words.ENDING, then=self._server.terminate)
+        ending = words.ENDING if self._server.company is None else words.ENDING_HERE
+        return Answer(confirmation=ending, then=self._server.terminate)
 
     def _on_restart(self, _argument: str) -> Answer:
         if not self._server.comes_back:

@@ -347,19 +347,26 @@ class Server:
         """
         self.starts_anew = anew and (self.starts_anew or not self._terminating)
         self.on_end()
+        if self.company is not None and not self._terminating:
+            reason = Reason.RESTARTING
+            self._leave(self.company)
         if self._terminating or not self.connections:
             self.reactor.stop()
             return
         self._terminating = True
         self.doorman.close()
-        if self.company is not None:
-            # The rooms go on elsewhere, and so do their members.
-            self.company.leave()
-            reason = Reason.RESTARTING
         for room in self.rooms if reason is Reason.CLOSING else ():
             self.reactor.call(room.close)
         for connection in list(self.connections):
             self.reactor.call(partial(connection.drop, reason))
+
+    def _leave(self, company: Company) -> None:
+        """The rooms go on elsewhere, and so do their members. None of them is to wait here until
+        this server, or one that is started anew, takes the connection: they are refused."""
+        company.leave()
+        self.doorman.close()
+        for listener in self.doorman.listeners:
+            listener.close()
 
     def reload(self) -> None:
         """Read the lists again, and go on in the log file that has the name by now. None of these
