@@ -25,10 +25,11 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 ADVISE_FIX = { echo "make fix mends most of this"; exit 1; }
 
-.PHONY: help demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench compare screenshots recording packaging clean
+.PHONY: help demo cluster-demo server client quick test format lint types tests coverage fix hooks trace soak fuzz bench compare screenshots recording packaging clean
 
 help:
 	@echo "make demo               watch an encrypted conversation between real processes"
+	@echo "make cluster-demo       watch three servers carry one room, of which one is killed"
 	@echo "make server             run a room (HOST, PORT)"
 	@echo "make client NAME=ira    join it (HOST, PORT)"
 	@echo
@@ -51,6 +52,10 @@ help:
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tools.demo
+
+cluster-demo: $(VENV)/ready
+	@$(BIN)/python -c 'import hiredis' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[redis]'
+	@$(BIN)/python -m tools.cluster_demo
 
 server: $(VENV)/ready
 	@$(RUN) server --host $(HOST) --port $(PORT)

@@ -1,6 +1,7 @@
 """Programs for people who work on chat. None of them is part of what is installed.
 
     demo.py         an encrypted conversation between real processes, told as it happens
+    cluster_demo.py three servers with a Redis that carry one room, of which one is killed
     screenshots.py  makes the picture at the head of the README from a real conversation
     recording.py    makes the recording in the README from a real run
     stage.py        the people in both, and their terminals
@@ -12,5 +13,6 @@
     completion.py   writes packaging/completion from the parser
     hooks/          what git runs before a commit, once `make hooks` has said so
 
-Start one with `make demo`, `make screenshots`, `make recording`, `make packaging` or `make trace`.
+Start one with `make demo`, `make cluster-demo`, `make screenshots`, `make recording`, `make
+packaging` or `make trace`.
 """

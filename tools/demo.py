@@ -102,6 +102,14 @@ class Actor:
         if self.process.returncode != 0:
             raise UnexpectedError(f"{self._label} ended with {self.process.returncode}")
 
+    def _tell(self, line: str) -> None:
+        tell(self._label, line)
+
+    @property
+    def lines(self) -> list[str]:
+        """All that it has shown so far."""
+        return self._bytes.decode(errors="ignore").split("\n")[:-1]
+
     def _on_output(self) -> None:
         data = os.read(self._output, 65536)
         if not data:
@@ -109,11 +117,11 @@ class Actor:
             self._reactor.watch_read(self._output, None)
             return
         self._bytes += data
-        lines = self._bytes.decode(errors="ignore").split("\n")
-        for line in lines[self._told : -1]:
-            tell(self._label, line)
+        lines = self.lines
+        for line in lines[self._told :]:
+            self._tell(line)
             self._seen += line + "\n"
-        self._told = len(lines) - 1
+        self._told = len(lines)
 
 
 class Tap:
@@ -235,7 +243,7 @@ def hex_dump(data: bytes) -> list[str]:
     ]
 
 
-def main() -> int:
+def main(play: Callable[[Reactor, list[Actor]], None] = converse) -> int:
     """Run the demo; 0 when everything happened as it should."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -244,7 +252,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         os.environ["XDG_CONFIG_HOME"] = home
         try:
-            converse(reactor, actors)
+            play(reactor, actors)
         except UnexpectedError as error:
             tell("demo", f"FAILED: {error}")
             return 1

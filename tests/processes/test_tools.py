@@ -10,6 +10,7 @@ import pytest
 
 from chat.reactor import Reactor
 from tests.support.processes import ROOT, Stage
+from tests.support.redis import needs_redis
 from tools import demo
 from tools.recording import SAID, Play
 from tools.screenshots import converse
@@ -26,6 +27,22 @@ def run(stage: Stage, tool: str, *arguments: str, **env: str) -> str:
 
 def test_demo_finds_everything_as_expected(stage: Stage) -> None:
     assert "│ all as expected, in " in run(stage, "demo").splitlines()[-1]
+
+
+@needs_redis
+def test_demo_of_a_cluster_finds_everything_as_expected(stage: Stage) -> None:
+    out = run(stage, "cluster_demo")
+    assert "none lost, none twice, in one order" in out
+    assert out.count("The connection was lost; trying to get it back.") == 3
+    assert "│ all as expected, in " in out.splitlines()[-1]
+
+
+def test_demo_of_a_cluster_says_what_is_missing(stage: Stage) -> None:
+    tool = [sys.executable, "-m", "tools.cluster_demo"]
+    status, out, err = stage.run(tool, env={"PYTHONPATH": str(ROOT), "PATH": ""}).end()
+    assert (status, err) == (1, "")
+    assert out.count("\n") == 1
+    assert "FAILED: redis-server is not installed" in out
 
 
 def test_demo_can_be_shown_where_there_is_only_ascii_and_tells_no_journal(stage: Stage) -> None:
