@@ -22,6 +22,43 @@ def server(stage: Stage, redis: Redis, *arguments: str) -> tuple[Piped, int]:
     return stage.server("--cluster", redis.url, "--cluster-key", key, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "wrong"),
+    [
+        ({"key": "other"}, 1, "the servers of the cluster chat have another RSA key"),
+        ({"--cluster-key": "another"}, 1, "the cluster chat in this Redis has another cluster key"),
+        ({"--cluster": "redis+unix:///nobody"}, 1, "cannot reach Redis"),
+        ({"--cluster": "nonsense"}, 2, "this is no address of a Redis"),
+        ({"--port": ""}, 1, "address already in use"),
+    ],
+)
+def test_server_that_cannot_be_one_of_the_cluster_says_why_in_one_line(
+    stage: Stage, redis: Redis, options: dict[str, str], status: int, wrong: str
+) -> None:
+    one, port = server(stage, redis)
+    ira = stage.member(port, "Ira")
+    given = {
+        "--cluster": redis.url,
+        "--cluster-key": str(stage.folder / "cluster.key"),
+        "--port": "0",
+        **options,
+    }
+    keys = stage.keys("server", given.pop("key", "server"))
+    given["--port"] = given["--port"] or str(port)
+    if given["--cluster-key"] == "another":
+        given["--cluster-key"] = str(stage.folder / "another.key")
+    words = [word for option in given.items() for word in option]
+    refused = stage.start("server", *keys, *words).end()
+    assert (refused.status, refused.out) == (status, "")
+    assert wrong in refused.err
+    assert len([line for line in refused.err.splitlines() if "hint: " not in line]) == 1
+    # Those who are there have noticed nothing.
+    ira.type("still here", "EXIT")
+    assert ira.end().status == 0
+    assert "lost" not in ira.out
+    assert one.popen.poll() is None
+
+
 def test_members_of_two_servers_are_in_one_room(stage: Stage, redis: Redis) -> None:
     _, first = server(stage, redis)
     _, second = server(stage, redis)

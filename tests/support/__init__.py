@@ -11,6 +11,8 @@ simulated_record.py  what a simulation writes down, for the laws over it
 simulated_liar.py    the server of a simulation, which may lie to a member
 cheap_keys.py        stand-ins for RSA and X25519, for simulations
 processes.py         real processes through pipes
+talking.py           servers of a cluster, and members who talk whatever befalls them
+redis.py             a real Redis
 terminals.py         real processes at a terminal, and what stands on it
 redis.py             a real Redis of its own for a test
 fakestream.py        a Redis in memory that is cut, full, or has lost its last writes

@@ -153,9 +153,20 @@ class Piped:
                 self._read(deadline)
             self._expected = at + len(sought)
 
+    def fileno(self) -> int:
+        """Readable when there is something to `take`: for `select`."""
+        return self._selector.fileno()
+
+    def take(self) -> None:
+        """Read what it has shown since."""
+        self._read_ready(self._selector.select(0))
+
     def _read(self, deadline: float) -> None:
         ready = self._selector.select(max(0.0, deadline - time.monotonic()))
         assert ready, f"nothing more came:\n{self}"
+        self._read_ready(ready)
+
+    def _read_ready(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         for found, _ in ready:
             data = os.read(found.fd, 1 << 16)
             if data:

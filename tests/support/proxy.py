@@ -1,8 +1,9 @@
 """A TCP proxy that does to connections what cables do: `python -m tests.support.proxy PORT [FILE]`.
 
 It prints its own port, and obeys lines on standard input, each of which it answers with itself:
-`cut` resets every connection, `freeze` passes nothing on until `thaw`, `throttle N` passes on at
-most N bytes at a time. FILE gets all that passes, either way.
+`cut` resets every connection; `sever` does so, and closes new ones, until `mend`; `freeze` passes
+nothing on until `thaw`; `throttle N` passes on at most N bytes at a time. FILE gets all that
+passes, either way.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._peers: dict[socket.socket, socket.socket] = {}
         self._chunk = CHUNK_BYTES
+        self._severed = self._frozen = False
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(sys.stdin, selectors.EVENT_READ)
 
@@ -47,6 +49,9 @@ class Proxy:
 
     def _accept(self) -> None:
         client = self._listener.accept()[0]
+        if self._severed:
+            client.close()
+            return
         try:
             server = socket.create_connection(self._target)
         except OSError:
@@ -54,7 +59,8 @@ class Proxy:
             return
         for end, other in ((client, server), (server, client)):
             self._peers[end] = other
-            self._selector.register(end, selectors.EVENT_READ)
+            if not self._frozen:
+                self._selector.register(end, selectors.EVENT_READ)
 
     def _pass_on(self, source: socket.socket) -> None:
         try:
@@ -75,16 +81,21 @@ class Proxy:
 
     def _obey(self, word: str, number: str = "") -> None:
         match word:
-            case "cut":
+            case "mend":
+                self._severed = False
+            case "cut" | "sever":
+                self._severed = word == "sever"
                 for end in self._peers:
                     # Closing now sends a reset, and throws away what is under way.
                     linger = struct.pack("ii", 1, 0)
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self._drop(*list(self._peers))
             case "freeze":
+                self._frozen = True
                 for end in self._peers:
                     self._selector.unregister(end)
             case "thaw":
+                self._frozen = False
                 for end in self._peers:
                     self._selector.register(end, selectors.EVENT_READ)
             case "throttle":

@@ -21,13 +21,14 @@ needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="needs
 class Redis:
     """A Redis that is started at once, and killed at the end. `url` leads to it."""
 
-    def __init__(self, folder: Path, *options: str, tls: bool = False) -> None:
+    def __init__(self, folder: Path, *options: str, tls: bool = False, port: int = 0) -> None:
         self.folder = folder
         self.socket = folder / "redis.sock"
         self.url = f"redis+unix://{self.socket}"
         self.authority = folder / "authority.pem"
         self._options = ["--unixsocket", str(self.socket), "--dir", str(folder), "--save", ""]
-        self._options += ["--port", "0", *options]
+        self.port = port
+        self._options += ["--port", str(port), *options]
         if tls:
             self._with_tls()
         self.process = self._start()
@@ -70,6 +71,16 @@ class Redis:
         """What `redis-cli` answers to a command."""
         return output_of("redis-cli", "-s", str(self.socket), *map(os.fsdecode, words)).strip()
 
+    def streams(self) -> list[bytes]:
+        """The names of its streams, the longest one first."""
+        names = self.do("KEYS", "*").splitlines()
+        streams = [name for name in names if self.do("TYPE", name) == b"stream"]
+        return sorted(streams, key=lambda name: -self.count("XLEN", name))
+
+    def count(self, *words: str | bytes) -> int:
+        """The number that it answers to a command."""
+        return int(self.do(*words))
+
     def everything(self) -> bytes:
         """All that it holds: names and values."""
         held = []
@@ -92,6 +103,15 @@ class Redis:
     def restart(self) -> None:
         """After `kill`: with what it has on its disk."""
         self.process = self._start()
+
+    def follow(self, primary: "Redis") -> None:
+        """Become a replica of that one."""
+        self.do("REPLICAOF", "127.0.0.1", str(primary.port))
+
+    def take_over(self, other: "Redis") -> None:
+        """Be reached where that one was, which is dead."""
+        self.socket.rename(other.socket)
+        self.socket = other.socket
 
     def __enter__(self) -> Self:
         return self

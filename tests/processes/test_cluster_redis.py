@@ -1,0 +1,165 @@
+"""Redis under a cluster that is killed, frozen, full, replaced or lied to, while people talk."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.helpers import key
+from tests.support.processes import Stage
+from tests.support.redis import Redis, free_port, needs_redis
+from tests.support.secrets import Secret
+from tests.support.talking import HASTY, KEYS, Cluster
+
+pytestmark = [needs_redis, pytest.mark.slow]
+
+PERSISTENT = ("--appendonly", "yes")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
+    """Starts a Redis in a folder of its own."""
+    with ExitStack() as ends:
+
+        def start(name: str, *options: str, port: int = 0) -> Redis:
+            folder = tmp_path / name
+            folder.mkdir()
+            return ends.enter_context(Redis(folder, *options, port=port))
+
+        yield start
+
+
+def two_and_two(stage: Stage, redis: Redis, limits: dict[str, float] | None = None) -> Cluster:
+    """Two servers, with a member at each, who knows the other one."""
+    cluster = Cluster(stage, redis, limits)
+    cluster.serve()
+    cluster.serve()
+    cluster.join("Ira", 0, 1, 2)
+    cluster.join("Boris", 1, 0, 2)
+    return cluster
+
+
+def restart(redis: Redis) -> None:
+    redis.kill()
+    redis.restart()
+
+
+def test_redis_that_has_all_of_it_on_its_disk_goes_on_where_it_was(
+    stage: Stage, start: Callable[..., Redis]
+) -> None:
+    redis = start("redis", *PERSISTENT)
+    cluster = two_and_two(stage, redis, HASTY)
+    first = cluster.servers[0]
+    cluster.survive("Redis killed and started again", partial(restart, redis))
+    cluster.survive(
+        "all its connections cut", partial(redis.do, "CLIENT", "KILL", "TYPE", "normal")
+    )
+    cluster.survive("Redis paused for a second", partial(redis.do, "CLIENT", "PAUSE", "1000"))
+    assert not any(member.told("disconnected") for member in cluster.members)
+
+    def fill() -> None:
+        redis.do("CONFIG", "SET", "maxmemory", "1")
+        cluster.until(lambda: "no memory left" in first.out)
+        redis.do("CONFIG", "SET", "maxmemory", "0")
+
+    cluster.survive("Redis full, and then no more", fill)
+    assert not any(member.told("disconnected") for member in cluster.members)
+
+    def freeze() -> None:
+        redis.freeze()
+        cluster.until(lambda: "members are let go" in first.out)
+        redis.thaw()
+
+    cluster.survive("Redis frozen for so long that everybody is let go", freeze)
+    cluster.check()
+
+
+def test_redis_that_comes_back_with_nothing_is_a_new_room(
+    stage: Stage, start: Callable[..., Redis]
+) -> None:
+    redis = start("redis")
+    cluster = two_and_two(stage, redis)
+    cluster.survive("Redis killed, and started again with nothing", partial(restart, redis))
+    for server in cluster.servers:
+        assert "the room begins anew" in server.out
+    cluster.check(new_rooms=1)
+
+
+def test_replica_that_lacks_the_last_second_is_a_new_room(
+    stage: Stage, start: Callable[..., Redis]
+) -> None:
+    primary, replica = (
+        start("primary", "--repl-diskless-sync-delay", "0", port=free_port()),
+        start("replica"),
+    )
+    cluster = two_and_two(stage, primary)
+    replica.follow(primary)
+    cluster.until(lambda: replica.do("DBSIZE") == primary.do("DBSIZE"))
+    cluster.talk()
+    replica.do("REPLICAOF", "NO", "ONE")
+    cluster.talk()
+
+    def fail_over() -> None:
+        primary.kill()
+        replica.take_over(primary)
+
+    cluster.survive("a replica promoted that lacks the last second", fail_over)
+    assert "the room begins anew" in cluster.servers[0].out
+    cluster.check(new_rooms=1)
+
+
+def test_foreign_entries_and_a_damaged_snapshot_are_named_and_harm_nobody(
+    stage: Stage, start: Callable[..., Redis]
+) -> None:
+    redis = start("redis")
+    cluster = two_and_two(stage, redis, {"SNAPSHOT_BYTES": 20_000})
+    cluster.talk(20)
+    room = redis.streams()[0]
+    snapshot = f"{room.decode()}:s"
+    cluster.until(lambda: redis.count("EXISTS", snapshot))
+    cluster.survive("a foreign entry", partial(redis.do, "XADD", room, "*", "what", "ever"))
+    named = "is of no kind that is known here"
+    cluster.until(lambda: all(server.out.count(named) == 1 for server in cluster.servers))
+
+    # While anything is said, a good one soon takes its place.
+    cluster.until(cluster.all_is_said, talking=False)
+    redis.do("SET", snapshot, "damaged")
+    third = cluster.serve()
+    complaint = f"the snapshot {snapshot} cannot be used: it was changed"
+    cluster.until(lambda: complaint in third.out, talking=False)
+    cluster.survive("a damaged snapshot, and both others killed", partial(cluster.kill, 0, 1))
+    cluster.check()
+
+
+def test_redis_holds_nothing_that_can_be_read(stage: Stage, start: Callable[..., Redis]) -> None:
+    redis = start("redis", *PERSISTENT)
+    cluster = Cluster(stage, redis, {"SNAPSHOT_BYTES": 5_000})
+    cluster.serve()
+    cluster.serve()
+    where = ",".join(f"127.0.0.1:{port}" for port in cluster.ports[:2])
+    invite = stage.start("invite", where, *stage.keys("client", "ira")).end().out.strip()
+    cluster.join("Friedericke", 0, 1)
+    friends = [cluster.join(name, 0, invite=invite) for name in ("Annegret", "Mechthild")]
+    cluster.until(lambda: sum(redis.count("EXISTS", name + b":s") for name in redis.streams()) == 2)
+    for command in ("TOPIC Quarterly", "SAY Rhubarb", "BAN Friedericke Gooseberry"):
+        cluster.ask(0, command, "\n")
+    outcast = cluster.members.pop(0)
+    assert outcast.process.end().status == 3
+    cluster.check()
+
+    held = redis.everything() + b"".join(
+        path.read_bytes() for path in redis.folder.rglob("*") if path.suffix in (".aof", ".rdb")
+    )
+    assert len(held) > 40_000
+    words = ["line 1", "Annegret", "Mechthild", "Friedericke", "Quarterly", "Rhubarb", "Gooseberry"]
+    secrets = [cluster.key.read_bytes().strip(), *(word.encode() for word in words)]
+    secrets += [str(port).encode() for port in cluster.ports[:2]]
+    digests = [key(name).public.digest for name in ("server", *KEYS)]
+    digests.append(bytes.fromhex(friends[0].told("entered")[0]["tag"]))
+    for digest in digests:
+        secrets += [digest, digest.hex().encode(), b64encode(digest)[:-2]]
+    assert [secret for secret in secrets if secret in held] == []
+    assert not Secret(invite).found_in(held)
