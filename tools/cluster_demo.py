@@ -96,8 +96,8 @@ class Play:
         self.servers = [self._serve(name) for name in "ABC"]
         self.ports = [server.shows("port: ").rpartition(" ")[2] for server in self.servers]
         self.people = [self._join(name, at) for name, at in PEOPLE.items()]
-        for member in self.people:
-            member.shows("Now you can start")
+        # What somebody says before they know of a newcomer is not for that one.
+        until(reactor, self._all_know_all, "that everybody knows of everybody")
 
     def _serve(self, name: str) -> Actor:
         keys, first = self._folder / name, self._folder / "A"
@@ -118,6 +118,10 @@ class Play:
         member = Member(self._reactor, name, servers, tells_all=is_last)
         self._actors.append(member)
         return member
+
+    def _all_know_all(self) -> bool:
+        shown = ("\n".join(member.lines).partition("Now you can start") for member in self.people)
+        return all(name in after for _, _, after in shown for name in PEOPLE)
 
     def talk(self, lines: int = LINES) -> None:
         """Let everybody say some lines; nobody waits for them."""
