@@ -104,7 +104,7 @@ class Socket:
         self.taken = b""
         self._cursor = cursor
 
-    def try_send(self, data: bytes) -> int:
+    def send(self, data: bytes) -> int:
         self.taken += data
         return len(data)
 
@@ -141,7 +141,7 @@ class Seat:
     def __init__(self, at: "ClusterServer", person: Person) -> None:
         self.at = at
         self.person = person
-        self.over = False
+        self.over = self.welcome_waits = False
         self.home: HostedRoom | None = None
         self.member: Member | None = None
         self.cursor = Cursor()

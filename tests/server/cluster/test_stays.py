@@ -4,7 +4,8 @@ The stream is a list of what was proposed; a test applies of it what it likes, a
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -92,6 +93,7 @@ class Site:
 
     def __init__(self, reactor: Reactor) -> None:
         self.random_bytes: RandomBytes = FixedBytes("site")
+        self.tickets: Iterator[int] = count(1)
         self.clock = reactor.clock
         self.call = reactor.call
 
@@ -181,6 +183,7 @@ def test_server_that_takes_over_a_snapshot_proposes_that_those_are_lost_whom_it_
     carried: Carried,
 ) -> None:
     carried.room.restore(carried.room.state(), START)
+    carried.room.on_following(True)
     assert [reason for reason, _ in carried.door.dropped] == [Reason.LOST]
     assert carried.stream.take() == [Lose(carried.member.id, 1, Reason.LOST, "")]
 
