@@ -10,6 +10,7 @@
     │   │   └── OpenError      a sealed frame does not open; never says more than that
     │   └── ClockError         the server's signature is not valid at the time of our clock
     ├── RefusedError           the server does not let us in, or put us out
+    ├── ClusterError           this server cannot join the others of its cluster
     ├── IdentityError          a key file, or a list in the folder of the keys, cannot be used
     ├── ServerKeyError         the server's key is not the expected one
     ├── TransportError         the network: unreachable, refused, lost

@@ -69,7 +69,7 @@ MAY_IMPORT = {
         "client.known",
     },
     "server": ROOT - set(COMMAND_LINE),
-    "server.cluster": {"errors", "limits", "text", "place", "cipher", "kex"}
+    "server.cluster": {"errors", "limits", "frozen", "text", "place", "cipher", "kex"}
     | {"reactor", "transport", "sockets", "journal"}
     | {"controls", "identities", "roomevents", "wire"}
     | {f"server.{module}" for module in ("hosted", "connection", "members", "ordering", "lists")}

@@ -42,7 +42,7 @@ import gc, sys
 from chat.__main__ import main
 from chat.client.client import Client
 
-def faulty(client):
+def faulty(client, *_event):
     packages = "chat", "argparse", "functools"
     for each in gc.get_objects():
         if type(each).__module__.partition(".")[0] in packages:
