@@ -347,6 +347,7 @@ class LyingHome(RecordedHome):
         lie = self.room.lie = Lie(self, self.room, member_id, trick)
         self.life.lie = lie
         connection.home = lie
+        connection.cursor.leave_front()
         connection.cursor._log = lie.log
         if trick == "invent":
             self.room.invent(lie)
