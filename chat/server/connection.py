@@ -86,8 +86,10 @@ class Home(Protocol):
     """What a member's connection needs of its room."""
 
     log: OrderedLog
-    window_guarded: bool
-    """Whether some member may still need what falls out of the log's window next."""
+
+    @property
+    def window_guarded(self) -> bool:
+        """Whether some member may still need what falls out of the log's window next."""
 
     def submit(self, member: Member, run: bytes, now: float, connection: "Connection") -> None:
         """A run of MESSAGE frames has come: `relayed` or `drop` is called when the room has looked

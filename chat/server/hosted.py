@@ -80,7 +80,7 @@ class HostedRoom:
         self.title = words.room_title(tag)
         self.clock = reactor.clock
         self.ahead = 0.0
-        self.window_guarded = False
+        self._anybody_lost = False
         self._reactor = reactor
         self._console = console
         self._busy = busy
@@ -90,7 +90,6 @@ class HostedRoom:
         self._random_bytes = random_bytes or os.urandom
         self._members: dict[int, Connection] = {}
         self._behind: dict[Connection, float] = {}
-        self._somebody_behind = False
         self._wake_up = WakeUp(reactor, self.touch)
         self._no_tick_before = float("-inf")
         self.begin()
@@ -366,8 +365,25 @@ class HostedRoom:
                     self._behind[connection] = behind.get(connection, now)
             except Exception as fault:
                 self._reactor.contain(connection, fault)
-        oldest = now - SILENCE_SECONDS
-        self._somebody_behind = any(since >= oldest for since in self._behind.values())
+
+    @property
+    def window_guarded(self) -> bool:
+        """Whether what falls out of the log's window next may still be needed: by a member that is
+        lost, or by one that is behind, but not for so long that it must be alive. A connection may
+        be dead for SILENCE_SECONDS before that is known."""
+        return self._anybody_lost or (bool(self._behind) and self._is_anybody_behind())
+
+    def _is_anybody_behind(self) -> bool:
+        """Whether one of those is still behind who were when the log moved last. They catch up by
+        themselves; if they were not looked at again, all would be held, and the log stand still."""
+        threshold = self.log.end - self.log.window_bytes * BEHIND
+        self._behind = {
+            connection: since
+            for connection, since in self._behind.items()
+            if connection.cursor.following and connection.cursor.offset < threshold
+        }
+        oldest = self._reactor.clock() - SILENCE_SECONDS
+        return any(since >= oldest for since in self._behind.values())
 
     def _not_at_front(self) -> list[Connection]:
         """The members that are behind, or have something else to send, or are not welcomed yet."""
@@ -394,11 +410,9 @@ class HostedRoom:
         return self._front.offset == self.log.end
 
     def prepare_wait(self) -> None:
-        """Say when to wake up, and whether what falls out of the log's window in the next turn may
-        still be needed: by a member that is lost, or by one that is behind, but not for so long
-        that it must be alive. A connection may be dead for SILENCE_SECONDS before that is known."""
+        """Say when to wake up."""
         deadline = self.ordering.deadline
-        self.window_guarded = self.room.anybody_lost or self._somebody_behind
+        self._anybody_lost = self.room.anybody_lost
         if deadline is not None:
             deadline = max(deadline, self._no_tick_before) - self.ahead
         self._wake_up.set(deadline)

@@ -287,6 +287,18 @@ def test_member_who_is_offline_misses_nothing_while_one_key_floods(
     assert hall.home.log.end > 6 * 200 * 1000 > 8 * WINDOW
 
 
+def test_nobody_is_held_for_those_who_were_behind_and_have_caught_up(
+    hall: Hall, company: Company
+) -> None:
+    company.sahnawaz.deafen()
+    company.ira.say(*["x" * 1000] * 100)
+    hall.until(lambda: hall.home.window_guarded)
+    pass_time(hall, 60, lambda: not company.ira.participant.unacknowledged, 0.25)
+    company.sahnawaz.listen()
+    hall.until(lambda: len(company.sahnawaz.heard) == 100)
+    assert not hall.home.window_guarded, "though the log has not moved since"
+
+
 def test_long_submit_is_charged_as_it_is_read(hall: Hall, company: Company) -> None:
     """Otherwise many connections could hold one ready, each but for its last byte."""
     lose(hall, company.sahnawaz)
