@@ -46,6 +46,7 @@ from chat.server.room import Room, Unicast
 from chat.text import fingerprint_of
 from chat.wire import Message, RoomHeader, room_headers
 from tests.support.helpers import open_frame
+from tests.support.simulated import ViolationError
 
 Clock = Callable[[], float]
 
@@ -256,7 +257,10 @@ class Life:
             return private.text
         repeat = Repeat.decode(content.body)
         key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key(self.room_key)
-        return text_of(key.open(content.bound(), repeat.sealed))
+        try:
+            return text_of(key.open(content.bound(), repeat.sealed))
+        except OpenError as error:
+            raise ViolationError("what is repeated is bound to another message") from error
 
     def private(self, entry: Entry) -> Private | None:
         """What a private message says; None if it is none."""
