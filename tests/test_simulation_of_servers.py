@@ -11,7 +11,7 @@ from chat.server.cluster.sequence import Sequence
 from chat.server.cluster.stream import Stream
 from chat.server.epochs import Epochs
 from chat.server.log import OrderedLog
-from chat.server.members import Member, Members
+from chat.server.members import Members
 from tests import simulation
 from tests.simulation import Conditions, check_seed, conditions_of, schedule_of, violation_of
 from tests.simulation_of_servers import WEIGHTS, ClusterSimulation
@@ -158,7 +158,6 @@ BREAKS: dict[str, Break] = {
     "a server that is gone keeps its members": (OrderedRoom, "_do_vanish", do_nothing),
     "a snapshot without who is lost": (Members, "state", forgetting("lost", "lost_of")),
     "a snapshot without past epochs": (Epochs, "state", forgetting("past")),
-    "a snapshot without whom to wait for": (Member, "state", forgetting("resend_pending")),
     "a snapshot that has lost its beginning": (
         OrderedLog,
         "state",

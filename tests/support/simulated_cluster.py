@@ -5,8 +5,7 @@ Each of them writes down what it does; here that is compared. What has to be the
 `laws`, whose member somebody is law 20.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, ClassVar
 
@@ -276,11 +275,11 @@ class Replica(OrderedRoom):
             require(self._owners[number] == self._site.server_id, text)
 
     def _note(self, at: EntryId) -> None:
-        log, seats = self._hosted.log, list(self._seats.items())
-        state = [self._hosted.room.state(), log.start, log.end, self._at]
-        held = json.dumps(
-            [*state, [(number, seat.server.hex(), *seat[1:]) for number, seat in seats]]
-        )
+        home, room = self._hosted, self._hosted.room
+        # Not by way of `state`, which may forget something.
+        members = [*room.members.values(), *room._members.pending]
+        place = [room.id, room.messages, room._event_seq, home.log.start, home.log.end, self._at]
+        held = repr([place, *map(_plain, (room._epochs, members, self._seats))])
         self.chronicle.note_state(self.stream.name, at, held)
 
     def _come(self, seat: _Seat, *come: Any) -> None:
@@ -376,6 +375,23 @@ class Chronicle:
         """A server has this where it has applied the stream up to here."""
         known = self._states.setdefault((stream, at), held)
         require(known == held, f"two servers have another room at {at}: {_differing(known, held)}")
+
+
+def _plain(held: Any) -> Any:
+    """What an object holds, and what that holds: what only this server knows left out."""
+    if isinstance(held, int | float | str | bytes | None):
+        return held
+    if isinstance(held, dict):
+        return [(_plain(key), _plain(value)) for key, value in held.items()]
+    if isinstance(held, Iterable):
+        return [_plain(each) for each in held]
+    names = getattr(held, "__slots__", ()) or vars(held)
+    fields = {name: getattr(held, name) for name in names if name not in _OWN}
+    return [(name, _plain(value)) for name, value in sorted(fields.items())]
+
+
+_OWN = {"sent", "event_key"}
+"""How far a member was sent the log; and what follows from a secret."""
 
 
 def _differing(one: str, other: str) -> str:
