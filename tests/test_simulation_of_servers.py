@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from chat.server.cluster.room import OrderedRoom, Randomness
-from chat.server.cluster.sequence import Sequence
-from chat.server.cluster.stream import Stream
 from chat.server.epochs import Epochs
 from chat.server.log import OrderedLog
 from chat.server.members import Members
@@ -124,10 +122,6 @@ def do_nothing(*_: object) -> None:
     pass
 
 
-def always(*_: object) -> bool:
-    return True
-
-
 def forgetting(*keys: str) -> Callable[..., Any]:
     """Of a state, forget these."""
 
@@ -138,15 +132,6 @@ def forgetting(*keys: str) -> Callable[..., Any]:
         return kept
 
     return state
-
-
-def count_everything(real: Real, self: Sequence, raw: Any, header: Any, content: bytes) -> Any:
-    number = (self.number_of(header.origin) or 0) + 1
-    return real(self, raw, header._replace(number=number), content)
-
-
-def forget_what_is_broken(real: Real, self: Sequence, **_broken: bool) -> None:
-    real(self, broken=False)
 
 
 Break = tuple[object, str, Callable[..., object]]
@@ -166,13 +151,6 @@ BREAKS: dict[str, Break] = {
             real(self)[1][1:],
         ),
     ),
-    "going on after a lost tail": (Sequence, "knows", always),
-    "a lost tail is not noticed": (Stream, "_is_continued", always),
-    "going back into a broken room": (Sequence, "lose", forget_what_is_broken),
-    "a batch counts twice": (Sequence, "_on_batch", count_everything),
-    "members are not let go": (OrderedRoom, "_let_go", do_nothing),
-    "gone connections are kept": (OrderedRoom, "on_following", do_nothing),
-    "who was banned meanwhile comes in": (OrderedRoom, "_look_at", do_nothing),
 }
 
 
