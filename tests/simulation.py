@@ -53,12 +53,12 @@ from chat.limits import (
 from chat.place import Endpoint
 from chat.reactor import Reactor
 from chat.server.cluster.shared import SharedLists
+from chat.server.company import Company
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
-from chat.server.ordering import Company
 from chat.server.server import Server
 from chat.server.words import room_name
 from chat.several import SeveralServers

@@ -14,8 +14,8 @@ from chat.place import Endpoint
 from chat.server.cluster.cluster import Cluster
 from chat.server.cluster.clusterkey import ClusterKey
 from chat.server.cluster.shared import SharedLists
+from chat.server.company import Company
 from chat.server.hosted import HostedRoom
-from chat.server.ordering import Company
 from chat.server.server import Server
 from chat.text import fingerprint_of
 from tests import laws
