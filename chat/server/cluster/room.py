@@ -220,8 +220,10 @@ class OrderedRoom:
     @property
     def is_over(self) -> bool:
         """Whether nobody is in here, nothing that was asked is still to come, and nothing is due
-        that no other server would see to."""
+        that no other server would see to. A room that was found broken stays until there is another
+        one."""
         used = self._waiting or self._hosted.connections or not self.stream.idle
+        used = used or self.stream.remembers
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
     def end(self) -> None:
@@ -403,6 +405,8 @@ class OrderedRoom:
         """What members were told may not be so. They come back to a room of which all are sure."""
         self._site.report(text)
         self._let_go(text)
+        # Perhaps nobody is here any more who needs the room.
+        self._hosted.touch()
 
     def on_trouble(self, text: str) -> None:
         self._site.report(text)

@@ -227,6 +227,19 @@ def test_lost_tail_begins_a_new_room_and_lets_members_go(world: ClusterWorld) ->
     assert inside(one) == {"Ira": False}
 
 
+def test_sealed_room_that_was_lost_is_kept_only_until_there_is_another(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    ira = world.come("Ira", one, SEALED)
+    room = one.hosted(SEALED)
+    assert room is not None
+    world.redis.fail_over(world.redis.writes)
+    world.until(lambda: ira.over)
+    # Only its stream knows into which room nobody may go back.
+    assert not room.ordering.is_over
+    world.run(5)
+    assert one.hosted(SEALED) is None
+
+
 def test_member_is_held_when_too_much_waits_and_let_go_when_it_is_far_too_much(
     world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
