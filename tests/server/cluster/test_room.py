@@ -173,6 +173,21 @@ def test_tickets_of_a_room_that_was_carried_before_mean_nobody(world: ClusterWor
     assert inside(one, SEALED) == inside(other, SEALED) == {"Boris": False, "Eve": False}
 
 
+@pytest.mark.parametrize(("number", "reason"), [(0, Reason.REPLACED), (1, Reason.LOST)])
+def test_connection_whose_member_has_come_to_another_server_is_not_told_to_end(
+    world: ClusterWorld, number: int, reason: Reason
+) -> None:
+    ira = world.come("Ira", world.servers[0])
+    # Asked for there perhaps before Ira came here, and known only now.
+    server = world.servers[number]
+    late = Seat(server, ira.person)
+    server.open_room().ordering.admit(ira.person.arrival("::1"), late)  # type: ignore[arg-type]
+    world.until(lambda: late.speaks)
+    world.run(1)
+    assert ira.dropped is not None
+    assert ira.dropped[0] is reason
+
+
 def test_kick_holds_for_one_who_is_at_another_server(world: ClusterWorld) -> None:
     one, other = world.servers
     eve = world.come("Eve", other)
