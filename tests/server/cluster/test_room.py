@@ -5,11 +5,12 @@ import random
 import pytest
 
 from chat.errors import LOSSES, Reason
-from chat.limits import FINGERPRINT_BYTES, GRACE_SECONDS
+from chat.limits import BEAT_SECONDS, FINGERPRINT_BYTES, GRACE_SECONDS
 from chat.server import epochs, hosted
 from chat.server.cluster import room as ordered
 from chat.server.cluster import sequence, stream
 from chat.server.cluster.proposals import PutOut
+from chat.text import fingerprint_of
 from tests.support import fakestream
 from tests.support.cluster import SEALED, ClusterServer, ClusterWorld, Person, Seat
 
@@ -186,6 +187,21 @@ def test_connection_whose_member_has_come_to_another_server_is_not_told_to_end(
     world.run(1)
     assert ira.dropped is not None
     assert ira.dropped[0] is reason
+
+
+def test_key_that_is_banned_while_its_arrival_is_on_the_way_is_put_out(
+    world: ClusterWorld,
+) -> None:
+    one, _ = world.servers
+    world.run(BEAT_SECONDS)
+    # In a room that no other server carries: those put out whom they know, when they hear of it.
+    eve = world.let_in(Person("Eve", SEALED), one)
+    one.server.ban(fingerprint_of(eve.person.arrival("").fingerprint), "Eve", "")
+    world.until(lambda: eve.over)
+    world.run(1)
+    assert eve.dropped is not None
+    assert eve.dropped[0] is Reason.KICKED
+    assert inside(one, SEALED) == {}
 
 
 def test_kick_holds_for_one_who_is_at_another_server(world: ClusterWorld) -> None:
