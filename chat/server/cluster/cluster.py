@@ -82,9 +82,10 @@ class Cluster:
         self.registry.leave()
         self.flush()
         self._left = True
-        # Members are still sent what there is, and for that no room may change here any more.
-        for room in self._rooms:
-            self.streams.close(room.stream)
+        # Members are still sent what there is, and for that no room may change here any more. Nor
+        # is anything said after the farewell: a registry that begins anew would say it is alive.
+        for stream in (self.registry.stream, *(room.stream for room in self._rooms)):
+            self.streams.close(stream)
 
     # -- what all share
 
