@@ -95,20 +95,8 @@ def apply_at_the_own_time(real: Real, self: OrderedRoom, header: Any, proposal: 
     real(self, header, proposal)
 
 
-class AnyTicket(int):
-    """Is like every other one."""
-
-    def __eq__(self, _other: object) -> bool:
-        return True
-
-    __hash__ = int.__hash__
-
-
-def let_anybody_speak(_real: Real, self: OrderedRoom, _server: bytes, number: int) -> Any:
-    seat = self._seats.get(number)
-    if seat is not None:
-        self._seats[number] = seat._replace(ticket=AnyTicket(seat.ticket))
-    return self._hosted.room.member(number)
+def let_anybody_speak(_real: Real, self: OrderedRoom, _seat: object, number: int) -> Any:
+    return self._hosted.room.member(number) if number in self._seats else None
 
 
 def trim_where_members_are(real: Real, self: OrderedRoom) -> None:
@@ -138,8 +126,8 @@ Break = tuple[object, str, Callable[..., object]]
 BREAKS: dict[str, Break] = {
     "randomness is not from the seed": (Randomness, "__call__", draw_by_itself),
     "time is taken from the own clock": (OrderedRoom, "_do", apply_at_the_own_time),
-    "no fence": (OrderedRoom, "_member_at", let_anybody_speak),
-    "trimmed where members are": (OrderedRoom, "_keep_short", trim_where_members_are),
+    "no fence": (OrderedRoom, "_member_in", let_anybody_speak),
+    "trimmed where members are": (OrderedRoom, "_pass_time", trim_where_members_are),
     "a server that is gone keeps its members": (OrderedRoom, "_do_vanish", do_nothing),
     "a snapshot without who is lost": (Members, "state", forgetting("lost", "lost_of")),
     "a snapshot without past epochs": (Epochs, "state", forgetting("past")),
