@@ -23,6 +23,8 @@ SEEDS = 60
 SEEDS_A_TEST = 20
 SEEDS_TO_FIND = 50
 """Within so many seeds whatever is broken on purpose must be found."""
+SPLIT_SEED = 52
+"""Seldom do servers go on for a while with two logs of one room. Here they do."""
 
 
 def conditions(seed: int) -> Conditions:
@@ -62,7 +64,7 @@ def what_happened(found: ClusterSimulation) -> Iterator[str]:
 def test_what_can_happen_does_happen() -> None:
     """The seeds that are run go where the laws are hard to keep."""
     seen: set[str] = set()
-    for seed in range(1, SEEDS_A_TEST + 1):
+    for seed in (*range(1, SEEDS_A_TEST + 1), SPLIT_SEED):
         found = check_seed(seed, servers=2 + seed % 2)
         assert isinstance(found, ClusterSimulation)
         seen.update(what_happened(found))
