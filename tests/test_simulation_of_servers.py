@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from chat.server.cluster.room import OrderedRoom, Randomness
+from chat.server.cluster.sequence import Sequence
+from chat.server.cluster.stream import Stream
 from chat.server.epochs import Epochs
 from chat.server.log import OrderedLog
-from chat.server.members import Members
+from chat.server.members import Member, Members
 from tests import simulation
 from tests.simulation import Conditions, check_seed, conditions_of, schedule_of, violation_of
 from tests.simulation_of_servers import WEIGHTS, ClusterSimulation
@@ -112,6 +114,14 @@ def do_nothing(*_: object) -> None:
     pass
 
 
+def always(*_: object) -> bool:
+    return True
+
+
+def forget_what_is_broken(real: Real, self: Sequence, **_broken: bool) -> None:
+    real(self, broken=False)
+
+
 def forgetting(*keys: str) -> Callable[..., Any]:
     """Of a state, forget these."""
 
@@ -133,6 +143,10 @@ BREAKS: dict[str, Break] = {
     "a server that is gone keeps its members": (OrderedRoom, "_do_vanish", do_nothing),
     "a snapshot without who is lost": (Members, "state", forgetting("lost", "lost_of")),
     "a snapshot without past epochs": (Epochs, "state", forgetting("past")),
+    "a snapshot without whom to wait for": (Member, "state", forgetting("resend_pending")),
+    "a lost tail is not noticed": (Stream, "_is_continued", always),
+    "going back into a broken room": (Sequence, "lose", forget_what_is_broken),
+    "members are not let go": (OrderedRoom, "_let_go", do_nothing),
     "a snapshot that has lost its beginning": (
         OrderedLog,
         "state",
