@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from chat.controls import Resumed, Welcome
 from chat.errors import LOSSES, Reason
 from chat.limits import BEAT_SECONDS, FINGERPRINT_BYTES, GRACE_SECONDS
 from chat.server import epochs, hosted
@@ -149,6 +150,22 @@ def test_old_connection_that_breaks_late_does_not_end_the_new_stay(world: Cluste
     world.run(1)
     assert again.speaks
     assert inside(one) == {"Ira": False}
+
+
+def test_arrival_that_is_known_late_costs_nobody_its_place(world: ClusterWorld) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one)
+    ira.say("so that there is no welcome where the first one was")
+    world.run(1)
+    # She asked for it there with a place that is too old by now.
+    before = Person("Ira", b"")
+    before.place, before.offset = ira.person.place, 2**64 - 1
+    late = world.let_in(before, other)
+    world.until(lambda: late.speaks and ira.over)
+    assert isinstance(late.heard[0], Welcome)
+    again = world.let_in(ira.person, one)
+    world.until(lambda: again.speaks)
+    assert isinstance(again.heard[0], Resumed)
 
 
 def test_connection_that_goes_while_its_arrival_is_on_the_way_leaves_no_ghost(
