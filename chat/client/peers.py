@@ -219,7 +219,7 @@ class Peers:
             sealed = self._proves is not None
             company = _Company(entry.name, entry.fingerprint, sealed=sealed)
             self._people[name] = company
-        self._will_change(company)
+        self._will_change(company, peer)
         self._members[entry.id] = company.connections[entry.id] = peer
         return peer
 
@@ -227,7 +227,7 @@ class Peers:
         """Take out a member, who went for this reason. Raises ProtocolError, as `of` does."""
         peer = self.of(member)
         company = self._company_of(peer)
-        self._will_change(company)
+        self._will_change(company, peer)
         del self._members[member], company.connections[member]
         if not peer.card.caller:
             company.left_for = reason
@@ -238,14 +238,16 @@ class Peers:
 
     def set_lost(self, peer: Peer, lost: bool) -> None:
         """A member has lost its connection, or is back."""
-        self._will_change(self._company_of(peer))
+        self._will_change(self._company_of(peer), peer)
         peer.lost = lost
 
     def _company_of(self, peer: Peer) -> _Company:
         return self._people[caseless_name(peer.name)]
 
-    def _will_change(self, company: _Company) -> None:
-        self._changed.setdefault(company, company.presence)
+    def _will_change(self, company: _Company, peer: Peer) -> None:
+        # Otherwise a person would be told of in the place of a caller that came before it.
+        if not peer.card.caller:
+            self._changed.setdefault(company, company.presence)
 
     def take_news(self) -> list[ClientEvent]:
         """What there is to tell of people, since this was asked last."""
