@@ -36,7 +36,8 @@ class Peer:
     """A member, ourselves included, or the server. `proved`: in a sealed room it has shown that it
     has the room key, so neither the server nor anybody else has made it up.
 
-    `seq` is the number of its last frame in the log. `shift` is by how much the numbers of its run
+    `number` is the member's; the server has SERVER. `seq` is the number of its last frame in the
+    log. `shift` is by how much the numbers of its run
     are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
     so this never changes. None: it has said nothing that we could read. `lost`: its connection is
     lost, as far as we were told. `parting`: the word with which it is about to leave.
@@ -47,6 +48,7 @@ class Peer:
         "fingerprint",
         "lost",
         "name",
+        "number",
         "parting",
         "proved",
         "seq",
@@ -63,10 +65,12 @@ class Peer:
         since: int = 0,
         card: Card = _NO_CARD,
         *,
+        number: int = SERVER,
         proved: bool = False,
         lost: bool = False,
     ) -> None:
         self.name = name
+        self.number = number
         self.seq = seq
         self.fingerprint = fingerprint
         self.since = since
@@ -212,6 +216,7 @@ class Peers:
             entry.fingerprint,
             entry.since,
             entry.card,
+            number=entry.id,
             proved=proved,
             lost=entry.lost,
         )

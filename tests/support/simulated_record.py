@@ -672,9 +672,8 @@ class RecordedParticipant(Participant):
     def _reads(
         self, real: Real, here: membership.Membership, peer: Peer, content: MessageContent
     ) -> list[ClientEvent]:
-        member = next(each for each, one in here.peers._members.items() if one is peer)
         shown: list[ClientEvent] = real(here, peer, content)
-        self.story.stream.append(Read(self.room, member, peer.name, content.seen, shown))
+        self.story.stream.append(Read(self.room, peer.number, peer.name, content.seen, shown))
         return shown
 
     def _seals(
