@@ -37,10 +37,10 @@ class Peer:
     has the room key, so neither the server nor anybody else has made it up.
 
     `number` is the member's; the server has SERVER. `seq` is the number of its last frame in the
-    log. `shift` is by how much the numbers of its run
-    are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
-    so this never changes. None: it has said nothing that we could read. `lost`: its connection is
-    lost, as far as we were told. `parting`: the word with which it is about to leave.
+    log. `shift` is by how much the numbers of its run are ahead of `seq`: a membership belongs to
+    one run, and both count up by one with each message, so this never changes. None: it has said
+    nothing that we could read. `lost`: its connection is lost, as far as we were told. `parting`:
+    the word with which it is about to leave.
     """
 
     __slots__ = (
