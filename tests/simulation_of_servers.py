@@ -199,10 +199,11 @@ class ClusterSimulation(Simulation):
             peers = site.cluster.registry.peers
             if len(peers) != len(self.sites):
                 yield f"{site.name} hears {len(peers)} servers"
-        for tag in sorted({run.tag for run in self._alive()} | {b""}):
+        everywhere = [home for site in self.sites for home in site.server.rooms]
+        # In a room in which nobody is running somebody may still be on the way out.
+        for tag in sorted({each.tag for each in (*self._alive(), *everywhere)}):
             runs = [run for run in self._alive() if run.tag == tag]
-            found = [(site, home) for site in self.sites for home in site.server.rooms]
-            homes = [home for _, home in found if home.tag == tag]
+            homes = [home for home in everywhere if home.tag == tag]
             yield from self._unsettled_together(runs, homes)
 
     def _unsettled_together(self, runs: list[Run], homes: list[HostedRoom]) -> Iterator[str]:
