@@ -98,9 +98,7 @@ class HostedRoom:
         """The room begins, with an empty log. No connection may be here."""
         assert not self._members
         self.log = OrderedLog(WINDOW_BYTES)
-        self.room = Room(self.log, self._random_bytes, self._grace_seconds)
-        self.room.greeting = self._greeting
-        self._front = Front()
+        self._carry(Room(self.log, self._random_bytes, self._grace_seconds))
 
     def state(self) -> tuple[State, State, bytes]:
         """The room and its log, for `restore` at another server."""
@@ -111,10 +109,12 @@ class HostedRoom:
         """Go on with a room of which this is the `state`. No connection may be here."""
         assert not self._members
         self.log = OrderedLog.restored(log, window, WINDOW_BYTES)
-        self.room = Room.restored(room, self.log, self._random_bytes, self._grace_seconds)
+        self._carry(Room.restored(room, self.log, self._random_bytes, self._grace_seconds))
+
+    def _carry(self, room: Room) -> None:
+        self.room = room
         self.room.greeting = self._greeting
-        self._front = Front()
-        self._front.offset = self.log.end
+        self._front = Front(self.log.end)
 
     # -- as its own ordering
 
@@ -351,12 +351,14 @@ class HostedRoom:
         front, start, end = self._front, self._front.offset, self.log.end
         if start == end:
             return
-        front.advance(self.log.read(start, end), end)
+        faults = front.advance(self.log.read(start, end), end)
         behind, threshold = self._behind, end - self.log.window_bytes * BEHIND
         self._behind, now = {}, self._reactor.clock()
         for connection in self._not_at_front():
             try:
                 transport, cursor = connection.transport, connection.cursor
+                if cursor in faults:
+                    raise faults[cursor]
                 if not transport.writing and not connection.welcome_waits:
                     transport.flush()
                 if cursor.is_at(end):
