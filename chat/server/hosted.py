@@ -80,7 +80,6 @@ class HostedRoom:
         self.title = words.room_title(tag)
         self.clock = reactor.clock
         self.ahead = 0.0
-        self._anybody_lost = False
         self._reactor = reactor
         self._console = console
         self._busy = busy
@@ -373,7 +372,7 @@ class HostedRoom:
         """Whether what falls out of the log's window next may still be needed: by a member that is
         lost, or by one that is behind, but not for so long that it must be alive. A connection may
         be dead for SILENCE_SECONDS before that is known."""
-        return self._anybody_lost or (bool(self._behind) and self._is_anybody_behind())
+        return self.room.anybody_lost or (bool(self._behind) and self._is_anybody_behind())
 
     def _is_anybody_behind(self) -> bool:
         """Whether one of those is still behind who were when the log moved last. They catch up by
@@ -414,7 +413,6 @@ class HostedRoom:
     def prepare_wait(self) -> None:
         """Say when to wake up."""
         deadline = self.ordering.deadline
-        self._anybody_lost = self.room.anybody_lost
         if deadline is not None:
             deadline = max(deadline, self._no_tick_before) - self.ahead
         self._wake_up.set(deadline)
