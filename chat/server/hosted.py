@@ -58,6 +58,10 @@ class HostedRoom:
     `_members` are the connections whose `member` is set, by that member's id. The room has more
     members than these: those that are lost. `_front` is how far the log has been sent to all that
     are up to date, and `_behind` since when others have been far behind.
+
+    `ordering` decides in which order things happen here. `clock` is the room's, and `ahead` says by
+    how many seconds it is ahead of the reactor's. Where several servers carry the room,
+    `OrderedRoom` sets all three.
     """
 
     def __init__(
@@ -73,8 +77,8 @@ class HostedRoom:
     ) -> None:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
         `busy` when it is to be called at the end of the turn. `note_name` is told who has come and
-        stays, and who goes. `greeting`: see `Room`. `clock` is the room's, and
-        `ahead` by how many seconds it is ahead of the reactor's."""
+        stays, and who goes. `greeting`: see `Room`. `random_bytes`: None for those of
+        the system."""
         self.tag = tag
         self.ordering: Ordering = self
         self.title = words.room_title(tag)
