@@ -158,9 +158,8 @@ class HostedRoom:
         may not, and then its connection is dropped."""
         self.touch()
         try:
-            member, sent_again = self._resume(arrival, connection) or self._join(
-                arrival, connection
-            )
+            resumed = self._resume(arrival, connection)
+            member, sent_again = resumed or self._join(arrival, connection)
         except RefusedError as refusal:
             if connection is not None:
                 connection.drop(refusal.reason, str(refusal))
