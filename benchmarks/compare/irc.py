@@ -65,7 +65,6 @@ class Ngircd(TlsServer):
     name = "ngircd"
     title = "ngircd over TLS 1.3 (C)"
     short = "ngircd"
-    told = True
     dialect = Irc()
     program = "ngircd"
     options = ("--nodaemon", "--config")

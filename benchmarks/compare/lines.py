@@ -262,7 +262,6 @@ class TlsServer(Contender):
     """A server of others, over TLS 1.3. `config` is its configuration, with places for `host`,
     `port`, `cert` and `key`; `options` are what stands before the name of that file."""
 
-    sealed = "TLS 1.3"
     dialect: ClassVar[Dialect]
     program: ClassVar[str]
     version_option: ClassVar[str] = "--version"

@@ -195,8 +195,6 @@ class Ours(Contender):
     name = "chat"
     title = "this program"
     short = "this program"
-    sealed = "by the sender"
-    told = True
 
     def lacks(self) -> str:
         """Nothing."""

@@ -66,7 +66,7 @@ _DARK = Theme(
 )
 THEMES = (_LIGHT, _DARK)
 _SHORT = {each.name: each.short for each in CONTENDERS}
-_OPEN = {each.name for each in CONTENDERS if each.sealed == "nothing"}
+_OPEN = {each.name for each in CONTENDERS if not each.encrypts}
 
 
 def draw(measured: Measured, folder: Path = PICTURES, suffix: str = "svg") -> list[Path]:

@@ -85,7 +85,6 @@ class Room(ABC):
         self.program = program
         self.links: list[Link] = []
         self.got: list[int] = []
-        self.reads = 0
         self.meanwhile: Callable[[], None] = _nothing
         self._index: dict[int, int] = {}
         self._epoll = select.epoll()
@@ -204,7 +203,6 @@ class Room(ABC):
             size = self.links[index].take()
             self.got[index] += size
             arrived.append((index, size))
-        self.reads += len(arrived)
         return arrived
 
     def rest(self) -> None:
@@ -216,7 +214,6 @@ class Room(ABC):
         """Take what is still under way, and begin to count anew."""
         self.rest()
         self.got = [0] * len(self.links)
-        self.reads = 0
 
     def _lacking(self) -> str:
         """What is known of a failure."""
@@ -229,14 +226,13 @@ class Room(ABC):
 
 
 class Contender(ABC):
-    """A server that can be measured. `told`: the others hear of a newcomer. `sealed` says what is
-    encrypted. Without `joins` there is nothing to come into: it only passes bytes on."""
+    """A server that can be measured. Without `joins` there is nothing to come into: it only passes
+    bytes on."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     short: ClassVar[str]
-    sealed: ClassVar[str]
-    told: ClassVar[bool] = False
+    encrypts: ClassVar[bool] = True
     joins: ClassVar[bool] = True
 
     @abstractmethod

@@ -25,7 +25,7 @@ HEADINGS = {
 }
 _TITLES = {each.name: each.title for each in CONTENDERS}
 _SHORT = {each.name: each.short for each in CONTENDERS}
-_PEERS = tuple(each.name for each in CONTENDERS if each.sealed != "nothing")
+_PEERS = tuple(each.name for each in CONTENDERS if each.encrypts)
 NOTHING = "—"
 """Where nothing was measured."""
 
