@@ -123,7 +123,8 @@ def hall(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     program: Any = SimpleNamespace(output=reading, cpu_seconds=0.0, stop=lambda: os.close(reading))
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, writing)
-        here = stack.enter_context(Passed(program, Lines(), lambda dialled: dialled))
+        passed = Passed(program, Lines(), lambda dialled: dialled)
+        here = stack.enter_context(contextlib.closing(passed))
         here.enter(2, 1, float("inf"))
         here.ready()
         yield here

@@ -106,7 +106,7 @@ class OurRoom(Room):
 
     def close(self) -> None:
         """Also those that were still coming in."""
-        self._crowd.__exit__(None, None, None)
+        self._crowd.close()
         super().close()
 
     def enter(self, count: int, at_once: int, deadline: float) -> None:
