@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from benchmarks.compare.results import Cell, Delay, Measured, load
-from tools.capacity import OURS, Model, main, report
+from benchmarks.compare.results import OURS, Cell, Delay, Measured, load
+from tools.capacity import Model, main, report
 
 MEASURED = load()
 DELAYS = [delay for delay in MEASURED.delays if delay.contender == OURS]

@@ -20,7 +20,7 @@ import resource
 import sys
 from itertools import pairwise
 
-from benchmarks.compare.results import DATA, Measured, load
+from benchmarks.compare.results import DATA, OURS, Measured, load
 from chat.limits import (
     GRACE_SECONDS,
     MAX_MEMBERS,
@@ -28,7 +28,6 @@ from chat.limits import (
     WINDOW_BYTES,
 )
 
-OURS = "chat"
 BUSY = 0.7
 """More than this part of a core should not be planned with: joins and returns come in crowds."""
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import rooms
@@ -15,6 +16,9 @@ from benchmarks.compare.results import DATA, Measured, load, save
 from benchmarks.compare.study import CONTENDERS, QUICK, Plan, Study
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, prepared
 from chat.limits import MAX_MEMBERS
+
+_OF_THE_PLAN = ("sizes", "rounds", "cell_seconds", "fill_seconds")
+"""Options that change what is measured."""
 
 SIZES = (10, 30, 100, 300, 1_000, 3_000, 10_000)
 
@@ -45,14 +49,8 @@ def _measure(options: argparse.Namespace) -> Measured:
     if PROGRAM_CORE == LOAD_CORE:
         print("There is but one core: the two disturb each other.", file=sys.stderr)
     plan = QUICK if options.quick else Plan(SIZES)
-    plan = Plan(
-        options.sizes or plan.sizes,
-        options.rounds or plan.rounds,
-        plan.paced_seconds,
-        plan.rates,
-        options.cell_seconds or plan.cell_seconds,
-        options.fill_seconds or plan.fill_seconds,
-    )
+    given = {name: getattr(options, name) for name in _OF_THE_PLAN if getattr(options, name)}
+    plan = replace(plan, **given)
     with prepared():
         ready = [each for each in chosen if not each.lacks()]
         measured = Study(plan, ready, _show).run()

@@ -63,11 +63,11 @@ Upgrade = Callable[[socket.socket], socket.socket]
 class LineLink:
     """A connection over TLS or TCP. What arrives is kept if `keep` says so."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, line_by_line: bool) -> None:
         self._socket = connection
+        self._line_by_line = line_by_line
         self._pending = connection.pending if isinstance(connection, ssl.SSLSocket) else int
         self.keep = False
-        self.line_by_line = False
         self.heard = bytearray()
 
     def fileno(self) -> int:
@@ -76,7 +76,7 @@ class LineLink:
 
     def send(self, data: bytes) -> None:
         """Send all of this."""
-        for piece in data.splitlines(keepends=True) if self.line_by_line else [data]:
+        for piece in data.splitlines(keepends=True) if self._line_by_line else [data]:
             self._socket.sendall(piece)
 
     def take(self) -> int:
@@ -141,8 +141,7 @@ class LineRoom(Room):
         """Take a connection over which a member is in."""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         connection.setblocking(False)
-        link = LineLink(connection)
-        link.line_by_line = self._dialect.line_by_line
+        link = LineLink(connection, self._dialect.line_by_line)
         self._lines.append(link)
         self.add(link)
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import chat
+from benchmarks.compare.results import OURS
 from benchmarks.compare.room import (
     SETTLED_SECONDS,
     SPEAKERS,
@@ -192,7 +193,7 @@ class OurRoom(Room):
 class Ours(Contender):
     """This program."""
 
-    name = "chat"
+    name = OURS
     title = "this program"
     short = "this program"
 

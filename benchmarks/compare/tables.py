@@ -9,13 +9,11 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks.compare.ours import Ours
-from benchmarks.compare.results import UNITS, Cell, Measured
+from benchmarks.compare.results import OURS, UNITS, Cell, Measured
 from benchmarks.compare.study import CONTENDERS, DELAYS_AT
 from benchmarks.load import ROOT, short
 from tools.capacity import Model
 
-OURS = Ours.name
 HEADINGS = {
     "flood": "a delivery in a flood",
     "paced": "a delivery at a steady pace",
@@ -143,7 +141,7 @@ def readme(measured: Measured) -> str:
 def _markdown(measured: Measured) -> str:
     members = shown_members(measured)
     head = [f"{members:,} members", *(f"{HEADINGS[work]} ({UNITS[work]})" for work in UNITS)]
-    rows = [head, ["---"] * len(head)]
+    rows = [head]
     best = {work: min(_figures(measured, work).values(), default=0.0) for work in UNITS}
     for name in _measured_names(measured):
         row = [_TITLES[name]]
@@ -153,7 +151,7 @@ def _markdown(measured: Measured) -> str:
             first = cell and name in _PEERS and cell.median == best[work]
             row.append(f"**{figure}**" if first else figure)
         rows.append(row)
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _as_markdown(rows)
 
 
 def _figures(measured: Measured, work: str) -> dict[str, float]:
