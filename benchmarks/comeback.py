@@ -20,6 +20,7 @@ from typing import Any
 from Cryptodome.Math.Numbers import Integer
 from Cryptodome.PublicKey import RSA
 
+from benchmarks.crowd import delay
 from benchmarks.load import (
     DEADLINE_SECONDS,
     Crowd,
@@ -31,6 +32,7 @@ from benchmarks.load import (
     environment,
     join_speakers,
     prepared,
+    progress,
     short,
 )
 from chat import kex
@@ -49,11 +51,11 @@ LATER_MESSAGES = 50
 REPORT_SECONDS = 0.25
 
 
-def measure(count: int, keys: Keys, directory: Path, bits: int) -> Iterator[Row]:
+def measure(count: int, keys: Keys, directory: Path) -> Iterator[Row]:
     """The pair's delays before the others come and meanwhile, and what it costs the server."""
     with (
         chat_server(directory) as server,
-        _returning(server.port, count, bits) as process,
+        _returning(server.port, count, keys.bits) as process,
         Crowd(server) as room,
     ):
         pair = join_speakers(room, server.port, ["ira", "sahnawaz"], keys)
@@ -77,7 +79,7 @@ def _figures(
     while into < count:
         delays.append(_delay(room, pair))
         into = _how_many(process, into)
-        _say(f"{into} of {count} are back ...")
+        progress(f"{into} of {count} are back ...")
     taken = server.cpu_seconds - before
     wall = time.monotonic() - began
     yield Row(f"{count} come back at once: server", f"{short(taken)} s of CPU", "3 s")
@@ -102,25 +104,10 @@ def _summary(delays: list[float]) -> str:
 
 
 def _delay(room: Crowd, pair: list[Member]) -> float:
-    """Milliseconds from a message of one to its arrival at the other."""
-    speaker, listener = pair
+    """The next message, after a pause. Who only listens has to say that it is there."""
     time.sleep(PAUSE_SECONDS)
-    listener.ping()
-    room.drain()
-    message = speaker.seal("x" * 100)
-    begun = time.perf_counter()
-    speaker.socket.sendall(message.up)
-    wanted = len(listener.texts) + 1
-    while len(listener.texts) < wanted:
-        room.count()
-        # The server may have asked for it again, if somebody has left meanwhile.
-        speaker.send_unsent()
-    return (time.perf_counter() - begun) * 1000
-
-
-def _say(what: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\x1b[K{what}\r", end="", file=sys.stderr, flush=True)
+    pair[1].ping()
+    return delay(room, pair)
 
 
 # -- those who come back -----------------------------------------------------------------------

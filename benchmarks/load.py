@@ -79,6 +79,13 @@ def short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
+def progress(what: str) -> None:
+    """Say what takes so long: a line on a terminal, which the next one replaces."""
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        print(f"\r\x1b[K{what[: columns - 1]}\r", end="", file=sys.stderr, flush=True)
+
+
 # -- the machine -------------------------------------------------------------------------------
 
 
@@ -106,7 +113,7 @@ class Keys:
     any two of some primes. For nothing but benchmarks, since a pair gives others away."""
 
     def __init__(self, bits: int) -> None:
-        self._bits = bits
+        self.bits = bits
         self._keys = self._make()
 
     def take(self) -> PrivateKey:
@@ -127,12 +134,18 @@ class Keys:
     def _prime(self) -> int:
         """One of half the size, with both highest bits set, so that two make one of full size."""
         while True:
-            prime: int = getPrime(self._bits // 2)
-            if prime >> self._bits // 2 - 2 == 3 and prime % RSA_EXPONENT != 1:
+            prime: int = getPrime(self.bits // 2)
+            if prime >> self.bits // 2 - 2 == 3 and prime % RSA_EXPONENT != 1:
                 return prime
 
 
 # -- the program under test --------------------------------------------------------------------
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process so far, as clock_getcpuclockid(3) finds it: `/proc` has
+    only hundredths of a second."""
+    return time.clock_gettime(~process << 3 | 2)
 
 
 class Program:
@@ -178,9 +191,8 @@ class Program:
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time so far, as clock_getcpuclockid(3) finds it: `/proc` has only
-        hundredths of a second."""
-        return time.clock_gettime(~self._process.pid << 3 | 2)
+        """User and system time so far."""
+        return cpu_seconds(self._process.pid)
 
     @property
     def resident_bytes(self) -> int:

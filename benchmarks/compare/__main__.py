@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import shutil
 import signal
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from benchmarks.compare import study, tables
 from benchmarks.compare.ours import BITS
 from benchmarks.compare.results import DATA, Measured, load, save
 from benchmarks.compare.study import CONTENDERS, QUICK, Plan, Study
-from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, prepared
+from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, prepared, progress
 from chat.limits import MAX_MEMBERS
 
 _OF_THE_PLAN = ("sizes", "rounds", "cell_seconds", "fill_seconds")
@@ -53,16 +52,16 @@ def _measure(options: argparse.Namespace) -> Measured:
     plan = replace(plan, **given)
     with prepared():
         ready = [each for each in chosen if not each.lacks()]
-        measured = Study(plan, ready, _show).run()
+        measured = Study(plan, ready, progress).run()
         if not (options.quick or options.only):
             measured.rooms = _rooms()
-    _show("")
+    progress("")
     return measured
 
 
 def _rooms() -> list[list[str]]:
     """What many rooms cost at our server; nothing, if the machine is too slow to find out."""
-    _show("many rooms at our server")
+    progress("many rooms at our server")
     try:
         with tempfile.TemporaryDirectory(prefix="chat-compare-") as directory:
             rows = rooms.measure(Keys(BITS), Path(directory))
@@ -86,13 +85,6 @@ def _publish(measured: Measured) -> None:
 
     plots.draw(measured)
     tables.fill_in(measured)
-
-
-def _show(what: str) -> None:
-    """One line, on a terminal only, which the next one replaces."""
-    if sys.stderr.isatty():
-        columns = shutil.get_terminal_size().columns
-        print(f"\r\x1b[K{what[: columns - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _names() -> list[str]:
