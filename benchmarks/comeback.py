@@ -1,8 +1,8 @@
 """Everybody comes back at once after a restart of the server, while those who are back talk.
 
-Those who come back are a process of their own (`python -m benchmarks.comeback PORT COUNT BITS`),
-which dials for all of them, dials again for whoever is put out, and says how many are in. The pair
-that talks has this process, which takes the core from the other when something arrives.
+The clients that come back are a process of their own (`python -m benchmarks.comeback PORT COUNT
+BITS`). It dials for all of them, dials again for those that are put out, and says how many are in.
+The two members who talk are in this process. Both share the load's core.
 """
 
 import os
@@ -37,7 +37,7 @@ from benchmarks.load import (
 )
 from chat import kex
 from chat.errors import ProtocolError
-from chat.kex import KeyShare, PrivateKey
+from chat.kex import KeyShare
 
 PAUSE_SECONDS = 0.02
 """Between two messages of the pair."""
@@ -139,9 +139,9 @@ def _how_many(process: "subprocess.Popen[bytes]", before: int) -> int:
 
 
 def _hurry() -> None:
-    """Leave out what a client owes to itself and not to the server: to check the signature, a share
-    of its own, the blinding of its RSA key. Else a thousand on one core would keep the server
-    waiting, until it loses patience with them."""
+    """Leave out what a client does for its own safety, and of which the server sees nothing: it
+    checks the signature, has a share of its own, and blinds its RSA key. A thousand clients on one
+    core would else keep the server waiting until it loses patience with them."""
     share = KeyShare(os.urandom)
     kex.check_offer = lambda *_: None
     kex.KeyShare = lambda _: share  # type: ignore[assignment, misc]
@@ -161,51 +161,51 @@ class Returning:
 
     def __init__(self, port: int, count: int, keys: Keys) -> None:
         self._port = port
-        self._waiting = [(f"member{number}", keys.take()) for number in range(count)]
+        self._keys = {f"member{number}": keys.take() for number in range(count)}
+        self._waiting = list(self._keys)
         self._epoll = select.epoll()
         self._joining: dict[int, Member] = {}
         self._welcomed: list[Member] = []
 
     def come(self) -> Iterator[int]:
         """Come back, all at once. Yields, now and then, how many are in."""
-        keys = dict(self._waiting)
         said_at = time.monotonic()
         while self._joining or self._waiting:
             if not self._joining:
-                # Who was put out comes again when the others are in.
+                # Those who were put out come again when the others are in.
                 waiting, self._waiting = self._waiting, []
-                for name, _ in waiting:
-                    self._dial(name, keys)
+                for name in waiting:
+                    self._dial(name)
             ready = self._epoll.poll(DEADLINE_SECONDS)
             if not ready:
                 raise RuntimeError("nothing arrives any more")
             for descriptor, _ in ready:
-                self._serve(descriptor, keys)
+                self._serve(descriptor)
             if time.monotonic() - said_at > REPORT_SECONDS:
                 said_at = time.monotonic()
                 yield len(self._welcomed)
         yield len(self._welcomed)
 
-    def _dial(self, name: str, keys: dict[str, PrivateKey]) -> None:
-        member = Member(self._port, name, keys[name])
+    def _dial(self, name: str) -> None:
+        member = Member(self._port, name, self._keys[name])
         self._joining[member.socket.fileno()] = member
         self._epoll.register(member.socket, select.EPOLLIN)
 
-    def _serve(self, descriptor: int, keys: dict[str, PrivateKey]) -> None:
+    def _serve(self, descriptor: int) -> None:
         member = self._joining[descriptor]
         alive = False
         with suppress(OSError, ProtocolError):
             alive = bool(member.read(0))
         if alive and not member.welcomed:
             return
-        # Who is in is read no more: what it is told waits in the kernel, which has room for it.
+        # A member that is in is read no more. What it is sent waits in the kernel, which has room.
         self._epoll.unregister(descriptor)
         del self._joining[descriptor]
         if alive:
             self._welcomed.append(member)
         else:
             member.socket.close()
-            self._waiting.append((member.name, keys[member.name]))
+            self._waiting.append(member.name)
 
 
 def main() -> None:
