@@ -83,15 +83,15 @@ def _figures(
     taken = server.cpu_seconds - before
     wall = time.monotonic() - began
     yield Row(f"{count} come back at once: server", f"{short(taken)} s of CPU", "3 s")
-    yield Row(
-        f"  in which {len(delays)} messages were said", f"{short(taken / count * 1000)} ms each"
-    )
+    yield Row("  for each of them", f"{short(taken / count * 1000)} ms")
     yield Row("  until all were in", f"{short(wall)} s, with their own work on one core")
-    yield Row("  a message's delay meanwhile", _summary(delays), "50 ms")
+    yield Row(f"  delay of {len(delays)} messages meanwhile", _summary(delays), "50 ms")
     before = server.cpu_seconds
     later = [_delay(room, pair) for _ in range(LATER_MESSAGES)]
     each = (server.cpu_seconds - before) / len(later) * 1000
-    yield Row("  later, when all are in", f"{_summary(later)}; {short(each)} ms of CPU a message")
+    yield Row(
+        "  delay later, when all are in", f"{_summary(later)}; {short(each)} ms of CPU a message"
+    )
 
 
 def _summary(delays: list[float]) -> str:
@@ -104,7 +104,7 @@ def _summary(delays: list[float]) -> str:
 
 
 def _delay(room: Crowd, pair: list[Member]) -> float:
-    """The next message, after a pause. Who only listens has to say that it is there."""
+    """The next message, after a pause. The one who only listens has to say that it is there."""
     time.sleep(PAUSE_SECONDS)
     pair[1].ping()
     return delay(room, pair)
