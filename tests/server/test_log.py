@@ -252,8 +252,9 @@ class Conversation(RuleBasedStateMachine):
     def take(self, data: st.DataObject, member: Member, pending: bytes) -> int:
         """What a member's socket does: it takes all, or a part, or fails and has taken nothing. Or
         the program does."""
-        full = [len(pending)] * 3
-        taken = data.draw(st.sampled_from([*full, 1, 0, OSError, ZeroDivisionError]), label="taken")
+        full = len(pending)
+        outcomes: list[int | type[Exception]] = [full, full, full, 1, 0, OSError, ZeroDivisionError]
+        taken = data.draw(st.sampled_from(outcomes), label="taken")
         if not isinstance(taken, int):
             if taken is ZeroDivisionError:
                 self.faulty.append(member.cursor)
