@@ -334,6 +334,11 @@ class Members:
         return not self._of and not self.leaving
 
     @property
+    def anybody_lost(self) -> bool:
+        """Whether some member is lost."""
+        return bool(self._lost)
+
+    @property
     def first_lost(self) -> tuple[Member, float] | None:
         """Of those that are lost now, the one that was lost first, and when."""
         for member_id, lost_at in self._lost.items():
