@@ -175,9 +175,11 @@ def _meet(
     to = target if at is None else Target(*at)
     with closing(Reactor()) as reactor, closing(way_to(to, reactor, options.proxy)) as dialer:
         key = Meeting(reactor, dialer).run()
-        at = Endpoint(dialer.host, dialer.port)
-    since = is_right_key(target, expected, key, servers, lambda text: _tell(trouble(text)), at)
-    return key, since
+
+    def warn(text: str) -> None:
+        _tell(trouble(text))
+
+    return key, is_right_key(target, expected, key, servers, warn, dialer.server)
 
 
 def _read_invite() -> str:

@@ -203,9 +203,14 @@ class Way(Protocol):
         """Give up. Nothing is left open, and nothing is called any more."""
 
     @property
+    def server(self) -> Endpoint:
+        """The server that is dialled, or was dialled last; of several, the one that answered."""
+        return Endpoint(self.host, self.port)
+
+    @property
     def servers(self) -> tuple[Endpoint, ...]:
         """All to which this may lead, in the order in which they were given."""
-        return (Endpoint(self.host, self.port),)
+        return (self.server,)
 
     @property
     def has_next(self) -> bool:

@@ -144,12 +144,11 @@ def is_right_key(
     key: "PublicKey",
     known_servers: "KnownServers",
     warn: Callable[[str], None],
-    at: Endpoint | None = None,
+    at: Endpoint,
 ) -> str | None:
     """Since when the server is known with this key, as `KnownServers.check` has it; None if it is
     new. What the invite says is compared first, then the `fingerprint` that the person named; only
-    then the list of known servers is asked. `at`: which of the target's servers it is, if not the
-    first.
+    then the list of known servers is asked. `at`: which of the target's servers has shown the key.
 
     All servers of a target have one key. If neither the invite nor the person says which, it is the
     one that any of them is known with.
@@ -160,7 +159,7 @@ def is_right_key(
     """
     from chat.files.known_servers import check_fingerprint, check_invited
 
-    known_as = target.known_as(at or target.servers[0])
+    known_as = target.known_as(at)
     if target.server_digest is not None:
         check_invited(target.server_digest, key)
     if fingerprint:

@@ -104,7 +104,6 @@ from chat.limits import (
     PATIENCE_SECONDS,
     RETRY_SECONDS,
 )
-from chat.place import with_port
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
 from chat.sockets import Way
@@ -437,7 +436,7 @@ class Client:
             case _ if endings.may_differ_elsewhere(end.reason) and self._go_elsewhere():
                 if self._verdict is None or outcome is Outcome.REFUSE:
                     self._verdict = partial(self._end_for_good, outcome, end, established)
-                self._lose(endings.passed_over(self._where, end, established))
+                self._lose(endings.passed_over(self._dialer.server.text, end, established))
             case _:
                 self._end_for_good(outcome, end, established)
 
@@ -448,11 +447,6 @@ class Client:
     @property
     def _has_several(self) -> bool:
         return len(self._dialer.servers) > 1
-
-    @property
-    def _where(self) -> str:
-        """The server where we are."""
-        return with_port(self._dialer.host, self._dialer.port)
 
     def _end_for_good(self, outcome: Outcome, end: Ended, established: bool) -> None:
         """What a server said ends the stay."""
@@ -652,7 +646,7 @@ class Client:
         self._lost = self._met_stranger = False
         self._verdict = None
         self._dialer.settle()
-        before, self._server = self._server, self._where
+        before, self._server = self._server, self._dialer.server.text
         if self._reactor.clock() - self._tampered_at > PATIENCE_SECONDS:
             # Otherwise somebody on the way could make us come back every second.
             self._retry_seconds = RETRY_SECONDS
