@@ -232,9 +232,8 @@ class Client:
             return None
         from chat.invite import Invite
 
-        first, *others = self._dialer.servers
         digest = self._server_key.digest
-        return Invite(*first, digest, room_key.secret, tuple(others)).encode()
+        return Invite(self._dialer.servers, digest, room_key.secret).encode()
 
     @property
     def has_joined(self) -> bool:
