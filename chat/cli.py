@@ -140,6 +140,25 @@ def _fill_server(server: Command) -> None:
         help="how long a key keeps the name that it used last; 0: not at all "
         "(default: %(default)s)",
     )
+    _add_cluster(server)
+    server.add_argument(
+        "--log",
+        type=values.file,
+        metavar="FILE",
+        help="note who comes and goes, from where, and why; opened again at SIGHUP",
+    )
+    server.add_argument(
+        "--quiet",
+        action="store_true",
+        help="show nothing at the console but the first lines, answers and errors",
+    )
+    server.add_argument(
+        "--no-history", action="store_true", help="do not keep what you type for the next run"
+    )
+    _add_key_options(server)
+
+
+def _add_cluster(server: Command) -> None:
     server.add_argument(
         "--cluster",
         metavar="URL",
@@ -176,21 +195,6 @@ def _fill_server(server: Command) -> None:
         action="store_true",
         help="say what is wrong with Redis and the keys of a cluster, and serve nothing",
     )
-    server.add_argument(
-        "--log",
-        type=values.file,
-        metavar="FILE",
-        help="note who comes and goes, from where, and why; opened again at SIGHUP",
-    )
-    server.add_argument(
-        "--quiet",
-        action="store_true",
-        help="show nothing at the console but the first lines, answers and errors",
-    )
-    server.add_argument(
-        "--no-history", action="store_true", help="do not keep what you type for the next run"
-    )
-    _add_key_options(server)
 
 
 def _add_client(roles: Commands) -> None:
