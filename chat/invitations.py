@@ -140,8 +140,8 @@ def _new_room_at(place: Place, folder: Path) -> Place:
 
 
 def _meet_all(target: Target, options: argparse.Namespace) -> tuple[PublicKey, str | None]:
-    """The key that all servers have, as `_meet` tells it. Those that cannot be reached now are
-    told, unless none can.
+    """The key that all servers have, as `_meet` returns it. The person is told which servers cannot
+    be reached now.
 
     Raises:
         ChatError: what `_meet` raises of one of them, or of the first if none can be reached.
@@ -157,7 +157,7 @@ def _meet_all(target: Target, options: argparse.Namespace) -> tuple[PublicKey, s
     if not met:
         raise errors[0]
     for missing in errors:
-        _tell(trouble(f"Not looked at, and yet in the invite: {missing}."))
+        _tell(trouble(f"The invite also names a server that could not be checked: {missing}."))
     return met[0]
 
 

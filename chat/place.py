@@ -69,7 +69,9 @@ def destination_of(
     Raises:
         UsageError: the words mean none of these; the sentence says why.
     """
-    missing = f"your name is missing{why_none and f'; that of your login will not do: {why_none}'}"
+    missing = "your name is missing"
+    if why_none:
+        missing += f"; that of your login will not do: {why_none}"
     match words:
         case [] if usual:
             raise UsageError("the host, the invite or the kept room is missing")
