@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from chat import journal
-from chat.errors import TransportError
+from chat.errors import ProxyRefusedError, TransportError
 from chat.limits import NEXT_SERVER_SECONDS
 from chat.place import Endpoint
 from chat.reactor import Reactor, Timer, do_nothing
@@ -23,7 +23,7 @@ class SeveralServers(Way):
     `dial` goes on with the round, or begins one. When a server cannot be reached, the next one is
     dialled at once; when one is silent for NEXT_SERVER_SECONDS, the next is dialled beside it. The
     first that answers ends the other attempts. It has failed when the round is over and nobody is
-    being dialled. `host` and `port` are those of the server that is dialled last, or has answered.
+    being dialled, or when the proxy does not let us in. `host` and `port` are those of the server that is dialled last, or has answered.
     """
 
     def __init__(
@@ -108,13 +108,18 @@ class SeveralServers(Way):
     def _failed(self, number: int, error: TransportError) -> None:
         self._dialling.remove(number)
         self._errors.append(error)
-        if self._rounds.has_next:
+        if isinstance(error, ProxyRefusedError):
+            # All ways lead through the same proxy.
+            self._fail(error)
+        elif self._rounds.has_next:
             self._try_next()
         elif not self._dialling:
             text = "; ".join(dict.fromkeys(map(str, self._errors)))
-            hint = self._errors[0].hint
-            self._stop()
-            self._on_failed(TransportError(text, hint))
+            self._fail(TransportError(text, self._errors[0].hint))
+
+    def _fail(self, error: TransportError) -> None:
+        self._stop()
+        self._on_failed(error)
 
     def _stop(self) -> None:
         """End all attempts."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.errors import TransportError
+from chat.errors import ProxyRefusedError, TransportError
 from chat.limits import HANDSHAKE_SECONDS, NEXT_SERVER_SECONDS
 from chat.place import Endpoint
 from chat.reactor import Reactor
@@ -168,6 +168,14 @@ def test_all_that_fail_are_told_in_one_sentence(stands: Stands) -> None:
     (error,) = stands.failed
     assert str(error) == "cannot reach 0; cannot reach 1; cannot reach 2"
     assert error.hint == "is it running?"
+
+
+def test_proxy_that_does_not_let_us_in_is_not_asked_for_the_other_servers(stands: Stands) -> None:
+    """And the client can tell it from a server that is away, which it would wait for."""
+    error = ProxyRefusedError("it does not accept the user and the password")
+    stands.dial()
+    stands.failures[0](error)
+    assert (stands.failed, stands.dialled) == ([error], [0])
 
 
 def test_silent_server_has_company_after_a_while_and_may_still_answer(stands: Stands) -> None:
