@@ -39,8 +39,8 @@ _ASK_AGAIN = "copy it again, or ask whoever gave it to you to send it again"
 
 @frozen
 class Invite:
-    """What an invite says. The servers, of which there is one at least, have the same public key,
-    of which the digest is the SHA-256, and the same rooms."""
+    """What an invite says. Its servers, one or more, have the same public key and the same rooms;
+    `server_digest` is the SHA-256 of that key."""
 
     servers: tuple[Endpoint, ...]
     server_digest: bytes

@@ -182,8 +182,9 @@ def _outward_host(versions: Sequence[int]) -> str:
 
 
 class Way(Protocol):
-    """What connects to a host, again and again if asked to. There may be several, which take turns:
-    each has one in a *round*. This is the way to one, for which a round is one dial."""
+    """What connects to a host, again and again if asked to. It may lead to several servers, which
+    take turns: each has one turn in a *round*. What is written out here is right for one server,
+    for which a round is one dial."""
 
     host: str
     port: int

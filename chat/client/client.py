@@ -15,8 +15,8 @@ no time now and we have the patience to ask again.
 
 Five places decide whether there is another turn:
 
-    on_ended           the connection ended: `endings.outcome_of` is a table of what that means; of
-                       several servers, another one may have its turn
+    on_ended           the connection ended: `endings.outcome_of` is a table of what that means; if
+                       there are several servers, another one may have its turn
     _on_unreachable    nobody answered the dial: go on if we have been in or are persistent,
                        otherwise end
     _before_wait       the connection stands and is useless (`Participant.overdue`): lose it
@@ -421,7 +421,8 @@ class Client:
                 self._end_for_good(outcome, end, established)
 
     def _goes_elsewhere(self, outcome: Outcome, end: Ended, established: bool) -> bool:
-        """Whether another server has its turn now. Who leaves, and has said all, needs none."""
+        """Whether another server has its turn now. A client that leaves, and has said all, needs
+        none."""
         if self._has_said_all or not endings.may_differ_elsewhere(end.reason):
             return False
         verdict = partial(self._end_for_good, outcome, end, established)

@@ -1,8 +1,8 @@
 """When to dial again, and at which server.
 
-A server on its own is asked again and again, after waits that grow. Several servers take turns, and
-only between two rounds is the wait longer each time. What a server said that does not want us is
-kept for the end of the round. Whether there is to be another dial is not decided here.
+One server is dialled again and again, after waits that grow. Several servers take turns, and only
+between two rounds is the wait longer each time. If a server does not want us, what it said is kept
+until the round is over. Whether to dial again at all is the client's decision.
 """
 
 import random
@@ -19,8 +19,9 @@ class Redial:
     """The dials of one stay.
 
     `_wait` is the timer for the next dial, and None unless we wait for one; `_seconds` is how long
-    to wait after this round. `_verdict` ends the stay as a server that does not want us would have
-    ended it, had it been the only one. It holds until a server would have us, or the round is over.
+    to wait after this round. `_verdict` ends the stay as it would have ended if a server that does
+    not want us were the only one. It is called when the round is over, and forgotten as soon as
+    another server would have us.
     """
 
     def __init__(self, reactor: Reactor, dialer: Way, dial: Callable[[], None]) -> None:
@@ -45,8 +46,8 @@ class Redial:
             self.now()
 
     def later(self) -> None:
-        """Dial after a while. But if the round is over, and a server did not want us, the stay ends
-        as that server has it."""
+        """Dial after a while. But if the round is over, and a server did not want us, end the stay
+        with what that server said."""
         seconds = RETRY_SECONDS
         if not self._dialer.has_next:
             if self._verdict is not None:
@@ -77,7 +78,8 @@ class Redial:
         self._verdict = None
 
     def settle(self) -> str:
-        """We are in. Returns where, if we were in before and it was elsewhere; otherwise nothing."""
+        """We are in. Returns the address of the server if we were at another one before, and else
+        an empty text."""
         self.forget_verdict()
         self._dialer.settle()
         before, self._home = self._home, self._dialer.server
