@@ -40,9 +40,10 @@ that is typed is unlike any other.
 5. Keys. No run is ever given a secret from which that of an epoch follows in which it was not a
    member: one before the epoch of its welcome, or after that of its LEFT.
 6. Death. Of a life that died, look at the messages that were written in its last
-   REPLAY_SECONDS, by runs that are alive at the end and in a later life. Each of them that
-   stands in no later log has been taken by every run that is alive at the end and to whom that log
-   shows it (as in 2). If it does stand in a later log, 2 and 7 say who is shown it there.
+   REPLAY_SECONDS, by runs that are alive at the end and in a later life. What is repeated there,
+   and was acknowledged in an earlier life, was written then. Each of them that stands in no later
+   log has been taken by every run that is alive at the end and to whom that log shows it (as in 2).
+   If it does stand in a later log, 2 and 7 say who is shown it there.
 7. Patience. In a new life a run sends nothing until everybody whom it knew in the one before has
    joined, by as many connections as stood (callers left out), or RETURN_SECONDS have passed since
    its welcome, or it has been asked to leave.
@@ -918,18 +919,24 @@ def check_epochs(run: Told, rooms: Rooms, enemy: str) -> None:
 
 def check_deaths(runs: Runs, lives: Lives) -> None:
     last: dict[tuple[bytes, int], tuple[Life, Entry]] = {}
+    acknowledged: dict[tuple[bytes, int], float] = {}
+    places = {run.story.origin: run.places for run in runs}
     for life in lives:
         for entry in life.messages():
             content = life.content(entry)
-            last[content.origin, content.number] = life, entry
+            said = content.origin, content.number
+            last[said] = life, entry
+            if places[content.origin].get(life.key, 0) >= entry.end:
+                acknowledged.setdefault(said, entry.at)
     endured = {run.story.origin: run for run in runs if run.endured}
     texts = {
         origin: {item.text for item in run.story.stream if isinstance(item, MessageReceived)}
         for origin, run in endured.items()
     }
     ignored = {origin: run.acquaintance.ever_ignored for origin, run in endured.items()}
-    for (origin, _), (life, entry) in last.items():
-        recent = entry.at >= life.died_at - REPLAY_SECONDS
+    for (origin, number), (life, entry) in last.items():
+        said_at = acknowledged.get((origin, number), entry.at)
+        recent = said_at >= life.died_at - REPLAY_SECONDS
         if not recent or origin not in endured or endured[origin].room == life.room:
             continue
         text = life.text(entry)
