@@ -113,11 +113,13 @@ of it: at the end nobody is in with a banned key. And there are two more:
 19. One log. All servers make the same of a room: at the same offsets of a log the same bytes, the
    same secrets of its epochs, and at the same place of the stream the same members, whatever is to
    be known of them, and the same window. A server that was restored from a snapshot has in its log
-   what others have made. Only a fail-over of Redis that loses what some servers had read may split
-   a room: those that had read it, and those that had not, have another log each from there on,
-   at most one more for each such fail-over, and until the next room begins. A run that went over
-   from one of these logs to another is not looked at further (2, 3, 7); nor is, in 6 and 12, what
-   it shows and says.
+   what others have made, and as long as it knows a room it never goes on there without something
+   that its members were told. Only a fail-over of Redis that loses what some servers had read may
+   split a room: those that had read it, and those that had not, have another log each from there
+   on, at most one more for each such fail-over, and until the next room begins. A run that went
+   over from one of these logs to another is not looked at further (2, 3, 7); nor is, in 6 and 12,
+   what it shows and says. Who has come and gone in one of them alone has not left the other: what
+   follows there from a secret that the run was given is still its own (5).
 20. One seat. At any place of the stream a member is at one server: the one where it came in last.
    No other has a connection of its, can say anything for it, or end its stay.
 
@@ -276,7 +278,7 @@ def check(
     if not enemy or enemy == LIAR:
         crossed = {run.name for run in runs if run.crossed}
         check_memory([run for run in runs if run.name not in crossed])
-    check_keys(runs, lives)
+    check_keys(runs, lives, rooms)
     if not enemy:
         for run in runs:
             check_unread(run, lives)
@@ -801,7 +803,7 @@ def check_stays(run: Told, rooms: Rooms) -> None:
 # -- 5: keys -----------------------------------------------------------------------------------
 
 
-def check_keys(runs: Runs, lives: Lives) -> None:
+def check_keys(runs: Runs, lives: Lives, rooms: Rooms) -> None:
     epochs: dict[bytes, list[tuple[Life, int]]] = {}
     follows: dict[bytes, bytes] = {}
     for life in lives:
@@ -811,21 +813,38 @@ def check_keys(runs: Runs, lives: Lives) -> None:
             if life.secrets.get(epoch + 1) == step:
                 follows[secret] = step
     for run in runs:
-        welcomes = [item.welcome for item in run.story.stream if isinstance(item, Welcomed)]
-        of_run = {(welcome.room, welcome.member) for welcome in welcomes}
+        stays = list(_stays(run, rooms))
         for given in run.story.given:
             held: bytes | None = given
             while held is not None:
-                epoch = epochs[held][0][1]
                 its_own = any(
-                    room == life.room
-                    and (stay := life.memberships.get(member)) is not None
-                    and stay.first_epoch <= epoch <= stay.last_epoch
+                    _has_key(stay, log, life, epoch)
                     for life, epoch in epochs[held]
-                    for room, member in of_run
+                    for stay, log in stays
                 )
+                epoch = epochs[held][0][1]
                 require(its_own, f"{run.title} can open epoch {epoch}, which is not its own")
                 held = follows.get(held)
+
+
+def _stays(run: Told, rooms: Rooms) -> Iterator[tuple[Membership, Life]]:
+    """The stays of a run, each with the log in which it was told of it."""
+    for item in run.story.stream:
+        if isinstance(item, Welcomed):
+            log = rooms.told_by(item.server, item.welcome.room, item.at)
+            yield log.memberships[item.welcome.member], log
+
+
+def _has_key(stay: Membership, log: Life, life: Life, epoch: int) -> bool:
+    """Whether somebody who was so in a room, by this log of it, may have the key of an epoch of
+    `life`; that is perhaps another log of the same room."""
+    if life.room != log.room or epoch < stay.first_epoch:
+        return False
+    there = life.memberships.get(stay.id)
+    if there is not None and there.share == stay.share:
+        return epoch <= there.last_epoch
+    # Those who go on there have heard neither of the stay nor of its end.
+    return life is not log
 
 
 # -- 9, 11 and 12: an enemy ---------------------------------------------------------------------

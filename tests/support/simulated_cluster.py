@@ -13,7 +13,7 @@ from chat.errors import ChatError
 from chat.server.cluster.proposals import Header, Lose, Proposal, Relay, Vanish
 from chat.server.cluster.room import OrderedRoom, _Seat
 from chat.server.cluster.store import EntryId, RawEntry, Watcher
-from chat.server.cluster.stream import Batch
+from chat.server.cluster.stream import Batch, Phase
 from chat.server.connection import Connection
 from chat.server.hosted import HostedRoom
 from chat.server.members import Member
@@ -257,6 +257,11 @@ class Replica(OrderedRoom):
     _owners: dict[int, bytes]
     """At which server each member is, by who came where."""
 
+    def __init__(self, *made: Any) -> None:
+        super().__init__(*made)
+        self._followed: dict[bytes, tuple[Branch, int]] = {}
+        """The logs of all rooms that were followed here, and how far."""
+
     def begin(self, batch: Batch) -> None:
         super().begin(batch)
         self._owners = {}
@@ -267,6 +272,17 @@ class Replica(OrderedRoom):
         self._owners = {number: seat.server for number, seat in self._seats.items()}
         self._note(at)
 
+    def on_following(self, follows: bool) -> None:
+        if follows:
+            text = "a server goes on in a room without something that its members were told there"
+            require(self._has_all_that_was_told(), text)
+        super().on_following(follows)
+
+    def _has_all_that_was_told(self) -> bool:
+        room, log = self._hosted.room, self._hosted.log
+        before, end = self._followed.get(room.id, (room.branch, 0))
+        return log.end >= end and room.branch.raw[:end] == before.raw[:end]
+
     def apply(self, batch: Batch) -> None:
         super().apply(batch)
         self._note(batch.id)
@@ -276,6 +292,8 @@ class Replica(OrderedRoom):
 
     def _note(self, at: EntryId) -> None:
         home, room = self._hosted, self._hosted.room
+        if self.stream.phase is Phase.FOLLOWING:
+            self._followed[room.id] = room.branch, home.log.end
         # Not by way of `state`, which may forget something.
         members = [*room.members.values(), *room._members.pending]
         place = [room.id, room.messages, room._event_seq, home.log.start, home.log.end, self._at]
