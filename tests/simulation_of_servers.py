@@ -1,8 +1,9 @@
 """The simulation of `simulation`, with several servers that carry the rooms together.
 
 They have one Redis between them, in memory. Beside what can happen to one server they are cut from
-it, and from the clients; it is down or full, loses its last writes or all, or the snapshots. All
-laws hold as they stand, and so do 19 and 20.
+it, and from the clients; it is down or full, loses its last writes or all, or the snapshots; and
+somebody writes there once more what stands there already. All laws hold as they stand, and so do 19
+and 20.
 """
 
 from collections.abc import Iterator
@@ -75,6 +76,9 @@ def actions_of_servers(seed: int, until: float, servers: int) -> Iterator[Action
         yield from _some(kind, at, who, servers, random)
         for _ in range(random.choice((0, 3))):
             yield Action(at + random.uniform(-0.5, 1.0), "say", random.randrange(8), 1)
+    again = Random(f"written again {seed}")
+    for _ in range(again.choice((0, 0, 1, 3))):
+        yield Action(again.uniform(2.0, until), "write_again", size=again.choice((1, 5, 20)))
 
 
 def _some(kind: str, at: float, who: int, servers: int, random: Random) -> Iterator[Action]:
@@ -272,6 +276,9 @@ class ClusterSimulation(Simulation):
 
     def _on_fail_over(self, action: Action) -> None:
         self.redis.fail_over(action.size)
+
+    def _on_write_again(self, action: Action) -> None:
+        self.redis.write_again(action.size)
 
     def _on_redis_wiped(self, _action: Action) -> None:
         self.redis.wipe()

@@ -50,6 +50,12 @@ class SimulatedRedis(FakeRedis):
             self.losses.append(self._world.now)
         super().fail_over(lost_writes)
 
+    def write_again(self, count: int) -> None:
+        """Somebody puts the last entries of each stream there once more."""
+        for stream, entries in list(self.streams.items()):
+            for entry in entries[-count:]:
+                self.append(stream, entry.kind, entry.sealed)
+
     def lose_values(self) -> None:
         """All snapshots are gone."""
         self.values.clear()
