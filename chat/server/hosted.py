@@ -74,12 +74,14 @@ class HostedRoom:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
         `busy` when it is to be called at the end of the turn. `note_name` is told who has come and
         stays, and who goes. `greeting`: see `Room`. `clock` is the room's, and
-        `ahead` by how many seconds it is ahead of the reactor's."""
+        `ahead` by how many seconds it is ahead of the reactor's. `is_past`: what happens was over
+        before this server carried the room, so it is no news for the operator, and is not noted."""
         self.tag = tag
         self.ordering: Ordering = self
         self.title = words.room_title(tag)
         self.clock = reactor.clock
         self.ahead = 0.0
+        self.is_past = False
         self._anybody_lost = False
         self._reactor = reactor
         self._console = console
@@ -133,11 +135,14 @@ class HostedRoom:
         self._busy.add(self)
 
     def _show(self, *lines: str) -> None:
-        self._console.news(*(f"{line}{self.title}" for line in lines))
+        if not self.is_past:
+            self._console.news(*(f"{line}{self.title}" for line in lines))
 
     def _note(
         self, event: Event, member: Member, reason: Reason | None = None, text: str = ""
     ) -> None:
+        if self.is_past:
+            return
         self._console.log.note(
             event,
             address=member.address,
@@ -305,7 +310,8 @@ class HostedRoom:
                 connection = None
         finally:
             count = self.room.messages - messages
-            self._console.exchanged(count)
+            if not self.is_past:
+                self._console.exchanged(count)
         if connection is not None:
             connection.relayed(len(run), count, self.log.end - end)
 

@@ -45,6 +45,29 @@ def test_operator_is_told_when_redis_goes_and_when_it_is_back(world: ClusterWorl
     assert one.screen.lines.count("cluster: Redis is there again.") == 1
 
 
+def test_what_was_over_before_a_server_started_is_no_news_there(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    next(seat for seat in world.seats if seat.person.name == "Boris").drop(Reason.LEFT)
+    world.run(1)
+    late = world.start()
+    world.run(1)
+    assert [member.name for member in late.open_room().members()] == ["Ira", "Eve"]
+    assert late.screen.lines == []
+    world.come("Zoe", one)
+    world.run(1)
+    assert "[+] New connection. Username: Zoe" in late.screen.lines
+
+
+def test_what_happened_while_a_server_did_not_reach_redis_is_news_there(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    other.store.cut()
+    world.come("Zoe", one)
+    world.run(1)
+    assert "[+] New connection. Username: Zoe" in other.screen.lines
+
+
 def test_server_that_goes_changes_no_room_any_more(world: ClusterWorld) -> None:
     one, other = world.servers
     eve = next(seat for seat in world.seats if seat.at is other)
