@@ -60,8 +60,8 @@ class HostedRoom:
     are up to date, and `_behind` since when others have been far behind.
 
     `ordering` decides in which order things happen here. `clock` is the room's, and `ahead` says by
-    how many seconds it is ahead of the reactor's. While `is_past`, what happens was over before this
-    server carried the room, so it is no news for the operator and is not noted. Where several
+    how many seconds it is ahead of the reactor's. While `is_past`, what happens was over before
+    this server carried the room, so it is no news for the operator and is not noted. Where several
     servers carry the room, `OrderedRoom` sets all four.
     """
 
