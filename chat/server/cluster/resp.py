@@ -56,11 +56,6 @@ class Pipeline:
         self._heard = b""
         self._unsent: list[bytes] = []
 
-    @property
-    def waiting(self) -> int:
-        """How many replies are awaited."""
-        return len(self._asked)
-
     def ask(self, now: float, done: Done, *words: Word, patience: float = 0.0) -> None:
         """Send a command. Its reply may take `patience` longer than others."""
         if not self._asked:

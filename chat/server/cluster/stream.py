@@ -178,12 +178,6 @@ class Stream:
             self._on_busy(self)
             self.proposed_bytes += len(item)
 
-    def begin_anew(self, text: str) -> None:
-        """Have a new room begin: for who finds that the room cannot be what it was."""
-        if not self.lost:
-            self._on_busy(self)
-            self._lose(text)
-
     def flush(self, now: float) -> None:
         """Send what is proposed. To be called at the end of each turn, before the store's."""
         self._now = now

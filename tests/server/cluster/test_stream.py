@@ -454,14 +454,6 @@ def test_damaged_snapshot_is_named_and_nobody_stays_behind(world: World, damage:
     assert world.servers[-1].restored == 1
 
 
-def test_room_may_have_a_new_one_begun(world: World) -> None:
-    a, b = world.servers
-    a.stream.begin_anew("a member has read what is not here")
-    world.agree()
-    assert len(a.eras) == len(b.eras) == 2
-    assert a.lost == ["a member has read what is not here"]
-
-
 # -- all of it at once -----------------------------------------------------------------------------
 
 
