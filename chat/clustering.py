@@ -6,7 +6,6 @@ What they do is in `server.cluster`. A server on its own imports none of it.
 import argparse
 import os
 import sys
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from chat.errors import ClusterError, UsageError
@@ -36,7 +35,6 @@ class Clustering:
         from chat.server.cluster.check import check
         from chat.server.cluster.clusterkey import ClusterKey
 
-        _need_parser()
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
         path = options.cluster_key or keys_folder(options) / "cluster.key"
@@ -58,11 +56,6 @@ class Clustering:
         store.watcher = cluster.streams
         store.begin()
         return cluster
-
-
-def _need_parser() -> None:
-    if find_spec("hiredis") is None:
-        raise UsageError("several servers need the package hiredis", "pip install 'chatapp[redis]'")
 
 
 def _url_of(options: argparse.Namespace) -> "RedisUrl":
