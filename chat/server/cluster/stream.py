@@ -69,11 +69,6 @@ class Batch:
     items: tuple[bytes, ...] = field(shown=False)
     mine: bool
 
-    @property
-    def time(self) -> float:
-        """When it was put there: seconds since 1970, the same at every server."""
-        return self.id.ms / 1000
-
 
 class Follower(Protocol):
     """What a stream is read for: a room. `begin`, `restore` and `apply` give the state, which has
