@@ -1,20 +1,11 @@
 """Several servers carry one room, with a real Redis."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.processes import CHAT, Piped, Stage
 from tests.support.redis import Redis, needs_redis
 
 pytestmark = needs_redis
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    with Redis(tmp_path) as redis:
-        yield redis
 
 
 def server(stage: Stage, redis: Redis, *arguments: str) -> tuple[Piped, int]:

@@ -2,7 +2,6 @@
 
 import re
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +13,6 @@ from tests.support.redis import Redis, free_port, needs_redis
 from tests.support.talking import HASTY, Cluster, Member
 
 pytestmark = [needs_redis, pytest.mark.slow]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    with Redis(tmp_path) as redis:
-        yield redis
 
 
 def three_and_three(stage: Stage, redis: Redis, limits: dict[str, float] | None = None) -> Cluster:
