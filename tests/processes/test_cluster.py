@@ -50,6 +50,22 @@ def test_server_that_cannot_be_one_of_the_cluster_says_why_in_one_line(
     assert one.popen.poll() is None
 
 
+def test_check_says_that_nothing_is_wrong_and_what_is_good_to_know(
+    stage: Stage, redis: Redis
+) -> None:
+    key = stage.folder / "cluster.key"
+    options = ["--cluster", redis.url, "--cluster-key", str(key), "--check"]
+    notes = [
+        f"[!] cluster: {key} was made: copy it to the other machines of the cluster",
+        "[!] cluster: Redis keeps nothing on its disk as it goes (appendonly no): if it restarts, "
+        "rooms begin anew",
+    ]
+    for told in (notes, notes[1:]):
+        checked = stage.start("server", *stage.keys("server", "server"), *options).end()
+        assert (checked.status, checked.err.splitlines()) == (0, told)
+        assert checked.out == "[+] Nothing is wrong: this server can join the cluster.\n"
+
+
 def test_members_of_two_servers_are_in_one_room(stage: Stage, redis: Redis) -> None:
     _, first = server(stage, redis)
     _, second = server(stage, redis)
