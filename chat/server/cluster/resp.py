@@ -115,11 +115,11 @@ class Pipeline:
             silent = f"{now - self._moved:.0f}"
             self.dead = RedisLostError(f"Redis has not answered for {silent} s")
         else:
-            self.ask(now, _ignore, "PING")
+            self.ask(now, ignore, "PING")
 
 
-def _ignore(_reply: Reply | RedisError) -> None:
-    pass
+def ignore(_outcome: object) -> None:
+    """For a command of whose outcome nobody needs to know."""
 
 
 # -- the login -----------------------------------------------------------------------------------
