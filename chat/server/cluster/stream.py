@@ -29,7 +29,6 @@ before, so that a server which is a little behind still finds where it was.
 """
 
 import enum
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Several
 from typing import Protocol
@@ -38,15 +37,14 @@ from chat.cipher import RandomBytes
 from chat.errors import ChatError, OpenError
 from chat.frozen import field, frozen
 from chat.limits import (
-    MAX_BATCH_BYTES,
     MAX_PROPOSED_BYTES,
-    ORIGIN_BYTES,
     RESEND_SECONDS,
     SNAPSHOT_BYTES,
     SNAPSHOT_TRIES,
     STREAM_PAGE_ENTRIES,
 )
 from chat.server.cluster.clusterkey import BEGINNING, ENTRY, SNAPSHOT, WANTED, ClusterKey
+from chat.server.cluster.outbox import Outbox
 from chat.server.cluster.sequence import (
     Begun,
     Counted,
@@ -125,21 +123,13 @@ class Stream:
         """`on_busy` is called when there may be something to `flush`."""
         self.name = key.stream_of(tag)
         self.phase = Phase.AWAY
-        self.proposed_bytes = 0
         self._store = store
         self._key = key
         self._follower = follower
         self._random_bytes = random_bytes
         self._on_busy = on_busy
         self._sequence = Sequence(key, self.name)
-        self._origin = random_bytes(ORIGIN_BYTES)
-        self._number = 0
-        self._unread: deque[list[bytes]] = deque()
-        """Batches that have a number and were not read yet; the last one's is `_number`."""
-        self._sent = 0
-        """How many of these were sent since the stream follows."""
-        self._items: list[bytes] = []
-        self._resend_at: float | None = None
+        self._outbox = Outbox(random_bytes)
         self._begins_at: float | None = None
         self._again_at: float | None = None
         self._asked = 0
@@ -156,6 +146,11 @@ class Stream:
         return self._sequence.lost
 
     @property
+    def proposed_bytes(self) -> int:
+        """How much was proposed that is still to come back."""
+        return self._outbox.size
+
+    @property
     def idle(self) -> bool:
         """Whether nothing that was proposed is still to come back."""
         return not self.proposed_bytes
@@ -169,9 +164,8 @@ class Stream:
         """Propose this, with the rest of the turn. It is applied when a batch holds it. It is void
         if there is no room to propose it in, or if that is lost before."""
         if not self.lost:
-            self._items.append(item)
+            self._outbox.put(item)
             self._on_busy(self)
-            self.proposed_bytes += len(item)
 
     def flush(self, now: float) -> None:
         """Send what is proposed. To be called at the end of each turn, before the store's."""
@@ -184,19 +178,19 @@ class Stream:
             if self._begins_at is None or now >= self._begins_at:
                 self._look_for_a_room()
             return
-        if self._resend_at is not None and now >= self._resend_at:
+        outbox = self._outbox
+        if outbox.resend_at is not None and now >= outbox.resend_at:
             self._resend()
-        self._number_items()
-        while self._resend_at is None and self._sent < len(self._unread):
-            self._send(self._sent)
-            self._sent += 1
+        for number, items in outbox.take():
+            header = self._sequence.header(outbox.origin, number)
+            self._append(ENTRY, header.encode() + encode_items(items))
 
     @property
     def deadline(self) -> float | None:
         """When `flush` has something to do, even if nothing happens."""
         if self.phase is not Phase.FOLLOWING:
             return self._again_at
-        return self._begins_at if self.lost else self._resend_at
+        return self._begins_at if self.lost else self._outbox.resend_at
 
     def close(self) -> None:
         """Read no more; nothing is called any more."""
@@ -205,28 +199,6 @@ class Stream:
         self._store.unfollow(self.name)
 
     # -- proposing
-
-    def _number_items(self) -> None:
-        """Make batches of what was proposed."""
-        batch: list[bytes] = []
-        size = 0
-        for item in self._items:
-            if batch and size + len(item) > MAX_BATCH_BYTES:
-                self._unread.append(batch)
-                self._number += 1
-                batch, size = [], 0
-            batch.append(item)
-            size += len(item)
-        if batch:
-            self._unread.append(batch)
-            self._number += 1
-        self._items = []
-
-    def _send(self, at: int) -> None:
-        number = self._number - len(self._unread) + 1 + at
-        header = self._sequence.header(self._origin, number)
-        plaintext = header.encode() + encode_items(self._unread[at])
-        self._append(ENTRY, plaintext)
 
     def _look_for_a_room(self) -> None:
         """We are lost, and know all that is in the stream."""
@@ -238,7 +210,7 @@ class Stream:
                 return
             self._asked += 1
         self._begins_at = self._now + RESEND_SECONDS
-        header = sequence.beginning(self._origin)
+        header = sequence.beginning(self._outbox.origin)
         if inhabited and self._asked <= SNAPSHOT_TRIES:
             self._append(WANTED, header.encode())
             return
@@ -249,7 +221,7 @@ class Stream:
 
         def done(outcome: EntryId | ChatError) -> None:
             if isinstance(outcome, ChatError):
-                self._resend_later()
+                self._outbox.resend_later(self._now + RESEND_SECONDS)
                 self._complain(outcome)
                 return
             self._complaint = ""
@@ -267,30 +239,10 @@ class Stream:
             self._complaint = error.advice
             self._follower.on_trouble(error.advice)
 
-    def _resend_later(self) -> None:
-        if self._resend_at is None:
-            self._resend_at = self._now + RESEND_SECONDS
-
     def _resend(self) -> None:
-        """Send again all that was not read, from the first on. Where our origin is forgotten, what
-        is still on its way under it can count no more, and it is said under a new one."""
-        self._resend_at = None
-        self._sent = 0
-        counted = self._sequence.number_of(self._origin)
-        first = self._number - len(self._unread) + 1
-        if counted is None and first > 1:
-            self._new_origin()
-            self._number = len(self._unread)
-
-    def _new_origin(self) -> None:
-        self._origin = self._random_bytes(ORIGIN_BYTES)
-        self._number = 0
-
-    def _read_up_to(self, number: int) -> None:
-        """Our batches up to this one have counted."""
-        while self._unread and self._number - len(self._unread) < number:
-            self.proposed_bytes -= sum(map(len, self._unread.popleft()))
-            self._sent = max(0, self._sent - 1)
+        """Send again all that was not read."""
+        outbox = self._outbox
+        outbox.resend(known=self._sequence.number_of(outbox.origin) is not None)
 
     # -- where we are
 
@@ -419,7 +371,7 @@ class Stream:
         self.phase = Phase.FOLLOWING
         self._store.follow(self.name, self._sequence.last)
         self._begins_at = None
-        self._read_up_to(self._sequence.number_of(self._origin) or 0)
+        self._outbox.read_up_to(self._sequence.number_of(self._outbox.origin) or 0)
         self._resend()
         self._tell_following()
 
@@ -451,22 +403,22 @@ class Stream:
             self._apply(self._sequence.read(raw))
 
     def _apply(self, ruling: Ruling) -> None:
+        origin = self._outbox.origin
         match ruling:
             case Counted():
-                mine = ruling.origin == self._origin
+                mine = ruling.origin == origin
                 if mine:
-                    self._read_up_to(ruling.number)
+                    self._outbox.read_up_to(ruling.number)
                 self._follower.apply(Batch(ruling.id, ruling.items, mine))
                 if ruling.due and mine:
                     self.keep()
             case Begun():
-                mine = ruling.origin == self._origin
                 self._forget_proposals()
-                self._follower.begin(Batch(ruling.id, (ruling.content,), mine))
+                self._follower.begin(Batch(ruling.id, (ruling.content,), ruling.origin == origin))
                 self._tell_following()
-            case PassedOver(origin=origin, duplicate=False) if origin == self._origin:
+            case PassedOver(duplicate=False) if ruling.origin == origin:
                 # The entry before it is missing, or we were forgotten.
-                self._resend_later()
+                self._outbox.resend_later(self._now + RESEND_SECONDS)
             case Wanted():
                 self.keep()
             case Foreign(text):
@@ -475,11 +427,8 @@ class Stream:
                 self._on_lost(text)
 
     def _forget_proposals(self) -> None:
-        self._unread.clear()
-        self._items.clear()
-        self.proposed_bytes = self._sent = 0
-        self._new_origin()
-        self._resend_at = self._begins_at = None
+        self._outbox.clear()
+        self._begins_at = None
         self._asked = 0
 
     def _lose(self, text: str) -> None:
