@@ -12,16 +12,17 @@ Theory of operation
     FOLLOWING  the entries arrive as they are put there, and what is proposed is sent.
 
 A store that goes down leads to AWAY from everywhere, and `on_up` to CATCHING. So whatever was cut,
-reading goes on exactly where it ended, and all that was proposed and not read is proposed again.
+reading goes on exactly where it ended, and all that is in the `Outbox` is sent again.
 
-Being *lost* lies across these: `Sequence.lost`. A lost stream reads as any other, passes over what
-it reads, and proposes a BEGINNING as soon as it follows, again and again until one counts. A new
-room begins in the same way: who finds nothing is lost, and proposes one. If several servers do that
-at the same moment, the first BEGINNING counts. But who finds a room that others are in, and no way
-into it, first asks for a snapshot and loads again (`_asked` times).
+A stream can be *lost* in each of these phases: `Sequence.lost`. A lost stream reads as any other,
+passes over what it reads, and proposes a BEGINNING as soon as it follows, again and again until one
+counts. A new room begins in the same way: a server that finds nothing is lost, and proposes one. If
+several servers do that at the same moment, the first BEGINNING counts. A server that finds a room
+in which others are, and no way into it, first asks for a snapshot and loads again, SNAPSHOT_TRIES
+times.
 
-What was proposed and was not read when the room is lost, or a new one begins, is void, as is the
-old room: the members say again what they know to be unsaid.
+When the room is lost, or a new one begins, the old room is void. So is all that was proposed for it
+and not read: the members say it again.
 
 Snapshots: at places that are the same for all (`Counted.due`) the server whose batch it is keeps
 the room's state. If it dies just then, the next place comes. The stream is trimmed up to the place
@@ -69,12 +70,12 @@ class Batch:
 
 
 class Follower(Protocol):
-    """What a stream is read for: a room. `begin`, `restore` and `apply` give the state, which has
-    to be a pure function of them; the rest is for this server alone."""
+    """What a stream is read for: a room. Its state has to be a pure function of the calls of
+    `begin`, `restore` and `apply`; the other calls are about this server alone."""
 
     def opening(self) -> bytes:
-        """What a new room is to begin with, fresh randomness above all. Another server's may be
-        taken."""
+        """What a new room is to begin with, such as fresh randomness. If several servers begin it
+        at the same moment, that of one of them counts."""
 
     def begin(self, batch: Batch) -> None:
         """A new room begins, with this one item. All that was before is void."""
@@ -161,8 +162,8 @@ class Stream:
         return self.proposed_bytes >= MAX_PROPOSED_BYTES
 
     def propose(self, item: bytes) -> None:
-        """Propose this, with the rest of the turn. It is applied when a batch holds it. It is void
-        if there is no room to propose it in, or if that is lost before."""
+        """Propose this, with the rest of the turn. It is applied when the batch that holds it is
+        read. It is void if no room is followed, or if the room is lost before."""
         if not self.lost:
             self._outbox.put(item)
             self._on_busy(self)
