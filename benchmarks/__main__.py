@@ -44,7 +44,7 @@ def _crowd(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
 
 
 def _comeback(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
-    return comeback.measure(options.members, Keys(options.bits), directory, options.bits)
+    return comeback.measure(options.members, Keys(options.bits), directory)
 
 
 def _rooms(options: argparse.Namespace, directory: Path) -> list[Row]:

@@ -1,8 +1,8 @@
 """Everybody comes back at once after a restart of the server, while those who are back talk.
 
-Those who come back are a process of their own (`python -m benchmarks.comeback PORT COUNT BITS`),
-which dials for all of them, dials again for whoever is put out, and says how many are in. The pair
-that talks has this process, which takes the core from the other when something arrives.
+The clients that come back are a process of their own (`python -m benchmarks.comeback PORT COUNT
+BITS`). It dials for all of them, dials again for those that are put out, and says how many are in.
+The two members who talk are in this process. Both share the load's core.
 """
 
 import os
@@ -20,6 +20,7 @@ from typing import Any
 from Cryptodome.Math.Numbers import Integer
 from Cryptodome.PublicKey import RSA
 
+from benchmarks.crowd import delay
 from benchmarks.load import (
     DEADLINE_SECONDS,
     Crowd,
@@ -31,11 +32,12 @@ from benchmarks.load import (
     environment,
     join_speakers,
     prepared,
+    progress,
     short,
 )
 from chat import kex
 from chat.errors import ProtocolError
-from chat.kex import KeyShare, PrivateKey
+from chat.kex import KeyShare
 
 PAUSE_SECONDS = 0.02
 """Between two messages of the pair."""
@@ -49,11 +51,11 @@ LATER_MESSAGES = 50
 REPORT_SECONDS = 0.25
 
 
-def measure(count: int, keys: Keys, directory: Path, bits: int) -> Iterator[Row]:
+def measure(count: int, keys: Keys, directory: Path) -> Iterator[Row]:
     """The pair's delays before the others come and meanwhile, and what it costs the server."""
     with (
         chat_server(directory) as server,
-        _returning(server.port, count, bits) as process,
+        _returning(server.port, count, keys.bits) as process,
         Crowd(server) as room,
     ):
         pair = join_speakers(room, server.port, ["ira", "sahnawaz"], keys)
@@ -77,19 +79,19 @@ def _figures(
     while into < count:
         delays.append(_delay(room, pair))
         into = _how_many(process, into)
-        _say(f"{into} of {count} are back ...")
+        progress(f"{into} of {count} are back ...")
     taken = server.cpu_seconds - before
     wall = time.monotonic() - began
     yield Row(f"{count} come back at once: server", f"{short(taken)} s of CPU", "3 s")
-    yield Row(
-        f"  in which {len(delays)} messages were said", f"{short(taken / count * 1000)} ms each"
-    )
+    yield Row("  for each of them", f"{short(taken / count * 1000)} ms")
     yield Row("  until all were in", f"{short(wall)} s, with their own work on one core")
-    yield Row("  a message's delay meanwhile", _summary(delays), "50 ms")
+    yield Row(f"  delay of {len(delays)} messages meanwhile", _summary(delays), "50 ms")
     before = server.cpu_seconds
     later = [_delay(room, pair) for _ in range(LATER_MESSAGES)]
     each = (server.cpu_seconds - before) / len(later) * 1000
-    yield Row("  later, when all are in", f"{_summary(later)}; {short(each)} ms of CPU a message")
+    yield Row(
+        "  delay later, when all are in", f"{_summary(later)}; {short(each)} ms of CPU a message"
+    )
 
 
 def _summary(delays: list[float]) -> str:
@@ -102,25 +104,10 @@ def _summary(delays: list[float]) -> str:
 
 
 def _delay(room: Crowd, pair: list[Member]) -> float:
-    """Milliseconds from a message of one to its arrival at the other."""
-    speaker, listener = pair
+    """The next message, after a pause. The one who only listens has to say that it is there."""
     time.sleep(PAUSE_SECONDS)
-    listener.ping()
-    room.drain()
-    message = speaker.seal("x" * 100)
-    begun = time.perf_counter()
-    speaker.socket.sendall(message.up)
-    wanted = len(listener.texts) + 1
-    while len(listener.texts) < wanted:
-        room.count()
-        # The server may have asked for it again, if somebody has left meanwhile.
-        speaker.send_unsent()
-    return (time.perf_counter() - begun) * 1000
-
-
-def _say(what: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\x1b[K{what}\r", end="", file=sys.stderr, flush=True)
+    pair[1].ping()
+    return delay(room, pair)
 
 
 # -- those who come back -----------------------------------------------------------------------
@@ -152,9 +139,9 @@ def _how_many(process: "subprocess.Popen[bytes]", before: int) -> int:
 
 
 def _hurry() -> None:
-    """Leave out what a client owes to itself and not to the server: to check the signature, a share
-    of its own, the blinding of its RSA key. Else a thousand on one core would keep the server
-    waiting, until it loses patience with them."""
+    """Leave out what a client does for its own safety, and of which the server sees nothing: it
+    checks the signature, has a share of its own, and blinds its RSA key. A thousand clients on one
+    core would else keep the server waiting until it loses patience with them."""
     share = KeyShare(os.urandom)
     kex.check_offer = lambda *_: None
     kex.KeyShare = lambda _: share  # type: ignore[assignment, misc]
@@ -174,51 +161,51 @@ class Returning:
 
     def __init__(self, port: int, count: int, keys: Keys) -> None:
         self._port = port
-        self._waiting = [(f"member{number}", keys.take()) for number in range(count)]
+        self._keys = {f"member{number}": keys.take() for number in range(count)}
+        self._waiting = list(self._keys)
         self._epoll = select.epoll()
         self._joining: dict[int, Member] = {}
         self._welcomed: list[Member] = []
 
     def come(self) -> Iterator[int]:
         """Come back, all at once. Yields, now and then, how many are in."""
-        keys = dict(self._waiting)
         said_at = time.monotonic()
         while self._joining or self._waiting:
             if not self._joining:
-                # Who was put out comes again when the others are in.
+                # Those who were put out come again when the others are in.
                 waiting, self._waiting = self._waiting, []
-                for name, _ in waiting:
-                    self._dial(name, keys)
+                for name in waiting:
+                    self._dial(name)
             ready = self._epoll.poll(DEADLINE_SECONDS)
             if not ready:
                 raise RuntimeError("nothing arrives any more")
             for descriptor, _ in ready:
-                self._serve(descriptor, keys)
+                self._serve(descriptor)
             if time.monotonic() - said_at > REPORT_SECONDS:
                 said_at = time.monotonic()
                 yield len(self._welcomed)
         yield len(self._welcomed)
 
-    def _dial(self, name: str, keys: dict[str, PrivateKey]) -> None:
-        member = Member(self._port, name, keys[name])
+    def _dial(self, name: str) -> None:
+        member = Member(self._port, name, self._keys[name])
         self._joining[member.socket.fileno()] = member
         self._epoll.register(member.socket, select.EPOLLIN)
 
-    def _serve(self, descriptor: int, keys: dict[str, PrivateKey]) -> None:
+    def _serve(self, descriptor: int) -> None:
         member = self._joining[descriptor]
         alive = False
         with suppress(OSError, ProtocolError):
             alive = bool(member.read(0))
         if alive and not member.welcomed:
             return
-        # Who is in is read no more: what it is told waits in the kernel, which has room for it.
+        # A member that is in is read no more. What it is sent waits in the kernel, which has room.
         self._epoll.unregister(descriptor)
         del self._joining[descriptor]
         if alive:
             self._welcomed.append(member)
         else:
             member.socket.close()
-            self._waiting.append((member.name, keys[member.name]))
+            self._waiting.append(member.name)
 
 
 def main() -> None:

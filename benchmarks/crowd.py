@@ -28,6 +28,7 @@ from benchmarks.load import (
     chat_server,
     environment,
     join_speakers,
+    progress,
     short,
 )
 from chat.errors import ProtocolError
@@ -49,7 +50,7 @@ def measure(count: int, keys: Keys, directory: Path) -> Iterator[Row]:
     with chat_server(directory) as server, Crowd(server) as room:
         pair = join_speakers(room, server.port, ["ira", "sahnawaz"], keys)
         yield from _figures("alone", server, room, pair, keys)
-        _say(f"{count} connections from {ADDRESS} ...")
+        progress(f"{count} connections from {ADDRESS} ...")
         with _crowd(server.port, count) as counted:
             before, began = server.cpu_seconds, time.monotonic()
             yield from _figures(f"beside {count} silent", server, room, pair, keys)
@@ -67,7 +68,7 @@ def _figures(
     for which, source in ("another", HOST), ("the same", ADDRESS):
         times = []
         for number in range(NEWCOMERS):
-            _say(f"{title}: newcomer {number + 1} of {NEWCOMERS} from {which} address ...")
+            progress(f"{title}: newcomer {number + 1} of {NEWCOMERS} from {which} address ...")
             times.append(_welcome(server.port, source, keys))
             for member in pair:
                 member.ping()
@@ -83,18 +84,24 @@ def _summary(times: list[float | None]) -> str:
     return found if len(into) == len(times) else f"{found}; {len(into)} of {len(times)} came in"
 
 
-def _delays(room: Crowd, pair: list[Member]) -> Iterator[float]:
-    """Milliseconds from a message of one to its arrival at the other, many times."""
+def delay(room: Crowd, pair: list[Member]) -> float:
+    """Milliseconds from a message of one to its arrival at the other."""
     speaker, listener = pair
+    room.drain()
+    message = speaker.seal("x" * 100)
+    begun = time.perf_counter()
+    speaker.socket.sendall(message.up)
+    wanted = len(listener.texts) + 1
+    while len(listener.texts) < wanted:
+        room.count()
+        # If somebody has left meanwhile, the server may have asked for it again.
+        speaker.send_unsent()
+    return (time.perf_counter() - begun) * 1000
+
+
+def _delays(room: Crowd, pair: list[Member]) -> Iterator[float]:
     for _ in range(MESSAGES):
-        room.drain()
-        message = speaker.seal("x" * 100)
-        begun = time.perf_counter()
-        speaker.socket.sendall(message.up)
-        wanted = len(listener.texts) + 1
-        while len(listener.texts) < wanted:
-            room.count()
-        yield (time.perf_counter() - begun) * 1000
+        yield delay(room, pair)
         time.sleep(PAUSE_SECONDS)
 
 
@@ -117,13 +124,6 @@ def _welcome(port: int, source: str, keys: Keys) -> float | None:
             except (OSError, ProtocolError):
                 return None
         return (time.perf_counter() - begun) * 1000
-
-
-def _say(what: str) -> None:
-    """Some of this takes a while: say what is going on."""
-    if sys.stderr.isatty():
-        # The next one, or the table's next row, takes its place.
-        print(f"\x1b[K{what}\r", end="", file=sys.stderr, flush=True)
 
 
 # -- the crowd ---------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from Cryptodome.PublicKey import RSA
@@ -80,6 +79,13 @@ def short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
+def progress(what: str) -> None:
+    """Say what takes so long: a line on a terminal, which the next one replaces."""
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        print(f"\r\x1b[K{what[: columns - 1]}\r", end="", file=sys.stderr, flush=True)
+
+
 # -- the machine -------------------------------------------------------------------------------
 
 
@@ -107,7 +113,7 @@ class Keys:
     any two of some primes. For nothing but benchmarks, since a pair gives others away."""
 
     def __init__(self, bits: int) -> None:
-        self._bits = bits
+        self.bits = bits
         self._keys = self._make()
 
     def take(self) -> PrivateKey:
@@ -128,12 +134,18 @@ class Keys:
     def _prime(self) -> int:
         """One of half the size, with both highest bits set, so that two make one of full size."""
         while True:
-            prime: int = getPrime(self._bits // 2)
-            if prime >> self._bits // 2 - 2 == 3 and prime % RSA_EXPONENT != 1:
+            prime: int = getPrime(self.bits // 2)
+            if prime >> self.bits // 2 - 2 == 3 and prime % RSA_EXPONENT != 1:
                 return prime
 
 
 # -- the program under test --------------------------------------------------------------------
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process so far, as clock_getcpuclockid(3) finds it: `/proc` has
+    only hundredths of a second."""
+    return time.clock_gettime(~process << 3 | 2)
 
 
 class Program:
@@ -163,12 +175,7 @@ class Program:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.stop()
 
     def _read_port(self) -> int:
@@ -184,9 +191,8 @@ class Program:
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time so far, as clock_getcpuclockid(3) finds it: `/proc` has only
-        hundredths of a second."""
-        return time.clock_gettime(~self._process.pid << 3 | 2)
+        """User and system time so far."""
+        return cpu_seconds(self._process.pid)
 
     @property
     def resident_bytes(self) -> int:
@@ -259,12 +265,11 @@ class Crowd:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._epoll.close()
         for connected in self._sockets.values():
             connected.close()

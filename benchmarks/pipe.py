@@ -26,6 +26,7 @@ from benchmarks.load import (
     Program,
     Row,
     chat_server,
+    cpu_seconds,
     environment,
     join_speakers,
     spread,
@@ -128,10 +129,6 @@ def _time_saying(server: Program, keys: Keys) -> list[float]:
     return took
 
 
-def _cpu_seconds(process: int) -> float:
-    return time.clock_gettime(~process << 3 | 2)
-
-
 def _time_pipe_out(client: list[str], server: Program, keys: Keys) -> list[float]:
     """Microseconds of CPU for each message that a client takes in and shows in a pipe."""
     process = subprocess.Popen(
@@ -147,9 +144,9 @@ def _time_pipe_out(client: list[str], server: Program, keys: Keys) -> list[float
         with _speaker(server, keys, "Ola") as speaker:
             for _ in range(1 + ROUNDS):
                 flow = _Flow(speaker, HEARD, TEXT)
-                began = _cpu_seconds(process.pid)
+                began = cpu_seconds(process.pid)
                 flow.until(output, _Counted(TEXT.encode(), HEARD))
-                took.append((_cpu_seconds(process.pid) - began) / HEARD * 1e6)
+                took.append((cpu_seconds(process.pid) - began) / HEARD * 1e6)
     finally:
         process.terminate()
         process.communicate()
@@ -170,9 +167,9 @@ def _time_terminal(client: list[str], home: Path, server: Program, keys: Keys) -
     with _speaker(server, keys, "Eve") as speaker:
         for turn in range(1 + ROUNDS):
             flow = _Flow(speaker, HEARD, f"turn {turn}: {TEXT}"[: len(TEXT)])
-            began = _cpu_seconds(typist.process)
+            began = cpu_seconds(typist.process)
             flow.until(typist.terminal, _Counted(b"turn %d:" % turn, HEARD))
-            rates.append(HEARD / (_cpu_seconds(typist.process) - began))
+            rates.append(HEARD / (cpu_seconds(typist.process) - began))
     typist.end()
     return rates
 

@@ -33,6 +33,11 @@ class Clustering:
             UsageError, IdentityError: an option, or a file, is not what it should be.
             ClusterError: it cannot be served with this Redis.
         """
+        if options.ephemeral:
+            raise UsageError(
+                "all servers of a cluster have the same key, which --ephemeral does not keep",
+                "leave out --ephemeral",
+            )
         from chat.files.clusterkey import load_or_make_cluster_key
         from chat.server.cluster.check import check
         from chat.server.cluster.clusterkey import ClusterKey

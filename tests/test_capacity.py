@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from benchmarks.compare.results import Cell, Delay, Measured, load
-from tools.capacity import OURS, Model, main, report
+from benchmarks.compare.results import OURS, Cell, Delay, Measured, load
+from tools.capacity import Model, main, report
 
 MEASURED = load()
 DELAYS = [delay for delay in MEASURED.delays if delay.contender == OURS]
@@ -71,6 +71,20 @@ def test_rate_that_all_have_within_a_time_keeps_to_it() -> None:
 )
 def test_first_wall_is_named(members: int, rate: float, joins: float, wall: str) -> None:
     assert wall in report(model(), members, rate, joins, rooms=1).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (0, "nobody misses a message, since none is said"),
+        (0.1, "more than 5 days misses"),
+        (2, "more than 6 hours misses"),
+        (10, "more than 70 minutes misses"),
+        (400, "more than 105 s misses"),
+    ],
+)
+def test_how_long_one_may_be_away_is_said(rate: float, said: str) -> None:
+    assert said in report(model(), 10, rate, 0, rooms=1)
 
 
 def test_members_of_several_rooms_hear_only_their_own() -> None:

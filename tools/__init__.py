@@ -8,6 +8,7 @@
     casts.py        what a terminal was sent, as asciicast v2
     drawing.py      draws terminals as SVG, which may move
     trace.py        follows one message from the key to the screen, call by call
+    capacity.py     says what one server needs for so many members, by what was measured
     lookalikes.py   writes chat/lookalikes.py from Unicode's tables
     manpage.py      writes packaging/man from the parser and docs/man.md
     completion.py   writes packaging/completion from the parser

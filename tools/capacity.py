@@ -7,11 +7,11 @@ The figures come from the file that `make compare` writes (`benchmarks/compare/m
 between two numbers of members they are interpolated. They hold for the machine that is named there:
 another one is as much faster or slower as its core is.
 
-The model, for n members and r messages a second. A message that is sent alone costs n·a, of which a
-is measured at a steady pace; one in a flood costs n·f. What arrives while the server is busy leaves
-together, in one `send` to each. So as long as r·n·a < 1 a turn takes n·a, and beyond that
-n·(a - f) / (1 - r·n·f). If members share several rooms, a message costs as many deliveries as its
-room has members.
+The model, for n members and r messages a second. What arrives while the server is busy leaves
+together, in one turn. A turn with one message takes n·a, where a is what a delivery costs at a
+steady pace. Each further message adds n·f, where f is what a delivery costs in a flood. So as long
+as r·n·a < 1 each message has a turn of its own, and beyond that a turn takes
+n·(a - f) / (1 - r·n·f). Where there are several rooms, n is the members of one.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import resource
 import sys
 from itertools import pairwise
 
-from benchmarks.compare.results import DATA, Measured, load
+from benchmarks.compare.results import DATA, OURS, Measured, load
 from chat.limits import (
     GRACE_SECONDS,
     MAX_MEMBERS,
@@ -28,7 +28,6 @@ from chat.limits import (
     WINDOW_BYTES,
 )
 
-OURS = "chat"
 BUSY = 0.7
 """More than this part of a core should not be planned with: joins and returns come in crowds."""
 
@@ -96,7 +95,7 @@ class Model:
         """Joins one after the other that a core can take, and do nothing else."""
         return 1e3 / self.cost("join", members)
 
-    def memory_mib(self, members: int, windows: int = 1) -> float:
+    def memory_mib(self, members: int, windows: int) -> float:
         """The process with so many members, and so many rooms that have filled their window."""
         return (
             self._empty_mib
@@ -111,6 +110,7 @@ def report(model: Model, members: int, rate: float, joins: float, rooms: int) ->
     turn = model.turn_seconds(each, rate)
     descriptors = members + SPARE_DESCRIPTORS
     window = WINDOW_BYTES / (rate / rooms * model.message_bytes) if rate else math.inf
+    missing = f"who is away for more than {_span(window)} misses messages"
     lines = [
         ("processor", f"{model.busy(each, rate, joins):.0%} of a core"),
         (
@@ -120,7 +120,7 @@ def report(model: Model, members: int, rate: float, joins: float, rooms: int) ->
         ),
         ("memory", f"{model.memory_mib(members, rooms):.0f} MiB, full windows included"),
         ("descriptors", f"{descriptors:,} (ulimit -n)"),
-        ("window", f"who is away for more than {_span(window)} misses messages"),
+        ("window", missing if rate else "nobody misses a message, since none is said"),
         ("wall", _wall(model, members, each, rate, joins, window)),
     ]
     return "\n".join(f"{what:12} {said}" for what, said in lines)
@@ -131,7 +131,7 @@ def _wall(model: Model, members: int, each: int, rate: float, joins: float, wind
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if each > MAX_MEMBERS:
         return f"a room takes {MAX_MEMBERS:,} members"
-    if most not in (resource.RLIM_INFINITY, -1) and members + SPARE_DESCRIPTORS > most:
+    if most != resource.RLIM_INFINITY and members + SPARE_DESCRIPTORS > most:
         return f"descriptors: a process may open {most:,} here (ulimit -Hn)"
     if joins * model.cost("join", each) / 1e3 > BUSY:
         return f"joins: a core takes {model.joins_a_second(each):.0f} a second"
@@ -149,9 +149,10 @@ def _ms(seconds: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    if seconds > 86_400:
-        return "a day"
-    return f"{seconds / 60:.0f} minutes" if seconds > 120 else f"{seconds:.0f} s"
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds > 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def main() -> None:

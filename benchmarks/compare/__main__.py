@@ -2,10 +2,10 @@
 
 import argparse
 import importlib.util
-import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import rooms
@@ -13,8 +13,11 @@ from benchmarks.compare import study, tables
 from benchmarks.compare.ours import BITS
 from benchmarks.compare.results import DATA, Measured, load, save
 from benchmarks.compare.study import CONTENDERS, QUICK, Plan, Study
-from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, prepared
+from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, prepared, progress
 from chat.limits import MAX_MEMBERS
+
+_OF_THE_PLAN = ("sizes", "rounds", "cell_seconds", "fill_seconds")
+"""Options that change what is measured."""
 
 SIZES = (10, 30, 100, 300, 1_000, 3_000, 10_000)
 
@@ -45,26 +48,20 @@ def _measure(options: argparse.Namespace) -> Measured:
     if PROGRAM_CORE == LOAD_CORE:
         print("There is but one core: the two disturb each other.", file=sys.stderr)
     plan = QUICK if options.quick else Plan(SIZES)
-    plan = Plan(
-        options.sizes or plan.sizes,
-        options.rounds or plan.rounds,
-        plan.paced_seconds,
-        plan.rates,
-        options.cell_seconds or plan.cell_seconds,
-        options.fill_seconds or plan.fill_seconds,
-    )
+    given = {name: getattr(options, name) for name in _OF_THE_PLAN if getattr(options, name)}
+    plan = replace(plan, **given)
     with prepared():
         ready = [each for each in chosen if not each.lacks()]
-        measured = Study(plan, ready, _show).run()
+        measured = Study(plan, ready, progress).run()
         if not (options.quick or options.only):
             measured.rooms = _rooms()
-    _show("")
+    progress("")
     return measured
 
 
 def _rooms() -> list[list[str]]:
     """What many rooms cost at our server; nothing, if the machine is too slow to find out."""
-    _show("many rooms at our server")
+    progress("many rooms at our server")
     try:
         with tempfile.TemporaryDirectory(prefix="chat-compare-") as directory:
             rows = rooms.measure(Keys(BITS), Path(directory))
@@ -88,13 +85,6 @@ def _publish(measured: Measured) -> None:
 
     plots.draw(measured)
     tables.fill_in(measured)
-
-
-def _show(what: str) -> None:
-    """One line, on a terminal only, which the next one replaces."""
-    if sys.stderr.isatty():
-        columns = shutil.get_terminal_size().columns
-        print(f"\r\x1b[K{what[: columns - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _names() -> list[str]:

@@ -1,19 +1,6 @@
 """ngircd: one channel, PRIVMSG. A newcomer gets the list of names, and the others its JOIN."""
 
-from pathlib import Path
-
-from benchmarks.compare.lines import (
-    Foreign,
-    LineRoom,
-    certificate,
-    free_port,
-    installed,
-    lacks,
-    over_tls,
-    version_of,
-)
-from benchmarks.compare.room import Contender, Room
-from benchmarks.load import HOST
+from benchmarks.compare.lines import TlsServer
 
 _SAY = b"PRIVMSG #room :"
 _CONFIG = """
@@ -72,28 +59,13 @@ class Irc:
         return [said.decode() for _, found, said in lines if found]
 
 
-class Ngircd(Contender):
-    """The IRC server in C."""
+class Ngircd(TlsServer):
+    """The IRC server in C, in the foreground, without penalties for who says much."""
 
     name = "ngircd"
     title = "ngircd over TLS 1.3 (C)"
     short = "ngircd"
-    sealed = "TLS 1.3"
-    told = True
-
-    def lacks(self) -> str:
-        """Its package."""
-        return lacks("ngircd", "openssl")
-
-    def version(self) -> str:
-        """As it says."""
-        return version_of([installed("ngircd") or "", "--version"])
-
-    def start(self, directory: Path, members: int) -> Room:
-        """In the foreground, without look-ups and without penalties for who says much."""
-        cert, key = certificate(directory)
-        port = free_port()
-        config = directory / "ngircd.conf"
-        config.write_text(_CONFIG.format(host=HOST, cert=cert, key=key, port=port))
-        command = [installed("ngircd") or "", "--nodaemon", "--config", str(config)]
-        return LineRoom(Foreign(command, directory, port), Irc(), over_tls(cert))
+    dialect = Irc()
+    program = "ngircd"
+    options = ("--nodaemon", "--config")
+    config = _CONFIG

@@ -12,13 +12,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from benchmarks.compare.room import (
     NUMBERED,
     SILENCE_SECONDS,
     SPEAKERS,
     Batch,
+    Contender,
     ContenderError,
     Room,
     at_latest,
@@ -62,11 +63,11 @@ Upgrade = Callable[[socket.socket], socket.socket]
 class LineLink:
     """A connection over TLS or TCP. What arrives is kept if `keep` says so."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, line_by_line: bool) -> None:
         self._socket = connection
+        self._line_by_line = line_by_line
         self._pending = connection.pending if isinstance(connection, ssl.SSLSocket) else int
         self.keep = False
-        self.line_by_line = False
         self.heard = bytearray()
 
     def fileno(self) -> int:
@@ -75,7 +76,7 @@ class LineLink:
 
     def send(self, data: bytes) -> None:
         """Send all of this."""
-        for piece in data.splitlines(keepends=True) if self.line_by_line else [data]:
+        for piece in data.splitlines(keepends=True) if self._line_by_line else [data]:
             self._socket.sendall(piece)
 
     def take(self) -> int:
@@ -140,8 +141,7 @@ class LineRoom(Room):
         """Take a connection over which a member is in."""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         connection.setblocking(False)
-        link = LineLink(connection)
-        link.line_by_line = self._dialect.line_by_line
+        link = LineLink(connection, self._dialect.line_by_line)
         self._lines.append(link)
         self.add(link)
 
@@ -221,9 +221,8 @@ def installed(program: str) -> str | None:
 
 def lacks(*programs: str) -> str:
     """Which Debian package would bring the first program that is not there."""
-    packages = {"nats-server": "nats-server", "cc": "gcc"}
     absent = next((program for program in programs if not installed(program)), "")
-    return packages.get(absent, absent)
+    return "gcc" if absent == "cc" else absent
 
 
 def version_of(command: list[str]) -> str:
@@ -246,14 +245,45 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     return cert, key
 
 
-def over_tls(cert: Path, before: Callable[[socket.socket], None] | None = None) -> Upgrade:
+def over_tls(cert: Path, before: Callable[[socket.socket], None]) -> Upgrade:
     """Shake hands with TLS 1.3; `before` is what the protocol does before that."""
     context = ssl.create_default_context(cafile=str(cert))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
 
     def upgrade(dialled: socket.socket) -> socket.socket:
-        if before:
-            before(dialled)
+        before(dialled)
         return context.wrap_socket(dialled, server_hostname=HOST)
 
     return upgrade
+
+
+class TlsServer(Contender):
+    """A server of others, over TLS 1.3. `config` is its configuration, with places for `host`,
+    `port`, `cert` and `key`; `options` are what stands before the name of that file."""
+
+    dialect: ClassVar[Dialect]
+    program: ClassVar[str]
+    version_option: ClassVar[str] = "--version"
+    options: ClassVar[tuple[str, ...]]
+    config: ClassVar[str]
+
+    def lacks(self) -> str:
+        """Its package, which has its name."""
+        return lacks(self.program, "openssl")
+
+    def version(self) -> str:
+        """As it says."""
+        return version_of([installed(self.program) or "", self.version_option])
+
+    def start(self, directory: Path, members: int) -> Room:
+        """With a certificate of its own."""
+        cert, key = certificate(directory)
+        port = free_port()
+        config = directory / f"{self.name}.conf"
+        config.write_text(self.config.format(host=HOST, port=port, cert=cert, key=key))
+        command = [installed(self.program) or "", *self.options, str(config)]
+        program = Foreign(command, directory, port)
+        return LineRoom(program, self.dialect, over_tls(cert, self.before_tls))
+
+    def before_tls(self, dialled: socket.socket) -> None:
+        """What the protocol does before the handshake: here nothing."""

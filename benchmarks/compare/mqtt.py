@@ -1,20 +1,8 @@
 """mosquitto: one topic, QoS 0, so that nobody acknowledges. Nobody hears of a newcomer."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from benchmarks.compare.lines import (
-    Foreign,
-    LineRoom,
-    certificate,
-    free_port,
-    installed,
-    lacks,
-    over_tls,
-    version_of,
-)
-from benchmarks.compare.room import Contender, Room
-from benchmarks.load import HOST
+from benchmarks.compare.lines import TlsServer
 
 _CONNECT, _PUBLISH, _SUBSCRIBE, _SUBACK = 0x10, 0x30, 0x82, 0x90
 _TOPIC = b"room"
@@ -95,27 +83,14 @@ class Mqtt:
         return [body[skipped:].decode() for kind, body in packets(heard) if kind == _PUBLISH]
 
 
-class Mosquitto(Contender):
-    """The MQTT broker in C."""
+class Mosquitto(TlsServer):
+    """The MQTT broker in C, without persistence, and without a limit to what waits for a member."""
 
     name = "mosquitto"
     title = "mosquitto over TLS 1.3 (C)"
     short = "mosquitto"
-    sealed = "TLS 1.3"
-
-    def lacks(self) -> str:
-        """Its package."""
-        return lacks("mosquitto", "openssl")
-
-    def version(self) -> str:
-        """As it says."""
-        return version_of([installed("mosquitto") or "", "-h"])
-
-    def start(self, directory: Path, members: int) -> Room:
-        """Without persistence, and with no limit to what may wait for a member."""
-        cert, key = certificate(directory)
-        port = free_port()
-        config = directory / "mosquitto.conf"
-        config.write_text(_CONFIG.format(host=HOST, cert=cert, key=key, port=port))
-        command = [installed("mosquitto") or "", "-c", str(config)]
-        return LineRoom(Foreign(command, directory, port), Mqtt(), over_tls(cert))
+    dialect = Mqtt()
+    program = "mosquitto"
+    version_option = "-h"
+    options = ("-c",)
+    config = _CONFIG

@@ -2,20 +2,9 @@
 
 import re
 import socket
-from pathlib import Path
 
-from benchmarks.compare.lines import (
-    Foreign,
-    LineRoom,
-    certificate,
-    free_port,
-    installed,
-    lacks,
-    over_tls,
-    version_of,
-)
-from benchmarks.compare.room import Contender, ContenderError, Room
-from benchmarks.load import HOST
+from benchmarks.compare.lines import TlsServer
+from benchmarks.compare.room import ContenderError
 
 _CONFIG = """
 listen: "{host}:{port}"
@@ -63,38 +52,23 @@ class Nats:
         return found
 
 
-def _await_info(dialled: socket.socket) -> None:
-    """The server speaks first, in plain text, and then expects TLS."""
-    said = b""
-    while not said.endswith(b"\r\n"):
-        arrived = dialled.recv(1)
-        if not arrived:
-            raise ContenderError("it closed the connection before INFO")
-        said += arrived
-
-
-class NatsServer(Contender):
-    """The message broker in Go."""
+class NatsServer(TlsServer):
+    """The message broker in Go. It is the client that asks for TLS 1.3: version 2.9 cannot be told
+    to take no other."""
 
     name = "nats"
     title = "NATS over TLS 1.3 (Go)"
     short = "NATS"
-    sealed = "TLS 1.3"
+    dialect = Nats()
+    program = "nats-server"
+    options = ("--config",)
+    config = _CONFIG
 
-    def lacks(self) -> str:
-        """Its package."""
-        return lacks("nats-server", "openssl")
-
-    def version(self) -> str:
-        """As it says."""
-        return version_of([installed("nats-server") or "", "--version"])
-
-    def start(self, directory: Path, members: int) -> Room:
-        """With TLS asked for by the client: 2.9 cannot be told to take 1.3 alone."""
-        cert, key = certificate(directory)
-        port = free_port()
-        config = directory / "nats.conf"
-        config.write_text(_CONFIG.format(host=HOST, port=port, cert=cert, key=key))
-        command = [installed("nats-server") or "", "--config", str(config)]
-        program = Foreign(command, directory, port)
-        return LineRoom(program, Nats(), over_tls(cert, _await_info))
+    def before_tls(self, dialled: socket.socket) -> None:
+        """The server speaks first, in plain text, and then expects TLS."""
+        said = b""
+        while not said.endswith(b"\r\n"):
+            arrived = dialled.recv(1)
+            if not arrived:
+                raise ContenderError("it closed the connection before INFO")
+            said += arrived

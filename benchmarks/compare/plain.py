@@ -61,8 +61,7 @@ class Textbook(Contender):
     name = "textbook"
     title = "threads as in a textbook (Python, no encryption)"
     short = "textbook"
-    sealed = "nothing"
-    told = True
+    encrypts = False
 
     def lacks(self) -> str:
         """Nothing: Python is here."""
@@ -84,7 +83,7 @@ class BareLoop(Contender):
     name = "bare"
     title = "bare loop in C, coalesced (no encryption)"
     short = "bare loop"
-    sealed = "nothing"
+    encrypts = False
     joins = False
 
     def lacks(self) -> str:

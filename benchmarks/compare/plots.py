@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.compare.labels import spread
-from benchmarks.compare.results import Measured
+from benchmarks.compare.results import OURS, Measured
 from benchmarks.compare.study import CONTENDERS
 from benchmarks.load import ROOT
 
@@ -40,7 +40,7 @@ _LIGHT = Theme(
     "#1f2328",
     "#d8dee4",
     {
-        "chat": "#cf222e",
+        OURS: "#cf222e",
         "nats": "#0969da",
         "ngircd": "#1a7f37",
         "mosquitto": "#8250df",
@@ -55,7 +55,7 @@ _DARK = Theme(
     "#e6edf3",
     "#30363d",
     {
-        "chat": "#ff7b72",
+        OURS: "#ff7b72",
         "nats": "#58a6ff",
         "ngircd": "#3fb950",
         "mosquitto": "#bc8cff",
@@ -66,7 +66,7 @@ _DARK = Theme(
 )
 THEMES = (_LIGHT, _DARK)
 _SHORT = {each.name: each.short for each in CONTENDERS}
-_OPEN = {each.name for each in CONTENDERS if each.sealed == "nothing"}
+_OPEN = {each.name for each in CONTENDERS if not each.encrypts}
 
 
 def draw(measured: Measured, folder: Path = PICTURES, suffix: str = "svg") -> list[Path]:
@@ -186,10 +186,10 @@ def _lines(axes: Axes, theme: Theme, curves: Curves) -> None:
             list(points),
             list(points.values()),
             color=theme.lines[name],
-            linewidth=3 if name == "chat" else 1.6,
+            linewidth=3 if name == OURS else 1.6,
             linestyle="--" if name in _OPEN else "-",
             marker="o",
-            markersize=5 if name == "chat" else 3.5,
+            markersize=5 if name == OURS else 3.5,
         )
         ends[name] = list(points.items())[-1]
     axes.grid(True, which="major", linewidth=0.8)
@@ -214,7 +214,7 @@ def _names(axes: Axes, theme: Theme, ends: dict[str, tuple[float, float]]) -> No
             textcoords="axes fraction",
             color=theme.lines[name],
             fontsize=12,
-            fontweight="bold" if name == "chat" else "normal",
+            fontweight="bold" if name == OURS else "normal",
             va="center",
             annotation_clip=False,
             arrowprops={

@@ -12,6 +12,9 @@ from typing import Any
 
 DATA = Path(__file__).with_name("measured.json")
 
+OURS = "chat"
+"""The name of this program among the contenders."""
+
 UNITS = {"flood": "µs", "paced": "µs", "fill": "ms", "join": "ms", "idle": "KiB"}
 """Each work, and the unit of what it costs."""
 

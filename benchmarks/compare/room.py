@@ -11,8 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol
 
 from benchmarks.load import Program
 
@@ -85,22 +84,10 @@ class Room(ABC):
         self.program = program
         self.links: list[Link] = []
         self.got: list[int] = []
-        self.reads = 0
         self.meanwhile: Callable[[], None] = _nothing
         self._index: dict[int, int] = {}
         self._epoll = select.epoll()
         self._epoll.register(program.output, select.EPOLLIN)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Hang up, and end the program."""
@@ -204,7 +191,6 @@ class Room(ABC):
             size = self.links[index].take()
             self.got[index] += size
             arrived.append((index, size))
-        self.reads += len(arrived)
         return arrived
 
     def rest(self) -> None:
@@ -216,7 +202,6 @@ class Room(ABC):
         """Take what is still under way, and begin to count anew."""
         self.rest()
         self.got = [0] * len(self.links)
-        self.reads = 0
 
     def _lacking(self) -> str:
         """What is known of a failure."""
@@ -229,14 +214,13 @@ class Room(ABC):
 
 
 class Contender(ABC):
-    """A server that can be measured. `told`: the others hear of a newcomer. `sealed` says what is
-    encrypted. Without `joins` there is nothing to come into: it only passes bytes on."""
+    """A server that can be measured. Without `joins` there is nothing to come into: it only passes
+    bytes on."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     short: ClassVar[str]
-    sealed: ClassVar[str]
-    told: ClassVar[bool] = False
+    encrypts: ClassVar[bool] = True
     joins: ClassVar[bool] = True
 
     @abstractmethod

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,7 +150,7 @@ class Study:
     ) -> _Entrant:
         self._say(contender, members, "members come in")
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="chat-compare-"))
-        room = stack.enter_context(contender.start(Path(directory), members))
+        room = stack.enter_context(closing(contender.start(Path(directory), members)))
         room.meanwhile = lambda: self._keep_alive(entrants)
         costs = self._fill(room, members)
         room.ready()

@@ -9,13 +9,11 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks.compare.ours import Ours
-from benchmarks.compare.results import UNITS, Cell, Measured
+from benchmarks.compare.results import OURS, UNITS, Cell, Measured
 from benchmarks.compare.study import CONTENDERS, DELAYS_AT
 from benchmarks.load import ROOT, short
 from tools.capacity import Model
 
-OURS = Ours.name
 HEADINGS = {
     "flood": "a delivery in a flood",
     "paced": "a delivery at a steady pace",
@@ -25,12 +23,22 @@ HEADINGS = {
 }
 _TITLES = {each.name: each.title for each in CONTENDERS}
 _SHORT = {each.name: each.short for each in CONTENDERS}
-_PEERS = tuple(each.name for each in CONTENDERS if each.sealed != "nothing")
+_PEERS = tuple(each.name for each in CONTENDERS if each.encrypts)
 NOTHING = "—"
 """Where nothing was measured."""
 
+IDLE_FROM = 300
+"""With fewer members a process grows by the steps of its allocator, and not by what they need: then
+nothing is said of the memory of one."""
+
 _ALIKE = 1.1
 """Figures that differ by less are about the same."""
+
+
+def _cell(measured: Measured, name: str, work: str, members: int) -> Cell | None:
+    """The cell, if it tells something."""
+    tells = work != "idle" or members >= IDLE_FROM
+    return measured.cell(name, work, members) if tells else None
 
 
 # -- for a terminal ----------------------------------------------------------------------------
@@ -51,7 +59,7 @@ def _rows(measured: Measured, members: int) -> list[list[str]]:
     head = [f"{members:,} members", *(f"{work} ({unit})" for work, unit in UNITS.items())]
     rows = [head]
     for name in _measured_names(measured):
-        cells = [measured.cell(name, work, members) for work in UNITS]
+        cells = [_cell(measured, name, work, members) for work in UNITS]
         if any(cells):
             rows.append(
                 [_TITLES[name], *(_with_range(cell) if cell else NOTHING for cell in cells)]
@@ -142,24 +150,23 @@ def readme(measured: Measured) -> str:
 
 def _markdown(measured: Measured) -> str:
     members = shown_members(measured)
-    head = [f"{members:,} members", *(f"{HEADINGS[work]} ({UNITS[work]})" for work in UNITS)]
-    rows = [head, ["---"] * len(head)]
-    best = {work: min(_figures(measured, work).values(), default=0.0) for work in UNITS}
+    best = {work: min(found.values()) for work in UNITS if (found := _figures(measured, work))}
+    rows = [[f"{members:,} members", *(f"{HEADINGS[work]} ({UNITS[work]})" for work in best)]]
     for name in _measured_names(measured):
         row = [_TITLES[name]]
-        for work in UNITS:
-            cell = measured.cell(name, work, members)
+        for work in best:
+            cell = _cell(measured, name, work, members)
             figure = short(cell.median) if cell else NOTHING
             first = cell and name in _PEERS and cell.median == best[work]
             row.append(f"**{figure}**" if first else figure)
         rows.append(row)
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _as_markdown(rows)
 
 
 def _figures(measured: Measured, work: str) -> dict[str, float]:
     """What a work costs those that encrypt, the cheapest first."""
     members = shown_members(measured)
-    cells = {name: measured.cell(name, work, members) for name in _PEERS}
+    cells = {name: _cell(measured, name, work, members) for name in _PEERS}
     figures = {name: cell.median for name, cell in cells.items() if cell}
     return dict(sorted(figures.items(), key=lambda each: each[1]))
 
@@ -225,6 +232,8 @@ def peers(measured: Measured) -> str:
     """CPU and delay of all contenders, and what was left out."""
     parts = []
     for work in ("flood", "paced", "join", "idle"):
+        if work == "idle" and max(measured.sizes(), default=0) < IDLE_FROM:
+            continue
         parts.append(f"**{_capital(HEADINGS[work])}**, in {UNITS[work]}:")
         parts.append(_over_members(measured, work, _measured_names(measured)))
     if measured.delays:
@@ -238,12 +247,14 @@ def _over_members(measured: Measured, work: str, names: list[str]) -> str:
     sizes = measured.sizes()
     rows = [["members", *(f"{size:,}" for size in sizes)]]
     for name in names:
-        curve = measured.curve(name, work)
-        if curve:
-            rows.append(
-                [_TITLES[name], *(short(curve[n]) if n in curve else NOTHING for n in sizes)]
-            )
+        cells = [_cell(measured, name, work, size) for size in sizes]
+        if any(cells):
+            rows.append([_TITLES[name], *_medians(cells)])
     return _as_markdown(rows)
+
+
+def _medians(cells: list[Cell | None]) -> list[str]:
+    return [short(cell.median) if cell else NOTHING for cell in cells]
 
 
 def _as_markdown(rows: list[list[str]]) -> str:
@@ -258,9 +269,8 @@ def growth(measured: Measured) -> str:
     sizes = measured.sizes()
     rows = [["members", *(f"{size:,}" for size in sizes)]]
     for work in UNITS:
-        curve = measured.curve(OURS, work)
-        cells = (short(curve[n]) if n in curve else NOTHING for n in sizes)
-        rows.append([f"{HEADINGS[work]}, {UNITS[work]}", *cells])
+        cells = [_cell(measured, OURS, work, size) for size in sizes]
+        rows.append([f"{HEADINGS[work]}, {UNITS[work]}", *_medians(cells)])
     lines: list[tuple[str, Callable[[int], str]]] = [
         ("messages a second, each sent alone", lambda n: _whole(model.alone_rate(n))),
         ("then the last one has it after, ms", lambda n: short(model.turn_seconds(n) * 1e3)),

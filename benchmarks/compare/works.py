@@ -33,11 +33,10 @@ class Sayings:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The program's CPU for one delivery, in microseconds; as many messages as were read at a time,
-    which is about as many as left in one `send`; which part of the time the program was busy."""
+    """The program's CPU for one delivery, in microseconds; which part of the time the program was
+    busy."""
 
     microseconds: float
-    in_one_read: float
     busy: float
 
 
@@ -145,16 +144,13 @@ class _Clock:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._reads = room.reads
         self._began, self._cpu = time.perf_counter(), room.program.cpu_seconds
 
     def stop(self, messages: int) -> Cost:
         """For so many messages."""
         spent = self._room.program.cpu_seconds - self._cpu
-        deliveries = self._room.deliveries(messages)
         return Cost(
-            spent / deliveries * 1e6,
-            deliveries / max(1, self._room.reads - self._reads),
+            spent / self._room.deliveries(messages) * 1e6,
             spent / (time.perf_counter() - self._began),
         )
 

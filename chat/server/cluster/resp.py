@@ -27,9 +27,7 @@ from chat.server.cluster.url import RedisUrl
 try:
     import hiredis
 except ImportError as exc:
-    raise UsageError(
-        "several servers need the package hiredis", "pip install 'chatapp[redis]'"
-    ) from exc
+    raise UsageError("several servers need the package hiredis", "pip install hiredis") from exc
 
 Reply: TypeAlias = Any
 """What Redis answered: bytes, a number, a list, or None. Never an error."""
