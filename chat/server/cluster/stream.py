@@ -147,11 +147,6 @@ class Stream:
         return self._sequence.lost
 
     @property
-    def proposed_bytes(self) -> int:
-        """How much was proposed that is still to come back."""
-        return self._outbox.size
-
-    @property
     def idle(self) -> bool:
         """Whether nothing that was proposed is still to come back."""
         return not self.proposed_bytes
@@ -160,6 +155,11 @@ class Stream:
     def full(self) -> bool:
         """Whether so much waits that nothing should be proposed at the moment."""
         return self.proposed_bytes >= MAX_PROPOSED_BYTES
+
+    @property
+    def proposed_bytes(self) -> int:
+        """How much was proposed that is still to come back."""
+        return self._outbox.size
 
     def propose(self, item: bytes) -> None:
         """Propose this, with the rest of the turn. It is applied when the batch that holds it is
