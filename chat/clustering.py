@@ -1,4 +1,5 @@
-"""A server of a cluster, put together from what the command line asks for: Redis and keys.
+"""A server of a cluster, put together from what the command line asks for: Redis and keys. And the
+program that only looks whether there could be one, `server --check`, which prints what it finds.
 
 What they do is in `server.cluster`. A server on its own imports none of it.
 """
@@ -8,12 +9,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chat import phrases
 from chat.errors import ClusterError, UsageError
+from chat.phrases import MAKING_KEY, good
 from chat.place import with_port
 from chat.reactor import Reactor
 from chat.server import words
@@ -43,7 +44,10 @@ class Clustering:
                 "all servers of a cluster have the same key, which --ephemeral does not keep",
                 "leave out --ephemeral",
             )
-        _need_parser()
+        # Here already, since it needs a package that may be missing.
+        from chat.server.cluster.check import check
+
+        self._check = check
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
         self._key_file: Path = options.cluster_key or keys_folder(options) / "cluster.key"
@@ -59,14 +63,13 @@ class Clustering:
             ClusterError: it cannot be served with this Redis.
         """
         from chat.files.clusterkey import load_or_make_cluster_key
-        from chat.server.cluster.check import check
         from chat.server.cluster.clusterkey import ClusterKey
 
         secret, made = load_or_make_cluster_key(self._key_file, os.urandom)
         if made:
             announce(words.cluster_key_made(self._key_file))
         self._key = ClusterKey.of(secret, self._name)
-        found = check(self._url, self._context, self._key, public_key.digest, os.urandom)
+        found = self._check(self._url, self._context, self._key, public_key.digest, os.urandom)
         self.notes = [note for note in (self._url.warning, *found.notes) if note]
         if found.wrong:
             raise ClusterError(found.wrong)
@@ -87,11 +90,6 @@ def title_of(listeners: Sequence[socket.socket]) -> str:
     """By what operators tell this server from the others: where it is reached."""
     hosts = [own_host(listener) for listener in listeners]
     return with_port(reachable_at(hosts) or hosts[0], listeners[0].getsockname()[1])
-
-
-def _need_parser() -> None:
-    if find_spec("hiredis") is None:
-        raise UsageError("several servers need the package hiredis", "pip install hiredis")
 
 
 def _url_of(options: argparse.Namespace) -> "RedisUrl":
@@ -117,16 +115,18 @@ def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext
 
 
 def check_only(options: argparse.Namespace) -> None:
-    """Tell that nothing is wrong, and what is good to know; serve nothing.
+    """Tell that nothing is wrong, and on standard error what is good to know; serve nothing.
 
     Raises:
         UsageError, IdentityError, ClusterError: something is wrong.
     """
     if not options.cluster:
         raise UsageError("--check looks at a cluster", "--cluster URL")
+    say = partial(print, file=sys.stderr)
     clustering = Clustering(options)
-    key = load_key(options, lambda: print(phrases.MAKING_KEY))
-    clustering.prepare(key.public, print)
+    key = load_key(options, partial(say, MAKING_KEY))
+    clustering.prepare(key.public, say)
     for note in clustering.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print("nothing is wrong: this server can join the cluster")
+        # As the server's console would show it.
+        say(words.of_cluster(note, good_news=False))
+    print(good("Nothing is wrong: this server can join the cluster."))

@@ -1,11 +1,11 @@
 """What a server of a cluster refuses before it asks Redis, and how it is named."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
-from chat import clustering
 from chat.__main__ import main
 from chat.cli import parser
 from chat.clustering import Clustering, title_of
@@ -32,7 +32,9 @@ def test_option_that_does_not_fit_is_refused_before_a_key_is_made(
 def test_missing_package_is_told_before_a_key_is_made(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clustering, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "hiredis", None)
+    for module in ("check", "resp"):
+        monkeypatch.delitem(sys.modules, f"chat.server.cluster.{module}", raising=False)
     server = ["server", "--cluster", "redis://127.0.0.1:1", "--keys", str(tmp_path)]
     for check in (["--check"], []):
         assert main([*server, "--port", "0", *check]) == 2
