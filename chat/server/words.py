@@ -27,7 +27,7 @@ NO_RESTART = trouble(
     "back. TERMINATE ends it."
 )
 ENDING = good("The server ends, for everybody.")
-ENDING_HERE = good("The server ends, and everybody goes on at another one.")
+ENDING_HERE = good("The server ends: everybody goes on at another one, or waits for one.")
 RESTARTING = good("The server starts anew, and everybody comes back.")
 COMMAND_FAILED = trouble("There is an error in this program; the console has shown it.")
 COMMAND_TOO_LONG = trouble("A command is not as long as that.")
