@@ -451,7 +451,9 @@ OPERATING_LIMITS = [
 
 
 @pytest.mark.parametrize(("sentence", "number"), OPERATING_LIMITS)
-def test_limit_in_the_page_for_operators_is_the_one_in_the_code(sentence: str, number: float) -> None:
+def test_limit_in_the_page_for_operators_is_the_one_in_the_code(
+    sentence: str, number: float
+) -> None:
     assert sentence.format(f"{number:.12g}") in plain(OPERATING)
 
 
