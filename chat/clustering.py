@@ -1,16 +1,24 @@
-"""A server of a cluster, put together from what the command line asks for: Redis and keys.
+"""A server of a cluster, put together from what the command line asks for: Redis and keys. And the
+program that only looks whether there could be one, `server --check`, which prints what it finds.
 
 What they do is in `server.cluster`. A server on its own imports none of it.
 """
 
 import argparse
 import os
+import socket
 import sys
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chat.errors import ClusterError, UsageError
+from chat.phrases import MAKING_KEY, good
+from chat.place import with_port
 from chat.reactor import Reactor
+from chat.server import words
+from chat.sockets import own_host, reachable_at
 from chat.startup import keys_folder, load_key
 
 if TYPE_CHECKING:
@@ -23,32 +31,45 @@ if TYPE_CHECKING:
 
 
 class Clustering:
-    """What was asked for, and has been found to be good enough to serve."""
+    """What was asked for. Nothing is made and nobody is asked before `prepare`."""
 
-    def __init__(self, options: argparse.Namespace, public_key: "PublicKey") -> None:
-        """Read the files, and ask Redis.
-
+    def __init__(self, options: argparse.Namespace) -> None:
+        """
         Raises:
-            UsageError, IdentityError: an option, or a file, is not what it should be.
-            ClusterError: it cannot be served with this Redis.
+            UsageError, IdentityError: an option, or a file, is not what it should be, or a package
+                is missing.
         """
         if options.ephemeral:
             raise UsageError(
                 "all servers of a cluster have the same key, which --ephemeral does not keep",
                 "leave out --ephemeral",
             )
-        from chat.files.clusterkey import load_or_make_cluster_key
+        # Here already, since it needs a package that may be missing.
         from chat.server.cluster.check import check
-        from chat.server.cluster.clusterkey import ClusterKey
 
-        _need_parser()
+        self._check = check
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
-        path = options.cluster_key or keys_folder(options) / "cluster.key"
-        secret, self.made_key = load_or_make_cluster_key(path, os.urandom)
-        self.key_file = path
-        self._key: ClusterKey = ClusterKey.of(secret, options.cluster_name)
-        found = check(self._url, self._context, self._key, public_key.digest, os.urandom)
+        self._key_file: Path = options.cluster_key or keys_folder(options) / "cluster.key"
+        self._name: str = options.cluster_name
+        self.notes: list[str] = []
+
+    def prepare(self, public_key: "PublicKey", announce: Callable[[str], None]) -> None:
+        """Have the cluster key, and ask Redis; `notes` are what is good to know then. `announce` is
+        told if the key was made.
+
+        Raises:
+            IdentityError: the file of the cluster key is not what it should be.
+            ClusterError: it cannot be served with this Redis.
+        """
+        from chat.files.clusterkey import load_or_make_cluster_key
+        from chat.server.cluster.clusterkey import ClusterKey
+
+        secret, made = load_or_make_cluster_key(self._key_file, os.urandom)
+        if made:
+            announce(words.cluster_key_made(self._key_file))
+        self._key = ClusterKey.of(secret, self._name)
+        found = self._check(self._url, self._context, self._key, public_key.digest, os.urandom)
         self.notes = [note for note in (self._url.warning, *found.notes) if note]
         if found.wrong:
             raise ClusterError(found.wrong)
@@ -65,9 +86,10 @@ class Clustering:
         return cluster
 
 
-def _need_parser() -> None:
-    if find_spec("hiredis") is None:
-        raise UsageError("several servers need the package hiredis", "pip install 'chatapp[redis]'")
+def title_of(listeners: Sequence[socket.socket]) -> str:
+    """By what operators tell this server from the others: where it is reached."""
+    hosts = [own_host(listener) for listener in listeners]
+    return with_port(reachable_at(hosts) or hosts[0], listeners[0].getsockname()[1])
 
 
 def _url_of(options: argparse.Namespace) -> "RedisUrl":
@@ -93,17 +115,18 @@ def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext
 
 
 def check_only(options: argparse.Namespace) -> None:
-    """Tell that nothing is wrong, and what is good to know; serve nothing.
+    """Tell that nothing is wrong, and on standard error what is good to know; serve nothing.
 
     Raises:
         UsageError, IdentityError, ClusterError: something is wrong.
     """
     if not options.cluster:
         raise UsageError("--check looks at a cluster", "--cluster URL")
-    from chat import phrases
-
-    key = load_key(options, lambda: print(phrases.MAKING_KEY))
-    clustering = Clustering(options, key.public)
+    say = partial(print, file=sys.stderr)
+    clustering = Clustering(options)
+    key = load_key(options, partial(say, MAKING_KEY))
+    clustering.prepare(key.public, say)
     for note in clustering.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print("nothing is wrong: this server can join the cluster")
+        # As the server's console would show it.
+        say(words.of_cluster(note, good_news=False))
+    print(good("Nothing is wrong: this server can join the cluster."))

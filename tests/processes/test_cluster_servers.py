@@ -2,7 +2,6 @@
 
 import re
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +9,10 @@ import pytest
 
 from tests.processes.test_cuts import Cable
 from tests.support.processes import Piped, Stage
-from tests.support.redis import Redis, free_port, needs_redis
+from tests.support.redis import Redis, needs_redis
 from tests.support.talking import HASTY, Cluster, Member
 
 pytestmark = [needs_redis, pytest.mark.slow]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    with Redis(tmp_path) as redis:
-        yield redis
 
 
 def three_and_three(stage: Stage, redis: Redis, limits: dict[str, float] | None = None) -> Cluster:
@@ -108,9 +101,8 @@ def test_server_that_starts_while_others_talk_has_all_of_it_from_the_snapshot(
 def test_server_that_is_cut_from_redis_for_long_loses_its_members_to_another(
     stage: Stage, tmp_path: Path
 ) -> None:
-    port = free_port()
-    with Redis(tmp_path, port=port) as redis:
-        cable = Cable(stage, port)
+    with Redis(tmp_path, network=True) as redis:
+        cable = Cable(stage, redis.port)
         cluster = Cluster(stage, redis, HASTY)
         first = cluster.serve(url=f"redis://127.0.0.1:{cable.port}")
         cluster.serve()
@@ -162,7 +154,8 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     def sees_all(place: int) -> bool:
         """Whether a server shows all servers, and which of them it is."""
         line = (
-            "  ([0-9.:]+)(, this one)?: 1 connected, heard [0-9] s ago, [0-9]+ ms behind the stream"
+            "    ([0-9.:]+)(, this one)?: 1 connected, "
+            "heard [0-9] s ago, [0-9]+ ms behind the stream"
         )
         shown = [(one, ", this one" * (one == addresses[place])) for one in addresses]
         return sorted(re.findall(line, stats(place))) == sorted(shown)
@@ -173,6 +166,6 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     cluster.survive("a server ends", partial(cluster.servers[0].type, "TERMINATE"))
     assert cluster.servers[0].wait() == 0
     assert list(map(came_back, cluster.members)) == [1, 0, 0]
-    assert "servers: 2\n" in stats(1)
+    assert "Servers: 2\n" in stats(1)
     assert addresses[0] not in stats(1)
     cluster.check()

@@ -119,7 +119,7 @@ class _Checker:
         if abs(differs) > CLOCK_DOUBT_SECONDS:
             self.notes.append(
                 f"our clock is {abs(differs):.0f} s {'ahead of' if differs > 0 else 'behind'} that "
-                "of Redis, which says when something was said"
+                "of Redis: if it is ours that is wrong, people are shown wrong times"
             )
 
     def _on_card(self, reply: Reply | RedisError) -> None:
@@ -145,8 +145,8 @@ class _Checker:
             )
         elif card != self._card:
             self._is_wrong(
-                f"the servers of the cluster {self._key.name} have another RSA key: copy the key "
-                "files of one of them"
+                f"the servers of the cluster {self._key.name} have another RSA key: copy "
+                "server_private_key.pem and server_public_key.pem from one of them"
             )
 
     def _is_wrong(self, text: str) -> None:

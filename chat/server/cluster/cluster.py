@@ -53,7 +53,7 @@ class Cluster:
         self.registry = Registry(self.server_id, reactor.clock, shared)
         self.registry.on_ban = self._put_out
         self.registry.stream = self.streams.open(TAG, self.registry)
-        self._wake_up = WakeUp(reactor, self.flush)
+        self._wake_up = WakeUp(reactor)
         reactor.call_at(reactor.clock(), self._beat)
 
     def carry(self, make: Callable[[RandomBytes], HostedRoom]) -> HostedRoom:
@@ -116,9 +116,15 @@ class Cluster:
         lines = [words.servers(len(peers), away=self._away)]
         for number, peer in peers.items():
             own = number == self.server_id
+            # Of this one it is known how many there are now; of the others, how many there were.
+            people = self._people if own else peer.people
             age = self.clock() - peer.heard_at
-            lines.append(words.server_line(peer.title, peer.people, age, peer.behind, own=own))
+            lines.append(words.server_line(peer.title, people, age, peer.behind, own=own))
         return lines
+
+    @property
+    def _people(self) -> int:
+        return sum(room.people for room in self._rooms)
 
     # -- the others
 
@@ -126,13 +132,12 @@ class Cluster:
         if self._left:
             return
         self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
-        self.registry.beat(self._title, sum(room.people for room in self._rooms))
+        self.registry.beat(self._title, self._people)
         if self._away and self.registry.unheard and not self.cut_off:
             self._let_go()
         for room in self._rooms:
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
-        self.flush()
 
     def _put_out(self, ban: Ban) -> None:
         # Those in rooms that only this server carries, too.
@@ -151,6 +156,6 @@ class Cluster:
         if error is not None:
             self.report(words.redis_away(error))
         elif self._away:
-            self.report(words.REDIS_BACK)
+            self.report(words.REDIS_BACK, good_news=True)
             self.cut_off = False
         self._away = error is not None
