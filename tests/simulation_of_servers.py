@@ -205,7 +205,8 @@ class ClusterSimulation(Simulation):
                 yield f"{site.name} hears {len(peers)} servers"
         everywhere = [home for site in self.sites for home in site.server.rooms]
         # In a room in which nobody is running somebody may still be on the way out.
-        for tag in sorted({each.tag for each in (*self._alive(), *everywhere)}):
+        tags = {run.tag for run in self._alive()} | {home.tag for home in everywhere}
+        for tag in sorted(tags):
             runs = [run for run in self._alive() if run.tag == tag]
             homes = [home for home in everywhere if home.tag == tag]
             yield from self._unsettled_together(runs, homes)

@@ -285,9 +285,15 @@ class Replica(OrderedRoom):
         super().on_following(follows)
 
     def _has_all_that_was_told(self) -> bool:
-        room, log = self._hosted.room, self._hosted.log
-        before, end = self._followed.get(room.id, (room.branch, 0))
-        return log.end >= end and room.branch.raw[:end] == before.raw[:end]
+        branch = self._branch
+        before, end = self._followed.get(branch.room, (branch, 0))
+        return self._hosted.log.end >= end and branch.raw[:end] == before.raw[:end]
+
+    @property
+    def _branch(self) -> Branch:
+        room = self._hosted.room
+        assert isinstance(room, ReplicaRoom)
+        return room.branch
 
     def apply(self, batch: Batch) -> None:
         super().apply(batch)
@@ -299,7 +305,7 @@ class Replica(OrderedRoom):
     def _note(self, at: EntryId) -> None:
         home, room = self._hosted, self._hosted.room
         if self.stream.phase is Phase.FOLLOWING:
-            self._followed[room.id] = room.branch, home.log.end
+            self._followed[room.id] = self._branch, home.log.end
         # Not by way of `state`, which may forget something.
         members = [*room.members.values(), *room._members.pending]
         place = [room.id, room.messages, room._event_seq, home.log.start, home.log.end, self._at]
