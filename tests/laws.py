@@ -203,6 +203,8 @@ class Told:
         self.typed: list[str] = []
         self.places: dict[tuple[bytes, int], int] = {}
         """How far it has taken each log."""
+        self.own_places: dict[tuple[tuple[bytes, int], int], int] = {}
+        """The same, for each member that it was there."""
         self.crossed = False
         """Whether it has gone over from one log of a room to another one that is not the same: what
         it shows from there on is not looked at."""
@@ -476,6 +478,7 @@ class Replay:
         self._take_until(offset)
         assert room == self._life.room
         self._run.places[self._life.key] = offset
+        self._run.own_places[self._life.key, self._membership.id] = offset
 
     def _on_continued(self, item: Continued) -> None:
         there = self._rooms.told_by(item.server, item.room, item.at)
@@ -910,8 +913,14 @@ def check_repeats(runs: Runs, lives: Lives) -> None:
             require(room == life.room or content.kind is not Kind.SAY, text)
         for entry in life.messages():
             content = life.content(entry)
-            if senders[content.origin].places.get(life.key, 0) >= entry.end:
+            if _is_acknowledged(senders[content.origin], life, entry):
                 acknowledged.setdefault((content.origin, content.number), life.room)
+
+
+def _is_acknowledged(sender: Told, life: Life, entry: Entry) -> bool:
+    """Whether its sender has come to a message as the member that said it. As another member it may
+    have been welcomed behind it."""
+    return sender.own_places.get((life.key, entry.sender), 0) >= entry.end
 
 
 def check_epochs(run: Told, rooms: Rooms, enemy: str) -> None:
@@ -939,13 +948,13 @@ def check_epochs(run: Told, rooms: Rooms, enemy: str) -> None:
 def check_deaths(runs: Runs, lives: Lives) -> None:
     last: dict[tuple[bytes, int], tuple[Life, Entry]] = {}
     acknowledged: dict[tuple[bytes, int], float] = {}
-    places = {run.story.origin: run.places for run in runs}
+    senders = {run.story.origin: run for run in runs}
     for life in lives:
         for entry in life.messages():
             content = life.content(entry)
             said = content.origin, content.number
             last[said] = life, entry
-            if places[content.origin].get(life.key, 0) >= entry.end:
+            if _is_acknowledged(senders[content.origin], life, entry):
                 acknowledged.setdefault(said, entry.at)
     endured = {run.story.origin: run for run in runs if run.endured}
     texts = {
