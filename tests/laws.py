@@ -573,8 +573,8 @@ class Replay:
     def _on_entered(self, item: Entered) -> None:
         if not item.again:
             # What lay between two welcomes, of which the first did not come through, was missed by
-            # nobody.
-            self._missed = 0
+            # nobody, and the room of the first is none that the run was in.
+            self._missed, self._new_room = 0, False
             self._own_in_gap.clear()
         here = self._people(self._at)
         names = {name for name, _ in here}
