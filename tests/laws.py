@@ -312,7 +312,8 @@ def check_logs(runs: Runs, lives: Lives) -> None:
             if sender in last_number:
                 require(number == last_number[sender] + 1, f"{where} is out of order")
             require(number <= first.get(origin, 0) + 1, f"{where} comes before the one before")
-            require(life.text(entry) == typed[origin][number - 1], f"{where} is not what was typed")
+            line = typed[origin][number - 1 : number]
+            require(line == [life.text(entry)], f"{where} is not what was typed")
             if content.kind is Kind.REPEAT:
                 repeat = Repeat.decode(content.body)
                 said = epochs.get((repeat.room, origin, number), set())
