@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import comeback, crowd, delay, fanout, join, memory, pipe, rooms, startup, terminal
-from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared
+from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared, progress
 from chat.errors import ChatError
 
 Benchmark = Callable[[argparse.Namespace, Path], Iterable[Row]]
@@ -84,6 +84,7 @@ def main() -> None:
         for name in options.benchmarks or BENCHMARKS:
             with tempfile.TemporaryDirectory(prefix="chat-bench-") as directory:
                 for row in BENCHMARKS[name](options, Path(directory)):
+                    progress("")
                     print(f"{row.what:36}  {row.result:36}  {row.aim:>7}".rstrip(), flush=True)
 
 

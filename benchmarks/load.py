@@ -4,7 +4,9 @@ The crowd's members go through the real handshake; from then on they only count 
 program under test is what is busy. For Linux only, which shows cores, CPU clocks and memory.
 """
 
+import math
 import os
+import random
 import re
 import resource
 import select
@@ -18,10 +20,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
+from Cryptodome.Math.Numbers import Integer
 from Cryptodome.PublicKey import RSA
-from Cryptodome.Util.number import getPrime
+from Cryptodome.Util.number import sieve_base
 
 from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
@@ -29,7 +32,7 @@ from chat.controls import Ping, Ready, Submit, Welcome
 from chat.errors import ProtocolError
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, RoomKey
-from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_ROOMS, RSA_EXPONENT
+from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_ROOMS, PING_SECONDS, RSA_EXPONENT
 from chat.session import (
     ClientSession,
     ControlReceived,
@@ -53,6 +56,9 @@ DEADLINE_SECONDS = 30.0
 
 AT_ONCE = 32
 """Handshakes under way when a room is filled for another benchmark."""
+
+_WORTH_TELLING = 100
+"""How they come in is shown if they are so many."""
 
 _DISCARDED = bytearray(1024 * 1024)
 _HANDSHAKE_READ_BYTES = 4096
@@ -107,10 +113,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+_SMALL_PRIMES = math.prod(sieve_base[:300])
+"""Most numbers have one of them as a factor, which is found faster than that they are no prime."""
+
+
 class Keys:
     """Key pairs of this size for any number of clients. A server lets so many of a key in and no
     more, and to make a pair for every few of a thousand would take minutes: so these are made of
-    any two of some primes. For nothing but benchmarks, since a pair gives others away."""
+    any two of some primes, which pass one test. For nothing but benchmarks, since a pair gives
+    others away."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -132,11 +143,15 @@ class Keys:
             primes.append(prime)
 
     def _prime(self) -> int:
-        """One of half the size, with both highest bits set, so that two make one of full size."""
+        """One of half the size, with both highest bits set, so that two make one of full size.
+        Numbers that are none and pass Fermat's test are too rare to be met."""
+        rest = self.bits // 2 - 2
         while True:
-            prime: int = getPrime(self.bits // 2)
-            if prime >> self.bits // 2 - 2 == 3 and prime % RSA_EXPONENT != 1:
-                return prime
+            number = 0b11 << rest | random.getrandbits(rest) | 1
+            if math.gcd(number, _SMALL_PRIMES) > 1 or number % RSA_EXPONENT == 1:
+                continue
+            if pow(Integer(2), number - 1, number) == 1:
+                return number
 
 
 # -- the program under test --------------------------------------------------------------------
@@ -250,14 +265,20 @@ class Crowd:
     those that have a reader of their own. `reads` is how often something was there to read. Of what
     is read at once, only whole `unit`s of bytes are counted: a CHECK is less than a message."""
 
+    _standing: ClassVar[list["Crowd"]] = []
+    """All crowds that have not hung up."""
+
     def __init__(self, program: Program) -> None:
         self._epoll = select.epoll()
+        self._members: list[Member] = []
+        self._pinged_at = time.monotonic()
         self._sockets: dict[int, socket.socket] = {}
         self._readers: dict[int, Reader] = {}
         self._output = program.output
         self.reads = 0
         self.unit = 1
         self.read_with(program.output, self._read_output)
+        self._standing.append(self)
 
     def __len__(self) -> int:
         return len(self._sockets)
@@ -270,6 +291,7 @@ class Crowd:
 
     def close(self) -> None:
         """Hang up."""
+        self._standing.remove(self)
         self._epoll.close()
         for connected in self._sockets.values():
             connected.close()
@@ -284,6 +306,24 @@ class Crowd:
         """Count what arrives on a connection."""
         self._sockets[connected.fileno()] = connected
         self._epoll.register(connected.fileno(), select.EPOLLIN)
+
+    def let_in(self, member: "Member") -> None:
+        """Let a member read for itself, until `count_only`."""
+        self._members.append(member)
+        self.add(member.socket)
+        self.read_with(member.socket.fileno(), member.read)
+
+    @classmethod
+    def keep_alive(cls) -> None:
+        """Let the members of all crowds PING when it is time, as clients do: a crowd may have to
+        wait for as long as others take to fill up."""
+        now = time.monotonic()
+        for crowd in cls._standing:
+            if now - crowd._pinged_at > PING_SECONDS:
+                crowd._pinged_at = now
+                for member in crowd._members:
+                    if member.welcomed:
+                        member.ping()
 
     def count_only(self, descriptor: int) -> None:
         """From now on only count what arrives here."""
@@ -438,14 +478,16 @@ def join(
             member = Member(port, *waiting.pop(), room_key=room_key)
             members.append(member)
             joining[member.socket.fileno()] = member
-            crowd.add(member.socket)
-            crowd.read_with(member.socket.fileno(), member.read)
+            crowd.let_in(member)
             shaking += 1
         crowd.count()
         for descriptor, member in list(joining.items()):
             if member.welcomed:
                 del joining[descriptor]
                 crowd.count_only(descriptor)
+                if len(names) >= _WORTH_TELLING:
+                    progress(f"{len(members) - len(joining)} of {len(names)} members are in ...")
+        Crowd.keep_alive()
         shaking = sum(not member.established for member in joining.values())
     return members
 
@@ -457,8 +499,7 @@ def join_speakers(
     waiting = [(name, keys.take()) for name in names]
     members = [Member(port, *each, room_key=room_key) for each in waiting]
     for member in members:
-        crowd.add(member.socket)
-        crowd.read_with(member.socket.fileno(), member.read)
+        crowd.let_in(member)
     while not all(member.acquainted.issuperset(names) for member in members):
         crowd.count()
     return members
