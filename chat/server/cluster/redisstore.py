@@ -30,7 +30,7 @@ from chat.reactor import Reactor, Timer
 from chat.server.cluster.clusterkey import ClusterKey
 from chat.server.cluster.errors import NotRedisError, RedisError, RedisLostError, harmless
 from chat.server.cluster.link import Link
-from chat.server.cluster.resp import Reply, Server, Word
+from chat.server.cluster.resp import Reply, Server, Word, ignore
 from chat.server.cluster.store import START, EntryId, RawEntry, Watcher
 from chat.server.cluster.url import RedisUrl
 
@@ -153,10 +153,10 @@ class RedisStore:
 
     def trim(self, stream: str, before: EntryId, keep: int) -> None:
         if self.server is not None and self.server.numbers >= MINID_REDIS:
-            self._ask(_ignore, _nothing_of, "XTRIM", stream, "MINID", str(before))
+            self._ask(ignore, _nothing_of, "XTRIM", stream, "MINID", str(before))
         else:
             # It can trim by count alone, and others may have added some since.
-            self._ask(_ignore, _nothing_of, "XTRIM", stream, "MAXLEN", keep + TRIM_SLACK_ENTRIES)
+            self._ask(ignore, _nothing_of, "XTRIM", stream, "MAXLEN", keep + TRIM_SLACK_ENTRIES)
 
     def _ask(
         self, done: Callable[..., None], read: Callable[[Reply], object], *words: Word
@@ -189,8 +189,8 @@ class RedisStore:
         """Let the connection that waits ask anew."""
         if self._reads and not self._rung:
             self._rung = True
-            self._ask(_ignore, _nothing_of, "XADD", self._bell, "MAXLEN", 1, "*", "", "")
-            self._ask(_ignore, _nothing_of, "EXPIRE", self._bell, _BELL_SECONDS)
+            self._ask(ignore, _nothing_of, "XADD", self._bell, "MAXLEN", 1, "*", "", "")
+            self._ask(ignore, _nothing_of, "EXPIRE", self._bell, _BELL_SECONDS)
 
     def _read(self, reader: Link) -> None:
         if not self._followed:
@@ -266,7 +266,3 @@ def _as_it_is(reply: Reply) -> bytes | None:
 
 def _nothing_of(_reply: Reply) -> None:
     return None
-
-
-def _ignore(_outcome: object) -> None:
-    pass
