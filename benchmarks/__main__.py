@@ -6,7 +6,19 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import comeback, crowd, delay, fanout, join, memory, pipe, rooms, startup, terminal
+from benchmarks import (
+    cluster,
+    comeback,
+    crowd,
+    delay,
+    fanout,
+    join,
+    memory,
+    pipe,
+    rooms,
+    startup,
+    terminal,
+)
 from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared, progress
 from chat.errors import ChatError
 
@@ -51,6 +63,14 @@ def _rooms(options: argparse.Namespace, directory: Path) -> list[Row]:
     return rooms.measure(Keys(options.bits), directory)
 
 
+def _cluster(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
+    size = fanout.Size(options.members, options.speakers, options.window)
+    measured = cluster.run(size, Keys(options.bits), directory)
+    if options.publish:
+        cluster.publish(measured)
+    return cluster.measure(measured)
+
+
 def _pipe(options: argparse.Namespace, directory: Path) -> list[Row]:
     return pipe.measure(options.lines, Keys(options.bits), directory)
 
@@ -66,6 +86,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "crowd": _crowd,
     "comeback": _comeback,
     "rooms": _rooms,
+    "cluster": _cluster,
 }
 
 
@@ -128,6 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--bits", type=int, default=2048, help="the clients' RSA key (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="keep what cluster measures, and write its tables in docs/SCALING.md",
     )
     return parser
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -166,9 +167,9 @@ def cpu_seconds(process: int) -> float:
 class Program:
     """A program on the first core, which prints the port that it listens on."""
 
-    def __init__(self, command: list[str], directory: Path) -> None:
+    def __init__(self, command: list[str], directory: Path, core: int = PROGRAM_CORE) -> None:
         # A child inherits the core, and so is on it from its first instruction on.
-        os.sched_setaffinity(0, {PROGRAM_CORE})
+        os.sched_setaffinity(0, {core})
         try:
             self._process = subprocess.Popen(
                 command,
@@ -205,6 +206,11 @@ class Program:
         return int(found[1])
 
     @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    @property
     def cpu_seconds(self) -> float:
         """User and system time so far."""
         return cpu_seconds(self._process.pid)
@@ -228,8 +234,8 @@ class Program:
             self._process.communicate()
 
 
-def chat_server(directory: Path) -> Program:
-    """A chat server with the tests' key, which is kept in `directory`."""
+def chat_server(directory: Path, *options: str, core: int = PROGRAM_CORE) -> Program:
+    """A chat server with the tests' key, which is kept in `directory`, and with these options."""
     private_key = directory / "server_private_key.pem"
     shutil.copyfile(KEYS / "server.pem", private_key)
     private_key.chmod(0o600)
@@ -250,8 +256,9 @@ def chat_server(directory: Path) -> Program:
         "--max-rooms",
         # All clients are of one source, which may have begun half of them.
         str(2 * MAX_ROOMS),
+        *options,
     ]
-    return Program([sys.executable, *command], directory)
+    return Program([sys.executable, *command], directory, core)
 
 
 # -- the crowd ---------------------------------------------------------------------------------
@@ -261,27 +268,33 @@ Reader = Callable[[int], int]
 
 
 class Crowd:
-    """Many connections to one program. What arrives on them is counted and thrown away, but for
-    those that have a reader of their own. `reads` is how often something was there to read. Of what
-    is read at once, only whole `unit`s of bytes are counted: a CHECK is less than a message."""
+    """Many connections to one program, or to some that do one thing together. What arrives on them
+    is counted and thrown away, but for those that have a reader of their own. `reads` is how often
+    something was there to read. Of what is read at once, only whole `unit`s of bytes are counted: a
+    CHECK is less than a message."""
 
     _standing: ClassVar[list["Crowd"]] = []
     """All crowds that have not hung up."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, *programs: Program) -> None:
         self._epoll = select.epoll()
         self._members: list[Member] = []
         self._pinged_at = time.monotonic()
         self._sockets: dict[int, socket.socket] = {}
         self._readers: dict[int, Reader] = {}
-        self._output = program.output
         self.reads = 0
         self.unit = 1
-        self.read_with(program.output, self._read_output)
+        for program in programs:
+            self.read_with(program.output, partial(self._read_output, program.output))
         self._standing.append(self)
 
     def __len__(self) -> int:
         return len(self._sockets)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Of all members."""
+        return list(self._sockets.values())
 
     def __enter__(self) -> Self:
         return self
@@ -355,14 +368,14 @@ class Crowd:
             counted += size - size % self.unit
         return counted
 
-    def drain(self) -> None:
-        """Throw away what has arrived already."""
+    def drain(self, patience: float = 0.0) -> None:
+        """Throw away what has arrived already, and what comes within so many seconds of that."""
         self.unit = 1
-        while self.count(timeout=0):
-            pass
+        while self._epoll.poll(patience):
+            self.count(timeout=0)
 
-    def _read_output(self, _events: int) -> int:
-        if not os.read(self._output, 65536):
+    def _read_output(self, output: int, _events: int) -> int:
+        if not os.read(output, 65536):
             raise RuntimeError("the program has ended")
         return 0
 
@@ -373,6 +386,11 @@ class Batch:
 
     up: bytes
     down: bytes
+
+
+def frame_bytes(frame: bytes) -> int:
+    """How long a frame is that begins so."""
+    return 2 + int.from_bytes(frame[:2], "big")
 
 
 class Member:
@@ -498,8 +516,14 @@ def join_speakers(
     """Let members join who will speak: each knows all of the others, and so the latest key."""
     waiting = [(name, keys.take()) for name in names]
     members = [Member(port, *each, room_key=room_key) for each in waiting]
+    acquaint(crowd, members)
+    return members
+
+
+def acquaint(crowd: Crowd, members: list[Member]) -> None:
+    """Let these come in, and read until each knows all of the others."""
+    names = [member.name for member in members]
     for member in members:
         crowd.let_in(member)
     while not all(member.acquainted.issuperset(names) for member in members):
         crowd.count()
-    return members
