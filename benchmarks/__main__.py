@@ -102,11 +102,19 @@ def main() -> None:
     if PROGRAM_CORE == LOAD_CORE:
         print("There is but one core: the two disturb each other.", file=sys.stderr)
     with prepared():
-        for name in options.benchmarks or BENCHMARKS:
+        for name in options.benchmarks or _all():
             with tempfile.TemporaryDirectory(prefix="chat-bench-") as directory:
                 for row in BENCHMARKS[name](options, Path(directory)):
                     progress("")
                     print(f"{row.what:36}  {row.result:36}  {row.aim:>7}".rstrip(), flush=True)
+
+
+def _all() -> list[str]:
+    """Those that can run here."""
+    if lacking := cluster.missing():
+        print(f"cluster is left out: install {lacking}", file=sys.stderr)
+        return [name for name in BENCHMARKS if name != "cluster"]
+    return list(BENCHMARKS)
 
 
 def _known(name: str) -> str:

@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
 
@@ -194,14 +195,19 @@ def _fill(crowd: Crowd, ports: list[int], size: Size, keys: Keys) -> list[Member
 # -- the measurement ---------------------------------------------------------------------------
 
 
+def missing() -> str:
+    """What has to be installed first; nothing, if all is there."""
+    return lacks("redis-server") or ("" if find_spec("hiredis") else "hiredis")
+
+
 def run(size: Size, keys: Keys, directory: Path) -> Measured:
     """Measure all three, in a small room and in one of this size.
 
     Raises:
-        RuntimeError: there is no Redis, or too few members.
+        RuntimeError: something is not installed, or there are too few members.
     """
-    if missing := lacks("redis-server"):
-        raise RuntimeError(f"the cluster needs Redis: install {missing}")
+    if lacking := missing():
+        raise RuntimeError(f"install {lacking}, without which there is no cluster")
     if size.members < SMALL:
         raise RuntimeError(f"the cluster is measured with {SMALL} members at least")
     setting: dict[str, float] = {
@@ -218,6 +224,12 @@ def run(size: Size, keys: Keys, directory: Path) -> Measured:
         folder = directory / str(members)
         folder.mkdir()
         measured.cells += _of_size(Size(members, size.speakers, size.window), keys, folder)
+    # It needs hiredis, which need not be there for other benchmarks.
+    from benchmarks import waiting
+
+    progress("waiting for many rooms ...")
+    with _redis(directory) as redis:
+        measured.rooms = [[row.what, row.result] for row in waiting.measure(redis)]
     return measured
 
 
@@ -254,6 +266,9 @@ def measure(measured: Measured) -> Iterator[Row]:
             yield Row(f"{members} members, {title}", "")
             yield from _costs(measured, members, work)
         yield from _delays(measured, members)
+    yield Row("a message, for the connections to Redis", "")
+    for what, result in measured.rooms:
+        yield Row(f"  {what}", result)
 
 
 def _costs(measured: Measured, members: int, work: str) -> Iterator[Row]:
@@ -315,7 +330,10 @@ def table(measured: Measured) -> str:
         f"the median of {measured.setting['rounds']:g} rounds. "
         f"The load average was {measured.machine['others']}."
     )
-    return f"{tables.as_markdown(rows)}\n\n{how}"
+    of_rooms = tables.as_markdown(
+        [["a message, for the connections to Redis", "processor time"], *measured.rooms]
+    )
+    return f"{tables.as_markdown(rows)}\n\n{of_rooms}\n\n{how}"
 
 
 def _plural(count: int, noun: str) -> str:
@@ -342,11 +360,19 @@ def _median(measured: Measured, name: str, work: str, members: int) -> str:
     return tables.NOTHING if cell is None else short(cell.median)
 
 
-def publish(measured: Measured, root: Path = ROOT) -> None:
+def publish(measured: Measured) -> None:
     """Keep what was measured, and write the tables of docs/SCALING.md anew."""
     save(measured, CLUSTER_DATA)
+    fill_in(measured)
+
+
+def fill_in(measured: Measured, root: Path = ROOT) -> None:
+    """Write the tables of docs/SCALING.md.
+
+    Raises:
+        ValueError: the document lacks the place for one.
+    """
     document = root / "docs" / "SCALING.md"
-    text = document.read_text(encoding="utf-8")
-    text = tables.replaced(text, "cluster", table(measured))
+    text = tables.replaced(document.read_text(encoding="utf-8"), "cluster", table(measured))
     model = Model(load(), Sharing(measured))
-    document.write_text(tables.replaced(text, "model", planned(model)))
+    document.write_text(tables.replaced(text, "model", planned(model)), encoding="utf-8")
