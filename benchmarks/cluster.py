@@ -143,6 +143,7 @@ class Way:
         self._note(work, self.side.costs[-1])
         self._note(f"{work}: system calls", sum(calls) / messages)
         self._note(f"{work}: busy", self.side.busy[-1])
+        self._note(f"{work}: in one read", self.side.messages_per_read[-1])
         if len(seconds) > 1:
             self._note(f"{work}: share", seconds[0] / sum(seconds) * 100)
         if self._redis is not None:
@@ -277,6 +278,7 @@ def _costs(measured: Measured, members: int, work: str) -> Iterator[Row]:
     details = (
         ("share", "of the first server", "%", "50 %"),
         ("busy", "servers busy meanwhile", "%", ""),
+        ("in one read", "in one read", "messages", ""),
         ("system calls", "system calls a message", "", ""),
         ("Redis", "of Redis, a message", "µs", ""),
         ("system calls of Redis", "its system calls a message", "", ""),
@@ -321,12 +323,14 @@ def table(measured: Measured) -> str:
     for members in measured.sizes():
         for name, title in TITLES.items():
             rows.append([f"{members:,}", title, *_row(measured, members, name)])
+    cores = int(measured.setting["cores"])
+    others = "the other" if cores == 1 else f"{cores} others"
     how = (
         "A delivery costs all servers together; in parentheses, beside one server alone. The other "
         "figures are at a steady pace: the system calls of the servers for a message, how much of "
         "the servers' processor time is the first one's, and Redis' own processor time for a "
         f"message. {tables.where_made(measured)}: the load on one core, servers and Redis on "
-        f"{_plural(int(measured.setting['cores']), 'other')}, over the loopback, in turns; "
+        f"{others}, over the loopback, in turns; "
         f"the median of {measured.setting['rounds']:g} rounds. "
         f"The load average was {measured.machine['others']}."
     )
@@ -334,10 +338,6 @@ def table(measured: Measured) -> str:
         [["a message, for the connections to Redis", "processor time"], *measured.rooms]
     )
     return f"{tables.as_markdown(rows)}\n\n{of_rooms}\n\n{how}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
 def _row(measured: Measured, members: int, name: str) -> Iterator[str]:
@@ -363,7 +363,7 @@ def _median(measured: Measured, name: str, work: str, members: int) -> str:
 def publish(measured: Measured) -> None:
     """Keep what was measured, and write the tables of docs/SCALING.md anew."""
     save(measured, CLUSTER_DATA)
-    fill_in(measured)
+    fill_in(load(CLUSTER_DATA))
 
 
 def fill_in(measured: Measured, root: Path = ROOT) -> None:

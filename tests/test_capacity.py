@@ -171,4 +171,4 @@ def test_plan_of_the_document_names_what_keeps_the_rate_from_being_higher() -> N
     rows = planned(several).splitlines()
     assert rows[2] == "| 1,000 | 1 | 1 | 10 | 70 | to send to the members |"
     assert "| 100,000 | 1 | 10 | 100 | 7 | a room takes 10,000 members |" in rows
-    assert rows[-1].startswith("| 100,000 | 1,000 | 10 | 0.164 ")
+    assert rows[-1].startswith("| 100,000 | 1,000 | 10 | 0.164 |")

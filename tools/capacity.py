@@ -14,7 +14,7 @@ steady pace. Each further message adds n·f, where f is what a delivery costs in
 as r·n·a < 1 each message has a turn of its own, and beyond that a turn takes
 n·(a - f) / (1 - r·n·f). Where there are several rooms, n is the members of one.
 
-Where s servers carry the rooms together, each sends to n/s members, and each has to take in every
+Where s servers carry the rooms together, each has an s-th of n·a, and each has to take in every
 message (`Sharing`, from what `python -m benchmarks cluster --publish` writes). In a small room most
 of a message's cost is that. So it is what a message costs all servers in the smallest room that was
 measured: more with Redis than without, and more at two servers than at one.
@@ -117,9 +117,8 @@ class Model:
 
     def message_seconds(self, members: int, servers: int) -> float:
         """What a message takes of a core at each of these servers, in a room of so many members."""
-        each = math.ceil(members / servers)
         taking = self.sharing.seconds(servers) if self.sharing and servers > 1 else 0.0
-        return self.turn_seconds(each) + taking
+        return self.turn_seconds(members) / servers + taking
 
     def rate_of(self, members: int, servers: int) -> float:
         """Messages a second, in all rooms of so many members, with which no server and no Redis is
@@ -209,9 +208,13 @@ def planned(model: Model) -> str:
             rate = model.rate_of(each, servers)
             cost = model.message_seconds(each, servers) * 1e3
             wall = _wall_of_plan(model, each, servers)
-            row = [f"{members:,}", f"{rooms:,}", str(servers), f"{cost:.3g}", f"{rate:.3g}", wall]
+            row = [f"{members:,}", f"{rooms:,}", str(servers), _three(cost), _three(rate), wall]
             rows.append(f"| {' | '.join(row)} |")
     return "\n".join(rows)
+
+
+def _three(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def _wall_of_plan(model: Model, each: int, servers: int) -> str:
