@@ -154,7 +154,8 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     def sees_all(place: int) -> bool:
         """Whether a server shows all servers, and which of them it is."""
         line = (
-            "  ([0-9.:]+)(, this one)?: 1 connected, heard [0-9] s ago, [0-9]+ ms behind the stream"
+            "    ([0-9.:]+)(, this one)?: 1 connected, "
+            "heard [0-9] s ago, [0-9]+ ms behind the stream"
         )
         shown = [(one, ", this one" * (one == addresses[place])) for one in addresses]
         return sorted(re.findall(line, stats(place))) == sorted(shown)
@@ -165,6 +166,6 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     cluster.survive("a server ends", partial(cluster.servers[0].type, "TERMINATE"))
     assert cluster.servers[0].wait() == 0
     assert list(map(came_back, cluster.members)) == [1, 0, 0]
-    assert "servers: 2\n" in stats(1)
+    assert "Servers: 2\n" in stats(1)
     assert addresses[0] not in stats(1)
     cluster.check()

@@ -47,7 +47,7 @@ class Shared(Protocol):
     def take_topic(self, since: int, text: str) -> None:
         """Another server sets the topic."""
 
-    def report(self, text: str) -> None:
+    def report(self, text: str, *, good_news: bool = False) -> None:
         """Something for the operator to know."""
 
 
