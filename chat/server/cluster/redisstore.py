@@ -11,14 +11,17 @@ Redis. So a connection waits for READER_ROOMS at most (`_Reader`), and where the
 one more is dialled. A room is read over one of them at a time.
 
 All connections stand, or none: whichever ends, the others are closed, the watcher is told, and
-the first two are dialled again after a while. They must lead to the same Redis, in the same run of
-it; what stands behind an address may change between two dials.
+the first two are dialled again after a while. But one more that cannot be had, since Redis has too
+many clients perhaps, is done without: its rooms are waited for with those of the first. All must
+lead to the same Redis, in the same run of it; what stands behind an address may change between two
+dials.
 """
 
 import random
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 from chat.cipher import RandomBytes
@@ -77,6 +80,7 @@ class RedisStore:
         self._bells = f"{key.card}:bell:{random_bytes(_BELL_BYTES).hex()}"
         self._commands: Link | None = None
         self._readers: list[_Reader] = []
+        self._numbers = count(1)
         self._servers: dict[Link, Server] = {}
         self._retry: Timer | None = None
         self._told = ""
@@ -104,7 +108,7 @@ class RedisStore:
         return Link(self._reactor, self._url, self._context, self, name)
 
     def _add_reader(self) -> _Reader:
-        number = len(self._readers)
+        number = next(self._numbers)
         reader = _Reader(self._link(f"reader {number}"), f"{self._bells}:{number}")
         self._readers.append(reader)
         return reader
@@ -142,6 +146,9 @@ class RedisStore:
     def on_end(self, link: Link, error: RedisError) -> None:
         if link not in self._links:
             return
+        if self.up and link not in self._servers:
+            self._do_without(link)
+            return
         self._take_down()
         delay = self._retry_seconds * random.uniform(0.5, 1.0)
         self._retry_seconds = min(2 * self._retry_seconds, MAX_REDIS_RETRY_SECONDS)
@@ -149,6 +156,13 @@ class RedisStore:
         if error.advice != self._told:
             self._told = error.advice
             self.watcher.on_down(error)
+
+    def _do_without(self, link: Link) -> None:
+        reader = next(reader for reader in self._readers if reader.link is link)
+        self._readers.remove(reader)
+        first = self._readers[0]
+        first.followed.update(reader.followed)
+        self._ring(first)
 
     # -- what is asked
 

@@ -247,6 +247,23 @@ def test_rooms_that_are_too_many_for_one_connection_are_read_over_several(
     assert waiting() == 8
 
 
+def test_rooms_share_a_connection_where_redis_takes_no_more_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redisstore, "READER_ROOMS", 1)
+    a = world.started()
+    # Those of this server, and nobody else's.
+    world.redis.do("CONFIG", "SET", "maxclients", "2")
+    rooms = [Room(a.streams, f"room {number}".encode()) for number in range(3)]
+    world.until(lambda: all(room.follows for room in rooms))
+    for turn in "once", "again":
+        for room in (*rooms, a.room):
+            room.say(turn)
+        world.until(lambda turn=turn: all(room.said[-1:] == [turn] for room in (*rooms, a.room)))  # type: ignore[misc]
+    assert [room.said for room in rooms] == 3 * [["once", "again"]]
+    assert (a.away, len(a.store._links)) == ([None], 2)
+
+
 def test_server_starts_from_the_snapshot_and_what_follows(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
