@@ -92,7 +92,10 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 def main() -> None:
     """Run what was asked for: everything, if nothing was."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.publish and "cluster" not in (options.benchmarks or BENCHMARKS):
+        parser.error("--publish is for what cluster measures")
     print(
         f"{options.members} members, clients with RSA-{options.bits}, "
         f"{options.speakers} speakers with {options.window} messages under way in a flood; "
