@@ -21,7 +21,6 @@ from benchmarks.compare.results import CLUSTER_DATA, Cell, Measured, load, machi
 from benchmarks.delay import MESSAGES, PACE_SECONDS, Paced, percentiles
 from benchmarks.fanout import FLOOD_BATCHES, TEXT, Load, Side, Size, batches_of, flood
 from benchmarks.load import (
-    AT_ONCE,
     HOST,
     LOAD_CORE,
     PROGRAM_CORE,
@@ -43,6 +42,9 @@ from tools.capacity import Model, Sharing, planned
 
 SMALL = 16
 """Members of the small room."""
+
+SHAKING = 8
+"""Handshakes under way: programs that share a core must not take too long for them."""
 
 ROUNDS = 15
 
@@ -185,7 +187,7 @@ def _fill(crowd: Crowd, ports: list[int], size: Size, keys: Keys) -> list[Member
     silent = size.members - size.speakers
     for number, port in enumerate(ports):
         names = [f"listener{one}" for one in range(number, silent, len(ports))]
-        join(crowd, port, names, keys, AT_ONCE)
+        join(crowd, port, names, keys, SHAKING)
     places = cycle(ports)
     taken = [(next(places), f"speaker{number}", keys.take()) for number in range(size.speakers)]
     speakers = [Member(*each) for each in taken]
