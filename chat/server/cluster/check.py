@@ -145,8 +145,8 @@ class _Checker:
             )
         elif card != self._card:
             self._is_wrong(
-                f"the servers of the cluster {self._key.name} have another RSA key: copy the key "
-                "files of one of them"
+                f"the servers of the cluster {self._key.name} have another RSA key: copy "
+                "server_private_key.pem and server_public_key.pem from one of them"
             )
 
     def _is_wrong(self, text: str) -> None:
