@@ -169,3 +169,23 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     assert "Servers: 2\n" in stats(1)
     assert addresses[0] not in stats(1)
     cluster.check()
+
+
+def test_last_server_ends_it_for_everybody(stage: Stage, redis: Redis) -> None:
+    cluster = Cluster(stage, redis, HASTY)
+    for _ in range(2):
+        cluster.serve()
+    ira, boris = cluster.join("Ira", 0, 1), cluster.join("Boris", 1, 0)
+    cluster.survive("a server killed", partial(cluster.kill, 1))
+
+    def last() -> bool:
+        """Whether the other one was silent for so long that it is gone."""
+        cluster.servers[0].type("STATS")
+        return "Servers: 1\n" in cluster.ask(0, "WHO", "In the room: ")
+
+    cluster.until(last)
+    cluster.until(cluster.all_is_said, talking=False)
+    cluster.servers[0].type("TERMINATE")
+    assert cluster.servers[0].wait() == 0
+    for member in (ira, boris):
+        assert "the server has shut down before the end of the input" in member.process.end().err

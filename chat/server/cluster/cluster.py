@@ -75,6 +75,11 @@ class Cluster:
         self.streams.flush(self.clock())
         self._wake_up.set(self.streams.deadline)
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is sure that no other server is there."""
+        return self.registry.alone
+
     def leave(self) -> None:
         """This server goes: let the others know that its members have lost their connections."""
         for room in self._rooms:
