@@ -119,7 +119,8 @@ of it: at the end nobody is in with a banned key. And there are two more:
    on, at most one more for each such fail-over, and until the next room begins. A run that went
    over from one of these logs to another is not looked at further (2, 3, 7); nor is, in 6 and 12,
    what it shows and says. Who has come and gone in one of them alone has not left the other: what
-   follows there from a secret that the run was given is still its own (5).
+   follows there from a secret that the run was given is still its own (5). CLOSING, which the last
+   server says, splits a room in the same way, if another one is started just then.
 20. One seat. At any place of the stream a member is at one server: the one where it came in last.
    No other has a connection of its, can say anything for it, or end its stay.
 

@@ -168,6 +168,9 @@ class ClusterSimulation(Simulation):
         if site.store in self.redis.stores:
             site.store.close()
 
+    def _was_terminated(self) -> bool:
+        return self._chronicle.was_ended
+
     def _was_banned(self, run: Run) -> bool:
         # Not every server hears at once that a ban is lifted.
         fingerprint = fingerprint_of(run.fingerprint)
