@@ -85,7 +85,7 @@ class HostedRoom:
         self._console = console
         self._busy = busy
         self._note_name = note_name
-        self._grace_seconds = grace_seconds
+        self.grace_seconds = grace_seconds
         self._greeting = greeting
         self._random_bytes = random_bytes or os.urandom
         self._members: dict[int, Connection] = {}
@@ -98,9 +98,13 @@ class HostedRoom:
         """The room begins, with an empty log. No connection may be here."""
         assert not self._members
         self.log = OrderedLog(WINDOW_BYTES)
-        self.room = Room(self.log, self._random_bytes, self._grace_seconds)
+        self.room = Room(self.log, self._random_bytes, self.grace_seconds)
         self.room.greeting = self._greeting
         self._front = Front()
+
+    def keep_places_for(self, seconds: float) -> None:
+        """From now on the place of who is lost is kept for so long."""
+        self.grace_seconds = self.room.grace_seconds = seconds
 
     def state(self) -> tuple[State, State, bytes]:
         """The room and its log, for `restore` at another server."""
@@ -111,7 +115,7 @@ class HostedRoom:
         """Go on with a room of which this is the `state`. No connection may be here."""
         assert not self._members
         self.log = OrderedLog.restored(log, window, WINDOW_BYTES)
-        self.room = Room.restored(room, self.log, self._random_bytes, self._grace_seconds)
+        self.room = Room.restored(room, self.log, self._random_bytes, self.grace_seconds)
         self.room.greeting = self._greeting
         self._front = Front()
         self._front.offset = self.log.end

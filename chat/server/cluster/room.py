@@ -8,10 +8,10 @@ it was, is the `stream`'s. Which servers are alive is the registry's.
 Theory of operation
 -------------------
 
-*The same everywhere.* What is applied depends on the entries alone: the time and the randomness are
-in them (`proposals`). The room's log, its members and its epochs are the same at every server, byte
-for byte. Only connections are one server's own: the room gives what is for one member alone to its
-connection, or to nobody where that is elsewhere.
+*The same everywhere.* What is applied depends on the entries alone: the time, the randomness and
+`--grace` are in them (`proposals`). The room's log, its members and its epochs are the same at
+every server, byte for byte. Only connections are one server's own: the room gives what is for one
+member alone to its connection, or to nobody where that is elsewhere.
 
 *Whose member.* A member belongs to the connection over which it came in last: to a server, and to a
 ticket there. `_seats` has this of all that are in, or about to be, and are not lost. What is
@@ -139,6 +139,7 @@ class OrderedRoom:
         self._hosted = hosted
         self._site = site
         self._randomness = randomness
+        self._grace_seconds = hosted.grace_seconds
         self._waiting: dict[int, tuple[Connection, Arrival]] = {}
         self._seats: dict[int, _Seat] = {}
         self._at = 0.0
@@ -155,6 +156,7 @@ class OrderedRoom:
         header = Header(
             self._site.server_id,
             max(self._at, self._hosted.clock()),
+            self._grace_seconds,
             self._site.random_bytes(PROPOSAL_SEED_BYTES),
         )
         self.stream.propose(encode(header, proposal))
@@ -280,6 +282,7 @@ class OrderedRoom:
                 continue
             self._randomness.sow(batch.id.encode() + number.to_bytes(4, "big") + header.seed)
             self._at = max(self._at, header.at)
+            self._hosted.keep_places_for(header.grace)
             self._applying = True
             try:
                 # What was due before comes before, even if no server was here to say so.

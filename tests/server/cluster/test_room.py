@@ -118,6 +118,23 @@ def test_clock_of_a_machine_means_nothing(world: ClusterWorld, hours: int) -> No
     assert inside(wrong) == inside(one) == {"Boris": False}
 
 
+@pytest.mark.parametrize("grace", [0.0, 5.0, 10 * GRACE_SECONDS])
+def test_servers_that_keep_places_for_other_times_have_the_same_room(
+    world: ClusterWorld, grace: float
+) -> None:
+    one, other = world.servers[0], world.start(grace=grace)
+    ira, boris = world.come("Ira", one), world.come("Boris", other)
+    for server in (one, other):
+        world.come("Eve", server).drop(Reason.LOST)
+        for seat in (ira, boris, ira):
+            seat.say("she is lost")
+            world.run(max(10, grace / 2))
+        assert inside(one) == inside(other)
+    world.run(GRACE_SECONDS + grace + 5)
+    assert inside(one) == inside(other) == {"Ira": False, "Boris": False}
+    assert world.compared
+
+
 # -- whose member ------------------------------------------------------------------------------
 
 
