@@ -19,7 +19,7 @@ from chat.reactor import Reactor
 from chat.server.cluster.clusterkey import CARD, ClusterKey
 from chat.server.cluster.errors import RedisError
 from chat.server.cluster.link import Link
-from chat.server.cluster.resp import Reply, Server, Word
+from chat.server.cluster.resp import Reply, Server, Word, bytes_or_none, understood
 from chat.server.cluster.sequence import FORMAT
 from chat.server.cluster.url import RedisUrl
 
@@ -112,10 +112,11 @@ class _Checker:
             self._is_wrong(reply.advice)
 
     def _on_time(self, reply: Reply | RedisError) -> None:
-        if isinstance(reply, RedisError):
-            self._is_wrong(reply.advice)
+        seconds = understood(lambda time: int(time[0]), reply)
+        if isinstance(seconds, RedisError):
+            self._is_wrong(seconds.advice)
             return
-        differs = self._wall_clock() - int(reply[0])
+        differs = self._wall_clock() - seconds
         if abs(differs) > CLOCK_DOUBT_SECONDS:
             self.notes.append(
                 f"our clock is {abs(differs):.0f} s {'ahead of' if differs > 0 else 'behind'} that "
@@ -123,10 +124,11 @@ class _Checker:
             )
 
     def _on_card(self, reply: Reply | RedisError) -> None:
-        if isinstance(reply, RedisError):
-            self._is_wrong(reply.advice)
-        elif reply is not None:
-            self._compare(reply)
+        card = understood(bytes_or_none, reply)
+        if isinstance(card, RedisError):
+            self._is_wrong(card.advice)
+        elif card is not None:
+            self._compare(card)
         self._end()
 
     def _compare(self, sealed: bytes) -> None:

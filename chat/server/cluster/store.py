@@ -28,7 +28,10 @@ class EntryId(NamedTuple):
     def parse(cls, text: bytes) -> "EntryId":
         """The id in the form of Redis; raises ValueError if it has none."""
         ms, _, seq = text.partition(b"-")
-        return cls(int(ms), int(seq))
+        parsed = cls(int(ms), int(seq))
+        if not all(0 <= part < 1 << _SEQ_BITS for part in parsed):
+            raise ValueError("no id of an entry")
+        return parsed
 
     def encode(self) -> bytes:
         """In 16 bytes."""

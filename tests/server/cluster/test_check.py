@@ -144,17 +144,29 @@ def test_nobody_there_is_told(tmp_path: Path) -> None:
 def test_what_is_no_redis_is_told(answer: bytes, wrong: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        child = fork(lambda: _answer_once(listener, answer))
+        child = fork(lambda: _answer(listener, answer))
         (found,) = check(f"redis://127.0.0.1:{port}").wrong
         assert wrong in found
         os.waitpid(child, 0)
 
 
-def _answer_once(listener: socket.socket, answer: bytes) -> None:
+@pytest.mark.parametrize("answers", [b":5\r\n$-1\r\n", b"*0\r\n$-1\r\n", b"*1\r\n+1\r\n:5\r\n"])
+def test_time_and_card_that_make_no_sense_are_told(answers: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        tried = 6 * b"+OK\r\n" + answers
+        child = fork(lambda: _answer(listener, b"$19\r\nredis_version:7.0.0\r\n", tried))
+        (found,) = check(f"redis://127.0.0.1:{port}").wrong
+        assert found.startswith("Redis answers what makes no sense: ")
+        os.waitpid(child, 0)
+
+
+def _answer(listener: socket.socket, *answers: bytes) -> None:
     connection, _ = listener.accept()
     with contextlib.closing(connection):
-        connection.recv(1000)
-        connection.sendall(answer)
+        for answer in answers:
+            connection.recv(1000)
+            connection.sendall(answer)
 
 
 @needs_openssl
