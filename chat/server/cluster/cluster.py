@@ -78,6 +78,7 @@ class Cluster:
         """This server goes: let the others know that its members have lost their connections."""
         for room in self._rooms:
             room.vanish(self.server_id)
+            room.expire()
         self.registry.leave()
         self.flush()
         self._left = True
@@ -125,6 +126,7 @@ class Cluster:
         for room in self._rooms:
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
+            room.expire_again()
         self.flush()
 
     def _put_out(self, ban: Ban) -> None:

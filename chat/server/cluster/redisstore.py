@@ -158,6 +158,9 @@ class RedisStore:
             # It can trim by count alone, and others may have added some since.
             self._ask(_ignore, _nothing_of, "XTRIM", stream, "MAXLEN", keep + TRIM_SLACK_ENTRIES)
 
+    def expire(self, name: str, seconds: int) -> None:
+        self._ask(_ignore, _nothing_of, "EXPIRE", name, seconds)
+
     def _ask(
         self, done: Callable[..., None], read: Callable[[Reply], object], *words: Word
     ) -> None:
@@ -190,7 +193,7 @@ class RedisStore:
         if self._reads and not self._rung:
             self._rung = True
             self._ask(_ignore, _nothing_of, "XADD", self._bell, "MAXLEN", 1, "*", "", "")
-            self._ask(_ignore, _nothing_of, "EXPIRE", self._bell, _BELL_SECONDS)
+            self.expire(self._bell, _BELL_SECONDS)
 
     def _read(self, reader: Link) -> None:
         if not self._followed:

@@ -22,7 +22,9 @@ does not end that stay either. No ticket comes twice, so what was proposed in a 
 says nothing in the next one, where numbers begin anew.
 
 *The end.* A server in which nobody is follows the room no more, unless there is nobody elsewhere
-either: then it stays until every place that is kept has been given up, and the room is empty.
+either: then it stays until every place that is kept has been given up, and the room is empty. A
+sealed room that nobody carries any more is forgotten by Redis after a while: all who carry it ask
+for that, again and again (`expire`), so none of them can take it away from another.
 
 *Time.* The room's clock stands still while something is applied, at the time that the proposal
 says, and goes on from there by the reactor's. It never goes back. When something is due, every
@@ -44,6 +46,8 @@ from chat.limits import (
     MAX_EPOCH_BYTES,
     MAX_PROPOSED_BYTES,
     PROPOSAL_SEED_BYTES,
+    SEALED_ROOM_AGAIN_SECONDS,
+    SEALED_ROOM_SECONDS,
     STREAM_HOLD_SECONDS,
 )
 from chat.roomevents import Topic
@@ -144,6 +148,7 @@ class OrderedRoom:
         self._seats: dict[int, _Seat] = {}
         self._at = 0.0
         self._since = 0.0
+        self._expire_again_at = 0.0
         self._applying = self._letting_go = False
         self._tick_proposed_at: float | None = None
         self._go_on_from(0.0)
@@ -226,8 +231,20 @@ class OrderedRoom:
         used = self._waiting or self._hosted.connections or not self.stream.idle
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
+    def expire(self) -> None:
+        """Have a sealed room be forgotten some time after nobody has asked this any more."""
+        if self._hosted.tag:
+            self._expire_again_at = self._site.clock() + SEALED_ROOM_AGAIN_SECONDS
+            self.stream.expire(SEALED_ROOM_SECONDS)
+
+    def expire_again(self) -> None:
+        """The same, if it was asked long ago."""
+        if self._site.clock() >= self._expire_again_at:
+            self.expire()
+
     def end(self) -> None:
         """Follow the room no more."""
+        self.expire()
         self.on_end()
         self._hosted.end()
 

@@ -114,5 +114,9 @@ class Store(Protocol):
     def trim(self, stream: str, before: EntryId, keep: int) -> None:
         """Take away the entries before this one. As far as was read, there are `keep` others."""
 
+    def expire(self, name: str, seconds: int) -> None:
+        """Have a stream or a value be gone after so long, unless this is asked again before. A
+        value that is kept anew stays, until it is asked again."""
+
     def flush(self) -> None:
         """Let all that was asked in this turn leave."""

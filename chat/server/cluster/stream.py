@@ -209,6 +209,13 @@ class Stream:
             return self._again_at
         return self._begins_at if self.lost else self._resend_at
 
+    def expire(self, seconds: int) -> None:
+        """Have the store forget the room after so long, unless this is asked again before. If it is
+        down, nothing is asked."""
+        if self._store.up:
+            self._store.expire(self.name, seconds)
+            self._store.expire(self._key.snapshot_of(self.name), seconds)
+
     def close(self) -> None:
         """Read no more; nothing is called any more."""
         self._round += 1

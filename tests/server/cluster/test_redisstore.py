@@ -238,6 +238,15 @@ def test_two_clusters_in_one_redis_do_not_meet(world: World) -> None:
     world.until(lambda: a.room.said == ["here"] and other.room.said == ["there"])
 
 
+def test_room_is_forgotten_by_redis_when_that_was_asked(world: World) -> None:
+    a = world.started()
+    name = KEY.stream_of(TAG)
+    a.room.stream.expire(100)
+    world.until(lambda: 0 < world.redis.count("TTL", name) <= 100)
+    a.room.stream.expire(0)
+    world.until(lambda: not world.redis.count("EXISTS", name))
+
+
 def test_all_that_redis_holds_is_sealed(world: World) -> None:
     a = world.started()
     for _ in range(3):

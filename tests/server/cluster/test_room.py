@@ -11,7 +11,7 @@ from chat.server.cluster import room as ordered
 from chat.server.cluster import sequence, stream
 from chat.server.cluster.proposals import PutOut
 from tests.support import fakestream
-from tests.support.cluster import SEALED, ClusterServer, ClusterWorld, Person, Seat
+from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +102,44 @@ def test_sealed_room_that_is_empty_begins_anew_at_all_servers(world: ClusterWorl
     assert again is not None
     assert again.room != first.room
     assert again.member == 1
+
+
+def test_sealed_room_is_forgotten_when_no_server_carries_it_and_not_before(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordered, "SEALED_ROOM_SECONDS", 60)
+    monkeypatch.setattr(ordered, "SEALED_ROOM_AGAIN_SECONDS", 10)
+    one, other = world.servers
+    stream = KEY.stream_of(SEALED)
+
+    def kept() -> set[str]:
+        return {name for name in (*world.redis.streams, *world.redis.values) if stream in name}
+
+    ira, boris = world.come("Ira", one, SEALED), world.come("Boris", other, SEALED)
+    for _ in range(60):
+        ira.say("x" * 300)
+        world.run(0.2)
+    snapshot = KEY.snapshot_of(stream)
+    assert kept() == {stream, snapshot}
+    ira.drop(Reason.LEFT)
+    world.run(200)
+    assert one.hosted(SEALED) is None
+    assert kept() == {stream, snapshot}
+    boris.say("we are still here")
+    world.run(1)
+    assert not boris.over
+    world.kill(other)
+    world.run(200)
+    assert kept() == set()
+    # The open room stays, though nobody is in.
+    assert KEY.stream_of(b"") in world.redis.streams
+    again = world.come("Ira", one, SEALED)
+    again.drop(Reason.LEFT)
+    world.run(1)
+    assert one.hosted(SEALED) is None
+    assert kept() == {stream}
+    world.run(70)
+    assert kept() == set()
 
 
 @pytest.mark.parametrize("hours", [-1, 1, 24 * 365])
