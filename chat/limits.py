@@ -690,6 +690,11 @@ CLOCK_DOUBT_SECONDS = 60
 """By so much Redis' clock may differ from ours before a person is told. The time of what is said in
 a room is that of Redis."""
 
+CARD_SECONDS = 60
+"""The card by which the servers of a cluster know that they belong together is kept for so long
+after the last of them has asked for it: then others may come, with other keys or another
+version."""
+
 SERVER_ID_BYTES = 8
 PROPOSAL_SEED_BYTES = 32
 """Each run of a server of a cluster has a random id; each proposal brings so much randomness."""

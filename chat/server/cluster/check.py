@@ -2,8 +2,8 @@
 
 It logs in as the server would, tries each kind of command that is needed, and compares the *card*
 of the cluster: a value under the cluster's name by which servers find that their cluster keys, RSA
-keys or versions are not the same. The first server leaves it there. Blocks until Redis has answered
-or has been given up.
+keys or versions are not the same. The first server leaves it there, and it is gone a minute after
+the last one has ended. Blocks until Redis has answered or has been given up.
 """
 
 import ssl
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from chat.cipher import RandomBytes
 from chat.errors import OpenError
-from chat.limits import CLOCK_DOUBT_SECONDS
+from chat.limits import CARD_SECONDS, CLOCK_DOUBT_SECONDS
 from chat.reactor import Reactor
 from chat.server.cluster.clusterkey import CARD, ClusterKey
 from chat.server.cluster.errors import RedisError
@@ -88,7 +88,7 @@ class _Checker:
             ("XREAD", "COUNT", 1, "STREAMS", scratch, "0-0"),
             ("XTRIM", scratch, "MAXLEN", 0),
             ("EXPIRE", scratch, _SCRATCH_SECONDS),
-            ("SET", self._key.card, card, "NX"),
+            ("SET", self._key.card, card, "NX", "EX", CARD_SECONDS),
         )
         for words in tried:
             link.ask(self._on_tried, *words)
@@ -143,7 +143,7 @@ class _Checker:
         if card[:2] != self._card[:2]:
             self._is_wrong(
                 f"the cluster {self._key.name} is served by another version, which does not "
-                "understand this one: end its servers first"
+                "understand this one: end its servers first, and wait for a minute"
             )
         elif card != self._card:
             self._is_wrong(

@@ -11,7 +11,7 @@ from itertools import count
 
 from chat.cipher import RandomBytes
 from chat.errors import ChatError
-from chat.limits import BEAT_SECONDS, SERVER_ID_BYTES
+from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_ID_BYTES
 from chat.reactor import Reactor, WakeUp
 from chat.roomevents import Topic
 from chat.server import words
@@ -45,6 +45,8 @@ class Cluster:
         self.call = reactor.call
         self.report = shared.report
         self._reactor = reactor
+        self._store = store
+        self._card = key.card
         self._title = title
         self._rooms: list[OrderedRoom] = []
         self._away = self._left = False
@@ -120,6 +122,8 @@ class Cluster:
         if self._left:
             return
         self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
+        if self._store.up:
+            self._store.expire(self._card, CARD_SECONDS)
         self.registry.beat(self._title, sum(room.people for room in self._rooms))
         if self._away and self.registry.unheard and not self.cut_off:
             self._let_go()

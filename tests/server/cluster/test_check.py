@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat.errors import UsageError
+from chat.limits import CARD_SECONDS
 from chat.server.cluster import check as checking
 from chat.server.cluster import resp
 from chat.server.cluster.check import Checked
@@ -113,6 +114,11 @@ def test_other_keys_and_other_versions_are_found(
     assert "another RSA key" in check(redis.url, digest=b"e" * 32).wrong[0]
     monkeypatch.setattr(checking, "FORMAT", 2)
     assert "another version" in check(redis.url).wrong[0]
+
+
+def test_card_of_servers_that_have_ended_keeps_nobody_out(redis: Redis) -> None:
+    assert check(redis.url).wrong == []
+    assert 0 < redis.count("TTL", "chat:test") <= CARD_SECONDS
 
 
 def test_clock_and_persistence_are_noted(tmp_path: Path) -> None:

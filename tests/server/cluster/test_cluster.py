@@ -5,8 +5,8 @@ import re
 import pytest
 
 from chat.errors import Reason
-from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
-from tests.support.cluster import SEALED, ClusterWorld
+from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_GONE_SECONDS
+from tests.support.cluster import KEY, SEALED, ClusterWorld
 
 
 @pytest.fixture
@@ -43,6 +43,16 @@ def test_operator_is_told_when_redis_goes_and_when_it_is_back(world: ClusterWorl
     world.redis.down = False
     world.run(1)
     assert one.screen.lines.count("cluster: Redis is there again.") == 1
+
+
+def test_card_is_kept_while_a_server_is_there(world: ClusterWorld) -> None:
+    world.redis.values[KEY.card] = b"the card"
+    world.run(2 * CARD_SECONDS)
+    assert KEY.card in world.redis.values
+    for server in list(world.servers):
+        world.kill(server)
+    world.run(CARD_SECONDS + 1)
+    assert KEY.card not in world.redis.values
 
 
 def test_server_that_goes_changes_no_room_any_more(world: ClusterWorld) -> None:
