@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unicodedata import unidata_version
 
 import pytest
 
@@ -112,6 +113,10 @@ def test_other_keys_and_other_versions_are_found(
     assert check(redis.url).wrong == []
     assert "another cluster key" in check(redis.url, secret=b"1" * 32).wrong[0]
     assert "another RSA key" in check(redis.url, digest=b"e" * 32).wrong[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "unidata_version", "9.0.0")
+        (wrong,) = check(redis.url).wrong
+        assert f"(Unicode {unidata_version}, and here 9.0.0): run all with one version" in wrong
     monkeypatch.setattr(checking, "FORMAT", 2)
     assert "another version" in check(redis.url).wrong[0]
 
