@@ -1,3 +1,3 @@
-"""An encrypted group chat for the terminal: one server you run yourself, one room."""
+"""An encrypted group chat for the terminal: on a server of your own, or on several."""
 
 __version__ = "0.5.0"

@@ -59,22 +59,26 @@ class SealingKey:
         """
         if not self._is_whole(associated, sealed):
             raise OpenError
+        end = len(sealed) - TAG_BYTES
         if stream is None:
-            return unpad(self._aes(sealed[:IV_BYTES]).decrypt(sealed[IV_BYTES:-TAG_BYTES]))
-        return unpad(_decrypt_next(stream, sealed[:-TAG_BYTES])[IV_BYTES:])
+            return unpad(self._aes(sealed[:IV_BYTES]).decrypt(sealed[IV_BYTES:end]))
+        return unpad(stream.decrypt(sealed[:end] + _fill(end))[IV_BYTES:end])
 
-    def stream(self) -> CfbMode:
-        """A cipher object with which to `open` one thing after the other: to make one for each
-        costs more than all the rest."""
-        return self._aes(_ANY_IV)
-
-    # Many at once
+    # Many with one cipher object
     #
     # To make a cipher object costs more than all the rest of a short message. In CFB the keystream
     # of a segment follows from the ciphertext before it, and from nothing else (SP 800-38A, 6.3).
-    # So behind an IV a cipher is where it would be if it had begun with it, and one object can take
-    # all of them as one stream, each from a whole segment on. For sealing the stream has random
-    # bytes where an IV is to be: enciphered they are as random, and are the IV.
+    # So behind an IV a cipher object is where it would be if it had begun with that IV. One object
+    # can take many sealed things as one stream, each of which begins with a whole segment. For
+    # sealing, the stream has random bytes where an IV is to be: enciphered they are as random, and
+    # are the IV.
+    #
+    # What is there at once is taken in one call, at two thirds of what one call for each costs
+    # (`seal_all`, `open_all`). What comes one by one is opened with an object that is kept.
+
+    def stream(self) -> CfbMode:
+        """A cipher object with which to `open` one thing after the other."""
+        return self._aes(_ANY_IV)
 
     def seal_all(
         self, plaintexts: Sequence[tuple[bytes, bytes]], random_bytes: RandomBytes
@@ -84,42 +88,31 @@ class SealingKey:
         if not plaintexts:
             return []
         ivs = random_bytes(IV_BYTES * len(plaintexts))
-        stream: list[bytes] = []
-        ends: list[int] = []
-        end = 0
-        for at, (_, plaintext) in enumerate(plaintexts):
-            padded = pad(plaintext)
-            stream += ivs[at * IV_BYTES : (at + 1) * IV_BYTES], padded, _fill(len(padded))
-            ends.append(end + IV_BYTES + len(padded))
-            end = ends[-1] + len(stream[-1])
-        first = stream.pop(0)
-        enciphered = first + self._aes(first).encrypt(b"".join(stream))
-        sealed, begin = [], 0
-        for (associated, _), end in zip(plaintexts, ends, strict=True):
+        begins = range(0, len(ivs), IV_BYTES)
+        stream, places = _in_segments(
+            [
+                ivs[begin : begin + IV_BYTES] + pad(plaintext)
+                for begin, (_, plaintext) in zip(begins, plaintexts, strict=True)
+            ]
+        )
+        first = stream[:IV_BYTES]
+        enciphered = first + self._aes(first).encrypt(stream[IV_BYTES:])
+        sealed = []
+        for (associated, _), (begin, end) in zip(plaintexts, places, strict=True):
             whole = enciphered[begin:end]
             sealed.append(whole + self._tag(associated, whole))
-            begin = end + -end % _SEGMENT_BYTES
         return sealed
 
     def open_all(self, sealed: Sequence[tuple[bytes, bytes]]) -> list[bytes | None]:
         """What `open` makes of each pair of associated data and sealed, at the cost of little more
         than one; None where it raises OpenError."""
-        stream: list[bytes] = []
-        ends: list[int | None] = []
-        end = 0
-        for associated, each in sealed:
-            if not self._is_whole(associated, each):
-                ends.append(None)
-                continue
-            stream += each, _fill(len(each))
-            ends.append(end + len(each))
-            end += len(each) + len(stream[-1])
-        deciphered = self._aes(_ANY_IV).decrypt(b"".join(stream)) if stream else b""
+        stream, places = _in_segments(
+            [each if self._is_whole(associated, each) else b"" for associated, each in sealed]
+        )
+        deciphered = self._aes(_ANY_IV).decrypt(stream) if stream else b""
         return [
-            None
-            if end is None
-            else _unpadded(deciphered[end - len(each) + IV_BYTES : end - TAG_BYTES])
-            for (_, each), end in zip(sealed, ends, strict=True)
+            _unpadded(deciphered[begin + IV_BYTES : end - TAG_BYTES]) if begin < end else None
+            for begin, end in places
         ]
 
     # The library's default segment is 8 bits: another mode, and 15 times slower.
@@ -144,10 +137,18 @@ def _fill(size: int) -> bytes:
     return bytes(-size % _SEGMENT_BYTES)
 
 
-def _decrypt_next(stream: CfbMode, data: bytes) -> bytes:
-    """What follows in the stream of a cipher object that opens one thing after the other; see "Many
-    at once" in `SealingKey`. The next one has to begin with a segment."""
-    return stream.decrypt(data + _fill(len(data)))[: len(data)]
+def _in_segments(parts: list[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
+    """These one behind the other, each from a whole segment on; and where each begins and ends."""
+    stream: list[bytes] = []
+    places: list[tuple[int, int]] = []
+    begin = 0
+    for part in parts:
+        end = begin + len(part)
+        fill = _fill(end)
+        stream += part, fill
+        places.append((begin, end))
+        begin = end + len(fill)
+    return b"".join(stream), places
 
 
 def padded_bytes(size: int) -> int:
@@ -233,7 +234,7 @@ class LinkCipher:
         return plaintext
 
     def rest(self) -> None:
-        """Hardly anything comes from the peer for now: keep no more memory than is needed."""
+        """Hardly anything comes from the peer at the moment: keep no more memory than is needed."""
         self._stream = None
 
     def step_sending(self, step: Callable[[SealingKey], SealingKey]) -> None:

@@ -106,11 +106,10 @@ def _fill_server(server: Command) -> None:
     server.add_argument(
         "--no-open-room", action="store_true", help="let in only people who have an invite"
     )
-    server.add_argument(
+    _add_file(
+        server,
         "--room-tags",
-        type=values.file,
-        metavar="FILE",
-        help="allow only these rooms with invites: one tag a line, as invite --tag prints it",
+        "allow only these rooms with invites: one tag a line, as invite --tag prints it",
     )
     server.add_argument(
         "--max-rooms",
@@ -120,17 +119,11 @@ def _fill_server(server: Command) -> None:
         help="most rooms with invites at a time, of which one address begins half at most "
         "(default: %(default)s)",
     )
-    server.add_argument(
-        "--motd",
-        type=values.file,
-        metavar="FILE",
-        help="what everybody is told who comes in, read again when it changes",
-    )
-    server.add_argument(
+    _add_file(server, "--motd", "what everybody is told who comes in, read again when it changes")
+    _add_file(
+        server,
         "--authorized-keys",
-        type=values.file,
-        metavar="FILE",
-        help="let in only these keys, one a line as in OpenSSH's authorized_keys",
+        "let in only these keys, one a line as in OpenSSH's authorized_keys",
     )
     server.add_argument(
         "--keep-names",
@@ -140,47 +133,9 @@ def _fill_server(server: Command) -> None:
         help="how long a key keeps the name that it used last; 0: not at all "
         "(default: %(default)s)",
     )
-    server.add_argument(
-        "--cluster",
-        metavar="URL",
-        help="carry the rooms together with other servers: where their Redis is, as "
-        "redis://HOST:PORT/DATABASE, rediss:// or redis+unix:///PATH",
-    )
-    server.add_argument(
-        "--cluster-key",
-        type=values.file,
-        metavar="FILE",
-        help="the key that all servers of a cluster have, made where it is missing "
-        "(default: cluster.key in the folder of the keys)",
-    )
-    server.add_argument(
-        "--cluster-name",
-        default="chat",
-        metavar="NAME",
-        help="tells clusters in one Redis apart (default: %(default)s)",
-    )
-    server.add_argument(
-        "--cluster-password-file",
-        type=values.file,
-        metavar="FILE",
-        help="holds the password of Redis; so does CHAT_REDIS_PASSWORD",
-    )
-    server.add_argument(
-        "--cluster-ca",
-        type=values.file,
-        metavar="FILE",
-        help="trust these certificates for rediss://, instead of the system's",
-    )
-    server.add_argument(
-        "--check",
-        action="store_true",
-        help="say what is wrong with Redis and the keys of a cluster, and serve nothing",
-    )
-    server.add_argument(
-        "--log",
-        type=values.file,
-        metavar="FILE",
-        help="note who comes and goes, from where, and why; opened again at SIGHUP",
+    _add_cluster(server)
+    _add_file(
+        server, "--log", "note who comes and goes, from where, and why; opened again at SIGHUP"
     )
     server.add_argument(
         "--quiet",
@@ -191,6 +146,40 @@ def _fill_server(server: Command) -> None:
         "--no-history", action="store_true", help="do not keep what you type for the next run"
     )
     _add_key_options(server)
+
+
+def _add_cluster(server: Command) -> None:
+    server.add_argument(
+        "--cluster",
+        metavar="URL",
+        help="carry the rooms together with other servers: where their Redis is, as "
+        "redis://HOST:PORT/DATABASE, rediss:// or redis+unix:///PATH",
+    )
+    _add_file(
+        server,
+        "--cluster-key",
+        "the key that all servers of a cluster have, made where it is missing "
+        "(default: cluster.key in the folder of the keys)",
+    )
+    server.add_argument(
+        "--cluster-name",
+        default="chat",
+        metavar="NAME",
+        help="tells clusters in one Redis apart (default: %(default)s)",
+    )
+    _add_file(
+        server,
+        "--cluster-password-file",
+        "holds the password of Redis; so does CHAT_REDIS_PASSWORD",
+    )
+    _add_file(
+        server, "--cluster-ca", "trust these certificates for rediss://, instead of the system's"
+    )
+    server.add_argument(
+        "--check",
+        action="store_true",
+        help="say what is wrong with Redis and the keys of a cluster, and serve nothing",
+    )
 
 
 def _add_client(roles: Commands) -> None:
@@ -245,12 +234,7 @@ def _fill_client(client: Command) -> None:
         help="at a terminal, whose coming and going is summed up: everybody's, nobody's, or that "
         "of people with whom you do not talk (default: %(default)s)",
     )
-    client.add_argument(
-        "--log",
-        type=values.file,
-        metavar="FILE",
-        help="add what is said to this file, which only you can read",
-    )
+    _add_file(client, "--log", "add what is said to this file, which only you can read")
     client.add_argument(
         "--listen",
         action="store_true",
@@ -514,6 +498,10 @@ def _add_keys(role: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where keys are kept (default: ~/.config/chat)",
     )
+
+
+def _add_file(role: argparse.ArgumentParser, option: str, meaning: str) -> None:
+    role.add_argument(option, type=values.file, metavar="FILE", help=meaning)
 
 
 def _add_key_options(role: argparse.ArgumentParser) -> None:

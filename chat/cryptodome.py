@@ -2,8 +2,8 @@
 
 It looks for GMP, which makes RSA three times as fast, in a way that starts two processes: `file`
 tells it whether this is Windows, and `ldconfig` where GMP is. For the second one, `ctypes.util`
-imports a dozen modules. On Linux the dynamic loader finds GMP by its name. Should the library look
-for it in another way one day, it does so, and takes its time.
+imports a dozen modules. On Linux the dynamic loader finds GMP by its name. If a later version of
+the library looks for GMP in another way, it finds it, and the import takes as long as without this.
 """
 
 import sys
@@ -12,7 +12,7 @@ from importlib import import_module
 from types import ModuleType
 
 _FOUND = {"gmp": "libgmp.so.10"}
-"""The name of GMP since version 5. If the loader knows none, the library does without, as ever."""
+"""The name of GMP since version 5. If the loader finds none, the library does without, as ever."""
 
 
 def prepare() -> None:

@@ -31,8 +31,8 @@ class _Field(NamedTuple):
 
 
 def field(*, default: Any = _NO_DEFAULT, compare: bool = True, shown: bool = True) -> Any:
-    """What stands behind a field that is not compared, or, since it is secret, not shown by `repr`;
-    and its default, if it has one."""
+    """Describe a field: its default, if it has one; whether two values are compared by it; whether
+    `repr` shows it, which must not show a secret."""
     return _Field(default, compare, shown)
 
 
@@ -71,8 +71,8 @@ def frozen(cls: type[T]) -> type[T]:
 
 @dataclass_transform(field_specifiers=(field,))
 def mutable(cls: type[T]) -> type[T]:
-    """The same, but fields can be set; only such as are not compared should be. An instance is made
-    in a quarter of the time."""
+    """The same, but fields can be set. Set only those that are not compared, or the hash changes.
+    An instance is made in a quarter of the time."""
     made: Any = frozen(cls)
     made.__setattr__, made.__delattr__ = object.__setattr__, object.__delattr__
     return cast(type[T], made)

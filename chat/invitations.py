@@ -56,16 +56,14 @@ _WHITE_ON_BLACK, _AS_BEFORE = "\x1b[97;40m", "\x1b[0m"
 def invite(options: argparse.Namespace) -> None:
     """Make a room that the server knows nothing of, and print its invite."""
     folder = keys_folder(options)
-    place = _new_room_at(options.place, folder)
-    host, port, others = place.host, place.port, place.others
+    servers = _new_room_at(options.place, folder).servers
     kept = KeptRooms(folder / ROOMS)
     # Whatever cannot be done is told before anything is dialled.
-    Invite(host, port, bytes(FINGERPRINT_BYTES), bytes(ROOM_KEY_BYTES), others).encode()
+    Invite(servers, bytes(FINGERPRINT_BYTES), bytes(ROOM_KEY_BYTES)).encode()
     if options.keep is not None:
         kept.require_free(check_name(options.keep))
-    target = Target(host, port, alias=options.alias, others=others)
-    key, since = _meet_all(target, options)
-    made = Invite(host, port, key.digest, os.urandom(ROOM_KEY_BYTES), others)
+    key, since = _meet_all(Target(servers, alias=options.alias), options)
+    made = Invite(servers, key.digest, os.urandom(ROOM_KEY_BYTES))
     if options.keep is not None:
         kept.add(options.keep, made)
     _tell_about(made, options, since)
@@ -142,8 +140,8 @@ def _new_room_at(place: Place, folder: Path) -> Place:
 
 
 def _meet_all(target: Target, options: argparse.Namespace) -> tuple[PublicKey, str | None]:
-    """The key that all servers have, as `_meet` tells it. Those that cannot be reached now are
-    told, unless none can.
+    """The key that all servers have, as `_meet` returns it. The person is told which servers cannot
+    be reached now.
 
     Raises:
         ChatError: what `_meet` raises of one of them, or of the first if none can be reached.
@@ -159,7 +157,7 @@ def _meet_all(target: Target, options: argparse.Namespace) -> tuple[PublicKey, s
     if not met:
         raise errors[0]
     for missing in errors:
-        _tell(trouble(f"Not looked at, and yet in the invite: {missing}."))
+        _tell(trouble(f"The invite also names a server that could not be checked: {missing}."))
     return met[0]
 
 
@@ -172,12 +170,14 @@ def _meet(
 ) -> tuple[PublicKey, str | None]:
     """The server's key, and since when it is known, as `KnownServers.check` has it. `at`: which of
     the target's servers; None: the first that answers."""
-    to = target if at is None else Target(*at)
+    to = target if at is None else Target((at,))
     with closing(Reactor()) as reactor, closing(way_to(to, reactor, options.proxy)) as dialer:
         key = Meeting(reactor, dialer).run()
-        at = Endpoint(dialer.host, dialer.port)
-    since = is_right_key(target, expected, key, servers, lambda text: _tell(trouble(text)), at)
-    return key, since
+
+    def warn(text: str) -> None:
+        _tell(trouble(text))
+
+    return key, is_right_key(target, expected, key, servers, warn, dialer.server)
 
 
 def _read_invite() -> str:

@@ -39,14 +39,12 @@ _ASK_AGAIN = "copy it again, or ask whoever gave it to you to send it again"
 
 @frozen
 class Invite:
-    """What an invite says. The server's digest is the SHA-256 of its public key; `others` are more
-    servers that have it, and the same rooms."""
+    """What an invite says. Its servers, one or more, have the same public key and the same rooms;
+    `server_digest` is the SHA-256 of that key."""
 
-    host: str
-    port: int
+    servers: tuple[Endpoint, ...]
     server_digest: bytes
     room_key: bytes = field(shown=False)
-    others: tuple[Endpoint, ...] = ()
 
     VERSION: ClassVar[int] = 1
 
@@ -54,11 +52,6 @@ class Invite:
     def fingerprint(self) -> str:
         """The fingerprint of the server's key."""
         return fingerprint_of(self.server_digest)
-
-    @property
-    def servers(self) -> tuple[Endpoint, ...]:
-        """Where its room is: the host with its port, and the others."""
-        return (Endpoint(self.host, self.port), *self.others)
 
     @property
     def address(self) -> str:
@@ -91,10 +84,10 @@ class Invite:
         address, slash, body = text[len(SCHEME) :].partition("/")
         if not slash:
             raise InviteError("the invite is cut off", _ASK_AGAIN)
-        first, *others = _servers(address)
+        servers = _servers(address)
         said = _opened(address, body)
         key_at = 1 + FINGERPRINT_BYTES
-        return cls(*first, said[1:key_at], said[key_at:], tuple(others))
+        return cls(servers, said[1:key_at], said[key_at:])
 
 
 def _opened(address: str, body: str) -> bytes:
@@ -127,9 +120,9 @@ def _checksum(address: str, said: bytes) -> bytes:
     return sha256(covered).digest()[:INVITE_CHECKSUM_BYTES]
 
 
-def _servers(address: str) -> list[Endpoint]:
+def _servers(address: str) -> tuple[Endpoint, ...]:
     """Each of the servers, and none twice."""
-    found = [_host_and_port(part) for part in address.split(",")]
+    found = tuple(map(_host_and_port, address.split(",")))
     if len(found) > MAX_SERVERS or len({*found}) < len(found):
         text = f"the invite names one server twice, or more than {MAX_SERVERS}"
         raise InviteError(text, _ASK_AGAIN)

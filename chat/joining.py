@@ -163,7 +163,6 @@ def _converse(
     from chat.client.client import Client
     from chat.client.events import Failed, MakingKey, Warned
     from chat.kex import RoomKey
-    from chat.place import Endpoint
     from chat.sleep import SleepWatch
     from chat.targets import is_right_key, way_to
 
@@ -173,8 +172,7 @@ def _converse(
         def warn(why: str) -> None:
             view.show(Warned(why))
 
-        at = Endpoint(dialer.host, dialer.port)
-        return is_right_key(target, options.fingerprint, key, servers, warn, at)
+        return is_right_key(target, options.fingerprint, key, servers, warn, dialer.server)
 
     def announce() -> None:
         view.show(MakingKey())

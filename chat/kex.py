@@ -120,9 +120,9 @@ class PublicKey:
 
 
 class _QuickKey(RSA.RsaKey):
-    """A public key of the library, with the library's power. Only the numbers take a shorter way
-    between Python and C, as bytes: the library copies them 32 bits at a time, which takes ten times
-    as long as the power, and happens four times in one OAEP."""
+    """A public key of the library, whose power the library computes. Only the numbers are handed
+    over between Python and C in a quicker way, as bytes: the library copies them 32 bits at a time,
+    which takes ten times as long as the power, and happens four times in one OAEP."""
 
     def __init__(self, modulus: int) -> None:
         self._modulus = modulus
@@ -164,7 +164,7 @@ def _ssh_blob(modulus: int) -> bytes:
 
 
 def _is_taken(modulus: int) -> bool:
-    """Whether the library takes this modulus with our exponent, which is a prime, and we do."""
+    """Whether the library and we take this modulus with our exponent, which is a prime."""
     fits = MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS
     return fits and modulus % 2 == 1 and modulus % RSA_EXPONENT != 0
 

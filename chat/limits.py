@@ -201,8 +201,9 @@ PROXY_SECONDS = 60
 and then needs up to half a minute for an onion service."""
 
 ROUND_SECONDS = 1.0
-"""The server looks at the deadlines of connections together, so often: a connection ends up to this
-much later than it could. Ten thousand silent members would wake it up 130 times a second."""
+"""The server looks at the deadlines of connections once in so many seconds, and a connection may
+end so much later than is due. If each had a timer, ten thousand silent members would wake the
+server up 130 times a second."""
 
 SHARE_RENEW_SECONDS = SHARE_SECONDS // 2
 """A share is offered for this long, so that a client always gets one that will hold for a while."""
@@ -380,9 +381,10 @@ JOINS_PER_STEP = 256
 
 LONG_WELCOME_BYTES = 16 * 1024
 WELCOMED_BYTES_PER_TURN = 1024 * 1024
-"""A welcome that is longer than the first, since its roster is, waits for its turn: as many leave
-in one turn of the loop as begin within the second. To seal and send that takes some 5 ms; all of a
-step, in a room of a thousand, would keep the others' messages waiting for 0.2 s."""
+"""A welcome with a roster so long that it has more than LONG_WELCOME_BYTES waits for its turn. In
+one turn of the loop such welcomes leave until they have WELCOMED_BYTES_PER_TURN together, which
+takes some 5 ms to seal and send. All welcomes of a step, in a room of a thousand, would keep the
+others' messages waiting for 0.2 s."""
 
 MAX_EPOCHS = 512
 MAX_PAST_EPOCHS = 256

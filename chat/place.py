@@ -69,7 +69,9 @@ def destination_of(
     Raises:
         UsageError: the words mean none of these; the sentence says why.
     """
-    missing = f"your name is missing{why_none and f'; that of your login will not do: {why_none}'}"
+    missing = "your name is missing"
+    if why_none:
+        missing += f"; that of your login will not do: {why_none}"
     match words:
         case [] if usual:
             raise UsageError("the host, the invite or the kept room is missing")
@@ -202,8 +204,8 @@ def _host_and_port(word: str) -> tuple[str, int | None]:
 
 
 def _is_bare(word: str) -> bool:
-    """Whether this is a host alone, so that a port may be expected behind it. Behind a list it
-    always may, even if each of its hosts has a port of its own: then it means nothing."""
+    """Whether a port may stand behind this word: behind a host without one, and behind any list. If
+    each host of a list has a port of its own, the one behind the list means nothing."""
     if word == ASK or is_invite(word) or "@" in word:
         return False
     if "," in word:

@@ -59,6 +59,9 @@ class ProxiedDialer(Way):
         self._stop()
         self._to_proxy.close()
 
+    def settle(self) -> None:
+        self._to_proxy.settle()
+
     def _stop(self) -> None:
         if self._look_up is not None:
             self._look_up.close()

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 
 class Rounds:
-    """The turns of so many servers, which have the numbers from 0 on.
+    """The turns of `count` servers, which are numbered from 0.
 
     `_untried` are those whose turn is still to come in this round. When it is empty the round is
     over, and the next `take` begins another one. `_settled`: we are in, and no round has begun
@@ -30,7 +30,7 @@ class Rounds:
         return bool(self._untried)
 
     def take(self) -> int:
-        """The next one, in a new round if there is none."""
+        """The next one, in a new round if this one is over."""
         if not self._untried:
             self._begin()
         self._settled = False

@@ -456,7 +456,7 @@ class ServerSession(Session):
         if isinstance(control, Submit):
             return [SubmitReceived(control.run)]
         if isinstance(control, Ping):
-            # Whoever talks asks as well, but seldom; and there may be thousands who only ask.
+            # Members that talk send few PINGs, and thousands may send nothing else.
             assert self._link is not None
             self._link.rest()
             # One answer is enough for all PINGs that came before it.

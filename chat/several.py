@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from chat import journal
-from chat.errors import TransportError
+from chat.errors import ProxyRefusedError, TransportError
 from chat.limits import NEXT_SERVER_SECONDS
 from chat.place import Endpoint
 from chat.reactor import Reactor, Timer, do_nothing
@@ -23,13 +23,14 @@ class SeveralServers(Way):
     `dial` goes on with the round, or begins one. When a server cannot be reached, the next one is
     dialled at once; when one is silent for NEXT_SERVER_SECONDS, the next is dialled beside it. The
     first that answers ends the other attempts. It has failed when the round is over and nobody is
-    being dialled. `host` and `port` are those of the server that is dialled last, or has answered.
+    being dialled, or when the proxy does not let us in. `host` and `port` are those of the server
+    that is dialled last, or has answered.
     """
 
     def __init__(
         self, reactor: Reactor, servers: Sequence[Endpoint], way_to: Callable[[Endpoint], Way]
     ) -> None:
-        """`way_to` makes the way to one of them; it is made when its turn has come first."""
+        """`way_to` makes the way to one of them, at its first turn."""
         self._servers = tuple(servers)
         self.on_found: Callable[[], None] = do_nothing
         self._reactor = reactor
@@ -85,7 +86,7 @@ class SeveralServers(Way):
         way.dial(partial(self._connected, number), partial(self._failed, number))
 
     def _turn_to(self, number: int) -> Way:
-        """The way to this server, which is the one to be told from now on."""
+        """The way to this server, whose `host` and `port` are ours from now on."""
         if number not in self._ways:
             self._ways[number] = self._way_to(self._servers[number])
             self._ways[number].on_found = partial(self._found, number)
@@ -108,13 +109,18 @@ class SeveralServers(Way):
     def _failed(self, number: int, error: TransportError) -> None:
         self._dialling.remove(number)
         self._errors.append(error)
-        if self._rounds.has_next:
+        if isinstance(error, ProxyRefusedError):
+            # All ways lead through the same proxy.
+            self._fail(error)
+        elif self._rounds.has_next:
             self._try_next()
         elif not self._dialling:
             text = "; ".join(dict.fromkeys(map(str, self._errors)))
-            hint = self._errors[0].hint
-            self._stop()
-            self._on_failed(TransportError(text, hint))
+            self._fail(TransportError(text, self._errors[0].hint))
+
+    def _fail(self, error: TransportError) -> None:
+        self._stop()
+        self._on_failed(error)
 
     def _stop(self) -> None:
         """End all attempts."""

@@ -182,8 +182,9 @@ def _outward_host(versions: Sequence[int]) -> str:
 
 
 class Way(Protocol):
-    """What connects to a host, again and again if asked to. There may be several, which take turns:
-    each has one in a *round*. This is the way to one, for which a round is one dial."""
+    """What connects to a host, again and again if asked to. It may lead to several servers, which
+    take turns: each has one turn in a *round*. What is written out here is right for one server,
+    for which a round is one dial."""
 
     host: str
     port: int
@@ -203,9 +204,14 @@ class Way(Protocol):
         """Give up. Nothing is left open, and nothing is called any more."""
 
     @property
+    def server(self) -> Endpoint:
+        """The server that is dialled, or was dialled last; of several, the one that answered."""
+        return Endpoint(self.host, self.port)
+
+    @property
     def servers(self) -> tuple[Endpoint, ...]:
         """All to which this may lead, in the order in which they were given."""
-        return (Endpoint(self.host, self.port),)
+        return (self.server,)
 
     @property
     def has_next(self) -> bool:

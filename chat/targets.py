@@ -30,21 +30,14 @@ _HOW_TO_GIVE_ONE = f"set {ENVIRONMENT} to it, or be at a terminal to be asked fo
 
 
 class Target(NamedTuple):
-    """Where to connect; the SHA-256 of the server's key and the room's key, if an invite says; and
-    the alias by which the server is known in place of its address, if there is one."""
+    """Where to connect: one or more servers with the same key and the same rooms, in the order in
+    which they were given. The SHA-256 of their key and the room's key, if an invite says; and the
+    alias by which they are known in place of their addresses, if there is one."""
 
-    host: str
-    port: int
+    servers: tuple[Endpoint, ...]
     server_digest: bytes | None = None
     room_key: bytes | None = None
     alias: str = ""
-    others: tuple[Endpoint, ...] = ()
-    """More servers with the same key and the same rooms."""
-
-    @property
-    def servers(self) -> tuple[Endpoint, ...]:
-        """All of them, in the order in which they were given."""
-        return (Endpoint(self.host, self.port), *self.others)
 
     def known_as(self, at: Endpoint) -> tuple[str, int | None]:
         """Under what the server at this address stands in the list of known servers."""
@@ -52,7 +45,7 @@ class Target(NamedTuple):
 
     def __repr__(self) -> str:
         # A room's key is secret.
-        return f"<target {self.host} {self.port}>"
+        return f"<target {','.join(server.text for server in self.servers)}>"
 
 
 def target_of(place: Place, folder: Callable[[], Path], alias: str = "") -> Target:
@@ -66,13 +59,12 @@ def target_of(place: Place, folder: Callable[[], Path], alias: str = "") -> Targ
     if place.host:
         invite = kept_invite(place, folder()) if place.may_be_kept else None
         if invite is None:
-            return Target(place.host, place.port, alias=alias, others=place.others)
+            return Target(place.servers, alias=alias)
     else:
         from chat.invite import Invite
 
         invite = Invite.decode(place.invite or given_invite())
-    digest, room_key = invite.server_digest, invite.room_key
-    return Target(invite.host, invite.port, digest, room_key, alias, invite.others)
+    return Target(invite.servers, invite.server_digest, invite.room_key, alias)
 
 
 def kept_invite(place: Place, folder: Path) -> "Invite | None":
@@ -131,7 +123,7 @@ def way_to(target: Target, reactor: "Reactor", proxy: "Proxy | None") -> "Way":
 
         return Dialer(reactor, *server)
 
-    if not target.others:
+    if len(target.servers) == 1:
         return way(target.servers[0])
     from chat.several import SeveralServers
 
@@ -144,12 +136,11 @@ def is_right_key(
     key: "PublicKey",
     known_servers: "KnownServers",
     warn: Callable[[str], None],
-    at: Endpoint | None = None,
+    at: Endpoint,
 ) -> str | None:
     """Since when the server is known with this key, as `KnownServers.check` has it; None if it is
     new. What the invite says is compared first, then the `fingerprint` that the person named; only
-    then the list of known servers is asked. `at`: which of the target's servers it is, if not the
-    first.
+    then the list of known servers is asked. `at`: which of the target's servers has shown the key.
 
     All servers of a target have one key. If neither the invite nor the person says which, it is the
     one that any of them is known with.
@@ -160,7 +151,7 @@ def is_right_key(
     """
     from chat.files.known_servers import check_fingerprint, check_invited
 
-    known_as = target.known_as(at or target.servers[0])
+    known_as = target.known_as(at)
     if target.server_digest is not None:
         check_invited(target.server_digest, key)
     if fingerprint:

@@ -25,6 +25,7 @@ from unittest import mock
 
 import chat.client.client
 import chat.client.outbox
+import chat.client.redial
 import chat.resolver
 import chat.server.connection
 import chat.server.console
@@ -1084,7 +1085,8 @@ def patched(simulation: Simulation) -> Iterator[None]:
     with ExitStack() as stack:
         patch_keys(stack)
         for module, names in (
-            (chat.client.client, ("os", "random", "time")),
+            (chat.client.client, ("os", "time")),
+            (chat.client.redial, ("random",)),
             (chat.server.hosted, ("os", "time")),
             (chat.server.doorman, ("os", "time")),
             (chat.server.connection, ("os",)),

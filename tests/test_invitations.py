@@ -11,9 +11,10 @@ import pytest
 from chat.__main__ import main
 from chat.invitations import _draw
 from chat.invite import Invite
+from chat.place import Endpoint
 from chat.text import fingerprint_of
 
-TEXT = Invite("chat.example", 9443, bytes(32), bytes(range(32))).encode()
+TEXT = Invite((Endpoint("chat.example", 9443),), bytes(32), bytes(range(32))).encode()
 
 
 @pytest.fixture

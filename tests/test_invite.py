@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chat.errors import InviteError
 from chat.invite import Invite
 from chat.limits import MAX_INVITE_CHARS
+from chat.place import Endpoint
 
 DIGEST, ROOM_KEY = bytes(range(32)), bytes(range(100, 132))
 ADDRESS = "chat://chat.example:9443/"
@@ -20,7 +21,7 @@ INVITE = ADDRESS + BODY
 
 
 def invite(host: str = "chat.example", port: int = 9443) -> Invite:
-    return Invite(host, port, DIGEST, ROOM_KEY)
+    return Invite((Endpoint(host, port),), DIGEST, ROOM_KEY)
 
 
 def refused(text: str) -> str:
@@ -51,8 +52,9 @@ def test_host_of_any_kind_comes_back(host: str, port: int) -> None:
 
 def test_longest_host_fits_and_one_beyond_ascii_is_written_in_ascii() -> None:
     longest = ".".join(["x" * 63] * 3 + ["x" * 61])
-    assert Invite.decode(invite(longest, 65_535).encode()).host == longest
-    assert Invite.decode(invite("bücher.example").encode()).host == "xn--bcher-kva.example"
+    for host, written in ((longest, longest), ("bücher.example", "xn--bcher-kva.example")):
+        (server,) = Invite.decode(invite(host, 65_535).encode()).servers
+        assert server.host == written
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 from chat.__main__ import main
 from chat.errors import UsageError
 from chat.invite import Invite
+from chat.place import Endpoint
 from tests.support.secrets import Secret
 
-INVITE = Invite("chat.example", 9443, bytes(32), bytes(range(100, 132))).encode()
+INVITE = Invite((Endpoint("chat.example", 9443),), bytes(32), bytes(range(100, 132))).encode()
 LAST_PART = INVITE.rpartition("/")[2]
 
 ANYTHING_IS_WRONG = [

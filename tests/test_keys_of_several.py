@@ -15,14 +15,13 @@ from tests.support.helpers import key
 
 A, B = Endpoint("a.example", 9443), Endpoint("b.example", 444)
 DIGEST, ROOM_KEY = bytes(range(32)), bytes(range(100, 132))
-PAIR = Target(*A, others=(B,))
+PAIR = Target((A, B))
 
 
 def test_target_has_all_servers_of_a_list_of_an_invite_and_of_a_kept_room(tmp_path: Path) -> None:
-    invite = Invite(*A, DIGEST, ROOM_KEY, (B,))
+    invite = Invite((A, B), DIGEST, ROOM_KEY)
     KeptRooms(tmp_path / ROOMS).add("friends", invite)
-    invited = Target(*A, DIGEST, ROOM_KEY, others=(B,))
-    assert invited.servers == (A, B)
+    invited = Target((A, B), DIGEST, ROOM_KEY)
     for place in (Place("friends", may_be_kept=True), Place(invite=invite.encode())):
         assert target_of(place, lambda: tmp_path) == invited
     assert target_of(place_of(["a.example,b.example:444"]), lambda: tmp_path) == PAIR
@@ -84,7 +83,7 @@ def test_servers_that_are_known_with_two_keys_do_not_go_together(tmp_path: Path)
     for at, shown in ((A, "server"), (B, "other")):
         with pytest.raises(ServerKeyError, match="IS NOT THAT OF"):
             is_right(path, at, shown)
-        assert is_right(path, at, shown, Target(*at)) == "2026-11-27"
+        assert is_right(path, at, shown, Target((at,))) == "2026-11-27"
 
 
 def test_key_that_is_revoked_for_one_server_is_refused_at_the_others(tmp_path: Path) -> None:

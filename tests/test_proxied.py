@@ -197,21 +197,40 @@ def test_password_is_in_no_error(stand: Stand) -> None:
     assert b"hush" in stand.guests[0].received
 
 
-def test_name_is_looked_up_here_and_each_address_tried(
-    stand: Stand, asked: list[str], monkeypatch: pytest.MonkeyPatch
+class Found:
+    """A look-up that is over, and has found these."""
+
+    over, error = True, None
+
+    def __init__(self, *where: tuple[str, int]) -> None:
+        self.addresses = [Address(socket.AF_INET, one) for one in where]
+
+    def close(self) -> None:
+        pass
+
+
+def test_proxy_that_led_us_in_is_asked_first_the_next_time(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Known:
-        over, error = True, None
+    with contextlib.closing(Stand(stand.reactor)) as other:
+        proxies = Found(("127.0.0.1", stand.port), ("127.0.0.1", other.port))
+        monkeypatch.setattr("chat.sockets.LookUp", lambda *_: proxies)
+        stand.dialer.close()
+        stand.dialer_to("chat.example")
+        stand.serve = other.serve = answers(ACCEPTED)
+        for _ in range(2):
+            stand.dial()
+            stand.finish()
+            stand.connected.pop().close()
+            stand.dialer.settle()
+        assert (len(stand.guests), len(other.guests)) == (2, 0)
 
-        def __init__(self, _reactor: object, host: str, *_more: object) -> None:
-            asked.append(host)
-            hosts = "192.0.2.1", "192.0.2.2"
-            self.addresses = [Address(socket.AF_INET, (host, 9443)) for host in hosts]
 
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("chat.proxied.LookUp", Known)
+def test_name_is_looked_up_here_and_each_address_tried(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Found(("192.0.2.1", 9443), ("192.0.2.2", 9443))
+    monkeypatch.setattr("chat.proxied.LookUp", lambda *_: found)
     stand.dialer.close()
     stand.dialer_to("chat.example", "socks5")
     stand.serve = lambda guest: guest.send(b"\5\0\5\4" if len(stand.guests) == 1 else ACCEPTED)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.errors import TransportError
+from chat.errors import ProxyRefusedError, TransportError
 from chat.limits import HANDSHAKE_SECONDS, NEXT_SERVER_SECONDS
 from chat.place import Endpoint
 from chat.reactor import Reactor
@@ -170,6 +170,14 @@ def test_all_that_fail_are_told_in_one_sentence(stands: Stands) -> None:
     assert error.hint == "is it running?"
 
 
+def test_proxy_that_does_not_let_us_in_is_not_asked_for_the_other_servers(stands: Stands) -> None:
+    """And the client can tell it from a server that is away, which it would wait for."""
+    error = ProxyRefusedError("it does not accept the user and the password")
+    stands.dial()
+    stands.failures[0](error)
+    assert (stands.failed, stands.dialled) == ([error], [0])
+
+
 def test_silent_server_has_company_after_a_while_and_may_still_answer(stands: Stands) -> None:
     stands.dial()
     stands.wait(NEXT_SERVER_SECONDS - 0.01)
@@ -225,25 +233,24 @@ def test_way_that_is_closed_dials_nobody_any_more(stands: Stands) -> None:
 def test_real_servers_of_which_the_first_refuses_and_the_second_is_there(reactor: Reactor) -> None:
     closed, open_ = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
     with open_:
-        servers = [Endpoint(*one.getsockname()[:2]) for one in (closed, open_)]
+        servers = tuple(Endpoint(*one.getsockname()[:2]) for one in (closed, open_))
         closed.close()
         connected: list[socket.socket] = []
         failed: list[TransportError] = []
-        target = Target(*servers[0], others=(servers[1],))
-        with contextlib.closing(way_to(target, reactor, None)) as way:
+        with contextlib.closing(way_to(Target(servers), reactor, None)) as way:
             way.dial(connected.append, failed.append)
             until(reactor, lambda: connected or failed)
             assert connected[0].getpeername() == servers[1]
-            assert (way.host, way.port) == servers[1]
+            assert way.server == servers[1]
             connected[0].close()
     assert not reactor._selected
     assert not [timer for timer in reactor._timers if timer.callback]
 
 
 def test_one_server_is_dialled_without_rounds(reactor: Reactor) -> None:
-    with contextlib.closing(way_to(Target("127.0.0.1", 9), reactor, None)) as way:
+    with contextlib.closing(way_to(Target((Endpoint("127.0.0.1", 9),)), reactor, None)) as way:
         assert type(way) is Dialer
-        assert way.servers == (Endpoint("127.0.0.1", 9),)
+        assert way.servers == (way.server,) == (Endpoint("127.0.0.1", 9),)
         assert not way.has_next
         assert not way.pass_over()
 

@@ -70,7 +70,7 @@ def test_what_is_no_list_of_servers_is_refused_with_the_reason(words: list[str],
 # -- an invite
 
 DIGEST, ROOM_KEY = bytes(range(32)), bytes(range(100, 132))
-SEVERAL = Invite(*A, DIGEST, ROOM_KEY, (B, C))
+SEVERAL = Invite((A, B, C), DIGEST, ROOM_KEY)
 INVITE = (
     "chat://a.example:9443,b.example:444,[2001:db8::1]:9443/"
     "AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoP93xUR"
@@ -90,9 +90,9 @@ def test_sample_in_the_protocol_is_this_invite() -> None:
 
 def test_longest_invite_is_read() -> None:
     longest = ".".join(["x" * 63] * 3 + ["x" * 60])
-    servers = [Endpoint(f"{longest}{number}", 65_535) for number in range(MAX_SERVERS)]
+    servers = tuple(Endpoint(f"{longest}{number}", 65_535) for number in range(MAX_SERVERS))
     assert {len(host) for host, _ in servers} == {MAX_HOST_CHARS}
-    invite = Invite(*servers[0], DIGEST, ROOM_KEY, tuple(servers[1:]))
+    invite = Invite(servers, DIGEST, ROOM_KEY)
     assert len(invite.encode()) == 2_179 <= MAX_INVITE_CHARS
     assert Invite.decode(invite.encode()) == invite
 

@@ -15,7 +15,7 @@ from chat.files.keyfolder import KNOWN_SERVERS, ROOMS
 from chat.files.known_servers import KnownServers
 from chat.files.rooms import KeptRooms
 from chat.invite import Invite
-from chat.place import Place
+from chat.place import Endpoint, Place
 from chat.proxied import ProxiedDialer
 from chat.reactor import Reactor
 from chat.sockets import Dialer
@@ -24,8 +24,8 @@ from chat.targets import Target, given_invite, is_right_key, target_of, way_to
 from tests.support.helpers import key
 
 DIGEST, ROOM_KEY = key("server").public.digest, bytes(range(32))
-INVITE = Invite("chat.example", 9443, DIGEST, ROOM_KEY)
-THERE = Target("chat.example", 9443, DIGEST, ROOM_KEY)
+INVITE = Invite((Endpoint("chat.example", 9443),), DIGEST, ROOM_KEY)
+THERE = Target((Endpoint("chat.example", 9443),), DIGEST, ROOM_KEY)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_host_with_a_port_needs_no_folder() -> None:
     def none() -> NoReturn:
         raise AssertionError
 
-    assert target_of(Place("friends", 9443), none) == Target("friends", 9443)
+    assert target_of(Place("friends", 9443), none) == Target((Endpoint("friends", 9443),))
     assert target_of(Place(invite=INVITE.encode()), none) == THERE
 
 
@@ -69,8 +69,8 @@ def test_kept_name_comes_before_a_host(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["localhost", "chat.example", "friends.org", "work", "192.0.2.7"])
 def test_word_that_is_not_kept_is_a_host(folder: Path, tmp_path: Path, name: str) -> None:
-    assert target_of(word(name), lambda: folder) == Target(name, 9443)
-    assert target_of(word(name), lambda: tmp_path / "none") == Target(name, 9443)
+    assert target_of(word(name), lambda: folder) == Target((Endpoint(name, 9443),))
+    assert target_of(word(name), lambda: tmp_path / "none") == Target((Endpoint(name, 9443),))
 
 
 @pytest.mark.parametrize("name", ["freinds", "friend", "Friendz"])
@@ -120,7 +120,7 @@ def test_nobody_is_asked_where_the_answer_would_be_seen(typed: mock.Mock) -> Non
 
 
 def test_room_key_is_not_shown_when_a_target_is_printed() -> None:
-    assert repr(THERE) == str(THERE) == "<target chat.example 9443>"
+    assert repr(THERE) == str(THERE) == "<target chat.example:9443>"
 
 
 # -- the way there
@@ -139,14 +139,14 @@ def test_way_is_direct_or_through_the_proxy(reactor: Reactor) -> None:
 
 def is_right(folder: Path, target: Target, shown: str, fingerprint: str | None = None) -> bool:
     known_servers = KnownServers(folder / KNOWN_SERVERS)
-    since = is_right_key(target, fingerprint, key(shown).public, known_servers, lambda _: None)
-    return since is not None
+    public, at = key(shown).public, target.servers[0]
+    return is_right_key(target, fingerprint, public, known_servers, lambda _: None, at) is not None
 
 
 def test_server_with_an_alias_is_the_same_at_any_address(folder: Path) -> None:
-    assert not is_right(folder, Target("127.0.0.1", 1, alias="work"), "server")
-    assert is_right(folder, Target("127.0.0.1", 2, alias="work"), "server")
-    assert not is_right(folder, Target("127.0.0.1", 1, alias="home"), "other")
+    assert not is_right(folder, Target((Endpoint("127.0.0.1", 1),), alias="work"), "server")
+    assert is_right(folder, Target((Endpoint("127.0.0.1", 2),), alias="work"), "server")
+    assert not is_right(folder, Target((Endpoint("127.0.0.1", 1),), alias="home"), "other")
     with pytest.raises(ServerKeyError):
         is_right(folder, THERE._replace(alias="home"), "server")
 
@@ -154,7 +154,7 @@ def test_server_with_an_alias_is_the_same_at_any_address(folder: Path) -> None:
 def test_server_of_an_invite_is_remembered_as_any_other(folder: Path) -> None:
     assert not is_right(folder, THERE, "server")
     assert is_right(folder, THERE, "server")
-    assert is_right(folder, Target("chat.example", 9443), "server")
+    assert is_right(folder, Target((Endpoint("chat.example", 9443),)), "server")
 
 
 @pytest.mark.parametrize("known", ["", "other", "server"])

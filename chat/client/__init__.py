@@ -1,6 +1,7 @@
 """The client: what it consists of, and how it turns.
 
     client.py       one stay in the room: connects, connects again, leaves
+    redial.py       when to dial again, and at which server
     connection.py   one connection: its socket, its session, its timer
     participant.py  the room as a member sees it, over one connection after the other
     phase.py        how we stand with the server, and what may arrive then

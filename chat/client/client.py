@@ -7,25 +7,21 @@ A stay begins with `run`, which dials. It then goes round in a circle until it i
 
     dial -> Connection -> handshake -> WELCOME or RESUMED -> in the room -> lost -> wait -> dial
 
-`_connection` is None from the loss to the next connection, and `_retry` is the timer of the wait.
-The `Participant` stays the same all the time: it knows our place in the log and holds what was said
-meanwhile. Before we have been in the room once there is no circle: the first failure ends the stay,
-unless we are `persistent`, or the server says that it has no time now and we have the patience to
-ask again.
+`_connection` is None from the loss to the next connection. `Redial` says when to dial again, and at
+which server if there are several. The `Participant` stays the same all the time: it knows our place
+in the log and holds what was said meanwhile. Before we have been in the room once there is no
+circle: the first failure ends the stay, unless we are `persistent`, or the server says that it has
+no time now and we have the patience to ask again.
+
 Five places decide whether there is another turn:
 
-    on_ended           the connection ended: `endings.outcome_of` is a table of what that means
+    on_ended           the connection ended: `endings.outcome_of` is a table of what that means; if
+                       there are several servers, another one may have its turn
     _on_unreachable    nobody answered the dial: go on if we have been in or are persistent,
                        otherwise end
     _before_wait       the connection stands and is useless (`Participant.overdue`): lose it
     _try_again_later   wait, or end if patience is over
-    _go_elsewhere      a server ends it for a reason of its own, and another one has its turn
     wake               the machine has slept: doubt the connection, or dial at once
-
-There may be several servers, which take turns: the dialer says whose turn it is. Only between two
-rounds is the wait longer each time. What a server said that does not want us is kept in `_verdict`:
-if no other one lets us in before the round is over, that ends the stay as if it had been the only
-one.
 
 A stay ends in one place, `_end`, which works once and in this order: nothing more is typed, nothing
 more is dialled, the peer is told why, what is queued leaves, the socket closes, the loop stops, and
@@ -44,7 +40,6 @@ one turn goes out together.
 """
 
 import os
-import random
 import socket
 import time
 from collections.abc import Callable
@@ -80,6 +75,7 @@ from chat.client.events import (
     Warned,
 )
 from chat.client.participant import Participant
+from chat.client.redial import Redial
 from chat.client.view import View
 from chat.errors import (
     LOSSES,
@@ -100,11 +96,8 @@ from chat.limits import (
     HURRIED_LINGER_SECONDS,
     KEEP_MEMBERS_SECONDS,
     LINGER_SECONDS,
-    MAX_RETRY_SECONDS,
     PATIENCE_SECONDS,
-    RETRY_SECONDS,
 )
-from chat.place import with_port
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import ClientSession, Ended
 from chat.sockets import Way
@@ -141,6 +134,7 @@ class Client:
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
+        self._redial = Redial(reactor, dialer, self._dial)
         self._me = Introduction.fresh(name, key, os.urandom, room_key, caller=caller)
         self._trust = trust
         self._patience = patience
@@ -153,11 +147,7 @@ class Client:
         view.output.on_stuck = self._on_stuck
         self._takes_input = False
         self._connection: Connection | None = None
-        self._retry: Timer | None = None
-        self._retry_seconds = RETRY_SECONDS
         self._lost = False
-        self._verdict: Callable[[], None] | None = None
-        self._server = ""
         self._met_stranger = False
         self._tampered_at = float("-inf")
         self._tamperings = self._unconfirmed = 0
@@ -186,7 +176,7 @@ class Client:
         # Patience begins here. The dial may fail before the first turn.
         self._participant.tick(self._reactor.clock())
         if not self._over:
-            self._dial()
+            self._redial.now()
         if not self._over:
             self._reactor.run()
         # If nobody reads what is left to show, the next signal still ends the program.
@@ -233,9 +223,8 @@ class Client:
             return None
         from chat.invite import Invite
 
-        first, *others = self._dialer.servers
         digest = self._server_key.digest
-        return Invite(*first, digest, room_key.secret, tuple(others)).encode()
+        return Invite(self._dialer.servers, digest, room_key.secret).encode()
 
     @property
     def has_joined(self) -> bool:
@@ -317,7 +306,7 @@ class Client:
     def _said(self, queued: MessageQueued) -> MessageQueued:
         participant = self._participant
         # Somebody is at it: do not let them wait for the next try.
-        self._dial_now()
+        self._redial.now_if_waiting()
         if participant.full:
             self._set_input()
             if not participant.in_room:
@@ -359,22 +348,15 @@ class Client:
     def _leave_soon(self) -> None:
         """Leave in LINGER_SECONDS at the latest."""
         self._reactor.call_at(self._reactor.clock() + LINGER_SECONDS, self._say_goodbye)
-        self._retry_seconds = RETRY_SECONDS
-        self._dial_now()
+        self._redial.be_quick()
+        self._redial.now_if_waiting()
 
     # -- the connection
 
     def _dial(self) -> None:
-        self._retry = None
         if not self._participant.has_joined:
             self._view.show(LookingUp(self._dialer.looked_up))
         self._dialer.dial(self._on_connected, self._on_unreachable)
-
-    def _dial_now(self) -> None:
-        """If we wait to dial again, wait no longer."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._dial()
 
     def _on_found(self) -> None:
         if not self._participant.has_joined:
@@ -428,31 +410,27 @@ class Client:
         match outcome:
             case Outcome.LOSE:
                 if end.reason in LOSSES:
-                    # This one would have had us.
-                    self._verdict = None
+                    self._redial.forget_verdict()
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
             case Outcome.TRY_AGAIN if self._may_try_again(end):
-                self._verdict = None
+                self._redial.forget_verdict()
                 self._lose(endings.failure_of(end, established))
-            case _ if endings.may_differ_elsewhere(end.reason) and self._go_elsewhere():
-                if self._verdict is None or outcome is Outcome.REFUSE:
-                    self._verdict = partial(self._end_for_good, outcome, end, established)
-                self._lose(endings.passed_over(self._where, end, established))
+            case _ if self._goes_elsewhere(outcome, end, established):
+                self._lose(endings.passed_over(self._dialer.server.text, end, established))
             case _:
                 self._end_for_good(outcome, end, established)
 
-    def _go_elsewhere(self) -> bool:
-        """Whether another server has its turn now. Who leaves, and has said all, needs none."""
-        return not self._has_said_all and self._dialer.pass_over()
+    def _goes_elsewhere(self, outcome: Outcome, end: Ended, established: bool) -> bool:
+        """Whether another server has its turn now. A client that leaves, and has said all, needs
+        none."""
+        if self._has_said_all or not endings.may_differ_elsewhere(end.reason):
+            return False
+        verdict = partial(self._end_for_good, outcome, end, established)
+        return self._redial.pass_over(verdict, is_refusal=outcome is Outcome.REFUSE)
 
     @property
     def _has_several(self) -> bool:
         return len(self._dialer.servers) > 1
-
-    @property
-    def _where(self) -> str:
-        """The server where we are."""
-        return with_port(self._dialer.host, self._dialer.port)
 
     def _end_for_good(self, outcome: Outcome, end: Ended, established: bool) -> None:
         """What a server said ends the stay."""
@@ -524,30 +502,18 @@ class Client:
         if self._patience is not None and now - self._participant.stuck_since >= self._patience:
             self._end(None if self._has_said_all else error)
             return
-        seconds = RETRY_SECONDS
-        if not self._dialer.has_next:
-            if self._verdict is not None:
-                self._verdict()
-                return
-            seconds = self._retry_seconds
-            self._retry_seconds = min(2 * seconds, MAX_RETRY_SECONDS)
-        # Clients that lost the connection together must not come back together.
-        delay = seconds * random.uniform(0.5, 1.0)
-        journal.note("client", f"tries again in {delay:.3f} s")
-        self._retry = self._reactor.call_at(now + delay, self._dial)
+        self._redial.later()
 
     def wake(self) -> None:
         """The machine has slept, so an open connection may be dead."""
         journal.note("client", "the machine has slept")
         if self._over:
             return
-        self._retry_seconds = RETRY_SECONDS
+        self._redial.be_quick()
         if self._connection is not None:
             self._connection.wake()
-            return
-        if self._retry is not None:
-            self._retry.cancel()
-        self._dial()
+        else:
+            self._redial.now()
 
     # -- the end
 
@@ -577,9 +543,7 @@ class Client:
         self._over = True
         self._error = error
         self._view.stop()
-        self._dialer.close()
-        if self._retry is not None:
-            self._retry.cancel()
+        self._redial.stop()
         connection = self._connection
         if connection is None:
             self._reactor.stop()
@@ -650,14 +614,12 @@ class Client:
     def _on_entered(self, event: Entered | Reconnected) -> Entered | Reconnected:
         """We are in. Returns the event, which tells the server if it is another one."""
         self._lost = self._met_stranger = False
-        self._verdict = None
-        self._dialer.settle()
-        before, self._server = self._server, self._where
+        elsewhere = self._redial.settle()
         if self._reactor.clock() - self._tampered_at > PATIENCE_SECONDS:
             # Otherwise somebody on the way could make us come back every second.
-            self._retry_seconds = RETRY_SECONDS
-        if isinstance(event, Reconnected) and self._server != before:
-            return replace(event, server=self._server)
+            self._redial.be_quick()
+        if isinstance(event, Reconnected) and elsewhere:
+            return replace(event, server=elsewhere)
         return event
 
     def _set_input(self) -> None:

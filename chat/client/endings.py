@@ -56,7 +56,6 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
     },
 }
 
-
 _OF_ONE_SERVER = {*LOSSES, Reason.CLOSING, Reason.FULL}
 
 

@@ -119,7 +119,7 @@ class Leaving:
     messages: int
 
 
-# Not frozen: it is stamped, and one is made for each message.
+# Not frozen, since one is made for each message: `Clocks` notes in it when it arrived.
 @mutable
 class MessageReceived:
     """Somebody said something. `time_ms` is by the sender's clock, in milliseconds since 1970;

@@ -154,11 +154,11 @@ class LogReader:
     def _our_own(self, seq: int, frame: bytes, opened: bytes | None) -> MessageContent:
         """What our own message says that is next in the log."""
         outbox = self._outbox
-        due = outbox.messages[0] if outbox.first_seq <= outbox.sent_seq else None
-        content = due if outbox.sent_as(seq, frame) else None
-        if content is None and opened is not None:
-            content = MessageContent.decode(opened)
-        if content is None or seq != outbox.first_seq or (content is not due and content != due):
+        due = outbox.messages[0] if seq == outbox.first_seq <= outbox.sent_seq else None
+        if due is not None and outbox.sent_as(seq, frame):
+            return due
+        content = None if opened is None else MessageContent.decode(opened)
+        if content is None or content != due:
             raise ForgeableError("our own message came back, but not as we sent it")
         return content
 

@@ -109,7 +109,7 @@ class Output(Protocol):
     on_broken: Callable[[], None]
     """Called when nobody can read any more."""
     on_stuck: Callable[[str], None]
-    """Called with the reason when nothing can be written for now, as on a full disk."""
+    """Called with the reason when nothing can be written at the moment, as on a full disk."""
 
     @property
     def queued_bytes(self) -> int:

@@ -227,7 +227,9 @@ def append(descriptor: int, content: bytes) -> None:
     try:
         while done < len(content):
             written = os.write(descriptor, content[done:])
-            begin = begin if done else os.lseek(descriptor, 0, os.SEEK_CUR) - written
+            if not done:
+                # With O_APPEND the system says where it began only behind what it has written.
+                begin = os.lseek(descriptor, 0, os.SEEK_CUR) - written
             done += written
     except OSError:
         # Without a lock another program may have appended since: its lines must not be cut off.

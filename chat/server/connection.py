@@ -124,7 +124,7 @@ class Connection:
     (`sockets.source_of`). `client`: who waits to be let in, and has proved its key. `home` is the
     room into which it was admitted, even when it is no member any more. `spoke`: something has
     arrived. `over`: it was dropped, or is closed. `welcome_waits`: it is in the hub's `to_welcome`,
-    and is sent nothing before."""
+    and is sent nothing before its turn."""
 
     __slots__ = (
         "_account",

@@ -1,4 +1,4 @@
-"""Deadlines of very many, each kept a little late: one wake-up is for all that are of one round.
+"""Deadlines of many connections, each kept a little late, so that one wake-up serves many of them.
 
 What is due then is not known here.
 """
@@ -21,8 +21,9 @@ class Waiting(Protocol):
 class Deadlines:
     """Calls whoever waits at the first multiple of ROUND_SECONDS that is not before its deadline.
 
-    A timer of the reactor wakes the loop up for one alone, and is three objects. Here whoever waits
-    is an entry of a list, and a round has few enough for it to be found there when it goes.
+    The deadlines between two multiples are a round, and take one timer of the reactor. A timer for
+    each deadline would be three objects, and would wake the loop up for one alone. Here whoever
+    waits is one entry in the list of its round; few are in one, so `leave` can search the list.
     """
 
     def __init__(self, reactor: Reactor) -> None:

@@ -58,6 +58,10 @@ class HostedRoom:
     `_members` are the connections whose `member` is set, by that member's id. The room has more
     members than these: those that are lost. `_front` is how far the log has been sent to all that
     are up to date, and `_behind` since when others have been far behind.
+
+    `ordering` decides in which order things happen here. `clock` is the room's, and `ahead` says by
+    how many seconds it is ahead of the reactor's. Where several servers carry the room,
+    `OrderedRoom` sets all three.
     """
 
     def __init__(
@@ -73,14 +77,13 @@ class HostedRoom:
     ) -> None:
         """`tag` is that of a sealed room, and empty for the open one. The room puts itself into
         `busy` when it is to be called at the end of the turn. `note_name` is told who has come and
-        stays, and who goes. `greeting`: see `Room`. `clock` is the room's, and
-        `ahead` by how many seconds it is ahead of the reactor's."""
+        stays, and who goes. `greeting`: see `Room`. `random_bytes`: None for those of
+        the system."""
         self.tag = tag
         self.ordering: Ordering = self
         self.title = words.room_title(tag)
         self.clock = reactor.clock
         self.ahead = 0.0
-        self._anybody_lost = False
         self._reactor = reactor
         self._console = console
         self._busy = busy
@@ -98,9 +101,7 @@ class HostedRoom:
         """The room begins, with an empty log. No connection may be here."""
         assert not self._members
         self.log = OrderedLog(WINDOW_BYTES)
-        self.room = Room(self.log, self._random_bytes, self.grace_seconds)
-        self.room.greeting = self._greeting
-        self._front = Front()
+        self._carry(Room(self.log, self._random_bytes, self.grace_seconds))
 
     def keep_places_for(self, seconds: float) -> None:
         """From now on the place of who is lost is kept for so long."""
@@ -115,10 +116,12 @@ class HostedRoom:
         """Go on with a room of which this is the `state`. No connection may be here."""
         assert not self._members
         self.log = OrderedLog.restored(log, window, WINDOW_BYTES)
-        self.room = Room.restored(room, self.log, self._random_bytes, self.grace_seconds)
+        self._carry(Room.restored(room, self.log, self._random_bytes, self.grace_seconds))
+
+    def _carry(self, room: Room) -> None:
+        self.room = room
         self.room.greeting = self._greeting
-        self._front = Front()
-        self._front.offset = self.log.end
+        self._front = Front(self.log.end)
 
     # -- as its own ordering
 
@@ -159,9 +162,8 @@ class HostedRoom:
         may not, and then its connection is dropped."""
         self.touch()
         try:
-            member, sent_again = self._resume(arrival, connection) or self._join(
-                arrival, connection
-            )
+            resumed = self._resume(arrival, connection)
+            member, sent_again = resumed or self._join(arrival, connection)
         except RefusedError as refusal:
             if connection is not None:
                 connection.drop(refusal.reason, str(refusal))
@@ -355,12 +357,14 @@ class HostedRoom:
         front, start, end = self._front, self._front.offset, self.log.end
         if start == end:
             return
-        front.advance(self.log.read(start, end), end)
+        faults = front.advance(self.log.read(start, end), end)
         behind, threshold = self._behind, end - self.log.window_bytes * BEHIND
         self._behind, now = {}, self._reactor.clock()
         for connection in self._not_at_front():
             try:
                 transport, cursor = connection.transport, connection.cursor
+                if cursor in faults:
+                    raise faults[cursor]
                 if not transport.writing and not connection.welcome_waits:
                     transport.flush()
                 if cursor.is_at(end):
@@ -375,7 +379,7 @@ class HostedRoom:
         """Whether what falls out of the log's window next may still be needed: by a member that is
         lost, or by one that is behind, but not for so long that it must be alive. A connection may
         be dead for SILENCE_SECONDS before that is known."""
-        return self._anybody_lost or (bool(self._behind) and self._is_anybody_behind())
+        return self.room.anybody_lost or (bool(self._behind) and self._is_anybody_behind())
 
     def _is_anybody_behind(self) -> bool:
         """Whether one of those is still behind who were when the log moved last. They catch up by
@@ -416,7 +420,6 @@ class HostedRoom:
     def prepare_wait(self) -> None:
         """Say when to wake up."""
         deadline = self.ordering.deadline
-        self._anybody_lost = self.room.anybody_lost
         if deadline is not None:
             deadline = max(deadline, self._no_tick_before) - self.ahead
         self._wake_up.set(deadline)

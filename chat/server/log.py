@@ -125,7 +125,7 @@ _NO_LOG = OrderedLog(0)
 
 
 Send = Callable[[bytes], int]
-"""Sends bytes to one member. Returns how many of them were taken."""
+"""Sends bytes to one member. Returns how many of them were taken; none if it raises OSError."""
 
 
 class Front:
@@ -138,25 +138,32 @@ class Front:
 
     __slots__ = ("offset", "sends")
 
-    def __init__(self) -> None:
-        self.offset = 0
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
         self.sends: dict[Cursor, Send] = {}
 
-    def advance(self, data: bytes, end: int) -> None:
-        """Send `data`, the log from here to `end`. Whoever does not take all of it stays behind,
-        also if its sending fails: that shows again when it is tried again."""
+    def advance(self, data: bytes, end: int) -> "dict[Cursor, Exception]":
+        """Send `data`, the log from here to `end`. A cursor whose socket does not take all of it
+        leaves the front, and so does one whose socket fails: if the connection is broken, the next
+        try shows it again. Returns the faults of the program: those keep nobody else from being
+        sent this, or all would be sent it twice."""
         size = len(data)
         late: list[tuple[Cursor, int]] = []
+        faults: dict[Cursor, Exception] = {}
         for cursor, send in self.sends.items():
             try:
                 sent = send(data)
-            except Exception:
+            except OSError:
+                sent = 0
+            except Exception as fault:
+                faults[cursor] = fault
                 sent = 0
             if sent != size:
                 late.append((cursor, sent))
         for cursor, sent in late:
             cursor.advance(sent)
         self.offset = end
+        return faults
 
 
 class Cursor:

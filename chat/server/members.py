@@ -29,6 +29,9 @@ from chat.wire import Fields
 
 NO_CARD = Card()
 
+_CHANGES = ("lost", "epoch", "seq", "resend_pending", "source", "address", "welcomed_at")
+"""What may change of a member, and is kept for another server."""
+
 
 class Member:
     """One connection of a person in the room, or its place while the connection is lost.
@@ -97,13 +100,7 @@ class Member:
             "token": self.token.hex(),
             "joined_at": self.joined_at,
             "card": self._card.hex(),
-            "lost": self.lost,
-            "epoch": self.epoch,
-            "seq": self.seq,
-            "resend_pending": self.resend_pending,
-            "source": self.source,
-            "address": self.address,
-            "welcomed_at": self.welcomed_at,
+            **{each: getattr(self, each) for each in _CHANGES},
         }
 
     @classmethod
@@ -117,9 +114,9 @@ class Member:
             state["joined_at"],
             decode_card(Fields(bytes.fromhex(state["card"]))),
         )
-        member.sent = state["welcomed_at"]
-        for each in ("lost", "epoch", "seq", "resend_pending", "source", "address", "welcomed_at"):
+        for each in _CHANGES:
             setattr(member, each, state[each])
+        member.sent = member.welcomed_at
         return member
 
     @property
@@ -335,6 +332,11 @@ class Members:
     def nobody(self) -> bool:
         """Whether nobody is in, is about to be, or has a place that is kept."""
         return not self._of and not self.leaving
+
+    @property
+    def anybody_lost(self) -> bool:
+        """Whether some member is lost."""
+        return bool(self._lost)
 
     @property
     def first_lost(self) -> tuple[Member, float] | None:

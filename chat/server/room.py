@@ -133,7 +133,7 @@ class Room:
     @property
     def anybody_lost(self) -> bool:
         """Whether some member may come back to its place in the log."""
-        return self._members.first_lost is not None
+        return self._members.anybody_lost
 
     def usable_name(self, name: str) -> str:
         """The name as it would stand in the room (`Members.usable_name`)."""

@@ -28,7 +28,7 @@ from chat.limits import (
     WELCOMED_BYTES_PER_TURN,
     WINDOW_BYTES,
 )
-from chat.reactor import Reactor, do_nothing
+from chat.reactor import Reactor, WakeUp
 from chat.server import words
 from chat.server.access import Access, KeptName, Refusal
 from chat.server.admission import Admission
@@ -101,6 +101,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.to_flush: set[Connection] = set()
         self.to_welcome: deque[tuple[Connection, int]] = deque()
+        self._next_welcomes = WakeUp(reactor)
         self._busy: set[HostedRoom] = set()
         self._console = console
         self._grace_seconds = grace_seconds
@@ -245,9 +246,8 @@ class Server:
             failed |= self._send(rooms)
         # What was not done stays to be done, in the next turn.
         self._busy |= failed
-        if self.to_welcome:
-            # Then the loop does not wait.
-            self.reactor.defer(do_nothing)
+        # While a welcome is left, the loop does not wait.
+        self._next_welcomes.set(self.reactor.clock() if self.to_welcome else None)
         if self.company is not None:
             self.company.flush()
 

@@ -329,15 +329,19 @@ def not_kept(name: str) -> str:
 LINES_NAMED = 5
 
 
+def _some(texts: Sequence[str], most: int) -> str:
+    """So many of these at most, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
 def list_trouble(what: Trouble) -> str:
     """Something is wrong with one of the server's lists. What was read before still holds."""
     match what:
         case Failed(text):
             return trouble(f"{escape_line(text)}; what was known before still holds.")
         case Unreadable(name, lines, limited):
-            numbers = ", ".join(map(str, lines[:LINES_NAMED]))
-            if len(lines) > LINES_NAMED:
-                numbers += f" and {len(lines) - LINES_NAMED} more"
+            numbers = _some(list(map(str, lines)), LINES_NAMED)
             which = f"Line{'s' if len(lines) > 1 else ''} {numbers} of {escape_line(name)}"
             if limited:
                 return trouble(f"{which}: conditions such as from= are not supported; passed over.")
@@ -402,15 +406,14 @@ OUT_OF_DESCRIPTORS = trouble("No descriptors are left: new connections have to w
 
 # -- several servers -------------------------------------------------------------------------------
 
-SOME_KEYS = 3
-"""So many are named in a line; how many more there are is said."""
+KEYS_NAMED = 3
 
 REDIS_BACK = "Redis is there again."
 LETTING_GO = (
-    "Redis is away for so long that members are let go: another server may reach it, and lets them "
-    "in."
+    "Redis has been away for so long that members are let go: another server may reach it, and "
+    "take them in."
 )
-CUT_OFF = "this server does not reach Redis, without which nothing that is said arrives"
+CUT_OFF = "this server cannot reach Redis, and without Redis no message arrives"
 
 
 def redis_away(error: ChatError) -> str:
@@ -420,9 +423,8 @@ def redis_away(error: ChatError) -> str:
 
 def bans_lifted(fingerprints: list[str]) -> str:
     """This server banned keys that the cluster does not ban."""
-    some, more = fingerprints[:SOME_KEYS], len(fingerprints) - SOME_KEYS
-    rest = f" and {more} more" if more > 0 else ""
-    return f"bans that do not hold in the cluster are lifted here: {', '.join(some)}{rest}"
+    some = _some(fingerprints, KEYS_NAMED)
+    return f"bans that do not hold in the cluster are lifted here: {some}"
 
 
 def servers(count: int, *, away: bool) -> str:
@@ -433,7 +435,7 @@ def servers(count: int, *, away: bool) -> str:
 
 
 def server_line(title: str, people: int, age: float, behind: float, *, own: bool) -> str:
-    """One of them."""
+    """One of the servers that carry the rooms."""
     this = ", this one" if own else ""
     return (
         f"  {title}{this}: {people} connected, heard {age:.0f} s ago, "

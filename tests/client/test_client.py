@@ -29,6 +29,7 @@ from chat.errors import (
 )
 from chat.invite import Invite
 from chat.kex import PublicKey, RoomKey, SignedShare
+from chat.place import Endpoint
 from chat.reactor import WakeUp
 from chat.server.admission import Admission
 from chat.server.connection import Connection as ServerConnection
@@ -77,8 +78,7 @@ def test_invite_of_a_sealed_room_is_known_when_the_server_has_shown_its_key(hall
     for one in (seat, opened):
         one.begin()
     hall.until(lambda: seat.inside and opened.inside)
-    host, port = hall.address
-    invite = Invite(host, port, key("server").public.digest, bytes(range(32)))
+    invite = Invite((Endpoint(*hall.address),), key("server").public.digest, bytes(range(32)))
     assert seat.client.invite == invite.encode()
     assert opened.client.invite is None
 

@@ -23,13 +23,14 @@ from chat.files.members import MembersFile
 from chat.files.rooms import KeptRooms
 from chat.invite import Invite
 from chat.limits import KNOWN_MEMBERS_BYTES, KNOWN_SERVERS_BYTES, LIST_BYTES, ROOMS_BYTES
+from chat.place import Endpoint
 from chat.server.access import Access
 from chat.server.lists import Failed, Trouble
 from tests.support.helpers import key, lying, mode_of, side_by_side
 
 NOW = 1_793_800_000
 ROOM = "0123456789abcdef"
-INVITE = Invite("chat.example", 9443, bytes(32), bytes(range(32)))
+INVITE = Invite((Endpoint("chat.example", 9443),), bytes(32), bytes(range(32)))
 IRA = key("ira").public
 
 

@@ -12,10 +12,11 @@ from chat.files.keyfolder import ROOMS
 from chat.files.rooms import KeptRooms, check_name
 from chat.invite import Invite
 from chat.limits import MAX_NAME_CHARS
+from chat.place import Endpoint
 from tests.support.helpers import mode_of, side_by_side
 
-FRIENDS = Invite("chat.example", 9443, bytes(32), bytes(range(32)))
-WORK = Invite("2001:db8::1", 22, bytes(32), bytes(range(32, 64)))
+FRIENDS = Invite((Endpoint("chat.example", 9443),), bytes(32), bytes(range(32)))
+WORK = Invite((Endpoint("2001:db8::1", 22),), bytes(32), bytes(range(32, 64)))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from chat.files.members import MembersFile
 from chat.files.rooms import KeptRooms
 from chat.invite import Invite
 from chat.limits import HISTORY_LINES
+from chat.place import Endpoint
 from chat.text import fingerprint_of
 from tests.fuzz.choices import Choices, cheap
 from tests.support.helpers import KEYS, key
@@ -81,7 +82,7 @@ def known_servers(data: bytes) -> None:
         assert known.check(*server) is None
 
 
-_INVITE = Invite("chat.example", 9443, bytes(32), bytes(range(32)))
+_INVITE = Invite((Endpoint("chat.example", 9443),), bytes(32), bytes(range(32)))
 
 
 def invites(data: bytes) -> None:

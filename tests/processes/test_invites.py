@@ -13,6 +13,7 @@ import pytest
 
 from chat.invite import Invite
 from chat.kex import RoomKey
+from chat.place import Endpoint
 from tests.support.helpers import key, mode_of
 from tests.support.processes import CHAT, Result, Stage
 from tests.support.terminals import window_of
@@ -66,7 +67,7 @@ def test_room_is_made_kept_joined_and_forgotten(stage: Stage) -> None:
     _, out, err = make(stage, port, "--keep", "friends", "--tag")
     invite = Invite.decode(out)
     assert out == f"{invite.encode()}\n"
-    assert (invite.host, invite.port) == ("127.0.0.1", port)
+    assert invite.servers == (("127.0.0.1", port),)
     assert invite.fingerprint == FINGERPRINT
     tag = RoomKey(invite.room_key).at(key("server").public.digest).tag.hex()
     assert err == (
@@ -133,7 +134,7 @@ def test_fingerprint_is_shown_of_what_an_invite_says_and_of_what_a_server_shows(
 
 def test_invite_that_names_another_key_ends_with_status_four(stage: Stage) -> None:
     _, port = stage.server()
-    other = Invite("127.0.0.1", port, key("other").public.digest, bytes(32))
+    other = Invite((Endpoint("127.0.0.1", port),), key("other").public.digest, bytes(32))
     client = stage.start("client", other.encode(), "Ira", *stage.keys("client", "ira"))
     status, _, err = client.end()
     assert status == 4
@@ -157,7 +158,7 @@ def test_invite_is_read_from_a_pipe_that_breaks_lines_and_never_from_the_argumen
     stage: Stage,
 ) -> None:
     keys = stage.keys("client", "ira")
-    text = Invite("chat.example", 9443, bytes(32), os.urandom(32)).encode()
+    text = Invite((Endpoint("chat.example", 9443),), bytes(32), os.urandom(32)).encode()
     add = stage.start("rooms", "add", "friends", *keys)
     add.type(f"  {text[:40]}", text[40:80])
     arguments = Path(f"/proc/{add.popen.pid}/cmdline").read_bytes().decode()
@@ -185,7 +186,7 @@ def test_invite_is_read_from_a_pipe_that_breaks_lines_and_never_from_the_argumen
 def test_damaged_invite_is_told_before_anything_is_dialled(
     stage: Stage, damage: Callable[[str], str], said: str
 ) -> None:
-    text = Invite("chat.example", 9443, bytes(32), os.urandom(32)).encode()
+    text = Invite((Endpoint("chat.example", 9443),), bytes(32), os.urandom(32)).encode()
     keys = stage.keys("client", "ira")
     add = stage.start("rooms", "add", "friends", *keys)
     add.type(damage(text))
@@ -271,7 +272,7 @@ def test_sentences_are_broken_between_words_on_a_terminal(stage: Stage) -> None:
 
 
 def test_traceback_of_a_fault_shows_nothing_of_an_invite(stage: Stage) -> None:
-    text = Invite("127.0.0.1", 9, bytes(32), os.urandom(32)).encode()
+    text = Invite((Endpoint("127.0.0.1", 9),), bytes(32), os.urandom(32)).encode()
     client = stage.run(
         [sys.executable, "-c", FAULTY, "client", "-", "Ira", *stage.keys("client", "ira")],
         env={"CHAT_INVITE": text},

@@ -106,7 +106,7 @@ def test_invite_to_two_servers_is_kept_and_leads_to_the_one_that_is_there(
     friend.expect("Ira: Hi\n")
     again = stage.start("invite", where, *ira).end()
     assert again.status == 0
-    assert "Not looked at, and yet in the invite: cannot reach 127.0.0.1 port" in again.err
+    assert "names a server that could not be checked: cannot reach 127.0.0.1 port" in again.err
     asked = stage.start("fingerprint", where, *ira).end()
     assert asked.out == f"{key('server').public.fingerprint}\n"
     assert "known with this key" in asked.err

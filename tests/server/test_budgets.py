@@ -283,7 +283,7 @@ def test_member_who_is_offline_misses_nothing_while_one_key_floods(
     assert Reconnected(0, new_room=False, awaiting=False) in back.news
     # Nothing of the flood is lost either: the rest of it comes when nobody is offline any more.
     assert any(peer.participant.unacknowledged for peer in names)
-    pass_time(hall, 600, lambda: not any(peer.participant.unacknowledged for peer in names), 0.25)
+    pass_time(hall, 100, lambda: not any(peer.participant.unacknowledged for peer in names), 0.25)
     assert hall.home.log.end > 6 * 200 * 1000 > 8 * WINDOW
 
 

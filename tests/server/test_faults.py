@@ -189,6 +189,28 @@ def test_fault_at_any_entry_ends_one(
     assert faults_in(hall) == shown
 
 
+def test_fault_while_all_are_sent_the_same_ends_one_and_the_others_hear_it_once(
+    hall: Hall, company: Company
+) -> None:
+    guest = hall.join("guest", "other")
+    late = hall.join("Thea", "server")
+
+    def send(_data: bytes) -> int:
+        raise RuntimeError(SECRET)
+
+    sends = hall.home._front.sends
+    at_front = list(sends)
+    cursor = connection_of(hall, "guest").cursor
+    assert cursor in at_front[1:-1]
+    sends[cursor] = send
+    listen_to_others(hall, guest, company)
+    hall.until(lambda: guest.eof)
+    assert faults_in(hall)[:2] == [FAULT, "    The connection of guest was closed."]
+    company.sahnawaz.say("yes")
+    said = ["Ira: can you hear me?", "sahnawaz: yes"]
+    hall.until(lambda: late.heard == company.ira.heard == said)
+
+
 def test_member_whose_connection_ended_by_a_fault_has_a_place_for_a_while(
     hall: Hall, company: Company, flaws: Flaws
 ) -> None:

@@ -142,9 +142,10 @@ class Conversation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.log = OrderedLog(WINDOW)
-        self.front = Front()
+        self.front = Front(0)
         self.entries: list[bytes] = []
         self.members: list[Member] = []
+        self.faulty: list[Cursor] = []
         self.written = 0
 
     def new_bytes(self, size: int) -> bytes:
@@ -243,14 +244,21 @@ class Conversation(RuleBasedStateMachine):
         start, end = self.front.offset, self.log.end
         if start < end:
             there = set(self.front.sends)
-            self.front.advance(self.log.read(max(start, self.log.start), end), end)
+            self.faulty.clear()
+            faults = self.front.advance(self.log.read(max(start, self.log.start), end), end)
             assert set(self.front.sends) <= there
+            assert list(faults) == self.faulty
 
     def take(self, data: st.DataObject, member: Member, pending: bytes) -> int:
-        """What a member's socket does: it takes all, or a part, or fails and has taken nothing."""
-        taken = data.draw(st.sampled_from([len(pending)] * 3 + [1, 0, None]), label="taken")
-        if taken is None:
-            raise BlockingIOError
+        """What a member's socket does: it takes all, or a part, or fails and has taken nothing. Or
+        the program does."""
+        full = len(pending)
+        outcomes: list[int | type[Exception]] = [full, full, full, 1, 0, OSError, ZeroDivisionError]
+        taken = data.draw(st.sampled_from(outcomes), label="taken")
+        if not isinstance(taken, int):
+            if taken is ZeroDivisionError:
+                self.faulty.append(member.cursor)
+            raise taken
         member.sent += pending[:taken]
         return taken
 

@@ -19,6 +19,7 @@ from chat.contents import Kind, MessageContent
 from chat.identities import encode_identity
 from chat.invite import Invite
 from chat.kex import RoomKey
+from chat.place import Endpoint
 from chat.server.members import Member
 from chat.wire import Event, Message
 from tests.support.helpers import key
@@ -28,7 +29,7 @@ from tests.support.taken import Passed, Taken, memory_of
 DIGEST = key("server").public.digest
 FRIENDS = RoomKey(bytes(range(100, 132)))
 TAG = FRIENDS.at(DIGEST).tag
-INVITE = Invite("chat.example", 9443, DIGEST, FRIENDS.secret).encode()
+INVITE = Invite((Endpoint("chat.example", 9443),), DIGEST, FRIENDS.secret).encode()
 
 
 @pytest.fixture

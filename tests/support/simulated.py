@@ -554,7 +554,7 @@ class Process:
 class World:
     """Time, chance, and what the modules of the system are for the program."""
 
-    # What `chat.stdio`, `chat.client.client` and `chat.server.server` use of the system's modules.
+    # What `chat.stdio`, `chat.client` and `chat.server.server` use of the system's modules.
     AF_INET, SOCK_STREAM = socket.AF_INET, socket.SOCK_STREAM
     IPPROTO_TCP, TCP_NODELAY, SHUT_WR = socket.IPPROTO_TCP, socket.TCP_NODELAY, socket.SHUT_WR
     SOL_SOCKET, SO_ERROR = socket.SOL_SOCKET, socket.SO_ERROR
