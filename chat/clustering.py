@@ -1,4 +1,5 @@
-"""A server of a cluster, put together from what the command line asks for: Redis and keys.
+"""A server of a cluster, put together from what the command line asks for: Redis and keys. And the
+program that only looks whether there could be one, `server --check`, which prints what it finds.
 
 What they do is in `server.cluster`. A server on its own imports none of it.
 """
@@ -6,7 +7,7 @@ What they do is in `server.cluster`. A server on its own imports none of it.
 import argparse
 import os
 import sys
-from importlib.util import find_spec
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chat.errors import ClusterError, UsageError
@@ -41,15 +42,15 @@ class Clustering:
         from chat.server.cluster.check import check
         from chat.server.cluster.clusterkey import ClusterKey
 
-        _need_parser()
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
         path = options.cluster_key or keys_folder(options) / "cluster.key"
-        secret, self.made_key = load_or_make_cluster_key(path, os.urandom)
-        self.key_file = path
+        secret, made = load_or_make_cluster_key(path, os.urandom)
         self._key: ClusterKey = ClusterKey.of(secret, options.cluster_name)
         found = check(self._url, self._context, self._key, public_key.digest, os.urandom)
-        self.notes = [note for note in (self._url.warning, *found.notes) if note]
+        copy = f"{path} was made: copy it to the other machines of the cluster" if made else ""
+        self.notes = [note for note in (self._url.warning, copy, *found.notes) if note]
+        """What is good to know."""
         if found.wrong:
             raise ClusterError(found.wrong)
 
@@ -63,11 +64,6 @@ class Clustering:
         store.watcher = cluster.streams
         store.begin()
         return cluster
-
-
-def _need_parser() -> None:
-    if find_spec("hiredis") is None:
-        raise UsageError("several servers need the package hiredis", "pip install 'chatapp[redis]'")
 
 
 def _url_of(options: argparse.Namespace) -> "RedisUrl":
@@ -93,17 +89,17 @@ def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext
 
 
 def check_only(options: argparse.Namespace) -> None:
-    """Tell that nothing is wrong, and what is good to know; serve nothing.
+    """Tell that nothing is wrong, and on standard error what is good to know; serve nothing.
 
     Raises:
         UsageError, IdentityError, ClusterError: something is wrong.
     """
     if not options.cluster:
         raise UsageError("--check looks at a cluster", "--cluster URL")
-    from chat import phrases
+    from chat.phrases import MAKING_KEY, good, trouble
 
-    key = load_key(options, lambda: print(phrases.MAKING_KEY))
-    clustering = Clustering(options, key.public)
-    for note in clustering.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print("nothing is wrong: this server can join the cluster")
+    key = load_key(options, partial(print, MAKING_KEY, file=sys.stderr))
+    for note in Clustering(options, key.public).notes:
+        # As the server's console would show it.
+        print(trouble(f"cluster: {note}"), file=sys.stderr)
+    print(good("Nothing is wrong: this server can join the cluster."))

@@ -689,8 +689,8 @@ MAX_REDIS_TEXT_CHARS = 200
 """As much of what Redis says of an error is repeated."""
 
 CLOCK_DOUBT_SECONDS = 60
-"""By so much Redis' clock may differ from ours before a person is told. The time of what is said in
-a room is that of Redis."""
+"""By so much Redis' clock may differ from ours before a person is told. Nothing but
+times that people are shown, such as since when somebody is in, comes from the clock of a server."""
 
 CARD_SECONDS = 60
 """The card by which the servers of a cluster know that they belong together is kept for so long

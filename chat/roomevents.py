@@ -10,7 +10,7 @@ from chat.errors import Reason
 from chat.frozen import frozen
 from chat.identities import Entries
 from chat.limits import MAX_TOPIC_BYTES
-from chat.wire import Empty, Fields, Record, decode_record, short_text
+from chat.wire import Empty, Fields, Record, Text, decode_record, short_text
 
 
 class RoomEvent(Record):
@@ -42,19 +42,11 @@ class Left(RoomEvent):
         return cls(tuple(departures))
 
 
-@frozen
-class Notice(RoomEvent):
+class Notice(Text, RoomEvent):
     """The server's operator says something."""
 
     TYPE = 0x03
-    text: str
-
-    def encode_body(self) -> bytes:
-        return self.text.encode()
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.rest_text())
+    __slots__ = ()
 
 
 @frozen

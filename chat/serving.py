@@ -144,10 +144,6 @@ def _company(
     shared = SharedLists(access, greeting, console)
     for note in clustering.notes:
         shared.report(note)
-    if clustering.made_key:
-        shared.report(
-            f"{clustering.key_file} was made: copy it to the other machines of the cluster"
-        )
     title = address_text(*listeners[0].getsockname()[:2])
     return clustering.join(reactor, title, shared)
 

@@ -147,6 +147,20 @@ class Empty(Record):
 
 
 @frozen
+class Text(Record):
+    """A record that is a text, and nothing else."""
+
+    text: str
+
+    def encode_body(self) -> bytes:
+        return self.text.encode()
+
+    @classmethod
+    def decode_body(cls, fields: Fields) -> Self:
+        return cls(fields.rest_text())
+
+
+@frozen
 class Farewell(Record):
     """The last word of one end: why the connection ends (PROTOCOL 5.3). Without a link it travels
     in the clear (`Refused`), on the link it is sealed (`controls.Bye`)."""

@@ -91,7 +91,7 @@ CORE = {
     "server.completion",
     "server.state",
     *(f"server.cluster.{module}" for module in ("url", "errors", "resp", "clusterkey", "store")),
-    *(f"server.cluster.{module}" for module in ("sequence", "stream", "streams")),
+    *(f"server.cluster.{module}" for module in ("sequence", "outbox", "stream", "streams")),
     *(f"client.{module}" for module in ("participant", "membership", "trail", "peers", "keyring")),
     *(f"client.{module}" for module in ("outbox", "progress", "events", "known", "direct")),
     *(f"client.{module}" for module in ("phase", "speech", "reading", "hearing", "dues", "unread")),

@@ -1,20 +1,11 @@
 """Several servers carry one room, with a real Redis."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.processes import CHAT, Piped, Stage
 from tests.support.redis import Redis, needs_redis
 
 pytestmark = needs_redis
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    with Redis(tmp_path) as redis:
-        yield redis
 
 
 def server(stage: Stage, redis: Redis, *arguments: str) -> tuple[Piped, int]:
@@ -57,6 +48,22 @@ def test_server_that_cannot_be_one_of_the_cluster_says_why_in_one_line(
     assert ira.end().status == 0
     assert "lost" not in ira.out
     assert one.popen.poll() is None
+
+
+def test_check_says_that_nothing_is_wrong_and_what_is_good_to_know(
+    stage: Stage, redis: Redis
+) -> None:
+    key = stage.folder / "cluster.key"
+    options = ["--cluster", redis.url, "--cluster-key", str(key), "--check"]
+    notes = [
+        f"[!] cluster: {key} was made: copy it to the other machines of the cluster",
+        "[!] cluster: Redis keeps nothing on its disk as it goes (appendonly no): if it restarts, "
+        "rooms begin anew",
+    ]
+    for told in (notes, notes[1:]):
+        checked = stage.start("server", *stage.keys("server", "server"), *options).end()
+        assert (checked.status, checked.err.splitlines()) == (0, told)
+        assert checked.out == "[+] Nothing is wrong: this server can join the cluster.\n"
 
 
 def test_members_of_two_servers_are_in_one_room(stage: Stage, redis: Redis) -> None:

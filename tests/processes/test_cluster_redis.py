@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.helpers import key
 from tests.support.processes import Stage
-from tests.support.redis import Redis, free_port, needs_redis
+from tests.support.redis import Redis, needs_redis
 from tests.support.secrets import Secret
 from tests.support.talking import HASTY, KEYS, Cluster
 
@@ -24,10 +24,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
     """Starts a Redis in a folder of its own."""
     with ExitStack() as ends:
 
-        def start(name: str, *options: str, port: int = 0) -> Redis:
+        def start(name: str, *options: str, network: bool = False) -> Redis:
             folder = tmp_path / name
             folder.mkdir()
-            return ends.enter_context(Redis(folder, *options, port=port))
+            return ends.enter_context(Redis(folder, *options, network=network))
 
         yield start
 
@@ -92,7 +92,7 @@ def test_replica_that_lacks_the_last_second_is_a_new_room(
     stage: Stage, start: Callable[..., Redis]
 ) -> None:
     primary, replica = (
-        start("primary", "--repl-diskless-sync-delay", "0", port=free_port()),
+        start("primary", "--repl-diskless-sync-delay", "0", network=True),
         start("replica"),
     )
     cluster = two_and_two(stage, primary)

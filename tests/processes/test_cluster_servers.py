@@ -2,7 +2,6 @@
 
 import re
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +9,10 @@ import pytest
 
 from tests.processes.test_cuts import Cable
 from tests.support.processes import Piped, Stage
-from tests.support.redis import Redis, free_port, needs_redis
+from tests.support.redis import Redis, needs_redis
 from tests.support.talking import HASTY, Cluster, Member
 
 pytestmark = [needs_redis, pytest.mark.slow]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    with Redis(tmp_path) as redis:
-        yield redis
 
 
 def three_and_three(stage: Stage, redis: Redis, limits: dict[str, float] | None = None) -> Cluster:
@@ -108,9 +101,8 @@ def test_server_that_starts_while_others_talk_has_all_of_it_from_the_snapshot(
 def test_server_that_is_cut_from_redis_for_long_loses_its_members_to_another(
     stage: Stage, tmp_path: Path
 ) -> None:
-    port = free_port()
-    with Redis(tmp_path, port=port) as redis:
-        cable = Cable(stage, port)
+    with Redis(tmp_path, network=True) as redis:
+        cable = Cable(stage, redis.port)
         cluster = Cluster(stage, redis, HASTY)
         first = cluster.serve(url=f"redis://127.0.0.1:{cable.port}")
         cluster.serve()

@@ -263,6 +263,15 @@ class Streams(TypedDict, total=False):
     env: Mapping[str, str]
 
 
+def hold_port() -> tuple[socket.socket, int]:
+    """A port on which nobody listens, and which nobody else is given while this socket is open: it
+    is held, but a server may take it (SO_REUSEADDR)."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held, int(held.getsockname()[1])
+
+
 class Stage:
     """The processes of one test and the folder they live in; all end when the test does."""
 
@@ -291,13 +300,10 @@ class Stage:
         return ["--keys", str(folder)]
 
     def free_port(self) -> int:
-        """A port on which nobody listens, and which nobody else is given while the test runs: it is
-        held, but a server may take it (SO_REUSEADDR)."""
-        held = socket.socket()
+        """A port as `hold_port` gives it, for as long as the test runs."""
+        held, port = hold_port()
         self._kill.append(held.close)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+        return port
 
     def start(self, *arguments: str, **streams: Unpack[Streams]) -> Piped:
         """Start `chat` with these arguments."""

@@ -13,38 +13,41 @@ from typing import Self
 import pytest
 
 from tests.support.helpers import output_of
-from tests.support.processes import DEADLINE_SECONDS
+from tests.support.processes import DEADLINE_SECONDS, hold_port
 
 needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
 
 
 class Redis:
-    """A Redis that is started at once, and killed at the end. `url` leads to it."""
+    """A Redis that is started at once, and killed at the end. `url` leads to it. With
+    `network` it can be reached at `port` of this machine as well."""
 
-    def __init__(self, folder: Path, *options: str, tls: bool = False, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *options: str, tls: bool = False, network: bool = False
+    ) -> None:
         self.folder = folder
         self.socket = folder / "redis.sock"
         self.url = f"redis+unix://{self.socket}"
         self.authority = folder / "authority.pem"
         self._options = ["--unixsocket", str(self.socket), "--dir", str(folder), "--save", ""]
-        self.port = port
-        self._options += ["--port", str(port), *options]
+        self._held, self.port = hold_port()
+        self._options += ["--bind", "127.0.0.1", "--port", str(self.port if network else 0)]
+        self._options += options
         if tls:
             self._with_tls()
         self.process = self._start()
 
     def _with_tls(self) -> None:
-        port = free_port()
         key = self.folder / "key.pem"
         output_of(
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
             *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
             *("-keyout", key, "-out", self.authority),
         )
-        self._options += ["--bind", "127.0.0.1", "--tls-port", str(port)]
+        self._options += ["--tls-port", str(self.port)]
         self._options += ["--tls-cert-file", str(self.authority), "--tls-key-file", str(key)]
         self._options += ["--tls-auth-clients", "no"]
-        self.url = f"rediss://localhost:{port}"
+        self.url = f"rediss://localhost:{self.port}"
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
@@ -123,10 +126,4 @@ class Redis:
         where: TracebackType | None,
     ) -> None:
         self.kill()
-
-
-def free_port() -> int:
-    """A port that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+        self._held.close()

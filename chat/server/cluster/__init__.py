@@ -9,6 +9,7 @@
     redisstore.py  that, over two connections to a real one
     clusterkey.py  names in Redis that say nothing, and the sealing of what is kept there
     sequence.py    which entries of a stream count, and whether it is the stream that it was
+    outbox.py      what this server has proposed for a room, until it has read it there
     stream.py      one room's stream: what is proposed, and what is applied
     streams.py     those of all rooms of a server
     check.py       what is wrong, before anything is served

@@ -135,7 +135,7 @@ class _Checker:
         if abs(differs) > CLOCK_DOUBT_SECONDS:
             self.notes.append(
                 f"our clock is {abs(differs):.0f} s {'ahead of' if differs > 0 else 'behind'} that "
-                "of Redis, which says when something was said"
+                "of Redis: if it is ours that is wrong, people are shown wrong times"
             )
 
     def _on_card(self, reply: Reply | RedisError) -> None:

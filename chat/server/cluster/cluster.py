@@ -54,7 +54,7 @@ class Cluster:
         self.registry = Registry(self.server_id, reactor.clock, shared)
         self.registry.on_ban = self._put_out
         self.registry.stream = self.streams.open(TAG, self.registry)
-        self._wake_up = WakeUp(reactor, self.flush)
+        self._wake_up = WakeUp(reactor)
         reactor.call_at(reactor.clock(), self._beat)
 
     def carry(self, make: Callable[[RandomBytes], HostedRoom]) -> HostedRoom:
@@ -131,7 +131,6 @@ class Cluster:
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
             room.expire_again()
-        self.flush()
 
     def _put_out(self, ban: Ban) -> None:
         # Those in rooms that only this server carries, too.

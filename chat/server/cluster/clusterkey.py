@@ -17,7 +17,6 @@ from chat.limits import CLUSTER_KEY_BYTES, MAX_CLUSTER_NAME_CHARS
 
 LABEL_NAMES = b"chat/1 cluster names"
 LABEL_SEALING = b"chat/1 cluster sealing"
-LABEL_OTHER = b"chat/1 cluster other "
 
 BEGINNING, ENTRY, WANTED, SNAPSHOT, CARD = b"b", b"e", b"w", b"s", b"c"
 """The kinds of sealed things. Each opens as what it was sealed as, and under the name under which
@@ -33,7 +32,6 @@ class ClusterKey:
     """The keys of one cluster. `name` is seen by whoever runs Redis."""
 
     name: str
-    _secret: bytes = field(shown=False)
     _names: bytes = field(shown=False)
     _sealing: SealingKey = field(shown=False)
 
@@ -51,7 +49,7 @@ class ClusterKey:
             )
         salt = name.encode()
         sealing = SealingKey.from_bytes(derive(secret, salt, LABEL_SEALING, SEALING_KEY_BYTES))
-        return cls(name, secret, derive(secret, salt, LABEL_NAMES, CLUSTER_KEY_BYTES), sealing)
+        return cls(name, derive(secret, salt, LABEL_NAMES, CLUSTER_KEY_BYTES), sealing)
 
     @property
     def card(self) -> str:
@@ -78,10 +76,6 @@ class ClusterKey:
             OpenError: it was not sealed so, or changed since.
         """
         return self._sealing.open(_bound_to(stream, kind), sealed)
-
-    def other(self, label: bytes, size: int) -> bytes:
-        """A key for another purpose of the servers alone."""
-        return derive(self._secret, self.name.encode(), LABEL_OTHER + label, size)
 
 
 def _bound_to(stream: str, kind: bytes) -> bytes:

@@ -20,17 +20,14 @@ from chat.text import escape_line
 
 
 class RedisError(TransportError):
-    """Something is wrong with Redis. `passes`: it may be over by itself, so trying again helps.
-    `means_gone`: over this connection nothing good will come any more."""
+    """Something is wrong with Redis. `means_gone`: over this connection nothing good will come any
+    more."""
 
-    passes = False
     means_gone = False
 
 
 class RedisLostError(RedisError):
     """The connection to Redis broke, or nothing comes over it."""
-
-    passes = True
 
 
 class NotRedisError(RedisError):
@@ -60,20 +57,15 @@ class ShardedError(RedisError):
 class ReadOnlyError(RedisError):
     """Redis is a replica, or has become one."""
 
-    passes = True
     means_gone = True
 
 
 class FullError(RedisError):
     """Redis has no memory left."""
 
-    passes = True
-
 
 class BusyError(RedisError):
     """Redis does not serve anybody at the moment."""
-
-    passes = True
 
 
 ACL = "~chat:* +auth +select +ping +info +time +get +set +expire +xadd +xrange +xread +xtrim"
@@ -119,7 +111,6 @@ _CLASSES: dict[str, tuple[type[RedisError], str, str]] = {
         "its own log says why",
     ),
     "NOREPLICAS": (BusyError, "Redis takes nothing more, since too few replicas follow it", ""),
-    "NOSCRIPT": (RedisError, "Redis has forgotten a script that it was given", ""),
     "WRONGTYPE": (
         RedisError,
         "a key of this cluster in Redis holds something else",

@@ -81,11 +81,6 @@ class Link:
             return
         self._on_connected(dialing)
 
-    @property
-    def waiting(self) -> int:
-        """How many replies are awaited."""
-        return self._pipeline.waiting
-
     def ask(self, done: Done, *words: Word, patience: float = 0.0) -> None:
         """Ask Redis something: see `Pipeline.ask`."""
         self._pipeline.ask(self._reactor.clock(), done, *words, patience=patience)

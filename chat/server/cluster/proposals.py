@@ -18,7 +18,7 @@ from chat.identities import Card, decode_card
 from chat.limits import FINGERPRINT_BYTES, PROPOSAL_SEED_BYTES, SERVER_ID_BYTES
 from chat.roomevents import Topic
 from chat.server.ordering import Arrival
-from chat.wire import Empty, Fields, Record, block, decode_record
+from chat.wire import Empty, Fields, Record, Text, block, decode_record
 
 _HEADER = struct.Struct(f">{SERVER_ID_BYTES}sdd{PROPOSAL_SEED_BYTES}s")
 _MEMBER = struct.Struct(">IQ")
@@ -135,19 +135,11 @@ class PutOut(Proposal):
         return cls(tuple(members), fields.rest_text())
 
 
-@frozen
-class Say(Proposal):
+class Say(Text, Proposal):
     """An operator tells everybody something."""
 
     TYPE = 0x05
-    text: str
-
-    def encode_body(self) -> bytes:
-        return self.text.encode()
-
-    @classmethod
-    def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.rest_text())
+    __slots__ = ()
 
 
 @frozen

@@ -30,7 +30,7 @@ from chat.reactor import Reactor, Timer
 from chat.server.cluster.clusterkey import ClusterKey
 from chat.server.cluster.errors import RedisError, RedisLostError
 from chat.server.cluster.link import Link
-from chat.server.cluster.resp import Reply, Server, Word, bytes_or_none, understood
+from chat.server.cluster.resp import Reply, Server, Word, bytes_or_none, ignore, understood
 from chat.server.cluster.store import START, EntryId, RawEntry, Watcher
 from chat.server.cluster.url import RedisUrl
 
@@ -153,13 +153,13 @@ class RedisStore:
 
     def trim(self, stream: str, before: EntryId, keep: int) -> None:
         if self.server is not None and self.server.numbers >= MINID_REDIS:
-            self._ask(_ignore, _nothing_of, "XTRIM", stream, "MINID", str(before))
+            self._ask(ignore, _nothing_of, "XTRIM", stream, "MINID", str(before))
         else:
             # It can trim by count alone, and others may have added some since.
-            self._ask(_ignore, _nothing_of, "XTRIM", stream, "MAXLEN", keep + TRIM_SLACK_ENTRIES)
+            self._ask(ignore, _nothing_of, "XTRIM", stream, "MAXLEN", keep + TRIM_SLACK_ENTRIES)
 
     def expire(self, name: str, seconds: int) -> None:
-        self._ask(_ignore, _nothing_of, "EXPIRE", name, seconds)
+        self._ask(ignore, _nothing_of, "EXPIRE", name, seconds)
 
     def _ask(
         self, done: Callable[..., None], read: Callable[[Reply], object], *words: Word
@@ -192,7 +192,7 @@ class RedisStore:
         """Let the connection that waits ask anew."""
         if self._reads and not self._rung:
             self._rung = True
-            self._ask(_ignore, _nothing_of, "XADD", self._bell, "MAXLEN", 1, "*", "", "")
+            self._ask(ignore, _nothing_of, "XADD", self._bell, "MAXLEN", 1, "*", "", "")
             self.expire(self._bell, _BELL_SECONDS)
 
     def _read(self, reader: Link) -> None:
@@ -255,7 +255,3 @@ def _streams_of(reply: Any) -> list[tuple[str, list[RawEntry]]]:
 
 def _nothing_of(_reply: Reply) -> None:
     return None
-
-
-def _ignore(_outcome: object) -> None:
-    pass

@@ -56,11 +56,6 @@ class Pipeline:
         self._heard = b""
         self._unsent: list[bytes] = []
 
-    @property
-    def waiting(self) -> int:
-        """How many replies are awaited."""
-        return len(self._asked)
-
     def ask(self, now: float, done: Done, *words: Word, patience: float = 0.0) -> None:
         """Send a command. Its reply may take `patience` longer than others."""
         if not self._asked:
@@ -120,7 +115,7 @@ class Pipeline:
             silent = f"{now - self._moved:.0f}"
             self.dead = RedisLostError(f"Redis has not answered for {silent} s")
         else:
-            self.ask(now, _ignore, "PING")
+            self.ask(now, ignore, "PING")
 
 
 def understood(read: Callable[[Reply], Any], reply: Reply | RedisError) -> Any:
@@ -140,8 +135,8 @@ def bytes_or_none(reply: Reply) -> bytes | None:
     return reply
 
 
-def _ignore(_reply: Reply | RedisError) -> None:
-    pass
+def ignore(_outcome: object) -> None:
+    """For a command of whose outcome nobody needs to know."""
 
 
 # -- the login -----------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ from chat.limits import (
     SEALED_ROOM_SECONDS,
     STREAM_HOLD_SECONDS,
 )
+from chat.reactor import do_nothing
 from chat.roomevents import Topic
 from chat.server import words
 from chat.server.cluster.proposals import (
@@ -79,10 +80,6 @@ _NOBODY = (None, None)
 _ROUNDING_SECONDS = 1e-6
 """When we wake up, it is so late by the clock of the room, too, that what is due is due. Otherwise
 a sum that was rounded down would have us wait for what is never due."""
-
-
-def _do_nothing() -> None:
-    pass
 
 
 class Randomness:
@@ -138,7 +135,7 @@ class OrderedRoom:
 
     def __init__(self, hosted: HostedRoom, randomness: Randomness, site: Site) -> None:
         """`randomness` must be that of the hosted room."""
-        self.on_end: Callable[[], None] = _do_nothing
+        self.on_end: Callable[[], None] = do_nothing
         """Called when nobody here needs the room any more."""
         self._hosted = hosted
         self._site = site
@@ -158,12 +155,8 @@ class OrderedRoom:
     # -- what is asked (Ordering)
 
     def _propose(self, proposal: Proposal) -> None:
-        header = Header(
-            self._site.server_id,
-            max(self._at, self._hosted.clock()),
-            self._grace_seconds,
-            self._site.random_bytes(PROPOSAL_SEED_BYTES),
-        )
+        seed = self._site.random_bytes(PROPOSAL_SEED_BYTES)
+        header = Header(self._site.server_id, self._clock(), self._grace_seconds, seed)
         self.stream.propose(encode(header, proposal))
 
     def admit(self, arrival: Arrival, connection: Connection | None) -> None:
@@ -447,7 +440,7 @@ class OrderedRoom:
     def _clock(self) -> float:
         if self._applying:
             return self._at
-        return self._at + self._site.clock() - self._since
+        return self._at + (self._site.clock() - self._since)
 
     def _go_on_from(self, at: float) -> None:
         """Something has been applied: it is so late in the room, and the clock goes on from here.

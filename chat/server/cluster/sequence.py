@@ -7,32 +7,32 @@ Theory of operation
 A **BEGINNING** begins a room; its id is the *era*. A **BATCH** is what one server proposed in a
 turn. All entries are sealed under the cluster key, and each has a header.
 
-*Exactly once, and in order.* A server proposes under an `origin`, random for each of its runs, and
-numbers its batches. A batch counts if its number is the next one of its origin; all others are
-passed over. So a server that does not know what became of its batches sends them again from the
-first one that it has not read, as often as it likes. And if Redis refuses one and takes the next,
-that does not count, and comes again behind the first.
+*Exactly once, and in order.* A server numbers its batches under an `origin`, which is random
+(`outbox`). A batch counts if its number is the next one of its origin; all others are passed over.
+So a server that does not know what became of its batches sends them again from the first one that
+it has not read, as often as it likes. And if Redis refuses one batch and takes the next, the latter
+does not count, and comes again behind the first.
 
 *Old entries put there again* do not count: their number is taken. An origin that was silent for
 ORIGIN_SECONDS is forgotten, and what it said would count again; so the first batch of an origin
 counts only if its sender had read further than the last batch of any origin that was forgotten
 (`_horizon`). Entries of another era never count.
 
-*The running hash.* Nobody can know before where its entry will stand, so it is the readers who keep
-a hash, chained over the id and the tag of each entry. What a batch brings along is how far its
-sender had read (`seen`), and the hash there. A reader who has another hash at that place, or no
-entry, reads another stream than the sender: something was withheld, put in another order, taken
-away, or lost in a fail-over. The snapshot has the hash, too.
+*The running hash.* A server cannot know where its entry will stand, so it is the readers that keep
+a hash, chained over the id and the tag of each entry. A batch says how far its sender had read
+(`seen`), and the hash there. A reader that has another hash at that place, or no entry, reads
+another stream than the sender: something was withheld, put in another order, taken away, or lost in
+a fail-over. The snapshot has the hash, too.
 
-*Lost.* Whoever finds that its stream is not what it was is `lost`: what it has applied, others may
-not have. It says so with a new BEGINNING, which names the era that it ends (`replaces`). That one
-counts for everybody who is in that era, and so only once, however many servers propose one. Who is
-lost passes over all until a BEGINNING comes that ends the latest era of which it has heard, or a
+*Lost.* A server that finds that its stream is not what it was is `lost`: it may have applied what
+others have not. It says so with a new BEGINNING, which names the era that it ends. That one counts
+at every server that is in that era, and so only once, however many servers propose one. A lost
+server passes over all until a BEGINNING comes that ends the latest era of which it has heard, or a
 later one. It never goes back into an era that it has found broken (`broken`): the members have seen
 more of it than there is.
 
-*Behind.* Who has missed something without a sign that anything is wrong, a server that starts above
-all, is lost as well, but asks the others for a snapshot: a WANTED.
+*Behind.* A server that has missed something, with no sign that anything is wrong, is lost as well:
+one that has just started, for instance. It asks the others for a snapshot with a WANTED.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ _NO_HASH = bytes(_HASH_BYTES)
 
 class Header(NamedTuple):
     """What stands before the content of an entry, within its seal. In a BEGINNING `era` is the one
-    that it replaces, and there is neither number nor `seen`."""
+    that it ends, and there is neither number nor `seen`."""
 
     era: EntryId
     origin: bytes
@@ -207,7 +207,7 @@ class Sequence:
         return None if known is None else known[0]
 
     def header(self, origin: bytes, number: int) -> Header:
-        """The header of the batch that somebody proposes who has read so far."""
+        """The header of a batch of a server that has read so far."""
         return Header(self.era, origin, number, self.place, self.hash)
 
     def beginning(self, origin: bytes) -> Header:

@@ -12,16 +12,17 @@ Theory of operation
     FOLLOWING  the entries arrive as they are put there, and what is proposed is sent.
 
 A store that goes down leads to AWAY from everywhere, and `on_up` to CATCHING. So whatever was cut,
-reading goes on exactly where it ended, and all that was proposed and not read is proposed again.
+reading goes on exactly where it ended, and all that is in the `Outbox` is sent again.
 
-Being *lost* lies across these: `Sequence.lost`. A lost stream reads as any other, passes over what
-it reads, and proposes a BEGINNING as soon as it follows, again and again until one counts. A new
-room begins in the same way: who finds nothing is lost, and proposes one. If several servers do that
-at the same moment, the first BEGINNING counts. But who finds a room that others are in, and no way
-into it, first asks for a snapshot and loads again (`_asked` times).
+A stream can be *lost* in each of these phases: `Sequence.lost`. A lost stream reads as any other,
+passes over what it reads, and proposes a BEGINNING as soon as it follows, again and again until one
+counts. A new room begins in the same way: a server that finds nothing is lost, and proposes one. If
+several servers do that at the same moment, the first BEGINNING counts. A server that finds a room
+in which others are, and no way into it, first asks for a snapshot and loads again, SNAPSHOT_TRIES
+times.
 
-What was proposed and was not read when the room is lost, or a new one begins, is void, as is the
-old room: the members say again what they know to be unsaid.
+When the room is lost, or a new one begins, the old room is void. So is all that was proposed for it
+and not read: the members say it again.
 
 Snapshots: at places that are the same for all (`Counted.due`) the server whose batch it is keeps
 the room's state. If it dies just then, the next place comes. The stream is trimmed up to the place
@@ -29,7 +30,6 @@ before, so that a server which is a little behind still finds where it was.
 """
 
 import enum
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Several
 from typing import Protocol
@@ -38,15 +38,14 @@ from chat.cipher import RandomBytes
 from chat.errors import ChatError, OpenError
 from chat.frozen import field, frozen
 from chat.limits import (
-    MAX_BATCH_BYTES,
     MAX_PROPOSED_BYTES,
-    ORIGIN_BYTES,
     RESEND_SECONDS,
     SNAPSHOT_BYTES,
     SNAPSHOT_TRIES,
     STREAM_PAGE_ENTRIES,
 )
 from chat.server.cluster.clusterkey import BEGINNING, ENTRY, SNAPSHOT, WANTED, ClusterKey
+from chat.server.cluster.outbox import Outbox
 from chat.server.cluster.sequence import (
     Begun,
     Counted,
@@ -69,19 +68,14 @@ class Batch:
     items: tuple[bytes, ...] = field(shown=False)
     mine: bool
 
-    @property
-    def time(self) -> float:
-        """When it was put there: seconds since 1970, the same at every server."""
-        return self.id.ms / 1000
-
 
 class Follower(Protocol):
-    """What a stream is read for: a room. `begin`, `restore` and `apply` give the state, which has
-    to be a pure function of them; the rest is for this server alone."""
+    """What a stream is read for: a room. Its state has to be a pure function of the calls of
+    `begin`, `restore` and `apply`; the other calls are about this server alone."""
 
     def opening(self) -> bytes:
-        """What a new room is to begin with, fresh randomness above all. Another server's may be
-        taken."""
+        """What a new room is to begin with, such as fresh randomness. If several servers begin it
+        at the same moment, that of one of them counts."""
 
     def begin(self, batch: Batch) -> None:
         """A new room begins, with this one item. All that was before is void."""
@@ -130,21 +124,13 @@ class Stream:
         """`on_busy` is called when there may be something to `flush`."""
         self.name = key.stream_of(tag)
         self.phase = Phase.AWAY
-        self.proposed_bytes = 0
         self._store = store
         self._key = key
         self._follower = follower
         self._random_bytes = random_bytes
         self._on_busy = on_busy
         self._sequence = Sequence(key, self.name)
-        self._origin = random_bytes(ORIGIN_BYTES)
-        self._number = 0
-        self._unread: deque[list[bytes]] = deque()
-        """Batches that have a number and were not read yet; the last one's is `_number`."""
-        self._sent = 0
-        """How many of these were sent since the stream follows."""
-        self._items: list[bytes] = []
-        self._resend_at: float | None = None
+        self._outbox = Outbox(random_bytes)
         self._begins_at: float | None = None
         self._again_at: float | None = None
         self._asked = 0
@@ -170,19 +156,17 @@ class Stream:
         """Whether so much waits that nothing should be proposed at the moment."""
         return self.proposed_bytes >= MAX_PROPOSED_BYTES
 
-    def propose(self, item: bytes) -> None:
-        """Propose this, with the rest of the turn. It is applied when a batch holds it. It is void
-        if there is no room to propose it in, or if that is lost before."""
-        if not self.lost:
-            self._items.append(item)
-            self._on_busy(self)
-            self.proposed_bytes += len(item)
+    @property
+    def proposed_bytes(self) -> int:
+        """How much was proposed that is still to come back."""
+        return self._outbox.size
 
-    def begin_anew(self, text: str) -> None:
-        """Have a new room begin: for who finds that the room cannot be what it was."""
+    def propose(self, item: bytes) -> None:
+        """Propose this, with the rest of the turn. It is applied when the batch that holds it is
+        read. It is void if no room is followed, or if the room is lost before."""
         if not self.lost:
+            self._outbox.put(item)
             self._on_busy(self)
-            self._lose(text)
 
     def flush(self, now: float) -> None:
         """Send what is proposed. To be called at the end of each turn, before the store's."""
@@ -195,19 +179,19 @@ class Stream:
             if self._begins_at is None or now >= self._begins_at:
                 self._look_for_a_room()
             return
-        if self._resend_at is not None and now >= self._resend_at:
+        outbox = self._outbox
+        if outbox.resend_at is not None and now >= outbox.resend_at:
             self._resend()
-        self._number_items()
-        while self._resend_at is None and self._sent < len(self._unread):
-            self._send(self._sent)
-            self._sent += 1
+        for number, items in outbox.take():
+            header = self._sequence.header(outbox.origin, number)
+            self._append(ENTRY, header.encode() + encode_items(items))
 
     @property
     def deadline(self) -> float | None:
         """When `flush` has something to do, even if nothing happens."""
         if self.phase is not Phase.FOLLOWING:
             return self._again_at
-        return self._begins_at if self.lost else self._resend_at
+        return self._begins_at if self.lost else self._outbox.resend_at
 
     def expire(self, seconds: int) -> None:
         """Have the store forget the room after so long, unless this is asked again before. If it is
@@ -224,28 +208,6 @@ class Stream:
 
     # -- proposing
 
-    def _number_items(self) -> None:
-        """Make batches of what was proposed."""
-        batch: list[bytes] = []
-        size = 0
-        for item in self._items:
-            if batch and size + len(item) > MAX_BATCH_BYTES:
-                self._unread.append(batch)
-                self._number += 1
-                batch, size = [], 0
-            batch.append(item)
-            size += len(item)
-        if batch:
-            self._unread.append(batch)
-            self._number += 1
-        self._items = []
-
-    def _send(self, at: int) -> None:
-        number = self._number - len(self._unread) + 1 + at
-        header = self._sequence.header(self._origin, number)
-        plaintext = header.encode() + encode_items(self._unread[at])
-        self._append(ENTRY, plaintext)
-
     def _look_for_a_room(self) -> None:
         """We are lost, and know all that is in the stream."""
         sequence = self._sequence
@@ -256,7 +218,7 @@ class Stream:
                 return
             self._asked += 1
         self._begins_at = self._now + RESEND_SECONDS
-        header = sequence.beginning(self._origin)
+        header = sequence.beginning(self._outbox.origin)
         if inhabited and self._asked <= SNAPSHOT_TRIES:
             self._append(WANTED, header.encode())
             return
@@ -267,7 +229,7 @@ class Stream:
 
         def done(outcome: EntryId | ChatError) -> None:
             if isinstance(outcome, ChatError):
-                self._resend_later()
+                self._outbox.resend_later(self._now + RESEND_SECONDS)
                 self._complain(outcome)
                 return
             self._complaint = ""
@@ -285,30 +247,10 @@ class Stream:
             self._complaint = error.advice
             self._follower.on_trouble(error.advice)
 
-    def _resend_later(self) -> None:
-        if self._resend_at is None:
-            self._resend_at = self._now + RESEND_SECONDS
-
     def _resend(self) -> None:
-        """Send again all that was not read, from the first on. Where our origin is forgotten, what
-        is still on its way under it can count no more, and it is said under a new one."""
-        self._resend_at = None
-        self._sent = 0
-        counted = self._sequence.number_of(self._origin)
-        first = self._number - len(self._unread) + 1
-        if counted is None and first > 1:
-            self._new_origin()
-            self._number = len(self._unread)
-
-    def _new_origin(self) -> None:
-        self._origin = self._random_bytes(ORIGIN_BYTES)
-        self._number = 0
-
-    def _read_up_to(self, number: int) -> None:
-        """Our batches up to this one have counted."""
-        while self._unread and self._number - len(self._unread) < number:
-            self.proposed_bytes -= sum(map(len, self._unread.popleft()))
-            self._sent = max(0, self._sent - 1)
+        """Send again all that was not read."""
+        outbox = self._outbox
+        outbox.resend(known=self._sequence.number_of(outbox.origin) is not None)
 
     # -- where we are
 
@@ -437,7 +379,7 @@ class Stream:
         self.phase = Phase.FOLLOWING
         self._store.follow(self.name, self._sequence.last)
         self._begins_at = None
-        self._read_up_to(self._sequence.number_of(self._origin) or 0)
+        self._outbox.read_up_to(self._sequence.number_of(self._outbox.origin) or 0)
         self._resend()
         self._tell_following()
 
@@ -469,22 +411,22 @@ class Stream:
             self._apply(self._sequence.read(raw))
 
     def _apply(self, ruling: Ruling) -> None:
+        origin = self._outbox.origin
         match ruling:
             case Counted():
-                mine = ruling.origin == self._origin
+                mine = ruling.origin == origin
                 if mine:
-                    self._read_up_to(ruling.number)
+                    self._outbox.read_up_to(ruling.number)
                 self._follower.apply(Batch(ruling.id, ruling.items, mine))
                 if ruling.due and mine:
                     self.keep()
             case Begun():
-                mine = ruling.origin == self._origin
                 self._forget_proposals()
-                self._follower.begin(Batch(ruling.id, (ruling.content,), mine))
+                self._follower.begin(Batch(ruling.id, (ruling.content,), ruling.origin == origin))
                 self._tell_following()
-            case PassedOver(origin=origin, duplicate=False) if origin == self._origin:
+            case PassedOver(duplicate=False) if ruling.origin == origin:
                 # The entry before it is missing, or we were forgotten.
-                self._resend_later()
+                self._outbox.resend_later(self._now + RESEND_SECONDS)
             case Wanted():
                 self.keep()
             case Foreign(text):
@@ -493,11 +435,8 @@ class Stream:
                 self._on_lost(text)
 
     def _forget_proposals(self) -> None:
-        self._unread.clear()
-        self._items.clear()
-        self.proposed_bytes = self._sent = 0
-        self._new_origin()
-        self._resend_at = self._begins_at = None
+        self._outbox.clear()
+        self._begins_at = None
         self._asked = 0
 
     def _lose(self, text: str) -> None:

@@ -20,7 +20,7 @@ from chat.server.cluster.errors import ACL
 from chat.server.cluster.tls import context_of
 from chat.server.cluster.url import RedisUrl
 from tests.support.helpers import fork, needs_openssl, output_of
-from tests.support.redis import Redis, free_port, needs_redis
+from tests.support.redis import Redis, needs_redis
 
 pytestmark = needs_redis
 
@@ -207,6 +207,5 @@ def test_tls_with_a_redis_that_speaks_none_is_told(
 ) -> None:
     """Such a Redis says nothing at all."""
     monkeypatch.setattr(resp, "REDIS_SILENCE_SECONDS", 0.2)
-    port = free_port()
-    redis.do("CONFIG", "SET", "port", str(port))
-    assert "does not speak TLS" in check(f"rediss://127.0.0.1:{port}").wrong[0]
+    redis.do("CONFIG", "SET", "port", str(redis.port))
+    assert "does not speak TLS" in check(f"rediss://127.0.0.1:{redis.port}").wrong[0]

@@ -43,7 +43,7 @@ class Room:
         self.said: list[str] = []
         self.begun = 0
         self.restored = 0
-        self.times: list[float] = []
+        self.places: list[EntryId] = []
         self.lost: list[str] = []
         self.troubles: list[str] = []
         self.follows = False
@@ -62,7 +62,7 @@ class Room:
 
     def apply(self, batch: Batch) -> None:
         self.said += [item.decode() for item in batch.items]
-        self.times.append(batch.time)
+        self.places.append(batch.id)
 
     def state(self) -> bytes:
         return " ".join(self.said).encode()
@@ -165,7 +165,7 @@ def world(reactor: Reactor, clock: FakeClock, redis: Redis) -> Iterator[World]:
 # -- in peace --------------------------------------------------------------------------------------
 
 
-def test_what_is_said_at_one_server_is_applied_at_all_in_one_order_and_at_one_time(
+def test_what_is_said_at_one_server_is_applied_at_all_in_one_order_and_at_one_place(
     world: World,
 ) -> None:
     a, b, c = world.start(), world.start(), world.start()
@@ -176,7 +176,7 @@ def test_what_is_said_at_one_server_is_applied_at_all_in_one_order_and_at_one_ti
         world.reactor.turn(0)
     world.until(lambda: len(c.room.said) == 40)
     world.until(lambda: a.room.said == b.room.said == c.room.said)
-    assert a.room.times == b.room.times == c.room.times
+    assert a.room.places == b.room.places == c.room.places
     assert [text for text in a.room.said if text[0] == "a"] == [f"a{n}" for n in range(20)]
     assert {one.room.begun for one in world.servers} == {1}
 

@@ -11,7 +11,7 @@ import pytest
 
 from chat.errors import ChatError
 from chat.limits import MAX_PROPOSED_BYTES, RESEND_SECONDS
-from chat.server.cluster import sequence, stream
+from chat.server.cluster import outbox, sequence, stream
 from chat.server.cluster.clusterkey import BEGINNING, ENTRY, ClusterKey
 from chat.server.cluster.sequence import Counted, Lost, Sequence
 from chat.server.cluster.store import EntryId, RawEntry
@@ -198,7 +198,7 @@ def test_what_is_said_in_one_turn_is_one_entry_and_comes_back_in_order_with_its_
 
 
 def test_long_turn_becomes_several_entries(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MAX_BATCH_BYTES", 10)
+    monkeypatch.setattr(outbox, "MAX_BATCH_BYTES", 10)
     for _ in range(5):
         world.servers[0].say()
     world.agree()
@@ -452,14 +452,6 @@ def test_damaged_snapshot_is_named_and_nobody_stays_behind(world: World, damage:
     assert "cannot be used" in world.servers[-1].troubles[0]
     assert [len(server.eras) for server in world.servers] == [1, 1, 0]
     assert world.servers[-1].restored == 1
-
-
-def test_room_may_have_a_new_one_begun(world: World) -> None:
-    a, b = world.servers
-    a.stream.begin_anew("a member has read what is not here")
-    world.agree()
-    assert len(a.eras) == len(b.eras) == 2
-    assert a.lost == ["a member has read what is not here"]
 
 
 # -- all of it at once -----------------------------------------------------------------------------
