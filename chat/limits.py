@@ -665,6 +665,10 @@ RESEND_SECONDS = 1.0
 """So long after Redis has refused a proposal, or has put it where it does not count, it is proposed
 again."""
 
+UNREAD_SECONDS = 5.0
+"""A proposal that was not read is proposed again so long after Redis has last taken one of us:
+somebody may have removed it from the stream. In peace it is read within milliseconds."""
+
 MAX_BROKEN_ERAS = 8
 """A server remembers so many rooms of one stream that it has found broken."""
 
