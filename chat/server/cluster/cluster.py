@@ -72,7 +72,9 @@ class Cluster:
         self.streams.close(room.stream)
 
     def flush(self) -> None:
-        """Let what was proposed leave. To be called at the end of each turn."""
+        """Let what was read take effect, and what was proposed leave. To be called at the end of
+        each turn."""
+        self.registry.follow_bans()
         self.streams.flush(self.clock())
         self._wake_up.set(self.streams.deadline)
 
