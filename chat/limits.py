@@ -710,10 +710,12 @@ MAX_EPOCH_BYTES = 2 * 1024 * 1024
 and what comes in one entry must fit into WINDOW_BYTES."""
 
 SEALED_ROOM_SECONDS = 3_600
-SEALED_ROOM_AGAIN_SECONDS = 600
-"""A sealed room that no server carries any more is kept in Redis for the first; who carries one
-asks for that anew each time the second has passed. Whoever reaches a server can begin rooms, and
-they would fill Redis otherwise."""
+EMPTY_ROOM_SECONDS = 60
+SEALED_ROOM_AGAIN_SECONDS = 30
+"""A sealed room that no server carries any more is kept in Redis for the first, and for the second
+if nobody was in; who carries one asks for that anew each time the third has passed. Whoever reaches
+a server can begin rooms, put some MiB into each within a second, and leave: they would fill Redis
+otherwise."""
 
 STREAM_HOLD_SECONDS = 0.25
 """For so long a member is not read where its proposals wait for Redis, and are too many."""

@@ -43,6 +43,7 @@ from typing import NamedTuple, Protocol
 from chat.cipher import RandomBytes
 from chat.errors import ProtocolError, Reason
 from chat.limits import (
+    EMPTY_ROOM_SECONDS,
     MAX_EPOCH_BYTES,
     MAX_PROPOSED_BYTES,
     PROPOSAL_SEED_BYTES,
@@ -225,10 +226,12 @@ class OrderedRoom:
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
     def expire(self) -> None:
-        """Have a sealed room be forgotten some time after nobody has asked this any more."""
+        """Have a sealed room be forgotten some time after nobody has asked this any more; soon, if
+        nobody is in. Whoever lets somebody in at the same moment asks again before."""
         if self._hosted.tag:
             self._expire_again_at = self._site.clock() + SEALED_ROOM_AGAIN_SECONDS
-            self.stream.expire(SEALED_ROOM_SECONDS)
+            is_empty = self._hosted.room.is_empty
+            self.stream.expire(EMPTY_ROOM_SECONDS if is_empty else SEALED_ROOM_SECONDS)
 
     def expire_again(self) -> None:
         """The same, if it was asked long ago."""
