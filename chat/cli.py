@@ -149,33 +149,34 @@ def _fill_server(server: Command) -> None:
 
 
 def _add_cluster(server: Command) -> None:
-    server.add_argument(
+    cluster = server.add_argument_group("several servers with the same rooms")
+    cluster.add_argument(
         "--cluster",
         metavar="URL",
         help="carry the rooms together with other servers: where their Redis is, as "
         "redis://HOST:PORT/DATABASE, rediss:// or redis+unix:///PATH",
     )
     _add_file(
-        server,
+        cluster,
         "--cluster-key",
         "the key that all servers of a cluster have, made where it is missing "
         "(default: cluster.key in the folder of the keys)",
     )
-    server.add_argument(
+    cluster.add_argument(
         "--cluster-name",
         default="chat",
         metavar="NAME",
         help="tells clusters in one Redis apart (default: %(default)s)",
     )
     _add_file(
-        server,
+        cluster,
         "--cluster-password-file",
         "holds the password of Redis; so does CHAT_REDIS_PASSWORD",
     )
     _add_file(
-        server, "--cluster-ca", "trust these certificates for rediss://, instead of the system's"
+        cluster, "--cluster-ca", "trust these certificates for rediss://, instead of the system's"
     )
-    server.add_argument(
+    cluster.add_argument(
         "--check",
         action="store_true",
         help="say what is wrong with Redis and the keys of a cluster, and serve nothing",
@@ -500,7 +501,7 @@ def _add_keys(role: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_file(role: argparse.ArgumentParser, option: str, meaning: str) -> None:
+def _add_file(role: argparse._ActionsContainer, option: str, meaning: str) -> None:
     role.add_argument(option, type=values.file, metavar="FILE", help=meaning)
 
 

@@ -6,12 +6,19 @@ What they do is in `server.cluster`. A server on its own imports none of it.
 
 import argparse
 import os
+import socket
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chat.errors import ClusterError, UsageError
+from chat.phrases import MAKING_KEY, good
+from chat.place import with_port
 from chat.reactor import Reactor
+from chat.server import words
+from chat.sockets import own_host, reachable_at
 from chat.startup import keys_folder, load_key
 
 if TYPE_CHECKING:
@@ -24,33 +31,46 @@ if TYPE_CHECKING:
 
 
 class Clustering:
-    """What was asked for, and has been found to be good enough to serve."""
+    """What was asked for. Nothing is made and nobody is asked before `prepare`."""
 
-    def __init__(self, options: argparse.Namespace, public_key: "PublicKey") -> None:
-        """Read the files, and ask Redis.
-
+    def __init__(self, options: argparse.Namespace) -> None:
+        """
         Raises:
-            UsageError, IdentityError: an option, or a file, is not what it should be.
-            ClusterError: it cannot be served with this Redis.
+            UsageError, IdentityError: an option, or a file, is not what it should be, or a package
+                is missing.
         """
         if options.ephemeral:
             raise UsageError(
                 "all servers of a cluster have the same key, which --ephemeral does not keep",
                 "leave out --ephemeral",
             )
-        from chat.files.clusterkey import load_or_make_cluster_key
+        # Here already, since it needs a package that may be missing.
         from chat.server.cluster.check import check
-        from chat.server.cluster.clusterkey import ClusterKey
 
+        self._check = check
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
-        path = options.cluster_key or keys_folder(options) / "cluster.key"
-        secret, made = load_or_make_cluster_key(path, os.urandom)
-        self._key: ClusterKey = ClusterKey.of(secret, options.cluster_name)
-        found = check(self._url, self._context, self._key, public_key.digest, os.urandom)
-        copy = f"{path} was made: copy it to the other machines of the cluster" if made else ""
-        self.notes = [note for note in (self._url.warning, copy, *found.notes) if note]
-        """What is good to know."""
+        self._key_file: Path = options.cluster_key or keys_folder(options) / "cluster.key"
+        self._name: str = options.cluster_name
+        self.notes: list[str] = []
+
+    def prepare(self, public_key: "PublicKey", announce: Callable[[str], None]) -> None:
+        """Have the cluster key, and ask Redis; `notes` are what is good to know then. `announce` is
+        told if the key was made.
+
+        Raises:
+            IdentityError: the file of the cluster key is not what it should be.
+            ClusterError: it cannot be served with this Redis.
+        """
+        from chat.files.clusterkey import load_or_make_cluster_key
+        from chat.server.cluster.clusterkey import ClusterKey
+
+        secret, made = load_or_make_cluster_key(self._key_file, os.urandom)
+        if made:
+            announce(words.cluster_key_made(self._key_file))
+        self._key = ClusterKey.of(secret, self._name)
+        found = self._check(self._url, self._context, self._key, public_key.digest, os.urandom)
+        self.notes = [note for note in (self._url.warning, *found.notes) if note]
         if found.wrong:
             raise ClusterError(found.wrong)
 
@@ -64,6 +84,12 @@ class Clustering:
         store.watcher = cluster.streams
         store.begin()
         return cluster
+
+
+def title_of(listeners: Sequence[socket.socket]) -> str:
+    """By what operators tell this server from the others: where it is reached."""
+    hosts = [own_host(listener) for listener in listeners]
+    return with_port(reachable_at(hosts) or hosts[0], listeners[0].getsockname()[1])
 
 
 def _url_of(options: argparse.Namespace) -> "RedisUrl":
@@ -96,10 +122,11 @@ def check_only(options: argparse.Namespace) -> None:
     """
     if not options.cluster:
         raise UsageError("--check looks at a cluster", "--cluster URL")
-    from chat.phrases import MAKING_KEY, good, trouble
-
-    key = load_key(options, partial(print, MAKING_KEY, file=sys.stderr))
-    for note in Clustering(options, key.public).notes:
+    say = partial(print, file=sys.stderr)
+    clustering = Clustering(options)
+    key = load_key(options, partial(say, MAKING_KEY))
+    clustering.prepare(key.public, say)
+    for note in clustering.notes:
         # As the server's console would show it.
-        print(trouble(f"cluster: {note}"), file=sys.stderr)
+        say(words.of_cluster(note, good_news=False))
     print(good("Nothing is wrong: this server can join the cluster."))

@@ -156,7 +156,7 @@ class ClusterError(ChatError):
 
     def __init__(self, wrong: list[str]) -> None:
         """`wrong`: what was found, each a sentence."""
-        super().__init__("; ".join(wrong))
+        super().__init__("\n    ".join(wrong))
 
 
 class IdentityError(ChatError):

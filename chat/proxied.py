@@ -33,7 +33,7 @@ class ProxiedDialer(Way):
         self._reactor = reactor
         self._proxy = proxy
         self._name = f"{host} port {port}"
-        self._to_proxy = Dialer(reactor, proxy.host, proxy.port, "proxy")
+        self._to_proxy = Dialer(reactor, proxy.host, proxy.port, "the proxy")
         self._look_up: LookUp | None = None
         self._talk: _Talk | None = None
         self._untried: list[str] = []

@@ -23,7 +23,6 @@ from chat.stdio import LineOutput, descriptor_of, encoding, has_terminal, is_ter
 
 if TYPE_CHECKING:
     from chat.clustering import Clustering
-    from chat.kex import PrivateKey
     from chat.server.access import Access
     from chat.server.cluster.cluster import Cluster
     from chat.server.console import Console
@@ -59,8 +58,10 @@ def serve(options: argparse.Namespace) -> None:
         for listener in listeners:
             listening.enter_context(listener)
         output = LineOutput(reactor, descriptor_of(sys.stdout), encoding())
+        clustering = _clustering(options)
         key = load_key(options, partial(output.write, phrases.MAKING_KEY))
-        clustering = _clustering(options, key)
+        if clustering is not None:
+            clustering.prepare(key.public, output.write)
         reactor.on_signals([signal.SIGCONT], look_again)
         desk = places.enter_context(closing(_desk(options, reactor, output)))
 
@@ -120,13 +121,13 @@ def serve(options: argparse.Namespace) -> None:
         start_anew([listener for listener in listeners if listener.fileno() >= 0])
 
 
-def _clustering(options: argparse.Namespace, key: "PrivateKey") -> "Clustering | None":
+def _clustering(options: argparse.Namespace) -> "Clustering | None":
     """What there is to know of other servers; None if there are none."""
     if not options.cluster:
         return None
     from chat.clustering import Clustering
 
-    return Clustering(options, key.public)
+    return Clustering(options)
 
 
 def _company(
@@ -138,14 +139,13 @@ def _company(
     console: "Console",
 ) -> "Cluster":
     """The other servers."""
+    from chat.clustering import title_of
     from chat.server.cluster.shared import SharedLists
-    from chat.sockets import address_text
 
     shared = SharedLists(access, greeting, console)
     for note in clustering.notes:
         shared.report(note)
-    title = address_text(*listeners[0].getsockname()[:2])
-    return clustering.join(reactor, title, shared)
+    return clustering.join(reactor, title_of(listeners), shared)
 
 
 def _tell_where(

@@ -254,9 +254,9 @@ class Dialer(Way):
     Behind one name may be several servers, and one that is frozen still takes connections.
     """
 
-    def __init__(self, reactor: Reactor, host: str, port: int, what: str = "server") -> None:
-        """Begin the look-up already, so that it may be over when `dial` is called. `what` should be
-        there, for a hint."""
+    def __init__(self, reactor: Reactor, host: str, port: int, what: str = "the server") -> None:
+        """Begin the look-up already, so that it may be over when `dial` is called. `what`, with its
+        article, should be there, for a hint."""
         self.host = self.looked_up = host
         self.port = port
         self.on_found: Callable[[], None] = do_nothing
@@ -404,7 +404,7 @@ class Dialer(Way):
         error = self._look_up.error
         if self._errors:
             reason = os.strerror(min(self._errors, key=_vagueness)).lower()
-            hint = f"is the {self._what} running, and is this its port?"
+            hint = f"is {self._what} running, and is this its port?"
             error = TransportError(f"cannot reach {self.host} port {self.port}: {reason}", hint)
         assert error is not None
         self.close()

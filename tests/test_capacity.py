@@ -87,6 +87,10 @@ def test_how_long_one_may_be_away_is_said(rate: float, said: str) -> None:
     assert said in report(model(), 10, rate, 0, rooms=1)
 
 
+def test_delay_without_a_bound_is_said_to_grow() -> None:
+    assert "delay        it grows" in report(model(), 1_000, 1_000, 0, rooms=1)
+
+
 def test_members_of_several_rooms_hear_only_their_own() -> None:
     assert "10% of a core" in report(model(), 1_000, 100, 0, rooms=10)
 

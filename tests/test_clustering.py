@@ -1,13 +1,15 @@
-"""What a server of a cluster refuses before it asks Redis."""
+"""What a server of a cluster refuses before it asks Redis, and how it is named."""
 
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from chat.__main__ import main
 from chat.cli import parser
-from chat.clustering import Clustering
+from chat.clustering import Clustering, title_of
 from chat.errors import UsageError
-from tests.support.helpers import key
 
 
 @pytest.mark.parametrize(
@@ -23,5 +25,31 @@ def test_option_that_does_not_fit_is_refused_before_a_key_is_made(
 ) -> None:
     server = ["server", "--cluster", "redis://127.0.0.1:1", "--keys", str(tmp_path)]
     with pytest.raises(UsageError, match=said):
-        Clustering(parser().parse_args([*server, *arguments]), key("server").public)
+        Clustering(parser().parse_args([*server, *arguments]))
     assert not list(tmp_path.iterdir())
+
+
+def test_missing_package_is_told_before_a_key_is_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hiredis", None)
+    for module in ("check", "resp"):
+        monkeypatch.delitem(sys.modules, f"chat.server.cluster.{module}", raising=False)
+    server = ["server", "--cluster", "redis://127.0.0.1:1", "--keys", str(tmp_path)]
+    for check in (["--check"], []):
+        assert main([*server, "--port", "0", *check]) == 2
+        assert capfd.readouterr() == (
+            "",
+            "chat: error: several servers need the package hiredis\n"
+            "chat: hint: pip install hiredis\n",
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_server_is_named_by_an_address_at_which_it_is_reached(host: str, shown: bool) -> None:
+    with socket.socket() as listener:
+        listener.bind((host, 0))
+        title = title_of([listener])
+        assert title.endswith(f":{listener.getsockname()[1]}")
+    assert title.startswith(f"{host}:") == shown

@@ -205,6 +205,16 @@ def test_who_is_best_is_said(flood: dict[str, float], sentence: str) -> None:
     assert re.search(f"in a flood: {sentence}", made)
 
 
+@pytest.mark.parametrize(
+    ("rounds", "said"),
+    [(1, "process, in one round."), (3, "the median of 3 rounds, which differ by")],
+)
+def test_number_of_rounds_is_said(rounds: int, said: str) -> None:
+    some = measured(chat=1.0)
+    some.setting["rounds"] = rounds
+    assert said in tables.text(some)
+
+
 @pytest.mark.parametrize(("members", "shown"), [(100, False), (1_000, True)])
 def test_memory_of_a_few_members_is_too_little_to_tell(members: int, shown: bool) -> None:
     some = measured()

@@ -445,12 +445,16 @@ def test_limit_in_the_readme_is_the_one_in_the_code(sentence: str, number: float
 OPERATING_LIMITS = [
     ("at most {} pending connections (`--pending`)", limits.MAX_PENDING),
     ("at most {} from one IPv4 address", limits.MAX_PENDING_PER_SOURCE),
+    ("not heard for {} seconds is gone", limits.SERVER_GONE_SECONDS),
+    ("after {} seconds at most if it hangs", limits.ACKNOWLEDGE_SECONDS),
 ]
 
 
 @pytest.mark.parametrize(("sentence", "number"), OPERATING_LIMITS)
-def test_limit_in_the_page_for_operators_is_the_one_in_the_code(sentence: str, number: int) -> None:
-    assert sentence.format(number) in plain(OPERATING)
+def test_limit_in_the_page_for_operators_is_the_one_in_the_code(
+    sentence: str, number: float
+) -> None:
+    assert sentence.format(f"{number:.12g}") in plain(OPERATING)
 
 
 def test_readme_quotes_the_lines_about_what_was_changed_on_the_way() -> None:

@@ -113,11 +113,7 @@ def report(model: Model, members: int, rate: float, joins: float, rooms: int) ->
     missing = f"who is away for more than {_span(window)} misses messages"
     lines = [
         ("processor", f"{model.busy(each, rate, joins):.0%} of a core"),
-        (
-            "delay",
-            f"half of a room has a message after {_ms(turn / 2)}, all after {_ms(turn)}; "
-            f"if others speak at that moment, after {_ms(2 * turn)}",
-        ),
+        ("delay", _delay(turn)),
         ("memory", f"{model.memory_mib(members, rooms):.0f} MiB, full windows included"),
         ("descriptors", f"{descriptors:,} (ulimit -n)"),
         ("window", missing if rate else "nobody misses a message, since none is said"),
@@ -144,8 +140,17 @@ def _wall(model: Model, members: int, each: int, rate: float, joins: float, wind
     return "none: it fits one server"
 
 
+def _delay(turn: float) -> str:
+    if math.isinf(turn):
+        return "it grows as long as so much is said"
+    return (
+        f"half of a room has a message after {_ms(turn / 2)}, all after {_ms(turn)}; "
+        f"if others speak at that moment, after {_ms(2 * turn)}"
+    )
+
+
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if math.isfinite(seconds) else "no bounded time"
+    return f"{seconds * 1e3:.3g} ms"
 
 
 def _span(seconds: float) -> str:
@@ -161,7 +166,9 @@ def main() -> None:
         prog="python -m tools.capacity", description="What one server needs, by what was measured."
     )
     parser.add_argument("--members", type=_count, required=True, help="in all rooms together")
-    parser.add_argument("--rate", type=_rate, default=1.0, help="messages a second, in all rooms")
+    parser.add_argument(
+        "--rate", type=_rate, default=1.0, help="messages a second, in all rooms (default: 1)"
+    )
     parser.add_argument("--joins", type=_rate, default=0.0, help="joins a second")
     parser.add_argument("--rooms", type=_count, default=1, help="rooms of equal size")
     options = parser.parse_args()

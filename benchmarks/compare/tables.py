@@ -218,13 +218,18 @@ def _made(measured: Measured) -> str:
     versions = ", ".join(
         f"{_SHORT[name]} {version}" for name, version in measured.versions.items() if name in _PEERS
     )
+    rounds = "in one round"
+    if setting["rounds"] > 1:
+        rounds = (
+            f"the median of {setting['rounds']:g} rounds, which differ by {noise:.0%} as a rule "
+            f"and by {most:.0%} at most"
+        )
     return (
         f"Measured on {measured.when}, on a machine with {machine['processor']}, "
         f"{machine['memory']}, {machine['system']}, Linux {machine['kernel']}: the server on one "
         f"core, the load on the other, over the loopback, in turns; messages of "
-        f"{setting['text_bytes']:g} bytes; processor time of the server's process, the median of "
-        f"{setting['rounds']:g} rounds, which differ by {noise:.0%} as a rule and by {most:.0%} at "
-        f"most. The load average was {machine['others']}. Versions: {versions}."
+        f"{setting['text_bytes']:g} bytes; processor time of the server's process, "
+        f"{rounds}. The load average was {machine['others']}. Versions: {versions}."
     )
 
 

@@ -71,6 +71,10 @@ class ServerControl(Protocol):
     def rooms(self) -> RoomsControl:
         """All rooms."""
 
+    @property
+    def is_last(self) -> bool:
+        """Whether its end is the end for everybody: no other server carries the rooms."""
+
     def terminate(self) -> None:
         """Tell everybody, send what is queued, and stop. The second time: stop at once."""
 
@@ -237,7 +241,7 @@ class Commands:
         return answer
 
     def _on_terminate(self, _argument: str) -> Answer:
-        ending = words.ENDING if self._server.company is None else words.ENDING_HERE
+        ending = words.ENDING if self._server.is_last else words.ENDING_HERE
         return Answer(confirmation=ending, then=self._server.terminate)
 
     def _on_restart(self, _argument: str) -> Answer:

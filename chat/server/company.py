@@ -18,6 +18,10 @@ class Company(Protocol):
     def flush(self) -> None:
         """Let what was asked leave. To be called at the end of each turn."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is sure that no other server is there."""
+
     def leave(self) -> None:
         """This server goes."""
 

@@ -60,8 +60,9 @@ class HostedRoom:
     are up to date, and `_behind` since when others have been far behind.
 
     `ordering` decides in which order things happen here. `clock` is the room's, and `ahead` says by
-    how many seconds it is ahead of the reactor's. Where several servers carry the room,
-    `OrderedRoom` sets all three.
+    how many seconds it is ahead of the reactor's. While `is_past`, what happens was over before
+    this server carried the room, so it is no news for the operator and is not noted. Where several
+    servers carry the room, `OrderedRoom` sets all four.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class HostedRoom:
         self.title = words.room_title(tag)
         self.clock = reactor.clock
         self.ahead = 0.0
+        self.is_past = False
         self._reactor = reactor
         self._console = console
         self._busy = busy
@@ -140,11 +142,14 @@ class HostedRoom:
         self._busy.add(self)
 
     def _show(self, *lines: str) -> None:
-        self._console.news(*(f"{line}{self.title}" for line in lines))
+        if not self.is_past:
+            self._console.news(*(f"{line}{self.title}" for line in lines))
 
     def _note(
         self, event: Event, member: Member, reason: Reason | None = None, text: str = ""
     ) -> None:
+        if self.is_past:
+            return
         self._console.log.note(
             event,
             address=member.address,
@@ -311,7 +316,8 @@ class HostedRoom:
                 connection = None
         finally:
             count = self.room.messages - messages
-            self._console.exchanged(count)
+            if not self.is_past:
+                self._console.exchanged(count)
         if connection is not None:
             connection.relayed(len(run), count, self.log.end - end)
 

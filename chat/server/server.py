@@ -321,6 +321,11 @@ class Server:
 
     # -- what the operator can do
 
+    @property
+    def is_last(self) -> bool:
+        """Whether no other server carries the rooms, so that its end is the end for everybody."""
+        return self.company is None or self.company.alone
+
     def terminate(self) -> None:
         """Tell everybody that it is over, send what is queued, and stop. If the server ends
         already, for whatever reason: stop at once."""
@@ -337,7 +342,8 @@ class Server:
         self._end(Reason.RESTARTING, anew=True)
 
     def _end(self, reason: Reason, *, anew: bool = False) -> None:
-        """The farewell is CLOSING or RESTARTING.
+        """The farewell is CLOSING or RESTARTING; RESTARTING also if another server carries the
+        rooms, since they go on there.
 
         CLOSING is also the last event of each log. Then every connection is dropped without being
         cut (`Connection.drop`), so each transport sends the rest of the log and the farewell. From
@@ -348,7 +354,8 @@ class Server:
         self.starts_anew = anew and (self.starts_anew or not self._terminating)
         self.on_end()
         if self.company is not None and not self._terminating:
-            reason = Reason.RESTARTING
+            if not self.is_last:
+                reason = Reason.RESTARTING
             self._leave(self.company)
         if self._terminating or not self.connections:
             self.reactor.stop()

@@ -5,6 +5,7 @@ where it becomes part of a line. This module does not know where lines go.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from chat import phrases
 from chat.errors import ChatError
@@ -26,7 +27,7 @@ NO_RESTART = trouble(
     "back. TERMINATE ends it."
 )
 ENDING = good("The server ends, for everybody.")
-ENDING_HERE = good("The server ends, and everybody goes on at another one.")
+ENDING_HERE = good("The server ends: everybody goes on at another one, or waits for one.")
 RESTARTING = good("The server starts anew, and everybody comes back.")
 COMMAND_FAILED = trouble("There is an error in this program; the console has shown it.")
 COMMAND_TOO_LONG = trouble("A command is not as long as that.")
@@ -413,7 +414,20 @@ LETTING_GO = (
     "Redis has been away for so long that members are let go: another server may reach it, and "
     "take them in."
 )
-CUT_OFF = "this server cannot reach Redis, and without Redis no message arrives"
+CUT_OFF = "the server cannot reach Redis, and without Redis no message arrives"
+
+
+def cluster_key_made(path: Path) -> str:
+    """The cluster key was made, at this machine."""
+    return good(
+        f"{escape_line(str(path))} was made. All machines of a cluster need the same one, and the "
+        "same server_private_key.pem."
+    )
+
+
+def of_cluster(text: str, *, good_news: bool) -> str:
+    """Something about the servers that carry the rooms together."""
+    return (good if good_news else trouble)(f"cluster: {text}")
 
 
 def redis_away(error: ChatError) -> str:
@@ -430,14 +444,14 @@ def bans_lifted(fingerprints: list[str]) -> str:
 def servers(count: int, *, away: bool) -> str:
     """How many servers carry the rooms."""
     if away:
-        return "servers: not known while Redis is away"
-    return f"servers: {count}"
+        return trouble("Servers: not known while Redis is away")
+    return good(f"Servers: {count}")
 
 
 def server_line(title: str, people: int, age: float, behind: float, *, own: bool) -> str:
     """One of the servers that carry the rooms."""
     this = ", this one" if own else ""
     return (
-        f"  {title}{this}: {people} connected, heard {age:.0f} s ago, "
+        f"{INDENT}{title}{this}: {people} connected, heard {age:.0f} s ago, "
         f"{behind * 1000:.0f} ms behind the stream"
     )

@@ -15,7 +15,7 @@ from chat.ui.editor import LineEditor
 from chat.ui.live import LiveRows
 from chat.ui.quiet import Quiet
 from chat.ui.style import DIM, Painter
-from chat.ui.wrap import cut
+from chat.ui.wrap import broken, cut
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
@@ -71,7 +71,7 @@ class UnderwayRows(LiveRows):
     def _live_rows(self) -> list[str]:
         rows: list[str] = []
         if (line := self._quiet.line(self._painter.time_format)) is not None:
-            rows.append(line)
+            rows += broken(line, self.columns - 1)
         if self._activity and self._frame:
             frames = _SPINNER if self._output.is_unicode else _PLAIN_SPINNER
             rows.append(f"{frames[self._frame % len(frames)]} {self._activity}")

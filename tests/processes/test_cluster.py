@@ -2,6 +2,7 @@
 
 import pytest
 
+from chat.server import words
 from tests.support.processes import CHAT, Piped, Stage
 from tests.support.redis import Redis, needs_redis
 
@@ -38,9 +39,11 @@ def test_server_that_cannot_be_one_of_the_cluster_says_why_in_one_line(
     given["--port"] = given["--port"] or str(port)
     if given["--cluster-key"] == "another":
         given["--cluster-key"] = str(stage.folder / "another.key")
-    words = [word for option in given.items() for word in option]
-    refused = stage.start("server", *keys, *words).end()
-    assert (refused.status, refused.out) == (status, "")
+    typed = [word for option in given.items() for word in option]
+    refused = stage.start("server", *keys, *typed).end()
+    made = stage.folder / "another.key"
+    told = f"{words.cluster_key_made(made)}\n" if made.exists() else ""
+    assert (refused.status, refused.out) == (status, told)
     assert wrong in refused.err
     assert len([line for line in refused.err.splitlines() if "hint: " not in line]) == 1
     # Those who are there have noticed nothing.
@@ -56,7 +59,7 @@ def test_check_says_that_nothing_is_wrong_and_what_is_good_to_know(
     key = stage.folder / "cluster.key"
     options = ["--cluster", redis.url, "--cluster-key", str(key), "--check"]
     notes = [
-        f"[!] cluster: {key} was made: copy it to the other machines of the cluster",
+        str(words.cluster_key_made(key)),
         "[!] cluster: Redis keeps nothing on its disk as it goes (appendonly no): if it restarts, "
         "rooms begin anew",
     ]

@@ -154,7 +154,8 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     def sees_all(place: int) -> bool:
         """Whether a server shows all servers, and which of them it is."""
         line = (
-            "  ([0-9.:]+)(, this one)?: 1 connected, heard [0-9] s ago, [0-9]+ ms behind the stream"
+            "    ([0-9.:]+)(, this one)?: 1 connected, "
+            "heard [0-9] s ago, [0-9]+ ms behind the stream"
         )
         shown = [(one, ", this one" * (one == addresses[place])) for one in addresses]
         return sorted(re.findall(line, stats(place))) == sorted(shown)
@@ -165,6 +166,26 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     cluster.survive("a server ends", partial(cluster.servers[0].type, "TERMINATE"))
     assert cluster.servers[0].wait() == 0
     assert list(map(came_back, cluster.members)) == [1, 0, 0]
-    assert "servers: 2\n" in stats(1)
+    assert "Servers: 2\n" in stats(1)
     assert addresses[0] not in stats(1)
     cluster.check()
+
+
+def test_last_server_ends_it_for_everybody(stage: Stage, redis: Redis) -> None:
+    cluster = Cluster(stage, redis, HASTY)
+    for _ in range(2):
+        cluster.serve()
+    ira, boris = cluster.join("Ira", 0, 1), cluster.join("Boris", 1, 0)
+    cluster.survive("a server killed", partial(cluster.kill, 1))
+
+    def last() -> bool:
+        """Whether the other one was silent for so long that it is gone."""
+        cluster.servers[0].type("STATS")
+        return "Servers: 1\n" in cluster.ask(0, "WHO", "In the room: ")
+
+    cluster.until(last)
+    cluster.until(cluster.all_is_said, talking=False)
+    cluster.servers[0].type("TERMINATE")
+    assert cluster.servers[0].wait() == 0
+    for member in (ira, boris):
+        assert "the server has shut down before the end of the input" in member.process.end().err

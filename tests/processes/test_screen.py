@@ -237,6 +237,17 @@ def test_message_stands_above_the_line_wherever_it_ends_and_the_cursor_is(
         ira.await_rows("> |")
 
 
+def test_whoever_comes_is_named_in_a_narrow_window_too(room: Room) -> None:
+    ira = room.ira("--time", "", columns=40)
+    ben = room.stage.member(room.port, "Ben", key="server")
+    ira.await_rows("[+] New person joined the room.", "    Username: Ben", "> |")
+    ben.type("EXIT")
+    ira.await_rows("[+] 1 joined, 1 left: Ben", "> |")
+    ira.type("Hi")
+    ira.key("Enter")
+    ira.await_rows("[+] 1 joined, 1 left: Ben", "Ira: Hi", "> |")
+
+
 def test_line_longer_than_the_screen_can_be_sent_and_messages_stand_above_it(room: Room) -> None:
     ira = room.start(columns=20, rows=5)
     ira.await_rows("    Zoe, Max, Ira", "> |")

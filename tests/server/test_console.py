@@ -65,7 +65,7 @@ class Server:
         self.rooms = AllRooms([self.open_room])
         self.access = Access(keys=InMemory())
         self.greeting = Greeting()
-        self.comes_back = True
+        self.comes_back = self.is_last = True
         self.company: Others | None = None
 
     def keys_meant(self, words: str) -> tuple[str, set[str], str] | None:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 
@@ -81,6 +82,16 @@ def test_first_wish_is_said_the_next_ends_at_once_and_only_restart_alone_starts_
     assert company.ira.ended.reason is reason
     assert hall.server.starts_anew is anew
     assert hall.reactor.clock() - began < 1
+
+
+@pytest.mark.parametrize(("alone", "reason"), [(True, Reason.CLOSING), (False, Reason.RESTARTING)])
+def test_end_of_one_of_several_servers_is_the_end_for_everybody_if_it_is_the_last(
+    hall: Hall, company: Company, alone: bool, reason: Reason
+) -> None:
+    hall.server.company = Mock(alone=alone)
+    hall.server.terminate()
+    assert hall.farewell_to(company.ira).reason is reason
+    assert hall.server.company.leave.called
 
 
 @pytest.mark.parametrize("step", [Server.restart, Server.pause])

@@ -162,8 +162,8 @@ class _Checker:
             )
         elif card.digest != self._card.digest:
             self._is_wrong(
-                f"the servers of the cluster {self._key.name} have another RSA key: copy the key "
-                "files of one of them"
+                f"the servers of the cluster {self._key.name} have another RSA key: copy "
+                "server_private_key.pem and server_public_key.pem from one of them"
             )
         elif card != self._card:
             self._is_wrong(

@@ -78,6 +78,11 @@ class Cluster:
         self.streams.flush(self.clock())
         self._wake_up.set(self.streams.deadline)
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is sure that no other server is there."""
+        return self.registry.alone
+
     def leave(self) -> None:
         """This server goes: let the others know that its members have lost their connections."""
         for room in self._rooms:
@@ -114,9 +119,15 @@ class Cluster:
         lines = [words.servers(len(peers), away=self._away)]
         for number, peer in peers.items():
             own = number == self.server_id
+            # Of this one it is known how many there are now; of the others, how many there were.
+            people = self._people if own else peer.people
             age = self.clock() - peer.heard_at
-            lines.append(words.server_line(peer.title, peer.people, age, peer.behind, own=own))
+            lines.append(words.server_line(peer.title, people, age, peer.behind, own=own))
         return lines
+
+    @property
+    def _people(self) -> int:
+        return sum(room.people for room in self._rooms)
 
     # -- the others
 
@@ -126,7 +137,7 @@ class Cluster:
         self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
         if self._store.up:
             self._store.expire(self._card, CARD_SECONDS)
-        self.registry.beat(self._title, sum(room.people for room in self._rooms))
+        self.registry.beat(self._title, self._people)
         if self._away and self.registry.unheard and not self.cut_off:
             self._let_go()
         for room in self._rooms:
@@ -151,6 +162,6 @@ class Cluster:
         if error is not None:
             self.report(words.redis_away(error))
         elif self._away:
-            self.report(words.REDIS_BACK)
+            self.report(words.REDIS_BACK, good_news=True)
             self.cut_off = False
         self._away = error is not None

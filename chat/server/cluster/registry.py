@@ -47,7 +47,7 @@ class Shared(Protocol):
     def take_topic(self, since: int, text: str) -> None:
         """Another server sets the topic."""
 
-    def report(self, text: str) -> None:
+    def report(self, text: str, *, good_news: bool = False) -> None:
         """Something for the operator to know."""
 
 
@@ -113,10 +113,20 @@ class Registry:
 
     def gone(self, servers: set[bytes]) -> Iterator[bytes]:
         """Of these servers, those of which we are sure that they are gone."""
-        now = self._clock()
-        sure = now - self._heard_self_at < 2 * BEAT_SECONDS
-        if sure and now - self._heard_since > SERVER_GONE_SECONDS:
+        if self._is_sure:
             yield from sorted(servers - set(self.peers))
+
+    @property
+    def alone(self) -> bool:
+        """Whether we are sure that no other server is alive."""
+        return self._is_sure and set(self.peers) == {self._server_id}
+
+    @property
+    def _is_sure(self) -> bool:
+        """Whether we have heard all who were alive for as long as they may be silent."""
+        now = self._clock()
+        hears = now - self._heard_self_at < 2 * BEAT_SECONDS
+        return hears and now - self._heard_since > SERVER_GONE_SECONDS
 
     # -- what is the same everywhere
 

@@ -152,6 +152,7 @@ class OrderedRoom:
         self._go_on_from(0.0)
         hosted.ordering = self
         hosted.clock = self._clock
+        hosted.is_past = True
 
     # -- what is asked (Ordering)
 
@@ -409,6 +410,7 @@ class OrderedRoom:
         of the stream, or was said in a room that has gone on from a place before."""
         if not follows:
             return
+        self._hosted.is_past = False
         for number, seat in self._seats.items():
             member = self._hosted.room.member(number)
             assert member is not None

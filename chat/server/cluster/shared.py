@@ -3,6 +3,7 @@ the same, in its own lists.
 """
 
 from chat.errors import UsageError
+from chat.server import words
 from chat.server.access import Access
 from chat.server.console import Console
 from chat.server.greeting import Greeting
@@ -45,6 +46,6 @@ class SharedLists:
             # It is of another version, with other limits.
             self.report(f"the topic of another server cannot be taken: {error}")
 
-    def report(self, text: str) -> None:
+    def report(self, text: str, *, good_news: bool = False) -> None:
         """Something for the operator to know."""
-        self._console.show(f"cluster: {text}")
+        self._console.show(words.of_cluster(text, good_news=good_news))

@@ -22,9 +22,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> ClusterWorld:
 
 def test_operator_sees_the_servers_and_how_far_they_are_behind(world: ClusterWorld) -> None:
     count, *lines = world.servers[0].cluster.lines()
-    assert count == "servers: 2"
+    assert count == "[+] Servers: 2"
     shown = [
-        re.fullmatch(r"  (s\d)(.*): (\d) connected, heard \d s ago, (\d+) ms behind .*", line)
+        re.fullmatch(r"    (s\d)(.*): (\d) connected, heard \d s ago, (\d+) ms behind .*", line)
         for line in sorted(lines)
     ]
     assert [found.groups()[:3] for found in shown if found] == [
@@ -34,15 +34,45 @@ def test_operator_sees_the_servers_and_how_far_they_are_behind(world: ClusterWor
     assert all(0 < int(found[4]) < 500 for found in shown if found)
 
 
+def test_operator_sees_at_once_how_many_are_connected_to_this_server(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.come("Zoe", one)
+    (own,) = (line for line in one.cluster.lines() if ", this one" in line)
+    assert ": 3 connected" in own
+
+
 def test_operator_is_told_when_redis_goes_and_when_it_is_back(world: ClusterWorld) -> None:
     one, _ = world.servers
     world.redis.down = True
     one.store.cut()
-    assert one.screen.lines[-1].startswith("cluster: Redis is away: ")
-    assert one.cluster.lines()[0] == "servers: not known while Redis is away"
+    assert one.screen.lines[-1].startswith("[!] cluster: Redis is away: ")
+    assert one.cluster.lines()[0] == "[!] Servers: not known while Redis is away"
     world.redis.down = False
     world.run(1)
-    assert one.screen.lines.count("cluster: Redis is there again.") == 1
+    assert one.screen.lines.count("[+] cluster: Redis is there again.") == 1
+
+
+def test_what_was_over_before_a_server_started_is_no_news_there(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    next(seat for seat in world.seats if seat.person.name == "Boris").drop(Reason.LEFT)
+    world.run(1)
+    late = world.start()
+    world.run(1)
+    assert [member.name for member in late.open_room().members()] == ["Ira", "Eve"]
+    assert late.screen.lines == []
+    world.come("Zoe", one)
+    world.run(1)
+    assert "[+] New connection. Username: Zoe" in late.screen.lines
+
+
+def test_what_happened_while_a_server_did_not_reach_redis_is_news_there(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    other.store.cut()
+    world.come("Zoe", one)
+    world.run(1)
+    assert "[+] New connection. Username: Zoe" in other.screen.lines
 
 
 def test_card_is_kept_while_a_server_is_there(world: ClusterWorld) -> None:

@@ -65,6 +65,34 @@ def test_server_that_says_goodbye_is_gone_at_once(world: ClusterWorld) -> None:
     assert alive(one) == ["s0"]
 
 
+def test_server_is_alone_when_it_is_sure_that_no_other_one_is_there(world: ClusterWorld) -> None:
+    one, other = world.servers
+    world.run(SERVER_GONE_SECONDS)
+    assert not one.cluster.alone
+    other.cluster.leave()
+    world.run(1)
+    assert one.cluster.alone
+    late = world.start()
+    world.run(BEAT_SECONDS)
+    assert not late.cluster.alone
+    assert not one.cluster.alone
+
+
+def test_server_that_is_cut_off_does_not_know_whether_it_is_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = ClusterWorld(monkeypatch, servers=1)
+    [one] = world.servers
+    world.run(SERVER_GONE_SECONDS)
+    assert not one.cluster.alone
+    world.run(BEAT_SECONDS + 1)
+    assert one.cluster.alone
+    world.redis.down = True
+    one.store.cut()
+    world.run(2 * BEAT_SECONDS + 1)
+    assert not one.cluster.alone
+
+
 def test_server_that_is_cut_off_takes_nobody_for_gone(world: ClusterWorld) -> None:
     one, other = world.servers
     world.come("Boris", other)
