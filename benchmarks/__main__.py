@@ -6,8 +6,20 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import comeback, crowd, delay, fanout, join, memory, pipe, rooms, startup, terminal
-from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared
+from benchmarks import (
+    cluster,
+    comeback,
+    crowd,
+    delay,
+    fanout,
+    join,
+    memory,
+    pipe,
+    rooms,
+    startup,
+    terminal,
+)
+from benchmarks.load import LOAD_CORE, PROGRAM_CORE, Keys, Row, prepared, progress
 from chat.errors import ChatError
 
 Benchmark = Callable[[argparse.Namespace, Path], Iterable[Row]]
@@ -51,6 +63,14 @@ def _rooms(options: argparse.Namespace, directory: Path) -> list[Row]:
     return rooms.measure(Keys(options.bits), directory)
 
 
+def _cluster(options: argparse.Namespace, directory: Path) -> Iterable[Row]:
+    size = fanout.Size(options.members, options.speakers, options.window)
+    measured = cluster.run(size, Keys(options.bits), directory)
+    if options.publish:
+        cluster.publish(measured)
+    return cluster.measure(measured)
+
+
 def _pipe(options: argparse.Namespace, directory: Path) -> list[Row]:
     return pipe.measure(options.lines, Keys(options.bits), directory)
 
@@ -66,12 +86,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     "crowd": _crowd,
     "comeback": _comeback,
     "rooms": _rooms,
+    "cluster": _cluster,
 }
 
 
 def main() -> None:
     """Run what was asked for: everything, if nothing was."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.publish and "cluster" not in (options.benchmarks or BENCHMARKS):
+        parser.error("--publish is for what cluster measures")
     print(
         f"{options.members} members, clients with RSA-{options.bits}, "
         f"{options.speakers} speakers with {options.window} messages under way in a flood; "
@@ -81,10 +105,19 @@ def main() -> None:
     if PROGRAM_CORE == LOAD_CORE:
         print("There is but one core: the two disturb each other.", file=sys.stderr)
     with prepared():
-        for name in options.benchmarks or BENCHMARKS:
+        for name in options.benchmarks or _all():
             with tempfile.TemporaryDirectory(prefix="chat-bench-") as directory:
                 for row in BENCHMARKS[name](options, Path(directory)):
+                    progress("")
                     print(f"{row.what:36}  {row.result:36}  {row.aim:>7}".rstrip(), flush=True)
+
+
+def _all() -> list[str]:
+    """Those that can run here."""
+    if lacking := cluster.missing():
+        print(f"cluster is left out: install {lacking}", file=sys.stderr)
+        return [name for name in BENCHMARKS if name != "cluster"]
+    return list(BENCHMARKS)
 
 
 def _known(name: str) -> str:
@@ -127,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--bits", type=int, default=2048, help="the clients' RSA key (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="keep what cluster measures, and write its tables in docs/SCALING.md",
     )
     return parser
 

@@ -9,11 +9,11 @@ import socket
 import statistics
 import struct
 import time
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 from benchmarks.fanout import TEXT, Side, Size, contenders, ping
-from benchmarks.load import DEADLINE_SECONDS, Batch, Keys, Row, spread
+from benchmarks.load import DEADLINE_SECONDS, Batch, Keys, Row, frame_bytes, spread
 
 PACE_SECONDS = 0.02
 MESSAGES = 50
@@ -39,7 +39,7 @@ def measure(members: int, keys: Keys, directory: Path) -> list[Row]:
             time.sleep(SETTLE_SECONDS)
             batches = [joined[-1].seal(TEXT) for _ in range(MESSAGES)]
             for side, of_side in zip(sides, found, strict=True):
-                of_side.append(_percentiles(_Paced(side, batches).run()))
+                of_side.append(percentiles(Paced(side, batches).run()))
     server, *_ = found
     rows = []
     for side, of_side in zip(sides, found, strict=True):
@@ -49,7 +49,8 @@ def measure(members: int, keys: Keys, directory: Path) -> list[Row]:
     return rows
 
 
-def _percentiles(delays: list[float]) -> tuple[float, float]:
+def percentiles(delays: list[float]) -> tuple[float, float]:
+    """The median, and what a hundredth is above."""
     cuts = statistics.quantiles(delays, n=100, method="inclusive")
     return cuts[49], cuts[98]
 
@@ -77,11 +78,12 @@ def _nanoseconds(timespec: bytes) -> int:
     return int(seconds * 10**9 + nanoseconds)
 
 
-class _Paced:
-    """One member of a side says a message every PACE_SECONDS, whether or not the last one is there.
+class Paced:
+    """The speakers of a side take turns to say a message every PACE_SECONDS, whether or not the
+    last one is there.
 
-    A message has more bytes than a CHECK. So of what is read at once the whole multiples of its
-    size are messages, and the n-th on a connection is the n-th that was said.
+    Frames of their size are messages, and the n-th on a connection is the n-th that was said. A
+    frame may come in two pieces, where the log of the server has its end.
     """
 
     def __init__(self, side: Side, batches: list[Batch]) -> None:
@@ -90,6 +92,7 @@ class _Paced:
         self._unit = len(self._batches[0].down)
         self._sockets = {connected.fileno(): connected for connected in side.sockets}
         self._heard = dict.fromkeys(self._sockets, 0)
+        self._begun = dict.fromkeys(self._sockets, b"")
         self._said: list[int] = []
         self._delays: list[float] = []
         self._buffer = bytearray(65536)
@@ -107,11 +110,11 @@ class _Paced:
             self._epoll.register(descriptor, select.EPOLLIN)
         began = time.monotonic()
         times = [began + number * PACE_SECONDS for number in range(MESSAGES)]
-        for batch, (_, until) in zip(
-            self._batches, pairwise([*times, times[-1] + PACE_SECONDS]), strict=True
+        for speaker, batch, (_, until) in zip(
+            cycle(self._side.speakers), self._batches, pairwise([*times, times[-1] + PACE_SECONDS])
         ):
             self._said.append(time.time_ns())
-            self._side.speakers[0].sendall(self._side.up(batch))
+            speaker.sendall(self._side.up(batch))
             while (left := until - time.monotonic()) > 0:
                 self._read(left)
         while len(self._delays) < MESSAGES * len(self._sockets):
@@ -122,13 +125,26 @@ class _Paced:
 
     def _read(self, timeout: float) -> int:
         ready = self._epoll.poll(timeout, _AT_A_TIME)
+        self._side.crowd.reads += len(ready)
         for descriptor, _ in ready:
             size, stamps, _, _ = self._sockets[descriptor].recvmsg_into([self._buffer], 64)
             if not size:
                 raise RuntimeError("the program closed a connection")
             arrived = _nanoseconds(stamps[0][2]) if stamps else time.time_ns()
+            read = bytes(self._buffer[:size])
+            self._side.keep(descriptor, read)
             heard = self._heard[descriptor]
-            self._heard[descriptor] = heard + size // self._unit
+            self._heard[descriptor] = heard + self._messages(descriptor, read)
             said = self._said[heard : self._heard[descriptor]]
             self._delays += [(arrived - at) / 1e6 for at in said]
         return len(ready)
+
+    def _messages(self, descriptor: int, read: bytes) -> int:
+        """How many have ended with this."""
+        data = self._begun[descriptor] + read
+        at = count = 0
+        while (end := at + frame_bytes(data[at : at + 2])) <= len(data):
+            count += end - at == self._unit
+            at = end
+        self._begun[descriptor] = data[at:]
+        return count

@@ -27,6 +27,7 @@ from benchmarks.load import (
     Program,
     Row,
     chat_server,
+    frame_bytes,
     join,
     join_speakers,
     spread,
@@ -63,16 +64,19 @@ Load = Callable[["Side"], None]
 
 @dataclass(slots=True)
 class Side:
-    """A program with its crowd, and for each load: microseconds of CPU per delivery, messages per
-    read, which is about as many as were in one send, and the per cent of time that it was busy. A
-    bare loop relays what it is sent, so it is sent what the server would make of it."""
+    """Programs with their crowd, and for each load: microseconds of CPU per delivery, messages per
+    read, which is about as many as were in one send, and the per cent of time that they were busy.
+    A bare loop relays what it is sent, so it is sent what the server would make of it. `keep` is
+    given what arrives on a descriptor, if it is read as it is."""
 
     name: str
     aim: str
-    program: Program
+    programs: list[Program]
     crowd: Crowd
     sockets: list[socket.socket]
     speakers: list[socket.socket]
+    bare: bool = False
+    keep: Callable[[int, bytes], None] = lambda _descriptor, _data: None
     costs: list[float] = field(default_factory=list)
     messages_per_read: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
@@ -85,15 +89,20 @@ class Side:
 
     def up(self, batch: Batch) -> bytes:
         """What to send, so that every member gets `batch.down`."""
-        return batch.up if self.name == SERVER else batch.down
+        return batch.down if self.bare else batch.up
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all programs."""
+        return sum(program.cpu_seconds for program in self.programs)
 
     def measure(self, load: Load, messages: int) -> None:
-        """Put a load of so many messages on the program."""
+        """Put a load of so many messages on the programs."""
         self.crowd.drain()
         self.crowd.reads = 0
-        began, cpu = time.perf_counter(), self.program.cpu_seconds
+        began, cpu = time.perf_counter(), self.cpu_seconds
         load(self)
-        cpu = self.program.cpu_seconds - cpu
+        cpu = self.cpu_seconds - cpu
         unicasts = messages * len(self.crowd)
         self.costs.append(cpu / unicasts * 1e6)
         self.messages_per_read.append(unicasts / self.crowd.reads)
@@ -149,8 +158,7 @@ class _Speaker:
     def _say_next(self) -> None:
         if self._batches:
             batch = self._batches.popleft()
-            frame_bytes = 2 + int.from_bytes(batch.down[:2], "big")
-            self._last_header = batch.down[-frame_bytes:][:ROOM_HEADER_BYTES]
+            self._last_header = batch.down[-frame_bytes(batch.down) :][:ROOM_HEADER_BYTES]
             self._unsent = memoryview(self._side.up(batch))
             self._send()
 
@@ -163,6 +171,7 @@ class _Speaker:
             return 0
         if not data:
             raise RuntimeError("the program closed a speaker's connection")
+        self._side.keep(self.descriptor, data)
         heard = self._heard + data
         self._heard = heard[-ROOM_HEADER_BYTES:]
         if self._last_header in heard:
@@ -189,13 +198,13 @@ def contenders(
         crowd = stack.enter_context(Crowd(server))
         members = _fill(crowd, server, size, keys)
         sockets = [member.socket for member in members]
-        sides = [Side(SERVER, "", server, crowd, sockets, sockets[-size.speakers :])]
+        sides = [Side(SERVER, "", [server], crowd, sockets, sockets[-size.speakers :])]
         for name, aim, command in _bare_loops(directory):
             bare = stack.enter_context(Program([*command, str(size.members)], directory))
             bare_crowd = stack.enter_context(Crowd(bare))
             connected = _connect(bare, bare_crowd, size)
             speakers = connected[-size.speakers :]
-            sides.append(Side(name, aim, bare, bare_crowd, connected, speakers))
+            sides.append(Side(name, aim, [bare], bare_crowd, connected, speakers, bare=True))
         yield sides, members
 
 
@@ -204,11 +213,11 @@ def measure(size: Size, keys: Keys, directory: Path) -> list[Row]:
     with contenders(size, keys, directory) as (sides, members):
         speakers = members[-size.speakers :]
         ping(members)
-        loads = [alone(_batches(speakers[0], ALONE_MESSAGES, 1)) for _ in _turns()]
+        loads = [alone(batches_of(speakers[0], ALONE_MESSAGES, 1)) for _ in _turns()]
         rows = _compare("alone", loads, ALONE_MESSAGES, sides)
         ping(members)
         loads = [
-            flood([_batches(speaker, FLOOD_BATCHES, size.window) for speaker in speakers])
+            flood([batches_of(speaker, FLOOD_BATCHES, size.window) for speaker in speakers])
             for _ in _turns()
         ]
         messages = len(speakers) * FLOOD_BATCHES * size.window
@@ -260,7 +269,7 @@ def _connect(bare: Program, crowd: Crowd, size: Size) -> list[socket.socket]:
     return connections
 
 
-def _batches(speaker: Member, count: int, window: int) -> list[Batch]:
+def batches_of(speaker: Member, count: int, window: int) -> list[Batch]:
     """Messages sealed beforehand, so that in the measurement they only have to be sent."""
     return [speaker.seal(*[TEXT] * window) for _ in range(count)]
 

@@ -4,7 +4,9 @@ The crowd's members go through the real handshake; from then on they only count 
 program under test is what is busy. For Linux only, which shows cores, CPU clocks and memory.
 """
 
+import math
 import os
+import random
 import re
 import resource
 import select
@@ -17,11 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
+from Cryptodome.Math.Numbers import Integer
 from Cryptodome.PublicKey import RSA
-from Cryptodome.Util.number import getPrime
+from Cryptodome.Util.number import sieve_base
 
 from chat.client.events import Entered, MemberJoined, MessageReceived
 from chat.client.participant import Participant
@@ -29,7 +33,7 @@ from chat.controls import Ping, Ready, Submit, Welcome
 from chat.errors import ProtocolError
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, RoomKey
-from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_ROOMS, RSA_EXPONENT
+from chat.limits import MAX_CONNECTIONS_OF_KEY, MAX_ROOMS, PING_SECONDS, RSA_EXPONENT
 from chat.session import (
     ClientSession,
     ControlReceived,
@@ -53,6 +57,9 @@ DEADLINE_SECONDS = 30.0
 
 AT_ONCE = 32
 """Handshakes under way when a room is filled for another benchmark."""
+
+_WORTH_TELLING = 100
+"""How they come in is shown if they are so many."""
 
 _DISCARDED = bytearray(1024 * 1024)
 _HANDSHAKE_READ_BYTES = 4096
@@ -107,10 +114,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+_SMALL_PRIMES = math.prod(sieve_base[:300])
+"""Most numbers have one of them as a factor, which is found faster than that they are no prime."""
+
+
 class Keys:
     """Key pairs of this size for any number of clients. A server lets so many of a key in and no
     more, and to make a pair for every few of a thousand would take minutes: so these are made of
-    any two of some primes. For nothing but benchmarks, since a pair gives others away."""
+    any two of some primes, which pass one test. For nothing but benchmarks, since a pair gives
+    others away."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -132,11 +144,15 @@ class Keys:
             primes.append(prime)
 
     def _prime(self) -> int:
-        """One of half the size, with both highest bits set, so that two make one of full size."""
+        """One of half the size, with both highest bits set, so that two make one of full size.
+        Numbers that are none and pass Fermat's test are too rare to be met."""
+        rest = self.bits // 2 - 2
         while True:
-            prime: int = getPrime(self.bits // 2)
-            if prime >> self.bits // 2 - 2 == 3 and prime % RSA_EXPONENT != 1:
-                return prime
+            number = 0b11 << rest | random.getrandbits(rest) | 1
+            if math.gcd(number, _SMALL_PRIMES) > 1 or number % RSA_EXPONENT == 1:
+                continue
+            if pow(Integer(2), number - 1, number) == 1:
+                return number
 
 
 # -- the program under test --------------------------------------------------------------------
@@ -151,9 +167,9 @@ def cpu_seconds(process: int) -> float:
 class Program:
     """A program on the first core, which prints the port that it listens on."""
 
-    def __init__(self, command: list[str], directory: Path) -> None:
+    def __init__(self, command: list[str], directory: Path, core: int = PROGRAM_CORE) -> None:
         # A child inherits the core, and so is on it from its first instruction on.
-        os.sched_setaffinity(0, {PROGRAM_CORE})
+        os.sched_setaffinity(0, {core})
         try:
             self._process = subprocess.Popen(
                 command,
@@ -190,6 +206,11 @@ class Program:
         return int(found[1])
 
     @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    @property
     def cpu_seconds(self) -> float:
         """User and system time so far."""
         return cpu_seconds(self._process.pid)
@@ -213,8 +234,8 @@ class Program:
             self._process.communicate()
 
 
-def chat_server(directory: Path) -> Program:
-    """A chat server with the tests' key, which is kept in `directory`."""
+def chat_server(directory: Path, *options: str, core: int = PROGRAM_CORE) -> Program:
+    """A chat server with the tests' key, which is kept in `directory`, and with these options."""
     private_key = directory / "server_private_key.pem"
     shutil.copyfile(KEYS / "server.pem", private_key)
     private_key.chmod(0o600)
@@ -235,8 +256,9 @@ def chat_server(directory: Path) -> Program:
         "--max-rooms",
         # All clients are of one source, which may have begun half of them.
         str(2 * MAX_ROOMS),
+        *options,
     ]
-    return Program([sys.executable, *command], directory)
+    return Program([sys.executable, *command], directory, core)
 
 
 # -- the crowd ---------------------------------------------------------------------------------
@@ -246,21 +268,33 @@ Reader = Callable[[int], int]
 
 
 class Crowd:
-    """Many connections to one program. What arrives on them is counted and thrown away, but for
-    those that have a reader of their own. `reads` is how often something was there to read. Of what
-    is read at once, only whole `unit`s of bytes are counted: a CHECK is less than a message."""
+    """Many connections to one program, or to some that do one thing together. What arrives on them
+    is counted and thrown away, but for those that have a reader of their own. `reads` is how often
+    something was there to read. Of what is read at once, only whole `unit`s of bytes are counted: a
+    CHECK is less than a message."""
 
-    def __init__(self, program: Program) -> None:
+    _standing: ClassVar[list["Crowd"]] = []
+    """All crowds that have not hung up."""
+
+    def __init__(self, *programs: Program) -> None:
         self._epoll = select.epoll()
+        self._members: list[Member] = []
+        self._pinged_at = time.monotonic()
         self._sockets: dict[int, socket.socket] = {}
         self._readers: dict[int, Reader] = {}
-        self._output = program.output
         self.reads = 0
         self.unit = 1
-        self.read_with(program.output, self._read_output)
+        for program in programs:
+            self.read_with(program.output, partial(self._read_output, program.output))
+        self._standing.append(self)
 
     def __len__(self) -> int:
         return len(self._sockets)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Of all members."""
+        return list(self._sockets.values())
 
     def __enter__(self) -> Self:
         return self
@@ -270,6 +304,7 @@ class Crowd:
 
     def close(self) -> None:
         """Hang up."""
+        self._standing.remove(self)
         self._epoll.close()
         for connected in self._sockets.values():
             connected.close()
@@ -284,6 +319,24 @@ class Crowd:
         """Count what arrives on a connection."""
         self._sockets[connected.fileno()] = connected
         self._epoll.register(connected.fileno(), select.EPOLLIN)
+
+    def let_in(self, member: "Member") -> None:
+        """Let a member read for itself, until `count_only`."""
+        self._members.append(member)
+        self.add(member.socket)
+        self.read_with(member.socket.fileno(), member.read)
+
+    @classmethod
+    def keep_alive(cls) -> None:
+        """Let the members of all crowds PING when it is time, as clients do: a crowd may have to
+        wait for as long as others take to fill up."""
+        now = time.monotonic()
+        for crowd in cls._standing:
+            if now - crowd._pinged_at > PING_SECONDS:
+                crowd._pinged_at = now
+                for member in crowd._members:
+                    if member.welcomed:
+                        member.ping()
 
     def count_only(self, descriptor: int) -> None:
         """From now on only count what arrives here."""
@@ -315,14 +368,14 @@ class Crowd:
             counted += size - size % self.unit
         return counted
 
-    def drain(self) -> None:
-        """Throw away what has arrived already."""
+    def drain(self, patience: float = 0.0) -> None:
+        """Throw away what has arrived already, and what comes within so many seconds of that."""
         self.unit = 1
-        while self.count(timeout=0):
-            pass
+        while self._epoll.poll(patience):
+            self.count(timeout=0)
 
-    def _read_output(self, _events: int) -> int:
-        if not os.read(self._output, 65536):
+    def _read_output(self, output: int, _events: int) -> int:
+        if not os.read(output, 65536):
             raise RuntimeError("the program has ended")
         return 0
 
@@ -333,6 +386,11 @@ class Batch:
 
     up: bytes
     down: bytes
+
+
+def frame_bytes(frame: bytes) -> int:
+    """How long a frame is that begins so."""
+    return 2 + int.from_bytes(frame[:2], "big")
 
 
 class Member:
@@ -438,14 +496,16 @@ def join(
             member = Member(port, *waiting.pop(), room_key=room_key)
             members.append(member)
             joining[member.socket.fileno()] = member
-            crowd.add(member.socket)
-            crowd.read_with(member.socket.fileno(), member.read)
+            crowd.let_in(member)
             shaking += 1
         crowd.count()
         for descriptor, member in list(joining.items()):
             if member.welcomed:
                 del joining[descriptor]
                 crowd.count_only(descriptor)
+                if len(names) >= _WORTH_TELLING:
+                    progress(f"{len(members) - len(joining)} of {len(names)} members are in ...")
+        Crowd.keep_alive()
         shaking = sum(not member.established for member in joining.values())
     return members
 
@@ -456,9 +516,14 @@ def join_speakers(
     """Let members join who will speak: each knows all of the others, and so the latest key."""
     waiting = [(name, keys.take()) for name in names]
     members = [Member(port, *each, room_key=room_key) for each in waiting]
+    acquaint(crowd, members)
+    return members
+
+
+def acquaint(crowd: Crowd, members: list[Member]) -> None:
+    """Let these come in, and read until each knows all of the others."""
+    names = [member.name for member in members]
     for member in members:
-        crowd.add(member.socket)
-        crowd.read_with(member.socket.fileno(), member.read)
+        crowd.let_in(member)
     while not all(member.acquainted.issuperset(names) for member in members):
         crowd.count()
-    return members

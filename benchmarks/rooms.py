@@ -118,6 +118,7 @@ def _relaying(keys: Keys, directory: Path) -> list[Row]:
     with ExitStack() as stack:
         sides = {name: _Side(stack, directory, keys, *rooms) for name, rooms in sizes.items()}
         for _ in range(1 + ROUNDS):
+            Crowd.keep_alive()
             for side in sides.values():
                 side.turn()
         large, small, many = (side.costs[1:] for side in sides.values())

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmarks.compare.results import OURS, Cell, Delay, Measured, load
-from tools.capacity import Model, main, report
+from tools.capacity import Model, Sharing, main, planned, report, report_of_several
 
 MEASURED = load()
 DELAYS = [delay for delay in MEASURED.delays if delay.contender == OURS]
@@ -115,3 +115,64 @@ def test_what_cannot_be_planned_is_refused(
     with pytest.raises(SystemExit, match="2"):
         main()
     assert said in capfd.readouterr().err
+
+
+# -- several servers -------------------------------------------------------------------------------
+
+
+def sharing(**figures: float) -> Sharing:
+    """With Redis a message costs 100 µs more, and at a second server 60 µs more."""
+    costs = {"alone": 300.0, "one": 400.0, "two": 460.0} | figures
+    cells = [Cell(way, 10, "paced", [cost / 10]) for way, cost in costs.items()]
+    cells += [Cell("one", 10, "paced: Redis", [50.0]), Cell("two", 10, "paced: Redis", [70.0])]
+    # Of a larger room nothing is taken: there the members hide what the servers cost.
+    cells.append(Cell("one", 1_000, "paced", [99.0]))
+    return Sharing(Measured("", {}, {}, {}, cells))
+
+
+def test_each_server_takes_in_every_message_and_sends_to_its_own_members() -> None:
+    costs = sharing()
+    assert costs.seconds(1) == pytest.approx(100e-6)
+    assert costs.seconds(10) == pytest.approx((100 + 9 * 60) / 10 * 1e-6)
+    assert costs.redis_seconds(10) == pytest.approx((50 + 9 * 20) * 1e-6)
+    several = model()
+    several.sharing = costs
+    assert several.message_seconds(1_000, 1) == pytest.approx(1_000 * 10e-6)
+    assert several.message_seconds(1_000, 10) == pytest.approx(100 * 10e-6 + costs.seconds(10))
+
+
+def test_cost_that_the_measurement_hides_is_none() -> None:
+    assert sharing(one=290.0, two=280.0).seconds(10) == 0
+
+
+def test_several_servers_need_their_figures() -> None:
+    with pytest.raises(ValueError, match="python -m benchmarks cluster --publish"):
+        Sharing(Measured("", {}, {}))
+
+
+@pytest.mark.parametrize(
+    ("members", "rate", "servers", "wall"),
+    [
+        (1_000, 10, 2, "none"),
+        (100_000, 1, 10, "a room takes 10,000"),
+        (10_000, 50, 2, "more servers help"),
+        (100, 9_000, 2, "each server has to take in every message"),
+        (100, 3_200, 10, "Redis"),
+    ],
+)
+def test_first_wall_of_several_servers_is_named(
+    members: int, rate: float, servers: int, wall: str
+) -> None:
+    several = model()
+    several.sharing = sharing()
+    said = report_of_several(several, members, rate, rooms=1, servers=servers)
+    assert wall in said.splitlines()[-1]
+
+
+def test_plan_of_the_document_names_what_keeps_the_rate_from_being_higher() -> None:
+    several = model()
+    several.sharing = sharing()
+    rows = planned(several).splitlines()
+    assert rows[2] == "| 1,000 | 1 | 1 | 10 | 70 | to send to the members |"
+    assert "| 100,000 | 1 | 10 | 100 | 7 | a room takes 10,000 members |" in rows
+    assert rows[-1].startswith("| 100,000 | 1,000 | 10 | 0.164 |")

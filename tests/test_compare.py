@@ -23,7 +23,7 @@ from benchmarks.compare.nats import Nats
 from benchmarks.compare.plain import Lines
 from benchmarks.compare.results import DATA, Cell, LeftOut, Measured, load, save
 from benchmarks.compare.room import SPEAKERS, ContenderError
-from chat.limits import MAX_MEMBERS, SPARE_DESCRIPTORS, WINDOW_BYTES
+from chat.limits import MAX_MEMBERS, READER_ROOMS, SNAPSHOT_BYTES, SPARE_DESCRIPTORS, WINDOW_BYTES
 from tests.support.processes import ROOT
 
 # -- what arrives ------------------------------------------------------------------------------
@@ -284,6 +284,8 @@ def test_names_of_lines_are_moved_apart(
         f"With fewer than {tables.IDLE_FROM} members",
         f"{WINDOW_BYTES // int(load().setting['message_bytes']):,} messages of 100 bytes",
         f"a message of 100 bytes has {load().setting['message_bytes']:.0f} on the wire",
+        f"waits for {READER_ROOMS} rooms over one connection",
+        f"last but one snapshot, which is taken after {SNAPSHOT_BYTES >> 20} MiB",
     ],
 )
 def test_document_on_scaling_has_the_limits_of_the_code(sentence: str) -> None:

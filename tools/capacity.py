@@ -1,7 +1,8 @@
-"""What one server needs for so many members and messages, by what was measured.
+"""What servers need for so many members and messages, by what was measured.
 
     python -m tools.capacity --members 1000 --rate 5
     python -m tools.capacity --members 3000 --rate 2 --joins 0.5 --rooms 10
+    python -m tools.capacity --members 3000 --rate 50 --servers 3
 
 The figures come from the file that `make compare` writes (`benchmarks/compare/measured.json`);
 between two numbers of members they are interpolated. They hold for the machine that is named there:
@@ -12,6 +13,11 @@ together, in one turn. A turn with one message takes n·a, where a is what a del
 steady pace. Each further message adds n·f, where f is what a delivery costs in a flood. So as long
 as r·n·a < 1 each message has a turn of its own, and beyond that a turn takes
 n·(a - f) / (1 - r·n·f). Where there are several rooms, n is the members of one.
+
+Where s servers carry the rooms together, each has an s-th of n·a, and each has to take in every
+message (`Sharing`, from what `python -m benchmarks cluster --publish` writes). In a small room most
+of a message's cost is that. So it is what a message costs all servers in the smallest room that was
+measured: more with Redis than without, and more at two servers than at one.
 """
 
 import argparse
@@ -20,7 +26,7 @@ import resource
 import sys
 from itertools import pairwise
 
-from benchmarks.compare.results import DATA, OURS, Measured, load
+from benchmarks.compare.results import CLUSTER_DATA, DATA, OURS, Measured, load
 from chat.limits import (
     GRACE_SECONDS,
     MAX_MEMBERS,
@@ -32,14 +38,51 @@ BUSY = 0.7
 """More than this part of a core should not be planned with: joins and returns come in crowds."""
 
 
-class Model:
-    """Costs as they were measured, and what follows from them."""
+class Sharing:
+    """What a message costs because servers carry the room together, in microseconds of CPU: at the
+    first server and at each other one, and so at Redis."""
 
     def __init__(self, measured: Measured) -> None:
         """
         Raises:
+            ValueError: it was not measured.
+        """
+        members = min(measured.sizes(), default=0)
+        alone, one, two = (self._figure(measured, way, members) for way in ("alone", "one", "two"))
+        self.first = max(0.0, (one - alone) * members)
+        self.other = max(0.0, (two - one) * members)
+        redis, redis_of_two = (
+            self._figure(measured, way, members, "paced: Redis") for way in ("one", "two")
+        )
+        self.redis_first = redis
+        self.redis_other = max(0.0, redis_of_two - redis)
+
+    @staticmethod
+    def _figure(measured: Measured, way: str, members: int, work: str = "paced") -> float:
+        cell = measured.cell(way, work, members)
+        if cell is None:
+            raise ValueError("no cluster was measured; run python -m benchmarks cluster --publish")
+        return cell.median
+
+    def seconds(self, servers: int) -> float:
+        """For a message, at each of so many servers, whoever of them has it put in order."""
+        return (self.first + (servers - 1) * self.other) / servers / 1e6
+
+    def redis_seconds(self, servers: int) -> float:
+        """For a message, at Redis."""
+        return (self.redis_first + (servers - 1) * self.redis_other) / 1e6
+
+
+class Model:
+    """Costs as they were measured, and what follows from them."""
+
+    def __init__(self, measured: Measured, sharing: Sharing | None = None) -> None:
+        """`sharing` is needed for several servers.
+
+        Raises:
             ValueError: this program was not measured.
         """
+        self.sharing = sharing
         curves = {work: measured.curve(OURS, work) for work in ("flood", "paced", "join", "idle")}
         if not all(curves.values()):
             raise ValueError("the file has no figures of this program; run make compare")
@@ -72,6 +115,19 @@ class Model:
         alone = members * self.cost("paced", members) / 1e6
         return min(1.0, rate * alone + joins * self.cost("join", members) / 1e3)
 
+    def message_seconds(self, members: int, servers: int) -> float:
+        """What a message takes of a core at each of these servers, in a room of so many members."""
+        taking = self.sharing.seconds(servers) if self.sharing and servers > 1 else 0.0
+        return self.turn_seconds(members) / servers + taking
+
+    def rate_of(self, members: int, servers: int) -> float:
+        """Messages a second, in all rooms of so many members, with which no server and no Redis is
+        busier than BUSY."""
+        most = 1 / self.message_seconds(members, servers)
+        if self.sharing and servers > 1:
+            most = min(most, 1 / self.sharing.redis_seconds(servers))
+        return BUSY * most
+
     def alone_rate(self, members: int) -> float:
         """Messages a second that still leave one by one."""
         return 1 / self.turn_seconds(members)
@@ -102,6 +158,83 @@ class Model:
             + members * self.cost("idle", members) / 1024
             + windows * WINDOW_BYTES / 2**20
         )
+
+
+def report_of_several(model: Model, members: int, rate: float, rooms: int, servers: int) -> str:
+    """The same where so many servers carry each room together, with as many members each."""
+    assert model.sharing
+    each = math.ceil(members / rooms)
+    busy = rate * model.message_seconds(each, servers)
+    of_redis = rate * model.sharing.redis_seconds(servers)
+    lines = [
+        ("processor", f"{busy:.0%} of a core at each server, {of_redis:.0%} at Redis"),
+        (
+            "delay",
+            f"all of a room have a message after {_ms(model.message_seconds(each, servers))}",
+        ),
+        (
+            "memory",
+            f"{model.memory_mib(math.ceil(members / servers), rooms):.0f} MiB at each server",
+        ),
+        ("most", f"{model.rate_of(each, servers):.3g} messages a second, in all rooms together"),
+        ("wall", _wall_of_several(model, each, rate, servers)),
+    ]
+    return "\n".join(f"{what:12} {said}" for what, said in lines)
+
+
+def _delay_of_several(model: Model, each: int, rate: float, servers: int) -> str:
+    turn = model.message_seconds(each, servers)
+    if rate * turn >= 1:
+        return "it grows as long as so much is said one by one"
+    return f"all of a room have a message after {_ms(turn)}, and the way to Redis and back"
+
+
+def _wall_of_several(model: Model, each: int, rate: float, servers: int) -> str:
+    assert model.sharing
+    if each > MAX_MEMBERS:
+        return f"a room takes {MAX_MEMBERS:,} members, however many servers carry it"
+    if rate * model.sharing.redis_seconds(servers) > BUSY:
+        return "Redis: it has one core for all messages"
+    if rate * model.sharing.seconds(servers) > BUSY:
+        return "the processor: each server has to take in every message, so more do not help"
+    if rate * model.message_seconds(each, servers) > BUSY:
+        return "the processor: more servers help"
+    return "none: these servers carry it"
+
+
+def planned(model: Model) -> str:
+    """The cases of docs/SCALING.md, as a table."""
+    cases = ((1_000, 1), (10_000, 1), (100_000, 1), (100_000, 1_000))
+    rows = [
+        "| members | rooms | servers | CPU of a message at each, ms | messages a second | wall |"
+    ]
+    rows.append("| --- | --- | --- | --- | --- | --- |")
+    for members, rooms in cases:
+        for servers in (1, 2, 10):
+            each = members // rooms
+            rate = model.rate_of(each, servers)
+            cost = model.message_seconds(each, servers) * 1e3
+            wall = _wall_of_plan(model, each, servers)
+            row = [f"{members:,}", f"{rooms:,}", str(servers), _three(cost), _three(rate), wall]
+            rows.append(f"| {' | '.join(row)} |")
+    return "\n".join(rows)
+
+
+def _three(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,g}"
+
+
+def _wall_of_plan(model: Model, each: int, servers: int) -> str:
+    """What keeps the rate from being higher."""
+    if each > MAX_MEMBERS:
+        return f"a room takes {MAX_MEMBERS:,} members"
+    sharing = model.sharing
+    if sharing and servers > 1:
+        if sharing.redis_seconds(servers) > model.message_seconds(each, servers):
+            return "Redis' core"
+        if sharing.seconds(servers) > model.message_seconds(each, servers) / 2:
+            return "to take in every message"
+    return "to send to the members"
 
 
 def report(model: Model, members: int, rate: float, joins: float, rooms: int) -> str:
@@ -171,15 +304,26 @@ def main() -> None:
     )
     parser.add_argument("--joins", type=_rate, default=0.0, help="joins a second")
     parser.add_argument("--rooms", type=_count, default=1, help="rooms of equal size")
+    parser.add_argument("--servers", type=_count, default=1, help="that carry each room together")
     options = parser.parse_args()
     if options.rooms > options.members:
         parser.error("a room has a member at least")
+    if options.servers > 1 and options.joins:
+        parser.error("what joins cost several servers was not measured: leave out --joins")
+    path = DATA
     try:
         measured = load()
         model = Model(measured)
+        if options.servers > 1:
+            path = CLUSTER_DATA
+            model.sharing = Sharing(load(path))
     except (OSError, ValueError) as exc:
-        sys.exit(f"capacity: error: cannot read {DATA}: {exc}")
-    print(report(model, options.members, options.rate, options.joins, options.rooms))
+        sys.exit(f"capacity: error: cannot read {path}: {exc}")
+    plan = options.members, options.rate
+    if options.servers > 1:
+        print(report_of_several(model, *plan, options.rooms, options.servers))
+    else:
+        print(report(model, *plan, options.joins, options.rooms))
     print(f"\nMeasured on {measured.when}, {measured.machine['processor']}.")
 
 

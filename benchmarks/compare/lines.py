@@ -25,7 +25,7 @@ from benchmarks.compare.room import (
     at_latest,
     text,
 )
-from benchmarks.load import DEADLINE_SECONDS, HOST, Program
+from benchmarks.load import DEADLINE_SECONDS, HOST, PROGRAM_CORE, Program
 
 _READ_BYTES = 256 * 1024
 _BUFFER = bytearray(_READ_BYTES)
@@ -187,12 +187,14 @@ class LineRoom(Room):
 class Foreign(Program):
     """A program that listens where it is told to, and does not say so."""
 
-    def __init__(self, command: list[str], directory: Path, port: int) -> None:
+    def __init__(
+        self, command: list[str], directory: Path, port: int, core: int = PROGRAM_CORE
+    ) -> None:
         self.port = port
         self._log = directory / "log"
         # The shell makes way for the program, whose words go to a file; its end closes the pipe.
         shell = ["sh", "-c", 'exec "$@" 9>&1 > log 2>&1', "sh"]
-        super().__init__([*shell, *command], directory)
+        super().__init__([*shell, *command], directory, core)
 
     def _read_port(self) -> int:
         deadline = time.monotonic() + DEADLINE_SECONDS

@@ -25,7 +25,6 @@ from benchmarks.compare.room import (
 from benchmarks.load import Crowd, Keys, Member, chat_server, join, join_speakers
 from chat.cipher import MIN_SEALED_BYTES
 from chat.errors import ChatError
-from chat.limits import PING_SECONDS
 from chat.wire import ROOM_HEADER_BYTES
 
 BITS = 2048
@@ -102,7 +101,6 @@ class OurRoom(Room):
         self._keys = Keys(BITS)
         self._members: list[Member] = []
         self._heard: list[HeardLink] = []
-        self._pinged = time.monotonic()
         self._down_bytes = 0
 
     def close(self) -> None:
@@ -116,7 +114,6 @@ class OurRoom(Room):
         try:
             while left:
                 at_latest(deadline, self.size, self.size + left)
-                self.keep_alive()
                 some = min(left, JOINED_AT_A_TIME)
                 begin = len(self._members)
                 names = [f"m{number:05d}" for number in range(begin, begin + some)]
@@ -161,10 +158,7 @@ class OurRoom(Room):
 
     def keep_alive(self) -> None:
         """A server takes who is silent for long for lost. So each says PING, as clients do."""
-        if time.monotonic() - self._pinged > PING_SECONDS / 3:
-            self._pinged = time.monotonic()
-            for member in self._members:
-                member.ping()
+        Crowd.keep_alive()
 
     def settle(self) -> None:
         """Also open what was heard, so that speakers have the latest key."""

@@ -12,6 +12,9 @@ from typing import Any
 
 DATA = Path(__file__).with_name("measured.json")
 
+CLUSTER_DATA = DATA.parent.with_name("cluster.json")
+"""The same of several servers (`benchmarks/cluster.py`)."""
+
 OURS = "chat"
 """The name of this program among the contenders."""
 

@@ -160,7 +160,7 @@ def _markdown(measured: Measured) -> str:
             first = cell and name in _PEERS and cell.median == best[work]
             row.append(f"**{figure}**" if first else figure)
         rows.append(row)
-    return _as_markdown(rows)
+    return as_markdown(rows)
 
 
 def _figures(measured: Measured, work: str) -> dict[str, float]:
@@ -214,7 +214,7 @@ def _capital(words: str) -> str:
 def _made(measured: Measured) -> str:
     """How, where and when."""
     noise, most = measured.noise()
-    machine, setting = measured.machine, measured.setting
+    setting = measured.setting
     versions = ", ".join(
         f"{_SHORT[name]} {version}" for name, version in measured.versions.items() if name in _PEERS
     )
@@ -225,11 +225,19 @@ def _made(measured: Measured) -> str:
             f"and by {most:.0%} at most"
         )
     return (
-        f"Measured on {measured.when}, on a machine with {machine['processor']}, "
-        f"{machine['memory']}, {machine['system']}, Linux {machine['kernel']}: the server on one "
+        f"{where_made(measured)}: the server on one "
         f"core, the load on the other, over the loopback, in turns; messages of "
         f"{setting['text_bytes']:g} bytes; processor time of the server's process, "
-        f"{rounds}. The load average was {machine['others']}. Versions: {versions}."
+        f"{rounds}. The load average was {measured.machine['others']}. Versions: {versions}."
+    )
+
+
+def where_made(measured: Measured) -> str:
+    """When, and on which machine."""
+    machine = measured.machine
+    return (
+        f"Measured on {measured.when}, on a machine with {machine['processor']}, "
+        f"{machine['memory']}, {machine['system']}, Linux {machine['kernel']}"
     )
 
 
@@ -243,7 +251,7 @@ def peers(measured: Measured) -> str:
         parts.append(_over_members(measured, work, _measured_names(measured)))
     if measured.delays:
         parts.append(f"**Delay p50 / p99**, in ms, {measured.delays[0].members:,} members:")
-        parts.append(_as_markdown(_delay_rows(measured)))
+        parts.append(as_markdown(_delay_rows(measured)))
     parts += [f"- {line}" for line in _left_out(measured)]
     return "\n\n".join([*parts, _made(measured)])
 
@@ -255,14 +263,15 @@ def _over_members(measured: Measured, work: str, names: list[str]) -> str:
         cells = [_cell(measured, name, work, size) for size in sizes]
         if any(cells):
             rows.append([_TITLES[name], *_medians(cells)])
-    return _as_markdown(rows)
+    return as_markdown(rows)
 
 
 def _medians(cells: list[Cell | None]) -> list[str]:
     return [short(cell.median) if cell else NOTHING for cell in cells]
 
 
-def _as_markdown(rows: list[list[str]]) -> str:
+def as_markdown(rows: list[list[str]]) -> str:
+    """A table; the first row is its head."""
     head, *others = rows
     lines = [head, ["---"] * len(head), *others]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
@@ -287,7 +296,7 @@ def growth(measured: Measured) -> str:
         ("memory without the windows, MiB", lambda n: short(model.memory_mib(n, windows=0))),
     ]
     rows += [[what, *(figure(n) for n in sizes)] for what, figure in lines]
-    return _as_markdown(rows)
+    return as_markdown(rows)
 
 
 def _whole(value: float) -> str:
@@ -299,4 +308,4 @@ def rooms(measured: Measured) -> str:
     """What many rooms cost."""
     if not measured.rooms:
         return "Not measured in this run."
-    return _as_markdown([["rooms", "measured"], *([w.strip(), r] for w, r in measured.rooms)])
+    return as_markdown([["rooms", "measured"], *([w.strip(), r] for w, r in measured.rooms)])

@@ -60,6 +60,7 @@ from chat.client.events import (
     FrameRefused,
     KeysExchanged,
     Leaving,
+    LogGone,
     LookingUp,
     MessageQueued,
     MessageReceived,
@@ -580,6 +581,8 @@ class Client:
         match event:
             case FrameRefused(why):
                 self._on_tampered(why)
+            case LogGone():
+                self._on_tampered("the server no longer has what it had acknowledged")
             case Tampered(certain=True):
                 self._tamperings += 1
                 self._seen_tampering_at = time.time()

@@ -85,9 +85,9 @@ class Disconnected:
 @frozen
 class Reconnected:
     """The connection is back. `missed`: so many messages were said meanwhile that the server no
-    longer has. `new_room`: the server was started anew. `awaiting`: we regroup, so what we have to
-    say waits until the others are back, too. `server`: where it is, if it is not the server where
-    we were before: `chat.example:9443`."""
+    longer has. `new_room`: the server was started anew, or has lost the last part of the log.
+    `awaiting`: we regroup, so what we have to say waits until the others are back, too. `server`:
+    where it is, if it is not the server where we were before: `chat.example:9443`."""
 
     missed: int
     new_room: bool
@@ -160,6 +160,12 @@ class FrameRefused:
     """Something arrived that the server cannot have sent. It was not shown; reconnecting."""
 
     text: str
+
+
+@frozen
+class LogGone:
+    """The server no longer has what it had acknowledged to us, and vouched for. We connect again,
+    and join as in a new room."""
 
 
 @frozen
@@ -360,6 +366,7 @@ ClientEvent = (
     | ClockDiffers
     | MessageNotForUs
     | FrameRefused
+    | LogGone
     | Tampered
     | MemberJoined
     | MemberLeft

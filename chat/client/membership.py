@@ -4,13 +4,18 @@ Theory of operation
 -------------------
 
 A WELCOME begins a `Membership`, which replaces the one before it whole: nothing of the old place is
-reset by hand, so nothing of it can be left over. A WELCOME can mean three things, and which one is
+reset by hand, so nothing of it can be left over. A WELCOME can mean four things, and which one is
 found by comparing it with the membership before:
 
 - the same room and token: we keep our place, but the log no longer goes back to where we were. We
   go on from a later point, and have missed what lies between;
 - the same room and another token: we were put out, and are a new member of the same room;
-- another room: the server was started anew.
+- another room: the server was started anew;
+- the same room, put back to an earlier time (*rewound*): the servers of a cluster have lost its
+  last part. What was said in that part is as lost as in a room that is over, so this counts as
+  another room. We see it if we are a new member, and have read further already. If we have kept our
+  place, the server counts fewer messages of ours than it had vouched for. Then the place is *void*,
+  since our next message would not be the next one of our run, and we join anew.
 
 What we take of the log is not vouched for until the server says CHECK. If the two do not agree, the
 membership goes back to the last CHECK, and everything since is asked for once more. Who was heard,
@@ -21,6 +26,8 @@ A membership is `entered` when the roster is complete. If the connection breaks 
 next WELCOME replaces a membership that was never entered. What that one would have told the user is
 still untold, so the next one takes it over.
 """
+
+from collections import Counter
 
 from chat.client.events import ClientEvent
 from chat.client.peers import SERVER, Peer, Peers, Proves
@@ -71,6 +78,8 @@ class Membership:
         self.entered = False
         self.distrusted = False
         """Whether only a new WELCOME can help: what we took is not what the server wrote."""
+        self.void = False
+        """Whether the server no longer has what it had vouched for in this place."""
         self.tampered = False
         """Whether the user was told so of all that we took since the last CHECK."""
         self._refused_at: int | None = None
@@ -80,8 +89,9 @@ class Membership:
         self._heard: dict[Peer, tuple[int, int | None, bool, str]] = {}
         self._token = welcome.token
         self._size = welcome.members
-        self.same_room = self.same_place = False
-        """Whether this is the room, and the place in it, of the membership before."""
+        self.same_room = self.same_place = self.rewound = False
+        """Whether this is the room, and the place in it, of the membership before; and whether it
+        is that room, put back to an earlier time."""
         self.is_new = True
         """Whether this is another place than the one that was entered last."""
         self.changed_room = False
@@ -98,12 +108,15 @@ class Membership:
             self._follow(before)
 
     def _follow(self, before: "Membership") -> None:
-        self.same_room = self.room == before.room
-        self.same_place = self.same_room and self._token == before._token
+        same_id, same_token = self.room == before.room, self._token == before._token
+        goes_back = not same_token and self.trail.offset < before.trail.checked_offset
+        self.rewound = same_id and (before.void or goes_back)
+        self.same_room = same_id and not self.rewound
+        self.same_place = self.same_room and same_token
         self.is_new = not self.same_place
         self.changed_room = before.was_in and not self.same_room
         self.was_in = before.was_in
-        if self.same_room:
+        if same_id:
             # What nobody vouches for may be somebody else's.
             taken = before._checked_messages if before.distrusted else before.messages
             self.missed = max(0, self.messages - taken)
@@ -156,6 +169,11 @@ class Membership:
         if self._us is None:
             self._us = self.peers.of(self.id)
         return self._us
+
+    def returned(self) -> Counter[bytes]:
+        """How many connections of each key are in this room by its roster, now that it is complete.
+        That of a rewound room may name as connected whoever was then, so it tells of us alone."""
+        return Counter([self.us.fingerprint]) if self.rewound else self.peers.connections()
 
     def changes(self) -> list[ClientEvent]:
         """What has become of people since we were told last; of those in a new place, who is lost.
@@ -219,6 +237,11 @@ class Membership:
         self._refusals = self._refusals + 1 if again else 1
         self._refused_at = self.trail.offset
         self.distrusted |= self._refusals > (MAX_REFUSALS if self.trail.checked else 1)
+
+    @property
+    def stands(self) -> bool:
+        """Whether this is a place to come back to: we have been in, and it is not void."""
+        return self.entered and not self.void
 
     def resume(self, epoch: int) -> Resume:
         """What asks to go on from here; `epoch` is the last one whose key has arrived."""

@@ -109,6 +109,11 @@ class Outbox:
         """Whether so much is unacknowledged that nothing more should be said for the moment."""
         return len(self.messages) >= OUTBOX_MESSAGES or self.size >= OUTBOX_BYTES
 
+    @property
+    def checked_seq(self) -> int:
+        """The last sequence number of which the server has vouched that it is in the log."""
+        return self.first_seq - 1 - self._unchecked
+
     def add(self, time_ms: int, text: str) -> int:
         """Put in a message; returns its number in our run."""
         return self._put(self._next(Kind.SAY, time_ms, text.encode()))

@@ -30,6 +30,8 @@ whoever holds our cable. So what is wrong with them is not taken for the server'
   (`Tampered`).
 - When a WELCOME comes before the CHECK, it will never come. Then we say that, too.
 - Where going back does not help, we ask for a new WELCOME.
+- Where the server counts fewer of our messages than it had vouched for, the log that we had read is
+  gone. We join anew, and offer again what we keep, as in a new room (`LogGone`).
 """
 
 from chat.cipher import RandomBytes
@@ -39,6 +41,7 @@ from chat.client.events import (
     ClientEvent,
     Entered,
     FrameRefused,
+    LogGone,
     MessageQueued,
     Person,
     Reconnected,
@@ -256,7 +259,7 @@ class Participant:
 
     def first_control(self) -> Ready | Resume:
         """What to say first on a new link."""
-        if self._membership is None:
+        if self._membership is None or self._membership.void:
             return Ready()
         return self._membership.resume(self._keyring.current)
 
@@ -306,7 +309,7 @@ class Participant:
                 return []
             case Roster(), Phase.LOADING_ROSTER:
                 return self._on_roster(control, now)
-            case Resumed(), Phase.DISCONNECTED if self._membership and self._membership.entered:
+            case Resumed(), Phase.DISCONNECTED if self._membership and self._membership.stands:
                 self._phase = Phase.CATCHING_UP
                 return [Reconnected(0, new_room=False, awaiting=False)]
             case Rekey(), _ if self._membership is not None and self._phase in PRESENT:
@@ -314,9 +317,7 @@ class Participant:
             case Check(), _ if self._membership is not None and self._phase in PRESENT:
                 return self._on_check(self._membership, control)
             case Resend(seq), _ if self._membership and seq < self._outbox.first_seq:
-                # It has not taken what we think it has: somebody on the way has acknowledged that.
-                self._membership.go_back()
-                return self._tampered(self._membership)
+                return self._on_denial(self._membership, seq)
             case Resend(), Phase.CATCHING_UP | Phase.REGROUPING if self._regroup.waits:
                 self._phase = Phase.REGROUPING
                 return []
@@ -369,6 +370,20 @@ class Participant:
         self._dues.checked()
         return []
 
+    def _on_denial(self, membership: Membership, seq: int) -> list[ClientEvent]:
+        """The server has not taken what we think it has, from this number on."""
+        if seq <= self._outbox.checked_seq:
+            return self._log_gone(membership)
+        # Somebody on the way has acknowledged that.
+        membership.go_back()
+        return self._tampered(membership)
+
+    def _log_gone(self, membership: Membership) -> list[ClientEvent]:
+        """The server does not have what it had vouched for. Both came on the link, so nobody on the
+        way has a hand in it."""
+        membership.void = True
+        return [LogGone()]
+
     def _tampered(self, membership: Membership) -> list[ClientEvent]:
         self._seen.take_back()
         self._unread.take_back()
@@ -403,11 +418,13 @@ class Participant:
            after all that was missed.
         """
         us = membership.ourselves(self._name, None if self._room is None else self._share)
+        if us.seq < self._outbox.checked_seq:
+            return self._log_gone(membership)
         accepted = self._take_acknowledged(membership, us)
         again = membership.was_in
         membership.enter()
         self._entered = membership
-        self._regroup.found(membership.peers.connections())
+        self._regroup.found(membership.returned())
         self._phase = self._phase_on_entering(membership, now)
         events: list[ClientEvent] = []
         if again:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from chat.errors import REASONS, Reason, TransportError
-from chat.limits import LINGER_SECONDS, MAX_RETRY_SECONDS
+from chat.limits import CHECK_SECONDS, LINGER_SECONDS, MAX_RETRY_SECONDS
 from chat.server.connection import Connection as ServerConnection
-from tests.support.loopback import Hall, Seat
+from tests.support.loopback import Hall, Seat, connection_of
 
 
 @pytest.fixture
@@ -82,3 +82,26 @@ def test_script_waits_for_as_long_as_its_patience_says(hall: Hall, waiting: Seat
     hall.until(lambda: waiting.client._over)
     assert 5 <= hall.reactor.clock() - began <= 5 + MAX_RETRY_SECONDS
     assert isinstance(waiting.client._error, TransportError)
+
+
+def test_server_that_no_longer_has_what_it_acknowledged_is_told_of_in_one_line(hall: Hall) -> None:
+    seat = hall.seat("Ira", on_terminal=True)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    participant = seat.client._participant
+    seat.type("one")
+    hall.until(lambda: hall.home.room.messages == 1)
+    hall.wait(CHECK_SECONDS)
+    hall.until(lambda: participant.all_checked and not participant.unacknowledged)
+    (member,) = hall.home.room.members.values()
+    seat.screen.clear()
+    # As if the log had been put back to before that, and had gone on from there.
+    member.seq = 0
+    member.welcomed_at = hall.home.log.end + 1
+    connection_of(hall, "Ira").drop(Reason.LOST)
+    hall.until(lambda: hall.home.room.messages == 2)
+    assert [line for line in seat.screen.lines() if line.startswith("[")][1:] == [
+        "[+] The connection is back; the server was started anew.",
+        "[+] In the room: Ira",
+    ]
+    assert len(seat.dialer.dialled) == 3

@@ -177,7 +177,8 @@ def test_resend_over_and_over_sends_what_is_left_and_never_what_is_acknowledged(
     desk.play(Resend(NOWHERE))
     assert desk.sent() == []
     # An honest server does not ask for what has come back: somebody else has sent the copy.
-    (told,) = desk.play(Resend(1))
+    acknowledged, told = desk.play(desk.ours(2, "two"), Resend(2))
+    assert acknowledged == own(2, "two")
     assert isinstance(told, events.Tampered)
 
 
@@ -379,10 +380,120 @@ def test_new_membership_in_the_same_room_offers_nothing_again() -> None:
     desk.play("two")
     desk.sent()
     desk.restart(ROOM)
-    shown = desk.play(CUT, desk.welcome(messages=5), Roster(MEMBERS))
+    shown = desk.play(CUT, desk.welcome(messages=5, offset=desk.offset), Roster(MEMBERS))
     assert shown[0] == back(4)
     assert desk.contents() == [(1, MessageContent(Kind.SAY, 9, ORIGIN, 2, b"two"))]
     assert desk.play(desk.ours(1, "two", number=2)) == [own(2, "two")]
+
+
+# -- a room that was put back to an earlier time -----------------------------------------------
+
+
+def test_what_was_acknowledged_and_is_gone_is_said_again_to_those_who_lack_it() -> None:
+    hall = RoomInMemory()
+    ira, sahnawaz, thea = hall.enter("Ira", "Sahnawaz", "Thea")
+    ira.say("in the log")
+    hall.settle()
+    kept = hall.kept()
+    # A newcomer, of whom nobody will have heard, nor of what is said now; and Thea is cut off.
+    (zoe,) = hall.enter("Zoë")
+    thea.lose()
+    ira.say("gone")
+    zoe.say("gone, too")
+    hall.settle()
+    hall.pass_time(1)
+    hall.settle()
+    assert ira.participant.unacknowledged == zoe.participant.unacknowledged == 0
+    hall.put_back(kept)
+    ira.say("said meanwhile")
+    for seat in (sahnawaz, ira, zoe):
+        hall.come_back(seat)
+    hall.settle()
+    assert ira.shown[-1] == events.LogGone()
+    assert ira.participant.first_control() == Ready()
+    # All who keep their place are connected, as far as the room knows.
+    hall.come_back(ira)
+    hall.pass_time(1)
+    hall.settle()
+    assert back(new_room=True, awaiting=True) in ira.shown
+    assert back(new_room=True, awaiting=True) in zoe.shown
+    hall.come_back(thea)
+    hall.pass_time(REGROUP_SECONDS)
+    for seat in hall.everybody:
+        seat.participant.tick(hall.now)
+    hall.settle()
+    hall.settle()
+    said = [("Ira", "in the log"), ("Ira", "gone"), ("Zoë", "gone, too"), ("Ira", "said meanwhile")]
+    for seat in (ira, sahnawaz, thea):
+        assert sorted(seat.said()) == sorted(said)
+        assert [one for one in seat.said() if one[0] == "Ira"] == [said[0], said[1], said[3]]
+    assert zoe.said() == said[1:]
+    assert [seat.participant.unacknowledged for seat in hall.everybody] == [0] * 4
+    assert [warning for seat in hall.everybody for warning in seat.warnings()] == []
+    assert sum(seat.missed() for seat in hall.everybody) == 0
+
+
+def in_the_roster(desk: Desk) -> list[events.ClientEvent]:
+    return desk.play(CUT, desk.welcome(offset=4_711), with_own(1))
+
+
+DENIALS: dict[str, Callable[[Desk], list[events.ClientEvent]]] = {
+    "in the roster": in_the_roster,
+    "behind what we missed": lambda desk: desk.play(CUT, Resumed(), Resend(2))[1:],
+    "at any time": lambda desk: desk.play(Resend(2)),
+}
+
+
+@pytest.mark.parametrize("how", DENIALS)
+def test_place_is_void_if_the_server_has_less_of_ours_than_it_vouched_for(how: str) -> None:
+    desk = Desk("one", "two")
+    desk.play("three")
+    assert DENIALS[how](desk) == [events.LogGone()]
+    assert desk.participant.first_control() == Ready()
+    with pytest.raises(ProtocolError, match="a Resumed message is out of place"):
+        desk.play(CUT, Resumed())
+    desk.restart(ROOM)
+    told = desk.play(desk.welcome(US + 10, 4), Roster((entry(US + 10, "Ira"), *MEMBERS)))
+    names = ("Ira", "Sahnawaz", "Thea")
+    assert told == [back(new_room=True, awaiting=True), events.Entered(names, again=True)]
+    # By the roster all are here. But it is of a time when they were.
+    assert desk.participant.data_to_send() == []
+    desk.participant.tick(desk.now + REGROUP_SECONDS)
+    desk.participant.data_to_send()
+    assert [(one.number, one.kind) for one in desk.participant._outbox.messages] == [
+        *((1, Kind.REPEAT), (2, Kind.REPEAT), (3, Kind.SAY))
+    ]
+
+
+@pytest.mark.parametrize("how", DENIALS)
+def test_what_nobody_vouched_for_is_no_proof_that_the_log_is_gone(how: str) -> None:
+    """Somebody on the way who knows the keys may have acknowledged it."""
+    desk = Desk("one")
+    desk.play("two")
+    desk.sent()
+    desk.play(desk.ours(2, "two"))
+    assert events.LogGone() not in DENIALS[how](desk)
+    assert isinstance(desk.participant.first_control(), Resume)
+    assert desk.participant.unacknowledged == 1
+
+
+@pytest.mark.parametrize("further", [0, -1])
+def test_new_member_where_we_have_read_further_is_in_a_room_that_was_put_back(further: int) -> None:
+    desk = Desk("one")
+    desk.restart(ROOM)
+    offset = desk.offset + further
+    told = desk.play(CUT, desk.welcome(offset=offset, messages=3), Roster(MEMBERS))
+    assert told[0] == back(2, new_room=further < 0, awaiting=further < 0)
+    desk.participant.tick(desk.now + REGROUP_SECONDS)
+    assert desk.sent() == ([(1, "one")] if further < 0 else [])
+
+
+def test_what_is_said_while_we_join_anew_is_counted_as_missed() -> None:
+    desk = Desk("one", "two")
+    desk.play(CUT, desk.welcome(offset=4_711, messages=1), with_own(1))
+    desk.restart(ROOM)
+    told = desk.play(CUT, desk.welcome(messages=4), Roster(MEMBERS))
+    assert told[0] == back(3, new_room=True, awaiting=True)
 
 
 # -- awaiting the others -----------------------------------------------------------------------

@@ -88,19 +88,26 @@ def test_redis_that_comes_back_with_nothing_is_a_new_room(
     cluster.check(new_rooms=1)
 
 
-def test_replica_that_lacks_the_last_second_is_a_new_room(
-    stage: Stage, start: Callable[..., Redis]
-) -> None:
-    primary, replica = (
-        start("primary", "--repl-diskless-sync-delay", "0", network=True),
-        start("replica"),
-    )
-    cluster = two_and_two(stage, primary)
+def behind_a_replica(
+    stage: Stage, start: Callable[..., Redis], limits: dict[str, float] | None = None
+) -> tuple[Cluster, Redis, Redis]:
+    """Two servers with a member at each, their Redis, and a replica that lacks what was said
+    last."""
+    primary = start("primary", "--repl-diskless-sync-delay", "0", network=True)
+    replica = start("replica")
+    cluster = two_and_two(stage, primary, limits)
     replica.follow(primary)
     cluster.until(lambda: replica.do("DBSIZE") == primary.do("DBSIZE"))
     cluster.talk()
     replica.do("REPLICAOF", "NO", "ONE")
     cluster.talk()
+    return cluster, primary, replica
+
+
+def test_replica_that_lacks_the_last_second_is_a_new_room(
+    stage: Stage, start: Callable[..., Redis]
+) -> None:
+    cluster, primary, replica = behind_a_replica(stage, start)
 
     def fail_over() -> None:
         primary.kill()
@@ -109,6 +116,27 @@ def test_replica_that_lacks_the_last_second_is_a_new_room(
     cluster.survive("a replica promoted that lacks the last second", fail_over)
     assert "is not in Redis any more" in cluster.servers[0].out
     cluster.check(new_rooms=1)
+
+
+def test_last_second_that_is_lost_with_all_servers_is_said_again_by_those_who_said_it(
+    stage: Stage, start: Callable[..., Redis]
+) -> None:
+    """Nobody is left who knows that Redis has lost something, but the clients."""
+    # What is said is vouched for at once.
+    cluster, primary, replica = behind_a_replica(stage, start, {"CHECK_SECONDS": 0})
+    cluster.kill(0, 1)
+    primary.kill()
+    replica.take_over(primary)
+    for place in (0, 1):
+        cluster.serve(place=place)
+    cluster.until(lambda: all(one.told("reconnected") for one in cluster.members), talking=False)
+    # Whoever joins anew last waits in vain for the one who came before.
+    for member in cluster.members:
+        member.talk()
+    cluster.until(cluster.all_is_said, talking=False)
+    cluster.talk()
+    assert not any("is not in Redis any more" in server.out for server in cluster.servers)
+    cluster.check(new_rooms=1, unconfirmed=True)
 
 
 def test_foreign_entries_and_a_damaged_snapshot_are_named_and_harm_nobody(

@@ -23,6 +23,7 @@ from chat.runninghash import RunningHash
 from chat.server.log import OrderedLog
 from chat.server.members import Member
 from chat.server.room import Room, Unicast
+from chat.server.state import State
 from chat.wire import Event, FrameReader, Message, room_header, room_headers
 from tests.support.helpers import WALL_CLOCK, FixedBytes, key, open_frame
 
@@ -171,6 +172,25 @@ class RoomInMemory:
         self.seats.clear()
         self.log = Archive()
         self.room = Room(self.log, FixedBytes(f"room {self.now}"), limits.GRACE_SECONDS)
+
+    def kept(self) -> tuple[State, bytes]:
+        """The room and its log as they are now, for `put_back`."""
+        return self.room.state(), self.log.everything
+
+    def put_back(self, kept: tuple[State, bytes]) -> None:
+        """What has happened since then is gone, and all connections with it."""
+        for seat in self.everybody:
+            seat.lose()
+        state, everything = kept
+        self.log = Archive()
+        self.log.append(everything)
+        random_bytes = FixedBytes(f"room {self.now}")
+        self.room = Room.restored(state, self.log, random_bytes, limits.GRACE_SECONDS)
+        self.seats = {
+            one.member.id: one for one in self.everybody if one.member.id in self.room.members
+        }
+        for number, seat in self.seats.items():
+            seat.member = self.room.members[number]
 
     def enter(self, *names: str) -> list[MemberInMemory]:
         """Let these in, and let everybody hear of it."""

@@ -201,6 +201,7 @@ NOT_TOLD: list[events.ClientEvent] = [
     events.OutboxFull(1024),
     # The connection that is lost for it is told.
     events.FrameRefused("a room frame before the welcome"),
+    events.LogGone(),
 ]
 
 

@@ -201,6 +201,7 @@ def test_trouble_is_marked_as_trouble() -> None:
             [r"[+] What \x1b[2J said just before you came was for those who were here then."],
         ),
         (events.FrameRefused("the connection that is lost for it is told"), []),
+        (events.LogGone(), []),
         # These are only shown while they last.
         (events.LookingUp("localhost"), []),
         (events.Connecting("localhost", 9443), []),

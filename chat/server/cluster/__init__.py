@@ -6,7 +6,7 @@
     tls.py         TLS over memory
     link.py        one connection, with its socket
     store.py       what is asked of Redis: ordered streams, and values beside them
-    redisstore.py  that, over two connections to a real one
+    redisstore.py  that, over two connections or more to a real one
     clusterkey.py  names in Redis that say nothing, and the sealing of what is kept there
     sequence.py    which entries of a stream count, and whether it is the stream that it was
     outbox.py      what this server has proposed for a room, until it has read it there

@@ -1,19 +1,27 @@
-"""A `Store` that is Redis: two connections, and what is asked of them.
+"""A `Store` that is Redis: two connections or more, and what is asked of them.
 
-One connection is for commands. The other waits in XREAD BLOCK for the entries of all rooms at once,
+One connection is for commands. Another waits in XREAD BLOCK for the entries of many rooms at once,
 since a connection that waits can do nothing else. Where the rooms that are followed change, the
-waiting has to end. For that each server has a stream of its own, the *bell*, which it waits for
-as well, and rings over the first connection: an XREAD that was on its way finds it rung. (CLIENT
-UNBLOCK would miss it.) Nobody else reads a bell, it says nothing, and it is gone after an hour.
+waiting has to end. For that it waits for a stream of its own as well, the *bell*, which is rung
+over the first connection: an XREAD that was on its way finds it rung. (CLIENT UNBLOCK would miss
+it.) Nobody else reads a bell, it says nothing, and it is gone after an hour.
 
-Both connections stand, or none: whichever ends, the other one is closed, the watcher is told, and
-both are dialled again after a while. They must lead to the same Redis, in the same run of it; what
-stands behind an address may change between two dials.
+Each XREAD names all rooms that it waits for, and so costs the more the more they are, here and at
+Redis. So a connection waits for READER_ROOMS at most (`_Reader`), and where there are more rooms,
+one more is dialled. A room is read over one of them at a time.
+
+All connections stand, or none: whichever ends, the others are closed, the watcher is told, and
+the first two are dialled again after a while. But one more that cannot be had, since Redis has too
+many clients perhaps, is done without: its rooms are waited for with those of the first. All must
+lead to the same Redis, in the same run of it; what stands behind an address may change between two
+dials.
 """
 
 import random
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from typing import Any
 
 from chat.cipher import RandomBytes
@@ -21,6 +29,7 @@ from chat.errors import ChatError
 from chat.limits import (
     MAX_REDIS_RETRY_SECONDS,
     MINID_REDIS,
+    READER_ROOMS,
     REDIS_RETRY_SECONDS,
     STREAM_BLOCK_SECONDS,
     STREAM_PAGE_ENTRIES,
@@ -36,6 +45,19 @@ from chat.server.cluster.url import RedisUrl
 
 _BELL_BYTES = 8
 _BELL_SECONDS = 3_600
+
+
+class _Reader:
+    """A connection that waits for entries. `followed`: of which rooms, and how far each was read.
+    `reads`: it waits. `rung`: the bell was rung since it began to. `bell_read`: how far that was
+    read."""
+
+    def __init__(self, link: Link, bell: str) -> None:
+        self.link = link
+        self.bell = bell
+        self.bell_read = START
+        self.followed: dict[str, EntryId] = {}
+        self.reads = self.rung = False
 
 
 class RedisStore:
@@ -55,61 +77,77 @@ class RedisStore:
         self._reactor = reactor
         self._url = url
         self._context = context
-        self._bell = f"{key.card}:bell:{random_bytes(_BELL_BYTES).hex()}"
-        self._links: list[Link] = []
+        self._bells = f"{key.card}:bell:{random_bytes(_BELL_BYTES).hex()}"
+        self._commands: Link | None = None
+        self._readers: list[_Reader] = []
+        self._numbers = count(1)
         self._servers: dict[Link, Server] = {}
         self._retry: Timer | None = None
         self._told = ""
         self._retry_seconds = REDIS_RETRY_SECONDS
-        self._followed: dict[str, EntryId] = {}
-        self._reads = False
-        self._rung = False
-        self._bell_read = START
 
     def begin(self) -> None:
         """Connect; and again, whenever the connection is lost."""
         self._retry = None
-        self._links = [
-            Link(self._reactor, self._url, self._context, self, name) for name in ("a", "b")
-        ]
-        for link in list(self._links):
-            # If the first one ends at once, the other is closed by then.
-            if link in self._links:
-                link.begin()
+        self._commands = commands = self._link("commands")
+        reader = self._add_reader()
+        self._dial(commands)
+        self._dial(reader.link)
+
+    def _dial(self, link: Link) -> None:
+        # If another one has ended meanwhile, all are closed.
+        if link in self._links:
+            link.begin()
+
+    @property
+    def _links(self) -> list[Link]:
+        commands = [] if self._commands is None else [self._commands]
+        return [*commands, *(reader.link for reader in self._readers)]
+
+    def _link(self, name: str) -> Link:
+        return Link(self._reactor, self._url, self._context, self, name)
+
+    def _add_reader(self) -> _Reader:
+        number = next(self._numbers)
+        reader = _Reader(self._link(f"reader {number}"), f"{self._bells}:{number}")
+        self._readers.append(reader)
+        return reader
 
     def close(self) -> None:
-        """End both connections, for good."""
+        """End all connections, for good."""
         if self._retry is not None:
             self._retry.cancel()
         self._take_down()
 
     def _take_down(self) -> None:
-        links, self._links = self._links, []
+        links = self._links
+        self._commands = None
+        self._readers.clear()
         for link in links:
             link.close()
         self._servers.clear()
-        self._followed.clear()
-        self._bell_read = START
-        self.up = self._reads = self._rung = False
+        self.up = False
 
     # -- the owner of the links
 
     def on_ready(self, link: Link, server: Server) -> None:
         self._servers[link] = server
-        if len(self._servers) < len(self._links):
-            return
         if len({server.run for server in self._servers.values()}) > 1:
             self.on_end(link, RedisLostError("two connections have led to two different Redis"))
             return
-        self.up = True
-        self._told = ""
-        self.server = server
-        self._retry_seconds = REDIS_RETRY_SECONDS
-        self.watcher.on_up()
+        if not self.up and len(self._servers) == len(self._links):
+            self.up = True
+            self._told = ""
+            self.server = server
+            self._retry_seconds = REDIS_RETRY_SECONDS
+            self.watcher.on_up()
         self.flush()
 
     def on_end(self, link: Link, error: RedisError) -> None:
         if link not in self._links:
+            return
+        if self.up and link not in self._servers:
+            self._do_without(link)
             return
         self._take_down()
         delay = self._retry_seconds * random.uniform(0.5, 1.0)
@@ -119,17 +157,25 @@ class RedisStore:
             self._told = error.advice
             self.watcher.on_down(error)
 
+    def _do_without(self, link: Link) -> None:
+        reader = next(reader for reader in self._readers if reader.link is link)
+        self._readers.remove(reader)
+        first = self._readers[0]
+        first.followed.update(reader.followed)
+        self._ring(first)
+
     # -- what is asked
 
     def flush(self) -> None:
         if not self.up:
             return
-        commands, reader = self._links
-        if not self._reads:
-            self._read(reader)
-        commands.flush()
-        if self.up:
-            reader.flush()
+        for reader in self._readers:
+            if reader.link in self._servers and not reader.reads:
+                self._read(reader)
+        for link in self._links:
+            # If one ends, all do.
+            if self.up:
+                link.flush()
 
     def append(
         self, stream: str, kind: bytes, sealed: bytes, done: Callable[[EntryId | ChatError], None]
@@ -167,7 +213,8 @@ class RedisStore:
         """Ask, and hand on what `read` makes of the reply, or the error. A Redis that has become a
         replica is as good as gone: there may be another one at the same address."""
         assert self.up
-        link = self._links[0]
+        link = self._commands
+        assert link is not None
 
         def on_reply(reply: Reply | RedisError) -> None:
             outcome = understood(read, reply)
@@ -181,27 +228,43 @@ class RedisStore:
     # -- following
 
     def follow(self, stream: str, after: EntryId) -> None:
-        self._followed[stream] = after
-        self._ring()
+        reader = self._reader_of(stream) or self._free_reader()
+        reader.followed[stream] = after
+        self._ring(reader)
 
     def unfollow(self, stream: str) -> None:
-        if self._followed.pop(stream, None) is not None:
-            self._ring()
+        reader = self._reader_of(stream)
+        if reader is not None:
+            del reader.followed[stream]
+            self._ring(reader)
 
-    def _ring(self) -> None:
-        """Let the connection that waits ask anew."""
-        if self._reads and not self._rung:
-            self._rung = True
-            self._ask(ignore, _nothing_of, "XADD", self._bell, "MAXLEN", 1, "*", "", "")
-            self.expire(self._bell, _BELL_SECONDS)
+    def _reader_of(self, stream: str) -> _Reader | None:
+        return next((reader for reader in self._readers if stream in reader.followed), None)
 
-    def _read(self, reader: Link) -> None:
-        if not self._followed:
+    def _free_reader(self) -> _Reader:
+        """One that can wait for one more room; perhaps it has still to be connected."""
+        for reader in self._readers:
+            if len(reader.followed) < READER_ROOMS:
+                return reader
+        reader = self._add_reader()
+        # Not now: if it ended at once, whoever asks would be told in the middle of it.
+        self._reactor.defer(partial(self._dial, reader.link))
+        return reader
+
+    def _ring(self, reader: _Reader) -> None:
+        """Let a connection that waits ask anew."""
+        if reader.reads and not reader.rung:
+            reader.rung = True
+            self._ask(ignore, _nothing_of, "XADD", reader.bell, "MAXLEN", 1, "*", "", "")
+            self.expire(reader.bell, _BELL_SECONDS)
+
+    def _read(self, reader: _Reader) -> None:
+        if not reader.followed:
             return
-        self._reads = True
-        followed = {self._bell: self._bell_read, **self._followed}
-        reader.ask(
-            self._on_read,
+        reader.reads = True
+        followed = {reader.bell: reader.bell_read, **reader.followed}
+        reader.link.ask(
+            partial(self._on_read, reader),
             "XREAD",
             "COUNT",
             STREAM_PAGE_ENTRIES,
@@ -213,27 +276,27 @@ class RedisStore:
             patience=STREAM_BLOCK_SECONDS,
         )
 
-    def _on_read(self, reply: Reply | RedisError) -> None:
-        self._reads = self._rung = False
+    def _on_read(self, reader: _Reader, reply: Reply | RedisError) -> None:
+        reader.reads = reader.rung = False
         streams = understood(_streams_of, reply)
         if isinstance(streams, RedisError):
-            self.on_end(self._links[1], streams)
+            self.on_end(reader.link, streams)
             return
         for name, entries in streams:
-            self._hand_on(name, entries)
-        if self.up and not self._reads:
-            self._read(self._links[1])
+            self._hand_on(reader, name, entries)
+        if self.up and reader in self._readers and not reader.reads:
+            self._read(reader)
 
-    def _hand_on(self, stream: str, entries: list[RawEntry]) -> None:
-        if stream == self._bell:
-            self._bell_read = entries[-1].id
-        after = self._followed.get(stream)
+    def _hand_on(self, reader: _Reader, stream: str, entries: list[RawEntry]) -> None:
+        if stream == reader.bell:
+            reader.bell_read = entries[-1].id
+        after = reader.followed.get(stream)
         if after is None:
             return
         # The question may have left before the place was another one.
         entries = [entry for entry in entries if entry.id > after]
         if entries:
-            self._followed[stream] = entries[-1].id
+            reader.followed[stream] = entries[-1].id
             self.watcher.on_entries(stream, entries)
 
 

@@ -18,7 +18,7 @@ from chat.limits import (
     STREAM_BLOCK_SECONDS,
 )
 from chat.reactor import Reactor
-from chat.server.cluster import sequence, stream
+from chat.server.cluster import redisstore, sequence, stream
 from chat.server.cluster.clusterkey import ENTRY, ClusterKey
 from chat.server.cluster.redisstore import RedisStore
 from chat.server.cluster.store import EntryId
@@ -210,6 +210,58 @@ def test_room_that_is_opened_while_others_wait_is_followed_at_once(world: World)
     a.room.say("unheard")
     world.until(lambda: a.room.said[-1] == "unheard")
     assert b.room.said == ["closed"]
+
+
+def test_rooms_that_are_too_many_for_one_connection_are_read_over_several(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redisstore, "READER_ROOMS", 2)
+    a, b = world.started(), world.started()
+
+    def waiting() -> int:
+        return world.redis.do("CLIENT", "LIST").count(b"cmd=xread")
+
+    rooms = []
+    for number in range(6):
+        tag = f"room {number}".encode()
+        rooms.append((Room(a.streams, tag), Room(b.streams, tag)))
+    everybody = [room for pair in rooms for room in pair]
+    world.until(lambda: all(room.follows for room in everybody))
+    # Seven rooms at each server, and at most two over a connection.
+    world.until(lambda: waiting() == 8)
+    world.redis.do("CLIENT", "KILL", "TYPE", "normal")
+    for turn in range(3):
+        for here, there in rooms:
+            here.say(f"a{turn}")
+            there.say(f"b{turn}")
+        world.reactor.turn(0)
+    world.later(lambda: all(len(room.said) == 6 for room in everybody))
+    world.until(lambda: waiting() == 8)
+    for here, there in rooms:
+        assert here.said == there.said
+        assert sorted(here.said) == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    # What is closed makes room for others.
+    a.streams.close(rooms[0][0].stream)
+    again = Room(a.streams, b"room 0")
+    world.until(lambda: again.said == rooms[0][1].said)
+    assert waiting() == 8
+
+
+def test_rooms_share_a_connection_where_redis_takes_no_more_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redisstore, "READER_ROOMS", 1)
+    a = world.started()
+    # Those of this server, and nobody else's.
+    world.redis.do("CONFIG", "SET", "maxclients", "2")
+    rooms = [Room(a.streams, f"room {number}".encode()) for number in range(3)]
+    world.until(lambda: all(room.follows for room in rooms))
+    for turn in "once", "again":
+        for room in (*rooms, a.room):
+            room.say(turn)
+        world.until(lambda turn=turn: all(room.said[-1:] == [turn] for room in (*rooms, a.room)))  # type: ignore[misc]
+    assert [room.said for room in rooms] == 3 * [["once", "again"]]
+    assert (a.away, len(a.store._links)) == ([None], 2)
 
 
 def test_server_starts_from_the_snapshot_and_what_follows(
