@@ -670,6 +670,10 @@ RESEND_SECONDS = 1.0
 """So long after Redis has refused a proposal, or has put it where it does not count, it is proposed
 again."""
 
+UNREAD_SECONDS = 5.0
+"""A proposal that was not read is proposed again so long after Redis has last taken one of us:
+somebody may have removed it from the stream. In peace it is read within milliseconds."""
+
 MAX_BROKEN_ERAS = 8
 """A server remembers so many rooms of one stream that it has found broken."""
 
@@ -697,6 +701,11 @@ CLOCK_DOUBT_SECONDS = 60
 """By so much Redis' clock may differ from ours before a person is told. Nothing but
 times that people are shown, such as since when somebody is in, comes from the clock of a server."""
 
+CARD_SECONDS = 60
+"""The card by which the servers of a cluster know that they belong together is kept for so long
+after the last of them has asked for it: then others may come, with other keys or another
+version."""
+
 SERVER_ID_BYTES = 8
 PROPOSAL_SEED_BYTES = 32
 """Each run of a server of a cluster has a random id; each proposal brings so much randomness."""
@@ -704,6 +713,14 @@ PROPOSAL_SEED_BYTES = 32
 MAX_EPOCH_BYTES = 2 * 1024 * 1024
 """In a cluster an epoch ends when it has more of the log. A snapshot must hold all of it, so this
 and what comes in one entry must fit into WINDOW_BYTES."""
+
+SEALED_ROOM_SECONDS = 3_600
+EMPTY_ROOM_SECONDS = 60
+SEALED_ROOM_AGAIN_SECONDS = 30
+"""A sealed room that no server carries any more is kept in Redis for the first, and for the second
+if nobody was in; who carries one asks for that anew each time the third has passed. Whoever reaches
+a server can begin rooms, put some MiB into each within a second, and leave: they would fill Redis
+otherwise."""
 
 STREAM_HOLD_SECONDS = 0.25
 """For so long a member is not read where its proposals wait for Redis, and are too many."""

@@ -56,7 +56,7 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
     },
 }
 
-_OF_ONE_SERVER = {*LOSSES, Reason.CLOSING, Reason.FULL}
+_OF_ONE_SERVER = {*LOSSES, Reason.CLOSING, Reason.FULL, Reason.NO_ROOM}
 
 
 def may_differ_elsewhere(reason: Reason) -> bool:

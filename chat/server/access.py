@@ -241,12 +241,18 @@ class Access:
 
     def ban(self, fingerprint: str, name: str, why: str, now: float) -> Ban:
         """Let this key in no more. If that cannot be written, it holds until the server ends."""
-        self.refresh()
         ban = Ban(fingerprint, int(now), name, " ".join(why.split()))
-        self._banned[fingerprint] = ban
-        if not self._bans.edit(lambda lines: [*without(lines, {fingerprint}), line_of_ban(ban)]):
-            self._unsaved_bans[fingerprint] = ban
+        self.take_bans([ban])
         return ban
+
+    def take_bans(self, bans: list[Ban]) -> None:
+        """The same for all of these, which are written at once."""
+        self.refresh()
+        taken = {ban.fingerprint: ban for ban in bans}
+        lines = [line_of_ban(ban) for ban in taken.values()]
+        self._banned |= taken
+        if not self._bans.edit(lambda before: [*without(before, set(taken)), *lines]):
+            self._unsaved_bans |= taken
 
     def unban(self, which: str) -> list[Ban]:
         """Lift the bans of a name, or of a fingerprint. Returns them; those that cannot be taken
@@ -258,13 +264,19 @@ class Access:
             for ban in self._banned.values()
             if which == ban.fingerprint or (ban.name and folded == fold_name(ban.name))
         ]
-        gone = {ban.fingerprint for ban in found}
+        return found if self.lift_bans({ban.fingerprint for ban in found}) else []
+
+    def lift_bans(self, fingerprints: set[str]) -> bool:
+        """Lift the bans of these keys, all at once. Returns False if that cannot be written: then
+        they stay."""
+        self.refresh()
+        gone = fingerprints & set(self._banned)
         if gone and not self._bans.edit(lambda lines: without(lines, gone)):
-            return []
+            return False
         for fingerprint in gone:
             self._unsaved_bans.pop(fingerprint, None)
             del self._banned[fingerprint]
-        return found
+        return True
 
     def bans(self) -> list[Ban]:
         """All bans."""

@@ -90,7 +90,7 @@ class HostedRoom:
         self._console = console
         self._busy = busy
         self._note_name = note_name
-        self._grace_seconds = grace_seconds
+        self.grace_seconds = grace_seconds
         self._greeting = greeting
         self._random_bytes = random_bytes or os.urandom
         self._members: dict[int, Connection] = {}
@@ -103,7 +103,11 @@ class HostedRoom:
         """The room begins, with an empty log. No connection may be here."""
         assert not self._members
         self.log = OrderedLog(WINDOW_BYTES)
-        self._carry(Room(self.log, self._random_bytes, self._grace_seconds))
+        self._carry(Room(self.log, self._random_bytes, self.grace_seconds))
+
+    def keep_places_for(self, seconds: float) -> None:
+        """From now on the place of who is lost is kept for so long."""
+        self.grace_seconds = self.room.grace_seconds = seconds
 
     def state(self) -> tuple[State, State, bytes]:
         """The room and its log, for `restore` at another server."""
@@ -114,7 +118,7 @@ class HostedRoom:
         """Go on with a room of which this is the `state`. No connection may be here."""
         assert not self._members
         self.log = OrderedLog.restored(log, window, WINDOW_BYTES)
-        self._carry(Room.restored(room, self.log, self._random_bytes, self._grace_seconds))
+        self._carry(Room.restored(room, self.log, self._random_bytes, self.grace_seconds))
 
     def _carry(self, room: Room) -> None:
         self.room = room

@@ -62,9 +62,10 @@ class Room:
     def __init__(self, log: OrderedLog, random_bytes: RandomBytes, grace_seconds: float) -> None:
         self.id = random_bytes(ROOM_ID_BYTES)
         self.messages = 0
+        self.grace_seconds = grace_seconds
+        """For so long the place of a member is kept that is lost."""
         self._log = log
         self._random_bytes = random_bytes
-        self._grace_seconds = grace_seconds
         self._members = Members()
         self.members = self._members.inside
         """Those that are in, by number."""
@@ -154,7 +155,7 @@ class Room:
         """For how many seconds a member has been lost, and for how many more its place is kept;
         None if it is connected."""
         lost_at = self._members.lost_at(member)
-        return None if lost_at is None else (now - lost_at, lost_at + self._grace_seconds - now)
+        return None if lost_at is None else (now - lost_at, lost_at + self.grace_seconds - now)
 
     # -- members come and go
 
@@ -182,7 +183,7 @@ class Room:
         """A member has lost the connection. It keeps its place until the grace is over, too many
         members of its source are lost, or another one of its key needs the place. Returns False if
         there is no place to keep; then the member must leave."""
-        if member.id not in self.members or self._grace_seconds <= 0:
+        if member.id not in self.members or self.grace_seconds <= 0:
             return False
         self._disconnect(member)
         if not member.lost:
@@ -211,7 +212,7 @@ class Room:
         ended, self._crowded_out = self._crowded_out, []
         while (first := self._members.first_lost) is not None:
             member, lost_at = first
-            if now < lost_at + self._grace_seconds:
+            if now < lost_at + self.grace_seconds:
                 break
             self.leave(member, Reason.LOST)
             ended.append(member)
@@ -298,7 +299,7 @@ class Room:
             deadlines.append(self._epochs.step_at)
         first_lost = self._members.first_lost
         if first_lost is not None:
-            deadlines.append(first_lost[1] + self._grace_seconds)
+            deadlines.append(first_lost[1] + self.grace_seconds)
         return min(deadlines, default=None)
 
     @property
@@ -310,7 +311,7 @@ class Room:
         unicasts: list[Unicast] = []
         # Secrets too old to be missed by any member that may still resume. A member was heard at
         # most SILENCE_SECONDS before it was lost, and had the keys of that time.
-        self._epochs.forget(now - self._grace_seconds - SILENCE_SECONDS, self._log.start)
+        self._epochs.forget(now - self.grace_seconds - SILENCE_SECONDS, self._log.start)
         renewal_at = self._renewal_at
         if renewal_at is not None and now >= renewal_at:
             unicasts += self._renew(now)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from chat.errors import RefusedError, ServerKeyError, TransportError
-from chat.kex import PublicKey
+from chat.kex import PublicKey, RoomKey
 from chat.limits import MAX_RETRY_SECONDS, RETRY_SECONDS
 from chat.server import members
+from chat.server.rooms import RoomRules
 from tests.support.helpers import key
 from tests.support.loopback import REFUSED, Cable, Hall, Seat
 
@@ -86,6 +87,25 @@ def test_server_that_is_full_sends_us_to_the_next(
         f"[!] {name_of(hall.address)} says: the room is full; trying the next server."
     ]
     assert "Ira" in [one.name for one in company.participant.members()]
+
+
+@pytest.mark.parametrize(
+    ("rules", "room_key", "text"),
+    [
+        (RoomRules(open_room=False), None, "this server has no open room"),
+        (RoomRules(max_rooms=0), RoomKey(bytes(32)), "this server has no place for another room"),
+    ],
+)
+def test_server_that_lacks_the_room_sends_us_to_the_next(
+    hall: Hall, rules: RoomRules, room_key: RoomKey | None, text: str
+) -> None:
+    with contextlib.closing(Hall(beside=hall, rules=rules)) as small:
+        seat = hall.seat("Ira", address=small.address, others=[hall.address], room_key=room_key)
+        seat.begin()
+        hall.until(lambda: seat.inside)
+        (said,) = told(seat, "[!]")
+        assert said.startswith(f"[!] {name_of(small.address)} says: {text}")
+        assert said.endswith("; trying the next server.")
 
 
 def test_servers_that_are_all_full_end_the_stay_as_one_does(

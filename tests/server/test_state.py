@@ -30,7 +30,7 @@ OWN = {
     "Room._checks": "each server tells its own members the running hash",
     "Room.greeting": "it is not in the log",
     "Room._random_bytes": "it is given",
-    "Room._grace_seconds": "it is given",
+    "Room.grace_seconds": "it is given",
     "Room._crowded_out": "it is empty behind `end_grace`",
     "Member.sent": "it is of one connection",
     "OrderedLog.window_bytes": "it is given",

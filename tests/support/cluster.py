@@ -16,6 +16,7 @@ import pytest
 from chat.controls import Control, Rekey, Resume, Welcome, decode_control
 from chat.errors import Reason
 from chat.identities import Card
+from chat.limits import GRACE_SECONDS
 from chat.reactor import Timer
 from chat.server.access import Access
 from chat.server.cluster.cluster import Cluster
@@ -211,7 +212,9 @@ class Seat:
 class ClusterServer:
     """One server of the cluster."""
 
-    def __init__(self, world: "ClusterWorld", name: str, origin: float, bans: list[Ban]) -> None:
+    def __init__(
+        self, world: "ClusterWorld", name: str, origin: float, bans: list[Ban], grace: float
+    ) -> None:
         self.name = name
         self.turns = Turns(world.time, origin)
         self.screen = Screen()
@@ -233,6 +236,7 @@ class ClusterServer:
             [],
             key("server"),
             self.console,
+            grace,
             access=self.access,
             greeting=self.greeting,
             company=self.cluster,
@@ -305,11 +309,17 @@ class ClusterWorld:
 
     # -- what happens
 
-    def start(self, *, bans: list[Ban] | None = None, origin: float | None = None) -> ClusterServer:
+    def start(
+        self,
+        *,
+        bans: list[Ban] | None = None,
+        origin: float | None = None,
+        grace: float = GRACE_SECONDS,
+    ) -> ClusterServer:
         """One more server. Its clock says whatever it likes."""
         if origin is None:
             origin = self.choices.uniform(0, 1_000_000)
-        server = ClusterServer(self, next(self._names), origin, bans or [])
+        server = ClusterServer(self, next(self._names), origin, bans or [], grace)
         if hasattr(self, "servers"):
             self.servers.append(server)
         return server

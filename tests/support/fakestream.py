@@ -63,6 +63,7 @@ class FakeRedis:
         self.writes = 0
         self.stores: list[FakeStore] = []
         self._last: dict[str, EntryId] = {}
+        self._expires: dict[str, float] = {}
         self._undo: list[Callback] = []
 
     # -- what an operator, or fate, does
@@ -105,6 +106,7 @@ class FakeRedis:
             return FullError("it is full")
         before = self.values.get(key)
         self.values[key] = value
+        self._expires.pop(key, None)
 
         def undo() -> None:
             if before is None:
@@ -124,6 +126,16 @@ class FakeRedis:
             entries[:0] = gone
 
         self._wrote(undo)
+
+    def expire(self, name: str, seconds: int) -> None:
+        at = self._expires[name] = self.clock() + seconds
+
+        def end() -> None:
+            if self._expires.get(name) == at:
+                self.streams.pop(name, None)
+                self.values.pop(name, None)
+
+        self.call_in(seconds, end)
 
     def _wrote(self, undo: Callback) -> None:
         self.writes += 1
@@ -230,6 +242,9 @@ class FakeStore:
     def trim(self, stream: str, before: EntryId, keep: int) -> None:
         assert keep > 0
         self._ask(lambda: self._redis.trim(stream, before), None)
+
+    def expire(self, name: str, seconds: int) -> None:
+        self._ask(lambda: self._redis.expire(name, seconds), None)
 
     def flush(self) -> None:
         pass

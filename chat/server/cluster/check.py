@@ -2,8 +2,9 @@
 
 It logs in as the server would, tries each kind of command that is needed, and compares the *card*
 of the cluster: a value under the cluster's name by which servers find that their cluster keys, RSA
-keys or versions are not the same. The first server leaves it there. Blocks until Redis has answered
-or has been given up.
+keys or versions are not the same, or that they run with Pythons that know other characters: then a
+name could be good at one and not at the other. The first server leaves it there, and it is gone
+a minute after the last one has ended. Blocks until Redis has answered or has been given up.
 """
 
 import ssl
@@ -11,15 +12,16 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import NamedTuple
+from unicodedata import unidata_version
 
 from chat.cipher import RandomBytes
 from chat.errors import OpenError
-from chat.limits import CLOCK_DOUBT_SECONDS
+from chat.limits import CARD_SECONDS, CLOCK_DOUBT_SECONDS, FINGERPRINT_BYTES
 from chat.reactor import Reactor
 from chat.server.cluster.clusterkey import CARD, ClusterKey
 from chat.server.cluster.errors import RedisError
 from chat.server.cluster.link import Link
-from chat.server.cluster.resp import Reply, Server, Word
+from chat.server.cluster.resp import Reply, Server, Word, bytes_or_none, understood
 from chat.server.cluster.sequence import FORMAT
 from chat.server.cluster.url import RedisUrl
 
@@ -32,6 +34,19 @@ class Checked(NamedTuple):
 
     wrong: list[str]
     notes: list[str]
+
+
+class _Card(NamedTuple):
+    """What all servers of a cluster have to have in common."""
+
+    format: bytes
+    digest: bytes
+    unicode: bytes
+
+    @classmethod
+    def of(cls, card: bytes) -> "_Card":
+        """The parts of a card."""
+        return cls(card[:2], card[2 : 2 + FINGERPRINT_BYTES], card[2 + FINGERPRINT_BYTES :])
 
 
 def check(
@@ -70,7 +85,7 @@ class _Checker:
         self.over = False
         self._reactor = reactor
         self._key = key
-        self._card = FORMAT.to_bytes(2, "big") + server_digest
+        self._card = _Card(FORMAT.to_bytes(2, "big"), server_digest, unidata_version.encode())
         self._random_bytes = random_bytes
         self._wall_clock = wall_clock
 
@@ -81,14 +96,14 @@ class _Checker:
     def on_ready(self, link: Link, server: Server) -> None:
         self._look_at(server)
         scratch = f"{self._key.card}:check:{self._random_bytes(_SCRATCH_BYTES).hex()}"
-        card = self._key.seal(self._key.card, CARD, self._card, self._random_bytes)
+        card = self._key.seal(self._key.card, CARD, b"".join(self._card), self._random_bytes)
         tried: tuple[tuple[Word, ...], ...] = (
             ("XADD", scratch, "*", "", ""),
             ("XRANGE", scratch, "-", "+", "COUNT", 1),
             ("XREAD", "COUNT", 1, "STREAMS", scratch, "0-0"),
             ("XTRIM", scratch, "MAXLEN", 0),
             ("EXPIRE", scratch, _SCRATCH_SECONDS),
-            ("SET", self._key.card, card, "NX"),
+            ("SET", self._key.card, card, "NX", "EX", CARD_SECONDS),
         )
         for words in tried:
             link.ask(self._on_tried, *words)
@@ -112,10 +127,11 @@ class _Checker:
             self._is_wrong(reply.advice)
 
     def _on_time(self, reply: Reply | RedisError) -> None:
-        if isinstance(reply, RedisError):
-            self._is_wrong(reply.advice)
+        seconds = understood(lambda time: int(time[0]), reply)
+        if isinstance(seconds, RedisError):
+            self._is_wrong(seconds.advice)
             return
-        differs = self._wall_clock() - int(reply[0])
+        differs = self._wall_clock() - seconds
         if abs(differs) > CLOCK_DOUBT_SECONDS:
             self.notes.append(
                 f"our clock is {abs(differs):.0f} s {'ahead of' if differs > 0 else 'behind'} that "
@@ -123,30 +139,37 @@ class _Checker:
             )
 
     def _on_card(self, reply: Reply | RedisError) -> None:
-        if isinstance(reply, RedisError):
-            self._is_wrong(reply.advice)
-        elif reply is not None:
-            self._compare(reply)
+        card = understood(bytes_or_none, reply)
+        if isinstance(card, RedisError):
+            self._is_wrong(card.advice)
+        elif card is not None:
+            self._compare(card)
         self._end()
 
     def _compare(self, sealed: bytes) -> None:
         try:
-            card = self._key.open(self._key.card, CARD, sealed)
+            card = _Card.of(self._key.open(self._key.card, CARD, sealed))
         except OpenError:
             self._is_wrong(
                 f"the cluster {self._key.name} in this Redis has another cluster key: copy the "
                 "file from one of its servers, or take another name with --cluster-name"
             )
             return
-        if card[:2] != self._card[:2]:
+        if card.format != self._card.format:
             self._is_wrong(
                 f"the cluster {self._key.name} is served by another version, which does not "
-                "understand this one: end its servers first"
+                "understand this one: end its servers first, and wait for a minute"
             )
-        elif card != self._card:
+        elif card.digest != self._card.digest:
             self._is_wrong(
                 f"the servers of the cluster {self._key.name} have another RSA key: copy "
                 "server_private_key.pem and server_public_key.pem from one of them"
+            )
+        elif card != self._card:
+            self._is_wrong(
+                f"the servers of the cluster {self._key.name} know other characters (Unicode "
+                f"{card.unicode.decode()}, and here {unidata_version}): run all with one version "
+                "of Python"
             )
 
     def _is_wrong(self, text: str) -> None:

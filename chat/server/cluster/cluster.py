@@ -11,7 +11,7 @@ from itertools import count
 
 from chat.cipher import RandomBytes
 from chat.errors import ChatError
-from chat.limits import BEAT_SECONDS, SERVER_ID_BYTES
+from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_ID_BYTES
 from chat.reactor import Reactor, WakeUp
 from chat.roomevents import Topic
 from chat.server import words
@@ -45,6 +45,8 @@ class Cluster:
         self.call = reactor.call
         self.report = shared.report
         self._reactor = reactor
+        self._store = store
+        self._card = key.card
         self._title = title
         self._shared = shared
         self._rooms: list[OrderedRoom] = []
@@ -71,7 +73,9 @@ class Cluster:
         self.streams.close(room.stream)
 
     def flush(self) -> None:
-        """Let what was proposed leave. To be called at the end of each turn."""
+        """Let what was read take effect, and what was proposed leave. To be called at the end of
+        each turn."""
+        self.registry.follow_bans()
         self.streams.flush(self.clock())
         self._wake_up.set(self.streams.deadline)
 
@@ -84,6 +88,7 @@ class Cluster:
         """This server goes: let the others know that its members have lost their connections."""
         for room in self._rooms:
             room.vanish(self.server_id)
+            room.expire()
         self.registry.leave()
         self.flush()
         self._left = True
@@ -137,12 +142,15 @@ class Cluster:
         if self._left:
             return
         self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
+        if self._store.up:
+            self._store.expire(self._card, CARD_SECONDS)
         self.registry.beat(self._title, self._people)
         if self._away and self.registry.unheard and not self.cut_off:
             self._let_go()
         for room in self._rooms:
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
+            room.expire_again()
 
     def _put_out(self, ban: Ban) -> None:
         # Those in rooms that only this server carries, too.

@@ -1,9 +1,10 @@
 """What servers propose for a room, and its form in the stream.
 
 A proposal is applied by every server at the same place of the stream. So all that it depends on
-comes with it: who proposed it, when, and fresh randomness (`Header`). The time is that of the room,
-in seconds from its beginning: each server goes on from the last entry that it has applied, by its
-own monotonic clock. So no clock of any machine has to be right.
+comes with it (`Header`): who proposed it, when, for how long that server keeps places, and fresh
+randomness. The time is that of the room, in seconds from its beginning: each server goes on from
+the last entry that it has applied, by its own monotonic clock. So no clock of any machine has to be
+right.
 """
 
 import struct
@@ -19,18 +20,20 @@ from chat.roomevents import Topic
 from chat.server.ordering import Arrival
 from chat.wire import Empty, Fields, Record, Text, block, decode_record
 
-_HEADER = struct.Struct(f">{SERVER_ID_BYTES}sd{PROPOSAL_SEED_BYTES}s")
+_HEADER = struct.Struct(f">{SERVER_ID_BYTES}sdd{PROPOSAL_SEED_BYTES}s")
 _MEMBER = struct.Struct(">IQ")
 _NAMED = struct.Struct(f">I{FINGERPRINT_BYTES}s")
 _COME = struct.Struct(">Qd")
 
 
 class Header(NamedTuple):
-    """Who proposes (a run of a server has one id), at which time of the room, and randomness of
-    which no other proposal has the same."""
+    """Who proposes (a run of a server has one id), at which time of the room, for how many seconds
+    that server keeps the place of who is lost, and randomness of which no other proposal has the
+    same."""
 
     server: bytes
     at: float
+    grace: float
     seed: bytes
 
 

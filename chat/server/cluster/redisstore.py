@@ -37,9 +37,9 @@ from chat.limits import (
 )
 from chat.reactor import Reactor, Timer
 from chat.server.cluster.clusterkey import ClusterKey
-from chat.server.cluster.errors import NotRedisError, RedisError, RedisLostError, harmless
+from chat.server.cluster.errors import RedisError, RedisLostError
 from chat.server.cluster.link import Link
-from chat.server.cluster.resp import Reply, Server, Word, ignore
+from chat.server.cluster.resp import Reply, Server, Word, bytes_or_none, ignore, understood
 from chat.server.cluster.store import START, EntryId, RawEntry, Watcher
 from chat.server.cluster.url import RedisUrl
 
@@ -192,7 +192,7 @@ class RedisStore:
         self._ask(done, _entries_of, "XRANGE", stream, str(first), "+", "COUNT", count)
 
     def load(self, key: str, done: Callable[[bytes | ChatError | None], None]) -> None:
-        self._ask(done, _as_it_is, "GET", key)
+        self._ask(done, bytes_or_none, "GET", key)
 
     def keep(self, key: str, value: bytes, done: Callable[[ChatError | None], None]) -> None:
         self._ask(done, _nothing_of, "SET", key, value)
@@ -204,6 +204,9 @@ class RedisStore:
             # It can trim by count alone, and others may have added some since.
             self._ask(ignore, _nothing_of, "XTRIM", stream, "MAXLEN", keep + TRIM_SLACK_ENTRIES)
 
+    def expire(self, name: str, seconds: int) -> None:
+        self._ask(ignore, _nothing_of, "EXPIRE", name, seconds)
+
     def _ask(
         self, done: Callable[..., None], read: Callable[[Reply], object], *words: Word
     ) -> None:
@@ -214,7 +217,7 @@ class RedisStore:
         assert link is not None
 
         def on_reply(reply: Reply | RedisError) -> None:
-            outcome = _understood(read, reply)
+            outcome = understood(read, reply)
             if isinstance(outcome, RedisError) and outcome.means_gone:
                 self.on_end(link, outcome)
             else:
@@ -253,7 +256,7 @@ class RedisStore:
         if reader.reads and not reader.rung:
             reader.rung = True
             self._ask(ignore, _nothing_of, "XADD", reader.bell, "MAXLEN", 1, "*", "", "")
-            self._ask(ignore, _nothing_of, "EXPIRE", reader.bell, _BELL_SECONDS)
+            self.expire(reader.bell, _BELL_SECONDS)
 
     def _read(self, reader: _Reader) -> None:
         if not reader.followed:
@@ -275,7 +278,7 @@ class RedisStore:
 
     def _on_read(self, reader: _Reader, reply: Reply | RedisError) -> None:
         reader.reads = reader.rung = False
-        streams = _understood(_streams_of, reply)
+        streams = understood(_streams_of, reply)
         if isinstance(streams, RedisError):
             self.on_end(reader.link, streams)
             return
@@ -302,6 +305,8 @@ def _entries_of(reply: Any) -> list[RawEntry]:
     entries = []
     for place, fields in reply:
         kind, sealed = fields if len(fields or ()) == 2 else (b"", b"")
+        if not isinstance(kind, bytes) or not isinstance(sealed, bytes):
+            raise TypeError
         entries.append(RawEntry(EntryId.parse(place), kind, sealed))
     return entries
 
@@ -309,22 +314,6 @@ def _entries_of(reply: Any) -> list[RawEntry]:
 def _streams_of(reply: Any) -> list[tuple[str, list[RawEntry]]]:
     """The streams in a reply to XREAD, each with at least one entry; no reply means none."""
     return [(name.decode(), _entries_of(entries)) for name, entries in reply or () if entries]
-
-
-def _understood(read: Callable[[Reply], Any], reply: Reply | RedisError) -> Any:
-    """What `read` makes of a reply; the error, if it is one or makes no sense."""
-    if isinstance(reply, RedisError):
-        return reply
-    try:
-        return read(reply)
-    except (ValueError, TypeError, AttributeError):
-        return NotRedisError(f"Redis answers what makes no sense: {harmless(repr(reply))}")
-
-
-def _as_it_is(reply: Reply) -> bytes | None:
-    if not isinstance(reply, bytes | None):
-        raise TypeError
-    return reply
 
 
 def _nothing_of(_reply: Reply) -> None:

@@ -32,11 +32,11 @@ class Shared(Protocol):
     def bans(self) -> list[Ban]:
         """All bans that hold here."""
 
-    def take_ban(self, ban: Ban) -> None:
-        """Another server bans a key."""
+    def take_bans(self, bans: list[Ban]) -> None:
+        """Other servers ban these keys."""
 
-    def take_unban(self, fingerprints: list[str]) -> None:
-        """Another server lifts these bans."""
+    def lift_bans(self, fingerprints: list[str]) -> None:
+        """Other servers lift these bans."""
 
     def take_forget(self, name: str) -> None:
         """Another server frees a name."""
@@ -75,6 +75,8 @@ class Registry:
         self.on_ban: Callable[[Ban], None] = lambda _: None
         """Called when another server has banned a key."""
         self._bans: dict[str, Ban] = {}
+        self._touched: set[str] = set()
+        """The keys of which something was read in this turn."""
         self._topic = (0, "")
         self._peers: dict[bytes, Peer] = {}
         self._heard_since = self._heard_self_at = clock()
@@ -164,29 +166,33 @@ class Registry:
                 case "leave":
                     self._peers.pop(server, None)
                 case "ban":
-                    self._on_ban(_ban_of(said), own=own)
+                    ban = _ban_of(said)
+                    self._bans[ban.fingerprint] = ban
+                    self._touched.add(ban.fingerprint)
                 case "unban":
-                    self._on_unban(said["fingerprints"])
+                    for fingerprint in said["fingerprints"]:
+                        self._bans.pop(fingerprint, None)
+                        self._touched.add(fingerprint)
                 case "forget" if not own:
                     self._shared.take_forget(said["name"])
                 case "topic":
                     self._topic = said["since"], said["text"]
                     self._follow_topic()
 
-    def _on_ban(self, ban: Ban, *, own: bool) -> None:
-        self._bans[ban.fingerprint] = ban
-        if not own or ban.fingerprint not in self._banned_here():
-            self._shared.take_ban(ban)
+    def follow_bans(self) -> None:
+        """Bring the bans that hold here in line with what was read in this turn. To be called at
+        its end: each time the whole list is written."""
+        touched, self._touched = self._touched, set()
+        if not touched:
+            return
+        here = {ban.fingerprint: ban for ban in self._shared.bans()}
+        if lifted := sorted(touched & set(here) - set(self._bans)):
+            self._shared.lift_bans(lifted)
+        added = [ban for key, ban in self._bans.items() if key in touched and here.get(key) != ban]
+        if added:
+            self._shared.take_bans(added)
+        for ban in added:
             self.on_ban(ban)
-
-    def _on_unban(self, fingerprints: list[str]) -> None:
-        for fingerprint in fingerprints:
-            self._bans.pop(fingerprint, None)
-        if lifted := sorted(self._banned_here() & set(fingerprints)):
-            self._shared.take_unban(lifted)
-
-    def _banned_here(self) -> set[str]:
-        return {ban.fingerprint for ban in self._shared.bans()}
 
     def _follow_topic(self) -> None:
         if self._shared.topic() != self._topic:
@@ -210,14 +216,10 @@ class Registry:
         self._bans = {ban.fingerprint: ban for ban in map(_ban_of, kept["bans"])}
         since, text = kept["topic"]
         self._topic = since, text
-        here = self._banned_here()
+        here = {ban.fingerprint for ban in self._shared.bans()}
         if lifted := sorted(here - set(self._bans)):
-            self._shared.take_unban(lifted)
             self._shared.report(words.bans_lifted(lifted))
-        for fingerprint, ban in self._bans.items():
-            if fingerprint not in here:
-                self._shared.take_ban(ban)
-                self.on_ban(ban)
+        self._touched |= here | set(self._bans)
         self._follow_topic()
         self._heard_since = self._clock()
 

@@ -16,10 +16,12 @@ from typing import Any, NamedTuple, TypeAlias
 from chat.errors import UsageError
 from chat.limits import MIN_REDIS, REDIS_PING_SECONDS, REDIS_SILENCE_SECONDS
 from chat.server.cluster.errors import (
+    NotRedisError,
     RedisError,
     RedisLostError,
     error_of,
     foreign_answer,
+    harmless,
     too_old,
 )
 from chat.server.cluster.url import RedisUrl
@@ -114,6 +116,23 @@ class Pipeline:
             self.dead = RedisLostError(f"Redis has not answered for {silent} s")
         else:
             self.ask(now, ignore, "PING")
+
+
+def understood(read: Callable[[Reply], Any], reply: Reply | RedisError) -> Any:
+    """What `read` makes of a reply; the error, if it is one or makes no sense."""
+    if isinstance(reply, RedisError):
+        return reply
+    try:
+        return read(reply)
+    except (ValueError, TypeError, AttributeError, IndexError):
+        return NotRedisError(f"Redis answers what makes no sense: {harmless(repr(reply))}")
+
+
+def bytes_or_none(reply: Reply) -> bytes | None:
+    """A value as it is kept, for `understood`."""
+    if not isinstance(reply, bytes | None):
+        raise TypeError
+    return reply
 
 
 def ignore(_outcome: object) -> None:

@@ -8,10 +8,10 @@ it was, is the `stream`'s. Which servers are alive is the registry's.
 Theory of operation
 -------------------
 
-*The same everywhere.* What is applied depends on the entries alone: the time and the randomness are
-in them (`proposals`). The room's log, its members and its epochs are the same at every server, byte
-for byte. Only connections are one server's own: the room gives what is for one member alone to its
-connection, or to nobody where that is elsewhere.
+*The same everywhere.* What is applied depends on the entries alone: the time, the randomness and
+`--grace` are in them (`proposals`). The room's log, its members and its epochs are the same at
+every server, byte for byte. Only connections are one server's own: the room gives what is for one
+member alone to its connection, or to nobody where that is elsewhere.
 
 *Whose member.* A member belongs to the connection over which it came in last: to a server, and to a
 ticket there. `_seats` has this of all that are in, or about to be, and are not lost. What is
@@ -22,7 +22,9 @@ does not end that stay either. No ticket comes twice, so what was proposed in a 
 says nothing in the next one, where numbers begin anew.
 
 *The end.* A server in which nobody is follows the room no more, unless there is nobody elsewhere
-either: then it stays until every place that is kept has been given up, and the room is empty.
+either: then it stays until every place that is kept has been given up, and the room is empty. A
+sealed room that nobody carries any more is forgotten by Redis after a while: all who carry it ask
+for that, again and again (`expire`), so none of them can take it away from another.
 
 *Time.* The room's clock stands still while something is applied, at the time that the proposal
 says, and goes on from there by the reactor's. It never goes back. When something is due, every
@@ -41,9 +43,12 @@ from typing import NamedTuple, Protocol
 from chat.cipher import RandomBytes
 from chat.errors import ProtocolError, Reason
 from chat.limits import (
+    EMPTY_ROOM_SECONDS,
     MAX_EPOCH_BYTES,
     MAX_PROPOSED_BYTES,
     PROPOSAL_SEED_BYTES,
+    SEALED_ROOM_AGAIN_SECONDS,
+    SEALED_ROOM_SECONDS,
     STREAM_HOLD_SECONDS,
 )
 from chat.reactor import do_nothing
@@ -140,10 +145,12 @@ class OrderedRoom:
         self._hosted = hosted
         self._site = site
         self._randomness = randomness
+        self._grace_seconds = hosted.grace_seconds
         self._waiting: dict[int, tuple[Connection, Arrival]] = {}
         self._seats: dict[int, _Seat] = {}
         self._at = 0.0
         self._since = 0.0
+        self._expire_again_at = 0.0
         self._applying = self._letting_go = False
         self._tick_proposed_at: float | None = None
         self._go_on_from(0.0)
@@ -155,7 +162,7 @@ class OrderedRoom:
 
     def _propose(self, proposal: Proposal) -> None:
         seed = self._site.random_bytes(PROPOSAL_SEED_BYTES)
-        header = Header(self._site.server_id, self._clock(), seed)
+        header = Header(self._site.server_id, self._clock(), self._grace_seconds, seed)
         self.stream.propose(encode(header, proposal))
 
     def admit(self, arrival: Arrival, connection: Connection | None) -> None:
@@ -225,8 +232,22 @@ class OrderedRoom:
         used = used or self.stream.remembers
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
+    def expire(self) -> None:
+        """Have a sealed room be forgotten some time after nobody has asked this any more; soon, if
+        nobody is in. Whoever lets somebody in at the same moment asks again before."""
+        if self._hosted.tag:
+            self._expire_again_at = self._site.clock() + SEALED_ROOM_AGAIN_SECONDS
+            is_empty = self._hosted.room.is_empty
+            self.stream.expire(EMPTY_ROOM_SECONDS if is_empty else SEALED_ROOM_SECONDS)
+
+    def expire_again(self) -> None:
+        """The same, if it was asked long ago."""
+        if self._site.clock() >= self._expire_again_at:
+            self.expire()
+
     def end(self) -> None:
         """Follow the room no more."""
+        self.expire()
         self.on_end()
         self._hosted.end()
 
@@ -281,6 +302,7 @@ class OrderedRoom:
                 continue
             self._randomness.sow(batch.id.encode() + number.to_bytes(4, "big") + header.seed)
             self._at = max(self._at, header.at)
+            self._hosted.keep_places_for(header.grace)
             self._applying = True
             try:
                 # What was due before comes before, even if no server was here to say so.

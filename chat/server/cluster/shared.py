@@ -22,14 +22,13 @@ class SharedLists:
         """All bans that hold here."""
         return self._access.bans()
 
-    def take_ban(self, ban: Ban) -> None:
-        """Another server bans a key."""
-        self._access.ban(ban.fingerprint, ban.name, ban.why, ban.since)
+    def take_bans(self, bans: list[Ban]) -> None:
+        """Other servers ban these keys."""
+        self._access.take_bans(bans)
 
-    def take_unban(self, fingerprints: list[str]) -> None:
-        """Another server lifts these bans."""
-        for fingerprint in fingerprints:
-            self._access.unban(fingerprint)
+    def lift_bans(self, fingerprints: list[str]) -> None:
+        """Other servers lift these bans."""
+        self._access.lift_bans(set(fingerprints))
 
     def take_forget(self, name: str) -> None:
         """Another server frees a name."""

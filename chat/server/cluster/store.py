@@ -28,7 +28,10 @@ class EntryId(NamedTuple):
     def parse(cls, text: bytes) -> "EntryId":
         """The id in the form of Redis; raises ValueError if it has none."""
         ms, _, seq = text.partition(b"-")
-        return cls(int(ms), int(seq))
+        parsed = cls(int(ms), int(seq))
+        if not all(0 <= part < 1 << _SEQ_BITS for part in parsed):
+            raise ValueError("no id of an entry")
+        return parsed
 
     def encode(self) -> bytes:
         """In 16 bytes."""
@@ -110,6 +113,10 @@ class Store(Protocol):
 
     def trim(self, stream: str, before: EntryId, keep: int) -> None:
         """Take away the entries before this one. As far as was read, there are `keep` others."""
+
+    def expire(self, name: str, seconds: int) -> None:
+        """Have a stream or a value be gone after so long, unless this is asked again before. A
+        value that is kept anew stays, until it is asked again."""
 
     def flush(self) -> None:
         """Let all that was asked in this turn leave."""

@@ -43,6 +43,7 @@ from chat.limits import (
     SNAPSHOT_BYTES,
     SNAPSHOT_TRIES,
     STREAM_PAGE_ENTRIES,
+    UNREAD_SECONDS,
 )
 from chat.server.cluster.clusterkey import BEGINNING, ENTRY, SNAPSHOT, WANTED, ClusterKey
 from chat.server.cluster.outbox import Outbox
@@ -133,6 +134,10 @@ class Stream:
         self._outbox = Outbox(random_bytes)
         self._begins_at: float | None = None
         self._again_at: float | None = None
+        self._unread_at: float | None = None
+        """When what was sent last has to be read; None where that is not known, or all was."""
+        self._taken = False
+        """Whether the store has taken something since the last turn."""
         self._asked = 0
         self._now = 0.0
         self._round = 0
@@ -186,7 +191,7 @@ class Stream:
                 self._look_for_a_room()
             return
         outbox = self._outbox
-        if outbox.resend_at is not None and now >= outbox.resend_at:
+        if self._is_missing(now) or (outbox.resend_at is not None and now >= outbox.resend_at):
             self._resend()
         for number, items in outbox.take():
             header = self._sequence.header(outbox.origin, number)
@@ -197,7 +202,17 @@ class Stream:
         """When `flush` has something to do, even if nothing happens."""
         if self.phase is not Phase.FOLLOWING:
             return self._again_at
-        return self._begins_at if self.lost else self._outbox.resend_at
+        if self.lost:
+            return self._begins_at
+        due = (at for at in (self._outbox.resend_at, self._unread_at) if at is not None)
+        return min(due, default=None)
+
+    def expire(self, seconds: int) -> None:
+        """Have the store forget the room after so long, unless this is asked again before. If it is
+        down, nothing is asked."""
+        if self._store.up:
+            self._store.expire(self.name, seconds)
+            self._store.expire(self._key.snapshot_of(self.name), seconds)
 
     def close(self) -> None:
         """Read no more; nothing is called any more."""
@@ -232,6 +247,7 @@ class Stream:
                 self._complain(outcome)
                 return
             self._complaint = ""
+            self._taken = True
             if outcome <= read and not self.lost:
                 # The stream was made anew, with earlier ids, and we would wait for ever.
                 self._lose(f"a new entry stands at {outcome}, and what was read up to {read}")
@@ -250,6 +266,19 @@ class Stream:
         """Send again all that was not read."""
         outbox = self._outbox
         outbox.resend(known=self._sequence.number_of(outbox.origin) is not None)
+
+    def _is_missing(self, now: float) -> bool:
+        """Whether the store has taken what we have sent, and we ought to have read it by now. If
+        somebody has removed it from the stream since, nothing else may ever tell us."""
+        if self.idle:
+            self._unread_at = None
+        elif self._taken:
+            self._unread_at = now + UNREAD_SECONDS
+        self._taken = False
+        if self._unread_at is None or now < self._unread_at:
+            return False
+        self._unread_at = None
+        return True
 
     # -- where we are
 

@@ -6,10 +6,12 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unicodedata import unidata_version
 
 import pytest
 
 from chat.errors import UsageError
+from chat.limits import CARD_SECONDS
 from chat.server.cluster import check as checking
 from chat.server.cluster import resp
 from chat.server.cluster.check import Checked
@@ -111,8 +113,17 @@ def test_other_keys_and_other_versions_are_found(
     assert check(redis.url).wrong == []
     assert "another cluster key" in check(redis.url, secret=b"1" * 32).wrong[0]
     assert "another RSA key" in check(redis.url, digest=b"e" * 32).wrong[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "unidata_version", "9.0.0")
+        (wrong,) = check(redis.url).wrong
+        assert f"(Unicode {unidata_version}, and here 9.0.0): run all with one version" in wrong
     monkeypatch.setattr(checking, "FORMAT", 2)
     assert "another version" in check(redis.url).wrong[0]
+
+
+def test_card_of_servers_that_have_ended_keeps_nobody_out(redis: Redis) -> None:
+    assert check(redis.url).wrong == []
+    assert 0 < redis.count("TTL", "chat:test") <= CARD_SECONDS
 
 
 def test_clock_and_persistence_are_noted(tmp_path: Path) -> None:
@@ -144,17 +155,29 @@ def test_nobody_there_is_told(tmp_path: Path) -> None:
 def test_what_is_no_redis_is_told(answer: bytes, wrong: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        child = fork(lambda: _answer_once(listener, answer))
+        child = fork(lambda: _answer(listener, answer))
         (found,) = check(f"redis://127.0.0.1:{port}").wrong
         assert wrong in found
         os.waitpid(child, 0)
 
 
-def _answer_once(listener: socket.socket, answer: bytes) -> None:
+@pytest.mark.parametrize("answers", [b":5\r\n$-1\r\n", b"*0\r\n$-1\r\n", b"*1\r\n+1\r\n:5\r\n"])
+def test_time_and_card_that_make_no_sense_are_told(answers: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        tried = 6 * b"+OK\r\n" + answers
+        child = fork(lambda: _answer(listener, b"$19\r\nredis_version:7.0.0\r\n", tried))
+        (found,) = check(f"redis://127.0.0.1:{port}").wrong
+        assert found.startswith("Redis answers what makes no sense: ")
+        os.waitpid(child, 0)
+
+
+def _answer(listener: socket.socket, *answers: bytes) -> None:
     connection, _ = listener.accept()
     with contextlib.closing(connection):
-        connection.recv(1000)
-        connection.sendall(answer)
+        for answer in answers:
+            connection.recv(1000)
+            connection.sendall(answer)
 
 
 @needs_openssl

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from chat.errors import Reason
-from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
-from tests.support.cluster import SEALED, ClusterWorld
+from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_GONE_SECONDS
+from tests.support.cluster import KEY, SEALED, ClusterWorld
 
 
 @pytest.fixture
@@ -73,6 +73,16 @@ def test_what_happened_while_a_server_did_not_reach_redis_is_news_there(
     world.come("Zoe", one)
     world.run(1)
     assert "[+] New connection. Username: Zoe" in other.screen.lines
+
+
+def test_card_is_kept_while_a_server_is_there(world: ClusterWorld) -> None:
+    world.redis.values[KEY.card] = b"the card"
+    world.run(2 * CARD_SECONDS)
+    assert KEY.card in world.redis.values
+    for server in list(world.servers):
+        world.kill(server)
+    world.run(CARD_SECONDS + 1)
+    assert KEY.card not in world.redis.values
 
 
 def test_server_that_goes_changes_no_room_any_more(world: ClusterWorld) -> None:

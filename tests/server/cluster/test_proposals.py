@@ -47,7 +47,7 @@ times = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(max_size=50)
 servers = exactly(SERVER_ID_BYTES)
 fingerprints = exactly(FINGERPRINT_BYTES)
-headers = st.builds(Header, servers, times, exactly(PROPOSAL_SEED_BYTES))
+headers = st.builds(Header, servers, times, times, exactly(PROPOSAL_SEED_BYTES))
 resumes = st.builds(Resume, unsigned(32), exactly(RESUME_TOKEN_BYTES), unsigned(64), unsigned(32))
 arrivals = st.builds(
     Arrival, texts, fingerprints, st.just(Card()), st.none() | resumes, times, texts, texts
@@ -100,13 +100,13 @@ def test_any_bytes_are_a_proposal_or_an_error_of_the_protocol(item: bytes) -> No
 
 @pytest.mark.parametrize("at", [math.inf, -math.inf, math.nan])
 def test_proposal_of_no_time_is_refused(at: float) -> None:
-    header = Header(bytes(SERVER_ID_BYTES), at, bytes(PROPOSAL_SEED_BYTES))
+    header = Header(bytes(SERVER_ID_BYTES), at, 0.0, bytes(PROPOSAL_SEED_BYTES))
     with pytest.raises(ProtocolError, match="is of no time"):
         decode(encode(header, Tick()))
 
 
 def test_members_cut_off_in_the_middle_are_refused() -> None:
-    header = Header(bytes(SERVER_ID_BYTES), 0.0, bytes(PROPOSAL_SEED_BYTES))
+    header = Header(bytes(SERVER_ID_BYTES), 0.0, 0.0, bytes(PROPOSAL_SEED_BYTES))
     whole = encode(header, PutOut(((1, bytes(FINGERPRINT_BYTES)),), ""))
     size = int.from_bytes(whole[-38:-36], "big")
     with pytest.raises(ProtocolError, match="too short"):

@@ -290,6 +290,15 @@ def test_two_clusters_in_one_redis_do_not_meet(world: World) -> None:
     world.until(lambda: a.room.said == ["here"] and other.room.said == ["there"])
 
 
+def test_room_is_forgotten_by_redis_when_that_was_asked(world: World) -> None:
+    a = world.started()
+    name = KEY.stream_of(TAG)
+    a.room.stream.expire(100)
+    world.until(lambda: 0 < world.redis.count("TTL", name) <= 100)
+    a.room.stream.expire(0)
+    world.until(lambda: not world.redis.count("EXISTS", name))
+
+
 def test_all_that_redis_holds_is_sealed(world: World) -> None:
     a = world.started()
     for _ in range(3):
@@ -428,12 +437,22 @@ def test_foreign_entry_and_foreign_key_are_named(world: World) -> None:
     assert [trouble.split(" of ")[0][:9] for trouble in a.room.troubles] == 3 * ["the entry"]
 
 
+def entry_read(place: str, kind: bytes = b"+e\r\n", sealed: bytes = b"+sealed\r\n") -> bytes:
+    """A reply to XREAD: one entry of the room, which stands there."""
+    name = KEY.stream_of(TAG)
+    return f"*1\r\n*2\r\n+{name}\r\n*1\r\n*2\r\n+{place}\r\n*2\r\n".encode() + kind + sealed
+
+
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
         (b"XADD", b"+what\r\n"),
         (b"XRANGE", b":5\r\n"),
         (b"XREAD", b"*1\r\n:5\r\n"),
+        (b"XREAD", entry_read(f"{2**64}-0")),
+        (b"XREAD", entry_read("5--1")),
+        (b"XREAD", entry_read("5-1", kind=b":5\r\n")),
+        (b"XREAD", entry_read("5-1", sealed=b"$-1\r\n")),
         (b"GET", b":5\r\n"),
     ],
 )

@@ -1,5 +1,7 @@
 """What servers of a cluster share beside the rooms: who is alive, bans, names, the topic."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from chat.errors import Reason
@@ -180,6 +182,21 @@ def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld) -> None:
     one.server.forget("Boris")
     world.run(1)
     assert other.access.use_of("Boris") is None
+
+
+def test_server_that_starts_writes_all_bans_of_the_cluster_at_once(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = sorted(fingerprint_of(bytes([number]) * 32) for number in range(9))
+    for each in keys:
+        ban(world.servers[0], each)
+    world.run(1)
+    late = world.start()
+    edit = Mock(wraps=late.access._bans.edit)
+    monkeypatch.setattr(late.access._bans, "edit", edit)
+    world.run(1)
+    assert banned(late) == keys
+    assert edit.call_count == 1
 
 
 def test_server_that_starts_with_other_bans_takes_those_of_the_cluster(world: ClusterWorld) -> None:

@@ -13,7 +13,7 @@ from chat.server.cluster import sequence, stream
 from chat.server.cluster.proposals import PutOut
 from chat.text import fingerprint_of
 from tests.support import fakestream
-from tests.support.cluster import SEALED, ClusterServer, ClusterWorld, Person, Seat
+from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +106,51 @@ def test_sealed_room_that_is_empty_begins_anew_at_all_servers(world: ClusterWorl
     assert again.member == 1
 
 
+def test_sealed_room_is_forgotten_when_no_server_carries_it_and_not_before(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordered, "SEALED_ROOM_SECONDS", 60)
+    monkeypatch.setattr(ordered, "EMPTY_ROOM_SECONDS", 20)
+    monkeypatch.setattr(ordered, "SEALED_ROOM_AGAIN_SECONDS", 10)
+    one, other = world.servers
+    stream = KEY.stream_of(SEALED)
+
+    def kept() -> set[str]:
+        return {name for name in (*world.redis.streams, *world.redis.values) if stream in name}
+
+    ira, boris = world.come("Ira", one, SEALED), world.come("Boris", other, SEALED)
+    for _ in range(60):
+        ira.say("x" * 300)
+        world.run(0.2)
+    snapshot = KEY.snapshot_of(stream)
+    assert kept() == {stream, snapshot}
+    ira.drop(Reason.LEFT)
+    world.run(200)
+    assert one.hosted(SEALED) is None
+    # A server that ends the room may ask just when another one lets somebody in.
+    for name in (stream, snapshot):
+        world.redis.expire(name, 20)
+    world.run(200)
+    assert kept() == {stream, snapshot}
+    boris.say("we are still here")
+    world.run(1)
+    assert not boris.over
+    world.kill(other)
+    world.run(45)
+    assert kept() == {stream, snapshot}
+    world.run(155)
+    assert kept() == set()
+    # The open room stays, though nobody is in.
+    assert KEY.stream_of(b"") in world.redis.streams
+    again = world.come("Ira", one, SEALED)
+    again.drop(Reason.LEFT)
+    world.run(1)
+    assert one.hosted(SEALED) is None
+    assert kept() == {stream}
+    world.run(25)
+    assert kept() == set()
+
+
 @pytest.mark.parametrize("hours", [-1, 1, 24 * 365])
 def test_clock_of_a_machine_means_nothing(world: ClusterWorld, hours: int) -> None:
     one, _ = world.servers
@@ -118,6 +163,23 @@ def test_clock_of_a_machine_means_nothing(world: ClusterWorld, hours: int) -> No
     assert inside(wrong) == {"Ira": True, "Boris": False}
     world.run(10)
     assert inside(wrong) == inside(one) == {"Boris": False}
+
+
+@pytest.mark.parametrize("grace", [0.0, 5.0, 10 * GRACE_SECONDS])
+def test_servers_that_keep_places_for_other_times_have_the_same_room(
+    world: ClusterWorld, grace: float
+) -> None:
+    one, other = world.servers[0], world.start(grace=grace)
+    ira, boris = world.come("Ira", one), world.come("Boris", other)
+    for server in (one, other):
+        world.come("Eve", server).drop(Reason.LOST)
+        for seat in (ira, boris, ira):
+            seat.say("she is lost")
+            world.run(max(10, grace / 2))
+        assert inside(one) == inside(other)
+    world.run(GRACE_SECONDS + grace + 5)
+    assert inside(one) == inside(other) == {"Ira": False, "Boris": False}
+    assert world.compared
 
 
 # -- whose member ------------------------------------------------------------------------------

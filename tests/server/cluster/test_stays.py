@@ -14,7 +14,7 @@ from chat.cipher import RandomBytes
 from chat.controls import Resume
 from chat.errors import Reason
 from chat.identities import Card
-from chat.limits import BEAT_SECONDS, PROPOSAL_SEED_BYTES, SERVER_GONE_SECONDS
+from chat.limits import BEAT_SECONDS, GRACE_SECONDS, PROPOSAL_SEED_BYTES, SERVER_GONE_SECONDS
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.cluster.proposals import Come, Header, Lose, Proposal, Relay, decode, encode
@@ -147,7 +147,7 @@ class Carried:
 
     def apply(self, *proposals: Proposal, server: bytes = OWN) -> None:
         """What a server has proposed takes its place."""
-        header = Header(server, 1.0, bytes(PROPOSAL_SEED_BYTES))
+        header = Header(server, 1.0, GRACE_SECONDS, bytes(PROPOSAL_SEED_BYTES))
         self.room.apply(self._batch(*(encode(header, one) for one in proposals)))
 
 

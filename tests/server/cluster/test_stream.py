@@ -338,6 +338,27 @@ def test_stream_that_is_deleted_under_our_feet_is_noticed_with_the_next_entry(
     assert min(len(a.eras), len(b.eras)) > 1
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_entry_that_is_deleted_before_anybody_has_read_it_is_said_again(
+    world: World, whole: bool
+) -> None:
+    a, b = world.servers
+    for one in (a, b):
+        one.say()
+    world.settle()
+    entries = world.redis.streams[KEY.stream_of(TAG)]
+    before = list(entries)
+    a.say()
+    a.say()
+    world.flush()
+    while entries == before:
+        world.time.step()
+    del entries[0 if whole else len(before) :]
+    world.agree()
+    assert [text for _, text in a.log[1:] if text.startswith("s0")] == ["s0/1", "s0/2", "s0/3"]
+    assert a.lost == b.lost == []
+
+
 def test_clock_of_redis_that_goes_back_changes_nothing(world: World) -> None:
     a = world.servers[0]
     for world.redis.ahead in (0.0, 3600.0, 0.0, -3600.0):
