@@ -217,7 +217,7 @@ SCENES: dict[str, Scene] = {
     "who is banned while coming in is not looked at": (
         (OrderedRoom, "_look_at", do_nothing),
         SLOW_REDIS,
-        [Action(2.0, "start", 3), Action(2.201, "ban", 3, size=1)],
+        [Action(2.0, "start", 3), Action(2.051, "ban", 3, size=1)],
     ),
 }
 """What is broken, and what must happen so that it shows: too much for chance."""
