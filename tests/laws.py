@@ -40,9 +40,10 @@ that is typed is unlike any other.
 5. Keys. No run is ever given a secret from which that of an epoch follows in which it was not a
    member: one before the epoch of its welcome, or after that of its LEFT.
 6. Death. Of a life that died, look at the messages that were written in its last
-   REPLAY_SECONDS, by runs that are alive at the end and in a later life. Each of them that
-   stands in no later log has been taken by every run that is alive at the end and to whom that log
-   shows it (as in 2). If it does stand in a later log, 2 and 7 say who is shown it there.
+   REPLAY_SECONDS, by runs that are alive at the end and in a later life. What is repeated there,
+   and was acknowledged in an earlier life, was written then. Each of them that stands in no later
+   log has been taken by every run that is alive at the end and to whom that log shows it (as in 2).
+   If it does stand in a later log, 2 and 7 say who is shown it there.
 7. Patience. In a new life a run sends nothing until everybody whom it knew in the one before has
    joined, by as many connections as stood (callers left out), or RETURN_SECONDS have passed since
    its welcome, or it has been asked to leave.
@@ -105,6 +106,24 @@ With an enemy on a cable 2, 3, 6 and 7 do not hold as they stand, and these do:
    nobody joins the open room under one that another key used last, unless the operator has freed it
    since, that key is banned, or its server died before it had written that down.
 
+Where several servers carry the rooms, all of these hold, whichever server a run is at. A life is
+one of all servers then, and ends when the next room begins. A ban holds when all servers have heard
+of it: at the end nobody is in with a banned key. And there are two more:
+
+19. One log. All servers make the same of a room: at the same offsets of a log the same bytes, the
+   same secrets of its epochs, and at the same place of the stream the same members, whatever is to
+   be known of them, and the same window. A server that was restored from a snapshot has in its log
+   what others have made, and as long as it knows a room it never goes on there without something
+   that its members were told. Only a fail-over of Redis that loses what some servers had read may
+   split a room: those that had read it, and those that had not, have another log each from there
+   on, at most one more for each such fail-over, and until the next room begins. A run that went
+   over from one of these logs to another is not looked at further (2, 3, 7); nor is, in 6 and 12,
+   what it shows and says. Who has come and gone in one of them alone has not left the other: what
+   follows there from a secret that the run was given is still its own (5). CLOSING, which the last
+   server says, splits a room in the same way, if another one is started just then.
+20. One seat. At any place of the stream a member is at one server: the one where it came in last.
+   No other has a connection of its, can say anything for it, or end its stay.
+
 The simulation itself looks at the following while it goes on: no process fails or spins; the log
 stays within its window and forgets nothing of it; nothing that could be sent waits for something
 else to happen; once everything is healed, all runs are up to date within a bounded time, and what
@@ -113,7 +132,7 @@ they have shown has left on standard output.
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from chat.client.events import (
@@ -140,6 +159,7 @@ from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.presence import Presence
 from chat.roomevents import Back, Closing, Joined, Left, Lost, Notice, RoomEvent, Topic
 from tests.laws_of_keys import Acquaintance, Change, Person, check_doors, check_memory, require
+from tests.support.simulated import ViolationError
 from tests.support.simulated_liar import GHOST
 from tests.support.simulated_record import (
     Checked,
@@ -182,8 +202,13 @@ class Told:
         self.client = client
         self.story = client.story
         self.typed: list[str] = []
-        self.places: dict[bytes, int] = {}
+        self.places: dict[tuple[bytes, int], int] = {}
         """How far it has taken each log."""
+        self.own_places: dict[tuple[tuple[bytes, int], int], int] = {}
+        """The same, for each member that it was there."""
+        self.crossed = False
+        """Whether it has gone over from one log of a room to another one that is not the same: what
+        it shows from there on is not looked at."""
         self.acquaintance = Acquaintance((self.name, fingerprint))
 
     @property
@@ -199,10 +224,40 @@ SAYS_SPLIT = " says to have been shown another conversation"
 
 Runs = Sequence[Told]
 Lives = list[Life]
+Branches = Mapping[tuple[str, bytes], Mapping[float, Life]]
+"""What a process of a server has made of a room, each time that it came to it."""
 
 
-def check(runs: Runs, lives: Lives, doors: Doors, grace_seconds: float, enemy: str = "") -> None:
-    """`enemy`: what somebody on the cables knew, if there was anybody; or LIAR.
+class Rooms:
+    """The logs by their rooms. If the servers of a cluster did not agree on one (see 19), it
+    depends on who tells it."""
+
+    def __init__(self, lives: Lives, branches: Branches) -> None:
+        self._of = {life.room: life for life in lives}
+        self._branches = branches
+        self.split = {life.room for life in lives if life.key[1]}
+        """The rooms of which there is more than one log."""
+
+    def __getitem__(self, room: bytes) -> Life:
+        return self._of[room]
+
+    def told_by(self, server: str, room: bytes, at: float) -> Life:
+        """The log as this process of a server had it then."""
+        told = self._branches.get((server, room), {})
+        begun = [since for since in told if since <= at]
+        return told[max(begun)] if begun else self[room]
+
+
+def check(
+    runs: Runs,
+    lives: Lives,
+    doors: Doors,
+    grace_seconds: float,
+    enemy: str = "",
+    branches: Branches | None = None,
+) -> None:
+    """`enemy`: what somebody on the cables knew, if there was anybody; or LIAR. `branches`: only
+    where several servers carried the rooms.
 
     Raises:
         ViolationError: a law does not hold.
@@ -211,7 +266,7 @@ def check(runs: Runs, lives: Lives, doors: Doors, grace_seconds: float, enemy: s
         require(not life.faults, "; ".join(life.faults))
         check_memberships(life, grace_seconds)
     check_logs(runs, lives)
-    rooms = {life.room: life for life in lives}
+    rooms = Rooms(lives, branches or {})
     check_walls(runs, lives, rooms)
     check_seen(runs, lives)
     check_doors(lives, doors)
@@ -222,11 +277,11 @@ def check(runs: Runs, lives: Lives, doors: Doors, grace_seconds: float, enemy: s
             check_truth(run, rooms)
         else:
             check_split(run, rooms)
-            Replay(run, rooms).check()
-            check_patience(run, rooms)
+            check_shown(run, rooms)
     if not enemy or enemy == LIAR:
-        check_memory(runs)
-    check_keys(runs, lives)
+        crossed = {run.name for run in runs if run.crossed}
+        check_memory([run for run in runs if run.name not in crossed])
+    check_keys(runs, lives, rooms)
     if not enemy:
         for run in runs:
             check_unread(run, lives)
@@ -240,7 +295,7 @@ def check(runs: Runs, lives: Lives, doors: Doors, grace_seconds: float, enemy: s
 def check_logs(runs: Runs, lives: Lives) -> None:
     typed = {run.story.origin: run.typed for run in runs}
     first: dict[bytes, int] = {}
-    epochs: dict[tuple[bytes, bytes, int], int] = {}
+    epochs: dict[tuple[bytes, bytes, int], set[int]] = {}
     for life in lives:
         last_seq: dict[int, int] = {}
         last_number: dict[int, int] = {}
@@ -258,13 +313,14 @@ def check_logs(runs: Runs, lives: Lives) -> None:
             if sender in last_number:
                 require(number == last_number[sender] + 1, f"{where} is out of order")
             require(number <= first.get(origin, 0) + 1, f"{where} comes before the one before")
-            require(life.text(entry) == typed[origin][number - 1], f"{where} is not what was typed")
+            line = typed[origin][number - 1 : number]
+            require(line == [life.text(entry)], f"{where} is not what was typed")
             if content.kind is Kind.REPEAT:
                 repeat = Repeat.decode(content.body)
-                said = epochs.get((repeat.room, origin, number))
-                require(said == repeat.epoch, f"{where} can be read by others than before")
+                said = epochs.get((repeat.room, origin, number), set())
+                require(repeat.epoch in said, f"{where} can be read by others than before")
             else:
-                epochs[life.room, origin, number] = entry.epoch
+                epochs.setdefault((life.room, origin, number), set()).add(entry.epoch)
             last_seq[sender], last_number[sender] = entry.seq, number
             first[origin] = max(first.get(origin, 0), number)
 
@@ -272,7 +328,7 @@ def check_logs(runs: Runs, lives: Lives) -> None:
 # -- 14: several rooms -------------------------------------------------------------------------
 
 
-def check_walls(runs: Runs, lives: Lives, rooms: dict[bytes, Life]) -> None:
+def check_walls(runs: Runs, lives: Lives, rooms: Rooms) -> None:
     room_of = {text: run.tag for run in runs for text in run.typed}
     for run in runs:
         for item in run.story.stream:
@@ -308,7 +364,10 @@ def check_seen(runs: Runs, lives: Lives) -> None:
             require(said in offsets, f"{name} says to have seen what it has not")
 
 
-def check_split(run: Told, rooms: dict[bytes, Life]) -> None:
+def check_split(run: Told, rooms: Rooms) -> None:
+    if rooms.split:
+        # Their members were shown different conversations, indeed.
+        return
     told_from = member = 0
     due: dict[int, str] = {}
     """By the identity of what is shown: two connections may say the same."""
@@ -335,13 +394,26 @@ def check_split(run: Told, rooms: dict[bytes, Life]) -> None:
                 require(not name or name in said, text)
 
 
+def check_shown(run: Told, rooms: Rooms) -> None:
+    """2, 3 and 7. Who was in a room that was split may have gone over from one of its logs to the
+    other: if so, what it shows is not what stands in either."""
+    try:
+        Replay(run, rooms).check()
+        check_patience(run, rooms)
+    except ViolationError:
+        welcomes = (item.welcome for item in run.story.stream if isinstance(item, Welcomed))
+        run.crossed = any(welcome.room in rooms.split for welcome in welcomes)
+        if not run.crossed:
+            raise
+
+
 # -- 2 and 3: what is shown --------------------------------------------------------------------
 
 
 class Replay:
     """Walks through the logs beside a run, and expects it to show what stands there."""
 
-    def __init__(self, run: Told, rooms: dict[bytes, Life]) -> None:
+    def __init__(self, run: Told, rooms: Rooms) -> None:
         self._run = run
         self._rooms = rooms
         self._seen: set[tuple[bytes, bytes, int]] = set()
@@ -368,13 +440,14 @@ class Replay:
 
     def check(self) -> None:
         connected = 0
-        for item in self._run.story.stream:
+        for item in takewhile(lambda _: not self._run.crossed, self._run.story.stream):
             match item:
                 case Welcomed():
                     connected += bool(item.room_before)
                     self._on_welcomed(item)
                 case Continued():
                     connected += 1
+                    self._on_continued(item)
                 case Reconnected():
                     require(connected > 0, f"{self._run.title} is back without having been away")
                     connected = 0
@@ -402,8 +475,26 @@ class Replay:
             self._leave(self._run.room, self._run.client.recorded.offset)
 
     def _leave(self, room: bytes, offset: int) -> None:
+        if self._run.crossed:
+            return
         self._take_until(offset)
-        self._run.places[room] = offset
+        assert room == self._life.room
+        self._run.places[self._life.key] = offset
+        self._run.own_places[self._life.key, self._membership.id] = offset
+
+    def _on_continued(self, item: Continued) -> None:
+        there = self._rooms.told_by(item.server, item.room, item.at)
+        if there.key != self._life.key:
+            self._cross(there, item.offset)
+
+    def _cross(self, there: Life, offset: int) -> None:
+        """The run goes on with another log of the same room. If that is one with its own so far,
+        nothing has happened."""
+        self._take_until(offset)
+        own = [entry.frame or entry.event for entry in self._life.entries if entry.end <= offset]
+        other = [entry.frame or entry.event for entry in there.entries if entry.end <= offset]
+        self._run.crossed = own != other
+        self._life = there
 
     def _take_until(self, offset: int) -> None:
         """The run has taken the log to here: nothing of it must be left to be shown."""
@@ -416,9 +507,14 @@ class Replay:
         if item.room_before:
             self._leave(item.room_before, item.offset_before)
         welcome = item.welcome
+        told = self._rooms.told_by(item.server, welcome.room, item.at)
+        if item.room_before == welcome.room and told.key != self._life.key:
+            self._cross(told, item.offset_before)
+            if self._run.crossed:
+                return
         same_room = item.room_before == welcome.room
         before = self._life if same_room else None
-        self._life = self._rooms[welcome.room].told_to(welcome.member)
+        self._life = told.told_to(welcome.member)
         # Where a log begins anew that is not the one before, nobody knows what lies between.
         self._knows_gap = before in (None, self._life)
         again = same_room and self._membership.id == welcome.member
@@ -477,6 +573,11 @@ class Replay:
             yield from self._told(person, before, now, Reason.LEFT, self._at)
 
     def _on_entered(self, item: Entered) -> None:
+        if not item.again:
+            # What lay between two welcomes, of which the first did not come through, was missed by
+            # nobody, and the room of the first is none that the run was in.
+            self._missed, self._new_room = 0, False
+            self._own_in_gap.clear()
         here = self._people(self._at)
         names = {name for name, _ in here}
         require(set(item.members) == names, f"{self._run.title} is told the wrong names")
@@ -652,7 +753,7 @@ def check_unread(run: Told, lives: Lives) -> None:
             if all(one.is_gone_since(entry.start) for one in readers):
                 unread.add(private.to)
                 until = max((one.left or 0 for one in readers), default=2**63)
-                if until <= run.places.get(life.room, 0):
+                if until <= run.places.get(life.key, 0):
                     due.add(private.to)
     told: Counter[str] = Counter()
     for text in (item.text for item in run.story.stream if isinstance(item, Warned)):
@@ -675,13 +776,13 @@ def check_memberships(life: Life, grace_seconds: float) -> None:
         match entry.event:
             case Lost(member):
                 require(member not in lost_at, "a member is lost twice")
-                lost_at[member] = entry.at
+                lost_at[member] = entry.clock
             case Back(member):
                 require(member in lost_at, "a member is back that was not lost")
                 del lost_at[member]
             case Left(departures):
                 for member, reason in departures:
-                    since = entry.at - lost_at.pop(member, entry.at)
+                    since = entry.clock - lost_at.pop(member, entry.clock)
                     name = life.memberships[member].name
                     if reason is Reason.LOST and member not in life.crowded_out:
                         require(
@@ -690,53 +791,71 @@ def check_memberships(life: Life, grace_seconds: float) -> None:
                     require(reason is not Reason.PROTOCOL, f"{name} breaks the protocol")
 
 
-def check_stays(run: Told, rooms: dict[bytes, Life]) -> None:
+def check_stays(run: Told, rooms: Rooms) -> None:
     before: Membership | None = None
-    room = b""
+    log: object = None
     for item in run.story.stream:
         if not isinstance(item, Welcomed):
             continue
-        membership = rooms[item.welcome.room].memberships[item.welcome.member]
-        if before is not None and item.welcome.room == room and membership is not before:
+        life = rooms.told_by(item.server, item.welcome.room, item.at)
+        membership = life.memberships[item.welcome.member]
+        if before is not None and life.key == log and membership is not before:
             fair = before.reason in (Reason.LOST, Reason.KICKED)
             require(fair, f"{run.title} lost its membership: {before.reason}")
-        before, room = membership, item.welcome.room
+        before, log = membership, life.key
 
 
 # -- 5: keys -----------------------------------------------------------------------------------
 
 
-def check_keys(runs: Runs, lives: Lives) -> None:
-    epochs: dict[bytes, tuple[Life, int]] = {}
+def check_keys(runs: Runs, lives: Lives, rooms: Rooms) -> None:
+    epochs: dict[bytes, list[tuple[Life, int]]] = {}
     follows: dict[bytes, bytes] = {}
     for life in lives:
         for epoch, secret in life.secrets.items():
-            epochs[secret] = life, epoch
+            epochs.setdefault(secret, []).append((life, epoch))
             step = RoomSecret(secret).step().secret
             if life.secrets.get(epoch + 1) == step:
                 follows[secret] = step
     for run in runs:
-        welcomes = [item.welcome for item in run.story.stream if isinstance(item, Welcomed)]
-        of_run = {(welcome.room, welcome.member) for welcome in welcomes}
+        stays = list(_stays(run, rooms))
         for given in run.story.given:
             held: bytes | None = given
             while held is not None:
-                life, epoch = epochs[held]
                 its_own = any(
-                    room == life.room
-                    and life.memberships[member].first_epoch
-                    <= epoch
-                    <= life.memberships[member].last_epoch
-                    for room, member in of_run
+                    _has_key(stay, log, life, epoch)
+                    for life, epoch in epochs[held]
+                    for stay, log in stays
                 )
+                epoch = epochs[held][0][1]
                 require(its_own, f"{run.title} can open epoch {epoch}, which is not its own")
                 held = follows.get(held)
+
+
+def _stays(run: Told, rooms: Rooms) -> Iterator[tuple[Membership, Life]]:
+    """The stays of a run, each with the log in which it was told of it."""
+    for item in run.story.stream:
+        if isinstance(item, Welcomed):
+            log = rooms.told_by(item.server, item.welcome.room, item.at)
+            yield log.memberships[item.welcome.member], log
+
+
+def _has_key(stay: Membership, log: Life, life: Life, epoch: int) -> bool:
+    """Whether somebody who was so in a room, by this log of it, may have the key of an epoch of
+    `life`; that is perhaps another log of the same room."""
+    if life.room != log.room or epoch < stay.first_epoch:
+        return False
+    there = life.memberships.get(stay.id)
+    if there is not None and there.share == stay.share:
+        return epoch <= there.last_epoch
+    # Those who go on there have heard neither of the stay nor of its end.
+    return life is not log
 
 
 # -- 9, 11 and 12: an enemy ---------------------------------------------------------------------
 
 
-def check_truth(run: Told, rooms: dict[bytes, Life]) -> None:
+def check_truth(run: Told, rooms: Rooms) -> None:
     """Where the server vouched for what a run took, the run has shown what stands in the log, in
     its order, or has said that it was tampered with since it was vouched for last."""
     start, first_epoch, known = 0, 0, frozenset[int]()
@@ -787,20 +906,26 @@ def _repeated(life: Life, start: int, end: int) -> set[tuple[str, str]]:
 
 def check_repeats(runs: Runs, lives: Lives) -> None:
     senders = {run.story.origin: run for run in runs}
-    acknowledged: set[tuple[bytes, int]] = set()
+    acknowledged: dict[tuple[bytes, int], bytes] = {}
     for life in lives:
         for entry in life.messages():
             content = life.content(entry)
             text = f"{life.text(entry)} was acknowledged, and is said to everybody"
-            known = (content.origin, content.number) in acknowledged
-            require(not known or content.kind is not Kind.SAY, text)
+            room = acknowledged.get((content.origin, content.number), life.room)
+            require(room == life.room or content.kind is not Kind.SAY, text)
         for entry in life.messages():
             content = life.content(entry)
-            if senders[content.origin].places.get(life.room, 0) >= entry.end:
-                acknowledged.add((content.origin, content.number))
+            if _is_acknowledged(senders[content.origin], life, entry):
+                acknowledged.setdefault((content.origin, content.number), life.room)
 
 
-def check_epochs(run: Told, rooms: dict[bytes, Life], enemy: str) -> None:
+def _is_acknowledged(sender: Told, life: Life, entry: Entry) -> bool:
+    """Whether its sender has come to a message as the member that said it. As another member it may
+    have been welcomed behind it."""
+    return sender.own_places.get((life.key, entry.sender), 0) >= entry.end
+
+
+def check_epochs(run: Told, rooms: Rooms, enemy: str) -> None:
     require(not run.story.faults, f"{run.title} {'; '.join(run.story.faults)}")
     if enemy == "present_member":
         # Who knows the room's keys can make a run derive one that will never be.
@@ -815,7 +940,8 @@ def check_epochs(run: Told, rooms: dict[bytes, Life], enemy: str) -> None:
                 )
                 require(was_there, f"{run.title} can open what was said where it was not")
             room = item.welcome.room
-            stays.append((room, rooms[room].memberships[item.welcome.member]))
+            life = rooms.told_by(item.server, room, item.at)
+            stays.append((room, life.memberships[item.welcome.member]))
 
 
 # -- 6 and 7: a server dies --------------------------------------------------------------------
@@ -823,23 +949,30 @@ def check_epochs(run: Told, rooms: dict[bytes, Life], enemy: str) -> None:
 
 def check_deaths(runs: Runs, lives: Lives) -> None:
     last: dict[tuple[bytes, int], tuple[Life, Entry]] = {}
+    acknowledged: dict[tuple[bytes, int], float] = {}
+    senders = {run.story.origin: run for run in runs}
     for life in lives:
         for entry in life.messages():
             content = life.content(entry)
-            last[content.origin, content.number] = life, entry
+            said = content.origin, content.number
+            last[said] = life, entry
+            if _is_acknowledged(senders[content.origin], life, entry):
+                acknowledged.setdefault(said, entry.at)
     endured = {run.story.origin: run for run in runs if run.endured}
     texts = {
         origin: {item.text for item in run.story.stream if isinstance(item, MessageReceived)}
         for origin, run in endured.items()
     }
     ignored = {origin: run.acquaintance.ever_ignored for origin, run in endured.items()}
-    for (origin, _), (life, entry) in last.items():
-        recent = entry.at >= life.died_at - REPLAY_SECONDS
+    for (origin, number), (life, entry) in last.items():
+        said_at = acknowledged.get((origin, number), entry.at)
+        recent = said_at >= life.died_at - REPLAY_SECONDS
         if not recent or origin not in endured or endured[origin].room == life.room:
             continue
         text = life.text(entry)
         for reader, run in endured.items():
-            taken = run.places.get(life.room, 0) >= entry.end or text in texts[reader]
+            taken = run.places.get(life.key, 0) >= entry.end or text in texts[reader]
+            taken |= run.crossed
             owed = not taken and _is_shown_to(run, life, entry) and _is_for(run, life, entry)
             owed &= life.memberships[entry.sender].fingerprint not in ignored[reader]
             require(not owed, f"{run.title} never shows {text}, said before the death")
@@ -861,17 +994,19 @@ def _is_shown_to(run: Told, life: Life, entry: Entry) -> bool:
     return any(
         isinstance(item, Welcomed)
         and item.welcome.room == life.room
-        and (stay := life.memberships[item.welcome.member]).first_epoch <= entry.epoch
+        and (stay := life.memberships.get(item.welcome.member)) is not None
+        and stay.fingerprint == run.fingerprint
+        and stay.first_epoch <= entry.epoch
         and stay.joined <= entry.start < (stay.left or 2**63)
         for item in run.story.stream
     )
 
 
-def check_patience(run: Told, rooms: dict[bytes, Life]) -> None:
+def check_patience(run: Told, rooms: Rooms) -> None:
     for item in run.story.stream:
         if not isinstance(item, Welcomed) or item.room_before in (b"", item.welcome.room):
             continue
-        life = rooms[item.welcome.room]
+        life = rooms.told_by(item.server, item.welcome.room, item.at)
         until = min(item.at + REGROUP_SECONDS, run.leaving_at)
         for sent in run.story.sent:
             if sent.room != life.room or sent.at >= until:

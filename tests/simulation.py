@@ -27,6 +27,10 @@ import chat.client.client
 import chat.client.outbox
 import chat.client.redial
 import chat.resolver
+import chat.server.cluster.cluster
+import chat.server.cluster.room
+import chat.server.cluster.sequence
+import chat.server.cluster.stream
 import chat.server.connection
 import chat.server.console
 import chat.server.doorman
@@ -41,16 +45,24 @@ from chat.frozen import frozen, replace
 from chat.kex import RoomKey
 from chat.limits import (
     MAX_CONNECTIONS_OF_KEY,
+    MAX_EPOCH_BYTES,
     NAMES_SAVE_SECONDS,
     PATIENCE_SECONDS,
     ROOM_KEY_BYTES,
+    SNAPSHOT_BYTES,
 )
+from chat.place import Endpoint
+from chat.reactor import Reactor
+from chat.server.cluster.shared import SharedLists
+from chat.server.company import Company
 from chat.server.connection import Connection
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
+from chat.server.greeting import Greeting
 from chat.server.hosted import HostedRoom
 from chat.server.server import Server
 from chat.server.words import room_name
+from chat.several import SeveralServers
 from chat.sockets import Dialer
 from chat.stdio import LineOutput
 from chat.text import fingerprint_of as fingerprint_of_key
@@ -72,6 +84,7 @@ from tests.support.simulated import (
     ViolationError,
     World,
 )
+from tests.support.simulated_cluster import Replica
 from tests.support.simulated_liar import LIES, SWAPS, LyingHome, LyingRoom
 from tests.support.simulated_record import (
     Doors,
@@ -84,6 +97,7 @@ from tests.support.simulated_record import (
     RecordedContacts,
     RecordedMembers,
     RecordedParticipant,
+    Secrets,
     SharedLines,
 )
 
@@ -140,9 +154,18 @@ class Conditions:
     """Whether the server keeps names."""
     listed: int = 0
     """Bits: who is on the server's list of those that may come in; 0: there is no list."""
+    servers: int = 1
+    """How many carry the rooms together."""
+    entries: int = SNAPSHOT_BYTES
+    """Bytes of a stream between two snapshots."""
+    epoch: int = MAX_EPOCH_BYTES
+    """Bytes of the log that may be of one epoch, where there are several servers."""
+    redis_latency: float = 0.0
+    """How long a way to Redis takes at the most."""
 
 
-def conditions_of(seed: int) -> Conditions:
+def conditions_of(seed: int, enemy: str = "", servers: int = 0) -> Conditions:
+    """What a seed makes; `servers`: so many; 0: in most worlds one."""
     random = Random(f"conditions {seed}")
     conditions = Conditions(
         people=random.choice((2, 3, 3, 4, 4, 5, 6, 8)),
@@ -166,7 +189,30 @@ def conditions_of(seed: int) -> Conditions:
     # One run of messages is larger than anybody's share of so small a window, and the real window
     # never is so small: a SUBMIT that is read for longer than a client waits would come again and
     # again.
-    return replace(conditions, rate=0.0) if conditions.window == SMALL_WINDOW else conditions
+    if conditions.window == SMALL_WINDOW:
+        conditions = replace(conditions, rate=0.0)
+    cluster = Random(f"servers of {seed}")
+    drawn = cluster.choice((1, 1, 1, 1, 1, 1, 2, 3)) if not enemy else 1
+    return _with_servers(conditions, servers or drawn, cluster)
+
+
+def _with_servers(conditions: Conditions, servers: int, random: Random) -> Conditions:
+    """So many servers carry the rooms. Which keys may come in, and whose a name is, each of them
+    has on its own list, if there are several."""
+    if servers == 1:
+        return conditions
+    return replace(
+        conditions,
+        servers=servers,
+        names=False,
+        listed=0,
+        entries=random.choice((SNAPSHOT_BYTES, 20_000, 4_000)),
+        # A run of messages is read as slowly as one server alone lets a member fill its window, and
+        # nobody is that patient with so small a one.
+        rate=0.0 if conditions.window <= 20_000 else conditions.rate,
+        epoch=min(random.choice((MAX_EPOCH_BYTES, 3_000)), conditions.window // 2),
+        redis_latency=random.choice((0.0005, 0.01, 0.05, 0.5)),
+    )
 
 
 def _sealed(seed: int) -> int:
@@ -208,6 +254,10 @@ def schedule_of(seed: int, conditions: Conditions, enemy: str = "") -> list[Acti
         actions += _returns(seed, now, conditions.people)
         actions += _opinions(seed, now, conditions.people)
         actions += _doors(seed, now, conditions)
+    if conditions.servers > 1:
+        from tests.simulation_of_servers import actions_of_servers
+
+        actions += actions_of_servers(seed, now, conditions.servers)
     if any(action.kind == "swap_roster" for action in actions):
         # Nobody could be shown how names change their keys who takes them for others' names.
         actions = [action for action in actions if action.kind != "impostor"]
@@ -363,7 +413,7 @@ def _some(kind: str, now: float, who: int, random: Random) -> Iterator[Action]:
         yield Action(now, kind, who, random.choice((0, 0, 0, 2, 9)))
     elif kind in ("kill", "power_off", "terminate"):
         yield Action(now, kind, who)
-        yield Action(now + random.choice((0.1, 1.0, 5.0, 30.0)), "serve")
+        yield Action(now + random.choice((0.1, 1.0, 5.0, 30.0)), "serve", who)
     elif kind in ("crash", "vanish"):
         yield Action(now, kind, who)
         yield Action(now + random.choice((0.1, 3.0, 20.0)), "start", who)
@@ -386,6 +436,22 @@ class ReusableDialer(Dialer):
     def dial(self, *callbacks: Any) -> None:
         if not self.retired:
             super().dial(*callbacks)
+
+
+class ReusableSeveral(SeveralServers):
+    """The same, to several servers."""
+
+    retired = False
+
+    def dial(self, *callbacks: Any) -> None:
+        if not self.retired:
+            super().dial(*callbacks)
+
+
+def _way_to(reactor: Reactor, servers: Sequence[Endpoint]) -> ReusableDialer | ReusableSeveral:
+    if len(servers) == 1:
+        return ReusableDialer(reactor, *servers[0])
+    return ReusableSeveral(reactor, servers, lambda each: Dialer(reactor, *each))
 
 
 class OrderedConnection(Connection):
@@ -427,6 +493,7 @@ class Run(Told):
         caller: bool = False,
         room_key: RoomKey | None = None,
         known: SharedLines,
+        servers: Sequence[Endpoint],
     ) -> None:
         """`known`: the list of known members that all runs of this key have."""
         self.name = name
@@ -438,7 +505,7 @@ class Run(Told):
         self.ended = self.kicked = self.refusable = False
         self.stuck_since = float("inf")
         reactor = self.process.reactor
-        self._dialer = ReusableDialer(reactor, "chat.example", 9443)
+        self._dialer = _way_to(reactor, servers)
         output = LineOutput(reactor, self.output.fileno(), "utf-8")
         self.patience = None if terminal else float(PATIENCE_SECONDS)
         self.view = LineView(reactor, self.input.fileno(), output, Painter(name))
@@ -457,6 +524,7 @@ class Run(Told):
         self.is_caller, self.keeps = caller, not caller
         self.began = world.now
         self.room_key = room_key
+        client.recorded.server = self.server
         tag = b"" if room_key is None else TAG
         super().__init__(self.process.name, fingerprint_of(key_name), client, tag)
 
@@ -505,6 +573,14 @@ class Run(Told):
         here = self.client.recorded._membership
         return 0 if here is None else here.id
 
+    def server(self) -> str:
+        """The process to which it is connected."""
+        connection = self.client._connection
+        if connection is None:
+            return ""
+        near = cast(Socket, connection._transport._socket)
+        return near.outgoing.target.process.name
+
     @property
     def accepts(self) -> bool:
         return self.process.alive and self.leaving_at == float("inf")
@@ -513,6 +589,30 @@ class Run(Told):
     def sockets(self) -> list[Socket]:
         found = [item for item in self.process.descriptors if isinstance(item, Socket)]
         return [item for item in found if item.connected]
+
+
+class Site:
+    """Where a server runs: one process after the other."""
+
+    process: Process
+    input: Input
+    listener: Listener
+    server: Server
+
+    def __init__(self, host: str, name: str) -> None:
+        self.host = host
+        self.name = name
+        self.began = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is running."""
+        return self.began and self.process.alive
+
+    def operate(self, line: str) -> None:
+        """Type this at the console."""
+        if self.began and not self.input.closed:
+            self.input.feed(line.encode() + b"\n")
 
 
 class Simulation:
@@ -529,16 +629,22 @@ class Simulation:
         self.runs: list[Run] = []
         self.lives: list[Life] = []
         self.doors = self._doors_of(conditions)
-        self._secrets: dict[bytes, dict[int, bytes]] = {}
+        self._secrets: Secrets = {}
         self._private: PrivateTexts = {}
         self._known: dict[str, SharedLines] = {}
         self._rooms_now: list[Life] = []
         """The rooms of the server that was started last."""
         self._servers = 0
-        self.server: Server | None = None
-        self._server_process: Process | None = None
-        self._server_input: Input | None = None
+        self.sites = self._make_sites()
         self._offline_until: dict[str, float] = {}
+
+    def _make_sites(self) -> list[Site]:
+        return [Site("chat.example", "server")]
+
+    @property
+    def server(self) -> Server | None:
+        """The one that was started last at the first site."""
+        return self.sites[0].server if self.sites[0].began else None
 
     @staticmethod
     def _doors_of(conditions: Conditions) -> Doors:
@@ -559,7 +665,7 @@ class Simulation:
         end = max((action.at for action in schedule), default=0.0)
         self.world.run(START + end + 0.001)
         self._heal()
-        self.world.run(self.world.now + SETTLE_SECONDS, self._settled)
+        self._settle()
         require(self._settled(), "it does not settle: " + "; ".join(self._unsettled()))
         self._part()
         self._check()
@@ -578,13 +684,15 @@ class Simulation:
                     descriptor.outgoing.bytes_per_second = float("inf")
                     descriptor.outgoing.stalled_until = 0.0
         if any(life.terminated for life in self._rooms_now):
-            server = self._server_process
-            assert server is not None
+            server = self.sites[0]
             self.world.run(self.world.now + LEAVE_SECONDS, lambda: not server.alive)
         self._on_serve(Action(0.0, "serve"))
         if self.enemy == LIAR:
             # So that no message is held back any longer that was to be swapped.
             self._operate("SAY something to everybody")
+
+    def _settle(self) -> None:
+        self.world.run(self.world.now + SETTLE_SECONDS, self._settled)
 
     def _settled(self) -> bool:
         return next(self._unsettled(), None) is None
@@ -607,19 +715,22 @@ class Simulation:
         if room.members.keys() != home._members.keys() or len(room.members) != len(here):
             yield f"{len(here)} run, {len(room.members)} are members, {len(home._members)} there"
         for run in here:
-            participant = run.client.recorded
-            if run.leaving_at < float("inf"):
-                yield f"{run.title} does not leave"
-            if run.input.unread or run.view.input._lines:
-                yield f"{run.title} has lines left to read"
-            if not participant.can_send:
-                yield f"{run.title} is not current"
-            elif participant.unacknowledged:
-                yield f"{run.title} has {participant.unacknowledged} messages under way"
-            elif (participant.room, participant.offset) != (room.id, home.end_for(run.member)):
-                yield f"{run.title} is behind"
-            elif not participant.all_checked:
-                yield f"{run.title} waits for a CHECK"
+            yield from self._unsettled_run(run, room.id, home.end_for(run.member))
+
+    def _unsettled_run(self, run: Run, room: bytes, end: int) -> Iterator[str]:
+        participant = run.client.recorded
+        if run.leaving_at < float("inf"):
+            yield f"{run.title} does not leave"
+        if run.input.unread or run.view.input._lines:
+            yield f"{run.title} has lines left to read"
+        if not participant.can_send:
+            yield f"{run.title} is not current"
+        elif participant.unacknowledged:
+            yield f"{run.title} has {participant.unacknowledged} messages under way"
+        elif (participant.room, participant.offset) != (room, end):
+            yield f"{run.title} is behind"
+        elif not participant.all_checked:
+            yield f"{run.title} waits for a CHECK"
 
     def _alive(self) -> list[Run]:
         return [run for run in self.runs if run.process.alive]
@@ -635,15 +746,21 @@ class Simulation:
             require(not run.process.alive, f"{run.title} does not leave")
             if run.endured:
                 require(run.process.error is None, f"{run.title} ends with {run.process.error!r}")
-        server = self._server_process
-        assert server is not None
-        assert self._server_input is not None
-        self._server_input.feed(b"TERMINATE\n")
-        self.world.run(self.world.now + LEAVE_SECONDS, lambda: not server.alive)
-        require(not server.alive, "the server does not end")
+        for site in self.sites:
+            site.operate("TERMINATE")
+        self.world.run(self.world.now + LEAVE_SECONDS, lambda: not self._serving())
+        require(not self._serving(), "a server does not end")
+
+    def _serving(self) -> bool:
+        return any(site.alive for site in self.sites)
+
+    def _branches(self) -> laws.Branches:
+        """What each server made of a room, where they do not agree."""
+        return {}
 
     def _check(self) -> None:
-        laws.check(self.runs, self.lives, self.doors, self.conditions.grace, self.enemy)
+        grace, branches = self.conditions.grace, self._branches()
+        laws.check(self.runs, self.lives, self.doors, grace, self.enemy, branches)
         logged = {life.text(entry) for life in self.lives for entry in life.messages()}
         for run in self.runs:
             if run.ended:
@@ -719,6 +836,10 @@ class Simulation:
     def _is_offline(self, process: Process) -> bool:
         return self.world.now < self._offline_until.get(process.name.split(" ")[0], 0.0)
 
+    def stand_ins(self) -> tuple[object, type[HostedRoom]]:
+        """What is made where the server makes a `Room` and a `HostedRoom`."""
+        return partial(LyingRoom, self.life_of, self.world.clock), LyingHome
+
     def life_of(self, room: bytes) -> Life:
         """A room begins."""
         life = Life(room, self._secrets, self._private, {TAG: SEALED})
@@ -727,27 +848,36 @@ class Simulation:
         self._rooms_now.append(life)
         return life
 
-    def _on_serve(self, _action: Action) -> None:
-        if self._server_process is not None and self._server_process.alive:
-            return
-        world = self.world
-        self._servers += 1
-        self._rooms_now.clear()
-        process = self._server_process = Process(world, f"server {self._servers}")
-        self._server_input = Input(process, is_terminal=False)
+    def _site_of(self, action: Action) -> Site:
+        return self.sites[action.who % len(self.sites)]
+
+    def _on_serve(self, action: Action) -> None:
+        site = self._site_of(action)
+        if not site.alive:
+            self._servers += 1
+            self._rooms_now.clear()
+            self._serve(site, Process(self.world, f"{site.name} {self._servers}"))
+
+    def _serve(self, site: Site, process: Process) -> None:
+        world, conditions = self.world, self.conditions
+        site.began, site.process = True, process
+        site.input = Input(process, is_terminal=False)
         output = LineOutput(process.reactor, Output(process).fileno(), "utf-8")
-        desk = PlainDesk(process.reactor, self._server_input.fileno(), output)
+        desk = PlainDesk(process.reactor, site.input.fileno(), output)
         console = Console(process.reactor, desk)
-        listener = world.listener = Listener(process)
-        conditions = self.conditions
-        server = self.server = Server(
+        site.listener = world.listeners[site.host] = Listener(process)
+        access = RecordedAccess(self.doors, self._servers, world.clock)
+        greeting = Greeting()
+        server = site.server = Server(
             process.reactor,
-            [cast(socket.socket, listener)],
+            [cast(socket.socket, site.listener)],
             cheap_key(SERVER_KEY),
             console,
             conditions.grace,
             conditions.rate,
-            access=RecordedAccess(self.doors, self._servers, world.clock),
+            access=access,
+            greeting=greeting,
+            company=self._company(site, SharedLists(access, greeting, console)),
         )
         console.obey(server)
 
@@ -755,29 +885,38 @@ class Simulation:
             server.run()
             console.close()
 
-        def look() -> None:
-            for home in server.rooms:
-                assert isinstance(home, LyingHome)
-                log = home.log
-                # After CLOSING nothing is appended, and slow members still read what is there.
-                bounded = server._terminating or log.end - log.start <= conditions.window
-                require(bounded, "the log is larger than its window")
-                require(log.end - log.start == len(log._bytes), "the log is not what it says")
-                closed = not (home.tag and home.is_over)
-                require(closed or server._terminating, "a sealed room is kept for nobody")
-                for ban in server.access.bans():
-                    everybody = (*home.room.members.values(), *home.room._members.pending)
-                    keys = {fingerprint_of_key(one.fingerprint) for one in everybody}
-                    require(ban.fingerprint not in keys, "somebody is in whose key is banned")
-                kept = log.start <= home.life.start_of_window(conditions.window)
-                require(kept, "the log has forgotten what is in its window")
-            for connection in server.connections:
-                sent = connection.cursor.idle or connection.transport.writing
-                require(sent, "something could be sent, and waits for nothing")
-
-        process.on_end = self._note_death
-        process.reactor.look = look
+        process.on_end = partial(self._note_end, site)
+        process.reactor.look = partial(self._look, site)
         process.start(main)
+
+    def _company(self, _site: Site, _shared: SharedLists) -> Company | None:
+        """The other servers."""
+        return None
+
+    def _look(self, site: Site) -> None:
+        """A server waits: is it as it has to be?"""
+        server = site.server
+        for home in server.rooms:
+            assert isinstance(home, LyingHome)
+            log, window = home.log, self.conditions.window
+            # After CLOSING nothing is appended, and slow members still read what is there.
+            bounded = server._terminating or log.end - log.start <= window
+            require(bounded, "the log is larger than its window")
+            require(log.end - log.start == len(log._bytes), "the log is not what it says")
+            closed = not (home.tag and home.ordering.is_over)
+            require(closed or server._terminating, "a sealed room is kept for nobody")
+            self._look_for_banned(server, home)
+            kept = log.start <= home.life.start_of_window(window, log.end)
+            require(kept, "the log has forgotten what is in its window")
+        for connection in server.connections:
+            sent = connection.cursor.idle or connection.transport.writing
+            require(sent, "something could be sent, and waits for nothing")
+
+    def _look_for_banned(self, server: Server, home: HostedRoom) -> None:
+        for ban in server.access.bans():
+            everybody = (*home.room.members.values(), *home.room._members.pending)
+            keys = {fingerprint_of_key(one.fingerprint) for one in everybody}
+            require(ban.fingerprint not in keys, "somebody is in whose key is banned")
 
     def _start(self, who: int, key_name: str, *, caller: bool = False) -> Run:
         name, number = f"p{who}", len(self.runs) + 1
@@ -793,6 +932,7 @@ class Simulation:
             room_key=room_key,
             # `send` keeps nothing.
             known=SharedLines() if caller else self._known.setdefault(key_name, SharedLines()),
+            servers=self._servers_for(who),
         )
         for other in self._in_room_of(run):
             if other.name == name and other.key_name != key_name:
@@ -815,8 +955,15 @@ class Simulation:
         before = sum(run.name == f"p{who}" for run in self.runs)
         return SEALED if has_key and before % 4 < 3 else None
 
+    def _servers_for(self, _who: int) -> list[Endpoint]:
+        """In the order in which somebody knows them."""
+        return [Endpoint(site.host, 9443) for site in self.sites]
+
+    def _note_end(self, _site: Site) -> None:
+        """A server dies, or has died."""
+        self._note_death()
+
     def _note_death(self) -> None:
-        """The server dies, or has died."""
         for life in self._rooms_now:
             life.died_at = min(life.died_at, self.world.now)
 
@@ -962,45 +1109,48 @@ class Simulation:
         self._operate("SAY something to everybody")
 
     def _operate(self, line: str) -> None:
-        if self._server_input is not None and not self._server_input.closed:
-            self._server_input.feed(line.encode() + b"\n")
+        # With several, whichever it is by now.
+        self.sites[int(self.world.now * 1000) % len(self.sites)].operate(line)
 
-    def _on_kill(self, _action: Action) -> None:
-        for process in self._running_server():
-            process.kill()
+    def _on_kill(self, action: Action) -> None:
+        for site in self._running(action):
+            self._note_end(site)
+            site.process.kill()
 
-    def _on_power_off(self, _action: Action) -> None:
-        for process in self._running_server():
-            process.vanish()
+    def _on_power_off(self, action: Action) -> None:
+        for site in self._running(action):
+            self._note_end(site)
+            site.process.vanish()
 
-    def _on_terminate(self, _action: Action) -> None:
-        for _ in self._running_server():
+    def _on_terminate(self, action: Action) -> None:
+        for site in self._running(action):
+            self._note_death()
             for life in self._rooms_now:
                 life.terminated = True
-            self._operate("TERMINATE")
+            site.operate("TERMINATE")
 
-    def _running_server(self) -> Iterator[Process]:
-        """The server's process, if it is running; this is where it begins to die."""
-        if self._server_process is not None and self._server_process.alive:
-            self._note_death()
-            yield self._server_process
+    def _running(self, action: Action) -> Iterator[Site]:
+        """The server that is meant, if it is running."""
+        site = self._site_of(action)
+        if site.alive:
+            yield site
 
     def _on_freeze_server(self, action: Action) -> None:
-        if self._server_process is not None:
-            self._server_process.freeze(action.value)
+        for site in self._running(action):
+            site.process.freeze(action.value)
 
     def _on_out_of_descriptors(self, action: Action) -> None:
-        if self.world.listener is not None:
-            self.world.listener.run_out(min(action.value, 10.0))
+        for site in self._running(action):
+            site.listener.run_out(min(action.value, 10.0))
 
     def _on_enemy(self, action: Action) -> None:
         self._hold_cable(action, TRICKS, lambda _: False)
 
     def _on_lying_server(self, action: Action) -> None:
         """The server begins to show this member another conversation than the others."""
-        server, process = self.server, self._server_process
-        if server is None or process is None or not process.alive:
+        if not self.sites[0].alive:
             return
+        server, process = self.sites[0].server, self.sites[0].process
         for run in self._current(action):
             for home in server.rooms:
                 if isinstance(home, LyingHome) and home.room.id == run.client.recorded.room:
@@ -1079,7 +1229,7 @@ class Simulation:
 def patched(simulation: Simulation) -> Iterator[None]:
     """The program's modules see the world in the place of the system."""
     world, conditions = simulation.world, simulation.conditions
-    room = partial(LyingRoom, simulation.life_of, world.clock)
+    room, home = simulation.stand_ins()
     participant = partial(RecordedParticipant, world.clock)
     signals = SimpleNamespace(signal=lambda *_: None, SIGTTIN=0, SIG_IGN=0, SIGCONT=0)
     with ExitStack() as stack:
@@ -1106,7 +1256,11 @@ def patched(simulation: Simulation) -> Iterator[None]:
             (chat.server.doorman, "Connection", OrderedConnection),
             (OrderedConnection, "_count", 0),
             (chat.server.hosted, "Room", room),
-            (chat.server.server, "HostedRoom", LyingHome),
+            (chat.server.server, "HostedRoom", home),
+            (chat.server.cluster.cluster, "OrderedRoom", Replica),
+            (chat.server.cluster.room, "MAX_EPOCH_BYTES", conditions.epoch),
+            (chat.server.cluster.sequence, "SNAPSHOT_BYTES", conditions.entries),
+            (chat.server.cluster.stream, "SNAPSHOT_BYTES", conditions.entries),
             (chat.server.server, "WINDOW_BYTES", conditions.window),
             (chat.server.hosted, "WINDOW_BYTES", conditions.window),
             (chat.transport, "READ_BYTES", conditions.read_bytes),
@@ -1118,6 +1272,14 @@ def patched(simulation: Simulation) -> Iterator[None]:
         yield
 
 
+def _simulation_of(seed: int, conditions: Conditions, enemy: str) -> Simulation:
+    if conditions.servers == 1:
+        return Simulation(seed, conditions, enemy)
+    from tests.simulation_of_servers import ClusterSimulation
+
+    return ClusterSimulation(seed, conditions, enemy)
+
+
 def simulate(
     seed: int, conditions: Conditions, schedule: Sequence[Action], enemy: str = ""
 ) -> Simulation:
@@ -1126,7 +1288,7 @@ def simulate(
     Raises:
         ViolationError: a law does not hold.
     """
-    simulation = Simulation(seed, conditions, enemy)
+    simulation = _simulation_of(seed, conditions, enemy)
     with patched(simulation):
         simulation.run(schedule)
     return simulation
@@ -1183,13 +1345,14 @@ def report(seed: int, conditions: Conditions, schedule: Sequence[Action], enemy:
     return "\n".join(lines)
 
 
-def check_seed(seed: int, enemy: str = "") -> Simulation:
+def check_seed(seed: int, enemy: str = "", servers: int = 0) -> Simulation:
     """Run what a seed makes; returns what came of it. `enemy`: one of ENEMIES, or nobody.
+    `servers`: see `conditions_of`.
 
     Raises:
         ViolationError: a law does not hold; with the seed and the shortest schedule.
     """
-    conditions = conditions_of(seed)
+    conditions = conditions_of(seed, enemy, servers)
     schedule = schedule_of(seed, conditions, enemy)
     try:
         return simulate(seed, conditions, schedule, enemy)
@@ -1209,7 +1372,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--enemy", choices=["", *ENEMIES], default="", help="who it is")
+    parser.add_argument("--servers", type=int, default=0, help="how many; 0: as the seed says")
     options = parser.parse_args(arguments)
+    if options.enemy and options.servers > 1:
+        parser.error("an enemy is known for one server alone")
     turns = failures = 0
     for done in range(options.seeds):
         rate = turns / (time.monotonic() - began)
@@ -1217,7 +1383,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{done} of {options.seeds} seeds, {failures} failed, {rate:.0f} turns a second"
         )
         try:
-            turns += check_seed(options.first + done, options.enemy).world.turns
+            seed = options.first + done
+            turns += check_seed(seed, options.enemy, options.servers).world.turns
         except ViolationError as violation:
             failures += 1
             _show_progress("")
@@ -1232,4 +1399,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # As a module that others can import, so that there is one of it.
+    from tests import simulation
+
+    sys.exit(simulation.main())

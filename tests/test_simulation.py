@@ -456,7 +456,7 @@ def test_unacknowledged_messages_that_are_not_counted_are_found(
 
 
 def _violation_of_seed(seed: int, enemy: str = "") -> ViolationError | None:
-    conditions = conditions_of(seed)
+    conditions = conditions_of(seed, enemy)
     found = violation_of(seed, conditions, schedule_of(seed, conditions, enemy), enemy)
     assert "fails: TypeError" not in str(found), "what breaks it does not fit"
     return found

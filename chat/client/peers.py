@@ -36,10 +36,11 @@ class Peer:
     """A member, ourselves included, or the server. `proved`: in a sealed room it has shown that it
     has the room key, so neither the server nor anybody else has made it up.
 
-    `seq` is the number of its last frame in the log. `shift` is by how much the numbers of its run
-    are ahead of `seq`: a membership belongs to one run, and both count up by one with each message,
-    so this never changes. None: it has said nothing that we could read. `lost`: its connection is
-    lost, as far as we were told. `parting`: the word with which it is about to leave.
+    `number` is the member's; the server has SERVER. `seq` is the number of its last frame in the
+    log. `shift` is by how much the numbers of its run are ahead of `seq`: a membership belongs to
+    one run, and both count up by one with each message, so this never changes. None: it has said
+    nothing that we could read. `lost`: its connection is lost, as far as we were told. `parting`:
+    the word with which it is about to leave.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Peer:
         "fingerprint",
         "lost",
         "name",
+        "number",
         "parting",
         "proved",
         "seq",
@@ -63,10 +65,12 @@ class Peer:
         since: int = 0,
         card: Card = _NO_CARD,
         *,
+        number: int = SERVER,
         proved: bool = False,
         lost: bool = False,
     ) -> None:
         self.name = name
+        self.number = number
         self.seq = seq
         self.fingerprint = fingerprint
         self.since = since
@@ -212,6 +216,7 @@ class Peers:
             entry.fingerprint,
             entry.since,
             entry.card,
+            number=entry.id,
             proved=proved,
             lost=entry.lost,
         )
@@ -219,7 +224,7 @@ class Peers:
             sealed = self._proves is not None
             company = _Company(entry.name, entry.fingerprint, sealed=sealed)
             self._people[name] = company
-        self._will_change(company)
+        self._will_change(company, peer)
         self._members[entry.id] = company.connections[entry.id] = peer
         return peer
 
@@ -227,7 +232,7 @@ class Peers:
         """Take out a member, who went for this reason. Raises ProtocolError, as `of` does."""
         peer = self.of(member)
         company = self._company_of(peer)
-        self._will_change(company)
+        self._will_change(company, peer)
         del self._members[member], company.connections[member]
         if not peer.card.caller:
             company.left_for = reason
@@ -238,14 +243,16 @@ class Peers:
 
     def set_lost(self, peer: Peer, lost: bool) -> None:
         """A member has lost its connection, or is back."""
-        self._will_change(self._company_of(peer))
+        self._will_change(self._company_of(peer), peer)
         peer.lost = lost
 
     def _company_of(self, peer: Peer) -> _Company:
         return self._people[caseless_name(peer.name)]
 
-    def _will_change(self, company: _Company) -> None:
-        self._changed.setdefault(company, company.presence)
+    def _will_change(self, company: _Company, peer: Peer) -> None:
+        # Otherwise a person would be told of in the place of a caller that came before it.
+        if not peer.card.caller:
+            self._changed.setdefault(company, company.presence)
 
     def take_news(self) -> list[ClientEvent]:
         """What there is to tell of people, since this was asked last."""

@@ -2,7 +2,8 @@
 
 Such a message waits in the server's log, as everything does, for its reader's return. If the reader
 is back, it reads on from where it was. If it leaves for good, nobody has read the message, and we
-say so, once. Which connections can read a message is in `direct`.
+say so, once. Which connections can read a message is in `direct`. A program that has lost its place
+comes as another member, with the same share, and does not read what was said before.
 """
 
 from collections.abc import Container, Iterable
@@ -15,12 +16,13 @@ from chat.limits import MAX_UNREAD
 
 @frozen
 class _Waiting:
-    """For whom a message waits: the name and the key of a person, and the shares of the connections
-    that can read it. `certain`: they were lost when it came to its place in the log."""
+    """For whom a message waits: the name and the key of a person, and the numbers of the members
+    that can read it; nobody's if it is to be said again in a new room, where it waits for its place
+    in the log. `certain`: they were lost when it came there."""
 
     name: str
     fingerprint: bytes
-    shares: frozenset[bytes]
+    members: frozenset[int]
     certain: bool
 
 
@@ -36,8 +38,8 @@ class Unread:
         self, number: int, name: str, fingerprint: bytes, readers: Iterable[Peer], *, certain: bool
     ) -> None:
         """All `readers` of this message are lost."""
-        shares = frozenset(one.card.share for one in readers)
-        self._waiting[number] = _Waiting(name, fingerprint, shares, certain)
+        members = frozenset(one.number for one in readers)
+        self._waiting[number] = _Waiting(name, fingerprint, members, certain)
         if len(self._waiting) > MAX_UNREAD:
             self.forget(next(iter(self._waiting)))
 
@@ -51,8 +53,10 @@ class Unread:
         read."""
         told = []
         for number, waiting in list(self._waiting.items()):
+            if not waiting.members:
+                continue
             person = peers.of_person(waiting.name, waiting.fingerprint)
-            readers = [one for one in person if one.card.share in waiting.shares]
+            readers = [one for one in person if one.number in waiting.members]
             if not readers:
                 self.forget(number)
                 told.append(_text(waiting, is_here=bool(person)))
@@ -70,10 +74,14 @@ class Unread:
         }
         if not new_room:
             return self.look(peers)
-        lost = [number for number in self._waiting if number not in said_again]
-        told = [_text(self._waiting[number], is_here=False) for number in lost]
-        for number in lost:
-            self.forget(number)
+        lost = [waiting for number, waiting in self._waiting.items() if number not in said_again]
+        told = [_text(waiting, is_here=False) for waiting in lost]
+        for known in (self._waiting, self._checked):
+            for number in list(known):
+                if number in said_again:
+                    known[number] = replace(known[number], members=frozenset())
+                else:
+                    del known[number]
         return [Warned(text) for text in dict.fromkeys(told)]
 
     # -- what the server vouches for

@@ -188,7 +188,7 @@ class HostedRoom:
         if resumed is None:
             return None
         member, unicasts = resumed
-        self._drop_old(member)
+        self._drop_old(member, elsewhere=connection is None)
         self._enter(arrival, connection, member)
         sent_again = bytes_again(member, unicasts)
         self._deliver(unicasts)
@@ -250,12 +250,16 @@ class HostedRoom:
         """Send this member nothing more. What that means for its stay is said later."""
         self._exit(member)
 
-    def _drop_old(self, member: Member) -> None:
+    def _drop_old(self, member: Member, *, elsewhere: bool) -> None:
         """A member is back. Its old connection, which may be dead without our knowing, goes. The
-        membership does not end with it: `_exit` comes first."""
+        membership does not end with it: `_exit` comes first.
+
+        If the member has come back `elsewhere`, where it asked may be known late, and the one here
+        may be the newer one. Then it is to come back once more."""
         old = self._exit(member)
         if old is not None:
-            self._reactor.call(partial(old.drop, Reason.REPLACED))
+            reason = Reason.LOST if elsewhere else Reason.REPLACED
+            self._reactor.call(partial(old.drop, reason))
 
     def connection_lost(self, member: Member, reason: Reason, text: str) -> None:
         """A member's connection is dropped: have that put in order."""

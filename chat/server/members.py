@@ -37,7 +37,7 @@ class Member:
     """One connection of a person in the room, or its place while the connection is lost.
 
     `joined_at` is in seconds since 1970, by our clock. `seq` is the number of the last message
-    that was accepted. `epoch` is the epoch of its last welcome, the first whose key the member has,
+    that was accepted. `epoch` is that of its first welcome, the first whose key the member has,
     and 0 before. `welcomed_at` is where in the log that epoch begins. `resend_pending`: a RESEND
     was sent, and what it asks for has not come.
 

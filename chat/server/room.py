@@ -248,8 +248,9 @@ class Room:
 
     def _can_continue(self, member: Member, request: Resume) -> bool:
         """Whether the log from the member's offset on is still there, and so are all keys since. A
-        member may ask for neither log nor keys from before its own welcome, and not for half a
-        frame: somebody on the wire may have brought its count out of step."""
+        member may ask for neither log nor keys from before its first welcome, and not for half a
+        frame: somebody on the wire may have brought its count out of step. A later welcome it may
+        never have been given: then it is still where it was."""
         return (
             max(member.welcomed_at, self._log.start) <= request.offset <= self._log.end
             and member.epoch <= request.epoch
@@ -352,8 +353,9 @@ class Room:
 
     def _welcome(self, member: Member, roster: list[bytes], now: float) -> Unicast:
         """Welcome a member where an epoch begins, at the end of the log."""
-        member.epoch = self.epoch
-        member.welcomed_at = member.sent = self._log.end
+        if not member.epoch:
+            member.epoch, member.welcomed_at = self.epoch, self._log.end
+        member.sent = self._log.end
         self._checks.begin(member, now, self._log.end)
         welcome = Welcome(
             self.id,

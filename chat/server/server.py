@@ -219,9 +219,9 @@ class Server:
         member, home = connection.member, connection.home
         if self._terminating or reason is Reason.REPLACED:
             return
-        if member is None or home is None:
+        if home is None:
             self.doorman.turn_away(connection, reason, text)
-        else:
+        elif member is not None:
             home.connection_lost(member, reason, text)
 
     def connection_closed(self, connection: Connection) -> None:

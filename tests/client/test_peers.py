@@ -183,6 +183,14 @@ def test_people_come_and_go_with_their_first_and_last_connection(
         assert room.take_news() == []
 
 
+def test_people_come_in_the_order_of_those_that_stay() -> None:
+    room = peers()
+    room.add(entry(1, "Ira", caller=True))
+    room.add(entry(2, "Boris"))
+    room.add(entry(3, "Ira"))
+    assert room.take_news() == [MemberJoined("Boris"), JOINED]
+
+
 def room_of(*steps: Step) -> Peers:
     room = peers()
     for step in steps:

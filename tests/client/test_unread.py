@@ -10,7 +10,7 @@ from chat.client.unread import Unread
 from chat.errors import Reason
 from chat.identities import Card
 from chat.kex import RoomKey
-from chat.limits import GRACE_SECONDS, REGROUP_SECONDS
+from chat.limits import GRACE_SECONDS, REGROUP_SECONDS, RESUME_TOKEN_BYTES
 from tests.support.hall import MemberInMemory, RoomInMemory, fingerprint
 from tests.support.helpers import roster_of
 
@@ -139,6 +139,20 @@ def test_it_is_unread_if_all_connections_that_can_read_it_have_gone(
     assert (anew.said(), ira.warnings()) == ([], [ANEW])
 
 
+def test_who_has_lost_the_place_and_comes_as_another_member_has_not_read_it(
+    hall: RoomInMemory, ira: MemberInMemory
+) -> None:
+    (boris,) = hall.enter("Boris")
+    lose(hall, boris)
+    say(hall, ira)
+    boris.member.token = bytes(RESUME_TOKEN_BYTES)
+    hall.come_back(boris)
+    let_pass(hall, 1)
+    assert ira.warnings() == []
+    let_pass(hall)
+    assert (boris.said(), ira.warnings()) == ([], [ANEW])
+
+
 # -- when we have missed something -------------------------------------------------------------
 
 
@@ -174,6 +188,21 @@ def test_in_a_new_room_it_is_read_there(hall: RoomInMemory, ira: MemberInMemory)
     assert (boris.said(), ira.warnings()) == ([("Ira", "Psst")], [])
 
 
+def test_what_is_to_be_said_again_in_a_new_room_waits_for_that(
+    hall: RoomInMemory, ira: MemberInMemory
+) -> None:
+    (boris,) = hall.enter("Boris")
+    lose(hall, boris)
+    say(hall, ira)
+    hall.crash()
+    hall.come_back(ira)
+    let_pass(hall, 1)
+    hall.enter("Eve")
+    hall.come_back(boris)
+    let_pass(hall, 1)
+    assert (boris.said(), ira.warnings()) == ([("Ira", "Psst")], [])
+
+
 def test_in_a_new_room_nobody_reads_it_who_is_not_there(
     hall: RoomInMemory, ira: MemberInMemory
 ) -> None:
@@ -205,8 +234,8 @@ def people(*lost: bool) -> Peers:
     cards = [Card(bytes([number]) * 32) for number, _ in enumerate(lost)]
     return roster_of(
         *(
-            Peer("Boris", 0, fingerprint("Boris"), card=card, lost=each)
-            for card, each in zip(cards, lost, strict=True)
+            Peer("Boris", 0, fingerprint("Boris"), number=number, card=card, lost=each)
+            for number, (card, each) in enumerate(zip(cards, lost, strict=True), 1)
         )
     )
 

@@ -777,6 +777,18 @@ def test_resume_continues_in_the_log_or_starts_over(
         assert bench.happened()[-1] == Back(ira.id)
 
 
+def test_member_that_was_not_given_its_new_welcome_is_still_where_it_was() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    place = bench.log.end
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2))
+    started_over(bench, ira, NOWHERE, 2)
+    received = bench.resume(ira, place, 2)
+    assert received == [(place, Resumed()), (bench.log.end, Resend(1))]
+    bench.submit(ira, message(ira, 1, 2))
+    assert ira.seq == 1
+
+
 def test_place_behind_the_window_starts_over_and_is_told_how_much_was_said() -> None:
     bench = Bench()
     ira, sahnawaz = bench.enter("Ira", "Sahnawaz")

@@ -242,8 +242,8 @@ class Socket(Descriptor):
     def getsockopt(self, _level: int, _option: int) -> int:
         return self.error
 
-    def connect(self, _address: object) -> None:
-        self.world.connect(self)
+    def connect(self, address: tuple[str, int]) -> None:
+        self.world.connect(self, address[0])
         raise BlockingIOError(errno.EINPROGRESS, "in progress")
 
     def recv(self, size: int) -> bytes:
@@ -575,7 +575,8 @@ class World:
         self.processes: list[Process] = []
         self.woken: dict[Process, None] = {}
         self.running: Process
-        self.listener: Listener | None = None
+        self.listeners: dict[str, Listener] = {}
+        """By host."""
         self.is_offline: Callable[[Process], bool] = lambda _process: False
         self._events: list[tuple[float, int, Callback]] = []
         self._count = 0
@@ -662,22 +663,25 @@ class World:
 
     def getaddrinfo(self, host: bytes, port: int, **_options: object) -> list[tuple[object, ...]]:
         """Every host is an address."""
-        return [(self.AF_INET, self.SOCK_STREAM, self.IPPROTO_TCP, "", (host, port))]
+        where = (host.decode(), port)
+        return [(self.AF_INET, self.SOCK_STREAM, self.IPPROTO_TCP, "", where)]
 
     def new_number(self) -> int:
         """A number for a descriptor; none is used twice, so that one that is stale is noticed."""
         self._count += 1
         return self._count
 
-    def connect(self, dialing: Socket) -> None:
+    def connect(self, dialing: Socket, host: str) -> None:
         """Whether somebody listens turns out a moment later."""
         latency = self.latency * self.random.uniform(0.5, 1.5)
-        self.at(self.now + latency, lambda: self._connected(dialing, latency))
+        self.at(self.now + latency, lambda: self._connected(dialing, host, latency))
 
-    def _connected(self, dialing: Socket, latency: float) -> None:
+    def _connected(self, dialing: Socket, host: str, latency: float) -> None:
         if dialing.closed or self.is_offline(dialing.process):
             return
-        listener = self.listener
+        listener = self.listeners.get(host)
+        if listener is not None and self.is_offline(listener.process):
+            return
         if listener is None or listener.closed:
             dialing.error = errno.ECONNREFUSED
         else:

@@ -6,7 +6,7 @@ The real classes do the work; these only listen. The laws over all this are in `
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -56,7 +56,8 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True)
 class Entry:
-    """One entry of a log: an event, or a message, which is opened with the room's own key."""
+    """One entry of a log: an event, or a message, which is opened with the room's own key. `clock`
+    is what time it was by the clock of the room; of messages, nobody asks."""
 
     start: int
     end: int
@@ -66,6 +67,7 @@ class Entry:
     sender: int = 0
     seq: int = 0
     frame: bytes = b""
+    clock: float = 0.0
 
 
 @dataclass(slots=True)
@@ -129,6 +131,9 @@ class Split(Protocol):
 RoomKeys = dict[bytes, RoomKey]
 """The keys of sealed rooms by their tags."""
 
+Secrets = dict[bytes, list[dict[int, bytes]]]
+"""By room, and by epoch. There is more than one of a room, if its servers did not agree."""
+
 
 class Life:
     """One life of a room, from its first member to its last, or to the death of its server."""
@@ -148,17 +153,17 @@ class Life:
     def __init__(
         self,
         room: bytes,
-        secrets: dict[bytes, dict[int, bytes]],
+        secrets: Secrets,
         private: PrivateTexts,
         room_keys: RoomKeys,
     ) -> None:
-        """`secrets` are those of all rooms, by room and epoch; `private` is what was said so in any
-        of them."""
+        """`secrets` are those of all rooms; `private` is what was said so in any of them."""
         self.room = room
         self._private = private
         self._room_keys = room_keys
         self.all_secrets = secrets
-        self.secrets = secrets.setdefault(room, {})
+        self.secrets: dict[int, bytes] = {}
+        secrets.setdefault(room, []).append(self.secrets)
         self.entries: list[Entry] = []
         self.boundaries: list[int] = [0]
         """Where something was appended. What is between two of them is forgotten together."""
@@ -256,11 +261,11 @@ class Life:
         if (private := self.private(entry)) is not None:
             return private.text
         repeat = Repeat.decode(content.body)
-        key = RoomSecret(self.all_secrets[repeat.room][repeat.epoch]).repeat_key(self.room_key)
-        try:
-            return text_of(key.open(content.bound(), repeat.sealed))
-        except OpenError as error:
-            raise ViolationError("what is repeated is bound to another message") from error
+        for secrets in self.all_secrets[repeat.room]:
+            with suppress(OpenError, KeyError):
+                key = RoomSecret(secrets[repeat.epoch]).repeat_key(self.room_key)
+                return text_of(key.open(content.bound(), repeat.sealed))
+        raise ViolationError("what is repeated is bound to another message")
 
     def private(self, entry: Entry) -> Private | None:
         """What a private message says; None if it is none."""
@@ -280,9 +285,22 @@ class Life:
         """Whether at this place of the log somebody is in for whom a message was sealed."""
         return any(one.is_in(offset) for one in self.readers(private))
 
-    def start_of_window(self, window_bytes: int) -> int:
-        """From where on the log must still be there."""
-        oldest = self.boundaries[-1] - window_bytes
+    @property
+    def key(self) -> tuple[bytes, int]:
+        """By what this log is told from all others."""
+        return self.room, 0
+
+    def bound(self, offset: int) -> None:
+        """Something was appended, up to here."""
+        self.boundaries.append(offset)
+
+    def note_secret(self, epoch: int, secret: bytes) -> None:
+        """An epoch begins with this secret."""
+        self.secrets[epoch] = secret
+
+    def start_of_window(self, window_bytes: int, end: int) -> int:
+        """From where on a log that ends here must still be there."""
+        oldest = end - window_bytes
         return self.boundaries[bisect_left(self.boundaries, oldest)]
 
     def renewal(self, epoch: int) -> Entry | None:
@@ -312,17 +330,17 @@ class RecordedRoom(Room):
     ) -> None:
         super().__init__(log, random_bytes, grace_seconds)
         self.life = life_of(self.id)
-        self._clock = clock
-        self.life.secrets[self.epoch] = self._epochs.secret.secret
+        self._clock = self.room_clock = clock
+        self.life.note_secret(self.epoch, self._epochs.secret.secret)
 
     def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
         super()._begin_epoch(secret, now)
-        self.life.secrets[self.epoch] = secret.secret
+        self.life.note_secret(self.epoch, secret.secret)
 
     def resume(
         self, request: Resume, fingerprint: bytes, now: float
     ) -> tuple[Member, list[Unicast]] | None:
-        start = self.life.start_of_window(self._log.window_bytes)
+        start = self.life.start_of_window(self._log.window_bytes, self._log.end)
         still_there = start <= request.offset <= self._log.end
         # Somebody on the way may have brought the member's count out of step.
         starts = {entry.start for entry in self.life.entries} | {self._log.end}
@@ -331,7 +349,7 @@ class RecordedRoom(Room):
             still_there &= renewal.end >= request.offset
             # No secret need be kept for longer: a server that was awake has put out who was silent
             # so long.
-            still_there &= now - renewal.at <= self.grace_seconds + SILENCE_SECONDS
+            still_there &= self._clock() - renewal.at <= self.grace_seconds + SILENCE_SECONDS
         resumed = super().resume(request, fingerprint, now)
         if resumed is not None and still_there:
             first = next(unicast for unicast in resumed[1] if unicast.member is resumed[0])
@@ -348,14 +366,15 @@ class RecordedRoom(Room):
         super()._crowd_out(lost)
 
     def _append(self, event: RoomEvent) -> None:
-        start, now, life = self._log.end, self._clock(), self.life
+        start, now = self._log.end, self._clock()
         super()._append(event)
-        life.note(Entry(start, self._log.end, now, self.epoch, event))
+        clock = self.room_clock()
+        self.life.note(Entry(start, self._log.end, now, self.epoch, event, clock=clock))
 
     def _append_run(self, run: bytes) -> None:
         base, now = self._log.end, self._clock()
         super()._append_run(run)
-        self.life.boundaries.append(self._log.end)
+        self.life.bound(self._log.end)
         if not run or run[2] != Message.TYPE:
             return
         for header in room_headers(Message.TYPE, run):
@@ -460,9 +479,15 @@ class RecordedHome(HostedRoom):
         tag: bytes,
         note_name: Callable[[Member, bool], None],
         greeting: Callable[[], bytes],
+        random_bytes: RandomBytes | None = None,
     ) -> None:
-        super().__init__(reactor, console, grace_seconds, busy, tag, note_name, greeting)
-        self.life.tag = tag
+        super().__init__(
+            reactor, console, grace_seconds, busy, tag, note_name, greeting, random_bytes
+        )
+
+    def begin(self) -> None:
+        super().begin()
+        self.life.tag = self.tag
 
     @property
     def life(self) -> Life:
@@ -492,13 +517,17 @@ class Welcomed:
     known: Counter[bytes]
     repeatable: frozenset[tuple[bytes, int]]
     epochs: frozenset[int]
+    server: str
 
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """The connection went on where it was."""
+    """The connection went on where it was, with this server."""
 
     at: float
+    room: bytes
+    offset: int
+    server: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -593,6 +622,8 @@ class RecordedParticipant(Participant):
         around(self._hearing, "read", self._reads)
         around(self._speech, "_seal", self._seals)
         self.share = share.public
+        self.server: Callable[[], str] = str
+        """The process to which it is connected."""
         self._clock = clock
         self._oldest_epoch = 0
         self.story = Story(self._outbox._origin)
@@ -605,14 +636,14 @@ class RecordedParticipant(Participant):
             repeatable = frozenset(self._keyring._repeat)
             place = self.room, self.offset, members, repeatable
         if isinstance(control, Resumed):
-            story.stream.append(Continued(now))
+            story.stream.append(Continued(now, self.room, self.offset, self.server()))
         if isinstance(control, Welcome | Rekey):
             story.given.add(control.secret)
         shown = super().receive_control(control, now)
         if isinstance(control, Welcome):
             self._oldest_epoch = 0
             epochs = frozenset(self._keyring._known)
-            story.stream.append(Welcomed(now, control, *place, epochs))
+            story.stream.append(Welcomed(now, control, *place, epochs, self.server()))
         if isinstance(control, Check) and not shown:
             story.stream.append(Checked(self.room, self.offset))
         return shown
@@ -641,9 +672,8 @@ class RecordedParticipant(Participant):
     def _reads(
         self, real: Real, here: membership.Membership, peer: Peer, content: MessageContent
     ) -> list[ClientEvent]:
-        member = next(each for each, one in here.peers._members.items() if one is peer)
         shown: list[ClientEvent] = real(here, peer, content)
-        self.story.stream.append(Read(self.room, member, peer.name, content.seen, shown))
+        self.story.stream.append(Read(self.room, peer.number, peer.name, content.seen, shown))
         return shown
 
     def _seals(

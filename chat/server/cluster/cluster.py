@@ -48,6 +48,7 @@ class Cluster:
         self._store = store
         self._card = key.card
         self._title = title
+        self._shared = shared
         self._rooms: list[OrderedRoom] = []
         self._away = self._left = False
         self.streams = Streams(store, key, random_bytes, self._on_away)
@@ -91,15 +92,21 @@ class Cluster:
         self.registry.leave()
         self.flush()
         self._left = True
-        # Members are still sent what there is, and for that no room may change here any more.
-        for room in self._rooms:
-            self.streams.close(room.stream)
+        # Members are still sent what there is, and for that no room may change here any more. Nor
+        # is anything said after the farewell: a registry that begins anew would say it is alive.
+        for stream in (self.registry.stream, *(room.stream for room in self._rooms)):
+            self.streams.close(stream)
 
     # -- what all share
 
     def ban(self, ban: Ban) -> None:
         """The operator of this server has banned a key."""
         self.registry.ban(ban)
+
+    def ban_of(self, fingerprint: str) -> Ban | None:
+        """The ban of this key that holds here by now, if there is one."""
+        bans = self._shared.bans()
+        return next((ban for ban in bans if ban.fingerprint == fingerprint), None)
 
     def unban(self, bans: list[Ban]) -> None:
         """The operator of this server has lifted these bans."""

@@ -75,6 +75,7 @@ from chat.server.hosted import HostedRoom
 from chat.server.lists import Ban
 from chat.server.members import Member
 from chat.server.ordering import Arrival
+from chat.text import fingerprint_of
 
 _LENGTH_BYTES = 4
 _NOBODY = (None, None)
@@ -117,6 +118,9 @@ class Site(Protocol):
 
     def call(self, callback: Callable[[], None]) -> float:
         """Call this; an unforeseen error is contained."""
+
+    def ban_of(self, fingerprint: str) -> Ban | None:
+        """The ban of this key that holds here by now, if there is one."""
 
     def report(self, text: str) -> None:
         """Something for the operator to know."""
@@ -222,8 +226,10 @@ class OrderedRoom:
     @property
     def is_over(self) -> bool:
         """Whether nobody is in here, nothing that was asked is still to come, and nothing is due
-        that no other server would see to."""
+        that no other server would see to. A room that was found broken stays until there is another
+        one."""
         used = self._waiting or self._hosted.connections or not self.stream.idle
+        used = used or self.stream.remembers
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
     def expire(self) -> None:
@@ -342,6 +348,15 @@ class OrderedRoom:
             self._seats[member.id] = seat
             if gone:
                 self._propose(Lose(member.id, seat.ticket, Reason.LOST, ""))
+            elif connection is not None:
+                self._look_at(member, connection)
+
+    def _look_at(self, member: Member, connection: Connection) -> None:
+        """Between the wish of somebody here to come in and the answer, the key may have been
+        banned."""
+        ban = self._site.ban_of(fingerprint_of(member.fingerprint))
+        if ban is not None:
+            connection.drop(Reason.KICKED, words.banned(ban))
 
     def _member_in(self, seat: _Seat, number: int) -> Member | None:
         """This member, if it came in there last."""
@@ -421,6 +436,8 @@ class OrderedRoom:
         """What members were told may not be so. They come back to a room of which all are sure."""
         self._site.report(text)
         self._let_go(text)
+        # Perhaps nobody is here any more who needs the room.
+        self._hosted.touch()
 
     def on_trouble(self, text: str) -> None:
         self._site.report(text)

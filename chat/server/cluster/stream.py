@@ -152,6 +152,12 @@ class Stream:
         return self._sequence.lost
 
     @property
+    def remembers(self) -> bool:
+        """Whether no room is followed, and only this stream knows into which it must not go back.
+        Nobody may forget it then."""
+        return self.lost and bool(self._sequence.broken)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing that was proposed is still to come back."""
         return not self.proposed_bytes

@@ -65,6 +65,16 @@ def test_server_that_says_goodbye_is_gone_at_once(world: ClusterWorld) -> None:
     assert alive(one) == ["s0"]
 
 
+def test_server_that_has_said_goodbye_says_nothing_more(world: ClusterWorld) -> None:
+    one, other = world.servers
+    other.cluster.leave()
+    world.run(1)
+    # Whoever follows the stream says anew that it is alive.
+    world.redis.fail_over(world.redis.writes)
+    world.run(BEAT_SECONDS + 1)
+    assert alive(one) == ["s0"]
+
+
 def test_server_is_alone_when_it_is_sure_that_no_other_one_is_there(world: ClusterWorld) -> None:
     one, other = world.servers
     world.run(SERVER_GONE_SECONDS)

@@ -4,12 +4,14 @@ import random
 
 import pytest
 
+from chat.controls import Resumed, Welcome
 from chat.errors import LOSSES, Reason
-from chat.limits import FINGERPRINT_BYTES, GRACE_SECONDS
+from chat.limits import BEAT_SECONDS, FINGERPRINT_BYTES, GRACE_SECONDS
 from chat.server import epochs, hosted
 from chat.server.cluster import room as ordered
 from chat.server.cluster import sequence, stream
 from chat.server.cluster.proposals import PutOut
+from chat.text import fingerprint_of
 from tests.support import fakestream
 from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
 
@@ -212,6 +214,22 @@ def test_old_connection_that_breaks_late_does_not_end_the_new_stay(world: Cluste
     assert inside(one) == {"Ira": False}
 
 
+def test_arrival_that_is_known_late_costs_nobody_its_place(world: ClusterWorld) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one)
+    ira.say("so that there is no welcome where the first one was")
+    world.run(1)
+    # She asked for it there with a place that is too old by now.
+    before = Person("Ira", b"")
+    before.place, before.offset = ira.person.place, 2**64 - 1
+    late = world.let_in(before, other)
+    world.until(lambda: late.speaks and ira.over)
+    assert isinstance(late.heard[0], Welcome)
+    again = world.let_in(ira.person, one)
+    world.until(lambda: again.speaks)
+    assert isinstance(again.heard[0], Resumed)
+
+
 def test_connection_that_goes_while_its_arrival_is_on_the_way_leaves_no_ghost(
     world: ClusterWorld,
 ) -> None:
@@ -233,6 +251,36 @@ def test_tickets_of_a_room_that_was_carried_before_mean_nobody(world: ClusterWor
     world.run(1)
     assert again.speaks
     assert inside(one, SEALED) == inside(other, SEALED) == {"Boris": False, "Eve": False}
+
+
+@pytest.mark.parametrize(("number", "reason"), [(0, Reason.REPLACED), (1, Reason.LOST)])
+def test_connection_whose_member_has_come_to_another_server_is_not_told_to_end(
+    world: ClusterWorld, number: int, reason: Reason
+) -> None:
+    ira = world.come("Ira", world.servers[0])
+    # Asked for there perhaps before Ira came here, and known only now.
+    server = world.servers[number]
+    late = Seat(server, ira.person)
+    server.open_room().ordering.admit(ira.person.arrival("::1"), late)  # type: ignore[arg-type]
+    world.until(lambda: late.speaks)
+    world.run(1)
+    assert ira.dropped is not None
+    assert ira.dropped[0] is reason
+
+
+def test_key_that_is_banned_while_its_arrival_is_on_the_way_is_put_out(
+    world: ClusterWorld,
+) -> None:
+    one, _ = world.servers
+    world.run(BEAT_SECONDS)
+    # In a room that no other server carries: those put out whom they know, when they hear of it.
+    eve = world.let_in(Person("Eve", SEALED), one)
+    one.server.ban(fingerprint_of(eve.person.arrival("").fingerprint), "Eve", "")
+    world.until(lambda: eve.over)
+    world.run(1)
+    assert eve.dropped is not None
+    assert eve.dropped[0] is Reason.KICKED
+    assert inside(one, SEALED) == {}
 
 
 def test_kick_holds_for_one_who_is_at_another_server(world: ClusterWorld) -> None:
@@ -287,6 +335,19 @@ def test_lost_tail_begins_a_new_room_and_lets_members_go(world: ClusterWorld) ->
     again = world.let_in(ira.person, other)
     world.until(lambda: again.speaks)
     assert inside(one) == {"Ira": False}
+
+
+def test_sealed_room_that_was_lost_is_kept_only_until_there_is_another(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    ira = world.come("Ira", one, SEALED)
+    room = one.hosted(SEALED)
+    assert room is not None
+    world.redis.fail_over(world.redis.writes)
+    world.until(lambda: ira.over)
+    # Only its stream knows into which room nobody may go back.
+    assert not room.ordering.is_over
+    world.run(5)
+    assert one.hosted(SEALED) is None
 
 
 def test_member_is_held_when_too_much_waits_and_let_go_when_it_is_far_too_much(

@@ -97,6 +97,9 @@ class Site:
         self.clock = reactor.clock
         self.call = reactor.call
 
+    def ban_of(self, _fingerprint: str) -> None:
+        """Nobody is banned."""
+
     def report(self, _text: str) -> None:
         pass
 
