@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -16,10 +15,10 @@ from chat.session import Offer
 from chat.several import SeveralServers
 from chat.sockets import Dialer, Way
 from chat.wire import Refused
-from tests.support.helpers import key
+from tests.support.helpers import WALL_CLOCK, key
 from tests.support.loopback import Hall, SteppedReactor, Wire, listen
 
-HELLO = Offer.of(SignedShare.make(key("server"), time.time(), os.urandom)).hello
+HELLO = Offer.of(SignedShare.make(key("server"), WALL_CLOCK, os.urandom)).hello
 
 
 class Counter:
@@ -38,9 +37,7 @@ class Counter:
         self.guest = Wire(self.reactor, self._listener.accept()[0])
         self.serve(self.guest)
 
-    def look(
-        self, clock: Callable[[], float] = time.time, servers: Sequence[Endpoint] = ()
-    ) -> PublicKey:
+    def look(self, clock: float = WALL_CLOCK, servers: Sequence[Endpoint] = ()) -> PublicKey:
         """Look at the key of this server, which may pass for several. Afterwards nothing is left
         open."""
 
@@ -51,7 +48,7 @@ class Counter:
         with contextlib.closing(to) as dialer:
             self.reactor.may_run = True
             try:
-                return Meeting(self.reactor, dialer, clock).run()
+                return Meeting(self.reactor, dialer, lambda: clock).run()
             finally:
                 if self.guest is not None and not self.guest.closed:
                     self.reactor.turn()
@@ -125,7 +122,7 @@ def test_server_that_says_nothing_is_given_up(counter: Counter) -> None:
 def test_clock_that_is_wrong_is_told(counter: Counter, off: int) -> None:
     counter.serve = lambda guest: guest.send(HELLO)
     with pytest.raises(TransportError, match="one of the two clocks is wrong"):
-        counter.look(lambda: time.time() + off)
+        counter.look(WALL_CLOCK + off)
 
 
 def test_server_that_cannot_be_reached_is_told() -> None:
