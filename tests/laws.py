@@ -800,7 +800,9 @@ def check_stays(run: Told, rooms: Rooms) -> None:
         life = rooms.told_by(item.server, item.welcome.room, item.at)
         membership = life.memberships[item.welcome.member]
         if before is not None and life.key == log and membership is not before:
-            fair = before.reason in (Reason.LOST, Reason.KICKED)
+            # What it was told in a life that has split off from this one may be more than this one
+            # has. Then it joins anew.
+            fair = before.reason in (Reason.LOST, Reason.KICKED) or life.room in rooms.split
             require(fair, f"{run.title} lost its membership: {before.reason}")
         before, log = membership, life.key
 

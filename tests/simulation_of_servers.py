@@ -126,8 +126,6 @@ class ClusterSimulation(Simulation):
             self.world, self.redis, self._began, self._secrets, self._private, {TAG: SEALED}
         )
         Replica.chronicle = self._chronicle
-        self.stranded: list[Run] = []
-        """Runs that did not get in again; see `_settle`."""
         self._ending: list[Process] = []
 
     def _make_sites(self) -> list[Site]:
@@ -231,18 +229,6 @@ class ClusterSimulation(Simulation):
             yield f"{len(runs)} run, {len(room.members)} are members, {len(here)} there"
         for run in runs:
             yield from self._unsettled_run(run, room.id, homes[0].log.end)
-
-    def _settle(self) -> None:
-        """Who was told by a server what all others lost in a fail-over, and then lost that server
-        as well, may believe that it has said more than the room has of it. It does not get in again
-        as long as this room lives, and is stopped here."""
-        super()._settle()
-        if not self._settled() and any(life.key[1] for life in self.lives):
-            for run in self._alive():
-                if not run.client.recorded.can_send:
-                    self.stranded.append(run)
-                    run.process.kill()
-            super()._settle()
 
     def _settled(self) -> bool:
         if not super()._settled():
