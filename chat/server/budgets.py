@@ -37,59 +37,75 @@ from chat.limits import (
     WINDOW_SHARE_OF_SOURCE,
 )
 
+_FULL = float("-inf")
+
 
 class TokenBucket:
     """Fills with `rate` tokens a second, up to `burst`. It may be overdrawn, and is repaid then.
 
-    All of its state is one time: at `repaid_at` it holds no token and owes none. Before that it is
-    overdrawn, and `burst / rate` seconds after it the bucket is full.
+    All state of a bucket is one time, `repaid_at`: then it holds no token and owes none. Before
+    that it is overdrawn, and `burst / rate` seconds after it the bucket is full. Whoever has a
+    bucket keeps that time and nothing else: there are three of them for every key.
     """
 
-    __slots__ = ("_burst_seconds", "_rate", "repaid_at")
+    __slots__ = ("_burst_seconds", "_rate")
 
-    def __init__(self, rate: float, burst: float, now: float) -> None:
+    def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
         self._burst_seconds = burst / rate
-        self.repaid_at = now - self._burst_seconds
 
-    def spend(self, cost: float, now: float) -> float:
-        """Take `cost` tokens. Returns for how many seconds the bucket is overdrawn now."""
-        self.repaid_at = max(self.repaid_at, now - self._burst_seconds) + cost / self._rate
-        return max(0.0, self.repaid_at - now)
+    def spend(self, repaid_at: float, cost: float, now: float) -> float:
+        """When the bucket is repaid if `cost` tokens are taken from it now."""
+        return max(repaid_at, now - self._burst_seconds) + cost / self._rate
 
-    def is_full(self, now: float) -> bool:
-        """Whether it is as it was when it was made."""
-        return self.repaid_at <= now - self._burst_seconds
+    def is_full(self, repaid_at: float, now: float) -> bool:
+        """Whether it is as if nothing had ever been taken."""
+        return repaid_at <= now - self._burst_seconds
 
 
 @frozen
 class Allowance:
     """What a budget grants: of each thing how many a second, and how many at once."""
 
-    messages: float
-    messages_at_once: float
-    arrivals: float
-    arrivals_at_once: float
-    share: float
-    share_at_once: float
+    messages: TokenBucket
+    arrivals: TokenBucket
+    share: TokenBucket
 
 
 class Budget:
-    """What one owner, a key or a source, has left. So many `connections` draw on it."""
+    """What one owner, a key or a source, has left: when each of its buckets is repaid. So many
+    `connections` draw on it."""
 
-    __slots__ = ("arrivals", "connections", "messages", "next_read", "owner", "share")
+    __slots__ = ("_allowance", "arrivals", "connections", "messages", "next_read", "owner", "share")
 
     def __init__(self, owner: Hashable, allowance: Allowance, now: float) -> None:
         self.owner = owner
         self.connections = 0
-        self.messages = TokenBucket(allowance.messages, allowance.messages_at_once, now)
-        self.arrivals = TokenBucket(allowance.arrivals, allowance.arrivals_at_once, now)
-        self.share = TokenBucket(allowance.share, allowance.share_at_once, now)
+        self.messages = self.arrivals = self.share = _FULL
         self.next_read = now
+        self._allowance = allowance
 
     def is_full(self, now: float) -> bool:
         """Whether a new budget would be the same."""
-        return all(bucket.is_full(now) for bucket in (self.messages, self.arrivals, self.share))
+        allowed = self._allowance
+        return (
+            allowed.messages.is_full(self.messages, now)
+            and allowed.arrivals.is_full(self.arrivals, now)
+            and allowed.share.is_full(self.share, now)
+        )
+
+    def spend_messages(self, cost: float, now: float) -> None:
+        """Take so many messages."""
+        self.messages = self._allowance.messages.spend(self.messages, cost, now)
+
+    def spend_arrivals(self, cost: float, now: float) -> float:
+        """Take so many arrivals. Returns for how many seconds they are overdrawn now."""
+        self.arrivals = self._allowance.arrivals.spend(self.arrivals, cost, now)
+        return max(0.0, self.arrivals - now)
+
+    def spend_share(self, size: int, now: float) -> None:
+        """Take so many bytes of the window."""
+        self.share = self._allowance.share.spend(self.share, size, now)
 
 
 class Account:
@@ -107,29 +123,29 @@ class Account:
 
     def arrive(self, now: float) -> float:
         """Charge a join or a resume. Returns for how many seconds it must wait."""
-        return max(budget.arrivals.spend(1, now) for budget in self.budgets)
+        return max(budget.spend_arrivals(1, now) for budget in self.budgets)
 
     def take_back_arrival(self, now: float) -> None:
         """The arrival does not take place, since it would have to wait too long."""
         for budget in self.budgets:
-            budget.arrivals.spend(-1, now)
+            budget.spend_arrivals(-1, now)
 
     def resend(self, size: int, now: float) -> None:
         """Charge bytes that a member is sent a second time. Later arrivals wait for that."""
         for budget in self.budgets:
-            budget.arrivals.spend(size / RESENT_BYTES_PER_ARRIVAL, now)
+            budget.spend_arrivals(size / RESENT_BYTES_PER_ARRIVAL, now)
 
     def say(self, frames: int, size: int, now: float, *, void: int = 0) -> None:
         """Charge so many frames, or `size` bytes if that costs more; and a little for `void` bytes
         that were dropped."""
         cost = max(frames, size / RATE_UNIT_BYTES) + VOID_COST * void / RATE_UNIT_BYTES
-        self._key.messages.spend(cost, now)
-        self._source.messages.spend(cost, now)
+        self._key.spend_messages(cost, now)
+        self._source.spend_messages(cost, now)
 
     def fill_window(self, size: int, now: float) -> None:
         """Charge bytes that, once they are in the log, push out what a member may come back for."""
-        self._key.share.spend(size, now)
-        self._source.share.spend(size, now)
+        self._key.spend_share(size, now)
+        self._source.spend_share(size, now)
 
     def hold_seconds(self, now: float, *, window_guarded: bool) -> float:
         """For how long nothing more should be read from this connection. `window_guarded`: its part
@@ -139,9 +155,9 @@ class Account:
         debt. Then a key's connections take turns, and many of them get no further than a few.
         """
         key, source = self._key, self._source
-        repaid_at = max(now, key.messages.repaid_at, source.messages.repaid_at)
+        repaid_at = max(now, key.messages, source.messages)
         if window_guarded:
-            repaid_at = max(repaid_at, key.share.repaid_at, source.share.repaid_at)
+            repaid_at = max(repaid_at, key.share, source.share)
         if repaid_at <= now + MAX_HOLD_SECONDS:
             return repaid_at - now
         turn = key.next_read + MAX_HOLD_SECONDS / READS_PER_HOLD
@@ -169,20 +185,14 @@ class Budgets:
         of_source = window_bytes * WINDOW_SHARE_OF_SOURCE / 2
         source_rate = rate * SOURCE_RATE_FACTOR
         self._of_key = Allowance(
-            messages=rate,
-            messages_at_once=rate * RATE_BURST_SECONDS,
-            arrivals=ARRIVALS_PER_SECOND,
-            arrivals_at_once=ARRIVALS_AT_ONCE,
-            share=of_key / refill,
-            share_at_once=of_key,
+            messages=TokenBucket(rate, rate * RATE_BURST_SECONDS),
+            arrivals=TokenBucket(ARRIVALS_PER_SECOND, ARRIVALS_AT_ONCE),
+            share=TokenBucket(of_key / refill, of_key),
         )
         self._of_source = Allowance(
-            messages=source_rate,
-            messages_at_once=source_rate * RATE_BURST_SECONDS,
-            arrivals=SOURCE_ARRIVALS_PER_SECOND,
-            arrivals_at_once=SOURCE_ARRIVALS_AT_ONCE,
-            share=of_source / refill,
-            share_at_once=of_source,
+            messages=TokenBucket(source_rate, source_rate * RATE_BURST_SECONDS),
+            arrivals=TokenBucket(SOURCE_ARRIVALS_PER_SECOND, SOURCE_ARRIVALS_AT_ONCE),
+            share=TokenBucket(of_source / refill, of_source),
         )
         self._budgets: dict[Hashable, Budget] = {}
         self._unused: dict[Hashable, Budget] = {}
