@@ -5,6 +5,8 @@ import math
 import pytest
 
 from benchmarks.compare.results import OURS, Cell, Delay, Measured, load
+from benchmarks.compare.study import Plan
+from chat.limits import CHECK_SECONDS_PER_MEMBER
 from tools.capacity import Model, Sharing, main, planned, report, report_of_several
 
 MEASURED = load()
@@ -29,8 +31,11 @@ def test_there_are_measurements_to_check_it_with() -> None:
 @pytest.mark.parametrize("delay", DELAYS, ids=lambda delay: f"{delay.rate:g} a second")
 def test_processor_time_is_what_was_measured_at_other_rates(delay: Delay) -> None:
     said = Model(MEASURED).busy(delay.members, delay.rate)
-    # At a low rate the server also pings and checks, and starts cold for each message.
-    assert said == pytest.approx(delay.busy, rel=0.5, abs=0.02)
+    # The model leaves out CHECKs, which take a hundredth of a core. But a round of the measurement
+    # is short, and at its beginning everybody is told one, as nobody has been for long.
+    check = CHECK_SECONDS_PER_MEMBER / 100
+    told = delay.members * check / Plan(sizes=()).paced_seconds
+    assert said + told == pytest.approx(delay.busy, rel=0.4, abs=0.02)
 
 
 def test_cost_between_two_sizes_is_on_a_line_in_logarithms() -> None:

@@ -12,7 +12,8 @@ The model, for n members and r messages a second. What arrives while the server 
 together, in one turn. A turn with one message takes n·a, where a is what a delivery costs at a
 steady pace. Each further message adds n·f, where f is what a delivery costs in a flood. So as long
 as r·n·a < 1 each message has a turn of its own, and beyond that a turn takes
-n·(a - f) / (1 - r·n·f). Where there are several rooms, n is the members of one.
+n·(a - f) / (1 - r·n·f). Where there are several rooms, n is the members of one. Left out is what
+members take who say nothing: PINGs, and the hundredth of a core that CHECKs take at most.
 
 Where s servers carry the rooms together, each has an s-th of n·a, and each has to take in every
 message (`Sharing`, from what `python -m benchmarks cluster --publish` writes). In a small room most
