@@ -29,14 +29,14 @@ def main() -> None:
     if options.publish or options.draw:
         _check_publishing(parser, options)
     if options.draw:
-        return _publish(load())
+        return _publish()
     measured = _measure(options)
     print(tables.text(measured))
     if options.json:
         save(measured, Path(options.json))
     if options.publish:
         save(measured, DATA)
-        _publish(measured)
+        _publish()
     return None
 
 
@@ -79,10 +79,11 @@ def _check_publishing(parser: argparse.ArgumentParser, options: argparse.Namespa
         parser.error("the plots need matplotlib: pip install '.[bench]'")
 
 
-def _publish(measured: Measured) -> None:
-    """Plots first: the documents show them."""
+def _publish() -> None:
+    """What is kept, which is rounded. Plots first: the documents show them."""
     from benchmarks.compare import plots
 
+    measured = load()
     plots.draw(measured)
     tables.fill_in(measured)
 
