@@ -76,9 +76,10 @@ class Row:
 
 
 def spread(samples: list[float], unit: str) -> str:
-    """The median, and between which two values all samples lie."""
+    """The median with its unit, if it has one, and between which two values all samples lie."""
     middle, low, high = statistics.median(samples), min(samples), max(samples)
-    return f"{short(middle)} {unit} ({short(low)} to {short(high)})"
+    measured = f"{short(middle)} {unit}".rstrip()
+    return f"{measured} ({short(low)} to {short(high)})"
 
 
 def short(value: float) -> str:
