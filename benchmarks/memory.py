@@ -8,7 +8,7 @@ AIM = "3.2 KiB"
 
 
 def measure(counts: list[int], keys: Keys, directory: Path) -> list[Row]:
-    """Look at the server's memory when so many members are in."""
+    """Look at the server's memory when so many members are in, two or more."""
     rows = []
     with chat_server(directory) as server, Crowd(server) as crowd:
         # The first one to come makes the server load modules, which stay.
@@ -16,10 +16,10 @@ def measure(counts: list[int], keys: Keys, directory: Path) -> list[Row]:
         alone = server.resident_bytes
         rows.append(Row("memory with nobody but one", f"{short(alone / 1024)} KiB"))
         for count in counts:
-            names = [f"visitor{number}" for number in range(len(crowd), count + 1)]
+            names = [f"visitor{number}" for number in range(len(crowd), count)]
             join(crowd, server.port, names, keys, AT_ONCE)
             grown = server.resident_bytes
-            each = (grown - alone) / count / 1024
-            rows.append(Row(f"memory with {count} more", f"{short(grown / 1024)} KiB"))
-            rows.append(Row("  for each of them", f"{short(each)} KiB", AIM))
+            each = (grown - alone) / (count - 1) / 1024
+            rows.append(Row(f"memory with {count} members", f"{short(grown / 1024)} KiB"))
+            rows.append(Row("  for each but the first", f"{short(each)} KiB", AIM))
     return rows
