@@ -693,7 +693,8 @@ class Replay:
                 yield from self._of_people(entry, {member: Reason.LOST})
             case Notice(text):
                 yield NoticeReceived(text)
-            case Closing():
+            case Closing() if not self._run.client._has_several:
+                # With several servers it is shown when none of them lets us in.
                 yield RoomClosed()
             case Topic(since, text):
                 yield TopicSet(text, since, changed=True)
