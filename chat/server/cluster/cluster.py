@@ -89,6 +89,7 @@ class Cluster:
         for room in self._rooms:
             room.vanish(self.server_id)
             room.expire()
+            room.part()
         self.registry.leave()
         self.flush()
         self._left = True

@@ -232,6 +232,11 @@ class OrderedRoom:
         used = used or self.stream.remembers
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
+    def part(self) -> None:
+        """This server goes. What it still seals, such as that it ends, is in no proposal. So its
+        random bytes must be its own: another server could make something else of the same."""
+        self._randomness.sow(self._site.random_bytes(PROPOSAL_SEED_BYTES))
+
     def expire(self) -> None:
         """Have a sealed room be forgotten some time after nobody has asked this any more; soon, if
         nobody is in. Whoever lets somebody in at the same moment asks again before."""
