@@ -405,6 +405,7 @@ class Chronicle:
         fork.tag, fork.server = branch.tag, branch.server
         fork.raw = branch.raw[:end]
         fork.boundaries = [each for each in branch.boundaries if each <= end]
+        fork.crowded_out |= branch.crowded_out
         for number, secret in branch.secrets.items():
             if number <= epoch:
                 fork.secrets[number] = secret
