@@ -743,7 +743,8 @@ NOT_REACHED = re.compile("(.+) (?:is|was) not here any more: the private message
 def check_unread(run: Told, lives: Lives) -> None:
     said: Counter[str] = Counter()
     unread: set[str] = set()
-    due: set[str] = set()
+    gone: dict[int, str] = {}
+    read: set[int] = set()
     for life in lives:
         for entry in life.messages():
             content, private = life.content(entry), life.private(entry)
@@ -755,7 +756,11 @@ def check_unread(run: Told, lives: Lives) -> None:
                 unread.add(private.to)
                 until = max((one.left or 0 for one in readers), default=2**63)
                 if until <= run.places.get(life.key, 0):
-                    due.add(private.to)
+                    gone[content.number] = private.to
+            else:
+                read.add(content.number)
+    # What is said again in a new room may have been read in the old one.
+    due = {to for number, to in gone.items() if number not in read}
     told: Counter[str] = Counter()
     for text in (item.text for item in run.story.stream if isinstance(item, Warned)):
         due -= {found[1] for found in [NOT_REACHED.fullmatch(text)] if found}
