@@ -233,8 +233,8 @@ class OrderedRoom:
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
     def part(self) -> None:
-        """This server goes. What it still seals, such as that it ends, is in no proposal. So its
-        random bytes must be its own: another server could make something else of the same."""
+        """This server goes. What it still seals, such as that it ends, is in no proposal. So it
+        needs random bytes of its own: another server may seal with those of the last proposal."""
         self._randomness.sow(self._site.random_bytes(PROPOSAL_SEED_BYTES))
 
     def expire(self) -> None:
