@@ -92,6 +92,8 @@ class Membership:
         self.same_room = self.same_place = self.rewound = False
         """Whether this is the room, and the place in it, of the membership before; and whether it
         is that room, put back to an earlier time."""
+        self._was_rewound = False
+        """Whether that has ever happened to this room."""
         self.is_new = True
         """Whether this is another place than the one that was entered last."""
         self.changed_room = False
@@ -111,6 +113,7 @@ class Membership:
         same_id, same_token = self.room == before.room, self._token == before._token
         goes_back = not same_token and self.trail.offset < before.trail.checked_offset
         self.rewound = same_id and (before.void or goes_back)
+        self._was_rewound = self.rewound or (same_id and before._was_rewound)
         self.same_room = same_id and not self.rewound
         self.same_place = self.same_room and same_token
         self.is_new = not self.same_place
@@ -173,7 +176,7 @@ class Membership:
     def returned(self) -> Counter[bytes]:
         """How many connections of each key are in this room by its roster, now that it is complete.
         That of a rewound room may name as connected whoever was then, so it tells of us alone."""
-        return Counter([self.us.fingerprint]) if self.rewound else self.peers.connections()
+        return Counter([self.us.fingerprint]) if self._was_rewound else self.peers.connections()
 
     def changes(self) -> list[ClientEvent]:
         """What has become of people since we were told last; of those in a new place, who is lost.

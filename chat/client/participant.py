@@ -332,8 +332,9 @@ class Participant:
         doubts = self._doubt()
         self._seen.take_back()
         membership = self._membership = Membership(welcome, before, self._proves())
-        if before is not None and before.was_in and not membership.same_room:
-            self._regroup.expect(before.peers.connections())
+        if self._entered is not None and not membership.same_room:
+            # Not those of a place that was never entered: it may have been put back already.
+            self._regroup.expect(self._entered.peers.connections())
         if not membership.same_room:
             self._outbox.replay(self._speech.as_repeat)
         if membership.same_place:

@@ -496,6 +496,34 @@ def test_what_is_said_while_we_join_anew_is_counted_as_missed() -> None:
     assert told[0] == back(3, new_room=True, awaiting=True)
 
 
+@pytest.mark.parametrize("entered", [False, True])
+def test_cut_in_a_room_that_was_put_back_does_not_end_the_waiting(entered: bool) -> None:
+    """The next roster, too, may name as connected whoever was so at the earlier place."""
+    desk = Desk("one", "two")
+    desk.play(Resend(2))
+    desk.restart(ROOM)
+    anew = desk.welcome(US + 10, 4)
+    entries = (entry(US + 10, "Ira"), *MEMBERS)
+    desk.play(CUT, anew, Roster(entries if entered else entries[:1]))
+    desk.play(CUT, anew, Roster(entries), *[Resend(1)] * entered)
+    assert desk.participant.data_to_send() == []
+    desk.participant.tick(desk.now + REGROUP_SECONDS)
+    assert desk.participant.data_to_send() != []
+
+
+def test_newcomer_that_a_room_that_was_put_back_has_never_heard_of_is_awaited() -> None:
+    desk = Desk("one")
+    zoe = entry(9, "Zoë")
+    desk.play(desk.joined(zoe), desk.check())
+    assert desk.play(CUT, desk.welcome(offset=4_711), with_own(0)) == [events.LogGone()]
+    desk.restart(ROOM)
+    desk.play(CUT, desk.welcome(US + 10, 4), Roster((entry(US + 10, "Ira"), *MEMBERS)))
+    desk.play(desk.joined(entry(US + 11, "Sahnawaz"), entry(US + 12, "Thea")))
+    assert desk.participant.data_to_send() == []
+    desk.play(desk.joined(zoe))
+    assert desk.participant.data_to_send() != []
+
+
 # -- awaiting the others -----------------------------------------------------------------------
 
 ALONE = MEMBERS[0]
