@@ -124,9 +124,19 @@ class Registry:
     @property
     def _is_sure(self) -> bool:
         """Whether we have heard all who were alive for as long as they may be silent."""
-        now = self._clock()
-        hears = now - self._heard_self_at < 2 * BEAT_SECONDS
-        return hears and now - self._heard_since > SERVER_GONE_SECONDS
+        return self._hears and self._clock() - self._heard_since > SERVER_GONE_SECONDS
+
+    @property
+    def _hears(self) -> bool:
+        """Whether our last beat has come back."""
+        return self._clock() - self._heard_self_at < 2 * BEAT_SECONDS
+
+    def _hear_self(self) -> None:
+        if not self._hears:
+            # We were frozen, or cut off. What the others have said meanwhile may come only now.
+            self._heard_since = self._clock()
+        self._heard_self_at = self._clock()
+        self._behind = self._heard_self_at - self._beat_at
 
     # -- what is the same everywhere
 
@@ -158,8 +168,7 @@ class Registry:
             match said["what"]:
                 case "beat":
                     if own:
-                        self._heard_self_at = self._clock()
-                        self._behind = self._heard_self_at - self._beat_at
+                        self._hear_self()
                     self._peers[server] = Peer(
                         said["title"], said["people"], said["behind"], self._clock()
                     )

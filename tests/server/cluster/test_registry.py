@@ -1,11 +1,15 @@
 """What servers of a cluster share beside the rooms: who is alive, bans, names, the topic."""
 
+import json
 from unittest.mock import Mock
 
 import pytest
 
 from chat.errors import Reason
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.server.cluster.registry import Registry
+from chat.server.cluster.store import START
+from chat.server.cluster.stream import Batch
 from chat.server.lists import Ban
 from chat.text import fingerprint_of
 from tests.support.cluster import SEALED, ClusterServer, ClusterWorld
@@ -115,6 +119,34 @@ def test_server_that_is_cut_off_takes_nobody_for_gone(world: ClusterWorld) -> No
     world.redis.down = False
     world.run(BEAT_SECONDS)
     assert list(one.cluster.registry.gone({other.cluster.server_id})) == []
+
+
+def test_server_that_was_frozen_takes_nobody_for_gone_before_it_has_heard_them() -> None:
+    now = 0.0
+    registry = Registry(b"own", lambda: now, Mock())
+
+    def hear(server: bytes) -> None:
+        beat = {"what": "beat", "title": "", "people": 1, "behind": 0, "server": server.hex()}
+        registry.apply(Batch(START, (json.dumps(beat).encode(),), server == b"own"))
+
+    def take_for_gone() -> list[bytes]:
+        return list(registry.gone({b"other", b"third"}))
+
+    while now <= SERVER_GONE_SECONDS:
+        now += BEAT_SECONDS
+        hear(b"own")
+        hear(b"other")
+    assert take_for_gone() == [b"third"]
+    # Our own beat was on its way when we were frozen, and comes before all that the others said.
+    now += 10 * SERVER_GONE_SECONDS
+    hear(b"own")
+    assert not registry.alone
+    assert take_for_gone() == []
+    for _ in range(4):
+        hear(b"other")
+        now += BEAT_SECONDS
+        hear(b"own")
+    assert take_for_gone() == [b"third"]
 
 
 def test_clock_of_another_machine_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
