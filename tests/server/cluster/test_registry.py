@@ -126,7 +126,8 @@ def test_server_that_was_frozen_takes_nobody_for_gone_before_it_has_heard_them()
     registry = Registry(b"own", lambda: now, Mock())
 
     def hear(server: bytes) -> None:
-        beat = {"what": "beat", "title": "", "people": 1, "behind": 0, "server": server.hex()}
+        beat = {"what": "beat", "title": "", "people": 1, "behind": 0, "asks": []}
+        beat["server"] = server.hex()
         registry.apply(Batch(START, (json.dumps(beat).encode(),), server == b"own"))
 
     def take_for_gone() -> list[bytes]:
