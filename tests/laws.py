@@ -119,8 +119,7 @@ of it: at the end nobody is in with a banned key. And there are two more:
    on, at most one more for each such fail-over, and until the next room begins. A run that went
    over from one of these logs to another is not looked at further (2, 3, 7); nor is, in 6 and 12,
    what it shows and says. Who has come and gone in one of them alone has not left the other: what
-   follows there from a secret that the run was given is still its own (5). CLOSING, which the last
-   server says, splits a room in the same way, if another one is started just then.
+   follows there from a secret that the run was given is still its own (5).
 20. One seat. At any place of the stream a member is at one server: the one where it came in last.
    No other has a connection of its, can say anything for it, or end its stay.
 
@@ -146,7 +145,6 @@ from chat.client.events import (
     MessageReceived,
     NoticeReceived,
     Reconnected,
-    RoomClosed,
     Tampered,
     TopicSet,
     Warned,
@@ -157,7 +155,7 @@ from chat.frozen import replace
 from chat.kex import RoomSecret
 from chat.limits import REGROUP_SECONDS, REPLAY_SECONDS
 from chat.presence import Presence
-from chat.roomevents import Back, Closing, Joined, Left, Lost, Notice, RoomEvent, Topic
+from chat.roomevents import Back, Joined, Left, Lost, Notice, RoomEvent, Topic
 from tests.laws_of_keys import Acquaintance, Change, Person, check_doors, check_memory, require
 from tests.support.simulated import ViolationError
 from tests.support.simulated_liar import GHOST
@@ -693,9 +691,6 @@ class Replay:
                 yield from self._of_people(entry, {member: Reason.LOST})
             case Notice(text):
                 yield NoticeReceived(text)
-            case Closing() if not self._run.client._has_several:
-                # With several servers it is shown when none of them lets us in.
-                yield RoomClosed()
             case Topic(since, text):
                 yield TopicSet(text, since, changed=True)
 

@@ -39,7 +39,7 @@ import chat.server.server
 import chat.sockets
 import chat.stdio
 import chat.transport
-from chat.client.events import MessageReceived, RoomClosed
+from chat.client.events import MessageReceived
 from chat.errors import Reason, RefusedError, TransportError, UnacknowledgedError
 from chat.frozen import frozen, replace
 from chat.kex import RoomKey
@@ -793,7 +793,7 @@ class Simulation:
         run.ended, run.ended_at = True, self.world.now
         error = run.process.error
         was_asked = run.leaving_at < float("inf")
-        has_closed = RoomClosed() in run.client.story.stream or self._was_terminated()
+        has_closed = self._was_terminated()
         match error:
             case None:
                 fair = was_asked or has_closed

@@ -6,7 +6,7 @@ somebody writes there once more what stands there already. All laws hold as they
 and 20.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
 
@@ -41,6 +41,7 @@ from tests.support.simulated_cluster import (
     SimulatedRedis,
     SimulatedStore,
 )
+from tests.support.simulated_record import around
 
 KEY = ClusterKey.of(b"k" * CLUSTER_KEY_BYTES, "simulated")
 
@@ -127,6 +128,8 @@ class ClusterSimulation(Simulation):
         )
         Replica.chronicle = self._chronicle
         self._ending: list[Process] = []
+        self._was_ended = False
+        """Whether the last server has ended it for everybody."""
 
     def _make_sites(self) -> list[Site]:
         count = self.conditions.servers
@@ -158,8 +161,13 @@ class ClusterSimulation(Simulation):
         cluster = Cluster(process.reactor, store, KEY, site.host, world.urandom, shared)
         store.follow_by(cluster.streams)
         store.begin()
+        around(cluster, "leave", partial(self._on_leave, cluster))
         site.store, site.cluster = store, cluster
         return cluster
+
+    def _on_leave(self, cluster: Cluster, leave: Callable[[], None]) -> None:
+        self._was_ended |= cluster.alone
+        leave()
 
     def _note_end(self, site: Site) -> None:
         assert isinstance(site, ServerSite)
@@ -167,7 +175,7 @@ class ClusterSimulation(Simulation):
             site.store.close()
 
     def _was_terminated(self) -> bool:
-        return self._chronicle.was_ended
+        return self._was_ended
 
     def _was_banned(self, run: Run) -> bool:
         # Not every server hears at once that a ban is lifted.

@@ -429,17 +429,12 @@ class Client:
         verdict = partial(self._end_for_good, outcome, end, established)
         return self._redial.pass_over(verdict, is_refusal=outcome is Outcome.REFUSE)
 
-    @property
-    def _has_several(self) -> bool:
-        return len(self._dialer.servers) > 1
-
     def _end_for_good(self, outcome: Outcome, end: Ended, established: bool) -> None:
         """What a server said ends the stay."""
         match outcome:
             case Outcome.END_WELL:
                 self._room_closed = True
-                if self._has_several:
-                    self._view.show(RoomClosed())
+                self._view.show(RoomClosed())
                 self._end(None)
             case Outcome.REFUSE:
                 refusal = endings.refusal_of(end, established)
@@ -561,8 +556,9 @@ class Client:
         now, wall_clock = self._reactor.clock(), time.time()
         with self._view.output.gathered():
             for event in events:
-                if isinstance(event, RoomClosed) and self._has_several:
-                    # It is one server that shuts down, and the room may go on elsewhere.
+                if isinstance(event, RoomClosed):
+                    # BYE says so, too, which nobody on the way can. It is one server that shuts
+                    # down, and the room may go on elsewhere.
                     continue
                 if isinstance(event, Entered | Reconnected):
                     event = self._on_entered(event)

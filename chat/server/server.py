@@ -345,11 +345,13 @@ class Server:
         """The farewell is CLOSING or RESTARTING; RESTARTING also if another server carries the
         rooms, since they go on there.
 
-        CLOSING is also the last event of each log. Then every connection is dropped without being
-        cut (`Connection.drop`), so each transport sends the rest of the log and the farewell. From
-        here on no room changes any more: no membership ends with its connection, and nothing is
-        left for `_before_wait` to do. In particular no log must be trimmed, since slow members are
-        still reading it. When the last connection is closed, the reactor stops.
+        CLOSING is also the last event of each log. But where the logs are not this server's alone,
+        even if no other one is there, nothing may be in one that the next server has not got. Then
+        every connection is dropped without being cut (`Connection.drop`), so each transport sends
+        the rest of the log and the farewell. From here on no room changes any more: no membership
+        ends with its connection, and nothing is left for `_before_wait` to do. In particular no log
+        must be trimmed, since slow members are still reading it. When the last connection is
+        closed, the reactor stops.
         """
         self.starts_anew = anew and (self.starts_anew or not self._terminating)
         self.on_end()
@@ -362,8 +364,9 @@ class Server:
             return
         self._terminating = True
         self.doorman.close()
-        for room in self.rooms if reason is Reason.CLOSING else ():
-            self.reactor.call(room.close)
+        if reason is Reason.CLOSING and self.company is None:
+            for room in self.rooms:
+                self.reactor.call(room.close)
         for connection in list(self.connections):
             self.reactor.call(partial(connection.drop, reason))
 

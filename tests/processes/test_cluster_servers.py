@@ -171,21 +171,43 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     cluster.check()
 
 
+def is_last(cluster: Cluster) -> bool:
+    """Whether the other server was silent for so long that the first one takes it for gone."""
+    cluster.servers[0].type("STATS")
+    return "Servers: 1\n" in cluster.ask(0, "WHO", "In the room: ")
+
+
 def test_last_server_ends_it_for_everybody(stage: Stage, redis: Redis) -> None:
     cluster = Cluster(stage, redis, HASTY)
     for _ in range(2):
         cluster.serve()
     ira, boris = cluster.join("Ira", 0, 1), cluster.join("Boris", 1, 0)
     cluster.survive("a server killed", partial(cluster.kill, 1))
-
-    def last() -> bool:
-        """Whether the other one was silent for so long that it is gone."""
-        cluster.servers[0].type("STATS")
-        return "Servers: 1\n" in cluster.ask(0, "WHO", "In the room: ")
-
-    cluster.until(last)
+    cluster.until(partial(is_last, cluster))
     cluster.until(cluster.all_is_said, talking=False)
     cluster.servers[0].type("TERMINATE")
     assert cluster.servers[0].wait() == 0
     for member in (ira, boris):
         assert "the server has shut down before the end of the input" in member.process.end().err
+
+
+def test_log_of_the_last_server_that_ends_is_as_another_one_has_it(
+    stage: Stage, redis: Redis
+) -> None:
+    cluster = Cluster(stage, redis, HASTY)
+    last, frozen = cluster.serve(), cluster.serve()
+    cluster.join("Ira", 0, 1)
+    cluster.join("Boris", 0, 1)
+    cluster.talk()
+    frozen.freeze()
+    cluster.until(partial(is_last, cluster))
+
+    def end() -> None:
+        last.type("TERMINATE")
+        assert last.wait() == 0
+        frozen.signal(signal.SIGCONT)
+
+    cluster.survive("the last server ends, and another one goes on after all", end)
+    assert "for everybody" in last.out
+    # Nobody is told that somebody on the way has changed the log.
+    cluster.check()

@@ -209,11 +209,6 @@ class ReplicaRoom(LyingRoom):
         self._stand_on(self._chronicle.holding(self.id, log.start, window))
         self.branch.note_secret(self.epoch, self._epochs.secret.secret)
 
-    def close(self) -> None:
-        # This is in no stream: a server that is started now goes on from before.
-        self._chronicle.end_here()
-        super().close()
-
     def _append_run(self, run: bytes) -> None:
         if run:
             self._stand_on(self._chronicle.agreed(self.branch, self._log.end, run, self.epoch))
@@ -356,13 +351,6 @@ class Chronicle:
         self._of_lives = of_lives
         self._rooms: dict[bytes, list[Branch]] = {}
         self._states: dict[tuple[str, EntryId], str] = {}
-        self.was_ended = False
-        """Whether the last server has ended a room for everybody."""
-
-    def end_here(self) -> None:
-        """A server that is sure to be the last one tells its members that the room ends."""
-        self.was_ended = True
-        self._redis.losses.append(self.world.now)
 
     def branch_of(self, room: bytes) -> Branch:
         """The log of a room; the first, if there are several."""

@@ -90,7 +90,6 @@ class Cluster:
         for room in self._rooms.values():
             room.vanish(self.server_id)
             room.expire()
-            room.part()
         self.registry.leave()
         self.flush()
         self._left = True

@@ -235,11 +235,6 @@ class OrderedRoom:
         used = used or self.stream.remembers
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
-    def part(self) -> None:
-        """This server goes. What it still seals, such as that it ends, is in no proposal. So it
-        needs random bytes of its own: another server may seal with those of the last proposal."""
-        self._randomness.sow(self._site.random_bytes(PROPOSAL_SEED_BYTES))
-
     def expire(self) -> None:
         """Have a sealed room be forgotten some time after nobody has asked this any more; soon, if
         nobody is in. Whoever lets somebody in at the same moment asks again before."""

@@ -115,17 +115,6 @@ def test_members_of_a_server_that_went_come_back_elsewhere(world: ClusterWorld) 
     assert again.member.id == place.member
 
 
-def test_servers_that_go_seal_with_random_bytes_of_their_own(world: ClusterWorld) -> None:
-    said = set()
-    for server in world.servers:
-        room = server.open_room()
-        server.cluster.leave()
-        start = room.log.end
-        room.close()
-        said.add(room.log.read(start, room.log.end))
-    assert len(said) == len(world.servers)
-
-
 def test_room_is_followed_no_more_when_nobody_is_in(world: ClusterWorld) -> None:
     one, _ = world.servers
     ira = world.come("Ira", one, SEALED)
