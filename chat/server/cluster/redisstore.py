@@ -8,7 +8,8 @@ it.) Nobody else reads a bell, it says nothing, and it is gone after an hour.
 
 Each XREAD names all rooms that it waits for, and so costs the more the more they are, here and at
 Redis. So a connection waits for READER_ROOMS at most (`_Reader`), and where there are more rooms,
-one more is dialled. A room is read over one of them at a time.
+one more is dialled; it is closed when the last of its rooms is gone. A room is read over one of
+them at a time.
 
 All connections stand, or none: whichever ends, the others are closed, the watcher is told, and
 the first two are dialled again after a while. But one more that cannot be had, since Redis has too
@@ -234,9 +235,15 @@ class RedisStore:
 
     def unfollow(self, stream: str) -> None:
         reader = self._reader_of(stream)
-        if reader is not None:
-            del reader.followed[stream]
+        if reader is None:
+            return
+        del reader.followed[stream]
+        if reader.followed or reader is self._readers[0]:
             self._ring(reader)
+        else:
+            self._readers.remove(reader)
+            self._servers.pop(reader.link, None)
+            reader.link.close()
 
     def _reader_of(self, stream: str) -> _Reader | None:
         return next((reader for reader in self._readers if stream in reader.followed), None)

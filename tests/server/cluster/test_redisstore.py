@@ -245,6 +245,16 @@ def test_rooms_that_are_too_many_for_one_connection_are_read_over_several(
     again = Room(a.streams, b"room 0")
     world.until(lambda: again.said == rooms[0][1].said)
     assert waiting() == 8
+    # And a connection that waits for nothing more is closed.
+    rooms[0] = again, rooms[0][1]
+    for here, there in rooms:
+        a.streams.close(here.stream)
+        b.streams.close(there.stream)
+    world.until(lambda: waiting() == 2)
+    a.room.say("still here")
+    world.all_said("still here")
+    # Nothing has broken, but for what the test has cut.
+    assert len(a.away) == len(b.away) == 3
 
 
 def test_rooms_share_a_connection_where_redis_takes_no_more_of_them(
