@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from chat.client.events import ClientEvent, FrameRefused, Tampered
+from chat.client.events import ClientEvent, FrameRefused, LogGone, Tampered
 from chat.client.participant import Participant
 from chat.controls import CONTROLS, Control, Resend, Resumed, Roster, decode_control
 from chat.errors import ProtocolError, Reason, RefusedError
@@ -141,7 +141,7 @@ def participant(data: bytes) -> None:
         for event in events:
             happened(event)
             json.dumps(fields_of(event))
-            if isinstance(event, FrameRefused | Tampered):
+            if isinstance(event, FrameRefused | LogGone | Tampered):
                 us.disconnect()
         _assert_consistent(us)
 
