@@ -596,6 +596,10 @@ FAULT_SUM_SECONDS = 60.0
 """Single lines about connections that were refused; what exceeds them is summed up once a second.
 Faults that were written down before are summed up after the second."""
 
+CLUSTER_LINES_PER_SECOND = 5
+"""Single lines about what is wrong in a cluster; what exceeds them is summed up once a second.
+Whoever can write to Redis can put there as much as they like that does not open."""
+
 MESSAGE_LINES_PER_SECOND = 10
 """Single "Message exchanged" lines at the server; what exceeds them is summed up once a second."""
 

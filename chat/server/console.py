@@ -10,6 +10,7 @@ from collections import Counter
 
 from chat.frozen import replace
 from chat.limits import (
+    CLUSTER_LINES_PER_SECOND,
     CONSOLE_QUEUE_BYTES,
     FAULT_SUM_SECONDS,
     MESSAGE_LINES_PER_SECOND,
@@ -48,6 +49,7 @@ class Console:
         self._complaints: list[str] | None = None
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
         self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
+        self._cluster = Ration(reactor, CLUSTER_LINES_PER_SECOND, 1.0, self._show_of_cluster)
         self._faults = Ration(reactor, 0, FAULT_SUM_SECONDS, self._show_faults)
         self._refused_from: Counter[str] = Counter()
         self._known_faults: set[tuple[str, ...]] = set()
@@ -101,6 +103,15 @@ class Console:
         self._refused_from.clear()
         self.show(words.many_refused(count, source, from_there))
 
+    def trouble_of_cluster(self, text: str) -> None:
+        """Something is wrong with the servers that carry the rooms together, or with Redis. Beyond
+        a few lines a second they are summed up."""
+        if self._cluster.take(1):
+            self.show(words.of_cluster(text, good_news=False))
+
+    def _show_of_cluster(self, count: int) -> None:
+        self.show(words.more_of_cluster(count))
+
     def complain(self, what: Trouble) -> None:
         """Something is wrong with one of the server's lists. Whoever gives a command just now is
         told, too."""
@@ -126,7 +137,7 @@ class Console:
     def close(self, *, anew: bool = False) -> None:
         """Show the last lines. `anew`: the server starts again."""
         self._desk.stop()
-        for ration in (self._messages, self._refusals, self._faults):
+        for ration in (self._messages, self._refusals, self._cluster, self._faults):
             ration.sum_up()
         if self._dropped:
             self._desk.show([words.lines_dropped(self._dropped)])

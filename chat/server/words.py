@@ -430,6 +430,11 @@ def of_cluster(text: str, *, good_news: bool) -> str:
     return (good if good_news else trouble)(f"cluster: {text}")
 
 
+def more_of_cluster(count: int) -> str:
+    """Lines like those that were shown just before."""
+    return of_cluster(f"{counted(count, 'more line')} like these", good_news=False)
+
+
 def redis_away(error: ChatError) -> str:
     """Redis cannot be asked, so nothing that is said arrives."""
     return f"Redis is away: {error}. What is said waits until it is back."

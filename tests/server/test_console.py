@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 import chat.stdio
 from chat import localtime
 from chat.identities import Card
-from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
+from chat.limits import (
+    CLUSTER_LINES_PER_SECOND,
+    CONSOLE_QUEUE_BYTES,
+    MESSAGE_LINES_PER_SECOND,
+    REFUSAL_LINES_PER_SECOND,
+)
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access
@@ -488,6 +493,14 @@ def test_messages_and_refusals_are_summed_up_apart(desk: OperatorDesk) -> None:
     assert messages(desk.wait(0)) == [1]
     desk.console.close()
     assert "[!] 1 more connection, from 192.0.2.1, was refused or went away." in desk.screen.lines()
+
+
+def test_trouble_in_a_cluster_is_summed_up_when_it_is_much(desk: OperatorDesk) -> None:
+    for _ in range(CLUSTER_LINES_PER_SECOND + 50_000):
+        desk.console.trouble_of_cluster("an entry does not open")
+    said = ["[!] cluster: an entry does not open"] * CLUSTER_LINES_PER_SECOND
+    assert desk.wait(0) == said
+    assert desk.wait(1) == ["[!] cluster: 50000 more lines were like these"]
 
 
 # -- a screen that nobody reads

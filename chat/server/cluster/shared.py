@@ -48,4 +48,7 @@ class SharedLists:
 
     def report(self, text: str, *, good_news: bool = False) -> None:
         """Something for the operator to know."""
-        self._console.show(words.of_cluster(text, good_news=good_news))
+        if good_news:
+            self._console.show(words.of_cluster(text, good_news=True))
+        else:
+            self._console.trouble_of_cluster(text)
