@@ -431,6 +431,10 @@ class Client:
         verdict = partial(self._end_for_good, outcome, end, established)
         return self._redial.pass_over(verdict, is_refusal=outcome is Outcome.REFUSE)
 
+    @property
+    def _has_several(self) -> bool:
+        return len(self._dialer.servers) > 1
+
     def _end_for_good(self, outcome: Outcome, end: Ended, established: bool) -> None:
         """What a server said ends the stay."""
         match outcome:
