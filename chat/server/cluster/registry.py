@@ -124,9 +124,20 @@ class Registry:
     @property
     def _is_sure(self) -> bool:
         """Whether we have heard all who were alive for as long as they may be silent."""
+        return self._hears and self._clock() - self._heard_since > SERVER_GONE_SECONDS
+
+    @property
+    def _hears(self) -> bool:
+        """Whether our own beats come back to us."""
+        return self._clock() - self._heard_self_at < 2 * BEAT_SECONDS
+
+    def _hear_self(self) -> None:
         now = self._clock()
-        hears = now - self._heard_self_at < 2 * BEAT_SECONDS
-        return hears and now - self._heard_since > SERVER_GONE_SECONDS
+        if not self._hears:
+            # Redis took nothing from anybody perhaps, and we are the first whom it has heard again.
+            self._heard_since = now
+        self._heard_self_at = now
+        self._behind = now - self._beat_at
 
     # -- what is the same everywhere
 
@@ -158,8 +169,7 @@ class Registry:
             match said["what"]:
                 case "beat":
                     if own:
-                        self._heard_self_at = self._clock()
-                        self._behind = self._heard_self_at - self._beat_at
+                        self._hear_self()
                     self._peers[server] = Peer(
                         said["title"], said["people"], said["behind"], self._clock()
                     )
