@@ -1,11 +1,13 @@
 """One server of a cluster: what the operator is shown, and how the server goes."""
 
 import re
+from typing import Any
 
 import pytest
 
 from chat.errors import Reason
 from chat.limits import BEAT_SECONDS, CARD_SECONDS, GRACE_SECONDS, SERVER_GONE_SECONDS
+from chat.server.hosted import HostedRoom
 from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Seat
 
 
@@ -225,3 +227,31 @@ def test_question_that_redis_loses_is_asked_again(world: ClusterWorld) -> None:
     one.cluster.registry.on_asked = one.cluster._answer
     world.run(2 * BEAT_SECONDS)
     assert names(other) == ["(Ira)", "Zoe"]
+
+
+# -- a turn of the loop -------------------------------------------------------------------------
+
+
+def test_what_is_said_is_on_its_way_while_others_are_sent_theirs(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis answers within the time that it takes to send to a large room."""
+    ira = next(seat for seat in world.seats if seat.person.name == "Ira")
+    one = ira.at
+    done: list[str] = []
+    append, fan_out = one.store.append, HostedRoom.fan_out
+
+    def ask(*what: Any) -> None:
+        done.append("ask Redis")
+        append(*what)
+
+    def send(room: HostedRoom) -> None:
+        done.append("send")
+        fan_out(room)
+
+    monkeypatch.setattr(one.store, "append", ask)
+    monkeypatch.setattr(HostedRoom, "fan_out", send)
+    ira.say("hello")
+    one.open_room().touch()
+    one.turns.end_turn()
+    assert done == ["ask Redis", "send"]
