@@ -68,6 +68,13 @@ def test_redis_that_has_all_of_it_on_its_disk_goes_on_where_it_was(
     cluster.survive("Redis full, and then no more", fill)
     assert not any(member.told("disconnected") for member in cluster.members)
 
+    def lack_replicas() -> None:
+        redis.do("CONFIG", "SET", "min-replicas-to-write", "1")
+        cluster.until(lambda: "too few replicas" in first.out)
+        redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
+
+    cluster.survive("without the replica that it waits for, and then without need", lack_replicas)
+
     def fill_disk() -> None:
         redis.fill_disk()
         cluster.until(lambda: "cannot write to its disk" in first.out)
