@@ -1,5 +1,7 @@
 """Several servers carry one room, with a real Redis."""
 
+from pathlib import Path
+
 import pytest
 
 from chat.server import words
@@ -99,3 +101,25 @@ def test_members_of_a_server_that_is_killed_go_on_at_another(stage: Stage, redis
     boris.type("welcome back")
     ira.expect("Boris: welcome back")
     assert [boris.out.count(text) for text in ("before", "after")] == [1, 1]
+
+
+def test_member_who_comes_to_a_server_with_another_redis_is_told_of_it_and_loses_no_words(
+    stage: Stage, redis: Redis, tmp_path: Path
+) -> None:
+    """Somebody has given the two servers different ones, and they cannot know of each other."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with Redis(folder) as other:
+        one, first = server(stage, redis)
+        _, second = server(stage, other)
+        keys = stage.keys("client", "ira")
+        servers = f"127.0.0.1:{first},127.0.0.1:{second}"
+        ira = stage.run([*CHAT, "client", servers, "9443", "Ira", *keys])
+        ira.expect("[+] In the room: ", "\n")
+        boris = stage.member(second, "Boris", key="other")
+        assert "Boris" not in ira.out
+        redis.freeze()
+        ira.type("under way")
+        one.kill()
+        boris.expect("Ira: under way")
+        ira.expect(", in a new room.")

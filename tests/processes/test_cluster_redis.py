@@ -68,12 +68,45 @@ def test_redis_that_has_all_of_it_on_its_disk_goes_on_where_it_was(
     cluster.survive("Redis full, and then no more", fill)
     assert not any(member.told("disconnected") for member in cluster.members)
 
+    def lack_replicas() -> None:
+        redis.do("CONFIG", "SET", "min-replicas-to-write", "1")
+        cluster.until(lambda: "too few replicas" in first.out)
+        redis.do("CONFIG", "SET", "min-replicas-to-write", "0")
+
+    cluster.survive("without the replica that it waits for, and then without need", lack_replicas)
+
+    def fill_disk() -> None:
+        redis.fill_disk()
+        cluster.until(lambda: "cannot write to its disk" in first.out)
+        # For longer than a server may be silent.
+        cluster.until(lambda: "Servers: 0" in cluster.ask(0, "STATS", "Servers: "))
+        redis.empty_disk()
+
+    cluster.survive("its disk full, and then no more", fill_disk)
+    for member in cluster.members:
+        assert not any(member.told(kind) for kind in ("disconnected", "lost"))
+
     def freeze() -> None:
         redis.freeze()
         cluster.until(lambda: "members are let go" in first.out)
         redis.thaw()
 
     cluster.survive("Redis frozen for so long that everybody is let go", freeze)
+    cluster.check()
+
+
+def test_redis_that_ends_when_its_disk_is_full_goes_on_where_it_was(
+    stage: Stage, start: Callable[..., Redis]
+) -> None:
+    redis = start("redis", *PERSISTENT, "--appendfsync", "always")
+    cluster = two_and_two(stage, redis)
+
+    def fill_disk() -> None:
+        redis.fill_disk()
+        cluster.until(lambda: redis.process.poll() is not None)
+        redis.restart()
+
+    cluster.survive("its disk full, and started again when there is room", fill_disk)
     cluster.check()
 
 

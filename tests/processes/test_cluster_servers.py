@@ -122,6 +122,24 @@ def test_server_that_is_cut_from_redis_for_long_loses_its_members_to_another(
         cluster.check()
 
 
+def test_server_that_is_heard_by_redis_and_hears_no_answer_doubles_nothing(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """What it proposes counts, and it does not know that; so its members say it again elsewhere."""
+    with Redis(tmp_path, network=True) as redis:
+        cable = Cable(stage, redis.port)
+        cluster = Cluster(stage, redis, HASTY)
+        first = cluster.serve(url=f"redis://127.0.0.1:{cable.port}")
+        cluster.serve()
+        ira, boris = cluster.join("Ira", 0, 1), cluster.join("Boris", 1, 0)
+        cluster.survive("no answer of Redis comes to a server", partial(cable.do, "freeze back"))
+        assert (came_back(ira), came_back(boris)) == (1, 0)
+        cable.do("thaw")
+        cluster.until(lambda: "Redis is there again" in first.out)
+        cluster.survive("the other server killed", partial(cluster.kill, 1))
+        cluster.check()
+
+
 def test_server_that_is_cut_from_its_clients_loses_them_to_another(
     stage: Stage, redis: Redis
 ) -> None:

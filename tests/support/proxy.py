@@ -2,8 +2,8 @@
 
 It prints its own port, and obeys lines on standard input, each of which it answers with itself:
 `cut` resets every connection; `sever` does so, and closes new ones, until `mend`; `freeze` passes
-nothing on until `thaw`; `throttle N` passes on at most N bytes at a time. FILE gets all that
-passes, either way.
+nothing on until `thaw`, and `freeze back` nothing that comes from PORT; `throttle N` passes on at
+most N bytes at a time. FILE gets all that passes, either way.
 """
 
 import contextlib
@@ -28,7 +28,11 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._peers: dict[socket.socket, socket.socket] = {}
         self._chunk = CHUNK_BYTES
-        self._severed = self._frozen = False
+        self._severed = False
+        self._back: set[socket.socket] = set()
+        """The ends at which comes what PORT says."""
+        self._frozen = ""
+        """What is: `all`, `back`, or nothing."""
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(sys.stdin, selectors.EVENT_READ)
 
@@ -57,10 +61,14 @@ class Proxy:
         except OSError:
             client.close()
             return
+        self._back.add(server)
         for end, other in ((client, server), (server, client)):
             self._peers[end] = other
-            if not self._frozen:
+            if not self._is_frozen(end):
                 self._selector.register(end, selectors.EVENT_READ)
+
+    def _is_frozen(self, end: socket.socket) -> bool:
+        return self._frozen == "all" or (self._frozen == "back" and end in self._back)
 
     def _pass_on(self, source: socket.socket) -> None:
         try:
@@ -77,9 +85,10 @@ class Proxy:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(end)
             self._peers.pop(end, None)
+            self._back.discard(end)
             end.close()
 
-    def _obey(self, word: str, number: str = "") -> None:
+    def _obey(self, word: str, how: str = "") -> None:
         match word:
             case "mend":
                 self._severed = False
@@ -91,15 +100,15 @@ class Proxy:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self._drop(*list(self._peers))
             case "freeze":
-                self._frozen = True
-                for end in self._peers:
+                self._frozen = how or "all"
+                for end in filter(self._is_frozen, self._peers):
                     self._selector.unregister(end)
             case "thaw":
-                self._frozen = False
-                for end in self._peers:
+                for end in filter(self._is_frozen, self._peers):
                     self._selector.register(end, selectors.EVENT_READ)
+                self._frozen = ""
             case "throttle":
-                self._chunk = int(number)
+                self._chunk = int(how)
         print(word, flush=True)
 
 

@@ -1,6 +1,7 @@
 """A real Redis for a test: on a socket in a folder of its own, or on the loopback with TLS."""
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -52,7 +53,12 @@ class Redis:
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                ["redis-server", *self._options], stdout=log, stderr=log, cwd=self.folder
+                ["redis-server", *self._options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                # SIGXFSZ stays ignored, as Python has it: see `fill_disk`.
+                restore_signals=False,
             )
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._answers():
@@ -98,6 +104,20 @@ class Redis:
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    def fill_disk(self) -> None:
+        """Let its log on the disk grow by some bytes, and then no more: the next write is cut short
+        there, and those after it fail."""
+        (log,) = self.folder.rglob("*.incr.aof")
+        self._limit_files(log.stat().st_size + 100)
+
+    def empty_disk(self) -> None:
+        """Let there be room again."""
+        self._limit_files(resource.RLIM_INFINITY)
+
+    def _limit_files(self, size: int) -> None:
+        limits = (size, resource.RLIM_INFINITY)
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, limits)
 
     def kill(self) -> None:
         self.process.kill()

@@ -149,6 +149,14 @@ def too_old(version: str) -> TooOldError:
     )
 
 
+def a_sentinel() -> NotRedisError:
+    """The error for what watches Redis, and keeps nothing."""
+    return NotRedisError(
+        "what answers there is a Sentinel, and no Redis",
+        "name the primary, by an address that always leads to it",
+    )
+
+
 def foreign_answer(data: bytes) -> NotRedisError:
     """The error for first bytes that Redis would never send: by whom they may be."""
     for sign, what, hint in (

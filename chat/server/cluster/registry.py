@@ -139,7 +139,7 @@ class Registry:
 
     @property
     def _hears(self) -> bool:
-        """Whether our last beat has come back."""
+        """Whether our own beats come back to us."""
         return self._clock() - self._heard_self_at < 2 * BEAT_SECONDS
 
     # -- what is the same everywhere
@@ -194,7 +194,8 @@ class Registry:
         now = self._clock()
         if server == self._server_id:
             if not self._hears:
-                # We were frozen, or cut off. What the others said meanwhile may come only now.
+                # We were frozen or cut off, or Redis took nothing from anybody. What the others say
+                # may come only now.
                 self._heard_since = now
             self._heard_self_at, self._behind = now, now - self._beat_at
         self._peers[server] = Peer(said["title"], said["people"], said["behind"], now)

@@ -19,6 +19,7 @@ from chat.server.cluster.errors import (
     NotRedisError,
     RedisError,
     RedisLostError,
+    a_sentinel,
     error_of,
     foreign_answer,
     harmless,
@@ -191,6 +192,8 @@ def _server_of(reply: Reply) -> Server | RedisError:
         return foreign_answer(text[:24].encode())
     if numbers < MIN_REDIS:
         return too_old(version)
+    if info.get("redis_mode") == "sentinel":
+        return a_sentinel()
     for field, bad, word in (
         ("cluster_enabled", "1", "MOVED"),
         ("loading", "1", "LOADING"),

@@ -138,6 +138,7 @@ def test_chat_server_is_named() -> None:
         (info(cluster=1), errors.ShardedError),
         (info(loading=1), errors.BusyError),
         (info(role="slave"), errors.ReadOnlyError),
+        (info("7.0.15\r\nredis_mode:sentinel"), errors.NotRedisError),
         (b"-NOAUTH Authentication required.\r\n", errors.LoginError),
     ],
 )

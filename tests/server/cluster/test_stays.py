@@ -268,3 +268,24 @@ def test_server_that_does_not_hear_itself_knows_when_others_take_it_for_gone(
     clock.advance(BEAT_SECONDS)
     assert registry.unheard
     assert list(registry.gone({OTHER})) == [], "it may be the one that is cut off"
+
+
+def test_server_that_hears_itself_again_takes_nobody_for_gone_who_may_have_been_refused_as_well(
+    registry: Registry, clock: FakeClock
+) -> None:
+    def beats(server: bytes, seconds: float) -> None:
+        clock.advance(seconds)
+        beat = {"what": "beat", "server": server.hex(), "title": "", "people": 0, "behind": 0.0}
+        item = json.dumps({**beat, "asks": []}).encode()
+        registry.apply(Batch(START, (item,), server == OWN))
+
+    beats(OTHER, 0)
+    beats(OWN, 2 * SERVER_GONE_SECONDS)
+    assert list(registry.gone({OTHER})) == []
+    assert not registry.alone
+    for _ in range(int(SERVER_GONE_SECONDS / BEAT_SECONDS)):
+        beats(OWN, BEAT_SECONDS)
+    assert list(registry.gone({OTHER})) == []
+    beats(OWN, BEAT_SECONDS)
+    assert list(registry.gone({OTHER})) == [OTHER]
+    assert registry.alone
