@@ -94,9 +94,11 @@ from chat.introduction import Introduction
 from chat.kex import PrivateKey, PublicKey, RoomKey
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
+    HANDSHAKE_SECONDS,
     HURRIED_LINGER_SECONDS,
     KEEP_MEMBERS_SECONDS,
     LINGER_SECONDS,
+    NEXT_SERVER_SECONDS,
     PATIENCE_SECONDS,
 )
 from chat.reactor import Reactor, Timer, WakeUp
@@ -376,7 +378,9 @@ class Client:
         if not self._participant.has_joined:
             self._view.show(Connected())
         now, first = self._reactor.clock(), self._participant.first_control()
-        session = ClientSession(self._me, first, os.urandom, now, time.time)
+        # What a server that hangs has in its queue is a connection, too, and nobody says HELLO.
+        patience = NEXT_SERVER_SECONDS if self._dialer.has_next else HANDSHAKE_SECONDS
+        session = ClientSession(self._me, first, os.urandom, now, time.time, patience)
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
 
     def meet(self, server_key: PublicKey) -> None:
