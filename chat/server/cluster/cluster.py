@@ -84,9 +84,12 @@ class Cluster:
         """Whether it is sure that no other server is there."""
         return self.registry.alone
 
-    def leave(self) -> None:
-        """This server goes: let the others know that its members have lost their connections."""
+    def leave(self, *, for_good: bool = False) -> None:
+        """This server goes: let the others know that its members have lost their connections; or
+        (`for_good`) let whoever reads the rooms next know that its members have left."""
         for room in self._rooms:
+            if for_good:
+                room.see_off()
             room.vanish(self.server_id)
             room.expire()
             room.part()

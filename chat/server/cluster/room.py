@@ -232,6 +232,13 @@ class OrderedRoom:
         used = used or self.stream.remembers
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
+    def see_off(self) -> None:
+        """It is over for everybody: propose that those leave who are connected here. Otherwise
+        they would be there, lost, when a server is started again."""
+        for number, seat in self._seats.items():
+            if seat.server == self._site.server_id:
+                self._propose(Lose(number, seat.ticket, Reason.CLOSING, ""))
+
     def part(self) -> None:
         """This server goes. What it still seals, such as that it ends, is in no proposal. So it
         needs random bytes of its own: another server may seal with those of the last proposal."""
