@@ -54,6 +54,7 @@ class Cluster:
         self.streams = Streams(store, key, random_bytes, self._on_away)
         self.registry = Registry(self.server_id, reactor.clock, shared)
         self.registry.on_ban = self._put_out
+        self.registry.on_topic = self._tell_topic
         self.registry.stream = self.streams.open(TAG, self.registry)
         self._wake_up = WakeUp(reactor)
         reactor.call_at(reactor.clock(), self._beat)
@@ -160,6 +161,13 @@ class Cluster:
         # Those in rooms that only this server carries, too.
         for room in self._rooms:
             room.ban(ban)
+
+    def _tell_topic(self, server: bytes, topic: Topic) -> None:
+        """A server has told it in the rooms that it carries. Where it has nobody, that may not be
+        so. If several tell it in one room, members are shown it once."""
+        for room in self._rooms:
+            if server not in {self.server_id, *room.servers()}:
+                room.set_topic(topic)
 
     def _let_go(self) -> None:
         """Perhaps it is not Redis that is away, but this server that is cut off from it. Then its

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from chat.frozen import frozen
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.roomevents import Topic
 from chat.server import words
 from chat.server.cluster.store import EntryId
 from chat.server.cluster.stream import Batch, Stream
@@ -74,6 +75,8 @@ class Registry:
         self._shared = shared
         self.on_ban: Callable[[Ban], None] = lambda _: None
         """Called when another server has banned a key."""
+        self.on_topic: Callable[[bytes, Topic], None] = lambda _server, _topic: None
+        """Called when a server has set the topic."""
         self._bans: dict[str, Ban] = {}
         self._touched: set[str] = set()
         """The keys of which something was read in this turn."""
@@ -178,6 +181,7 @@ class Registry:
                 case "topic":
                     self._topic = said["since"], said["text"]
                     self._follow_topic()
+                    self.on_topic(server, Topic(*self._topic))
 
     def follow_bans(self) -> None:
         """Bring the bans that hold here in line with what was read in this turn. To be called at
