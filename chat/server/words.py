@@ -362,6 +362,9 @@ ONLY_TERMINATE = trouble("TERMINATE ends the server, for everybody.")
 NOT_TEXT = trouble("A command is text, and this line is not UTF-8.")
 
 
+ROOMS_ELSEWHERE = good("Sealed rooms in which nobody is connected to this server are left out.")
+
+
 def said(text: str) -> str:
     """The operator's own words, as everybody is told them."""
     return good(f"Everybody is told: {escape_line(text)}")
