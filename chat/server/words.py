@@ -438,6 +438,11 @@ def redis_away(error: ChatError) -> str:
     return f"Redis is away: {error}. What is said waits until it is back."
 
 
+def room_lost(why: str, tag: bytes) -> str:
+    """What this server knows of a room may not be so."""
+    return f"{why}. {f'The room {room_name(tag)}' if tag else 'The open room'} begins anew."
+
+
 def bans_lifted(fingerprints: list[str]) -> str:
     """This server banned keys that the cluster does not ban."""
     some = _some(fingerprints, KEYS_NAMED)
