@@ -175,7 +175,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         (
             events.Reconnected(1, new_room=True, awaiting=True),
             [
-                "[+] The connection is back; the server was started anew. Your messages are sent "
+                "[+] The connection is back, in a new room. Your messages are sent "
                 "when the others are back, or in 20 s.",
                 "[!] 1 message missed.",
             ],
