@@ -19,7 +19,7 @@ def server(stage: Stage, redis: Redis, *arguments: str) -> tuple[Piped, int]:
     [
         ({"key": "other"}, 1, "the servers of the cluster chat have another RSA key"),
         ({"--cluster-key": "another"}, 1, "the cluster chat in this Redis has another cluster key"),
-        ({"--cluster": "redis+unix:///nobody"}, 1, "cannot reach Redis"),
+        ({"--cluster": "redis+unix:///nobody"}, 1, "cannot reach Redis at /nobody: no such"),
         ({"--cluster": "nonsense"}, 2, "this is no address of a Redis"),
         ({"--port": ""}, 1, "address already in use"),
     ],
