@@ -128,12 +128,14 @@ class Client:
         members: Store | None = None,
         caller: bool = False,
         persistent: bool = False,
+        named: bool = False,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
         connections over which nothing is acknowledged; None: always try again. `room_key` is that
         of a sealed room; None: the open one. `members`: where known members are kept; None: they
         are not. A `caller` comes to say one thing: nobody is told of its coming and going.
-        `persistent`: patience begins before we have been in for the first time."""
+        `persistent`: patience begins before we have been in for the first time. `named`: what
+        `trust` compares the key with was named by our user."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
@@ -142,6 +144,7 @@ class Client:
         self._trust = trust
         self._patience = patience
         self._persistent = persistent
+        self._named = named
         self._participant = Participant(os.urandom, name, room_key, self._me.share)
         self._view = view
         view.open(self)
@@ -398,6 +401,7 @@ class Client:
                     since is not None,
                     since or "",
                     invited,
+                    self._named,
                 )
             )
 

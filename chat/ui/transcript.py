@@ -279,6 +279,8 @@ def _server_met(event: ServerMet) -> StatusLine:
         return Assuring(text + _known(event.since))
     if event.invited:
         return Assuring(f"{text}as in the invite")
+    if event.named:
+        return Assuring(f"{text}as you have named it")
     return Unproved(f"{text}new: compare it with the one that its operator sees (/security)")
 
 
