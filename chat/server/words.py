@@ -179,6 +179,9 @@ def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> li
     return [to_copy("Others join with", join), to_copy("For a private room", invite)]
 
 
+ONE_OF_SEVERAL = good("One of several servers: others can name them all, with commas between.")
+
+
 def joined(name: str, heard_by: int) -> list[str]:
     """A client is in. So many others are told of it (`heard_by`)."""
     lines = [good(f"New connection. Username: {escape_line(name)}")]

@@ -70,7 +70,8 @@ def test_check_says_that_nothing_is_wrong_and_what_is_good_to_know(
 
 
 def test_members_of_two_servers_are_in_one_room(stage: Stage, redis: Redis) -> None:
-    _, first = server(stage, redis)
+    one, first = server(stage, redis)
+    one.expect(str(words.ONE_OF_SEVERAL))
     _, second = server(stage, redis)
     ira = stage.member(first, "Ira", key="ira")
     boris = stage.member(second, "Boris", key="other")
