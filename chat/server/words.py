@@ -452,10 +452,10 @@ def bans_lifted(fingerprints: list[str]) -> str:
     return f"bans that do not hold in the cluster are lifted here: {some}"
 
 
-def servers(count: int, *, away: bool) -> str:
+def servers(count: int, *, known: bool) -> str:
     """How many servers carry the rooms."""
-    if away:
-        return trouble("Servers: not known while Redis is away")
+    if not known:
+        return trouble("Servers: not known while nothing comes back from Redis")
     return good(f"Servers: {count}")
 
 

@@ -128,7 +128,7 @@ class Cluster:
     def lines(self) -> list[str]:
         """How the servers are, for the operator."""
         peers = self.registry.peers
-        lines = [words.servers(len(peers), away=self._away)]
+        lines = [words.servers(len(peers), known=not (self._away or self.registry.unheard))]
         for number, peer in peers.items():
             own = number == self.server_id
             # Of this one it is known how many there are now; of the others, how many there were.

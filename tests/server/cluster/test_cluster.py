@@ -46,10 +46,21 @@ def test_operator_is_told_when_redis_goes_and_when_it_is_back(world: ClusterWorl
     world.redis.down = True
     one.store.cut()
     assert one.screen.lines[-1].startswith("[!] cluster: Redis is away: ")
-    assert one.cluster.lines()[0] == "[!] Servers: not known while Redis is away"
+    assert one.cluster.lines()[0] == "[!] Servers: not known while nothing comes back from Redis"
     world.redis.down = False
     world.run(1)
     assert one.screen.lines.count("[+] cluster: Redis is there again.") == 1
+
+
+def test_operator_sees_no_number_of_servers_while_redis_is_full(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.redis.full = True
+    world.run(SERVER_GONE_SECONDS + 1)
+    count, *_ = one.cluster.lines()
+    assert count == "[!] Servers: not known while nothing comes back from Redis"
+    world.redis.full = False
+    world.run(2 * BEAT_SECONDS)
+    assert one.cluster.lines()[0] == "[+] Servers: 2"
 
 
 def test_what_was_over_before_a_server_started_is_no_news_there(world: ClusterWorld) -> None:
