@@ -459,10 +459,12 @@ def servers(count: int, *, known: bool) -> str:
     return good(f"Servers: {count}")
 
 
-def server_line(title: str, people: int, age: float, behind: float, *, own: bool) -> str:
-    """One of the servers that carry the rooms."""
+def server_line(title: str, people: int, age: float | None, behind: float, *, own: bool) -> str:
+    """One of the servers that carry the rooms. `age`: for so long it was not heard; None: it was
+    read in the stream, where it may have gone since."""
     this = ", this one" if own else ""
+    heard = "not heard yet" if age is None else f"heard {age:.0f} s ago"
     return (
-        f"{INDENT}{title}{this}: {people} connected, heard {age:.0f} s ago, "
+        f"{INDENT}{title}{this}: {people} connected, {heard}, "
         f"{behind * 1000:.0f} ms behind the stream"
     )

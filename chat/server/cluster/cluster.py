@@ -133,7 +133,8 @@ class Cluster:
             own = number == self.server_id
             # Of this one it is known how many there are now; of the others, how many there were.
             people = self._people if own else peer.people
-            age = self.clock() - peer.heard_at
+            heard = peer.heard_at > self.registry.heard_since
+            age = self.clock() - peer.heard_at if heard else None
             lines.append(words.server_line(peer.title, people, age, peer.behind, own=own))
         return lines
 

@@ -82,7 +82,8 @@ class Registry:
         """The keys of which something was read in this turn."""
         self._topic = (0, "")
         self._peers: dict[bytes, Peer] = {}
-        self._heard_since = self._heard_self_at = clock()
+        self.heard_since = self._heard_self_at = clock()
+        """Since when we hear who is alive."""
         self._beat_at = self._behind = 0.0
         self._own = "", 0
 
@@ -129,7 +130,7 @@ class Registry:
         """Whether we have heard all who were alive for as long as they may be silent."""
         now = self._clock()
         hears = now - self._heard_self_at < 2 * BEAT_SECONDS
-        return hears and now - self._heard_since > SERVER_GONE_SECONDS
+        return hears and now - self.heard_since > SERVER_GONE_SECONDS
 
     # -- what is the same everywhere
 
@@ -225,11 +226,11 @@ class Registry:
             self._shared.report(words.bans_lifted(lifted))
         self._touched |= here | set(self._bans)
         self._follow_topic()
-        self._heard_since = self._clock()
+        self.heard_since = self._clock()
 
     def on_following(self, follows: bool) -> None:
         # Who is alive was not heard meanwhile.
-        self._heard_since = self._clock()
+        self.heard_since = self._clock()
 
     def on_lost(self, text: str) -> None:
         pass

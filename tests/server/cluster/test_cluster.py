@@ -34,6 +34,20 @@ def test_operator_sees_the_servers_and_how_far_they_are_behind(world: ClusterWor
     assert all(0 < int(found[4]) < 500 for found in shown if found)
 
 
+def test_operator_sees_which_servers_were_not_heard_yet(world: ClusterWorld) -> None:
+    """They may be dead: what they said last is in the stream."""
+    world.kill(world.servers[0])
+    late = world.start()
+    world.run(1)
+    *others, own = sorted(late.cluster.lines()[1:])
+    assert [line.split(", ")[1] for line in others] == ["not heard yet"] * 2
+    assert ", this one: " in own
+    assert "not heard yet" not in own
+    world.run(SERVER_GONE_SECONDS)
+    assert len(late.cluster.lines()) == 1 + len(world.servers)
+    assert "not heard yet" not in "\n".join(late.cluster.lines())
+
+
 def test_operator_sees_at_once_how_many_are_connected_to_this_server(world: ClusterWorld) -> None:
     one, _ = world.servers
     world.come("Zoe", one)
