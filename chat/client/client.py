@@ -383,7 +383,15 @@ class Client:
         now, first = self._reactor.clock(), self._participant.first_control()
         # What a server that hangs has in its queue is a connection, too, and nobody says HELLO.
         patience = NEXT_SERVER_SECONDS if self._dialer.has_next else HANDSHAKE_SECONDS
-        session = ClientSession(self._me, first, os.urandom, now, time.time, patience)
+        session = ClientSession(
+            self._me,
+            first,
+            os.urandom,
+            now,
+            time.time,
+            has_next=self._has_several,
+            hello_seconds=patience,
+        )
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
 
     def meet(self, server_key: PublicKey) -> None:
