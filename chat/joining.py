@@ -199,6 +199,7 @@ def _converse(
                 members=None if caller else _known_members(options),
                 caller=caller,
                 persistent=options.patience is not None,
+                named=bool(options.fingerprint),
             )
             reactor.on_signals([signal.SIGINT], view.interrupt)
             reactor.on_signals([signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], client.leave)

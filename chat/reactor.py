@@ -304,7 +304,12 @@ class Reactor:
         elif self._timers:
             until_timer = max(0.0, self._timers[0].deadline - self.clock())
             timeout = until_timer if timeout is None else min(timeout, until_timer)
-        ready = [(key.fd, key.data, events) for key, events in self._selector.select(timeout)]
+        selected = self._selector.select(timeout)
+        if not selected and timeout:
+            # If the process was stopped (SIGSTOP) until the time was up, the selector has not
+            # looked at what arrived meanwhile.
+            selected = self._selector.select(0)
+        ready = [(key.fd, key.data, events) for key, events in selected]
         ready += [(number, watch, watch.events) for number, watch in self._always_ready.items()]
         return ready
 

@@ -107,6 +107,8 @@ def serve(options: argparse.Namespace) -> None:
         reactor.on_signals([signal.SIGHUP], hang_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         _tell_where(console, listeners, key.public.fingerprint, open_room=not options.no_open_room)
+        if company is not None:
+            console.show(words.ONE_OF_SEVERAL)
         console.obey(server)
         with _admin_door(options, reactor, console):
             service.begin()

@@ -496,6 +496,7 @@ class ClientSession(Session):
         "_first",
         "_handshake",
         "_hello",
+        "_hello_seconds",
         "_identity",
         "_me",
         "_ping_seconds",
@@ -513,9 +514,12 @@ class ClientSession(Session):
         wall_clock: Callable[[], float],
         *,
         has_next: bool = False,
+        hello_seconds: float = HANDSHAKE_SECONDS,
     ) -> None:
+        """`hello_seconds`: how long to wait for HELLO, which the server sends by itself."""
         super().__init__(State.AWAIT_HELLO, random_bytes, now)
         self._me = me
+        self._hello_seconds = hello_seconds
         self._identity: ClientIdentity | None = None
         self._first = first
         self._clock = wall_clock
@@ -530,6 +534,8 @@ class ClientSession(Session):
     def deadline(self) -> float:
         """When to give up on the handshake; in RELAY, when to send the next PING, or to give up on
         the answer to the last one."""
+        if self.state is State.AWAIT_HELLO:
+            return self._started_at + self._hello_seconds
         if self.state is not State.RELAY:
             return self._started_at + HANDSHAKE_SECONDS
         if not self._answered:

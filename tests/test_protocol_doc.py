@@ -259,6 +259,7 @@ LIMITS = [
     ("3.2 Padding", "all padded to {} bytes", limits.MIN_PADDED_BYTES),
     ("3.3 What is sealed under what", "the frame's first {} bytes", ROOM_HEADER_BYTES),
     ("4.1 States", "Each session has {} seconds", limits.HANDSHAKE_SECONDS),
+    ("4.1 States", "waits for HELLO for {} seconds", limits.NEXT_SERVER_SECONDS),
     ("4.1 States", "within {} seconds of the connection", limits.FIRST_FRAME_SECONDS),
     ("4.2 HELLO", "not-after = now + {} ", limits.SHARE_SECONDS),
     ("4.2 HELLO", "more than {} seconds past", limits.SHARE_SKEW_SECONDS),
@@ -448,7 +449,14 @@ OPERATING_LIMITS = [
     ("at most {} pending connections (`--pending`)", limits.MAX_PENDING),
     ("at most {} from one IPv4 address", limits.MAX_PENDING_PER_SOURCE),
     ("not heard for {} seconds is gone", limits.SERVER_GONE_SECONDS),
-    ("after {} seconds at most if it hangs", limits.NEXT_PING_SECONDS + limits.NEXT_PONG_SECONDS),
+    (
+        "after some {} seconds at most if it hangs",
+        limits.NEXT_PING_SECONDS + limits.NEXT_PONG_SECONDS + limits.NEXT_SERVER_SECONDS,
+    ),
+    (
+        "({}, if a client was given one name",
+        limits.PING_SECONDS + limits.PONG_SECONDS + limits.HANDSHAKE_SECONDS,
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -249,6 +250,29 @@ def test_cancelled_timer_is_not_called(reactor: Reactor, clock: FakeClock, call:
     assert call.made == ["kept"]
 
 
+def test_what_arrived_while_the_process_was_stopped_comes_before_what_is_due(
+    reactor: Reactor, clock: FakeClock, pair: Pair, call: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait that a stop has interrupted tells of no descriptor when its time is up."""
+    select = reactor._selector.select
+    waits: list[float | None] = []
+
+    def interrupted(timeout: float | None = None) -> list[Any]:
+        waits.append(timeout)
+        if len(waits) > 1:
+            return select(timeout)
+        pair[1].send(b"x")
+        clock.advance(10)
+        return []
+
+    monkeypatch.setattr(reactor._selector, "select", interrupted)
+    reactor.watch_read(pair[0].fileno(), call("read"))
+    reactor.call_at(clock.now + 5, call("timer"))
+    reactor.turn()
+    assert call.made == ["read", "timer"]
+    assert waits[0] == 5
+
+
 def test_timer_set_by_a_timer_may_be_due(reactor: Reactor, clock: FakeClock, call: Calls) -> None:
     def first() -> None:
         reactor.call_at(clock.now, call("second"))
@@ -260,11 +284,18 @@ def test_timer_set_by_a_timer_may_be_due(reactor: Reactor, clock: FakeClock, cal
 
 @pytest.fixture
 def waits(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """Lets the selector return at once, and notes for how long it would have waited."""
+    """Lets the selector return at once, and notes for how long it would have waited. The look
+    behind a wait in vain is none."""
     waits: list[float | None] = []
+    looks_again = False
 
     def select(timeout: float | None = None) -> list[object]:
-        waits.append(timeout)
+        nonlocal looks_again
+        if looks_again:
+            assert timeout == 0
+        else:
+            waits.append(timeout)
+        looks_again = bool(timeout) and not looks_again
         return []
 
     monkeypatch.setattr(reactor._selector, "select", select)

@@ -94,9 +94,11 @@ from chat.introduction import Introduction
 from chat.kex import PrivateKey, PublicKey, RoomKey
 from chat.limits import (
     CONSOLE_QUEUE_BYTES,
+    HANDSHAKE_SECONDS,
     HURRIED_LINGER_SECONDS,
     KEEP_MEMBERS_SECONDS,
     LINGER_SECONDS,
+    NEXT_SERVER_SECONDS,
     PATIENCE_SECONDS,
 )
 from chat.reactor import Reactor, Timer, WakeUp
@@ -126,12 +128,14 @@ class Client:
         members: Store | None = None,
         caller: bool = False,
         persistent: bool = False,
+        named: bool = False,
     ) -> None:
         """`patience`: do not try again after this many seconds without a connection, or with
         connections over which nothing is acknowledged; None: always try again. `room_key` is that
         of a sealed room; None: the open one. `members`: where known members are kept; None: they
         are not. A `caller` comes to say one thing: nobody is told of its coming and going.
-        `persistent`: patience begins before we have been in for the first time."""
+        `persistent`: patience begins before we have been in for the first time. `named`: what
+        `trust` compares the key with was named by our user."""
         self._reactor = reactor
         self._dialer = dialer
         dialer.on_found = self._on_found
@@ -140,6 +144,7 @@ class Client:
         self._trust = trust
         self._patience = patience
         self._persistent = persistent
+        self._named = named
         self._participant = Participant(os.urandom, name, room_key, self._me.share)
         self._view = view
         view.open(self)
@@ -376,8 +381,16 @@ class Client:
         if not self._participant.has_joined:
             self._view.show(Connected())
         now, first = self._reactor.clock(), self._participant.first_control()
+        # What a server that hangs has in its queue is a connection, too, and nobody says HELLO.
+        patience = NEXT_SERVER_SECONDS if self._dialer.has_next else HANDSHAKE_SECONDS
         session = ClientSession(
-            self._me, first, os.urandom, now, time.time, has_next=self._has_several
+            self._me,
+            first,
+            os.urandom,
+            now,
+            time.time,
+            has_next=self._has_several,
+            hello_seconds=patience,
         )
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
 
@@ -396,6 +409,7 @@ class Client:
                     since is not None,
                     since or "",
                     invited,
+                    self._named,
                 )
             )
 

@@ -46,13 +46,15 @@ class Connected:
 @frozen
 class ServerMet:
     """The server has shown its key. `known`: it was known before, `since` a day as in 2026-11-27,
-    if that is written down. `invited`: it is the one that our invite names."""
+    if that is written down. `invited`: it is the one that our invite names; `named`: the one that
+    our user named."""
 
     host: str
     fingerprint: str
     known: bool
     since: str = ""
     invited: bool = False
+    named: bool = False
 
 
 @frozen

@@ -41,7 +41,9 @@ class Greeted:
         return events
 
     def change(self, since: int, text: str) -> list[ClientEvent]:
-        """The topic was set while we are in."""
-        self.topic = TopicSet(text, since, changed=False)
+        """The topic was set while we are in. Several servers may say so."""
+        known, self.topic = self.topic, TopicSet(text, since, changed=False)
+        if self.topic == known:
+            return []
         self._told_topic = text
         return [TopicSet(text, since, changed=True)]

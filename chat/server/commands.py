@@ -241,8 +241,9 @@ class Commands:
         return answer
 
     def _on_terminate(self, _argument: str) -> Answer:
-        ending = words.ENDING if self._server.is_last else words.ENDING_HERE
-        return Answer(confirmation=ending, then=self._server.terminate)
+        if self._server.is_last:
+            return Answer(confirmation=words.ENDING, then=self._server.terminate)
+        return Answer((words.ENDING_HERE,), then=self._server.terminate)
 
     def _on_restart(self, _argument: str) -> Answer:
         if not self._server.comes_back:
@@ -259,13 +260,18 @@ class Commands:
             people = people_of(room.members())
             lines.append(words.room_members(room.tag, len(people), only=len(rooms) == 1))
             lines += map(words.person, people)
-        return _done(*lines or [words.NO_ROOMS])
+        return _done(*lines or [words.NO_ROOMS], *self._elsewhere)
 
     def _on_rooms(self, _argument: str) -> Answer:
         lines = [
             words.room_count(room.tag, count_people(room.members())) for room in self._server.rooms
         ]
-        return _done(*lines or [words.NO_ROOMS])
+        return _done(*lines or [words.NO_ROOMS], *self._elsewhere)
+
+    @property
+    def _elsewhere(self) -> tuple[str, ...]:
+        """What is to be known of rooms that this server does not carry, if there may be any."""
+        return () if self._server.is_last else (words.ROOMS_ELSEWHERE,)
 
     def _on_kick(self, argument: str) -> Answer:
         rooms = list(self._server.rooms)
@@ -281,12 +287,13 @@ class Commands:
             if found:
                 found[0].kick(who)
                 return Answer(confirmation=words.put_out(who))
-        return refused(phrases.nobody_named(argument, nearest_name(argument, self._names_here())))
+        unknown = phrases.nobody_named(argument, nearest_name(argument, self._names_here()))
+        return refused(unknown, *self._elsewhere)
 
     def _on_ban(self, argument: str) -> Answer:
         found = self._server.keys_meant(argument)
         if found is None:
-            return refused(words.unknown_name(argument))
+            return refused(words.unknown_name(argument), *self._elsewhere)
         name, keys, why = found
         if len(keys) > 1:
             return refused(*words.several_keys(name, sorted(keys)))
@@ -324,7 +331,7 @@ class Commands:
 
     def _on_say(self, text: str) -> Answer:
         self._server.say(text)
-        return _done(words.said(text))
+        return _done(words.said(text), *self._elsewhere)
 
     def _on_topic(self, text: str) -> Answer:
         if not text:

@@ -179,6 +179,9 @@ def invitation(host: str, port: int, fingerprint: str, *, open_room: bool) -> li
     return [to_copy("Others join with", join), to_copy("For a private room", invite)]
 
 
+ONE_OF_SEVERAL = good("One of several servers: others can name them all, with commas between.")
+
+
 def joined(name: str, heard_by: int) -> list[str]:
     """A client is in. So many others are told of it (`heard_by`)."""
     lines = [good(f"New connection. Username: {escape_line(name)}")]
@@ -362,6 +365,9 @@ ONLY_TERMINATE = trouble("TERMINATE ends the server, for everybody.")
 NOT_TEXT = trouble("A command is text, and this line is not UTF-8.")
 
 
+ROOMS_ELSEWHERE = good("Sealed rooms in which nobody is connected to this server are left out.")
+
+
 def said(text: str) -> str:
     """The operator's own words, as everybody is told them."""
     return good(f"Everybody is told: {escape_line(text)}")
@@ -440,23 +446,30 @@ def redis_away(error: ChatError) -> str:
     return f"Redis is away: {error}. What is said waits until it is back."
 
 
+def room_lost(why: str, tag: bytes) -> str:
+    """What this server knows of a room may not be so."""
+    return f"{why}. {f'The room {room_name(tag)}' if tag else 'The open room'} begins anew."
+
+
 def bans_lifted(fingerprints: list[str]) -> str:
     """This server banned keys that the cluster does not ban."""
     some = _some(fingerprints, KEYS_NAMED)
     return f"bans that do not hold in the cluster are lifted here: {some}"
 
 
-def servers(count: int, *, away: bool) -> str:
+def servers(count: int, *, known: bool) -> str:
     """How many servers carry the rooms."""
-    if away:
-        return trouble("Servers: not known while Redis is away")
+    if not known:
+        return trouble("Servers: not known while nothing comes back from Redis")
     return good(f"Servers: {count}")
 
 
-def server_line(title: str, people: int, age: float, behind: float, *, own: bool) -> str:
-    """One of the servers that carry the rooms."""
+def server_line(title: str, people: int, age: float | None, behind: float, *, own: bool) -> str:
+    """One of the servers that carry the rooms. `age`: for so long it was not heard; None: it was
+    read in the stream, where it may have gone since."""
     this = ", this one" if own else ""
+    heard = "not heard yet" if age is None else f"heard {age:.0f} s ago"
     return (
-        f"{INDENT}{title}{this}: {people} connected, heard {age:.0f} s ago, "
+        f"{INDENT}{title}{this}: {people} connected, {heard}, "
         f"{behind * 1000:.0f} ms behind the stream"
     )

@@ -157,13 +157,11 @@ WAITING_FOR_OTHERS = (
 
 
 def _reconnected(event: Reconnected) -> list[StatusLine]:
-    if event.server:
-        anew = ", in a new room" if event.new_room else ""
-        back = f"Connected to {escape_line(event.server)}{anew}"
-    else:
-        back = f"The connection is back{'; the server was started anew' if event.new_room else ''}"
+    server = escape_line(event.server)
+    back = f"Connected to {server}" if server else "The connection is back"
+    anew = ", in a new room" if event.new_room else ""
     waiting = f" {WAITING_FOR_OTHERS}" if event.awaiting else ""
-    lines = [good(f"{back}.{waiting}")]
+    lines = [good(f"{back}{anew}.{waiting}")]
     if event.missed:
         lines.append(trouble(f"{event.missed} message{'' if event.missed == 1 else 's'} missed."))
     return lines
@@ -281,6 +279,8 @@ def _server_met(event: ServerMet) -> StatusLine:
         return Assuring(text + _known(event.since))
     if event.invited:
         return Assuring(f"{text}as in the invite")
+    if event.named:
+        return Assuring(f"{text}as you have named it")
     return Unproved(f"{text}new: compare it with the one that its operator sees (/security)")
 
 

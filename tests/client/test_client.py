@@ -1138,7 +1138,7 @@ def start_anew(host: Host, seat: Seat) -> None:
     until(host.reactor, lambda: host.established)
     host.hand.restart()
     host.welcome()
-    until(host.reactor, lambda: any("started anew" in line for line in seat.screen.lines()))
+    until(host.reactor, lambda: any("in a new room" in line for line in seat.screen.lines()))
 
 
 def test_leaving_waits_for_nobody_of_the_old_room(host: Host) -> None:

@@ -46,6 +46,16 @@ def test_newcomer_is_told_both_behind_who_is_there(hall: RoomInMemory) -> None:
     assert ira.participant.topic == topic_of(TEA)
 
 
+def test_topic_that_several_servers_tell_is_told_once(hall: RoomInMemory) -> None:
+    (ira,) = hall.enter("Ira")
+    told(ira)
+    cake = Topic(8, "cake")
+    for topic in (cake, cake, Topic(9, "cake")):
+        hall.room.set_topic(topic)
+    hall.settle()
+    assert told(ira) == [topic_of(cake, changed=True), topic_of(Topic(9, "cake"), changed=True)]
+
+
 def test_change_is_told_to_all_at_once_and_nobody_hears_it_twice(hall: RoomInMemory) -> None:
     ira, sahnawaz = hall.enter("Ira", "Sahnawaz")
     told(ira), told(sahnawaz)

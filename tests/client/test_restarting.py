@@ -101,7 +101,7 @@ def test_server_that_no_longer_has_what_it_acknowledged_is_told_of_in_one_line(h
     connection_of(hall, "Ira").drop(Reason.LOST)
     hall.until(lambda: hall.home.room.messages == 2)
     assert [line for line in seat.screen.lines() if line.startswith("[")][1:] == [
-        "[+] The connection is back; the server was started anew.",
+        "[+] The connection is back, in a new room.",
         "[+] In the room: Ira",
     ]
     assert len(seat.dialer.dialled) == 3

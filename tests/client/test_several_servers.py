@@ -9,7 +9,12 @@ import pytest
 
 from chat.errors import RefusedError, ServerKeyError, TransportError
 from chat.kex import PublicKey, RoomKey
-from chat.limits import MAX_RETRY_SECONDS, RETRY_SECONDS
+from chat.limits import (
+    HANDSHAKE_SECONDS,
+    MAX_RETRY_SECONDS,
+    NEXT_SERVER_SECONDS,
+    RETRY_SECONDS,
+)
 from chat.server import members
 from chat.server.rooms import RoomRules
 from tests.support.helpers import key
@@ -201,6 +206,33 @@ def test_server_with_another_key_is_passed_over(hall: Hall) -> None:
     near.unplug()
     hall.until(lambda: told(seat, f"Connected to {name_of(third.address)}."))
     assert told(seat, "ANOTHER KEY") == ["[!] ANOTHER KEY."]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_server_that_hangs_is_passed_over_as_one_that_is_silent(hall: Hall, inside: bool) -> None:
+    """Its kernel still takes connections, and it says no HELLO."""
+    seat, (near, far) = several_ways(hall, persistent=True)
+    seat.begin()
+    if inside:
+        hall.until(lambda: seat.inside)
+        near.cut()
+    near.hang()
+    hung_at = hall.reactor.clock()
+    hall.until(lambda: seat.inside and far._pairs)
+    assert hall.reactor.clock() - hung_at <= NEXT_SERVER_SECONDS + 2 * RETRY_SECONDS
+
+
+def test_last_server_that_is_left_has_longer_to_say_hello(hall: Hall) -> None:
+    seat, cables = several_ways(hall, persistent=True)
+    for cable in cables:
+        cable.hang()
+    seat.begin()
+    hall.until(lambda: seat.client._connection)
+    hall.until(lambda: not seat.client._connection)
+    hall.until(lambda: seat.client._connection)
+    said_at = hall.reactor.clock()
+    hall.until(lambda: not seat.client._connection)
+    assert hall.reactor.clock() - said_at >= HANDSHAKE_SECONDS - 0.1
 
 
 # -- when a server shuts down

@@ -397,6 +397,7 @@ def test_key_that_was_named_takes_the_place_of_another(stage: Stage) -> None:
     status, out, err = client.end()
     assert (status, err) == (0, "")
     assert "The server had another key before" in out
+    assert f"{FINGERPRINT}\n    as you have named it\n" in out
     assert known.read_text().startswith(f"# mine\n{address} {key('server').public.openssh} 20")
 
 

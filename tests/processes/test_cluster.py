@@ -21,7 +21,7 @@ def server(stage: Stage, redis: Redis, *arguments: str) -> tuple[Piped, int]:
     [
         ({"key": "other"}, 1, "the servers of the cluster chat have another RSA key"),
         ({"--cluster-key": "another"}, 1, "the cluster chat in this Redis has another cluster key"),
-        ({"--cluster": "redis+unix:///nobody"}, 1, "cannot reach Redis"),
+        ({"--cluster": "redis+unix:///nobody"}, 1, "cannot reach Redis at /nobody: no such"),
         ({"--cluster": "nonsense"}, 2, "this is no address of a Redis"),
         ({"--port": ""}, 1, "address already in use"),
     ],
@@ -72,7 +72,8 @@ def test_check_says_that_nothing_is_wrong_and_what_is_good_to_know(
 
 
 def test_members_of_two_servers_are_in_one_room(stage: Stage, redis: Redis) -> None:
-    _, first = server(stage, redis)
+    one, first = server(stage, redis)
+    one.expect(str(words.ONE_OF_SEVERAL))
     _, second = server(stage, redis)
     ira = stage.member(first, "Ira", key="ira")
     boris = stage.member(second, "Boris", key="other")

@@ -117,7 +117,7 @@ def test_redis_that_comes_back_with_nothing_is_a_new_room(
     cluster = two_and_two(stage, redis)
     cluster.survive("Redis killed, and started again with nothing", partial(restart, redis))
     for server in cluster.servers:
-        assert "is not in Redis any more" in server.out
+        assert "is not in Redis any more. The open room begins anew." in server.out
     cluster.check(new_rooms=1)
 
 

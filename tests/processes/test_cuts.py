@@ -102,4 +102,4 @@ def test_server_that_is_killed_and_started_again_loses_and_doubles_nothing(stage
     assert ira.end().status == 0
     leave(bob)
     assert shown_by(bob) == flood(0, LINES)
-    assert "the server was started anew" in bob.out
+    assert "in a new room" in bob.out

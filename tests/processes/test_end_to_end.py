@@ -157,7 +157,7 @@ def test_server_whose_address_has_changed_is_found_again(stage: Stage) -> None:
     server.kill()
     names.answer("127.0.0.2")
     server, _ = stage.server("--host", "127.0.0.2", "--port", str(port))
-    ira.expect("[+] The connection is back; the server was started anew.\n")
+    ira.expect("[+] The connection is back, in a new room.\n")
     ira.type("Hi", "EXIT")
     assert_ends_well(ira)
     server.expect(" Message exchanged\n")

@@ -30,7 +30,7 @@ def test_topic_and_motd_are_told_to_everybody_who_comes_and_outlive_the_server(
     bob.expect('{"event": "topic", "text": "tea \\u001b[2J at \\u202efour", "since": ')
     server.type("RESTART")
     server.expect("[+] Server starts anew\n", "[+] Running on port: ")
-    window.until(lambda: "started anew" in "\n".join(window.lines()), "back")
+    window.until(lambda: "in a new room" in "\n".join(window.lines()), "back")
     thea = stage.client(port, "Thea", "--json", key="sahnawaz")
     thea.expect('"entered"', '"topic"', '"changed": false}\n', '"motd"')
     # If Bob comes behind Ira, too, their joining is summed up, in the order in which they come.

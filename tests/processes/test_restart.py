@@ -58,7 +58,7 @@ def test_open_and_sealed_room_survive_two_restarts_in_the_middle_of_the_talk(
         if number in (100, 200):
             server = restart(stage, server, port, way)
             for client in heard:
-                client.expect(TOLD, "[+] The connection is back; the server was started anew.")
+                client.expect(TOLD, "[+] The connection is back, in a new room.")
     for client in said:
         client.end_input()
         assert client.end().status == 0, "every line was acknowledged"

@@ -562,6 +562,27 @@ def test_lines_beyond_the_queue_are_dropped_and_counted(pipe: Pipe) -> None:
     ]
 
 
+# -- several servers
+
+
+@pytest.mark.parametrize("command", ["WHO", "ROOMS", "SAY hello", "KICK Nobody", "BAN Nobody"])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_command_about_rooms_says_which_are_not_meant_where_others_carry_more(
+    desk: OperatorDesk, command: str, is_last: bool
+) -> None:
+    desk.server.is_last = is_last
+    *_, last = desk.type(command)
+    assert (last == words.ROOMS_ELSEWHERE) is not is_last
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_server_that_ends_says_that_others_go_on(desk: OperatorDesk, is_last: bool) -> None:
+    desk.server.is_last = is_last
+    os.write(desk._hand, b"TERMINATE\n")
+    until(desk.reactor, lambda: desk.server.asked)
+    assert desk.screen.lines() == ([] if is_last else [words.ENDING_HERE])
+
+
 # -- the end
 
 

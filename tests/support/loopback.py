@@ -610,6 +610,7 @@ class Cable:
         host, port = self._listener.getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
         self._pairs: list[tuple[CableEnd, CableEnd]] = []
+        self._unheeded: socket.socket | None = None
         self._watch()
 
     def _watch(self) -> None:
@@ -638,6 +639,12 @@ class Cable:
         for near, far in self._pairs:
             near.other = far.other = None
 
+    def hang(self) -> None:
+        """What it leads to hangs: the kernel takes connections, and nothing comes over any."""
+        self.freeze()
+        self._unheeded = listen("127.0.0.1", 0)
+        self.target = self._unheeded.getsockname()[:2]
+
     def unplug(self) -> None:
         """Cut it; who dials is refused."""
         self.cut()
@@ -652,6 +659,8 @@ class Cable:
 
     def close(self) -> None:
         self.unplug()
+        if self._unheeded is not None:
+            self._unheeded.close()
 
 
 class CableEnd(Wire):

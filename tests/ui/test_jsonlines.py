@@ -49,6 +49,7 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
             "known": True,
             "since": "2026-11-27",
             "invited": False,
+            "named": False,
         },
     ),
     (

@@ -96,18 +96,19 @@ def test_further_lines_read_in_the_same_style() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "since", "invited", "standing", "kind"),
+    ("known", "since", "from_whom", "standing", "kind"),
     [
-        (True, "2026-11-27", False, "known since 2026-11-27", phrases.Assuring),
-        (True, "", True, "known", phrases.Assuring),
-        (False, "", True, "as in the invite", phrases.Assuring),
-        (False, "", False, "new: compare it with the one that its operator", phrases.Unproved),
+        (True, "2026-11-27", {"named": True}, "known since 2026-11-27", phrases.Assuring),
+        (True, "", {"invited": True}, "known", phrases.Assuring),
+        (False, "", {"invited": True}, "as in the invite", phrases.Assuring),
+        (False, "", {"named": True}, "as you have named it", phrases.Assuring),
+        (False, "", {}, "new: compare it with the one that its operator", phrases.Unproved),
     ],
 )
 def test_key_of_the_server_stands_out(
-    known: bool, since: str, invited: bool, standing: str, kind: type
+    known: bool, since: str, from_whom: dict[str, bool], standing: str, kind: type
 ) -> None:
-    event = events.ServerMet("example", "SHA256:" + "A" * 43, known, since, invited)
+    event = events.ServerMet("example", "SHA256:" + "A" * 43, known, since, **from_whom)
     shown, sending = transcript.happened(event)
     first, key, last = shown.split("\n")
     assert first == "[+] The server example has the key"
@@ -175,7 +176,7 @@ def test_trouble_is_marked_as_trouble() -> None:
         (
             events.Reconnected(1, new_room=True, awaiting=True),
             [
-                "[+] The connection is back; the server was started anew. Your messages are sent "
+                "[+] The connection is back, in a new room. Your messages are sent "
                 "when the others are back, or in 20 s.",
                 "[!] 1 message missed.",
             ],

@@ -54,6 +54,7 @@ class Cluster:
         self.streams = Streams(store, key, random_bytes, self._on_away)
         self.registry = Registry(self.server_id, reactor.clock, shared)
         self.registry.on_ban = self._put_out
+        self.registry.on_topic = self._tell_topic
         self.registry.on_asked = self._answer
         self.registry.on_answered = self._on_answered
         self.registry.stream = self.streams.open(TAG, self.registry)
@@ -85,9 +86,12 @@ class Cluster:
         """Whether it is sure that no other server is there."""
         return self.registry.alone
 
-    def leave(self) -> None:
-        """This server goes: let the others know that its members have lost their connections."""
+    def leave(self, *, for_good: bool = False) -> None:
+        """This server goes: let the others know that its members have lost their connections; or
+        (`for_good`) let whoever reads the rooms next know that its members have left."""
         for room in self._rooms.values():
+            if for_good:
+                room.see_off()
             room.vanish(self.server_id)
             room.expire()
         self.registry.leave()
@@ -124,12 +128,13 @@ class Cluster:
     def lines(self) -> list[str]:
         """How the servers are, for the operator."""
         peers = self.registry.peers
-        lines = [words.servers(len(peers), away=self._away)]
+        lines = [words.servers(len(peers), known=not (self._away or self.registry.unheard))]
         for number, peer in peers.items():
             own = number == self.server_id
             # Of this one it is known how many there are now; of the others, how many there were.
             people = self._people if own else peer.people
-            age = self.clock() - peer.heard_at
+            heard = peer.heard_at > self.registry.heard_since
+            age = self.clock() - peer.heard_at if heard else None
             lines.append(words.server_line(peer.title, people, age, peer.behind, own=own))
         return lines
 
@@ -172,6 +177,13 @@ class Cluster:
         # Those in rooms that only this server carries, too.
         for room in self._rooms.values():
             room.ban(ban)
+
+    def _tell_topic(self, server: bytes, topic: Topic) -> None:
+        """A server has told it in the rooms that it carries. Where it has nobody, that may not be
+        so. If several tell it in one room, members are shown it once."""
+        for room in self._rooms.values():
+            if server not in {self.server_id, *room.servers()}:
+                room.set_topic(topic)
 
     def _let_go(self) -> None:
         """Perhaps it is not Redis that is away, but this server that is cut off from it. Then its

@@ -5,7 +5,6 @@ with one call of `on_end`. Whoever wants another one makes it (`redisstore`). Th
 socket are `resp` and `tls`.
 """
 
-import os
 import socket
 import ssl
 from typing import Protocol
@@ -19,6 +18,7 @@ from chat.server.cluster.resp import Done, Pipeline, Server, Word, login
 from chat.server.cluster.tls import Tls, no_tls
 from chat.server.cluster.url import RedisUrl
 from chat.sockets import Dialer
+from chat.text import escape_line
 from chat.transport import SendBuffer, Transport
 
 
@@ -74,7 +74,7 @@ class Link:
             dialing.close()
             self._end(
                 RedisLostError(
-                    f"cannot reach Redis at {os.fsencode(self._url.path)!r:.120}: {cause_of(exc)}",
+                    f"cannot reach Redis at {escape_line(self._url.path)}: {cause_of(exc)}",
                     "is it running, and may this user open its socket?",
                 )
             )

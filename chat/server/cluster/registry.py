@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from chat.frozen import frozen
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.roomevents import Topic
 from chat.server import words
 from chat.server.cluster.store import EntryId
 from chat.server.cluster.stream import Batch, Stream
@@ -74,6 +75,8 @@ class Registry:
         self._shared = shared
         self.on_ban: Callable[[Ban], None] = lambda _: None
         """Called when another server has banned a key."""
+        self.on_topic: Callable[[bytes, Topic], None] = lambda _server, _topic: None
+        """Called when a server has set the topic."""
         self.on_asked: Callable[[bytes], None] = lambda _: None
         """Called when another server asks whether this one carries the room with this tag."""
         self.on_answered: Callable[[bytes, bytes, int], None] = lambda *_: None
@@ -83,7 +86,8 @@ class Registry:
         """The keys of which something was read in this turn."""
         self._topic = (0, "")
         self._peers: dict[bytes, Peer] = {}
-        self._heard_since = self._heard_self_at = clock()
+        self.heard_since = self._heard_self_at = clock()
+        """Since when we hear who is alive."""
         self._beat_at = self._behind = 0.0
         self._own: tuple[str, int, dict[bytes, set[bytes]]] = "", 0, {}
 
@@ -135,7 +139,7 @@ class Registry:
     @property
     def _is_sure(self) -> bool:
         """Whether we have heard all who were alive for as long as they may be silent."""
-        return self._hears and self._clock() - self._heard_since > SERVER_GONE_SECONDS
+        return self._hears and self._clock() - self.heard_since > SERVER_GONE_SECONDS
 
     @property
     def _hears(self) -> bool:
@@ -189,6 +193,7 @@ class Registry:
                 case "topic":
                     self._topic = said["since"], said["text"]
                     self._follow_topic()
+                    self.on_topic(server, Topic(*self._topic))
 
     def _on_beat(self, server: bytes, said: dict[str, Any]) -> None:
         now = self._clock()
@@ -196,7 +201,7 @@ class Registry:
             if not self._hears:
                 # We were frozen or cut off, or Redis took nothing from anybody. What the others say
                 # may come only now.
-                self._heard_since = now
+                self.heard_since = now
             self._heard_self_at, self._behind = now, now - self._beat_at
         self._peers[server] = Peer(said["title"], said["people"], said["behind"], now)
         for tag, servers in said["asks"]:
@@ -245,11 +250,11 @@ class Registry:
             self._shared.report(words.bans_lifted(lifted))
         self._touched |= here | set(self._bans)
         self._follow_topic()
-        self._heard_since = self._clock()
+        self.heard_since = self._clock()
 
     def on_following(self, follows: bool) -> None:
         # Who is alive was not heard meanwhile.
-        self._heard_since = self._clock()
+        self.heard_since = self._clock()
 
     def on_lost(self, text: str) -> None:
         pass

@@ -141,7 +141,7 @@ def test_nobody_there_is_told(tmp_path: Path) -> None:
     (wrong,) = check(f"redis://127.0.0.1:{port}").wrong
     assert wrong.startswith(f"cannot reach Redis at 127.0.0.1 port {port}: connection refused")
     (wrong,) = check(f"redis+unix://{tmp_path}/none").wrong
-    assert "none': no such file or directory: is it running" in wrong
+    assert "/none: no such file or directory: is it running" in wrong
 
 
 @pytest.mark.parametrize(

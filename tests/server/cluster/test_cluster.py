@@ -36,6 +36,20 @@ def test_operator_sees_the_servers_and_how_far_they_are_behind(world: ClusterWor
     assert all(0 < int(found[4]) < 500 for found in shown if found)
 
 
+def test_operator_sees_which_servers_were_not_heard_yet(world: ClusterWorld) -> None:
+    """They may be dead: what they said last is in the stream."""
+    world.kill(world.servers[0])
+    late = world.start()
+    world.run(1)
+    *others, own = sorted(late.cluster.lines()[1:])
+    assert [line.split(", ")[1] for line in others] == ["not heard yet"] * 2
+    assert ", this one: " in own
+    assert "not heard yet" not in own
+    world.run(SERVER_GONE_SECONDS)
+    assert len(late.cluster.lines()) == 1 + len(world.servers)
+    assert "not heard yet" not in "\n".join(late.cluster.lines())
+
+
 def test_operator_sees_at_once_how_many_are_connected_to_this_server(world: ClusterWorld) -> None:
     one, _ = world.servers
     world.come("Zoe", one)
@@ -48,10 +62,21 @@ def test_operator_is_told_when_redis_goes_and_when_it_is_back(world: ClusterWorl
     world.redis.down = True
     one.store.cut()
     assert one.screen.lines[-1].startswith("[!] cluster: Redis is away: ")
-    assert one.cluster.lines()[0] == "[!] Servers: not known while Redis is away"
+    assert one.cluster.lines()[0] == "[!] Servers: not known while nothing comes back from Redis"
     world.redis.down = False
     world.run(1)
     assert one.screen.lines.count("[+] cluster: Redis is there again.") == 1
+
+
+def test_operator_sees_no_number_of_servers_while_redis_is_full(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.redis.full = True
+    world.run(SERVER_GONE_SECONDS + 1)
+    count, *_ = one.cluster.lines()
+    assert count == "[!] Servers: not known while nothing comes back from Redis"
+    world.redis.full = False
+    world.run(2 * BEAT_SECONDS)
+    assert one.cluster.lines()[0] == "[+] Servers: 2"
 
 
 def test_what_was_over_before_a_server_started_is_no_news_there(world: ClusterWorld) -> None:
@@ -115,6 +140,24 @@ def test_members_of_a_server_that_went_come_back_elsewhere(world: ClusterWorld) 
     assert again.member is not None
     assert place is not None
     assert again.member.id == place.member
+
+
+@pytest.mark.parametrize("how", ["terminate", "pause"])
+def test_nobody_of_the_last_server_is_there_when_one_starts_again_after_the_end(
+    world: ClusterWorld, how: str
+) -> None:
+    one, other = world.servers
+    world.kill(other)
+    world.run(2 * SERVER_GONE_SECONDS)
+    assert one.server.is_last
+    getattr(one.server, how)()
+    world.kill(one)
+    later = world.start()
+    world.come("Zoe", later)
+    names = {"terminate": ["Eve", "Zoe"], "pause": ["Ira", "Boris", "Eve", "Zoe"]}
+    members = {member.name: member.lost for member in later.open_room().members()}
+    assert sorted(members) == sorted(names[how])
+    assert [name for name, lost in members.items() if not lost] == ["Zoe"]
 
 
 def test_room_is_followed_no_more_when_nobody_is_in(world: ClusterWorld) -> None:

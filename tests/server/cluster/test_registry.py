@@ -7,9 +7,11 @@ import pytest
 
 from chat.errors import Reason
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.roomevents import Topic
 from chat.server.cluster.registry import Registry
 from chat.server.cluster.store import START
 from chat.server.cluster.stream import Batch
+from chat.server.hosted import HostedRoom
 from chat.server.lists import Ban
 from chat.text import fingerprint_of
 from tests.support.cluster import SEALED, ClusterServer, ClusterWorld
@@ -204,6 +206,27 @@ def test_topic_is_told_at_all_servers(world: ClusterWorld) -> None:
     assert world.start().greeting.topic.text == ""
     world.run(1)
     assert world.servers[-1].greeting.topic == one.greeting.topic
+
+
+def test_topic_is_told_in_rooms_that_its_server_does_not_carry(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, bytes]] = []
+    tell = HostedRoom.set_topic
+
+    def noted(room: HostedRoom, topic: Topic) -> None:
+        told.append((topic.text, room.tag))
+        tell(room, topic)
+
+    monkeypatch.setattr(HostedRoom, "set_topic", noted)
+    one, other = world.servers
+    world.come("Ira", one)
+    world.come("Boris", other)
+    world.come("Zoe", one, SEALED)
+    other.server.set_topic("what it is about")
+    world.run(1)
+    # The open room is at both servers.
+    assert sorted(told) == sorted([*[("what it is about", b"")] * 2, ("what it is about", SEALED)])
 
 
 def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld) -> None:
