@@ -206,6 +206,9 @@ def _with_servers(conditions: Conditions, servers: int, random: Random) -> Condi
         servers=servers,
         names=False,
         listed=0,
+        # What comes back from the stream at once may be more than so small a window. Then all are
+        # too slow, and if none had a place to come back to, it would be said again for ever.
+        grace=max(conditions.grace, 8.0 * (conditions.window == SMALL_WINDOW)),
         entries=random.choice((SNAPSHOT_BYTES, 20_000, 4_000)),
         # A run of messages is read as slowly as one server alone lets a member fill its window, and
         # nobody is that patient with so small a one.
