@@ -285,12 +285,14 @@ def line_of_use(use: Use) -> str:
 
 def without(lines: Iterable[str], fingerprints: set[str]) -> list[str]:
     """The lines without the bans of these keys."""
-    kept = []
-    for line in lines:
-        try:
-            ban = ban_of(line)
-        except BrokenLineError:
-            ban = None
-        if ban is None or ban.fingerprint not in fingerprints:
-            kept.append(line)
-    return kept
+    return [line for line in lines if not _bans_one_of(fingerprints, line)]
+
+
+def _bans_one_of(fingerprints: set[str], line: str) -> bool:
+    # The rest of a line takes longer to understand, and most are of other keys.
+    if not fingerprints.intersection(line.split(maxsplit=1)[:1]):
+        return False
+    try:
+        return ban_of(line) is not None
+    except BrokenLineError:
+        return False
