@@ -3,10 +3,16 @@
 What happens goes out as lines, to a desk, and is noted in the operator's log. Commands come in as
 lines, from the desk or from other operators, who are answered where they are: the console only says
 what they did. It knows neither sockets nor sessions nor terminals.
+
+Whoever reads that something is done may rely on it. So a list is written before the answer is given
+(`ServerControl.save_orders`). To write one for each line would take a second for some hundred lines
+that were pasted, and nobody would be served meanwhile. So what is typed here takes effect line by
+line, and answers of one line wait: for another line that is shown, or for the end of the turn.
 """
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 
 from chat.frozen import replace
 from chat.limits import (
@@ -15,7 +21,7 @@ from chat.limits import (
     MESSAGE_LINES_PER_SECOND,
     REFUSAL_LINES_PER_SECOND,
 )
-from chat.reactor import Reactor
+from chat.reactor import Reactor, do_nothing
 from chat.server import words
 from chat.server.commands import Answer, Commands, ServerControl, refused
 from chat.server.desk import Desk
@@ -43,7 +49,10 @@ class Console:
         self._desk = desk
         self._quiet = quiet
         self._commands: Commands | None = None
+        self._save_orders: Callable[[], None] = do_nothing
         self._dropped = 0
+        self._answers: list[str] = []
+        """What waits to be shown until everything is written that these lines say."""
         # What is complained of while another operator's command is obeyed.
         self._complaints: list[str] | None = None
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
@@ -55,11 +64,23 @@ class Console:
     def obey(self, server: ServerControl) -> None:
         """Begin to read commands for this server."""
         self._commands = Commands(self._reactor, server, self._desk.keys)
+        self._save_orders = server.save_orders
         self._desk.open(self)
+        self._reactor.before_wait(self._show_answers)
 
     def show(self, *lines: str) -> None:
         """Show lines, all at once. If too many wait already, nobody reads them, or the disk is
         full to which they are written. Then they are only counted."""
+        self._show_answers()
+        self._show(lines)
+
+    def _show_answers(self) -> None:
+        if self._answers:
+            self._save_orders()
+            answers, self._answers = self._answers, []
+            self._show(answers)
+
+    def _show(self, lines: Iterable[str]) -> None:
         size, taken = self._desk.queued_bytes, []
         for line in lines:
             if size > CONSOLE_QUEUE_BYTES:
@@ -107,7 +128,8 @@ class Console:
         line = words.list_trouble(what)
         if self._complaints is not None:
             self._complaints.append(line)
-        self.show(line)
+        # Answers that wait may be about what could not be written.
+        self._show([line])
 
     def fault(self, fault: Exception, closed: str = "") -> None:
         """There is an error in this program. It is shown once; when it comes again it is only
@@ -126,6 +148,7 @@ class Console:
     def close(self, *, anew: bool = False) -> None:
         """Show the last lines. `anew`: the server starts again."""
         self._desk.stop()
+        self._show_answers()
         for ration in (self._messages, self._refusals, self._faults):
             ration.sum_up()
         if self._dropped:
@@ -145,10 +168,17 @@ class Console:
         assert self._commands is not None
         return self._commands.completions(line)
 
-    def command(self, line: str) -> None:
+    def command(self, line: str, echo: str = "") -> None:
         """Obey a line that was typed here, or say why not."""
+        if echo and self._answers:
+            self._answers.append(echo)
+        elif echo:
+            self._show([echo])
         answer = self._carry_out(CONSOLE, line)
-        self.show(*(answer.afar if self._quiet else answer.lines), *answer.here)
+        lines = (*(answer.afar if self._quiet else answer.lines), *answer.here)
+        self._answers += lines
+        if len(lines) > 1 or answer.then is not None:
+            self._show_answers()
         if answer.then is not None:
             answer.then()
 
@@ -158,6 +188,7 @@ class Console:
         complaints = self._complaints = []
         try:
             answer = self._carry_out(operator, line)
+            self._save_orders()
         except Exception as fault:
             self._reactor.contain(self, fault)
             answer = refused(words.COMMAND_FAILED)

@@ -16,8 +16,9 @@ from chat.stdio import LineInput, LineOutput
 class Orders(Protocol):
     """What can be asked of the console."""
 
-    def command(self, line: str) -> None:
-        """The operator has typed this line."""
+    def command(self, line: str, echo: str = "") -> None:
+        """The operator has typed this line. `echo`: how it is shown above its answer; if it is
+        empty, it stands there already."""
 
     def completions(self, line: str) -> tuple[int, list[str]]:
         """Where that begins which can be completed in the line, and what it could become."""

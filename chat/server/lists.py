@@ -70,9 +70,11 @@ class Unreadable:
 
 @frozen
 class Failed:
-    """A list could not be read or changed."""
+    """A list could not be read or changed. `holds`: what was to be written holds all the same,
+    until the server ends."""
 
     text: str
+    holds: bool = False
 
 
 Trouble = Unreadable | Failed
@@ -127,22 +129,23 @@ class List(Generic[Entry]):
             self._tell(Unreadable(self.file.name, tuple(limited), limited=True))
         return entries
 
-    def edit(self, change: Change, *, asked: bool = True) -> bool:
+    def edit(self, change: Change, *, asked: bool = True, holds: bool = False) -> bool:
         """Change the lines. Returns whether that was possible. Who has `asked` is told each time
-        that it was not."""
-        return self._try(partial(self.file.edit, change), asked)
+        that it was not, and whether the change `holds` nevertheless."""
+        return self._try(partial(self.file.edit, change), asked, holds)
 
     def append(self, lines: list[str]) -> bool:
         """Add lines, though nobody has asked. Returns whether that was possible."""
         return self._try(partial(self.file.append, lines), asked=False)
 
-    def _try(self, action: Callable[[], None], asked: bool) -> bool:
+    def _try(self, action: Callable[[], None], asked: bool, holds: bool = False) -> bool:
         try:
             action()
         except ChatError as error:
+            failed = Failed(str(error), holds)
             if asked:
-                self._told.discard(Failed(str(error)))
-            self._tell(Failed(str(error)))
+                self._told.discard(failed)
+            self._tell(failed)
             return False
         self._told = {trouble for trouble in self._told if isinstance(trouble, Unreadable)}
         return True

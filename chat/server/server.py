@@ -118,6 +118,7 @@ class Server:
         self._terminating = False
         reactor.patient_per_turn = PATIENT_PER_TURN
         reactor.before_wait(self._before_wait)
+        reactor.before_wait(self.save_orders)
 
     def run(self) -> None:
         """Serve until terminated. If the server starts anew, the listening sockets stay open."""
@@ -382,6 +383,12 @@ class Server:
             self.reactor.call(read_again.refresh)
         self.reactor.call(self._console.log.reopen)
         self._console.news(words.RELOADED)
+
+    def save_orders(self) -> None:
+        """Write what operators have changed, here or at another server, since this was called last:
+        at the end of each turn, and before an operator is told that it is done."""
+        self.access.save_orders()
+        self.greeting.save_orders()
 
     def ban(self, fingerprint: str, name: str, why: str) -> Ban:
         """Let a key in no more, and put out who has it."""

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 import chat.stdio
 from chat import localtime
 from chat.identities import Card
-from chat.limits import CONSOLE_QUEUE_BYTES, MESSAGE_LINES_PER_SECOND, REFUSAL_LINES_PER_SECOND
+from chat.limits import (
+    CONSOLE_QUEUE_BYTES,
+    MESSAGE_LINES_PER_SECOND,
+    REFUSAL_LINES_PER_SECOND,
+)
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.access import Access
@@ -21,7 +25,7 @@ from chat.server.commands import Others
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
-from chat.server.lists import Ban, InMemory
+from chat.server.lists import Ban, Failed, InMemory
 from chat.server.members import Member
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
@@ -81,6 +85,9 @@ class Server:
 
     def forget(self, name: str) -> bool:
         return self.access.forget(name)
+
+    def save_orders(self) -> None:
+        self.access.save_orders()
 
     def terminate(self) -> None:
         self.asked.append("terminate")
@@ -357,6 +364,48 @@ def test_commands_of_one_read_are_all_obeyed_in_order(desk: OperatorDesk) -> Non
     desk.server.open_room.present = {"Ira"}
     desk.type("say one\nsay two\nkick Ira")
     assert desk.server.asked == ["say 'one'", "say 'two'", "kick 'Ira'"]
+
+
+def test_typed_commands_are_answered_when_all_that_they_change_is_written_at_once(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.server.open_room.present = {"Ira"}
+    written: list[tuple[list[str], list[str]]] = []
+
+    def write() -> None:
+        written.append(([*desk.server.asked], desk.screen.lines()))
+
+    monkeypatch.setattr(desk.console, "_save_orders", write)
+    banned = words.ban_made(Ban(FINGERPRINT, name="Ira"))
+    assert desk.type("BAN Ira\nBAN Ira spams") == [banned, banned]
+    assert written == [(["ban Ira: ", "ban Ira: spams"], [])]
+
+
+def test_news_and_longer_answers_stand_below_the_answers_before(desk: OperatorDesk) -> None:
+    desk.server.open_room.present = {"Ira"}
+    banned = words.ban_made(Ban(FINGERPRINT, name="Ira"))
+    desk.console.command("BAN Ira")
+    assert desk.screen.lines() == []
+    desk.console.show("Ira has left")
+    assert desk.screen.lines() == [banned, "Ira has left"]
+    desk.console.command("BAN Ira", "> BAN Ira")
+    desk.console.command("HELP", "> HELP")
+    assert desk.screen.lines()[2:5] == ["> BAN Ira", banned, "> HELP"]
+    desk.console.command("BAN Ira")
+    desk.console.close()
+    assert banned in desk.screen.lines()[5 + len(words.HELP) :]
+
+
+def test_complaint_about_what_cannot_be_written_stands_above_the_answers(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.server.open_room.present = {"Ira"}
+    full = Failed("the disk is full", holds=True)
+    monkeypatch.setattr(desk.console, "_save_orders", lambda: desk.console.complain(full))
+    assert desk.type("BAN Ira\nBAN Ira") == [
+        "[!] the disk is full; what was changed holds until the server ends.",
+        *[words.ban_made(Ban(FINGERPRINT, name="Ira"))] * 2,
+    ]
 
 
 def test_names_are_completed_where_a_command_takes_one(desk: OperatorDesk) -> None:
