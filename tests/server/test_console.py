@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ import chat.stdio
 from chat import localtime
 from chat.identities import Card
 from chat.limits import (
+    COMMANDS_AT_ONCE,
     CONSOLE_QUEUE_BYTES,
     MESSAGE_LINES_PER_SECOND,
     REFUSAL_LINES_PER_SECOND,
@@ -406,6 +408,15 @@ def test_complaint_about_what_cannot_be_written_stands_above_the_answers(
         "[!] the disk is full; what was changed holds until the server ends.",
         *[words.ban_made(Ban(FINGERPRINT, name="Ira"))] * 2,
     ]
+
+
+def test_others_have_their_turn_between_many_commands(desk: OperatorDesk) -> None:
+    os.write(desk._hand, b"say x\n" * (4 * COMMANDS_AT_ONCE))
+    obeyed = [0]
+    while obeyed[-1] < 4 * COMMANDS_AT_ONCE:
+        desk.reactor.turn(0)
+        obeyed.append(len(desk.server.asked))
+    assert all(after - before <= 2 * COMMANDS_AT_ONCE for before, after in pairwise(obeyed))
 
 
 def test_names_are_completed_where_a_command_takes_one(desk: OperatorDesk) -> None:
