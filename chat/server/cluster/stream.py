@@ -172,6 +172,10 @@ class Stream:
         """How much was proposed that is still to come back."""
         return self._outbox.size
 
+    def is_proposed(self, item: bytes) -> bool:
+        """Whether this was proposed, is not void, and is still to come back."""
+        return item in self._outbox
+
     def propose(self, item: bytes) -> None:
         """Propose this, with the rest of the turn. It is applied when the batch that holds it is
         read. It is void if no room is followed, or if the room is lost before."""
