@@ -128,6 +128,10 @@ WELCOME_SECONDS = 30
 PONG_SECONDS = 15
 """When after a PING a client has heard nothing for this long, the connection is dead."""
 
+NEXT_PING_SECONDS = 10
+NEXT_PONG_SECONDS = 10
+"""The same for a client that can go on at the next server if this one hangs."""
+
 ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
 """A running client takes a turn more often. After a longer gap it was stopped, or has slept."""
 

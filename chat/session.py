@@ -50,6 +50,8 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_FRAME_BYTES,
+    NEXT_PING_SECONDS,
+    NEXT_PONG_SECONDS,
     PING_SECONDS,
     PONG_SECONDS,
     SESSION_KEY_BYTES,
@@ -482,7 +484,8 @@ class _SentPubkey:
 
 class ClientSession(Session):
     """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY. `first` is the
-    first message on the link.
+    first message on the link. With `has_next` it is less patient with a silent server, since there
+    is another one.
 
     In AWAIT_TRUST nothing has been sent yet. The caller compares the server's key with the one it
     expects, and calls `trust` or closes. This is the only state that no frame leaves but REFUSED.
@@ -495,8 +498,10 @@ class ClientSession(Session):
         "_hello",
         "_identity",
         "_me",
+        "_ping_seconds",
         "_pinged_at",
         "_pong_seconds",
+        "_usual_pong_seconds",
     )
 
     def __init__(
@@ -506,6 +511,8 @@ class ClientSession(Session):
         random_bytes: RandomBytes,
         now: float,
         wall_clock: Callable[[], float],
+        *,
+        has_next: bool = False,
     ) -> None:
         super().__init__(State.AWAIT_HELLO, random_bytes, now)
         self._me = me
@@ -513,7 +520,9 @@ class ClientSession(Session):
         self._first = first
         self._clock = wall_clock
         self._pinged_at = now
-        self._pong_seconds = PONG_SECONDS
+        self._ping_seconds = NEXT_PING_SECONDS if has_next else PING_SECONDS
+        self._usual_pong_seconds = NEXT_PONG_SECONDS if has_next else PONG_SECONDS
+        self._pong_seconds = self._usual_pong_seconds
         self._hello: Hello | None = None
         self._handshake: _SentPubkey | None = None
 
@@ -525,7 +534,7 @@ class ClientSession(Session):
             return self._started_at + HANDSHAKE_SECONDS
         if not self._answered:
             return self._pinged_at + self._pong_seconds
-        return self._pinged_at + PING_SECONDS
+        return self._pinged_at + self._ping_seconds
 
     def _on_deadline(self, now: float) -> list[SessionEvent]:
         if self.state is not State.RELAY:
@@ -533,7 +542,7 @@ class ClientSession(Session):
         if not self._answered:
             silent = round(now - self.heard_at)
             return self._fail(Reason.LOST, f"the server has not answered for {silent} s")
-        self._ping(now, PONG_SECONDS)
+        self._ping(now, self._usual_pong_seconds)
         return []
 
     def wake(self, now: float) -> None:

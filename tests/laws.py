@@ -432,6 +432,7 @@ class Replay:
         self._entered = False
         self._at = 0
         self._first_epoch = 0
+        self._vouched = 0
         self._told_not_for_us: set[int] = set()
         self._told_unreadable: set[int] = set()
         self._repeatable: frozenset[tuple[bytes, int]] = frozenset()
@@ -440,7 +441,8 @@ class Replay:
 
     def check(self) -> None:
         connected = 0
-        for item in takewhile(lambda _: not self._run.crossed, self._run.story.stream):
+        told = (item for item in self._run.story.stream if not isinstance(item, Read))
+        for item in takewhile(lambda _: not self._run.crossed, told):
             match item:
                 case Welcomed():
                     connected += bool(item.room_before)
@@ -454,8 +456,8 @@ class Replay:
                     self._on_reconnected(item)
                 case Entered():
                     self._on_entered(item)
-                case Checked() | Read():
-                    pass
+                case Checked():
+                    self._vouched = item.offset
                 case Loaded(known=known):
                     self._acquaintance.load(known)
                 case Decided():
@@ -494,6 +496,10 @@ class Replay:
         own = [entry.frame or entry.event for entry in self._life.entries if entry.end <= offset]
         other = [entry.frame or entry.event for entry in there.entries if entry.end <= offset]
         self._run.crossed = own != other
+        if self._run.crossed:
+            # Of what nobody has vouched for it takes back that it was acknowledged.
+            place = self._life.key, self._membership.id
+            self._run.own_places[place] = min(self._run.own_places.get(place, 0), self._vouched)
         self._life = there
 
     def _take_until(self, offset: int) -> None:
@@ -536,7 +542,7 @@ class Replay:
         self._told_unreadable.clear()
         self._repeatable = item.repeatable
         self._known_epochs = item.epochs
-        self._at = welcome.offset
+        self._at = self._vouched = welcome.offset
         starts = [entry.start for entry in self._life.entries]
         at_boundary = welcome.offset in starts or welcome.offset >= self._life.entries[-1].end
         require(at_boundary, f"{self._run.title} is welcomed between two entries")

@@ -286,7 +286,9 @@ LIMITS = [
     ("8. Keys and fingerprints", "Up to {} servers may stand there", limits.MAX_SERVERS),
     ("5.1 Control messages", "at most {} members", limits.MAX_MEMBERS),
     ("5.2 Endings", "says PING every {} seconds", limits.PING_SECONDS),
+    ("5.2 Endings", "or every {} seconds if it knows several", limits.NEXT_PING_SECONDS),
     ("5.2 Endings", "heard nothing at all for {} seconds", limits.PONG_SECONDS),
+    ("5.2 Endings", "or for {} if it knows several", limits.NEXT_PONG_SECONDS),
     ("5.2 Endings", "or for {} after a sleep;", limits.AWAKE_PONG_SECONDS),
     ("5.2 Endings", "for {} seconds has seen none of them", limits.ACKNOWLEDGE_SECONDS),
     ("5.2 Endings", "not come {} seconds after", limits.CATCH_UP_SECONDS),
@@ -446,7 +448,7 @@ OPERATING_LIMITS = [
     ("at most {} pending connections (`--pending`)", limits.MAX_PENDING),
     ("at most {} from one IPv4 address", limits.MAX_PENDING_PER_SOURCE),
     ("not heard for {} seconds is gone", limits.SERVER_GONE_SECONDS),
-    ("after {} seconds at most if it hangs", limits.ACKNOWLEDGE_SECONDS),
+    ("after {} seconds at most if it hangs", limits.NEXT_PING_SECONDS + limits.NEXT_PONG_SECONDS),
 ]
 
 

@@ -434,6 +434,18 @@ def test_ping_without_an_answer_means_a_dead_connection(last_heard: float) -> No
     assert_failed(where, State.RELAY, events)
 
 
+def test_client_that_has_another_server_is_less_patient() -> None:
+    pair = Pair(has_next=True).shake_hands()
+    client, pinged_at = pair.client, limits.NEXT_PING_SECONDS
+    assert client.deadline == pinged_at
+    assert client.tick(pinged_at) == []
+    assert pair.to_server() == [ControlReceived(Ping())]
+    gives_up_at = pinged_at + limits.NEXT_PONG_SECONDS
+    assert client.deadline == gives_up_at
+    text = f"the server has not answered for {gives_up_at} s"
+    assert client.tick(gives_up_at) == [Ended(Reason.LOST, text, by_peer=False)]
+
+
 def test_client_that_has_slept_says_ping_at_once_and_waits_less_long() -> None:
     """Even when it has just asked; the next PING is as usual."""
     where, now = linked(CLIENT), ESTABLISHED_AT + limits.PING_SECONDS

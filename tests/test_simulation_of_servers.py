@@ -219,6 +219,17 @@ SCENES: dict[str, Scene] = {
         SLOW_REDIS,
         [Action(2.0, "start", 3), Action(2.051, "ban", 3, size=1)],
     ),
+    "a server that has left a room is not asked": (
+        (OrderedRoom, "answer", do_nothing),
+        replace(TWO, sealed=0b1000),
+        [
+            Action(2.0, "start", 3),
+            Action(4.0, "exit", 3),
+            Action(4.5, "fail_over", size=2),
+            Action(4.6, "cut_clients", 1, 8.0),
+            Action(5.0, "start", 3),
+        ],
+    ),
 }
 """What is broken, and what must happen so that it shows: too much for chance."""
 

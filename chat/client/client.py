@@ -376,7 +376,9 @@ class Client:
         if not self._participant.has_joined:
             self._view.show(Connected())
         now, first = self._reactor.clock(), self._participant.first_control()
-        session = ClientSession(self._me, first, os.urandom, now, time.time)
+        session = ClientSession(
+            self._me, first, os.urandom, now, time.time, has_next=self._has_several
+        )
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
 
     def meet(self, server_key: PublicKey) -> None:

@@ -239,6 +239,8 @@ class Server:
     def _before_wait(self) -> None:
         if self._terminating:
             return
+        # What was said travels to the others and back while what they said is sent.
+        self._tell_company()
         self._welcome_some()
         failed: set[HostedRoom] = set()
         while self._busy or self.to_flush:
@@ -249,6 +251,9 @@ class Server:
         self._busy |= failed
         # While a welcome is left, the loop does not wait.
         self._next_welcomes.set(self.reactor.clock() if self.to_welcome else None)
+        self._tell_company()
+
+    def _tell_company(self) -> None:
         if self.company is not None:
             self.company.flush()
 

@@ -70,7 +70,7 @@ def test_server_that_is_frozen_is_given_up_and_knows_it_when_it_is_thawed(
     cluster = three_and_three(stage, redis, HASTY)
     ira, frozen = cluster.members[0], cluster.servers[0]
     # One whose client waits for longer: its place is taken for lost, and it does not know it.
-    vera = cluster.join("Vera", 0, limits={})
+    vera = cluster.join("Vera", 0, limits={"NEXT_PING_SECONDS": 600})
     cluster.members.remove(vera)
     cluster.survive("a server frozen", frozen.freeze)
     assert (came_back(ira), came_back(vera)) == (1, 0)

@@ -136,13 +136,18 @@ class Pair:
     """A client's and a server's session, joined in memory."""
 
     def __init__(
-        self, name: str = "Ira", client_key: str = "ira", first: Ready | Resume = FIRST
+        self,
+        name: str = "Ira",
+        client_key: str = "ira",
+        first: Ready | Resume = FIRST,
+        *,
+        has_next: bool = False,
     ) -> None:
         self.now = 0.0
         self.server = ServerSession(Offer.of(offer()), FixedBytes("server"), self.now)
         self.me = Introduction.fresh(name, key(client_key), FixedBytes(f"{name}'s share"))
         self.client = ClientSession(
-            self.me, first, FixedBytes("client"), self.now, lambda: WALL_CLOCK
+            self.me, first, FixedBytes("client"), self.now, lambda: WALL_CLOCK, has_next=has_next
         )
 
     def to_client(self) -> list[SessionEvent]:

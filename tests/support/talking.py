@@ -23,8 +23,8 @@ UNDER_WAY = 3
 KEYS = ("ira", "other", "sahnawaz")
 
 HASTY = {
-    "PING_SECONDS": 1,
-    "PONG_SECONDS": 1.5,
+    "NEXT_PING_SECONDS": 1,
+    "NEXT_PONG_SECONDS": 1.5,
     "AWAKE_PONG_SECONDS": 1.5,
     "ASLEEP_SECONDS": 60,
     "HANDSHAKE_SECONDS": 3,

@@ -49,11 +49,13 @@ class Cluster:
         self._card = key.card
         self._title = title
         self._shared = shared
-        self._rooms: list[OrderedRoom] = []
+        self._rooms: dict[bytes, OrderedRoom] = {}
         self._away = self._left = False
         self.streams = Streams(store, key, random_bytes, self._on_away)
         self.registry = Registry(self.server_id, reactor.clock, shared)
         self.registry.on_ban = self._put_out
+        self.registry.on_asked = self._answer
+        self.registry.on_answered = self._on_answered
         self.registry.stream = self.streams.open(TAG, self.registry)
         self._wake_up = WakeUp(reactor)
         reactor.call_at(reactor.clock(), self._beat)
@@ -64,13 +66,12 @@ class Cluster:
         hosted = make(randomness)
         room = OrderedRoom(hosted, randomness, self)
         room.stream = self.streams.open(hosted.tag, room)
-        room.on_end = partial(self._drop, room)
-        self._rooms.append(room)
+        room.on_end = partial(self._drop, hosted.tag)
+        self._rooms[hosted.tag] = room
         return hosted
 
-    def _drop(self, room: OrderedRoom) -> None:
-        self._rooms.remove(room)
-        self.streams.close(room.stream)
+    def _drop(self, tag: bytes) -> None:
+        self.streams.close(self._rooms.pop(tag).stream)
 
     def flush(self) -> None:
         """Let what was read take effect, and what was proposed leave. To be called at the end of
@@ -86,7 +87,7 @@ class Cluster:
 
     def leave(self) -> None:
         """This server goes: let the others know that its members have lost their connections."""
-        for room in self._rooms:
+        for room in self._rooms.values():
             room.vanish(self.server_id)
             room.expire()
             room.part()
@@ -95,7 +96,7 @@ class Cluster:
         self._left = True
         # Members are still sent what there is, and for that no room may change here any more. Nor
         # is anything said after the farewell: a registry that begins anew would say it is alive.
-        for stream in (self.registry.stream, *(room.stream for room in self._rooms)):
+        for stream in (self.registry.stream, *(room.stream for room in self._rooms.values())):
             self.streams.close(stream)
 
     # -- what all share
@@ -135,7 +136,7 @@ class Cluster:
 
     @property
     def _people(self) -> int:
-        return sum(room.people for room in self._rooms)
+        return sum(room.people for room in self._rooms.values())
 
     # -- the others
 
@@ -145,17 +146,32 @@ class Cluster:
         self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
         if self._store.up:
             self._store.expire(self._card, CARD_SECONDS)
-        self.registry.beat(self._title, self._people)
+        rooms = self._rooms.items()
+        unsure = {tag: servers for tag, room in rooms if (servers := room.unsure)}
+        self.registry.beat(self._title, self._people, unsure)
         if self._away and self.registry.unheard and not self.cut_off:
             self._let_go()
-        for room in self._rooms:
+        for room in self._rooms.values():
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
             room.expire_again()
 
+    def _answer(self, tag: bytes) -> None:
+        """Another server asks whether we carry this room."""
+        room = self._rooms.get(tag)
+        if room is None:
+            self.registry.answer(tag, next(self.tickets))
+        elif room.stream.follows:
+            # Until then we do not know which members it takes for ours.
+            self.registry.answer(tag, 0)
+
+    def _on_answered(self, tag: bytes, server: bytes, before: int) -> None:
+        if tag in self._rooms:
+            self._rooms[tag].answer(server, before)
+
     def _put_out(self, ban: Ban) -> None:
         # Those in rooms that only this server carries, too.
-        for room in self._rooms:
+        for room in self._rooms.values():
             room.ban(ban)
 
     def _let_go(self) -> None:
@@ -163,7 +179,7 @@ class Cluster:
         members can go on at another one, where they count as lost by now."""
         self.cut_off = True
         self.report(words.LETTING_GO)
-        for room in self._rooms:
+        for room in self._rooms.values():
             room.let_go(words.CUT_OFF)
 
     def _on_away(self, error: ChatError | None) -> None:

@@ -24,6 +24,10 @@ _HEADER = struct.Struct(f">{SERVER_ID_BYTES}sdd{PROPOSAL_SEED_BYTES}s")
 _MEMBER = struct.Struct(">IQ")
 _NAMED = struct.Struct(f">I{FINGERPRINT_BYTES}s")
 _COME = struct.Struct(">Qd")
+_VANISH = struct.Struct(f">{SERVER_ID_BYTES}sQ")
+
+EVERY_TICKET = (1 << 64) - 1
+"""Before this one comes each that a server gives."""
 
 
 class Header(NamedTuple):
@@ -166,17 +170,19 @@ class Tick(Empty, Proposal):
 
 @frozen
 class Vanish(Proposal):
-    """A server is gone, or says that it goes: its members have lost their connections."""
+    """A server is gone, or has nobody of this room any more: its members have lost their
+    connections, of which the tickets are before this one."""
 
     TYPE = 0x08
     server: bytes
+    before: int = EVERY_TICKET
 
     def encode_body(self) -> bytes:
-        return self.server
+        return _VANISH.pack(self.server, self.before)
 
     @classmethod
     def decode_body(cls, fields: Fields) -> Self:
-        return cls(fields.take(SERVER_ID_BYTES))
+        return cls(*_VANISH.unpack(fields.take(_VANISH.size)))
 
 
 _FAMILY: dict[int, type[Proposal]] = {

@@ -74,6 +74,10 @@ class Registry:
         self._shared = shared
         self.on_ban: Callable[[Ban], None] = lambda _: None
         """Called when another server has banned a key."""
+        self.on_asked: Callable[[bytes], None] = lambda _: None
+        """Called when another server asks whether this one carries the room with this tag."""
+        self.on_answered: Callable[[bytes, bytes, int], None] = lambda *_: None
+        """Called when a server has answered for a room: for which one, who, and `before`."""
         self._bans: dict[str, Ban] = {}
         self._touched: set[str] = set()
         """The keys of which something was read in this turn."""
@@ -81,20 +85,27 @@ class Registry:
         self._peers: dict[bytes, Peer] = {}
         self._heard_since = self._heard_self_at = clock()
         self._beat_at = self._behind = 0.0
-        self._own = "", 0
+        self._own: tuple[str, int, dict[bytes, set[bytes]]] = "", 0, {}
 
     # -- who is alive
 
-    def beat(self, title: str, people: int) -> None:
-        """Say that we are alive, unless what was said before is still to come back."""
-        self._own = title, people
+    def beat(self, title: str, people: int, unsure: dict[bytes, set[bytes]]) -> None:
+        """Say that we are alive, unless what was said before is still to come back. With it goes a
+        question for each room of which it is not sure whether these servers carry it."""
+        self._own = title, people, unsure
         if self.stream.idle:
             self._beat()
 
     def _beat(self) -> None:
-        title, people = self._own
+        title, people, unsure = self._own
         self._beat_at = self._clock()
-        self._propose("beat", title=title, people=people, behind=self._behind)
+        asks = [[tag.hex(), [one.hex() for one in servers]] for tag, servers in unsure.items()]
+        self._propose("beat", title=title, people=people, behind=self._behind, asks=asks)
+
+    def answer(self, tag: bytes, before: int) -> None:
+        """Say that we do not carry this room, and that all connections which we ever had to it have
+        tickets before this one; 0 if we do carry it."""
+        self._propose("answer", room=tag.hex(), before=before)
 
     def leave(self) -> None:
         """Say that we go."""
@@ -157,12 +168,9 @@ class Registry:
             own = server == self._server_id
             match said["what"]:
                 case "beat":
-                    if own:
-                        self._heard_self_at = self._clock()
-                        self._behind = self._heard_self_at - self._beat_at
-                    self._peers[server] = Peer(
-                        said["title"], said["people"], said["behind"], self._clock()
-                    )
+                    self._on_beat(server, said)
+                case "answer":
+                    self.on_answered(bytes.fromhex(said["room"]), server, said["before"])
                 case "leave":
                     self._peers.pop(server, None)
                 case "ban":
@@ -178,6 +186,15 @@ class Registry:
                 case "topic":
                     self._topic = said["since"], said["text"]
                     self._follow_topic()
+
+    def _on_beat(self, server: bytes, said: dict[str, Any]) -> None:
+        now = self._clock()
+        if server == self._server_id:
+            self._heard_self_at, self._behind = now, now - self._beat_at
+        self._peers[server] = Peer(said["title"], said["people"], said["behind"], now)
+        for tag, servers in said["asks"]:
+            if self._server_id.hex() in servers:
+                self.on_asked(bytes.fromhex(tag))
 
     def follow_bans(self) -> None:
         """Bring the bans that hold here in line with what was read in this turn. To be called at

@@ -26,7 +26,9 @@ never do: it is void when the room is lost, and a server that was behind goes on
 which what it proposed has been done already. Then it is proposed anew (`_ask_again`).
 
 *The end.* A server in which nobody is follows the room no more, unless there is nobody elsewhere
-either: then it stays until every place that is kept has been given up, and the room is empty. A
+either: then it stays until every place that is kept has been given up, and the room is empty. If
+Redis loses that the last one of a server has left, the server does not see it. So whoever begins to
+carry a room asks all servers that have members in it whether they carry it (`unsure`). A
 sealed room that nobody carries any more is forgotten by Redis after a while: all who carry it ask
 for that, again and again (`expire`), so none of them can take it away from another.
 
@@ -159,6 +161,7 @@ class OrderedRoom:
         self._grace_seconds = hosted.grace_seconds
         self._waiting: dict[int, _Guest] = {}
         self._seats: dict[int, _Seat] = {}
+        self._unsure: set[bytes] = set()
         self._at = 0.0
         self._since = 0.0
         self._expire_again_at = 0.0
@@ -287,6 +290,19 @@ class OrderedRoom:
         """Another server has banned a key: put out whoever has it."""
         self._hosted.ban(ban.fingerprint, words.banned(ban))
 
+    @property
+    def unsure(self) -> set[bytes]:
+        """Servers at which somebody is in, and of which it is not known whether they know that."""
+        return self._unsure & self.servers()
+
+    def answer(self, server: bytes, before: int) -> None:
+        """One of these says that it does not carry this room, and that all connections it ever had
+        to it have tickets before this one; 0 if it does carry the room."""
+        if server in self._unsure:
+            self._unsure.discard(server)
+            if self._members_of(server, before):
+                self._propose(Vanish(server, before))
+
     def vanish(self, server: bytes) -> None:
         """Propose that this server is gone, with its connections."""
         self._propose(Vanish(server))
@@ -357,8 +373,8 @@ class OrderedRoom:
                 self._hosted.say(text)
             case Retitle(topic):
                 self._hosted.set_topic(topic)
-            case Vanish(server):
-                self._do_vanish(server)
+            case Vanish(server, before):
+                self._do_vanish(server, before)
             case Tick():
                 pass
 
@@ -391,9 +407,8 @@ class OrderedRoom:
         member = self._hosted.room.member(number)
         return [] if member is None or member.fingerprint != fingerprint else [member]
 
-    def _do_vanish(self, server: bytes) -> None:
-        numbers = [number for number, seat in self._seats.items() if seat.server == server]
-        for number in numbers:
+    def _do_vanish(self, server: bytes, before: int) -> None:
+        for number in self._members_of(server, before):
             del self._seats[number]
             member = self._hosted.room.member(number)
             assert member is not None
@@ -402,6 +417,11 @@ class OrderedRoom:
             if connection is not None:
                 # It is we who were taken for dead.
                 connection.drop(Reason.LOST, "the other servers have not heard of this one")
+
+    def _members_of(self, server: bytes, before: int) -> list[int]:
+        """Who is in at this server, over connections of which the tickets are before this one."""
+        seats = self._seats.items()
+        return [one for one, seat in seats if seat.server == server and seat.ticket < before]
 
     def _pass_time(self) -> None:
         """Let take effect what is due. Bring the log back into its window, and the epoch into what
@@ -446,6 +466,7 @@ class OrderedRoom:
         of the stream, or was said in a room that has gone on from a place before."""
         if not follows:
             return
+        self._unsure = self.servers() - {self._site.server_id}
         self._hosted.is_past = False
         for number, seat in self._seats.items():
             member = self._hosted.room.member(number)

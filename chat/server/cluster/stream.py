@@ -152,6 +152,11 @@ class Stream:
         return self._sequence.lost
 
     @property
+    def follows(self) -> bool:
+        """Whether all that is in the room by now was read, and what is proposed is sent."""
+        return self.phase is Phase.FOLLOWING and not self.lost
+
+    @property
     def remembers(self) -> bool:
         """Whether no room is followed, and only this stream knows into which it must not go back.
         Nobody may forget it then."""
@@ -416,10 +421,9 @@ class Stream:
         self._tell_following()
 
     def _tell_following(self) -> None:
-        follows = self.phase is Phase.FOLLOWING and not self.lost
-        if follows is not self._told_following:
-            self._told_following = follows
-            self._follower.on_following(follows)
+        if self.follows is not self._told_following:
+            self._told_following = self.follows
+            self._follower.on_following(self.follows)
 
     # -- reading
 

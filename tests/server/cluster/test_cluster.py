@@ -1,12 +1,14 @@
 """One server of a cluster: what the operator is shown, and how the server goes."""
 
 import re
+from typing import Any
 
 import pytest
 
 from chat.errors import Reason
-from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_GONE_SECONDS
-from tests.support.cluster import KEY, SEALED, ClusterWorld
+from chat.limits import BEAT_SECONDS, CARD_SECONDS, GRACE_SECONDS, SERVER_GONE_SECONDS
+from chat.server.hosted import HostedRoom
+from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Seat
 
 
 @pytest.fixture
@@ -129,9 +131,127 @@ def test_servers_that_go_seal_with_random_bytes_of_their_own(world: ClusterWorld
 def test_room_is_followed_no_more_when_nobody_is_in(world: ClusterWorld) -> None:
     one, _ = world.servers
     ira = world.come("Ira", one, SEALED)
-    name = one.cluster._rooms[-1].stream.name
+    name = one.cluster._rooms[SEALED].stream.name
     assert name in one.store._followed
     ira.drop(Reason.LEFT)
     world.run(1)
     assert one.hosted(SEALED) is None
     assert name not in one.store._followed
+
+
+# -- a room that a server has left, when Redis loses the leaving --------------------------------
+
+
+def names(server: ClusterServer, tag: bytes = SEALED) -> list[str]:
+    """Who is in the room, the lost ones in brackets."""
+    room = server.hosted(tag)
+    assert room is not None
+    members = room.room.members.values()
+    return sorted(f"({one.name})" if one.lost else one.name for one in members)
+
+
+def leave_a_ghost(world: ClusterWorld) -> Seat:
+    """Ira has left by the first server, which does not carry the room any more, and Redis loses
+    that. Then Zoe comes in by the second one."""
+    one, other = world.servers
+    ira = world.come("Ira", one, SEALED)
+    writes = world.redis.writes
+    ira.drop(Reason.LEFT)
+    world.until(lambda: one.hosted(SEALED) is None)
+    world.redis.fail_over(world.redis.writes - writes)
+    zoe = world.come("Zoe", other, SEALED)
+    assert names(other) == ["Ira", "Zoe"]
+    return zoe
+
+
+def test_member_of_a_server_that_has_left_the_room_is_lost(world: ClusterWorld) -> None:
+    zoe = leave_a_ghost(world)
+    _, other = world.servers
+    world.run(2 * BEAT_SECONDS + 1)
+    assert names(other) == ["(Ira)", "Zoe"]
+    world.run(GRACE_SECONDS)
+    assert names(other) == ["Zoe"]
+    assert zoe.speaks
+
+
+def test_who_comes_in_after_the_answer_is_not_lost(world: ClusterWorld) -> None:
+    leave_a_ghost(world)
+    one, other = world.servers
+    answers: list[tuple[bytes, bytes, int]] = []
+    other.cluster.registry.on_answered = lambda *answer: answers.append(answer)
+    world.run(2 * BEAT_SECONDS + 1)
+    boris = world.come("Boris", one, SEALED)
+    world.until(lambda: "Boris" in names(other))
+    for answer in answers:
+        other.cluster._on_answered(*answer)
+    world.run(BEAT_SECONDS)
+    assert names(other) == names(one) == ["(Ira)", "Boris", "Zoe"]
+    assert boris.speaks
+
+
+def test_server_that_carries_the_room_keeps_its_members(world: ClusterWorld) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one, SEALED)
+    world.come("Zoe", other, SEALED)
+    carried = other.cluster._rooms[SEALED]
+    assert carried.unsure == {one.cluster.server_id}
+    world.run(2 * BEAT_SECONDS)
+    assert carried.unsure == set()
+    assert names(other) == ["Ira", "Zoe"]
+    assert not ira.over
+
+
+def test_server_is_asked_again_until_it_follows_the_room(world: ClusterWorld) -> None:
+    one, other = world.servers
+    world.come("Ira", one, SEALED)
+    stream = one.cluster._rooms[SEALED].stream
+    stream.on_down()
+    world.come("Zoe", other, SEALED)
+    carried = other.cluster._rooms[SEALED]
+    world.run(2 * BEAT_SECONDS)
+    assert carried.unsure == {one.cluster.server_id}
+    stream.on_up()
+    world.run(2 * BEAT_SECONDS)
+    assert carried.unsure == set()
+    assert names(other) == ["Ira", "Zoe"]
+
+
+def test_question_that_redis_loses_is_asked_again(world: ClusterWorld) -> None:
+    leave_a_ghost(world)
+    one, other = world.servers
+    lost: list[bytes] = []
+    one.cluster.registry.on_asked = lost.append
+    world.run(BEAT_SECONDS + 1)
+    assert SEALED in lost
+    assert names(other) == ["Ira", "Zoe"]
+    one.cluster.registry.on_asked = one.cluster._answer
+    world.run(2 * BEAT_SECONDS)
+    assert names(other) == ["(Ira)", "Zoe"]
+
+
+# -- a turn of the loop -------------------------------------------------------------------------
+
+
+def test_what_is_said_is_on_its_way_while_others_are_sent_theirs(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis answers within the time that it takes to send to a large room."""
+    ira = next(seat for seat in world.seats if seat.person.name == "Ira")
+    one = ira.at
+    done: list[str] = []
+    append, fan_out = one.store.append, HostedRoom.fan_out
+
+    def ask(*what: Any) -> None:
+        done.append("ask Redis")
+        append(*what)
+
+    def send(room: HostedRoom) -> None:
+        done.append("send")
+        fan_out(room)
+
+    monkeypatch.setattr(one.store, "append", ask)
+    monkeypatch.setattr(HostedRoom, "fan_out", send)
+    ira.say("hello")
+    one.open_room().touch()
+    one.turns.end_turn()
+    assert done == ["ask Redis", "send"]
