@@ -8,11 +8,13 @@ Whoever reads that something is done may rely on it. So a list is written before
 (`ServerControl.save_orders`). To write one for each line would take a second for some hundred lines
 that were pasted, and nobody would be served meanwhile. So what is typed here takes effect line by
 line, and answers of one line wait: for another line that is shown, or for the end of the turn.
+Answers to other operators wait where they are sent from.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from chat.frozen import replace
 from chat.limits import (
@@ -53,7 +55,7 @@ class Console:
         self._dropped = 0
         self._answers: list[str] = []
         """What waits to be shown until everything is written that these lines say."""
-        # What is complained of while another operator's command is obeyed.
+        # What is complained of, while another operator is to know it.
         self._complaints: list[str] | None = None
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
         self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
@@ -183,20 +185,33 @@ class Console:
             answer.then()
 
     def command_from(self, operator: Operator, line: str) -> Answer:
-        """Obey a line of another operator, who is to be sent the lines `afar` of the answer. When
-        they are on their way, `then` is to be called."""
-        complaints = self._complaints = []
-        try:
-            answer = self._carry_out(operator, line)
-            self._save_orders()
-        except Exception as fault:
-            self._reactor.contain(self, fault)
-            answer = refused(words.COMMAND_FAILED)
-        finally:
-            self._complaints = None
+        """Obey a line of another operator, who is to be sent the lines `afar` of the answer, but
+        `save_orders` first. When they are on their way, `then` is to be called."""
+        with self._complaining() as complaints:
+            try:
+                answer = self._carry_out(operator, line)
+            except Exception as fault:
+                self._reactor.contain(self, fault)
+                answer = refused(words.COMMAND_FAILED)
         if answer.deed is not None:
             self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
         return replace(answer, lines=(*complaints, *answer.lines))
+
+    def save_orders(self) -> list[str]:
+        """Write what operators have changed. Returns what those who are answered then have to know:
+        why something could not be written."""
+        with self._complaining() as complaints:
+            self._save_orders()
+        return complaints
+
+    @contextmanager
+    def _complaining(self) -> Iterator[list[str]]:
+        """What is complained of meanwhile."""
+        before, self._complaints = self._complaints, []
+        try:
+            yield self._complaints
+        finally:
+            self._complaints = before
 
     def _carry_out(self, operator: Operator, line: str) -> Answer:
         assert self._commands is not None
