@@ -43,7 +43,7 @@ from chat.text import fingerprint_of, fold_name, usable_name
 SECONDS_PER_DAY = 86_400
 
 _folded = lru_cache(MAX_KEPT_NAMES)(fold_name)
-"""For the names of all bans, which are looked through for each one that is lifted."""
+"""For the names of all bans, which are looked through for each one that is lifted by name."""
 
 
 @frozen
@@ -292,12 +292,11 @@ class Access:
     def unban(self, which: str) -> list[Ban]:
         """Lift the bans of a name, or of a fingerprint. Returns them."""
         self.refresh()
-        folded = fold_name(which)
-        found = [
-            ban
-            for ban in self._banned.values()
-            if which == ban.fingerprint or (ban.name and folded == _folded(ban.name))
-        ]
+        if which in self._banned:
+            found = [self._banned[which]]
+        else:
+            name, bans = fold_name(which), self._banned.values()
+            found = [ban for ban in bans if ban.name and _folded(ban.name) == name]
         self.lift_bans({ban.fingerprint for ban in found})
         return found
 
