@@ -433,6 +433,10 @@ CONSOLE_LINE_BYTES = 1024 * 1024
 CONSOLE_READ_BYTES = 65_536
 """At most this much is read from standard input at a time."""
 
+COMMANDS_AT_ONCE = 100
+"""So many lines of a pipe the server's console obeys before everybody else has their turn: that
+takes some hundredths of a second."""
+
 UNREAD_BYTES = 16 * 1024 * 1024
 """When it is over before the input is: how much of the rest is counted."""
 

@@ -4,12 +4,14 @@ All three are the whole server's, and not a room's. Each is a list of lines that
 while the server runs, and is read again when it has changed. `lists` knows what a line means. The
 time is in seconds since 1970, and is told to this module.
 
-When a list cannot be read or changed, the server goes on: what was read last holds, and so does
-what the operator has said since.
+What an operator changes holds at once, and is written by `save_orders`: many changes together cost
+no more than one. When a list cannot be read or changed, the server goes on: what was read last
+holds, and so does what the operator has said since.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import ClassVar
 
 from chat.errors import Reason, UsageError
@@ -39,6 +41,9 @@ from chat.server.lists import (
 from chat.text import fingerprint_of, fold_name, usable_name
 
 SECONDS_PER_DAY = 86_400
+
+_folded = lru_cache(MAX_KEPT_NAMES)(fold_name)
+"""For the names of all bans, which are looked through for each one that is lifted by name."""
 
 
 @frozen
@@ -134,9 +139,14 @@ class Access:
         self._keep_seconds = keep_days * SECONDS_PER_DAY
         self._allowed: set[bytes] = set()
         self._banned: dict[str, Ban] = {}
-        self._unsaved_bans: dict[str, Ban] = {}
+        self._ordered_bans: dict[str, Ban | None] = {}
+        """What is to be written: by key, how it is banned; None: not any more."""
+        self._unsaved_bans: dict[str, Ban | None] = {}
+        """The same, which could not be written."""
         self._uses = _Names()
         self._unsaved: dict[str, Use | None] = {}
+        self._freed = False
+        """Whether an operator has freed a name that the file still has."""
         self._name_lines = 0
         self._turned_away: OrderedDict[str, tuple[str, PublicKey]] = OrderedDict()
         self.refresh()
@@ -226,7 +236,8 @@ class Access:
         if self._keys is not None and (keys := self._keys.read()) is not None:
             self._allowed = set(keys)
         if (bans := self._bans.read()) is not None:
-            self._banned = {ban.fingerprint: ban for ban in bans} | self._unsaved_bans
+            self._banned = {ban.fingerprint: ban for ban in bans}
+            self._note_bans(self._unsaved_bans | self._ordered_bans)
         if (uses := self._names.read()) is not None:
             self._uses, self._name_lines = _Names(), len(uses)
             for use in uses:
@@ -239,44 +250,60 @@ class Access:
         """Who used this name last, if that is known."""
         return self._uses.get(fold_name(name))
 
+    def save_orders(self) -> None:
+        """Write what operators have changed since this was called last. What cannot be written
+        holds until the server ends."""
+        orders, self._ordered_bans = self._ordered_bans, {}
+        if orders:
+            self._save_bans(orders)
+        if self._freed:
+            self._freed = False
+            self.save()
+
+    def _save_bans(self, orders: dict[str, Ban | None]) -> None:
+        added = [line_of_ban(ban) for ban in orders.values() if ban is not None]
+        if self._bans.edit(lambda lines: [*without(lines, set(orders)), *added], holds=True):
+            for fingerprint in orders:
+                self._unsaved_bans.pop(fingerprint, None)
+        else:
+            self._unsaved_bans |= orders
+
+    def _note_bans(self, changes: Mapping[str, Ban | None]) -> None:
+        for fingerprint, ban in changes.items():
+            if ban is not None:
+                self._banned[fingerprint] = ban
+            else:
+                self._banned.pop(fingerprint, None)
+
+    def _order(self, changes: dict[str, Ban | None]) -> None:
+        self._note_bans(changes)
+        self._ordered_bans |= changes
+
     def ban(self, fingerprint: str, name: str, why: str, now: float) -> Ban:
-        """Let this key in no more. If that cannot be written, it holds until the server ends."""
+        """Let this key in no more."""
         ban = Ban(fingerprint, int(now), name, " ".join(why.split()))
         self.take_bans([ban])
         return ban
 
     def take_bans(self, bans: list[Ban]) -> None:
-        """The same for all of these, which are written at once."""
-        self.refresh()
-        taken = {ban.fingerprint: ban for ban in bans}
-        lines = [line_of_ban(ban) for ban in taken.values()]
-        self._banned |= taken
-        if not self._bans.edit(lambda before: [*without(before, set(taken)), *lines]):
-            self._unsaved_bans |= taken
+        """The same for all of these."""
+        self._order({ban.fingerprint: ban for ban in bans})
 
     def unban(self, which: str) -> list[Ban]:
-        """Lift the bans of a name, or of a fingerprint. Returns them; those that cannot be taken
-        from the list stay, and are not among them."""
+        """Lift the bans of a name, or of a fingerprint. Returns them."""
         self.refresh()
-        folded = fold_name(which)
-        found = [
-            ban
-            for ban in self._banned.values()
-            if which == ban.fingerprint or (ban.name and folded == fold_name(ban.name))
-        ]
-        return found if self.lift_bans({ban.fingerprint for ban in found}) else []
+        if which in self._banned:
+            found = [self._banned[which]]
+        else:
+            name, bans = fold_name(which), self._banned.values()
+            found = [ban for ban in bans if ban.name and _folded(ban.name) == name]
+        self.lift_bans({ban.fingerprint for ban in found})
+        return found
 
-    def lift_bans(self, fingerprints: set[str]) -> bool:
-        """Lift the bans of these keys, all at once. Returns False if that cannot be written: then
-        they stay."""
+    def lift_bans(self, fingerprints: set[str]) -> None:
+        """Lift the bans of these keys."""
         self.refresh()
-        gone = fingerprints & set(self._banned)
-        if gone and not self._bans.edit(lambda lines: without(lines, gone)):
-            return False
-        for fingerprint in gone:
-            self._unsaved_bans.pop(fingerprint, None)
-            del self._banned[fingerprint]
-        return True
+        self._order({one: None for one in fingerprints if one in self._banned})
 
     def bans(self) -> list[Ban]:
         """All bans."""
@@ -314,5 +341,5 @@ class Access:
         if not self._uses.drop(key):
             return False
         self._unsaved[key] = None
-        self.save()
+        self._freed = True
         return True

@@ -12,6 +12,7 @@ is made is not known here, nor what a command means.
 import socket
 from contextlib import suppress
 
+from chat.frozen import replace
 from chat.limits import (
     ACCEPT_PAUSE_SECONDS,
     ADMIN_LINE_BYTES,
@@ -137,6 +138,8 @@ class _Caller:
         else:
             text = line.decode(errors="surrogateescape").rstrip("\r")
             answer = self._console.command_from(ADMIN, text)
+            complaints = self._console.save_orders()
+            answer = replace(answer, lines=(*complaints, *answer.lines))
         self._say(answer)
         if answer.then is not None:
             answer.then()

@@ -112,6 +112,9 @@ class ServerControl(Protocol):
     def forget(self, name: str) -> bool:
         """Free a name. Returns whether it was kept."""
 
+    def save_orders(self) -> None:
+        """Write what was changed since this was called last, all of it at once."""
+
     @property
     def company(self) -> Others | None:
         """The other servers, if there are any."""

@@ -3,10 +3,18 @@
 What happens goes out as lines, to a desk, and is noted in the operator's log. Commands come in as
 lines, from the desk or from other operators, who are answered where they are: the console only says
 what they did. It knows neither sockets nor sessions nor terminals.
+
+Whoever reads that something is done may rely on it. So a list is written before the answer is given
+(`ServerControl.save_orders`). To write one for each line would take a second for some hundred lines
+that were pasted, and nobody would be served meanwhile. So what is typed here takes effect line by
+line, and answers of one line wait: for another line that is shown, or for the end of the turn.
+Answers to other operators wait where they are sent from.
 """
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from chat.frozen import replace
 from chat.limits import (
@@ -16,7 +24,7 @@ from chat.limits import (
     MESSAGE_LINES_PER_SECOND,
     REFUSAL_LINES_PER_SECOND,
 )
-from chat.reactor import Reactor
+from chat.reactor import Reactor, do_nothing
 from chat.server import words
 from chat.server.commands import Answer, Commands, ServerControl, refused
 from chat.server.desk import Desk
@@ -44,8 +52,11 @@ class Console:
         self._desk = desk
         self._quiet = quiet
         self._commands: Commands | None = None
+        self._save_orders: Callable[[], None] = do_nothing
         self._dropped = 0
-        # What is complained of while another operator's command is obeyed.
+        self._answers: list[str] = []
+        """What waits to be shown until everything is written that these lines say."""
+        # What is complained of, while another operator is to know it.
         self._complaints: list[str] | None = None
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
         self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
@@ -57,11 +68,23 @@ class Console:
     def obey(self, server: ServerControl) -> None:
         """Begin to read commands for this server."""
         self._commands = Commands(self._reactor, server, self._desk.keys)
+        self._save_orders = server.save_orders
         self._desk.open(self)
+        self._reactor.before_wait(self._show_answers)
 
     def show(self, *lines: str) -> None:
         """Show lines, all at once. If too many wait already, nobody reads them, or the disk is
         full to which they are written. Then they are only counted."""
+        self._show_answers()
+        self._show(lines)
+
+    def _show_answers(self) -> None:
+        if self._answers:
+            self._save_orders()
+            answers, self._answers = self._answers, []
+            self._show(answers)
+
+    def _show(self, lines: Iterable[str]) -> None:
         size, taken = self._desk.queued_bytes, []
         for line in lines:
             if size > CONSOLE_QUEUE_BYTES:
@@ -118,7 +141,8 @@ class Console:
         line = words.list_trouble(what)
         if self._complaints is not None:
             self._complaints.append(line)
-        self.show(line)
+        # Answers that wait may be about what could not be written.
+        self._show([line])
 
     def fault(self, fault: Exception, closed: str = "") -> None:
         """There is an error in this program. It is shown once; when it comes again it is only
@@ -137,6 +161,7 @@ class Console:
     def close(self, *, anew: bool = False) -> None:
         """Show the last lines. `anew`: the server starts again."""
         self._desk.stop()
+        self._show_answers()
         for ration in (self._messages, self._refusals, self._cluster, self._faults):
             ration.sum_up()
         if self._dropped:
@@ -156,27 +181,48 @@ class Console:
         assert self._commands is not None
         return self._commands.completions(line)
 
-    def command(self, line: str) -> None:
+    def command(self, line: str, echo: str = "") -> None:
         """Obey a line that was typed here, or say why not."""
+        if echo and self._answers:
+            self._answers.append(echo)
+        elif echo:
+            self._show([echo])
         answer = self._carry_out(CONSOLE, line)
-        self.show(*(answer.afar if self._quiet else answer.lines), *answer.here)
+        lines = (*(answer.afar if self._quiet else answer.lines), *answer.here)
+        self._answers += lines
+        if len(lines) > 1 or answer.then is not None:
+            self._show_answers()
         if answer.then is not None:
             answer.then()
 
     def command_from(self, operator: Operator, line: str) -> Answer:
-        """Obey a line of another operator, who is to be sent the lines `afar` of the answer. When
-        they are on their way, `then` is to be called."""
-        complaints = self._complaints = []
-        try:
-            answer = self._carry_out(operator, line)
-        except Exception as fault:
-            self._reactor.contain(self, fault)
-            answer = refused(words.COMMAND_FAILED)
-        finally:
-            self._complaints = None
+        """Obey a line of another operator, who is to be sent the lines `afar` of the answer, but
+        `save_orders` first. When they are on their way, `then` is to be called."""
+        with self._complaining() as complaints:
+            try:
+                answer = self._carry_out(operator, line)
+            except Exception as fault:
+                self._reactor.contain(self, fault)
+                answer = refused(words.COMMAND_FAILED)
         if answer.deed is not None:
             self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
         return replace(answer, lines=(*complaints, *answer.lines))
+
+    def save_orders(self) -> list[str]:
+        """Write what operators have changed. Returns what those who are answered then have to know:
+        why something could not be written."""
+        with self._complaining() as complaints:
+            self._save_orders()
+        return complaints
+
+    @contextmanager
+    def _complaining(self) -> Iterator[list[str]]:
+        """What is complained of meanwhile."""
+        before, self._complaints = self._complaints, []
+        try:
+            yield self._complaints
+        finally:
+            self._complaints = before
 
     def _carry_out(self, operator: Operator, line: str) -> Answer:
         assert self._commands is not None

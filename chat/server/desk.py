@@ -8,7 +8,7 @@ known here.
 from collections.abc import Sequence
 from typing import Protocol
 
-from chat.limits import LINGER_SECONDS
+from chat.limits import COMMANDS_AT_ONCE, LINGER_SECONDS
 from chat.reactor import Reactor
 from chat.stdio import LineInput, LineOutput
 
@@ -16,8 +16,9 @@ from chat.stdio import LineInput, LineOutput
 class Orders(Protocol):
     """What can be asked of the console."""
 
-    def command(self, line: str) -> None:
-        """The operator has typed this line."""
+    def command(self, line: str, echo: str = "") -> None:
+        """The operator has typed this line. `echo`: how it is shown above its answer; if it is
+        empty, it stands there already."""
 
     def completions(self, line: str) -> tuple[int, list[str]]:
         """Where that begins which can be completed in the line, and what it could become."""
@@ -61,6 +62,7 @@ class PlainDesk:
 
     def __init__(self, reactor: Reactor, source: int | None, output: LineOutput) -> None:
         """`source` is standard input; None if it was closed before we started."""
+        self._reactor = reactor
         self._output = output
         self._input = LineInput(reactor, source, self._on_line, lambda: None, endless=True)
         self._orders: Orders | None = None
@@ -93,3 +95,7 @@ class PlainDesk:
     def _on_line(self, line: str) -> None:
         assert self._orders is not None
         self._orders.command(line)
+        if self._input.line_number % COMMANDS_AT_ONCE == 0:
+            # Let everybody else have their turn.
+            self._input.pause()
+            self._reactor.defer(self._input.start)

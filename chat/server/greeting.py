@@ -44,6 +44,8 @@ class Greeting:
         self._motd = ""
         self._complained = ""
         self._encoded: bytes | None = None
+        self._set = False
+        """Whether the topic was set and not written yet."""
         kept = self._list.read()
         self.topic = kept[-1] if kept else _NO_TOPIC
         self.refresh()
@@ -73,8 +75,7 @@ class Greeting:
         return self._encoded
 
     def set_topic(self, text: str, now: float) -> Topic:
-        """Set the topic, or (an empty text) take it away. Returns what members are to be told. If
-        that cannot be written, it holds until the server ends.
+        """Set the topic, or (an empty text) take it away. Returns what members are to be told.
 
         Raises:
             UsageError: it is too long or no line, or nothing of it can be seen.
@@ -89,9 +90,16 @@ class Greeting:
         if text and is_blank(text):
             raise UsageError("nothing of this topic can be seen")
         topic = Topic(max(0, int(now)), text)
-        self.topic, self._encoded = topic, None
-        self._list.edit(lambda _: [line_of_topic(topic)] if text else [])
+        self.topic, self._encoded, self._set = topic, None, True
         return topic
+
+    def save_orders(self) -> None:
+        """Write the topic if it was set since this was called last. If it cannot be written, it
+        holds until the server ends."""
+        if self._set:
+            self._set = False
+            lines = [line_of_topic(self.topic)] if self.topic.text else []
+            self._list.edit(lambda _: lines, holds=True)
 
 
 def topic_in(line: str) -> Topic | None:

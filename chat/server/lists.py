@@ -70,9 +70,11 @@ class Unreadable:
 
 @frozen
 class Failed:
-    """A list could not be read or changed."""
+    """A list could not be read or changed. `holds`: what was to be written holds all the same,
+    until the server ends."""
 
     text: str
+    holds: bool = False
 
 
 Trouble = Unreadable | Failed
@@ -127,22 +129,23 @@ class List(Generic[Entry]):
             self._tell(Unreadable(self.file.name, tuple(limited), limited=True))
         return entries
 
-    def edit(self, change: Change, *, asked: bool = True) -> bool:
+    def edit(self, change: Change, *, asked: bool = True, holds: bool = False) -> bool:
         """Change the lines. Returns whether that was possible. Who has `asked` is told each time
-        that it was not."""
-        return self._try(partial(self.file.edit, change), asked)
+        that it was not, and whether the change `holds` nevertheless."""
+        return self._try(partial(self.file.edit, change), asked, holds)
 
     def append(self, lines: list[str]) -> bool:
         """Add lines, though nobody has asked. Returns whether that was possible."""
         return self._try(partial(self.file.append, lines), asked=False)
 
-    def _try(self, action: Callable[[], None], asked: bool) -> bool:
+    def _try(self, action: Callable[[], None], asked: bool, holds: bool = False) -> bool:
         try:
             action()
         except ChatError as error:
+            failed = Failed(str(error), holds)
             if asked:
-                self._told.discard(Failed(str(error)))
-            self._tell(Failed(str(error)))
+                self._told.discard(failed)
+            self._tell(failed)
             return False
         self._told = {trouble for trouble in self._told if isinstance(trouble, Unreadable)}
         return True
@@ -285,12 +288,14 @@ def line_of_use(use: Use) -> str:
 
 def without(lines: Iterable[str], fingerprints: set[str]) -> list[str]:
     """The lines without the bans of these keys."""
-    kept = []
-    for line in lines:
-        try:
-            ban = ban_of(line)
-        except BrokenLineError:
-            ban = None
-        if ban is None or ban.fingerprint not in fingerprints:
-            kept.append(line)
-    return kept
+    return [line for line in lines if not _bans_one_of(fingerprints, line)]
+
+
+def _bans_one_of(fingerprints: set[str], line: str) -> bool:
+    # The rest of a line takes longer to understand, and most are of other keys.
+    if not fingerprints.intersection(line.split(maxsplit=1)[:1]):
+        return False
+    try:
+        return ban_of(line) is not None
+    except BrokenLineError:
+        return False

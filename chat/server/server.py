@@ -33,6 +33,7 @@ from chat.server import words
 from chat.server.access import Access, KeptName, Refusal
 from chat.server.admission import Admission
 from chat.server.budgets import Budgets
+from chat.server.commands import Answer as CommandAnswer
 from chat.server.commands import refused
 from chat.server.company import Company
 from chat.server.connection import Connection
@@ -103,6 +104,7 @@ class Server:
         self.to_welcome: deque[tuple[Connection, int]] = deque()
         self._next_welcomes = WakeUp(reactor)
         self._busy: set[HostedRoom] = set()
+        self._answers: list[tuple[Connection, CommandAnswer]] = []
         self._console = console
         self._grace_seconds = grace_seconds
         self._rules = rules
@@ -118,6 +120,7 @@ class Server:
         self._terminating = False
         reactor.patient_per_turn = PATIENT_PER_TURN
         reactor.before_wait(self._before_wait)
+        reactor.before_wait(self.save_orders)
 
     def run(self) -> None:
         """Serve until terminated. If the server starts anew, the listening sockets stay open."""
@@ -209,13 +212,24 @@ class Server:
             answer = self._console.command_from(operator, command)
         else:
             answer = refused(words.NOT_AN_OPERATOR)
-        text = words.answer_in_a_message(answer.afar, MAX_ANSWER_BYTES)
-        connection.answer(Answer(answer.done, text))
+        self._answers.append((connection, answer))
         if answer.then is not None:
+            self._answer_operators()
             answer.then()
+
+    def _answer_operators(self) -> None:
+        """Answer the commands of members: at the end of a turn, or earlier if it is the last time.
+        What they have changed is written before, all of it at once."""
+        answers, self._answers = self._answers, []
+        complaints = self._console.save_orders() if answers else []
+        for connection, answer in answers:
+            lines = (*complaints, *answer.afar)
+            text = words.answer_in_a_message(lines, MAX_ANSWER_BYTES)
+            connection.answer(Answer(answer.done, text))
 
     def connection_lost(self, connection: Connection, reason: Reason, text: str) -> None:
         """A connection is dropped (`Connection.drop`, the first step)."""
+        self._answer_operators()
         member, home = connection.member, connection.home
         if self._terminating or reason is Reason.REPLACED:
             return
@@ -236,6 +250,7 @@ class Server:
     # -- the end of a turn
 
     def _before_wait(self) -> None:
+        self._answer_operators()
         if self._terminating:
             return
         # What was said travels to the others and back while what they said is sent.
@@ -391,6 +406,12 @@ class Server:
             self.reactor.call(read_again.refresh)
         self.reactor.call(self._console.log.reopen)
         self._console.news(words.RELOADED)
+
+    def save_orders(self) -> None:
+        """Write what operators have changed, here or at another server, since this was called last:
+        at the end of each turn, and before an operator is told that it is done."""
+        self.access.save_orders()
+        self.greeting.save_orders()
 
     def ban(self, fingerprint: str, name: str, why: str) -> Ban:
         """Let a key in no more, and put out who has it."""

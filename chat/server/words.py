@@ -342,6 +342,8 @@ def _some(texts: Sequence[str], most: int) -> str:
 def list_trouble(what: Trouble) -> str:
     """Something is wrong with one of the server's lists. What was read before still holds."""
     match what:
+        case Failed(text, holds=True):
+            return trouble(f"{escape_line(text)}; what was changed holds until the server ends.")
         case Failed(text):
             return trouble(f"{escape_line(text)}; what was known before still holds.")
         case Unreadable(name, lines, limited):

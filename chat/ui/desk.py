@@ -95,8 +95,7 @@ class TerminalDesk(Terminal):
     def _submit(self, line: Line) -> None:
         self._remember(line.text)
         for command in filter(str.strip, line.text.split("\n")):
-            self.show([PROMPT + escape_line(command)])
-            self.orders.command(command)
+            self.orders.command(command, PROMPT + escape_line(command))
         self._live.draw_later()
 
     def _on_end(self) -> None:

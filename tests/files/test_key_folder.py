@@ -38,7 +38,9 @@ def access(path: Path, change: Callable[[Access], object]) -> None:
     """Let a server use its list. It goes on where the list cannot be used, and tells so."""
     troubles: list[Trouble] = []
     file = ListFile(path, f"list of {path.name}")
-    change(Access(troubles.append, keep_days=1, **{path.name: file}))
+    access = Access(troubles.append, keep_days=1, **{path.name: file})
+    change(access)
+    access.save_orders()
     for trouble in troubles:
         if isinstance(trouble, Failed):
             raise IdentityError(trouble.text)

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 
@@ -161,6 +162,7 @@ def test_banned_key_is_refused_under_every_name_until_the_ban_is_lifted() -> Non
     access = Access(bans=bans)
     ban = access.ban(IRA.fingerprint, "Ira", " spams\tand  shouts ", NOW)
     assert ban == Ban(IRA.fingerprint, NOW, "Ira", "spams and shouts")
+    access.save_orders()
     assert bans.lines == [
         "# by hand",
         f"{IRA.fingerprint} 2027-01-15T08:00:00Z Ira: spams and shouts",
@@ -169,10 +171,42 @@ def test_banned_key_is_refused_under_every_name_until_the_ban_is_lifted() -> Non
     assert access.admit("Ira", OTHER, NOW) is None
     assert Access(bans=InMemory(*bans.lines)).admit("Ira", IRA, NOW) == ban
     access.ban(IRA.fingerprint, "Ira", "", NOW + 1)
+    access.save_orders()
     assert len(bans.lines) == len(access.bans()) + 1 == 2, "one line a key"
     assert [one.fingerprint for one in access.unban("IRA")] == [IRA.fingerprint]
-    assert (access.admit("Ira", IRA, NOW), bans.lines) == (None, ["# by hand"])
     assert access.unban("Ira") == []
+    access.save_orders()
+    assert (access.admit("Ira", IRA, NOW), bans.lines) == (None, ["# by hand"])
+
+
+def test_many_bans_and_their_ends_are_written_at_once_and_once() -> None:
+    bans = InMemory("# by hand")
+    access = Access(bans=bans)
+    edit = Mock(wraps=bans.edit)
+    bans.edit = edit  # type: ignore[method-assign]
+    for owner in (IRA, EVE, OTHER, IRA):
+        access.ban(owner.fingerprint, "Ira", "", NOW)
+        assert isinstance(access.admit("Boris", owner, NOW), Ban)
+    access.unban(EVE.fingerprint)
+    assert access.admit("Boris", EVE, NOW) is None
+    for _ in range(2):
+        access.save_orders()
+    assert edit.call_count == 1
+    assert bans.lines == [
+        "# by hand",
+        *(f"{owner.fingerprint} 2027-01-15T08:00:00Z Ira" for owner in (IRA, OTHER)),
+    ]
+
+
+def test_what_was_written_by_hand_meanwhile_stays_beside_what_is_not_written_yet() -> None:
+    bans = InMemory()
+    access = Access(bans=bans)
+    access.ban(IRA.fingerprint, "Ira", "", NOW)
+    change_by_hand(bans, OTHER.fingerprint)
+    for owner in (IRA, OTHER):
+        assert isinstance(access.admit("Thea", owner, NOW), Ban)
+    access.save_orders()
+    assert bans.lines == [OTHER.fingerprint, f"{IRA.fingerprint} 2027-01-15T08:00:00Z Ira"]
 
 
 def test_banned_key_keeps_no_name() -> None:
@@ -225,7 +259,9 @@ def test_broken_ban_is_told_once_and_stays_in_the_list(line: str) -> None:
     bans = InMemory("", line, name="bans")
     access = Access(told.append, bans=bans)
     access.ban(OTHER.fingerprint, "Thea", "", NOW)
+    access.save_orders()
     access.unban("Thea")
+    access.save_orders()
     access.admit("Ira", IRA, NOW)
     assert told == [Unreadable("bans", (2,))]
     assert bans.lines == ["", line]
@@ -237,12 +273,36 @@ def test_ban_holds_though_it_cannot_be_written_and_is_told_each_time() -> None:
     access = Access(told.append, bans=bans)
     for owner in (IRA, OTHER):
         access.ban(owner.fingerprint, "Ira", "", NOW)
-    assert told == [Failed("cannot use the list")] * 3
+        access.save_orders()
+    failed = Failed("cannot use the list", holds=True)
+    assert told == [Failed("cannot use the list"), failed, failed]
     bans.fails = False
     change_by_hand(bans)
     assert isinstance(access.admit("Ira", IRA, NOW), Ban)
     assert len(access.unban("Ira")) == 2
     assert access.admit("Ira", IRA, NOW) is None
+    access.save_orders()
+    change_by_hand(bans)
+    assert access.admit("Ira", IRA, NOW) is None
+
+
+def test_end_of_a_ban_holds_though_it_cannot_be_written_and_is_told() -> None:
+    told: list[Trouble] = []
+    bans = Failing(f"{IRA.fingerprint} Ira", OTHER.fingerprint)
+    bans.fails = False
+    access = Access(told.append, bans=bans)
+    bans.fails = True
+    assert len(access.unban("Ira")) == 1
+    access.save_orders()
+    assert told[1:] == [Failed("cannot use the list", holds=True)]
+    bans.fails = False
+    change_by_hand(bans, *bans.lines)
+    assert access.admit("Ira", IRA, NOW) is None
+    assert isinstance(access.admit("Ira", OTHER, NOW), Ban)
+    access.ban(IRA.fingerprint, "", "", NOW)
+    access.save_orders()
+    change_by_hand(bans, *bans.lines)
+    assert isinstance(access.admit("Ira", IRA, NOW), Ban)
 
 
 def test_what_was_read_last_holds_while_a_list_cannot_be_read() -> None:
@@ -303,6 +363,7 @@ def test_forgotten_name_is_free_and_is_forgotten_in_the_file_too() -> None:
     access.save()
     assert access.forget("\u0406RA")
     assert not access.forget("Ira")
+    access.save_orders()
     assert (access.admit("Ira", OTHER, NOW), names.lines) == (None, [])
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from chat.errors import IdentityError
 from chat.files.adminsocket import AdminSocket
 from chat.limits import ADMIN_LINE_BYTES, MAX_ADMIN_CONNECTIONS
 from chat.server import words
+from chat.server.access import Access
 from chat.server.admin import AdminDoor
-from chat.server.lists import Failed
+from chat.server.lists import Failed, InMemory
 from tests.support.loopback import Company, Hall, Wire
 
 TOO_LONG = f" {words.COMMAND_TOO_LONG}\nrefused\n".encode()
@@ -165,6 +167,23 @@ def test_list_that_cannot_be_changed_is_told_to_who_asked(
         f" {trouble}\n {words.nobody_banned('Ira')}\nrefused\n {words.NO_TOPIC}\ndone\n"
     )
     assert hall.screen.lines() == [trouble]
+
+
+def test_ban_is_written_when_it_is_answered_and_else_that_is_told(
+    hall: Hall, admins: Admins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bans = InMemory()
+    monkeypatch.setattr(hall.server, "access", Access(hall.console.complain, bans=bans))
+    command = f"BAN SHA256:{'A' * 43}"
+    answer = admins.ask(command)
+    assert (answer.endswith("\ndone\n"), len(bans.lines)) == (True, 1)
+
+    def full(_change: object) -> None:
+        raise IdentityError("the disk is full")
+
+    monkeypatch.setattr(bans, "edit", full)
+    trouble = words.list_trouble(Failed("the disk is full", holds=True))
+    assert admins.ask(command) == f" {trouble}\n{answer}"
 
 
 def test_no_descriptor_left_is_waited_out(

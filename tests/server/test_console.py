@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from chat import localtime
 from chat.identities import Card
 from chat.limits import (
     CLUSTER_LINES_PER_SECOND,
+    COMMANDS_AT_ONCE,
     CONSOLE_QUEUE_BYTES,
     MESSAGE_LINES_PER_SECOND,
     REFUSAL_LINES_PER_SECOND,
@@ -26,7 +28,7 @@ from chat.server.commands import Others
 from chat.server.console import Console
 from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
-from chat.server.lists import Ban, InMemory
+from chat.server.lists import Ban, Failed, InMemory
 from chat.server.members import Member
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
@@ -86,6 +88,9 @@ class Server:
 
     def forget(self, name: str) -> bool:
         return self.access.forget(name)
+
+    def save_orders(self) -> None:
+        self.access.save_orders()
 
     def terminate(self) -> None:
         self.asked.append("terminate")
@@ -362,6 +367,57 @@ def test_commands_of_one_read_are_all_obeyed_in_order(desk: OperatorDesk) -> Non
     desk.server.open_room.present = {"Ira"}
     desk.type("say one\nsay two\nkick Ira")
     assert desk.server.asked == ["say 'one'", "say 'two'", "kick 'Ira'"]
+
+
+def test_typed_commands_are_answered_when_all_that_they_change_is_written_at_once(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.server.open_room.present = {"Ira"}
+    written: list[tuple[list[str], list[str]]] = []
+
+    def write() -> None:
+        written.append(([*desk.server.asked], desk.screen.lines()))
+
+    monkeypatch.setattr(desk.console, "_save_orders", write)
+    banned = words.ban_made(Ban(FINGERPRINT, name="Ira"))
+    assert desk.type("BAN Ira\nBAN Ira spams") == [banned, banned]
+    assert written == [(["ban Ira: ", "ban Ira: spams"], [])]
+
+
+def test_news_and_longer_answers_stand_below_the_answers_before(desk: OperatorDesk) -> None:
+    desk.server.open_room.present = {"Ira"}
+    banned = words.ban_made(Ban(FINGERPRINT, name="Ira"))
+    desk.console.command("BAN Ira")
+    assert desk.screen.lines() == []
+    desk.console.show("Ira has left")
+    assert desk.screen.lines() == [banned, "Ira has left"]
+    desk.console.command("BAN Ira", "> BAN Ira")
+    desk.console.command("HELP", "> HELP")
+    assert desk.screen.lines()[2:5] == ["> BAN Ira", banned, "> HELP"]
+    desk.console.command("BAN Ira")
+    desk.console.close()
+    assert banned in desk.screen.lines()[5 + len(words.HELP) :]
+
+
+def test_complaint_about_what_cannot_be_written_stands_above_the_answers(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.server.open_room.present = {"Ira"}
+    full = Failed("the disk is full", holds=True)
+    monkeypatch.setattr(desk.console, "_save_orders", lambda: desk.console.complain(full))
+    assert desk.type("BAN Ira\nBAN Ira") == [
+        "[!] the disk is full; what was changed holds until the server ends.",
+        *[words.ban_made(Ban(FINGERPRINT, name="Ira"))] * 2,
+    ]
+
+
+def test_others_have_their_turn_between_many_commands(desk: OperatorDesk) -> None:
+    os.write(desk._hand, b"say x\n" * (4 * COMMANDS_AT_ONCE))
+    obeyed = [0]
+    while obeyed[-1] < 4 * COMMANDS_AT_ONCE:
+        desk.reactor.turn(0)
+        obeyed.append(len(desk.server.asked))
+    assert all(after - before <= 2 * COMMANDS_AT_ONCE for before, after in pairwise(obeyed))
 
 
 def test_names_are_completed_where_a_command_takes_one(desk: OperatorDesk) -> None:

@@ -1,15 +1,17 @@
 """Operators among the members: who they are, what they are answered, and what others notice."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from chat.client.asked import Asked
 from chat.controls import Answer, Operate
-from chat.errors import ProtocolError, Reason, UsageError
+from chat.errors import IdentityError, ProtocolError, Reason, UsageError
 from chat.files.lists import ListFile
 from chat.limits import MAX_ANSWER_BYTES, MAX_COMMAND_BYTES
 from chat.server import words
+from chat.server.access import Access
 from chat.server.lists import BrokenLineError, InMemory, LimitedLineError, Trouble
 from chat.server.operators import Operators, digest_in
 from tests.support.helpers import key
@@ -118,6 +120,34 @@ def test_operator_who_puts_itself_out_is_told_that_alone(hall: Hall, company: Co
     company.ira.send_control(Operate("KICK Ira").encode())
     assert hall.farewell_to(company.ira).reason is Reason.KICKED
     assert answers(company.ira) == []
+
+
+def test_commands_of_one_turn_are_answered_when_all_that_they_change_is_written_at_once(
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bans = InMemory()
+    edit = Mock(wraps=bans.edit)
+    monkeypatch.setattr(bans, "edit", edit)
+    monkeypatch.setattr(hall.server, "access", Access(hall.console.complain, bans=bans))
+
+    def give(*commands: str) -> list[str]:
+        before = len(answers(company.ira))
+        for command in commands:
+            company.ira.session.send(Operate(command).encode())
+        company.ira.flush()
+        hall.until(lambda: len(answers(company.ira)) == before + len(commands))
+        return [answer.text for answer in answers(company.ira)[before:]]
+
+    first, second, bye = give(f"BAN SHA256:{1:043}", f"BAN SHA256:{2:043}", "ROOMS")
+    assert (f"{1:043}" in first, f"{2:043}" in second) == (True, True)
+    assert (edit.call_count, len(bans.lines)) == (1, 2)
+    edit.side_effect = IdentityError("the disk is full")
+    full = "the disk is full; what was changed holds until the server ends."
+    again = [first, second, bye]
+    assert give(f"BAN SHA256:{1:043}", f"BAN SHA256:{2:043}", "ROOMS") == [
+        f"{full}\n{one}" for one in again
+    ]
+    assert edit.call_count == 2
 
 
 def test_longest_answer_fits_into_a_frame(hall: Hall, company: Company) -> None:

@@ -52,7 +52,7 @@ class Turns:
     def __init__(self, time: Timeline, origin: float) -> None:
         self.patient_per_turn = 0
         self.alive = True
-        self.end_turn: Callable[[], None] = lambda: None
+        self._hooks: list[Callable[[], None]] = []
         self._time = time
         self._origin = origin
 
@@ -77,7 +77,11 @@ class Turns:
         raise fault
 
     def before_wait(self, hook: Callable[[], None]) -> None:
-        self.end_turn = hook
+        self._hooks.append(hook)
+
+    def end_turn(self) -> None:
+        for hook in self._hooks:
+            hook()
 
     def stop(self) -> None:
         self.alive = False

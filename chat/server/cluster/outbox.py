@@ -38,6 +38,9 @@ class Outbox:
         self._items.append(item)
         self.size += len(item)
 
+    def __contains__(self, item: bytes) -> bool:
+        return item in self._items or any(item in batch for batch in self._batches)
+
     def take(self) -> Iterator[tuple[int, list[bytes]]]:
         """The batches that are to be sent now, each with its number."""
         self._make_batches()

@@ -210,7 +210,7 @@ class Registry:
 
     def follow_bans(self) -> None:
         """Bring the bans that hold here in line with what was read in this turn. To be called at
-        its end: each time the whole list is written."""
+        its end: all bans that hold here are gone through each time."""
         touched, self._touched = self._touched, set()
         if not touched:
             return

@@ -21,6 +21,10 @@ and a connection that is found to be broken after its member has come back, even
 does not end that stay either. No ticket comes twice, so what was proposed in a room that is over
 says nothing in the next one, where numbers begin anew.
 
+*Waiting.* Whoever wants to come in here waits (`_waiting`) until the proposal comes back. It may
+never do: it is void when the room is lost, and a server that was behind goes on from a snapshot, in
+which what it proposed has been done already. Then it is proposed anew (`_ask_again`).
+
 *The end.* A server in which nobody is follows the room no more, unless there is nobody elsewhere
 either: then it stays until every place that is kept has been given up, and the room is empty. If
 Redis loses that the last one of a server has left, the server does not see it. So whoever begins to
@@ -80,7 +84,6 @@ from chat.server.ordering import Arrival
 from chat.text import fingerprint_of
 
 _LENGTH_BYTES = 4
-_NOBODY = (None, None)
 _ROUNDING_SECONDS = 1e-6
 """When we wake up, it is so late by the clock of the room, too, that what is due is due. Otherwise
 a sum that was rounded down would have us wait for what is never due."""
@@ -135,6 +138,14 @@ class _Seat(NamedTuple):
     ticket: int
 
 
+class _Guest(NamedTuple):
+    """Somebody who waits to come in here, and what was proposed for that."""
+
+    connection: Connection
+    arrival: Arrival
+    proposed: bytes
+
+
 class OrderedRoom:
     """See the module's text. `stream` is to be set before anything is asked."""
 
@@ -148,7 +159,7 @@ class OrderedRoom:
         self._site = site
         self._randomness = randomness
         self._grace_seconds = hosted.grace_seconds
-        self._waiting: dict[int, tuple[Connection, Arrival]] = {}
+        self._waiting: dict[int, _Guest] = {}
         self._seats: dict[int, _Seat] = {}
         self._unsure: set[bytes] = set()
         self._at = 0.0
@@ -163,10 +174,12 @@ class OrderedRoom:
 
     # -- what is asked (Ordering)
 
-    def _propose(self, proposal: Proposal) -> None:
+    def _propose(self, proposal: Proposal) -> bytes:
         seed = self._site.random_bytes(PROPOSAL_SEED_BYTES)
         header = Header(self._site.server_id, self._clock(), self._grace_seconds, seed)
-        self.stream.propose(encode(header, proposal))
+        item = encode(header, proposal)
+        self.stream.propose(item)
+        return item
 
     def admit(self, arrival: Arrival, connection: Connection | None) -> None:
         """Somebody wants to come in here."""
@@ -174,9 +187,12 @@ class OrderedRoom:
         if self._site.cut_off:
             connection.drop(Reason.LOST, words.CUT_OFF)
             return
+        self._ask_for(connection, arrival)
+
+    def _ask_for(self, connection: Connection, arrival: Arrival) -> None:
         ticket = next(self._site.tickets)
-        self._waiting[ticket] = connection, arrival
-        self._propose(Come(ticket, arrival))
+        proposed = self._propose(Come(ticket, arrival))
+        self._waiting[ticket] = _Guest(connection, arrival, proposed)
 
     def relay(self, member: Member, run: bytes, now: float, connection: Connection | None) -> None:
         """A member of this server says something."""
@@ -309,11 +325,13 @@ class OrderedRoom:
         self._ask_again()
 
     def _ask_again(self) -> None:
-        """What was proposed is void: propose again that those may come in who still wait."""
-        waiting = self._waiting.items()
-        self._waiting = {ticket: guest for ticket, guest in waiting if not guest[0].over}
-        for ticket, (_, arrival) in self._waiting.items():
-            self._propose(Come(ticket, arrival))
+        """Propose again that those may come in for whom nothing is under way any more. They get
+        another ticket: with the one before they may be in already, and be given up as lost."""
+        for ticket, guest in list(self._waiting.items()):
+            if not self.stream.is_proposed(guest.proposed):
+                del self._waiting[ticket]
+                if not guest.connection.over:
+                    self._ask_for(guest.connection, guest.arrival)
 
     def apply(self, batch: Batch) -> None:
         """Do what was proposed."""
@@ -364,7 +382,8 @@ class OrderedRoom:
 
     def _come(self, seat: _Seat, arrival: Arrival) -> None:
         own = seat.server == self._site.server_id
-        connection, _ = self._waiting.pop(seat.ticket, _NOBODY) if own else _NOBODY
+        guest = self._waiting.pop(seat.ticket, None) if own else None
+        connection = None if guest is None else guest.connection
         gone = connection is not None and connection.over
         member = self._hosted.admit(arrival, None if gone else connection)
         if member is not None:
@@ -440,9 +459,6 @@ class OrderedRoom:
         }
         self._hosted.restore(kept["room"], kept["log"], state[end:])
         self._go_on_from(kept["at"])
-        if self.stream.idle:
-            # It is another room, and what was proposed is void.
-            self._ask_again()
 
     # -- the stream
 
@@ -459,6 +475,7 @@ class OrderedRoom:
             assert member is not None
             if seat.server == self._site.server_id and not self._hosted.connection_of(member):
                 self._propose(Lose(number, seat.ticket, Reason.LOST, ""))
+        self._ask_again()
 
     def on_lost(self, text: str) -> None:
         """What members were told may not be so. They come back to a room of which all are sure."""
@@ -473,7 +490,7 @@ class OrderedRoom:
     def let_go(self, text: str) -> None:
         """Drop everybody who is connected here, or waits to come in: this server can do nothing for
         them, and perhaps another one can."""
-        waiting = [connection for connection, _ in self._waiting.values()]
+        waiting = [guest.connection for guest in self._waiting.values()]
         for connection in [*self._hosted.connections, *waiting]:
             self._site.call(partial(connection.drop, Reason.LOST, text))
 

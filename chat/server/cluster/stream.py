@@ -139,6 +139,8 @@ class Stream:
         self._taken = False
         """Whether the store has taken something since the last turn."""
         self._asked = 0
+        self._keeping = self._keep_again = False
+        """Whether a snapshot is on its way, and another one is to follow."""
         self._now = 0.0
         self._round = 0
         self._told_following = False
@@ -176,6 +178,10 @@ class Stream:
     def proposed_bytes(self) -> int:
         """How much was proposed that is still to come back."""
         return self._outbox.size
+
+    def is_proposed(self, item: bytes) -> bool:
+        """Whether this was proposed, is not void, and is still to come back."""
+        return item in self._outbox
 
     def propose(self, item: bytes) -> None:
         """Propose this, with the rest of the turn. It is applied when the batch that holds it is
@@ -305,6 +311,7 @@ class Stream:
         self._on_busy(self)
         self._round += 1
         self._again_at = None
+        self._keeping = self._keep_again = False
 
     def _read_later(self, error: ChatError) -> None:
         """What was asked for was refused."""
@@ -483,18 +490,28 @@ class Stream:
     # -- snapshots
 
     def keep(self) -> None:
-        """Keep the state in the store, and trim the stream. Only while it follows."""
+        """Keep the state in the store, and trim the stream. Only while it follows; and not before
+        the store has what was kept last, or all that is asked would wait behind many snapshots."""
         if self.lost or self.phase not in (Phase.FOLLOWING, Phase.CATCHING):
             return
+        if self._keeping:
+            self._keep_again = True
+            return
+        self._keeping = True
+        sequence = self._sequence
+        place, count = sequence.marks[0]
         name = self._key.snapshot_of(self.name)
         plaintext = self._sequence.encode() + self._follower.state()
         sealed = self._key.seal(self.name, SNAPSHOT, plaintext, self._random_bytes)
 
         def done(error: ChatError | None) -> None:
+            again, self._keeping, self._keep_again = self._keep_again, False, False
             if error is not None:
                 self._complain(error)
                 return
-            place, count = self._sequence.marks[0]
-            self._store.trim(self.name, place, self._sequence.count - count + 1)
+            if self._sequence is sequence:
+                self._store.trim(self.name, place, sequence.count - count + 1)
+            if again:
+                self.keep()
 
         self._store.keep(name, sealed, self._if_current(done))

@@ -241,6 +241,32 @@ def test_connection_that_goes_while_its_arrival_is_on_the_way_leaves_no_ghost(
     assert inside(one) == inside(other) == {"Boris": False}
 
 
+@pytest.mark.parametrize("taken_for_gone", [False, True])
+def test_guest_of_whose_arrival_a_server_learns_from_a_snapshot_is_let_in(
+    world: ClusterWorld, *, taken_for_gone: bool
+) -> None:
+    one, other = world.servers
+    world.come("Eve", one)
+    boris = world.come("Boris", other)
+    one.store.frozen = True
+    ira = world.let_in(Person("Ira", b""), one)
+    world.until(lambda: "Ira" in inside(other))
+    before = one.open_room().ordering.stream._sequence.last  # type: ignore[attr-defined]
+    if taken_for_gone:
+        other.open_room().ordering.vanish(one.cluster.server_id)  # type: ignore[attr-defined]
+    for _ in range(20):
+        boris.say("x" * 300)
+        world.run(0.2)
+    assert world.redis.streams[KEY.stream_of(b"")][0].id > before
+    assert inside(other)["Ira"] is taken_for_gone
+    one.store.frozen = False
+    one.store.cut()
+    world.until(lambda: ira.speaks, seconds=2)
+    world.run(2 * GRACE_SECONDS)
+    assert inside(one) == inside(other) == {"Boris": False, "Ira": False}
+    assert one.open_room().ordering._waiting == {}  # type: ignore[attr-defined]
+
+
 def test_tickets_of_a_room_that_was_carried_before_mean_nobody(world: ClusterWorld) -> None:
     one, other = world.servers
     world.come("Boris", other, SEALED)

@@ -205,6 +205,29 @@ def test_long_turn_becomes_several_entries(world: World, monkeypatch: pytest.Mon
     assert world.entries().count(ENTRY) == 3
 
 
+def test_snapshot_waits_until_the_store_has_the_one_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = world.servers[0]
+    keep, trim = Mock(), Mock()
+    monkeypatch.setattr(one.store, "keep", keep)
+    monkeypatch.setattr(one.store, "trim", trim)
+    one.say()
+    world.agree()
+    for _ in range(3):
+        one.stream.keep()
+    assert keep.call_count == 1
+    for calls in (2, 2):
+        keep.call_args.args[-1](None)
+        assert keep.call_count == calls
+    # Nobody tells what became of one when the connection is cut.
+    one.stream.keep()
+    one.store.cut()
+    world.agree()
+    one.stream.keep()
+    assert (keep.call_count, trim.call_count) == (4, 2)
+
+
 def test_server_that_starts_later_reads_a_snapshot_and_what_follows(world: World) -> None:
     for _ in range(60):
         world.servers[0].say()
