@@ -679,6 +679,9 @@ MAX_PROPOSED_BYTES = 4 * 1024 * 1024
 """Proposals of one room that no entry has come back for. A server that has more reads its members
 more slowly (`Stream.full`), and lets go those that say something when it has twice as much."""
 
+GATHER_SECONDS = 0.002
+"""What other servers have said waits for so long at most for what this one has just said."""
+
 RESEND_SECONDS = 1.0
 """So long after Redis has refused a proposal, or has put it where it does not count, it is proposed
 again."""

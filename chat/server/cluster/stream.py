@@ -14,6 +14,9 @@ Theory of operation
 A store that goes down leads to AWAY from everywhere, and `on_up` to CATCHING. So whatever was cut,
 reading goes on exactly where it ended, and all that is in the `Outbox` is sent again.
 
+What arrives while something of ours is on its way is *gathered*: for a moment it waits for that, so
+that members are sent both together. A `send` to each of them costs more than what is in it.
+
 A stream can be *lost* in each of these phases: `Sequence.lost`. A lost stream reads as any other,
 passes over what it reads, and proposes a BEGINNING as soon as it follows, again and again until one
 counts. A new room begins in the same way: a server that finds nothing is lost, and proposes one. If
@@ -38,6 +41,7 @@ from chat.cipher import RandomBytes
 from chat.errors import ChatError, OpenError
 from chat.frozen import field, frozen
 from chat.limits import (
+    GATHER_SECONDS,
     MAX_PROPOSED_BYTES,
     RESEND_SECONDS,
     SNAPSHOT_BYTES,
@@ -138,6 +142,10 @@ class Stream:
         """When what was sent last has to be read; None where that is not known, or all was."""
         self._taken = False
         """Whether the store has taken something since the last turn."""
+        self._sent = b""
+        """What was sent last, sealed."""
+        self._gathered: list[RawEntry] = []
+        self._gather_until: float | None = None
         self._asked = 0
         self._keeping = self._keep_again = False
         """Whether a snapshot is on its way, and another one is to follow."""
@@ -191,12 +199,15 @@ class Stream:
             self._on_busy(self)
 
     def flush(self, now: float) -> None:
-        """Send what is proposed. To be called at the end of each turn, before the store's."""
+        """Read what was gathered, and send what is proposed. To be called at the end of each turn,
+        before the store's."""
         self._now = now
         if self._again_at is not None and now >= self._again_at:
             self.on_up()
         if self.phase is not Phase.FOLLOWING:
             return
+        if self._gathered:
+            self._read_gathered(now)
         if self.lost:
             if self._begins_at is None or now >= self._begins_at:
                 self._look_for_a_room()
@@ -215,8 +226,8 @@ class Stream:
             return self._again_at
         if self.lost:
             return self._begins_at
-        due = (at for at in (self._outbox.resend_at, self._unread_at) if at is not None)
-        return min(due, default=None)
+        due = self._outbox.resend_at, self._unread_at, self._gather_until
+        return min((at for at in due if at is not None), default=None)
 
     def expire(self, seconds: int) -> None:
         """Have the store forget the room after so long, unless this is asked again before. If it is
@@ -265,6 +276,7 @@ class Stream:
                 self._load()
 
         sealed = self._key.seal(self.name, kind, plaintext, self._random_bytes)
+        self._sent = sealed
         self._store.append(self.name, kind, sealed, self._if_current(done))
 
     def _complain(self, error: ChatError) -> None:
@@ -331,6 +343,7 @@ class Stream:
 
     def _load(self) -> None:
         self.phase = Phase.LOADING
+        self._gather_anew()
         self._store.load(self._key.snapshot_of(self.name), self._if_current(self._on_loaded))
 
     def _on_loaded(self, value: bytes | ChatError | None) -> None:
@@ -398,6 +411,7 @@ class Stream:
     def _catch_up(self) -> None:
         """Read on from the entry that we read last, which has to be there still."""
         self.phase = Phase.CATCHING
+        self._gather_anew()
         self._store.fetch(
             self.name, self._sequence.last, STREAM_PAGE_ENTRIES, self._if_current(self._on_page)
         )
@@ -437,13 +451,25 @@ class Stream:
         self._on_busy(self)
         size = sum(len(entry.sealed) for entry in entries)
         if len(entries) < STREAM_PAGE_ENTRIES and size < SNAPSHOT_BYTES:
-            self._read(entries)
+            self._gathered += entries
             return
         # We are behind. The stream may have been trimmed past us, and then these are not the next
         # ones. What is left after a trim is at least what lies between two snapshots.
         self._store.unfollow(self.name)
         self._catch_up()
         self._tell_following()
+
+    def _gather_anew(self) -> None:
+        self._gathered, self._gather_until = [], None
+
+    def _read_gathered(self, now: float) -> None:
+        if self._gather_until is None:
+            self._gather_until = now + GATHER_SECONDS
+        ours_comes = not self.idle and all(one.sealed != self._sent for one in self._gathered)
+        if not ours_comes or now >= self._gather_until:
+            gathered = self._gathered
+            self._gather_anew()
+            self._read(gathered)
 
     def _read(self, entries: Several[RawEntry]) -> None:
         for raw in entries:

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from chat.errors import ChatError
-from chat.limits import MAX_PROPOSED_BYTES, RESEND_SECONDS
+from chat.limits import GATHER_SECONDS, MAX_PROPOSED_BYTES, RESEND_SECONDS
 from chat.server.cluster import outbox, sequence, stream
 from chat.server.cluster.clusterkey import BEGINNING, ENTRY, ClusterKey
 from chat.server.cluster.sequence import Counted, Lost, Sequence
@@ -250,6 +250,54 @@ def test_what_waits_is_bounded_by_who_proposes(world: World) -> None:
     world.redis.down = False
     world.settle()
     assert not a.stream.full
+
+
+def say_first_and_second(world: World) -> tuple[RawEntry, RawEntry]:
+    """The first server has said something, and then the second one, who has read neither."""
+    world.settle()
+    entries = world.redis.streams[KEY.stream_of(TAG)]
+    world.servers[1].store.frozen = True
+    for server in world.servers:
+        before = len(entries)
+        server.say()
+        world.flush()
+        while len(entries) == before:
+            world.time.step()
+    first, second = entries[-2:]
+    return first, second
+
+
+def test_what_another_server_says_is_read_together_with_what_is_on_its_way(world: World) -> None:
+    first, second = say_first_and_second(world)
+    server = world.servers[1]
+    before = len(server.log)
+    server.stream.on_entries([first])
+    server.stream.flush(world.time.now)
+    assert len(server.log) == before
+    assert server.stream.deadline == world.time.now + GATHER_SECONDS
+    server.stream.on_entries([second])
+    server.stream.flush(world.time.now)
+    assert len(server.log) == before + 2
+
+
+def test_what_another_server_says_does_not_wait_for_long(world: World) -> None:
+    first, _ = say_first_and_second(world)
+    server = world.servers[1]
+    before, came = len(server.log), world.time.now
+    server.stream.on_entries([first])
+    for after, count in ((0, 0), (GATHER_SECONDS / 2, 0), (GATHER_SECONDS, 1)):
+        server.stream.flush(came + after)
+        assert len(server.log) == before + count
+
+
+def test_what_was_gathered_when_the_store_went_down_is_read_once(world: World) -> None:
+    first, _ = say_first_and_second(world)
+    server = world.servers[1]
+    server.stream.on_entries([first])
+    server.stream.flush(world.time.now)
+    server.store.frozen = False
+    server.store.cut()
+    world.agree()
 
 
 # -- cuts ----------------------------------------------------------------------------------------
