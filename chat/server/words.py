@@ -418,6 +418,7 @@ OUT_OF_DESCRIPTORS = trouble("No descriptors are left: new connections have to w
 KEYS_NAMED = 3
 
 REDIS_BACK = "Redis is there again."
+REDIS_TAKES = "Redis takes again what it had refused."
 LETTING_GO = (
     "Redis has been away for so long that members are let go: another server may reach it, and "
     "take them in."

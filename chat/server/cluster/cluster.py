@@ -51,7 +51,7 @@ class Cluster:
         self._shared = shared
         self._rooms: dict[bytes, OrderedRoom] = {}
         self._away = self._left = False
-        self.streams = Streams(store, key, random_bytes, self._on_away)
+        self.streams = Streams(store, key, random_bytes, self._on_away, self._on_refusal)
         self.registry = Registry(self.server_id, reactor.clock, shared)
         self.registry.on_ban = self._put_out
         self.registry.on_topic = self._tell_topic
@@ -192,6 +192,12 @@ class Cluster:
         self.report(words.LETTING_GO)
         for room in self._rooms.values():
             room.let_go(words.CUT_OFF)
+
+    def _on_refusal(self, text: str) -> None:
+        if text:
+            self.report(text)
+        else:
+            self.report(words.REDIS_TAKES, good_news=True)
 
     def _on_away(self, error: ChatError | None) -> None:
         if error is not None:

@@ -125,8 +125,10 @@ class Stream:
         follower: Follower,
         random_bytes: RandomBytes,
         on_busy: Callable[["Stream"], None],
+        on_answer: Callable[["Stream", str], None],
     ) -> None:
-        """`on_busy` is called when there may be something to `flush`."""
+        """`on_busy` is called when there may be something to `flush`; `on_answer` when the store
+        has taken what was sent, or has refused it: then with the reason."""
         self.name = key.stream_of(tag)
         self.phase = Phase.AWAY
         self._store = store
@@ -134,6 +136,7 @@ class Stream:
         self._follower = follower
         self._random_bytes = random_bytes
         self._on_busy = on_busy
+        self._on_answer = on_answer
         self._sequence = Sequence(key, self.name)
         self._outbox = Outbox(random_bytes)
         self._begins_at: float | None = None
@@ -266,8 +269,9 @@ class Stream:
         def done(outcome: EntryId | ChatError) -> None:
             if isinstance(outcome, ChatError):
                 self._outbox.resend_later(self._now + RESEND_SECONDS)
-                self._complain(outcome)
+                self._on_answer(self, outcome.advice)
                 return
+            self._on_answer(self, "")
             self._complaint = ""
             self._taken = True
             if outcome <= read and not self.lost:

@@ -14,7 +14,9 @@ from chat.server.cluster.stream import Follower, Stream
 
 
 class Streams:
-    """See the module's text. `on_away` is told why the store is down, and None when it is back."""
+    """See the module's text. `on_away` is told why the store is down, and None when it is back;
+    `on_refusal` why it does not take what is sent, and an empty text when it takes that again. What
+    holds for many rooms is told once."""
 
     def __init__(
         self,
@@ -22,18 +24,29 @@ class Streams:
         key: ClusterKey,
         random_bytes: RandomBytes,
         on_away: Callable[[ChatError | None], None],
+        on_refusal: Callable[[str], None],
     ) -> None:
         self._store = store
         self._key = key
         self._random_bytes = random_bytes
         self._on_away = on_away
+        self._on_refusal = on_refusal
+        self._refusals: dict[Stream, str] = {}
         self._streams: dict[str, Stream] = {}
         self._busy: dict[Stream, None] = {}
         self._timed: dict[Stream, float] = {}
 
     def open(self, tag: bytes, follower: Follower) -> Stream:
         """Follow the stream of the room with this tag."""
-        stream = Stream(self._store, self._key, tag, follower, self._random_bytes, self._is_busy)
+        stream = Stream(
+            self._store,
+            self._key,
+            tag,
+            follower,
+            self._random_bytes,
+            self._is_busy,
+            self._on_answer,
+        )
         assert stream.name not in self._streams
         self._streams[stream.name] = stream
         if self._store.up:
@@ -45,10 +58,21 @@ class Streams:
         if self._streams.pop(stream.name, None) is not None:
             self._busy.pop(stream, None)
             self._timed.pop(stream, None)
+            self._refusals.pop(stream, None)
             stream.close()
 
     def _is_busy(self, stream: Stream) -> None:
         self._busy[stream] = None
+
+    def _on_answer(self, stream: Stream, refusal: str) -> None:
+        before = self._refusals.pop(stream, "")
+        others = self._refusals.values()
+        if before and before != refusal and before not in others:
+            self._on_refusal("")
+        if refusal:
+            if before != refusal and refusal not in others:
+                self._on_refusal(refusal)
+            self._refusals[stream] = refusal
 
     def flush(self, now: float) -> None:
         """Send what was proposed in this turn: to be called at its end."""
@@ -76,6 +100,7 @@ class Streams:
             stream.on_up()
 
     def on_down(self, error: ChatError) -> None:
+        self._refusals.clear()
         for stream in list(self._streams.values()):
             stream.on_down()
         self._on_away(error)

@@ -92,7 +92,8 @@ class Server:
     ) -> None:
         self.away: list[ChatError | None] = []
         self.store = RedisStore(reactor, RedisUrl.parse(url), context, key, os.urandom)
-        self.streams = Streams(self.store, key, os.urandom, self.away.append)
+        self.refusals: list[str] = []
+        self.streams = Streams(self.store, key, os.urandom, self.away.append, self.refusals.append)
         self.store.watcher = self.streams
         self.room = Room(self.streams, TAG)
         self._reactor = reactor
@@ -413,17 +414,18 @@ def test_full_redis_refuses_and_takes_it_later_once_and_in_order(world: World) -
     a, b = world.started(), world.started()
     world.redis.do("CONFIG", "SET", "maxmemory", "1")
     a.room.say("one")
-    world.until(lambda: a.room.troubles)
+    world.until(lambda: a.refusals)
     a.room.say("two")
     for _ in range(3):
         world.clock.advance(RESEND_SECONDS)
         for _ in range(10):
             world.reactor.turn(0.001)
-    assert "no memory left" in a.room.troubles[0]
-    assert len(a.room.troubles) == 1
+    assert "no memory left" in a.refusals[0]
+    assert len(a.refusals) == 1
     world.redis.do("CONFIG", "SET", "maxmemory", "0")
     world.later(lambda: len(b.room.said) == 2)
     world.all_said("one", "two")
+    assert a.refusals[1:] == [""]
     assert a.room.begun == 1
 
 

@@ -53,7 +53,10 @@ class Server:
         self.restored = 0
         self.random_bytes = FixedBytes(name)
         self.store = FakeStore(world.redis)
-        self.streams = Streams(self.store, KEY, self.random_bytes, lambda _: None)
+        self.refusals: list[str] = []
+        self.streams = Streams(
+            self.store, KEY, self.random_bytes, lambda _: None, self.refusals.append
+        )
         self.store.watcher = self.streams
         self.stream = self.streams.open(TAG, self)
         self.store.begin()
@@ -319,13 +322,27 @@ def test_entry_that_is_refused_does_not_let_the_next_one_pass(world: World) -> N
     world.redis.full = True
     a.say()
     world.flush()
-    while not a.troubles:
+    while not a.refusals:
         world.run(1)
     world.redis.full = False
     a.say()
     world.agree()
     assert [text for _, text in a.log[1:]] == ["s0/1", "s0/2"]
-    assert a.troubles == ["it is full"]
+    assert a.refusals == ["it is full", ""]
+
+
+def test_refusal_of_many_rooms_is_told_once_and_ends_with_the_last_of_them(world: World) -> None:
+    a = world.servers[0]
+    rooms = [a.streams.open(bytes([number]) * 16, Mock()) for number in range(3)]
+    for room, refusal in (
+        *((room, "full") for room in rooms),
+        (rooms[0], ""),
+        (rooms[1], "locked"),
+        (rooms[2], ""),
+        (rooms[1], ""),
+    ):
+        a.streams._on_answer(room, refusal)
+    assert a.refusals == ["full", "locked", "", ""]
 
 
 def test_server_that_was_silent_for_long_is_forgotten_and_begins_anew(world: World) -> None:
