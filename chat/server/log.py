@@ -255,10 +255,12 @@ class Cursor:
 
     def cut(self) -> None:
         """Stop following the log, at the end of the entry that is half sent. Splices that are not
-        sealed yet are thrown away."""
+        sealed yet are thrown away. Where one of these comes next, no entry is half sent, and what
+        follows is not to be sent without it."""
         if self.following:
             self.leave_front()
-            self.unsent += self._log.read(self.offset, self._log.entry_end(self.offset))
+            if not self._splices or self._splices[0][0] > self.offset:
+                self.unsent += self._log.read(self.offset, self._log.entry_end(self.offset))
             self._splices = None
             self.following = False
 

@@ -119,6 +119,15 @@ def test_cut_cursor_drops_splices_that_have_not_begun() -> None:
     assert drain(cursor) == b"e[1]two"
 
 
+def test_cut_cursor_sends_nothing_of_what_follows_a_splice_that_has_not_begun() -> None:
+    log = log_of(b"one", b"two+three")
+    cursor = Cursor()
+    cursor.follow(log, 6)
+    cursor.splice(plain(b"[resumed]"), 6)
+    cursor.cut()
+    assert drain(cursor) == b""
+
+
 # -- against the model -------------------------------------------------------------------------
 
 
