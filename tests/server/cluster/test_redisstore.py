@@ -100,7 +100,10 @@ class Server:
         self.store.begin()
 
     def flush(self) -> None:
-        self.streams.flush(self._reactor.clock())
+        now = self._reactor.clock()
+        for one in self.streams.due(now):
+            one.read(now)
+        self.streams.flush(now)
 
 
 class World:
