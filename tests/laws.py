@@ -809,9 +809,7 @@ def check_stays(run: Told, rooms: Rooms) -> None:
         if before is not None and life.key == log and membership is not before:
             # What it was told in a life that has split off from this one may be more than this one
             # has. Then it joins anew.
-            # And the last server has perhaps ended before it could say that it is over.
-            over = (Reason.LOST, Reason.KICKED, Reason.CLOSING)
-            fair = before.reason in over or life.room in rooms.split
+            fair = before.reason in (Reason.LOST, Reason.KICKED) or life.room in rooms.split
             require(fair, f"{run.title} lost its membership: {before.reason}")
         before, log = membership, life.key
 

@@ -161,13 +161,13 @@ class ClusterSimulation(Simulation):
         cluster = Cluster(process.reactor, store, KEY, site.host, world.urandom, shared)
         store.follow_by(cluster.streams)
         store.begin()
-        around(cluster, "leave", self._on_leave)
+        around(cluster, "leave", partial(self._on_leave, cluster))
         site.store, site.cluster = store, cluster
         return cluster
 
-    def _on_leave(self, leave: Callable[..., None], *, for_good: bool = False) -> None:
-        self._was_ended |= for_good
-        leave(for_good=for_good)
+    def _on_leave(self, cluster: Cluster, leave: Callable[[], None]) -> None:
+        self._was_ended |= cluster.alone
+        leave()
 
     def _note_end(self, site: Site) -> None:
         assert isinstance(site, ServerSite)

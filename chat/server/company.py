@@ -26,8 +26,8 @@ class Company(Protocol):
     def alone(self) -> bool:
         """Whether it is sure that no other server is there."""
 
-    def leave(self, *, for_good: bool = False) -> None:
-        """This server goes. `for_good`: it is the end for everybody, and nobody comes back."""
+    def leave(self) -> None:
+        """This server goes."""
 
     def ban(self, ban: Ban) -> None:
         """Let them ban this key, too."""

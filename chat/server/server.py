@@ -380,7 +380,7 @@ class Server:
         if self.company is not None and not self._terminating:
             if not self.is_last:
                 reason = Reason.RESTARTING
-            self._leave(self.company, for_good=reason is Reason.CLOSING)
+            self._leave(self.company)
         if self._terminating or not self.connections:
             self.reactor.stop()
             return
@@ -392,11 +392,10 @@ class Server:
         for connection in list(self.connections):
             self.reactor.call(partial(connection.drop, reason))
 
-    def _leave(self, company: Company, *, for_good: bool) -> None:
-        """The rooms go on elsewhere, and so do their members, unless it is over for everybody. None
-        of them is to wait here until this server, or one that is started anew, takes the
-        connection: they are refused."""
-        company.leave(for_good=for_good)
+    def _leave(self, company: Company) -> None:
+        """The rooms go on elsewhere, and so do their members. None of them is to wait here until
+        this server, or one that is started anew, takes the connection: they are refused."""
+        company.leave()
         self.doorman.close()
         for listener in self.doorman.listeners:
             listener.close()

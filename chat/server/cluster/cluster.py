@@ -92,13 +92,10 @@ class Cluster:
         """Whether it is sure that no other server is there."""
         return self.registry.alone
 
-    def leave(self, *, for_good: bool = False) -> None:
-        """This server goes: let the others know that its members have lost their connections; or
-        (`for_good`) let whoever reads the rooms next know that its members have left."""
+    def leave(self) -> None:
+        """This server goes: let the others know that its members have lost their connections."""
         self.read()
         for room in self._rooms.values():
-            if for_good:
-                room.see_off()
             room.vanish(self.server_id)
             room.expire()
         self.registry.leave()

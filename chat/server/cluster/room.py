@@ -251,13 +251,6 @@ class OrderedRoom:
         used = used or self.stream.remembers
         return not used and (self._hosted.room.is_empty or bool(self._seats))
 
-    def see_off(self) -> None:
-        """It is over for everybody: propose that those leave who are connected here. Otherwise
-        they would be there, lost, when a server is started again."""
-        for number, seat in self._seats.items():
-            if seat.server == self._site.server_id:
-                self._propose(Lose(number, seat.ticket, Reason.CLOSING, ""))
-
     def expire(self) -> None:
         """Have a sealed room be forgotten some time after nobody has asked this any more; soon, if
         nobody is in. Whoever lets somebody in at the same moment asks again before."""

@@ -150,24 +150,6 @@ def test_members_of_a_server_that_went_come_back_elsewhere(world: ClusterWorld) 
     assert again.member.id == place.member
 
 
-@pytest.mark.parametrize("how", ["terminate", "pause"])
-def test_nobody_of_the_last_server_is_there_when_one_starts_again_after_the_end(
-    world: ClusterWorld, how: str
-) -> None:
-    one, other = world.servers
-    world.kill(other)
-    world.run(2 * SERVER_GONE_SECONDS)
-    assert one.server.is_last
-    getattr(one.server, how)()
-    world.kill(one)
-    later = world.start()
-    world.come("Zoe", later)
-    names = {"terminate": ["Eve", "Zoe"], "pause": ["Ira", "Boris", "Eve", "Zoe"]}
-    members = {member.name: member.lost for member in later.open_room().members()}
-    assert sorted(members) == sorted(names[how])
-    assert [name for name, lost in members.items() if not lost] == ["Zoe"]
-
-
 def test_room_is_followed_no_more_when_nobody_is_in(world: ClusterWorld) -> None:
     one, _ = world.servers
     ira = world.come("Ira", one, SEALED)
