@@ -150,6 +150,27 @@ def test_members_of_a_server_that_went_come_back_elsewhere(world: ClusterWorld) 
     assert again.member.id == place.member
 
 
+def test_room_is_followed_no_more_if_a_snapshot_shows_that_the_last_one_has_left(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one, SEALED)
+    world.come("Zoe", other, SEALED)
+    one.store.frozen = True
+    ira.drop(Reason.LEFT)
+    world.run(1)
+    stream = other.cluster._rooms[SEALED].stream
+    stream.keep()
+    world.run(1)
+    # It is trimmed past what the one server has read.
+    del world.redis.streams[stream.name][:-1]
+    one.store.frozen = False
+    one.store.cut()
+    world.until(lambda: world.restored > 0 and one.store.up)
+    world.run(1)
+    assert one.hosted(SEALED) is None
+
+
 def test_room_is_followed_no_more_when_nobody_is_in(world: ClusterWorld) -> None:
     one, _ = world.servers
     ira = world.come("Ira", one, SEALED)
