@@ -190,7 +190,8 @@ NEXT_SERVER_SECONDS = 2.0
 tried beside it. A lost SYN is repeated after a second, so this is a server that is down or cut off.
 It is longer than ATTEMPT_SECONDS, since the servers need not be equal: one that is merely far away
 should not lose its people to another. As long as there is a next one, a server that has taken the
-connection has this long to say HELLO, too: one that hangs takes it and says nothing."""
+connection has this long to say HELLO, too: one that hangs takes it and says nothing. When all have
+had their turns it has another one, of HANDSHAKE_SECONDS, since it may only be slow."""
 
 MAX_ADDRESSES = 16
 """So many of a host's addresses are tried: in four seconds, and in few descriptors."""

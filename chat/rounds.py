@@ -12,8 +12,8 @@ class Rounds:
     """The turns of `count` servers, which are numbered from 0.
 
     `_untried` are those whose turn is still to come in this round. When it is empty the round is
-    over, and the next `take` begins another one. `_settled`: we are in, and no round has begun
-    since.
+    over, and the next `take` begins another one. `_late`: those that were too slow in this round,
+    and have, or had, one more turn in it. `_settled`: we are in, and no round has begun since.
     """
 
     def __init__(self, count: int) -> None:
@@ -23,6 +23,7 @@ class Rounds:
         self._first = 0
         self._settled = False
         self._untried: list[int] = []
+        self._late: set[int] = set()
 
     @property
     def has_next(self) -> bool:
@@ -48,6 +49,18 @@ class Rounds:
         self._settled = True
         self._untried.clear()
 
+    @property
+    def is_hasty(self) -> bool:
+        """Whether the present one should have a short turn, since others have had none yet."""
+        return any(number not in self._late for number in self._untried)
+
+    def postpone(self) -> None:
+        """The present one was too slow. If its turn was a short one, it has one more in this round:
+        perhaps it is the only one that can be reached."""
+        if self.is_hasty:
+            self._late.add(self.present)
+            self._untried.append(self.present)
+
     def pass_over(self) -> bool:
         """The present one does not want us: it gets no more turns in this round. Returns whether
         another one has a turn left."""
@@ -58,4 +71,5 @@ class Rounds:
         return self.has_next
 
     def _begin(self) -> None:
+        self._late.clear()
         self._untried = [(self._first + at) % self._count for at in range(self._count)]

@@ -72,6 +72,13 @@ class SeveralServers(Way):
         self._rounds.settle()
         self._ways[self._rounds.present].settle()
 
+    @property
+    def is_hasty(self) -> bool:
+        return self._rounds.is_hasty
+
+    def postpone(self) -> None:
+        self._rounds.postpone()
+
     def pass_over(self) -> bool:
         return self._rounds.pass_over()
 

@@ -224,6 +224,17 @@ class Way(Protocol):
         it."""
         return
 
+    @property
+    def is_hasty(self) -> bool:
+        """Whether the server that answered is not to be waited for as long as usual, since others
+        have not had their turn."""
+        return False
+
+    def postpone(self) -> None:
+        """The server that answered was too slow. If that was in haste, dial it once more in this
+        round, when the others have had their turns."""
+        return
+
     def pass_over(self) -> bool:
         """The server that answered does not want us: dial it no more in this round. Returns what
         `has_next` says then."""

@@ -65,6 +65,25 @@ def test_who_was_given_up_for_another_still_has_its_turn() -> None:
     assert takes(rounds, 2) == [0, 2]
 
 
+def test_who_was_too_slow_has_one_longer_turn_behind_the_others() -> None:
+    rounds = Rounds(3)
+    turns = []
+    for _ in range(8):
+        turns.append((rounds.take(), rounds.is_hasty))
+        rounds.postpone()
+    assert turns[:5] == [(0, True), (1, True), (2, False), (0, False), (1, False)]
+    assert turns[5:] == [(0, True), (1, True), (2, False)], "another round"
+
+
+def test_who_was_too_slow_has_no_other_turn_when_we_are_in() -> None:
+    rounds = Rounds(2)
+    rounds.take()
+    rounds.postpone()
+    rounds.take()
+    rounds.settle()
+    assert takes(rounds, 3) == [1, 0, 1]
+
+
 @given(st.integers(1, 8), st.lists(st.sampled_from(["take", "settle", "pass"]), max_size=40))
 def test_no_server_is_left_out_and_none_comes_twice_in_a_round(
     count: int, steps: list[str]

@@ -382,7 +382,7 @@ class Client:
             self._view.show(Connected())
         now, first = self._reactor.clock(), self._participant.first_control()
         # What a server that hangs has in its queue is a connection, too, and nobody says HELLO.
-        patience = NEXT_SERVER_SECONDS if self._dialer.has_next else HANDSHAKE_SECONDS
+        patience = NEXT_SERVER_SECONDS if self._dialer.is_hasty else HANDSHAKE_SECONDS
         session = ClientSession(
             self._me,
             first,
@@ -423,6 +423,8 @@ class Client:
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None
         established = self._connection.established
+        if end.reason is Reason.TIMEOUT and not (end.by_peer or established):
+            self._dialer.postpone()
         outcome = endings.outcome_of(end.reason, established, self._participant.has_joined)
         match outcome:
             case Outcome.LOSE:

@@ -145,6 +145,8 @@ class Access:
         """The same, which could not be written."""
         self._uses = _Names()
         self._unsaved: dict[str, Use | None] = {}
+        self._to_be_saved = False
+        """Whether `used` has asked for a `save` that has not succeeded yet."""
         self._freed = False
         """Whether an operator has freed a name that the file still has."""
         self._name_lines = 0
@@ -179,7 +181,8 @@ class Access:
         self._uses.put(use)
         if not self._keep_seconds:
             return False
-        first, key = not self._unsaved, fold_name(name)
+        first, key = not self._to_be_saved, fold_name(name)
+        self._to_be_saved = True
         self._unsaved.pop(key, None)
         self._unsaved[key] = use
         if len(self._unsaved) > MAX_KEPT_NAMES:
@@ -190,18 +193,20 @@ class Access:
     def save(self) -> bool:
         """Write the names that were used or forgotten. Of the lines about one, the last counts.
         Returns whether that was possible."""
-        if not self._unsaved:
-            return True
+        if self._unsaved and not self._save():
+            return False
+        self._unsaved.clear()
+        self._to_be_saved = False
+        return True
+
+    def _save(self) -> bool:
         added = [line_of_use(use) for use in self._unsaved.values() if use is not None]
         only_added = len(added) == len(self._unsaved)
         if only_added and self._name_lines + len(added) <= MAX_NAME_LINES:
             saved = self._names.append(added)
             self._name_lines += len(added) if saved else 0
-        else:
-            saved = self._names.edit(self._merged, asked=False)
-        if saved:
-            self._unsaved.clear()
-        return saved
+            return saved
+        return self._names.edit(self._merged, asked=False)
 
     def _merged(self, lines: list[str]) -> list[str]:
         """The lines of the names, with what has happened since. What is no entry stays."""

@@ -15,8 +15,12 @@ class Company(Protocol):
     def carry(self, make: Callable[[RandomBytes], HostedRoom]) -> HostedRoom:
         """Make a room that all carry. Its random bytes have to be the same everywhere."""
 
+    def read(self) -> None:
+        """Let take effect what was read. To be called at the end of each turn, before members are
+        sent anything."""
+
     def flush(self) -> None:
-        """Let what was asked leave. To be called at the end of each turn."""
+        """Let what was asked leave. To be called at the end of each turn, after `read`."""
 
     @property
     def alone(self) -> bool:

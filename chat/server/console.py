@@ -204,8 +204,9 @@ class Console:
             except Exception as fault:
                 self._reactor.contain(self, fault)
                 answer = refused(words.COMMAND_FAILED)
-        if answer.deed is not None:
-            self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
+            if answer.deed is not None:
+                # If answers wait here, that writes what this operator has changed, too.
+                self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
         return replace(answer, lines=(*complaints, *answer.lines))
 
     def save_orders(self) -> list[str]:

@@ -253,6 +253,8 @@ class Server:
         self._answer_operators()
         if self._terminating:
             return
+        if self.company is not None:
+            self.reactor.call(self.company.read)
         # What was said travels to the others and back while what they said is sent.
         self._tell_company()
         self._welcome_some()
@@ -269,7 +271,7 @@ class Server:
 
     def _tell_company(self) -> None:
         if self.company is not None:
-            self.company.flush()
+            self.reactor.call(self.company.flush)
 
     def _welcome_some(self) -> None:
         """Send some of the long welcomes that were spliced in turns before."""

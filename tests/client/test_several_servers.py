@@ -235,6 +235,23 @@ def test_last_server_that_is_left_has_longer_to_say_hello(hall: Hall) -> None:
     assert hall.reactor.clock() - said_at >= HANDSHAKE_SECONDS - 0.1
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+def test_server_that_is_slow_has_longer_when_no_other_one_answers(
+    hall: Hall, persistent: bool
+) -> None:
+    seat, (near, far) = several_ways(hall, persistent=persistent)
+    near.hang()
+    far.unplug()
+    seat.begin()
+    turns = []
+    for _ in range(2):
+        hall.until(lambda: seat.client._connection)
+        connected_at = hall.reactor.clock()
+        hall.until(lambda: seat.client._over or not seat.client._connection)
+        turns.append(hall.reactor.clock() - connected_at)
+    assert turns == pytest.approx([NEXT_SERVER_SECONDS, HANDSHAKE_SECONDS], abs=0.2)
+
+
 # -- when a server shuts down
 
 

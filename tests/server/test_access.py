@@ -411,6 +411,22 @@ def test_names_that_cannot_be_saved_are_told_once_and_saved_later() -> None:
     assert names.lines == [f"{IRA.fingerprint} {stamp_of(NOW)} Ira"]
 
 
+def test_names_are_saved_later_though_one_could_not_be_freed() -> None:
+    names = Failing()
+    names.fails = False
+    access = keeping(names)
+    assert access.used("Ira", IRA.digest, NOW)
+    assert access.save()
+    names.fails = True
+    access.forget("Ira")
+    access.save_orders()
+    names.fails = False
+    assert access.used("Boris", OTHER.digest, NOW), "it is to be saved soon"
+    assert not access.used("Eve", EVE.digest, NOW)
+    assert access.save()
+    assert [line.split()[-1] for line in names.lines] == ["Boris", "Eve"]
+
+
 def test_no_key_keeps_many_names_and_the_oldest_of_all_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

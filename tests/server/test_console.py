@@ -30,6 +30,7 @@ from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban, Failed, InMemory
 from chat.server.members import Member
+from chat.server.operators import ADMIN
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
@@ -409,6 +410,23 @@ def test_complaint_about_what_cannot_be_written_stands_above_the_answers(
         "[!] the disk is full; what was changed holds until the server ends.",
         *[words.ban_made(Ban(FINGERPRINT, name="Ira"))] * 2,
     ]
+
+
+def test_other_operator_is_told_what_cannot_be_written_when_the_console_is_answered_first(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.server.open_room.present = {"Ira"}
+    full = [Failed("the disk is full", holds=True)]
+
+    def save() -> None:
+        while full:
+            desk.console.complain(full.pop())
+
+    monkeypatch.setattr(desk.console, "_save_orders", save)
+    desk.console.command("BAN Ira")
+    answer = desk.console.command_from(ADMIN, "BAN Ira")
+    told = (*desk.console.save_orders(), *answer.afar)
+    assert told[0] == "[!] the disk is full; what was changed holds until the server ends."
 
 
 def test_others_have_their_turn_between_many_commands(desk: OperatorDesk) -> None:

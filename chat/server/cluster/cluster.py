@@ -74,10 +74,16 @@ class Cluster:
     def _drop(self, tag: bytes) -> None:
         self.streams.close(self._rooms.pop(tag).stream)
 
-    def flush(self) -> None:
-        """Let what was read take effect, and what was proposed leave. To be called at the end of
-        each turn."""
+    def read(self) -> None:
+        """Let take effect what the others have said. An error in one room keeps no other from
+        it."""
+        now = self.clock()
+        for stream in self.streams.due(now):
+            self.call(partial(stream.read, now))
         self.registry.follow_bans()
+
+    def flush(self) -> None:
+        """Let what was proposed leave."""
         self.streams.flush(self.clock())
         self._wake_up.set(self.streams.deadline)
 
@@ -88,6 +94,7 @@ class Cluster:
 
     def leave(self) -> None:
         """This server goes: let the others know that its members have lost their connections."""
+        self.read()
         for room in self._rooms.values():
             room.vanish(self.server_id)
             room.expire()

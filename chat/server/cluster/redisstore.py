@@ -50,14 +50,15 @@ _BELL_SECONDS = 3_600
 
 class _Reader:
     """A connection that waits for entries. `followed`: of which rooms, and how far each was read.
-    `reads`: it waits. `rung`: the bell was rung since it began to. `bell_read`: how far that was
-    read."""
+    `asked`: the same when it was asked last. `reads`: it waits. `rung`: the bell was rung since it
+    began to. `bell_read`: how far that was read."""
 
     def __init__(self, link: Link, bell: str) -> None:
         self.link = link
         self.bell = bell
         self.bell_read = START
         self.followed: dict[str, EntryId] = {}
+        self.asked: dict[str, EntryId] = {}
         self.reads = self.rung = False
 
 
@@ -269,7 +270,7 @@ class RedisStore:
         if not reader.followed:
             return
         reader.reads = True
-        followed = {reader.bell: reader.bell_read, **reader.followed}
+        reader.asked = asked = {reader.bell: reader.bell_read, **reader.followed}
         reader.link.ask(
             partial(self._on_read, reader),
             "XREAD",
@@ -278,8 +279,8 @@ class RedisStore:
             "BLOCK",
             round(1000 * STREAM_BLOCK_SECONDS),
             "STREAMS",
-            *followed,
-            *map(str, followed.values()),
+            *asked,
+            *map(str, asked.values()),
             patience=STREAM_BLOCK_SECONDS,
         )
 
@@ -298,9 +299,10 @@ class RedisStore:
         if stream == reader.bell:
             reader.bell_read = entries[-1].id
         after = reader.followed.get(stream)
-        if after is None:
+        # The question may have left before the place was another one. If that is an earlier one,
+        # what lies between is still to be asked for.
+        if after is None or after < reader.asked[stream]:
             return
-        # The question may have left before the place was another one.
         entries = [entry for entry in entries if entry.id > after]
         if entries:
             reader.followed[stream] = entries[-1].id

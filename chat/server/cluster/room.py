@@ -461,6 +461,8 @@ class OrderedRoom:
         of the stream, or was said in a room that has gone on from a place before."""
         if not follows:
             return
+        # Perhaps nobody is here any more who needs the room: what was proposed has come back.
+        self._hosted.touch()
         self._unsure = self.servers() - {self._site.server_id}
         self._hosted.is_past = False
         for number, seat in self._seats.items():

@@ -201,16 +201,28 @@ class Stream:
             self._outbox.put(item)
             self._on_busy(self)
 
+    def read(self, now: float) -> None:
+        """Read what was gathered, unless it still waits for what is on its way. To be called at the
+        end of each turn, before anything is sent to members."""
+        self._now = now
+        if self.phase is not Phase.FOLLOWING or not self._gathered:
+            return
+        if self._gather_until is None:
+            self._gather_until = now + GATHER_SECONDS
+        ours_comes = not self.idle and all(one.sealed != self._sent for one in self._gathered)
+        if not ours_comes or now >= self._gather_until:
+            gathered = self._gathered
+            self._gather_anew()
+            self._read(gathered)
+
     def flush(self, now: float) -> None:
-        """Read what was gathered, and send what is proposed. To be called at the end of each turn,
-        before the store's."""
+        """Send what is proposed. To be called at the end of each turn, before the store's. Nothing
+        is read here: it would wait for the next turn."""
         self._now = now
         if self._again_at is not None and now >= self._again_at:
             self.on_up()
         if self.phase is not Phase.FOLLOWING:
             return
-        if self._gathered:
-            self._read_gathered(now)
         if self.lost:
             if self._begins_at is None or now >= self._begins_at:
                 self._look_for_a_room()
@@ -224,7 +236,7 @@ class Stream:
 
     @property
     def deadline(self) -> float | None:
-        """When `flush` has something to do, even if nothing happens."""
+        """When `read` or `flush` has something to do, even if nothing happens."""
         if self.phase is not Phase.FOLLOWING:
             return self._again_at
         if self.lost:
@@ -465,15 +477,6 @@ class Stream:
 
     def _gather_anew(self) -> None:
         self._gathered, self._gather_until = [], None
-
-    def _read_gathered(self, now: float) -> None:
-        if self._gather_until is None:
-            self._gather_until = now + GATHER_SECONDS
-        ours_comes = not self.idle and all(one.sealed != self._sent for one in self._gathered)
-        if not ours_comes or now >= self._gather_until:
-            gathered = self._gathered
-            self._gather_anew()
-            self._read(gathered)
 
     def _read(self, entries: Several[RawEntry]) -> None:
         for raw in entries:

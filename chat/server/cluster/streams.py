@@ -74,11 +74,15 @@ class Streams:
                 self._on_refusal(refusal)
             self._refusals[stream] = refusal
 
-    def flush(self, now: float) -> None:
-        """Send what was proposed in this turn: to be called at its end."""
+    def due(self, now: float) -> list[Stream]:
+        """Those which may have something to `read`: to be asked at the end of each turn."""
         for stream, deadline in self._timed.items():
             if deadline <= now:
                 self._busy[stream] = None
+        return list(self._busy)
+
+    def flush(self, now: float) -> None:
+        """Send what was proposed in this turn: to be called at its end, when all was read."""
         busy, self._busy = self._busy, {}
         for stream in busy:
             stream.flush(now)
@@ -89,7 +93,7 @@ class Streams:
 
     @property
     def deadline(self) -> float | None:
-        """When `flush` has something to do, even if nothing happens."""
+        """When `due` or `flush` has something to do, even if nothing happens."""
         return min(self._timed.values(), default=None)
 
     # -- the store's watcher

@@ -1,12 +1,20 @@
 """One server of a cluster: what the operator is shown, and how the server goes."""
 
+import contextlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from chat.errors import Reason
-from chat.limits import BEAT_SECONDS, CARD_SECONDS, GRACE_SECONDS, SERVER_GONE_SECONDS
+from chat.limits import (
+    BEAT_SECONDS,
+    CARD_SECONDS,
+    GATHER_SECONDS,
+    GRACE_SECONDS,
+    SERVER_GONE_SECONDS,
+)
 from chat.server.hosted import HostedRoom
 from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Seat
 
@@ -142,6 +150,27 @@ def test_members_of_a_server_that_went_come_back_elsewhere(world: ClusterWorld) 
     assert again.member.id == place.member
 
 
+def test_room_is_followed_no_more_if_a_snapshot_shows_that_the_last_one_has_left(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one, SEALED)
+    world.come("Zoe", other, SEALED)
+    one.store.frozen = True
+    ira.drop(Reason.LEFT)
+    world.run(1)
+    stream = other.cluster._rooms[SEALED].stream
+    stream.keep()
+    world.run(1)
+    # It is trimmed past what the one server has read.
+    del world.redis.streams[stream.name][:-1]
+    one.store.frozen = False
+    one.store.cut()
+    world.until(lambda: world.restored > 0 and one.store.up)
+    world.run(1)
+    assert one.hosted(SEALED) is None
+
+
 def test_room_is_followed_no_more_when_nobody_is_in(world: ClusterWorld) -> None:
     one, _ = world.servers
     ira = world.come("Ira", one, SEALED)
@@ -269,3 +298,82 @@ def test_what_is_said_is_on_its_way_while_others_are_sent_theirs(
     one.open_room().touch()
     one.turns.end_turn()
     assert done == ["ask Redis", "send"]
+
+
+def gathered(world: ClusterWorld) -> tuple[Seat, ClusterServer]:
+    """Ira has said something that is still on its way, and what Eve said has come before it."""
+    ira = next(seat for seat in world.seats if seat.person.name == "Ira")
+    eve = next(seat for seat in world.seats if seat.person.name == "Eve")
+    one, stream = ira.at, ira.at.cluster._rooms[b""].stream
+    for _ in range(100):
+        eve.say("from afar")
+        ira.say("from here")
+        world.end_turn()
+        while not stream.idle:
+            world.time.step()
+            if stream._gathered and all(raw.sealed != stream._sent for raw in stream._gathered):
+                return ira, one
+            world.end_turn()
+    raise AssertionError("it does not happen")
+
+
+def test_nothing_is_read_after_members_were_sent_theirs(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be sent when the loop wakes up by chance. It takes so long to send that what was
+    gathered has waited for long enough."""
+    ira, one = gathered(world)
+    fan_out = HostedRoom.fan_out
+
+    def slowly(room: HostedRoom) -> None:
+        fan_out(room)
+        world.time.now += 2 * GATHER_SECONDS
+
+    monkeypatch.setattr(HostedRoom, "fan_out", slowly)
+    one.open_room().touch()
+    one.turns.end_turn()
+    assert not one.server._busy
+    assert b"from afar" not in ira.transport.taken[-300:]
+    deadline = one.cluster.streams.deadline
+    assert deadline is not None
+    assert deadline <= one.turns.clock()
+    one.turns.end_turn()
+    assert b"from afar" in ira.transport.taken[-300:]
+
+
+def test_what_has_come_is_read_before_the_last_server_says_farewell(world: ClusterWorld) -> None:
+    ira = next(seat for seat in world.seats if seat.person.name == "Ira")
+    stream = ira.at.cluster._rooms[b""].stream
+    ira.say("the last word")
+    world.end_turn()
+    while not stream._gathered:
+        world.time.step()
+    ira.at.server.terminate()
+    assert ira.home is not None
+    assert b"the last word" in ira.home.log.read(0, ira.home.log.end)
+
+
+def test_error_in_one_room_keeps_no_other_from_what_is_said(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = world.servers
+    world.come("Zoe", one, SEALED)
+    nat = world.come("Nat", other, SEALED)
+    sealed = one.cluster._rooms[SEALED]
+    ira, eve = (seat for name in ("Ira", "Eve") for seat in world.seats if seat.person.name == name)
+
+    def fail(_: object) -> None:
+        raise AssertionError("nobody foresaw this")
+
+    def contain(callback: Callable[[], None]) -> float:
+        with contextlib.suppress(AssertionError):
+            callback()
+        return 0.0
+
+    monkeypatch.setattr(sealed, "apply", fail)
+    monkeypatch.setattr(one.turns, "call", contain)
+    monkeypatch.setattr(one.cluster, "call", contain)
+    nat.say("nobody hears this")
+    eve.say("from afar")
+    other.turns.end_turn()
+    world.until(lambda: b"from afar" in ira.transport.taken)

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -21,7 +22,7 @@ from chat.reactor import Reactor
 from chat.server.cluster import redisstore, sequence, stream
 from chat.server.cluster.clusterkey import ENTRY, ClusterKey
 from chat.server.cluster.redisstore import RedisStore
-from chat.server.cluster.store import EntryId
+from chat.server.cluster.store import START, EntryId
 from chat.server.cluster.stream import Batch, Stream
 from chat.server.cluster.streams import Streams
 from chat.server.cluster.tls import context_of
@@ -100,7 +101,10 @@ class Server:
         self.store.begin()
 
     def flush(self) -> None:
-        self.streams.flush(self._reactor.clock())
+        now = self._reactor.clock()
+        for one in self.streams.due(now):
+            one.read(now)
+        self.streams.flush(now)
 
 
 class World:
@@ -180,6 +184,29 @@ def test_what_is_said_at_one_server_is_applied_at_all_in_one_order_and_at_one_pl
     assert a.room.places == b.room.places == c.room.places
     assert [text for text in a.room.said if text[0] == "a"] == [f"a{n}" for n in range(20)]
     assert {one.room.begun for one in world.servers} == {1}
+
+
+def test_stream_that_is_followed_again_from_a_place_before_is_read_without_a_gap(
+    world: World,
+) -> None:
+    """While the question is on its way that asks for what comes behind a later place."""
+    store = world.started().store
+    heard: list[bytes] = []
+    store.watcher = Mock(on_entries=lambda _, entries: heard.extend(one.kind for one in entries))
+    placed: list[EntryId] = []
+
+    def put(kind: bytes) -> None:
+        store.append("it", kind, b"", placed.append)  # type: ignore[arg-type]
+
+    store.follow("it", START)
+    for kind in (b"1", b"2", b"3"):
+        put(kind)
+    world.until(lambda: heard == [b"1", b"2", b"3"])
+    heard.clear()
+    put(b"4")
+    store.follow("it", placed[0])
+    world.until(lambda: b"4" in heard)
+    assert heard == [b"2", b"3", b"4"]
 
 
 def test_turn_costs_one_entry_and_a_quiet_room_none(world: World) -> None:

@@ -119,6 +119,8 @@ class World:
 
     def flush(self) -> None:
         for server in self.servers:
+            for one in server.streams.due(self.time.now):
+                one.read(self.time.now)
             server.streams.flush(self.time.now)
 
     def run(self, steps: int) -> None:
@@ -275,11 +277,11 @@ def test_what_another_server_says_is_read_together_with_what_is_on_its_way(world
     server = world.servers[1]
     before = len(server.log)
     server.stream.on_entries([first])
-    server.stream.flush(world.time.now)
+    server.stream.read(world.time.now)
     assert len(server.log) == before
     assert server.stream.deadline == world.time.now + GATHER_SECONDS
     server.stream.on_entries([second])
-    server.stream.flush(world.time.now)
+    server.stream.read(world.time.now)
     assert len(server.log) == before + 2
 
 
@@ -289,7 +291,7 @@ def test_what_another_server_says_does_not_wait_for_long(world: World) -> None:
     before, came = len(server.log), world.time.now
     server.stream.on_entries([first])
     for after, count in ((0, 0), (GATHER_SECONDS / 2, 0), (GATHER_SECONDS, 1)):
-        server.stream.flush(came + after)
+        server.stream.read(came + after)
         assert len(server.log) == before + count
 
 
@@ -297,7 +299,7 @@ def test_what_was_gathered_when_the_store_went_down_is_read_once(world: World) -
     first, _ = say_first_and_second(world)
     server = world.servers[1]
     server.stream.on_entries([first])
-    server.stream.flush(world.time.now)
+    server.stream.read(world.time.now)
     server.store.frozen = False
     server.store.cut()
     world.agree()
