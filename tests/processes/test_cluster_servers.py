@@ -166,8 +166,7 @@ def test_operator_sees_the_servers_and_ends_one_whose_members_go_on_elsewhere(
     addresses = [f"127.0.0.1:{port}" for port in cluster.ports]
 
     def stats(place: int) -> str:
-        cluster.servers[place].type("STATS")
-        return cluster.ask(place, "WHO", "In the room: ")
+        return cluster.ask(place, "STATS\nWHO", "In the room: ")
 
     def sees_all(place: int) -> bool:
         """Whether a server shows all servers, and which of them it is."""

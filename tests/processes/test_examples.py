@@ -39,6 +39,7 @@ def test_dice_are_rolled_for_whoever_asks(stage: Stage) -> None:
 def test_dice_that_are_rolled_in_private_are_told_in_private(stage: Stage) -> None:
     _, port = stage.server()
     ira = stage.client(port, "Ira", "--json", key="ira")
+    ira.expect('"event": "entered"')
     dice = str(EXAMPLES / "dice.py")
     bot = stage.run(
         [sys.executable, dice, "127.0.0.1", str(port), *stage.keys("client", "other")],
