@@ -940,6 +940,7 @@ def check_epochs(run: Told, rooms: Rooms, enemy: str) -> None:
         # Who knows the room's keys can make a run derive one that will never be.
         return
     stays: list[tuple[bytes, Membership]] = []
+    member = 0
     for item in run.story.stream:
         if isinstance(item, Welcomed):
             for room, epoch in item.repeatable:
@@ -948,9 +949,13 @@ def check_epochs(run: Told, rooms: Rooms, enemy: str) -> None:
                     for where, stay in stays
                 )
                 require(was_there, f"{run.title} can open what was said where it was not")
-            room = item.welcome.room
+            room, member = item.welcome.room, item.welcome.member
             life = rooms.told_by(item.server, room, item.at)
-            stays.append((room, life.memberships[item.welcome.member]))
+            stays.append((room, life.memberships[member]))
+        elif isinstance(item, Continued):
+            # Perhaps in another log of the room, which was the same so far.
+            life = rooms.told_by(item.server, item.room, item.at)
+            stays.append((item.room, life.memberships[member]))
 
 
 # -- 6 and 7: a server dies --------------------------------------------------------------------
