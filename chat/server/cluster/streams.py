@@ -83,8 +83,9 @@ class Streams:
 
     def flush(self, now: float) -> None:
         """Send what was proposed in this turn: to be called at its end, when all was read."""
-        busy, self._busy = self._busy, {}
-        for stream in busy:
+        for stream in list(self._busy):
+            # One by one: an error in one leaves the others to the next time.
+            del self._busy[stream]
             stream.flush(now)
             self._timed.pop(stream, None)
             if stream.deadline is not None:

@@ -5,7 +5,7 @@ A follower here is a list of what was applied: the simplest room there is.
 
 import json
 import random
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -303,6 +303,22 @@ def test_what_was_gathered_when_the_store_went_down_is_read_once(world: World) -
     server.store.frozen = False
     server.store.cut()
     world.agree()
+
+
+def test_error_in_one_room_leaves_what_others_say_to_the_next_time(world: World) -> None:
+    a, b = world.servers
+    world.settle()
+    broken = a.streams.open(b"broken", Mock())
+    a.streams._busy.clear()
+    broken._on_busy(broken)
+    a.say()
+    with patch.object(broken, "flush", Mock(side_effect=ZeroDivisionError)):
+        with pytest.raises(ZeroDivisionError):
+            a.streams.flush(world.time.now)
+        a.streams.flush(world.time.now)
+    a.streams.close(broken)
+    world.wait(1)
+    assert len(b.log) == 2
 
 
 # -- cuts ----------------------------------------------------------------------------------------
