@@ -157,9 +157,8 @@ class Access:
 
     def admit(self, name: str, key: PublicKey, now: float) -> Refusal | None:
         """Why a client with this name and key, which is proved, may not come in; None if it may."""
-        self.refresh()
         fingerprint = key.fingerprint
-        ban = self._banned.get(fingerprint)
+        ban = self.ban_on(fingerprint)
         if ban is not None:
             return ban
         if self._keys is not None and key.digest not in self._allowed:
@@ -309,6 +308,11 @@ class Access:
         """Lift the bans of these keys."""
         self.refresh()
         self._order({one: None for one in fingerprints if one in self._banned})
+
+    def ban_on(self, fingerprint: str) -> Ban | None:
+        """The ban of this key, if there is one."""
+        self.refresh()
+        return self._banned.get(fingerprint)
 
     def bans(self) -> list[Ban]:
         """All bans."""

@@ -44,11 +44,11 @@ class Cluster:
         self.tickets: Iterator[int] = count(1)
         self.call = reactor.call
         self.report = shared.report
+        self.ban_on = shared.ban_on
         self._reactor = reactor
         self._store = store
         self._card = key.card
         self._title = title
-        self._shared = shared
         self._rooms: dict[bytes, OrderedRoom] = {}
         self._away = self._left = False
         self.streams = Streams(store, key, random_bytes, self._on_away, self._on_refusal)
@@ -111,11 +111,6 @@ class Cluster:
     def ban(self, ban: Ban) -> None:
         """The operator of this server has banned a key."""
         self.registry.ban(ban)
-
-    def ban_of(self, fingerprint: str) -> Ban | None:
-        """The ban of this key that holds here by now, if there is one."""
-        bans = self._shared.bans()
-        return next((ban for ban in bans if ban.fingerprint == fingerprint), None)
 
     def unban(self, bans: list[Ban]) -> None:
         """The operator of this server has lifted these bans."""

@@ -33,6 +33,9 @@ class Shared(Protocol):
     def bans(self) -> list[Ban]:
         """All bans that hold here."""
 
+    def ban_on(self, fingerprint: str) -> Ban | None:
+        """The ban of this key that holds here, if there is one."""
+
     def take_bans(self, bans: list[Ban]) -> None:
         """Other servers ban these keys."""
 

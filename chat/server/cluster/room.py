@@ -124,7 +124,7 @@ class Site(Protocol):
     def call(self, callback: Callable[[], None]) -> float:
         """Call this; an unforeseen error is contained."""
 
-    def ban_of(self, fingerprint: str) -> Ban | None:
+    def ban_on(self, fingerprint: str) -> Ban | None:
         """The ban of this key that holds here by now, if there is one."""
 
     def report(self, text: str) -> None:
@@ -389,7 +389,7 @@ class OrderedRoom:
     def _look_at(self, member: Member, connection: Connection) -> None:
         """Between the wish of somebody here to come in and the answer, the key may have been
         banned."""
-        ban = self._site.ban_of(fingerprint_of(member.fingerprint))
+        ban = self._site.ban_on(fingerprint_of(member.fingerprint))
         if ban is not None:
             connection.drop(Reason.KICKED, words.banned(ban))
 

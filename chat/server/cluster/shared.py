@@ -22,6 +22,10 @@ class SharedLists:
         """All bans that hold here."""
         return self._access.bans()
 
+    def ban_on(self, fingerprint: str) -> Ban | None:
+        """The ban of this key that holds here, if there is one."""
+        return self._access.ban_on(fingerprint)
+
     def take_bans(self, bans: list[Ban]) -> None:
         """Other servers ban these keys."""
         self._access.take_bans(bans)

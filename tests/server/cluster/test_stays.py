@@ -97,7 +97,7 @@ class Site:
         self.clock = reactor.clock
         self.call = reactor.call
 
-    def ban_of(self, _fingerprint: str) -> None:
+    def ban_on(self, _fingerprint: str) -> None:
         """Nobody is banned."""
 
     def report(self, _text: str) -> None:
