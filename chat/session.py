@@ -23,7 +23,7 @@ How it turns:
 
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from chat import kex
 from chat.cipher import LinkCipher, RandomBytes
@@ -50,8 +50,6 @@ from chat.limits import (
     HANDSHAKE_SECONDS,
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_FRAME_BYTES,
-    NEXT_PING_SECONDS,
-    NEXT_PONG_SECONDS,
     PING_SECONDS,
     PONG_SECONDS,
     SESSION_KEY_BYTES,
@@ -482,10 +480,21 @@ class _SentPubkey:
     link: LinkCipher
 
 
+class Waits(NamedTuple):
+    """How long a client waits for HELLO, until it asks whether the server is there, and then for an
+    answer, in seconds."""
+
+    hello: float
+    ping: float
+    pong: float
+
+
+USUAL_WAITS = Waits(HANDSHAKE_SECONDS, PING_SECONDS, PONG_SECONDS)
+
+
 class ClientSession(Session):
     """A session at the client: AWAIT_HELLO, AWAIT_TRUST, AWAIT_SESSION_KEY, RELAY. `first` is the
-    first message on the link. With `has_next` it is less patient with a silent server, since there
-    is another one.
+    first message on the link.
 
     In AWAIT_TRUST nothing has been sent yet. The caller compares the server's key with the one it
     expects, and calls `trust` or closes. This is the only state that no frame leaves but REFUSED.
@@ -496,13 +505,11 @@ class ClientSession(Session):
         "_first",
         "_handshake",
         "_hello",
-        "_hello_seconds",
         "_identity",
         "_me",
-        "_ping_seconds",
         "_pinged_at",
         "_pong_seconds",
-        "_usual_pong_seconds",
+        "_waits",
     )
 
     def __init__(
@@ -512,21 +519,16 @@ class ClientSession(Session):
         random_bytes: RandomBytes,
         now: float,
         wall_clock: Callable[[], float],
-        *,
-        has_next: bool = False,
-        hello_seconds: float = HANDSHAKE_SECONDS,
+        waits: Waits = USUAL_WAITS,
     ) -> None:
-        """`hello_seconds`: how long to wait for HELLO, which the server sends by itself."""
         super().__init__(State.AWAIT_HELLO, random_bytes, now)
         self._me = me
-        self._hello_seconds = hello_seconds
         self._identity: ClientIdentity | None = None
         self._first = first
         self._clock = wall_clock
         self._pinged_at = now
-        self._ping_seconds = NEXT_PING_SECONDS if has_next else PING_SECONDS
-        self._usual_pong_seconds = NEXT_PONG_SECONDS if has_next else PONG_SECONDS
-        self._pong_seconds = self._usual_pong_seconds
+        self._waits = waits
+        self._pong_seconds = waits.pong
         self._hello: Hello | None = None
         self._handshake: _SentPubkey | None = None
 
@@ -535,12 +537,12 @@ class ClientSession(Session):
         """When to give up on the handshake; in RELAY, when to send the next PING, or to give up on
         the answer to the last one."""
         if self.state is State.AWAIT_HELLO:
-            return self._started_at + self._hello_seconds
+            return self._started_at + self._waits.hello
         if self.state is not State.RELAY:
             return self._started_at + HANDSHAKE_SECONDS
         if not self._answered:
             return self._pinged_at + self._pong_seconds
-        return self._pinged_at + self._ping_seconds
+        return self._pinged_at + self._waits.ping
 
     def _on_deadline(self, now: float) -> list[SessionEvent]:
         if self.state is not State.RELAY:
@@ -548,7 +550,7 @@ class ClientSession(Session):
         if not self._answered:
             silent = round(now - self.heard_at)
             return self._fail(Reason.LOST, f"the server has not answered for {silent} s")
-        self._ping(now, self._usual_pong_seconds)
+        self._ping(now, self._waits.pong)
         return []
 
     def wake(self, now: float) -> None:
@@ -556,7 +558,7 @@ class ClientSession(Session):
         if self.state is State.RELAY:
             self._ping(now, AWAKE_PONG_SECONDS)
 
-    def _ping(self, now: float, pong_seconds: int) -> None:
+    def _ping(self, now: float, pong_seconds: float) -> None:
         self._pinged_at = now
         self._pong_seconds = pong_seconds
         self._answered = False

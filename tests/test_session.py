@@ -28,6 +28,7 @@ from chat.session import (
     SessionEvent,
     State,
     SubmitReceived,
+    Waits,
 )
 from tests.support.helpers import FIRST, WALL_CLOCK, FixedBytes, Pair, ira, key, offer
 
@@ -435,8 +436,11 @@ def test_ping_without_an_answer_means_a_dead_connection(last_heard: float) -> No
 
 
 def test_client_that_has_another_server_is_less_patient() -> None:
-    pair = Pair(has_next=True).shake_hands()
+    waits = Waits(hello=2, ping=limits.NEXT_PING_SECONDS, pong=limits.NEXT_PONG_SECONDS)
+    pair = Pair(waits=waits)
     client, pinged_at = pair.client, limits.NEXT_PING_SECONDS
+    assert client.deadline == 2
+    pair.shake_hands()
     assert client.deadline == pinged_at
     assert client.tick(pinged_at) == []
     assert pair.to_server() == [ControlReceived(Ping())]

@@ -98,11 +98,13 @@ from chat.limits import (
     HURRIED_LINGER_SECONDS,
     KEEP_MEMBERS_SECONDS,
     LINGER_SECONDS,
+    NEXT_PING_SECONDS,
+    NEXT_PONG_SECONDS,
     NEXT_SERVER_SECONDS,
     PATIENCE_SECONDS,
 )
 from chat.reactor import Reactor, Timer, WakeUp
-from chat.session import ClientSession, Ended
+from chat.session import USUAL_WAITS, ClientSession, Ended, Waits
 from chat.sockets import Way
 from chat.text import caseless_name
 
@@ -381,18 +383,17 @@ class Client:
         if not self._participant.has_joined:
             self._view.show(Connected())
         now, first = self._reactor.clock(), self._participant.first_control()
-        # What a server that hangs has in its queue is a connection, too, and nobody says HELLO.
-        patience = NEXT_SERVER_SECONDS if self._dialer.is_hasty else HANDSHAKE_SECONDS
-        session = ClientSession(
-            self._me,
-            first,
-            os.urandom,
-            now,
-            time.time,
-            has_next=self._has_several,
-            hello_seconds=patience,
-        )
+        session = ClientSession(self._me, first, os.urandom, now, time.time, self._waits)
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
+
+    @property
+    def _waits(self) -> Waits:
+        """How long this server may be silent: less long if there is another one."""
+        if not self._has_several:
+            return USUAL_WAITS
+        # What a server that hangs has in its queue is a connection, too, and nobody says HELLO.
+        hello = NEXT_SERVER_SECONDS if self._dialer.is_hasty else HANDSHAKE_SECONDS
+        return Waits(hello, NEXT_PING_SECONDS, NEXT_PONG_SECONDS)
 
     def meet(self, server_key: PublicKey) -> None:
         since = self._trust(server_key)

@@ -27,7 +27,7 @@ from chat.identities import RosterEntry
 from chat.introduction import Introduction
 from chat.kex import PrivateKey, SignedShare
 from chat.server.log import Sealed
-from chat.session import ClientSession, Offer, ServerSession, SessionEvent
+from chat.session import USUAL_WAITS, ClientSession, Offer, ServerSession, SessionEvent, Waits
 from chat.wire import ROOM_HEADER_BYTES
 
 needs_ssh_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
@@ -140,14 +140,13 @@ class Pair:
         name: str = "Ira",
         client_key: str = "ira",
         first: Ready | Resume = FIRST,
-        *,
-        has_next: bool = False,
+        waits: Waits = USUAL_WAITS,
     ) -> None:
         self.now = 0.0
         self.server = ServerSession(Offer.of(offer()), FixedBytes("server"), self.now)
         self.me = Introduction.fresh(name, key(client_key), FixedBytes(f"{name}'s share"))
         self.client = ClientSession(
-            self.me, first, FixedBytes("client"), self.now, lambda: WALL_CLOCK, has_next=has_next
+            self.me, first, FixedBytes("client"), self.now, lambda: WALL_CLOCK, waits
         )
 
     def to_client(self) -> list[SessionEvent]:
