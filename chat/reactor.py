@@ -35,7 +35,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
+
+_WAKEUP_BYTES = 4096
 
 Callback = Callable[[], None]
 
@@ -103,6 +106,7 @@ class Reactor:
         self._hooks: list[Callback] = []
         self._running = False
         self._signals: dict[int, Callback] = {}
+        self._arrived: list[int] = []
         self._old_handlers: dict[int, signal._HANDLER] = {}
         self._old_wakeup: int | None = None
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
@@ -214,11 +218,21 @@ class Reactor:
             old = signal.signal(signum, _noted)
             self._old_handlers.setdefault(signum, old if old is not None else signal.SIG_DFL)
 
+    def has_arrived(self, signum: int) -> bool:
+        """Whether this signal has arrived, and its callback is still to be called."""
+        assert self._wakeup is not None
+        with suppress(BlockingIOError):
+            if signum in self._wakeup[0].recv(_WAKEUP_BYTES, socket.MSG_PEEK):
+                return True
+        return signum in self._arrived
+
     def _on_wakeup(self) -> None:
         assert self._wakeup is not None
-        for signum in dict.fromkeys(self._wakeup[0].recv(4096)):
-            if signum in self._signals:
-                self.call(self._signals[signum])
+        # Of each the last one counts: whoever is told to go on, to stop and to go on goes on.
+        self._arrived = list(dict.fromkeys(reversed(self._wakeup[0].recv(_WAKEUP_BYTES))))
+        while self._arrived:
+            if callback := self._signals.get(self._arrived.pop()):
+                self.call(callback)
 
     # -- running
 

@@ -386,6 +386,38 @@ def test_signal_is_told_in_a_turn_and_to_its_own_callback(reactor: Reactor, call
 
 
 @pytest.mark.usefixtures("signals_as_before")
+def test_of_each_signal_the_last_one_in_a_turn_counts(reactor: Reactor, call: Calls) -> None:
+    reactor.on_signals([ONE], call("one"))
+    reactor.on_signals([TWO], call("two"))
+    for number in (ONE, TWO, ONE):
+        signal.raise_signal(number)
+    reactor.turn(LONG)
+    assert call.made == ["two", "one"]
+
+
+@pytest.mark.usefixtures("signals_as_before")
+def test_callback_sees_which_signals_have_arrived_after_its_own(reactor: Reactor) -> None:
+    seen: list[list[bool]] = []
+
+    def look() -> None:
+        seen.append([reactor.has_arrived(number) for number in (ONE, TWO)])
+
+    def look_twice() -> None:
+        look()
+        signal.raise_signal(ONE)
+        look()
+
+    reactor.on_signals([ONE], look_twice)
+    reactor.on_signals([TWO], look)
+    look()
+    for number in (ONE, TWO):
+        signal.raise_signal(number)
+    look()
+    reactor.turn(LONG)
+    assert seen == [[False, False], [True, True], [False, True], [True, True], [True, False]]
+
+
+@pytest.mark.usefixtures("signals_as_before")
 def test_signal_ignored_or_of_somebody_else_is_not_told(reactor: Reactor, call: Calls) -> None:
     heard: list[int] = []
     signal.signal(ONE, signal.SIG_IGN)

@@ -154,19 +154,14 @@ class Terminal(ABC):
 
         The program that started us (make, a script) is stopped by the same key. If it stops first,
         the shell takes the terminal at once, perhaps while we give it back: then the kernel stops
-        us there, and after the SIGCONT we must not stop again."""
-        continued: list[int] = []
-        noted = signal.signal(signal.SIGCONT, lambda number, _: continued.append(number))
+        us there. On a busy machine the SIGCONT may be here before any of this. Either way we must
+        not stop again."""
         if not is_in_background(self._source):
             self._on_presence()
             self._live.close_line()
             self.output.drain(LINGER_SECONDS)
-        if not continued:
-            handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTSTP)
-            signal.signal(signal.SIGTSTP, handler)
-        signal.signal(signal.SIGCONT, noted)
-        if not continued:
+        _stop_unless(lambda: self._reactor.has_arrived(signal.SIGCONT))
+        if not self._reactor.has_arrived(signal.SIGCONT):
             # Where no shell could wake us (an orphaned process group), the kernel does not stop us.
             self._go_on()
 
@@ -260,3 +255,18 @@ class Terminal(ABC):
     def _keeps(self, line: str) -> bool:
         """Whether the history keeps such a line for the next run."""
         return self._history is not None and self._history.keeps(line)
+
+
+def _stop_unless(continued: Callable[[], bool]) -> None:
+    """Stop (SIGTSTP) until SIGCONT comes, unless it has come.
+
+    While SIGTSTP is blocked it only waits, and a SIGCONT takes back one that waits. So none is
+    missed, however late we are."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTSTP)
+    if continued():
+        # This takes it back, too.
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.signal(signal.SIGTSTP, handler)

@@ -438,28 +438,32 @@ def test_suspended_client_gives_the_terminal_back_and_comes_back_with_its_line(r
     ira.await_rows("Zoe: where are you? 2", "Ira: half a thought", "> |")
 
 
-@pytest.mark.parametrize("sees_it", [True, False])
+@pytest.mark.parametrize("late", ["it sees that", "it has just looked", "it is told to go on"])
 def test_client_whose_parent_is_stopped_before_it_comes_back_with_its_line(
-    room: Room, sees_it: bool
+    room: Room, late: str
 ) -> None:
     """As with `make client`: the shell has taken the terminal before the client gives it back, or
-    right after the client has looked."""
+    right after the client has looked; or has given it back before the client does anything."""
     command = room.changed(
-        "import os, chat.ui.terminal as terminal\n"
+        "import os, signal, chat.ui.terminal as terminal\n"
         "suspend, is_in_background = terminal.Terminal._suspend, terminal.is_in_background\n"
-        "def too_early(source):\n"
+        "def look(source):\n"
         "    terminal.is_in_background = is_in_background\n"
-        "    return False\n"
-        "def late(self):\n"
+        "    os.write(1, b'too late')\n"
+        f"    return {late == 'it sees that'}\n"
+        "def wait(self):\n"
         "    terminal.Terminal._suspend = suspend\n"
         "    while not is_in_background(0):\n"
         # Fails where the terminal is gone.
         "        os.tcgetpgrp(0)\n"
-        "    os.write(1, b'too late')\n"
-        f"    if not {sees_it}:\n"
-        "        terminal.is_in_background = too_early\n"
+        f"    if {late == 'it is told to go on'}:\n"
+        "        os.write(1, b'too late')\n"
+        "        while not self._reactor.has_arrived(signal.SIGCONT):\n"
+        "            os.tcgetpgrp(0)\n"
+        "    else:\n"
+        "        terminal.is_in_background = look\n"
         "    suspend(self)\n"
-        "terminal.Terminal._suspend = late\n"
+        "terminal.Terminal._suspend = wait\n"
     )
     ira = room.shell().run(["sh", "-c", f"{shlex.join(command)}; true"], end="")
     ira.await_rows(IN, "> |")
