@@ -406,6 +406,12 @@ MAX_REFUSALS = 5
 and is sent what cannot stand there, before it asks for a new WELCOME. With the pauses in between
 (MAX_RETRY_SECONDS) that is half a minute."""
 
+MAX_BASES = 512
+MAX_HASHED_AGAIN = 256 * 1024
+"""A server can tell the running hash of a place that lies in one of its last so many epochs, and at
+most so many bytes behind the beginning of that: so a member that comes back costs less than a
+millisecond."""
+
 CHECKS_PER_TURN = 64
 """Members that are told the running hash in one turn of the loop: two milliseconds. In a flood a
 turn of a room of MAX_MEMBERS takes 0.2 s, and still all are told in time."""

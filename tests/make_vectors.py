@@ -633,7 +633,8 @@ ABOUT_ROOM = [
     "to participant: a member is given `stream`, which is frames, controls, and cuts of the "
     "connection. It shows the texts in `shows`, and the outcome is one of these. refused: it does "
     "not take the last frames, and drops the connection. distrusted: the same, and it needs a new "
-    "WELCOME. tampered: CHECK differs; it says so, and drops the connection. unvouched: WELCOME "
+    "WELCOME. tampered: CHECK differs; it says so, and drops the connection. gone: the server "
+    "does not have the log that it vouched for; it says so, and joins anew. unvouched: WELCOME "
     "has come before CHECK; it says that nobody vouches for what came since the last CHECK. "
     "dropped: the last frame takes its place and its numbers, but is not shown; the user is told "
     "why. passed over: the same, but the user is not told. split: the last frame is shown, and the "
@@ -1351,7 +1352,7 @@ class Offences:
         """What is taken, and comes to light by a hash."""
         seq, end, true = self.seq, self.end, self.true
         forged = self.message(seq, self.content(seq, b"Forged").encode())
-        wrong = Check(end, bytes(32))
+        wrong = Check(end + len(true), bytes(32))
         elsewhere = Seen(end, bytes(limits.SEEN_HASH_BYTES))
         between = Seen(end - 1, self.seen.digest)
         short = control(Check(end, self.hash.digest()))
@@ -1371,7 +1372,14 @@ class Offences:
             return self.offence("split", "seen", what, frames(run), shows=["Hi"], then=then)
 
         return [
-            tampered("CHECK with another hash", control(wrong), then=true.hex()),
+            tampered("CHECK with another hash", frames(true), control(wrong), shows=["Hi"]),
+            self.offence(
+                "gone",
+                "check",
+                "CHECK with another hash at the place of the last CHECK",
+                control(Check(end, bytes(32))),
+                resume=Ready().encode().hex(),
+            ),
             tampered("a message is kept back", self.check(true), then=true.hex()),
             tampered("a message is added", frames(true), short, shows=["Hi"]),
             tampered(

@@ -88,7 +88,7 @@ SEEDS_A_TEST = 20
 SEEDS_LOOKED_INTO = 40
 """So many are run by the test that looks into them, too."""
 
-SEEDS_TO_FIND = 60
+SEEDS_TO_FIND = 120
 """Within so many seeds whatever is broken on purpose must be found."""
 
 QUIET = Conditions(people=2, terminals=0b11, latency=0.001, shred=0.0)

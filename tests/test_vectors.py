@@ -17,7 +17,7 @@ from Cryptodome.Hash import SHA256
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Signature import pss
 
-from chat.client.events import ClientEvent, FrameRefused, MessageReceived, Tampered, Warned
+from chat.client.events import ClientEvent, FrameRefused, LogGone, MessageReceived, Tampered, Warned
 from chat.contents import DirectText, Kind, MessageContent
 from chat.controls import CONTROLS, Bye, Check, Ready, Resume, Resumed, Welcome, decode_control
 from chat.errors import ProtocolError, Reason
@@ -508,6 +508,7 @@ PARTICIPANT_CHECKS = {
     ("dropped", "repeat"): "a repeated message could not be opened",
     ("passed over", "repeat"): "",
     ("tampered", "check"): "",
+    ("gone", "check"): "",
     ("unvouched", "check"): "",
     ("split", "seen"): "shown another conversation than you",
     ("refused", "phase"): "before the welcome",
@@ -580,6 +581,8 @@ def test_participant_does_not_take_what_it_should_not(scenario: Json) -> None:
         case "tampered" | "unvouched":
             (tampered,) = [event for event in told if isinstance(event, Tampered)]
             assert tampered.certain == (outcome == "tampered")
+        case "gone":
+            assert told == [LogGone()]
         case "dropped" | "split":
             (warning,) = told
             assert isinstance(warning, Warned)

@@ -30,8 +30,9 @@ whoever holds our cable. So what is wrong with them is not taken for the server'
   (`Tampered`).
 - When a WELCOME comes before the CHECK, it will never come. Then we say that, too.
 - Where going back does not help, we ask for a new WELCOME.
-- Where the server counts fewer of our messages than it had vouched for, the log that we had read is
-  gone. We join anew, and offer again what we keep, as in a new room (`LogGone`).
+- Where the server counts fewer of our messages than it had vouched for, or has another hash at a
+  place for which it had vouched, the log that we had read is gone. We join anew, and offer again
+  what we keep, as in a new room (`LogGone`).
 """
 
 from chat.cipher import RandomBytes
@@ -362,6 +363,8 @@ class Participant:
         return []
 
     def _on_check(self, membership: Membership, check: Check) -> list[ClientEvent]:
+        if membership.trail.denied_by(check):
+            return self._log_gone(membership)
         if not membership.check(check):
             return self._tampered(membership)
         self._checked_at = self._now

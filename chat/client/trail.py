@@ -11,6 +11,7 @@ hash finds it. The trail goes on with every frame that was taken. It is compared
 
 - The server's CHECK, which comes on the link. Where it agrees, all up to there is as the server
   wrote it. Where it does not, something since the last CHECK is not, and the trail goes back there.
+  Where even the place of the last CHECK has another hash now, the log is another one.
 - What another member has seen, which its messages say. Where that differs, the server, or somebody
   on one of the two wires, shows us different conversations.
 """
@@ -59,6 +60,10 @@ class Trail:
         self.checked_offset = self.offset
         self._checked_hash = self._hash.copy()
         return True
+
+    def denied_by(self, check: Check) -> bool:
+        """Whether the server has another hash now at the place for which it has vouched."""
+        return check.offset == self.checked_offset and check.digest != self._checked_hash.digest()
 
     def go_back(self) -> None:
         """Forget what was taken since the last CHECK. No epoch may have ended since."""

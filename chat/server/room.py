@@ -6,6 +6,7 @@ with its place in the log. Who is in is kept in `members`, and what the secret i
 message.
 """
 
+from collections import deque
 from collections.abc import Callable
 from hmac import compare_digest
 
@@ -15,7 +16,14 @@ from chat.errors import ProtocolError, Reason
 from chat.frozen import frozen
 from chat.identities import Card
 from chat.kex import RoomSecret
-from chat.limits import JOINS_PER_STEP, RESUME_TOKEN_BYTES, ROOM_ID_BYTES, SILENCE_SECONDS
+from chat.limits import (
+    JOINS_PER_STEP,
+    MAX_BASES,
+    MAX_HASHED_AGAIN,
+    RESUME_TOKEN_BYTES,
+    ROOM_ID_BYTES,
+    SILENCE_SECONDS,
+)
 from chat.presence import Presence
 from chat.roomevents import Back, Closing, Joined, Left, Lost, Notice, RoomEvent, Topic
 from chat.runninghash import RunningHash
@@ -72,6 +80,8 @@ class Room:
         self._crowded_out: list[Member] = []
         self._event_seq = 0
         self._hash = RunningHash.of_room(self.id)
+        self._bases = deque([(log.end, self._hash.base)], MAX_BASES)
+        """Where in the log the last epochs began, and with which base."""
         self._checks: Checks[Member] = Checks()
         self.greeting: Callable[[], bytes] = bytes
         """Makes the control message that stands between WELCOME and ROSTER; empty for none."""
@@ -86,6 +96,7 @@ class Room:
             "messages": self.messages,
             "event_seq": self._event_seq,
             "base": self._hash.base.hex(),
+            "bases": [[at, base.hex()] for at, base in self._bases],
             "members": self._members.state(),
             "epochs": self._epochs.state(),
         }
@@ -104,6 +115,8 @@ class Room:
         room._epochs = Epochs.restored(state["epochs"])
         room._hash = RunningHash(bytes.fromhex(state["base"]))
         room._hash.update(log.read(room._epochs.begins_at, log.end))
+        bases = ((at, bytes.fromhex(base)) for at, base in state["bases"])
+        room._bases = deque(bases, MAX_BASES)
         return room
 
     @property
@@ -263,7 +276,21 @@ class Room:
             Unicast(member, renewal.at, (Rekey(renewal.epoch, renewal.secret.secret).encode(),))
             for renewal in self._epochs.missed(request.epoch)
         ]
-        return [Unicast(member, request.offset, (Resumed().encode(),)), *rekeys]
+        first = (Resumed().encode(), *self._check_at(request.offset))
+        return [Unicast(member, request.offset, first), *rekeys]
+
+    def _check_at(self, offset: int) -> tuple[bytes, ...]:
+        """The CHECK of this place; none if much of the log would have to be hashed for it. Where
+        servers of a cluster have lost the end of the log, and go on from before it, the member may
+        have read another log up to here. It is to know that before it is told what follows: the
+        numbers of members may be those of others."""
+        begun = [one for one in self._bases if one[0] <= offset]
+        if not begun or begun[-1][0] < max(self._log.start, offset - MAX_HASHED_AGAIN):
+            return ()
+        begins_at, base = begun[-1]
+        running = RunningHash(base)
+        running.update(self._log.read(begins_at, offset))
+        return (Check(offset, running.digest()).encode(),)
 
     def _welcome_again(self, member: Member, now: float) -> Unicast:
         if self.epoch_bytes:
@@ -349,6 +376,7 @@ class Room:
     def _begin_epoch(self, secret: RoomSecret, now: float) -> None:
         """The event that ends the epoch has just been appended."""
         self._hash.begin_epoch()
+        self._bases.append((self._log.end, self._hash.base))
         self._epochs.begin(secret, now, self._log.end)
 
     def _welcome(self, member: Member, roster: list[bytes], now: float) -> Unicast:

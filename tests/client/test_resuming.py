@@ -11,7 +11,7 @@ import pytest
 from chat.cipher import MIN_SEALED_BYTES
 from chat.client import events
 from chat.contents import Kind, MessageContent, Repeat
-from chat.controls import Ready, Resend, Resume, Resumed, Roster
+from chat.controls import Check, Ready, Resend, Resume, Resumed, Roster
 from chat.errors import ProtocolError
 from chat.frozen import replace
 from chat.identities import RosterEntry
@@ -433,6 +433,31 @@ def test_what_was_acknowledged_and_is_gone_is_said_again_to_those_who_lack_it() 
     assert sum(seat.missed() for seat in hall.everybody) == 0
 
 
+def test_who_has_read_another_log_is_told_so_before_anything_is_told_of_this_one() -> None:
+    """The room was put back, and has grown again past where a member was. There another member has
+    the number of the newcomer whom that one knew, and the keys are the same."""
+    hall = RoomInMemory()
+    (ira,) = hall.enter("Ira")
+    kept = hall.kept()
+    (thea,) = hall.enter("Thea")
+    hall.put_back(kept)
+    (zoe,) = hall.enter("Zoë")
+    assert zoe.member.id == thea.member.id
+    zoe.say("is this Thea?")
+    hall.settle()
+    hall.come_back(ira)
+    ira.read(2)
+    assert ira.shown[-2:] == [back(), events.LogGone()]
+    ira.lose()
+    hall.come_back(ira)
+    hall.pass_time(1)
+    hall.settle()
+    zoe.say("this is Zoë")
+    hall.settle()
+    assert ira.said() == [("Zoë", "this is Zoë")]
+    assert ira.warnings() == []
+
+
 def in_the_roster(desk: Desk) -> list[events.ClientEvent]:
     return desk.play(CUT, desk.welcome(offset=4_711), with_own(1))
 
@@ -441,6 +466,7 @@ DENIALS: dict[str, Callable[[Desk], list[events.ClientEvent]]] = {
     "in the roster": in_the_roster,
     "behind what we missed": lambda desk: desk.play(CUT, Resumed(), Resend(2))[1:],
     "at any time": lambda desk: desk.play(Resend(2)),
+    "in a CHECK": lambda desk: desk.play(CUT, Resumed(), Check(desk.offset, bytes(32)))[1:],
 }
 
 

@@ -112,12 +112,13 @@ class Bench:
         resumed_as, unicasts = resumed
         assert resumed_as is member
         self.delivered += unicasts
-        return [
+        told = [
             (unicast.at, control)
             for unicast in unicasts
             if unicast.member is member
             for control in controls(unicast)
         ]
+        return [one for one in told if not isinstance(one[1], Check)]
 
     def submit(self, member: Member, *frames: bytes) -> tuple[int, list[Control]]:
         """Submit one run; what the member is answered, all of it at the end of the log."""
@@ -649,6 +650,44 @@ def test_resume_goes_on_where_the_member_was_and_asks_for_the_rest() -> None:
     assert bench.submit(ira, message(ira, 4, 2)) == (0, [])
     assert bench.submit(ira, message(ira, 2, 2), message(ira, 3, 2)) == (1, [])
     assert bench.submit(ira, message(ira, 5, 2)) == (0, [Resend(4)])
+
+
+def test_member_is_told_the_hash_of_the_place_where_it_goes_on() -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    bench.submit(sahnawaz, message(sahnawaz, 1, 2), message(sahnawaz, 2, 2))
+    place, check = bench.log.end, bench.room.check()
+    bench.submit(sahnawaz, message(sahnawaz, 3, 2))
+    (thea,) = bench.enter("Thea")
+    bench.depart(thea)
+    beginning, at_beginning = bench.log.end, bench.room.check()
+    bench.submit(sahnawaz, message(sahnawaz, 4, bench.room.epoch))
+
+    def first(offset: int, epoch: int) -> tuple[bytes, ...]:
+        request = Resume(ira.id, ira.token, offset, epoch)
+        resumed = bench.room.resume(request, ira.fingerprint, bench.now)
+        assert resumed is not None
+        return resumed[1][0].controls
+
+    assert first(place, 2) == (Resumed().encode(), check)
+    assert first(beginning, bench.room.epoch) == (Resumed().encode(), at_beginning)
+    end, at_end = bench.log.end, bench.room.check()
+    assert first(end, bench.room.epoch) == (Resumed().encode(), at_end)
+
+
+@pytest.mark.parametrize("too_far", [False, True])
+def test_hash_is_told_if_not_much_has_to_be_hashed_again(too_far: bool) -> None:
+    bench = Bench()
+    ira, sahnawaz = bench.enter("Ira", "Sahnawaz")
+    begins_at = bench.log.end
+    size = limits.MAX_HASHED_AGAIN // 16 - len(message(sahnawaz, 1, 2, b""))
+    for seq in range(1, 17):
+        bench.submit(sahnawaz, message(sahnawaz, seq, 2, bytes(size + too_far)))
+    assert (bench.log.end - begins_at > limits.MAX_HASHED_AGAIN) is too_far
+    request = Resume(ira.id, ira.token, bench.log.end, 2)
+    resumed = bench.room.resume(request, ira.fingerprint, bench.now)
+    assert resumed is not None
+    assert resumed[1][0].controls[1:] == (() if too_far else (bench.room.check(),))
 
 
 def test_takeover_of_a_connection_that_is_not_known_to_be_dead_is_not_announced() -> None:
