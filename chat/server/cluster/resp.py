@@ -83,15 +83,27 @@ class Pipeline:
         self._moved = now
         if len(self._heard) < 64:
             self._heard += data[:64]
+        self._feed(data)
+        while self.dead is None:
+            reply = self._next_reply()
+            if reply is False:
+                return
+            self._answer(reply)
+
+    def _feed(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-            while self.dead is None:
-                reply = self._reader.gets()
-                if reply is False:
-                    return
-                self._answer(reply)
         except hiredis.ProtocolError:
             self.dead = self.dead or foreign_answer(self._heard)
+
+    def _next_reply(self) -> Reply:
+        """The next whole reply; False, if there is none."""
+        try:
+            return self._reader.gets()
+        except (hiredis.ProtocolError, MemoryError, TypeError):
+            # The last two: an array longer than memory, or a map whose key cannot be one.
+            self.dead = self.dead or foreign_answer(self._heard)
+            return False
 
     def _answer(self, reply: Reply) -> None:
         if not self._asked:

@@ -59,6 +59,29 @@ def test_each_reply_goes_to_who_asked_however_it_is_cut(size: int) -> None:
     assert pipeline.deadline == REDIS_PING_SECONDS, "nothing is awaited"
 
 
+@pytest.mark.parametrize("data", [b"*9223372036854775807\r\n", b"%1\r\n*0\r\n:1\r\n"])
+def test_reply_that_cannot_be_made_ends_the_connection(data: bytes) -> None:
+    pipeline = Pipeline(0.0)
+    replies: list[Reply] = []
+    pipeline.ask(0.0, replies.append, "GET", "a")
+    pipeline.ask(0.0, replies.append, "GET", "b")
+    pipeline.receive(data, 0.0)
+    pipeline.receive(b":2\r\n", 0.0)
+    assert isinstance(pipeline.dead, errors.NotRedisError)
+    assert replies == [], "the reply to b was not given to a"
+
+
+def test_what_fails_in_whoever_asked_is_no_fault_of_redis() -> None:
+    def fail(_reply: Reply) -> None:
+        raise TypeError
+
+    pipeline = Pipeline(0.0)
+    pipeline.ask(0.0, fail, "GET", "a")
+    with pytest.raises(TypeError):
+        pipeline.receive(b":1\r\n", 0.0)
+    assert pipeline.dead is None
+
+
 def test_nothing_is_handed_out_once_it_is_closed() -> None:
     pipeline = Pipeline(0.0)
     replies: list[Reply] = []
