@@ -299,9 +299,10 @@ class RedisStore:
         if stream == reader.bell:
             reader.bell_read = entries[-1].id
         after = reader.followed.get(stream)
+        asked = reader.asked.get(stream)
         # The question may have left before the place was another one. If that is an earlier one,
-        # what lies between is still to be asked for.
-        if after is None or after < reader.asked[stream]:
+        # what lies between is still to be asked for. A Redis that lies answers what was not asked.
+        if after is None or asked is None or after < asked:
             return
         entries = [entry for entry in entries if entry.id > after]
         if entries:

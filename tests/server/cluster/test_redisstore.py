@@ -623,3 +623,16 @@ def test_servers_speak_tls_with_a_redis_whose_certificate_they_trust(
         for server in world.servers:
             server.store.close()
     assert MAX_REDIS_RETRY_SECONDS > 0
+
+
+def test_entries_of_a_room_that_was_not_asked_for_are_left_to_the_next_question(
+    world: World,
+) -> None:
+    store = world.started().store
+    reader = store._readers[0]
+    store.follow("another", START)
+    assert "another" not in reader.asked
+    watcher = store.watcher = Mock()
+    store._on_read(reader, [[b"another", [[b"1-0", [b"kind", b"sealed"]]]]])
+    watcher.on_entries.assert_not_called()
+    assert reader.followed["another"] == START
