@@ -908,7 +908,9 @@ class Simulation:
             require(log.end - log.start == len(log._bytes), "the log is not what it says")
             closed = not (home.tag and home.ordering.is_over)
             require(closed or server._terminating, "a sealed room is kept for nobody")
-            self._look_for_banned(server, home)
+            if not server._terminating:
+                # After CLOSING nobody is put out: all go, and only read what is there.
+                self._look_for_banned(server, home)
             kept = log.start <= home.life.start_of_window(window, log.end)
             require(kept, "the log has forgotten what is in its window")
         for connection in server.connections:

@@ -525,6 +525,18 @@ def test_ban_that_passes_over_those_that_come_in_is_found(monkeypatch: pytest.Mo
     assert violation_of(1, QUIET, BANNED_AT_THE_DOOR) is not None
 
 
+# p1 reads so slowly that the server has not ended yet when the ban comes.
+BANNED_AT_THE_END = [
+    *(Action(0.0, "serve"), Action(0.1, "start", 1), Action(0.2, "start", 0)),
+    *(Action(1.0, "throttle", 1, 200.0), Action(1.1, "say", 0, 2.0), Action(3.0, "terminate")),
+    Action(3.1, "ban", 0, size=1),
+]
+
+
+def test_ban_while_the_server_ends_puts_out_nobody() -> None:
+    assert violation_of(1, QUIET, BANNED_AT_THE_END) is None
+
+
 # -- a simulation ------------------------------------------------------------------------------
 
 
