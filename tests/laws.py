@@ -658,8 +658,7 @@ class Replay:
         sender = self._life.memberships[entry.sender]
         if content.kind is Kind.REPEAT:
             repeat = Repeat.decode(content.body)
-            here = repeat.room == self._life.room and repeat.epoch >= self._first_epoch
-            if not here and (repeat.room, repeat.epoch) not in self._repeatable:
+            if (repeat.room, repeat.epoch) not in self._repeatable:
                 return
         run = sender.fingerprint, content.origin
         if (*run, content.number) not in self._seen:
