@@ -74,6 +74,10 @@ class Hearing:
             return self._note_parting(peer, content)
         if content.kind is Kind.DIRECT:
             return self._show_direct(membership, peer, content, placed=placed)
+        if content.kind is Kind.REPEAT and peer is membership.us:
+            # It was shown when it was first said, and perhaps we have its key no more: another
+            # epoch may have this number now, if the servers have lost the end of the log.
+            return []
         body = content.body if content.kind is Kind.SAY else self._repeated(content)
         if body is None or not self._seen.is_new(peer.fingerprint, content, body):
             return []

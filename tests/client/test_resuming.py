@@ -704,6 +704,19 @@ def test_repeated_message_is_shown_once_to_those_who_were_there(rooms: int) -> N
     assert desk.play(desk.message(2)) == [hi(2)]
 
 
+def test_own_repeat_whose_key_is_gone_ends_nothing() -> None:
+    """The servers have put the room back, and another epoch has the number now."""
+    desk = Desk("one")
+    desk.new_room()
+    assert desk.sent() == [(1, "one")]
+    desk.restart(ROOM)
+    desk.epoch = EPOCH
+    desk.play(CUT, desk.welcome(), Roster(MEMBERS))
+    assert desk.participant.data_to_send()
+    assert desk.play(CUT, desk.welcome(messages=1), with_own(1)) == [back()]
+    assert desk.participant.unacknowledged == 0
+
+
 def test_message_that_was_shown_is_not_shown_when_it_is_repeated() -> None:
     desk = Desk()
     content = repeated(desk)
