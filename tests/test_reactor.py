@@ -374,24 +374,18 @@ ONE, TWO = signal.SIGUSR1, signal.SIGUSR2
 
 
 @pytest.mark.usefixtures("signals_as_before")
-def test_signal_is_told_in_a_turn_and_to_its_own_callback(reactor: Reactor, call: Calls) -> None:
+@pytest.mark.parametrize("arrive", [(TWO, TWO, ONE), (ONE, TWO, ONE)])
+def test_signal_is_told_in_a_turn_and_to_its_own_callback(
+    reactor: Reactor, call: Calls, arrive: tuple[int, ...]
+) -> None:
+    """Once, where the last of its kind stood."""
     reactor.on_signals([ONE], call("one"))
     reactor.on_signals([TWO], call("two"))
-    for number in (TWO, TWO, ONE):
+    for number in arrive:
         signal.raise_signal(number)
     assert call.made == []
     reactor.turn(LONG)
     reactor.turn(0)
-    assert call.made == ["two", "one"]
-
-
-@pytest.mark.usefixtures("signals_as_before")
-def test_of_each_signal_the_last_one_in_a_turn_counts(reactor: Reactor, call: Calls) -> None:
-    reactor.on_signals([ONE], call("one"))
-    reactor.on_signals([TWO], call("two"))
-    for number in (ONE, TWO, ONE):
-        signal.raise_signal(number)
-    reactor.turn(LONG)
     assert call.made == ["two", "one"]
 
 
