@@ -684,7 +684,8 @@ proposal may be longer."""
 
 MAX_PROPOSED_BYTES = 4 * 1024 * 1024
 """Proposals of one room that no entry has come back for. A server that has more reads its members
-more slowly (`Stream.full`), and lets go those that say something when it has twice as much."""
+more slowly (`Stream.full`). When it has twice as much, it lets go those that say something, and
+lets nobody in."""
 
 GATHER_SECONDS = 0.002
 """What other servers have said waits for so long at most for what this one has just said."""

@@ -424,6 +424,7 @@ LETTING_GO = (
     "take them in."
 )
 CUT_OFF = "the server cannot reach Redis, and without Redis no message arrives"
+TOO_MUCH_WAITS = "too much waits for Redis"
 
 
 def cluster_key_made(path: Path) -> str:

@@ -187,7 +187,16 @@ class OrderedRoom:
         if self._site.cut_off:
             connection.drop(Reason.LOST, words.CUT_OFF)
             return
+        if self._far_too_much_waits:
+            # Those who give up and come again would add to it each time.
+            connection.drop(Reason.LOST, words.TOO_MUCH_WAITS)
+            return
         self._ask_for(connection, arrival)
+
+    @property
+    def _far_too_much_waits(self) -> bool:
+        """Whether so much waits that nobody here should wait for it, too."""
+        return self.stream.proposed_bytes >= 2 * MAX_PROPOSED_BYTES
 
     def _ask_for(self, connection: Connection, arrival: Arrival) -> None:
         ticket = next(self._site.tickets)
@@ -199,11 +208,11 @@ class OrderedRoom:
         self._propose(Relay(member.id, self._seats[member.id].ticket, run))
         if connection is None or not self.stream.full:
             return
-        if self.stream.proposed_bytes < 2 * MAX_PROPOSED_BYTES:
-            connection.hold(STREAM_HOLD_SECONDS)
-        else:
+        if self._far_too_much_waits:
             # It keeps what it has said until it is acknowledged, and comes back with it.
-            connection.drop(Reason.LOST, "too much waits for Redis")
+            connection.drop(Reason.LOST, words.TOO_MUCH_WAITS)
+        else:
+            connection.hold(STREAM_HOLD_SECONDS)
 
     def lose(self, member: Member, reason: Reason, text: str) -> None:
         """A connection of this server has been dropped."""

@@ -397,6 +397,26 @@ def test_member_is_held_when_too_much_waits_and_let_go_when_it_is_far_too_much(
     assert inside(one) == {"Ira": True}
 
 
+def test_nobody_comes_in_where_far_too_much_waits(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (stream, ordered):
+        monkeypatch.setattr(module, "MAX_PROPOSED_BYTES", 1_000)
+    one, _ = world.servers
+    world.come("Ira", one)
+    world.redis.down = True
+    one.store.cut()
+    guests = [world.let_in(Person(f"p{number}", b""), one) for number in range(100)]
+    waiting = [guest for guest in guests if not guest.over]
+    sent_away = guests[len(waiting) :]
+    assert waiting
+    assert {guest.dropped for guest in sent_away} == {(Reason.LOST, "too much waits for Redis")}
+    world.redis.down = False
+    world.run(2)
+    assert all(guest.speaks for guest in waiting)
+    assert world.come(sent_away[0].person.name, one)
+
+
 # -- a storm of everything -------------------------------------------------------------------------
 
 

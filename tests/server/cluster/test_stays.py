@@ -33,6 +33,8 @@ OWN, OTHER = b"own serv", b"other se"
 class Proposed:
     """In the place of a stream: keeps what is proposed."""
 
+    proposed_bytes = 0
+
     def __init__(self) -> None:
         self.items: list[bytes] = []
         self.full = False
