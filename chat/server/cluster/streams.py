@@ -83,14 +83,16 @@ class Streams:
 
     def flush(self, now: float) -> None:
         """Send what was proposed in this turn: to be called at its end, when all was read."""
-        for stream in list(self._busy):
-            # One by one: an error in one leaves the others to the next time.
-            del self._busy[stream]
-            stream.flush(now)
-            self._timed.pop(stream, None)
-            if stream.deadline is not None:
-                self._timed[stream] = stream.deadline
-        self._store.flush()
+        try:
+            for stream in list(self._busy):
+                # One by one: an error in one leaves those behind it to the next time.
+                del self._busy[stream]
+                stream.flush(now)
+                self._timed.pop(stream, None)
+                if stream.deadline is not None:
+                    self._timed[stream] = stream.deadline
+        finally:
+            self._store.flush()
 
     @property
     def deadline(self) -> float | None:
