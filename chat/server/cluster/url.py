@@ -32,7 +32,7 @@ _FORMS = (
 @frozen
 class RedisUrl:
     """Where Redis is. `path`: a socket on this machine, and then there is no host. `tls`: we speak
-    TLS, and its certificate has to be for `host`."""
+    TLS, and its certificate has to be for `host`. `in_text`: the password stood in the URL."""
 
     host: str = ""
     port: int = REDIS_PORT
@@ -41,6 +41,7 @@ class RedisUrl:
     tls: bool = False
     user: str = ""
     password: bytes = field(default=b"", shown=False)
+    in_text: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         """For people: without user and password."""
@@ -59,7 +60,13 @@ class RedisUrl:
         if found := _LOCAL.fullmatch(text):
             login, path, database = found.groups()
             user, password = _login(login)
-            return cls(path=_path(path), database=_database(database), user=user, password=password)
+            return cls(
+                path=_path(path),
+                database=_database(database),
+                user=user,
+                password=password,
+                in_text=bool(password),
+            )
         if found := _NETWORK.fullmatch(text):
             scheme, login, host, port, database = found.groups()
             user, password = _login(login)
@@ -70,6 +77,7 @@ class RedisUrl:
                 tls=scheme.lower() == "rediss",
                 user=user,
                 password=password,
+                in_text=bool(password),
             )
         raise UsageError("this is no address of a Redis", _FORMS)
 
@@ -91,11 +99,11 @@ class RedisUrl:
     @property
     def warning(self) -> str:
         """What to tell whoever typed this URL as an argument; "" if it may be seen."""
-        if not self.password:
+        if not self.in_text:
             return ""
         return (
-            "the password of Redis stands on the command line, where every user of this machine "
-            f"can read it; {PASSWORD_VARIABLE} or a file keeps it to yourself"
+            "the password of Redis stands in its URL: on the command line every user of this "
+            f"machine can read it; {PASSWORD_VARIABLE} or a file keeps it to yourself"
         )
 
 

@@ -101,6 +101,10 @@ def test_password_comes_from_one_place() -> None:
     typed = RedisUrl.parse("redis://:pw@h")
     assert "CHAT_REDIS_PASSWORD" in typed.warning
     assert typed.with_password(b"pw", "the file") is typed
+    for text in ("redis://h", "redis+unix:///p"):
+        # Nobody sees it there, so nothing is to be said.
+        assert RedisUrl.parse(text).with_password(b"pw", "the file").warning == ""
+    assert "CHAT_REDIS_PASSWORD" in RedisUrl.parse("redis+unix://:pw@/p").warning
     with pytest.raises(UsageError, match="the file has another one"):
         typed.with_password(b"other", "the file")
     with pytest.raises(UsageError, match="NUL"):
