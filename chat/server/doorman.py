@@ -66,6 +66,9 @@ _PASSING = (
 """Errors of `accept` that belong to one connection: the next one may be good (accept(2))."""
 
 _CROWDED = "too many connections wait to be let in"
+_NOT_TO_BLAME = (_CROWDED, words.CUT_OFF, words.TOO_MUCH_WAITS)
+"""Why we refuse somebody who has done nothing wrong."""
+
 _REFUSAL = Refused(Reason.TIMEOUT, _CROWDED).to_wire()
 
 
@@ -226,8 +229,8 @@ class Doorman:
         for others."""
         self._turns.remove(connection, connection.source)
         self.admission.set_idle(connection)
-        event = Event.CROWDED if text == _CROWDED else Event.REFUSED
-        if reason is not Reason.LOST:
+        event = Event.CROWDED if text in _NOT_TO_BLAME else Event.REFUSED
+        if reason is not Reason.LOST or text in _NOT_TO_BLAME:
             line = words.refused(connection.address, text or REASONS[reason])
         elif connection.spoke:
             event = Event.ABANDONED

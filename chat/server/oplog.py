@@ -37,7 +37,8 @@ class Event(StrEnum):
     REFUSED = "refused"
     """A connection was refused for something that it did, or for its key."""
     CROWDED = "crowded"
-    """A connection was refused since too many wait, for which it may not be to blame."""
+    """A connection was refused since too many wait, or since Redis takes nothing, for which it may
+    not be to blame."""
     ABANDONED = "abandoned"
     """A connection went away in the middle of the handshake."""
     BANNED = "banned"

@@ -1023,6 +1023,21 @@ def test_guest_that_goes_while_it_waits_for_its_turn_costs_no_handshake(
     assert hall.screen.lines() == [f"[!] {name} went away: the connection was lost."]
 
 
+@pytest.mark.parametrize("why", [words.CUT_OFF, words.TOO_MUCH_WAITS])
+def test_guest_that_a_server_of_several_sends_away_has_not_gone_by_itself(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def send_away(connection: Connection) -> None:
+        connection.drop(Reason.LOST, why)
+
+    monkeypatch.setattr(Connection, "take_turn", send_away)
+    guest = hall.greeted()
+    name = guest.name
+    guest.send(NOT_SEALED)
+    hall.until(lambda: not hall.server.connections)
+    assert hall.screen.lines() == [f"[!] {name} was refused: {why}."]
+
+
 # -- the share
 
 
