@@ -156,6 +156,7 @@ class Client:
         self._takes_input = False
         self._connection: Connection | None = None
         self._lost = False
+        self._progress: list[Connected | ServerMet | KeysExchanged] = []
         self._met_stranger = False
         self._tampered_at = float("-inf")
         self._tamperings = self._unconfirmed = 0
@@ -380,8 +381,7 @@ class Client:
         self._try_again_later(error)
 
     def _on_connected(self, connected: socket.socket) -> None:
-        if not self._participant.has_joined:
-            self._view.show(Connected())
+        self._show_progress(Connected())
         now, first = self._reactor.clock(), self._participant.first_control()
         session = ClientSession(self._me, first, os.urandom, now, time.time, self._waits)
         self._connection = Connection(self, self._reactor, connected, session, self._participant)
@@ -401,25 +401,31 @@ class Client:
         self._server_key = server_key
         tag = self._participant.tag
         self._room = tag[:8].hex() if tag else f"open:{server_key.digest[:8].hex()}"
-        if not self._participant.has_joined:
-            invited = self._me.room_key is not None
-            self._view.show(
-                ServerMet(
-                    self._dialer.host,
-                    server_key.fingerprint,
-                    since is not None,
-                    since or "",
-                    invited,
-                    self._named,
-                )
+        invited = self._me.room_key is not None
+        self._show_progress(
+            ServerMet(
+                self._dialer.host,
+                server_key.fingerprint,
+                since is not None,
+                since or "",
+                invited,
+                self._named,
             )
+        )
 
     def on_established(self) -> None:
         if not self._participant.has_joined:
-            self._view.show(KeysExchanged())
+            self._show_progress(KeysExchanged())
         elif self._has_said_all and not self._participant.has_parting_to_send:
             # RESUME is on its way, and BYE gives up the place that it takes.
             self._say_goodbye()
+
+    def _show_progress(self, event: Connected | ServerMet | KeysExchanged) -> None:
+        """Show how far we are on the way in. A server may end each attempt, hour after hour: what
+        an earlier one has shown is not shown again."""
+        if not self._participant.has_joined and event not in self._progress:
+            self._progress.append(event)
+            self._view.show(event)
 
     def on_ended(self, end: Ended) -> None:
         assert self._connection is not None

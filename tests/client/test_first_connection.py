@@ -4,12 +4,14 @@ import contextlib
 import math
 from collections.abc import Iterator
 from itertools import repeat
+from typing import Any
 
 import pytest
 
-from chat.errors import ProxyRefusedError, TransportError
+from chat.errors import ProxyRefusedError, Reason, TransportError
 from chat.limits import MAX_RETRY_SECONDS
 from chat.server.connection import Connection as ServerConnection
+from chat.ui.transcript import CONNECTED, EXCHANGED, SENDING_KEY, SET_UP
 from tests.support.loopback import REFUSED, Hall
 
 
@@ -89,3 +91,28 @@ def test_connection_that_ends_without_a_word_is_tried_again(
         with pytest.raises(TransportError, match="the connection was lost"):
             seat.run()
         assert len(seat.dialer.dialled) == 1
+
+
+@pytest.mark.parametrize("cuts", [0, 5])
+def test_way_in_is_shown_once_however_often_the_server_ends_it(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, cuts: int
+) -> None:
+    """As a server does while it cannot reach Redis."""
+    enter = ServerConnection._enter
+    left = repeat(True, cuts)
+
+    def cut(connection: ServerConnection, client: Any) -> None:
+        if next(left, False):
+            connection.drop(Reason.LOST, "not now")
+        else:
+            enter(connection, client)
+
+    monkeypatch.setattr(ServerConnection, "_enter", cut)
+    seat = hall.seat("Ira", patience=math.inf, persistent=True)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    assert len(seat.dialer.dialled) == cuts + 1
+    shown = seat.screen.lines()
+    way_in = [CONNECTED[0], SENDING_KEY, EXCHANGED, SET_UP[0]]
+    assert [shown.count(str(line)) for line in way_in] == [1, 1, 1, 1]
+    assert len([line for line in shown if "not now" in line]) == min(cuts, 1)
