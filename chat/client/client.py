@@ -516,7 +516,7 @@ class Client:
     def _say_lost(self, error: TransportError, *, restarting: bool = False) -> None:
         self._lost = True
         joined, text = self._participant.has_joined, str(error)
-        lost = Disconnected(text, restarting)
+        lost = Disconnected(text, restarting, self._has_several)
         again = "trying the next server" if self._dialer.has_next else "trying again"
         self._view.show(lost if joined else Warned(f"{text}; {again}"))
 

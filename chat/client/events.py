@@ -78,10 +78,12 @@ class Entered:
 @frozen
 class Disconnected:
     """The connection was lost; reconnecting. `restarting`: the server has said that it is back in a
-    moment."""
+    moment. `elsewhere`: we know other servers, too, and go on at the first one that answers. A
+    server of several says that it restarts also when it ends."""
 
     text: str
     restarting: bool = False
+    elsewhere: bool = False
 
 
 @frozen

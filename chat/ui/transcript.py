@@ -143,6 +143,8 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _disconnected(event: Disconnected) -> list[StatusLine]:
+    if event.restarting and event.elsewhere:
+        return [good("The server restarts or ends; going on at the first one that answers.")]
     if event.restarting:
         return [good("The server restarts and will be back in a moment; waiting for it.")]
     # Some reasons say themselves what became of the connection.

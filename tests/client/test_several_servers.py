@@ -269,6 +269,20 @@ def test_server_that_shuts_down_sends_us_to_the_next(hall: Hall, beside: Hall) -
     ]
 
 
+def test_server_that_may_end_for_good_is_not_said_to_be_back_in_a_moment(
+    hall: Hall, beside: Hall
+) -> None:
+    """One of several says that it restarts also when it ends."""
+    seat = between(hall, beside)
+    hall.until(lambda: seat.inside)
+    hall.server.pause()
+    hall.until(lambda: told(seat, "Connected to"))
+    assert told(seat, "restarts", "moment", "Connected to") == [
+        "[+] The server restarts or ends; going on at the first one that answers.",
+        f"[+] Connected to {name_of(beside.address)}, in a new room.",
+    ]
+
+
 def test_last_server_that_shuts_down_ends_the_stay_well(hall: Hall, beside: Hall) -> None:
     seat = between(hall, beside)
     hall.until(lambda: seat.inside)

@@ -75,8 +75,13 @@ EVENTS: list[tuple[events.ClientEvent, dict[str, object]]] = [
         },
     ),
     (
-        events.Disconnected("the connection was lost", restarting=True),
-        {"event": "disconnected", "text": "the connection was lost", "restarting": True},
+        events.Disconnected("the connection was lost", restarting=True, elsewhere=True),
+        {
+            "event": "disconnected",
+            "text": "the connection was lost",
+            "restarting": True,
+            "elsewhere": True,
+        },
     ),
     (
         events.Reconnected(3, new_room=True, awaiting=False, server="b.example:9443"),
