@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chat import journal
-from chat.errors import EditorMissingError, IdentityError
+from chat.errors import EditorMissingError, IdentityError, UsageError
 from chat.frozen import replace
 from chat.limits import MAX_MEMBERS, SPARE_DESCRIPTORS
 from chat.reactor import Reactor
@@ -126,6 +126,10 @@ def serve(options: argparse.Namespace) -> None:
 def _clustering(options: argparse.Namespace) -> "Clustering | None":
     """What there is to know of other servers; None if there are none."""
     if not options.cluster:
+        # It would serve rooms of its own, and nobody would notice.
+        for one in ("cluster_key", "cluster_password_file", "cluster_ca"):
+            if getattr(options, one) is not None:
+                raise UsageError(f"--{one.replace('_', '-')} is for a cluster", "--cluster URL")
         return None
     from chat.clustering import Clustering
 

@@ -29,6 +29,19 @@ def test_option_that_does_not_fit_is_refused_before_a_key_is_made(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("option", ["--cluster-key", "--cluster-password-file", "--cluster-ca"])
+def test_option_of_a_cluster_without_one_is_refused(
+    option: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It would serve rooms of its own."""
+    assert main(["server", "--port", "0", "--keys", str(tmp_path), option, "some"]) == 2
+    assert capfd.readouterr() == (
+        "",
+        f"chat: error: {option} is for a cluster\nchat: hint: --cluster URL\n",
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_package_is_told_before_a_key_is_made(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
