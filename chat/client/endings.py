@@ -59,9 +59,10 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
 _OF_ONE_SERVER = {*LOSSES, Reason.CLOSING, Reason.FULL, Reason.NO_ROOM}
 
 
-def may_differ_elsewhere(reason: Reason) -> bool:
-    """Whether another server of the same room may let us in where one ended for this reason."""
-    return reason in _OF_ONE_SERVER
+def may_differ_elsewhere(end: Ended) -> bool:
+    """Whether another server of the same room may let us in where one ended like this. If the clock
+    is wrong, it may be that of this server alone."""
+    return end.reason in _OF_ONE_SERVER or isinstance(end.error, ClockError)
 
 
 def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
