@@ -71,6 +71,9 @@ def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
     return _OUTCOMES[has_joined, established][reason]
 
 
+_OF_A_CLIENT = (Reason.TIMEOUT, Reason.TOO_SLOW, Reason.PROTOCOL, Reason.REPLACED)
+"""Reasons whose words say what the client has done, and not who."""
+
 _STRANGE = "is it a chat server that listens there?"
 _MUTE = "it may be stopped or overloaded, or it is no chat server"
 
@@ -80,7 +83,7 @@ def loss_of(end: Ended) -> TransportError:
     if isinstance(end.error, ClockError):
         text = clocks_differ(end.error.not_after, end.error.now)
         return TransportError(text, "set this machine's clock right, or ask for the server's")
-    return TransportError(escape_line(end.text))
+    return TransportError(_sentence_of(end, True) if end.by_peer else escape_line(end.text))
 
 
 def refusal_of(end: Ended, established: bool) -> RefusedError:
@@ -114,7 +117,9 @@ def _sentence_of(end: Ended, established: bool) -> str:
     """The peer's own sentence. Before the handshake is complete anybody on the way may have said
     it, and nobody should do what a stranger advises: then the words for the reason come first."""
     sentence = escape_line(end.text)
-    if established or sentence == REASONS[end.reason]:
+    if sentence == REASONS[end.reason]:
+        return f"this client {sentence}" if end.reason in _OF_A_CLIENT else sentence
+    if established:
         return sentence
     return f'{REASONS[end.reason]} (it says, unproved: "{sentence}")'
 
