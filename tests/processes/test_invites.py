@@ -271,7 +271,7 @@ def test_terminal_is_told_what_an_invite_is_and_sees_it_drawn(stage: Stage) -> N
     assert "Give it only to the people who are to be there" in shown
     assert "They join with: python -m chat client -, which" in shown
     if find_spec("segno") is None:
-        assert "A QR code needs the package segno: pip install segno" in shown
+        assert "A QR code needs the package segno: " in shown
     else:
         assert any(line.count("█") > 40 for line in window.lines())
 

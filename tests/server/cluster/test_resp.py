@@ -1,12 +1,9 @@
 """A connection to Redis as bytes: replies in order, what is no reply, and silence."""
 
-import importlib
-import sys
 from collections.abc import Callable
 
 import pytest
 
-from chat.errors import UsageError
 from chat.limits import MAX_REDIS_TEXT_CHARS, REDIS_PING_SECONDS, REDIS_SILENCE_SECONDS
 from chat.server.cluster import errors
 from chat.server.cluster.errors import RedisError, RedisLostError, error_of
@@ -215,11 +212,3 @@ def test_patience_is_that_of_the_oldest_question_and_whatever_moves_counts() -> 
     pipeline.receive(b"$10\r\nab", 12.0)
     pipeline.moved(13.0)
     assert pipeline.deadline == 13.0 + REDIS_SILENCE_SECONDS + 5.0
-
-
-def test_program_without_hiredis_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hiredis", None)
-    monkeypatch.delitem(sys.modules, "chat.server.cluster.resp")
-    with pytest.raises(UsageError, match="hiredis") as caught:
-        importlib.import_module("chat.server.cluster.resp")
-    assert caught.value.hint == "pip install hiredis"
