@@ -637,8 +637,12 @@ class Replay:
             return self._of_event(entry.event, entry)
         return self._of_message(entry)
 
+    def _knows(self, epoch: int) -> bool:
+        """Whether the run has had the secret of an epoch of this room since its welcome."""
+        return epoch >= self._first_epoch or epoch in self._known_epochs
+
     def _of_message(self, entry: Entry) -> Iterable[ClientEvent]:
-        if entry.epoch < self._first_epoch and entry.epoch not in self._known_epochs:
+        if not self._knows(entry.epoch):
             if entry.sender not in self._told_not_for_us:
                 self._told_not_for_us.add(entry.sender)
                 yield MessageNotForUs(self._life.memberships[entry.sender].name)
@@ -658,7 +662,8 @@ class Replay:
         sender = self._life.memberships[entry.sender]
         if content.kind is Kind.REPEAT:
             repeat = Repeat.decode(content.body)
-            if (repeat.room, repeat.epoch) not in self._repeatable:
+            here = repeat.room == self._life.room and self._knows(repeat.epoch)
+            if not here and (repeat.room, repeat.epoch) not in self._repeatable:
                 return
         run = sender.fingerprint, content.origin
         if (*run, content.number) not in self._seen:
