@@ -714,7 +714,7 @@ RECENT_ENTRIES = 512
 """Of so many entries the running hash is kept, against which is compared what other servers say
 that they have read. A server is hardly ever further behind another one."""
 
-SNAPSHOT_BYTES = 2 * 1024 * 1024
+SNAPSHOT_BYTES = 4 * 1024 * 1024
 """After so many bytes of entries a room's state is kept in Redis, and what lies before the last but
 one of these places is trimmed. A server that starts reads at most twice as much."""
 
