@@ -220,7 +220,8 @@ class Reactor:
 
     def has_arrived(self, signum: int) -> bool:
         """Whether this signal has arrived, and its callback is still to be called."""
-        assert self._wakeup is not None
+        if self._wakeup is None:
+            return False
         with suppress(BlockingIOError):
             if signum in self._wakeup[0].recv(_WAKEUP_BYTES, socket.MSG_PEEK):
                 return True
