@@ -191,6 +191,10 @@ class OrderedRoom:
             # Those who give up and come again would add to it each time.
             connection.drop(Reason.LOST, words.TOO_MUCH_WAITS)
             return
+        if self.stream.lost:
+            # Nothing is under way for those who have given up. They may come again and again.
+            here = {one: guest for one, guest in self._waiting.items() if not guest.connection.over}
+            self._waiting = here
         self._ask_for(connection, arrival)
 
     @property

@@ -417,6 +417,21 @@ def test_nobody_comes_in_where_far_too_much_waits(
     assert world.come(sent_away[0].person.name, one)
 
 
+def test_guests_who_give_up_while_there_is_no_room_yet_do_not_add_up(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.redis.down = True
+    one.store.cut()
+    boris = world.let_in(Person("Boris", SEALED), one)
+    for _ in range(3):
+        world.let_in(Person("Ira", SEALED), one).drop(Reason.LOST)
+    zoe = world.let_in(Person("Zoe", SEALED), one)
+    room = one.hosted(SEALED)
+    assert room is not None
+    assert len(room.ordering._waiting) == 2  # type: ignore[attr-defined]
+    world.redis.down = False
+    world.until(lambda: boris.speaks and zoe.speaks)
+
+
 # -- a storm of everything -------------------------------------------------------------------------
 
 

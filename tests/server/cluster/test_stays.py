@@ -34,6 +34,7 @@ class Proposed:
     """In the place of a stream: keeps what is proposed."""
 
     proposed_bytes = 0
+    lost = False
 
     def __init__(self) -> None:
         self.items: list[bytes] = []
