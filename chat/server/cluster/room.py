@@ -333,8 +333,9 @@ class OrderedRoom:
     def _ask_again(self) -> None:
         """Propose again that those may come in for whom nothing is under way any more. They get
         another ticket: with the one before they may be in already, and be given up as lost."""
+        under_way = self.stream.proposed()
         for ticket, guest in list(self._waiting.items()):
-            if not self.stream.is_proposed(guest.proposed):
+            if guest.proposed not in under_way:
                 del self._waiting[ticket]
                 if not guest.connection.over:
                     self._ask_for(guest.connection, guest.arrival)

@@ -47,6 +47,9 @@ class Proposed:
     def propose(self, item: bytes) -> None:
         self.items.append(item)
 
+    def proposed(self) -> set[bytes]:
+        return set(self.items)
+
     def take(self) -> list[Proposal]:
         """All that was proposed since."""
         items, self.items = self.items, []
