@@ -378,9 +378,10 @@ class Server:
         """
         self.starts_anew = anew and (self.starts_anew or not self._terminating)
         self.on_end()
+        text = ""
         if self.company is not None and not self._terminating:
             if not self.is_last:
-                reason = Reason.RESTARTING
+                reason, text = Reason.RESTARTING, words.ONE_ENDS
             self._leave(self.company)
         if self._terminating or not self.connections:
             self.reactor.stop()
@@ -391,7 +392,9 @@ class Server:
             for room in self.rooms:
                 self.reactor.call(room.close)
         for connection in list(self.connections):
-            self.reactor.call(partial(connection.drop, reason))
+            # A stranger would only repeat the text, as something that nobody has proved.
+            said = text if connection.member is not None else ""
+            self.reactor.call(partial(connection.drop, reason, said))
 
     def _leave(self, company: Company) -> None:
         """The rooms go on elsewhere, and so do their members. None of them is to wait here until
