@@ -865,7 +865,7 @@ def test_interrupt_that_takes_away_what_was_typed_holds_up_nothing(room: Room) -
         "        pass\n"
         "    return read(self)\n"
         "chat.ui.editor.LineEditor.read = read_late\n"
-        "chat.reactor._noted = lambda *signal: interrupts.append(signal)\n"
+        "chat.reactor.Reactor._note = lambda self, *signal: interrupts.append(signal)\n"
     )
     ira = room.window(command)
     ira.await_rows("> |")
