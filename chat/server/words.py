@@ -434,6 +434,7 @@ SLOW_EVERYWHERE = (
 REDIS_IN_TIME = "What is said here comes back from Redis in time again."
 CUT_OFF = "the server does not hear from Redis in time, and without Redis no message arrives"
 TOO_MUCH_WAITS = "too much waits for Redis"
+ONE_ENDS = "this server restarts or ends, and another one carries the room"
 
 
 def cluster_key_made(path: Path) -> str:
