@@ -45,9 +45,9 @@ class Clustering:
                 "leave out --ephemeral",
             )
         # Here already, since it needs a package that may be missing.
-        from chat.server.cluster.check import check
+        from chat.server.cluster.check import card_of, check
 
-        self._check = check
+        self._check, self._card_of = check, card_of
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
         self._key_file: Path = options.cluster_key or keys_folder(options) / "cluster.key"
@@ -69,6 +69,7 @@ class Clustering:
         if made:
             announce(words.cluster_key_made(self._key_file))
         self._key = ClusterKey.of(secret, self._name)
+        self._card = self._card_of(self._key, public_key.digest, os.urandom)
         found = self._check(self._url, self._context, self._key, public_key.digest, os.urandom)
         self.notes = [note for note in (self._url.warning, *found.notes) if note]
         if found.wrong:
@@ -80,7 +81,7 @@ class Clustering:
         from chat.server.cluster.redisstore import RedisStore
 
         store = RedisStore(reactor, self._url, self._context, self._key, os.urandom)
-        cluster = Cluster(reactor, store, self._key, title, os.urandom, shared)
+        cluster = Cluster(reactor, store, self._key, self._card, title, os.urandom, shared)
         store.watcher = cluster.streams
         store.begin()
         return cluster
