@@ -149,7 +149,7 @@ def say_nothing_of_a_gap(real: Real, self: Participant, membership: Membership, 
     return real(self, membership, now)
 
 
-def do_nothing(*_: object) -> None:
+def do_nothing(*_: object, **_named: object) -> None:
     pass
 
 

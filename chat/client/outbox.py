@@ -232,18 +232,22 @@ class Outbox:
             self._recent_size -= len(self._recent.popleft().content.body)
         self._unchecked = min(self._unchecked, len(self._recent))
 
-    def replay(self, repeat: MakeRepeat) -> None:
+    def replay(self, repeat: MakeRepeat, *, unchecked_alone: bool = False) -> None:
         """A new room: say first what was acknowledged a moment ago, as `repeat` has it. If that
-        makes nothing of a message, those before are left out as well: a run has no gaps."""
-        for said in reversed(self._recent):
+        makes nothing of a message, those before are left out as well: a run has no gaps.
+        `unchecked_alone`: leave out those for which the server has vouched."""
+        for _ in range(self._unchecked if unchecked_alone else len(self._recent)):
+            said = self._recent.pop()
+            self._recent_size -= len(said.content.body)
             content = repeat(said.content, said.room, said.epoch)
             if content is None:
+                self._recent.clear()
+                self._recent_size = 0
                 break
             self._acknowledged_at[content.number] = said.at
             self.messages.appendleft(content)
             self.size += len(content.body)
-        self._recent.clear()
-        self._recent_size = self._unchecked = 0
+        self._unchecked = 0
         # Nothing was heard between the rooms.
         self._heard_at = None
 

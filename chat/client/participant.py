@@ -336,8 +336,10 @@ class Participant:
         if self._entered is not None and not membership.same_room:
             # Not those of a place that was never entered: it may have been put back already.
             self._regroup.expect(self._entered.peers.connections())
-        if not membership.same_room:
-            self._outbox.replay(self._speech.as_repeat)
+        if not membership.same_place:
+            # In the same room, too, what nobody has vouched for may be gone with the place that we
+            # had. If it were said later, it would come behind what is said from now on.
+            self._outbox.replay(self._speech.as_repeat, unchecked_alone=membership.same_room)
         if membership.same_place:
             # The roster says which of them were true.
             self._unread.take_back()

@@ -458,6 +458,33 @@ def test_who_has_read_another_log_is_told_so_before_anything_is_told_of_this_one
     assert ira.warnings() == []
 
 
+def test_what_is_gone_with_a_place_does_not_come_behind_what_was_said_since() -> None:
+    """The room was put back to before somebody came, and has grown again past where that one was.
+    To the one it is the same room, in which its place was given up."""
+    hall = RoomInMemory()
+    (sahnawaz,) = hall.enter("Sahnawaz")
+    kept = hall.kept()
+    (ira,) = hall.enter("Ira")
+    sahnawaz.lose()
+    ira.say("gone")
+    hall.settle()
+    assert ira.participant.unacknowledged == 0
+    hall.put_back(kept)
+    hall.come_back(sahnawaz)
+    hall.settle()
+    while hall.log.end < ira.offset:
+        sahnawaz.say("meanwhile")
+        hall.settle()
+    hall.come_back(ira)
+    hall.pass_time(1)
+    hall.settle()
+    ira.say("said since")
+    hall.settle()
+    assert not any(one.new_room for one in ira.shown if isinstance(one, events.Reconnected))
+    assert [text for name, text in sahnawaz.said() if name == "Ira"] == ["gone", "said since"]
+    assert sahnawaz.warnings() == ira.warnings() == []
+
+
 def in_the_roster(desk: Desk) -> list[events.ClientEvent]:
     return desk.play(CUT, desk.welcome(offset=4_711), with_own(1))
 

@@ -34,6 +34,7 @@ class Proposed:
     """In the place of a stream: keeps what is proposed."""
 
     proposed_bytes = 0
+    lost = False
 
     def __init__(self) -> None:
         self.items: list[bytes] = []
@@ -45,6 +46,9 @@ class Proposed:
 
     def propose(self, item: bytes) -> None:
         self.items.append(item)
+
+    def proposed(self) -> set[bytes]:
+        return set(self.items)
 
     def take(self) -> list[Proposal]:
         """All that was proposed since."""
