@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from chat.errors import ClusterError, UsageError
 from chat.phrases import MAKING_KEY, good
 from chat.place import with_port
+from chat.program import installing
 from chat.reactor import Reactor
 from chat.server import words
 from chat.sockets import own_host, reachable_at
@@ -44,10 +45,15 @@ class Clustering:
                 "all servers of a cluster have the same key, which --ephemeral does not keep",
                 "leave out --ephemeral",
             )
-        # Here already, since it needs a package that may be missing.
-        from chat.server.cluster.check import card_of, check
-
-        self._check, self._card_of = check, card_of
+        # Here already, before anything is made: it needs a package that may be missing.
+        try:
+            from chat.server.cluster.check import check
+        except ModuleNotFoundError as exc:
+            if exc.name != "hiredis":
+                raise
+            text = "several servers need the package hiredis"
+            raise UsageError(text, installing("hiredis")) from exc
+        self._check = check
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
         self._key_file: Path = options.cluster_key or keys_folder(options) / "cluster.key"
@@ -63,13 +69,14 @@ class Clustering:
             ClusterError: it cannot be served with this Redis.
         """
         from chat.files.clusterkey import load_or_make_cluster_key
+        from chat.server.cluster.check import card_of
         from chat.server.cluster.clusterkey import ClusterKey
 
         secret, made = load_or_make_cluster_key(self._key_file, os.urandom)
         if made:
             announce(words.cluster_key_made(self._key_file))
         self._key = ClusterKey.of(secret, self._name)
-        self._card = self._card_of(self._key, public_key.digest, os.urandom)
+        self._card = card_of(self._key, public_key.digest, os.urandom)
         found = self._check(self._url, self._context, self._key, public_key.digest, os.urandom)
         self.notes = [note for note in (self._url.warning, *found.notes) if note]
         if found.wrong:
