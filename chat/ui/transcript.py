@@ -146,7 +146,7 @@ def _disconnected(event: Disconnected) -> list[StatusLine]:
     if event.restarting and event.elsewhere:
         return [good("The server restarts or ends; going on at the first one that answers.")]
     if event.restarting:
-        return [good("The server restarts and will be back in a moment; waiting for it.")]
+        return [good(f"{event.text[:1].upper()}{event.text[1:]}; waiting for it.")]
     # Some reasons say themselves what became of the connection.
     why = "" if event.text.startswith("the connection") else "the connection was lost: "
     text = f"{why}{event.text}"

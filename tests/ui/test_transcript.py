@@ -119,6 +119,14 @@ def test_key_of_the_server_stands_out(
     assert sending == "[+] Sending public key to server"
 
 
+def test_server_that_is_not_back_itself_is_not_promised() -> None:
+    alone, one_of_several = REASONS[Reason.RESTARTING], words.ONE_ENDS
+    assert [told(events.Disconnected(one, restarting=True)) for one in (alone, one_of_several)] == [
+        "[+] The server restarts and will be back in a moment; waiting for it.",
+        "[+] This server restarts or ends, and another one carries the room; waiting for it.",
+    ]
+
+
 def test_trouble_is_marked_as_trouble() -> None:
     assert [
         words.refused("127.0.0.1:4000", "the name is taken"),
