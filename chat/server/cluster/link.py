@@ -196,6 +196,7 @@ class Link:
         return self._buffer.pending(limit)
 
     def advance(self, size: int) -> None:
-        if size:
+        # What the kernel takes at once tells nothing of Redis. That it has room again does.
+        if size and self._transport is not None and self._transport.writing:
             self._pipeline.moved(self._reactor.clock())
         self._buffer.advance(size)

@@ -413,21 +413,30 @@ def test_redis_that_keeps_all_comes_back_as_it_was(
             server.store.close()
 
 
+@pytest.mark.parametrize("on_and_on", [False, True])
 def test_frozen_redis_is_noticed_in_time_and_what_was_said_meanwhile_counts_once(
-    world: World,
+    world: World, on_and_on: bool
 ) -> None:
     a = world.started()
     world.redis.freeze()
-    a.room.say("into the ice")
+    said = ["into-the-ice"]
+    a.room.say(said[0])
     world.reactor.turn(0)
     before = world.clock.now
-    world.later(lambda: not a.room.follows)
+
+    def is_noticed() -> bool:
+        if on_and_on:
+            said.append(f"line-{len(said)}")
+            a.room.say(said[-1])
+        return not a.room.follows
+
+    world.later(is_noticed)
     assert world.clock.now - before < REDIS_PING_SECONDS + REDIS_SILENCE_SECONDS + 1
     assert "has not answered for" in str(a.away[-1])
     world.redis.thaw()
     world.later(lambda: a.room.follows)
     a.room.say("thawed")
-    world.all_said("into the ice", "thawed")
+    world.all_said(*said, "thawed")
 
 
 def test_quiet_connections_stay(world: World) -> None:
