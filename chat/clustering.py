@@ -60,9 +60,11 @@ class Clustering:
         self._name: str = options.cluster_name
         self.notes: list[str] = []
 
-    def prepare(self, public_key: "PublicKey", announce: Callable[[str], None]) -> None:
+    def prepare(
+        self, public_key: "PublicKey", announce: Callable[[str], None], *, serves: bool
+    ) -> None:
         """Have the cluster key, and ask Redis; `notes` are what is good to know then. `announce` is
-        told if the key was made.
+        told if the key was made. `serves`: `join` will follow.
 
         Raises:
             IdentityError: the file of the cluster key is not what it should be.
@@ -77,7 +79,9 @@ class Clustering:
             announce(words.cluster_key_made(self._key_file))
         self._key = ClusterKey.of(secret, self._name)
         self._card = card_of(self._key, public_key.digest, os.urandom)
-        found = self._check(self._url, self._context, self._key, public_key.digest, os.urandom)
+        found = self._check(
+            self._url, self._context, self._key, public_key.digest, os.urandom, serves=serves
+        )
         self.notes = [note for note in (self._url.warning, *found.notes) if note]
         if found.wrong:
             raise ClusterError(found.wrong)
@@ -133,7 +137,7 @@ def check_only(options: argparse.Namespace) -> None:
     say = partial(print, file=sys.stderr)
     clustering = Clustering(options)
     key = load_key(options, partial(say, MAKING_KEY))
-    clustering.prepare(key.public, say)
+    clustering.prepare(key.public, say, serves=False)
     for note in clustering.notes:
         # As the server's console would show it.
         say(words.of_cluster(note, good_news=False))

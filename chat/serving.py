@@ -63,7 +63,7 @@ def serve(options: argparse.Namespace) -> None:
         key = load_key(options, partial(output.write, phrases.MAKING_KEY))
         spare = []
         if clustering is not None:
-            clustering.prepare(key.public, output.write)
+            clustering.prepare(key.public, output.write, serves=True)
             # It closes its listeners when it goes. Those that we were handed stay open with whoever
             # did so, and nobody else takes what comes there: the next program needs them.
             spare = [listening.enter_context(listener.dup()) for listener in handed]

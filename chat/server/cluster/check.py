@@ -82,11 +82,14 @@ def check(
     server_digest: bytes,
     random_bytes: RandomBytes,
     wall_clock: Callable[[], float] = time.time,
+    *,
+    serves: bool = True,
 ) -> Checked:
     """Look whether this Redis and this cluster can be served. `server_digest` is that of our RSA
-    key, which all servers of a cluster share."""
+    key, which all servers of a cluster share. `serves`: we are about to serve it, and leave our
+    card if there is none."""
     with closing(Reactor()) as reactor:
-        checker = _Checker(reactor, key, server_digest, random_bytes, wall_clock)
+        checker = _Checker(reactor, key, server_digest, random_bytes, wall_clock, serves)
         link = Link(reactor, url, context, checker, "check")
         link.begin()
         if not checker.over:
@@ -105,6 +108,7 @@ class _Checker:
         server_digest: bytes,
         random_bytes: RandomBytes,
         wall_clock: Callable[[], float],
+        serves: bool,
     ) -> None:
         self.wrong: list[str] = []
         self.notes: list[str] = []
@@ -114,6 +118,7 @@ class _Checker:
         self._card = _card(server_digest)
         self._random_bytes = random_bytes
         self._wall_clock = wall_clock
+        self._serves = serves
 
     def on_end(self, _link: Link, error: RedisError) -> None:
         self._is_wrong(error.advice)
@@ -123,13 +128,17 @@ class _Checker:
         self._look_at(server)
         scratch = f"{self._key.card}:check:{self._random_bytes(_SCRATCH_BYTES).hex()}"
         card = card_of(self._key, self._card.digest, self._random_bytes)
+        place = (self._key.card, CARD_SECONDS)
+        if not self._serves:
+            # With wrong keys it would keep the right servers out.
+            place = (f"{scratch}:card", _SCRATCH_SECONDS)
         tried: tuple[tuple[Word, ...], ...] = (
             ("XADD", scratch, "*", "", ""),
             ("XRANGE", scratch, "-", "+", "COUNT", 1),
             ("XREAD", "COUNT", 1, "STREAMS", scratch, "0-0"),
             ("XTRIM", scratch, "MAXLEN", 0),
             ("EXPIRE", scratch, _SCRATCH_SECONDS),
-            ("SET", self._key.card, card, "NX", "EX", CARD_SECONDS),
+            ("SET", place[0], card, "NX", "EX", place[1]),
         )
         for words in tried:
             link.ask(self._on_tried, *words)

@@ -35,11 +35,14 @@ def check(
     secret: bytes = SECRET,
     digest: bytes = b"d" * 32,
     ahead: float = 0.0,
+    serves: bool = True,
 ) -> Checked:
     parsed = RedisUrl.parse(url)
     context = context_of(authority) if parsed.tls else None
     key = ClusterKey.of(secret, "test")
-    return checking.check(parsed, context, key, digest, os.urandom, lambda: time.time() + ahead)
+    return checking.check(
+        parsed, context, key, digest, os.urandom, lambda: time.time() + ahead, serves=serves
+    )
 
 
 def with_login(redis: Redis, login: str) -> str:
@@ -119,6 +122,12 @@ def test_other_keys_and_other_versions_are_found(
         assert f"(Unicode {unidata_version}, and here 9.0.0): run all with one version" in wrong
     monkeypatch.setattr(checking, "FORMAT", 2)
     assert "another version" in check(redis.url).wrong[0]
+
+
+def test_who_only_looks_leaves_no_card(redis: Redis) -> None:
+    assert check(redis.url, secret=b"1" * 32, serves=False).wrong == []
+    assert check(redis.url).wrong == []
+    assert "another cluster key" in check(redis.url, secret=b"1" * 32, serves=False).wrong[0]
 
 
 def test_card_of_servers_that_have_ended_keeps_nobody_out(redis: Redis) -> None:
