@@ -84,6 +84,7 @@ from chat.server.ordering import Arrival
 from chat.text import fingerprint_of
 
 _LENGTH_BYTES = 4
+_COUNT_BYTES = 8
 _ROUNDING_SECONDS = 1e-6
 """When we wake up, it is so late by the clock of the room, too, that what is due is due. Otherwise
 a sum that was rounded down would have us wait for what is never due."""
@@ -95,18 +96,17 @@ class Randomness:
 
     def __init__(self) -> None:
         self._seed = b""
-        self._used = 0
+        self._calls = 0
 
     def sow(self, seed: bytes) -> None:
         """From now on they follow from this."""
-        self._seed, self._used = seed, 0
+        self._seed, self._calls = seed, 0
 
     def __call__(self, size: int) -> bytes:
-        # One long output, of which each call takes the next part.
-        end = self._used + size
-        taken = shake_256(self._seed).digest(end)[self._used :]
-        self._used = end
-        return taken
+        # Not the next part of one long output: that would be made anew from its beginning each
+        # time, and a server that dies with thousands of members takes thousands of parts.
+        self._calls += 1
+        return shake_256(self._seed + self._calls.to_bytes(_COUNT_BYTES, "big")).digest(size)
 
 
 class Site(Protocol):
