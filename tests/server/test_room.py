@@ -1,6 +1,7 @@
 """The room at the server: members, epochs and their keys, and the entries of the log."""
 
 import unicodedata
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 
@@ -28,6 +29,7 @@ from chat.server import members as members_module
 from chat.server.log import OrderedLog
 from chat.server.members import Member
 from chat.server.room import Room, Unicast, bytes_again
+from chat.text import fingerprint_of
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, room_headers
 from tests.support.helpers import FixedBytes, frames_of, open_frame, steps
 
@@ -588,6 +590,20 @@ def test_person_is_here_as_its_connections_that_stay_are() -> None:
     bench.room.leave(laptop, Reason.LEFT)
     assert bench.room.presence("Ira") is Presence.GONE
     assert bench.room.find("Ira") == (calling,)
+
+
+def test_members_of_a_key_are_found_without_looking_at_all_others() -> None:
+    """A server that is told of many bans looks for each of them."""
+    bench = Bench()
+    ira = bench.join("Ira", "hers")
+    bench.enter("Thea")
+    again = bench.join("Ira", "hers")
+    find = partial(bench.room.of_key, fingerprint_of(ira.fingerprint))
+    cost = steps(find)
+    bench.enter(*(f"member {number}" for number in range(40)))
+    assert find() == [ira, again]
+    assert steps(find) == cost
+    assert bench.room.of_key(fingerprint_of(bytes(limits.FINGERPRINT_BYTES))) == []
 
 
 def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
