@@ -372,7 +372,7 @@ class OrderedRoom:
                     del self._seats[number]
                     self._hosted.lose(member, reason, text)
             case PutOut(named, text):
-                self._hosted.put_out([one for each in named for one in self._named(*each)], text)
+                self._do_put_out([one for each in named for one in self._named(*each)], text)
             case Say(text):
                 self._hosted.say(text)
             case Retitle(topic):
@@ -411,16 +411,31 @@ class OrderedRoom:
         member = self._hosted.room.member(number)
         return [] if member is None or member.fingerprint != fingerprint else [member]
 
+    def _do_put_out(self, members: list[Member], text: str) -> None:
+        """Those that are connected to another server are out here as well: it may be gone, or may
+        have lost them at this moment, and then it would keep their places."""
+        # Whoever has a connection goes last: so nobody seems to be lost in between.
+        self._hosted.put_out([member for member in members if member.lost], text)
+        for member in members:
+            if member.id in self._seats:
+                self._take_seat(member, Reason.KICKED, text, text)
+
     def _do_vanish(self, server: bytes, before: int) -> None:
         for number in self._members_of(server, before):
-            del self._seats[number]
             member = self._hosted.room.member(number)
             assert member is not None
-            connection = self._hosted.connection_of(member)
-            self._hosted.lose(member, Reason.LOST, "its server is gone")
-            if connection is not None:
-                # It is we who were taken for dead.
-                connection.drop(Reason.LOST, "the other servers have not heard of this one")
+            # If it is connected here, it is we who were taken for dead.
+            farewell = "the other servers have not heard of this one"
+            self._take_seat(member, Reason.LOST, "its server is gone", farewell)
+
+    def _take_seat(self, member: Member, reason: Reason, text: str, farewell: str) -> None:
+        """A member's connection does not count any more, wherever it is. Others are told `text`,
+        and the member `farewell`."""
+        del self._seats[member.id]
+        connection = self._hosted.connection_of(member)
+        self._hosted.lose(member, reason, text)
+        if connection is not None:
+            self._site.call(partial(connection.drop, reason, farewell))
 
     def _members_of(self, server: bytes, before: int) -> list[int]:
         """Who is in at this server, over connections of which the tickets are before this one."""

@@ -320,6 +320,19 @@ def test_kick_holds_for_one_who_is_at_another_server(world: ClusterWorld) -> Non
     assert inside(one) == inside(other) == {}
 
 
+def test_kick_holds_for_one_whose_server_has_died(world: ClusterWorld) -> None:
+    one, other = world.servers
+    eve = world.come("Eve", other)
+    world.kill(other)
+    one.open_room().kick("Eve")
+    world.run(1)
+    assert inside(one) == {}
+    back = world.let_in(eve.person, one)
+    world.until(lambda: back.speaks)
+    assert any(isinstance(control, Welcome) for control in back.heard)
+    assert not any(isinstance(control, Resumed) for control in back.heard)
+
+
 def test_member_whose_loss_was_never_put_in_order_is_lost_when_the_stream_follows(
     world: ClusterWorld,
 ) -> None:

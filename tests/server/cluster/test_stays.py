@@ -19,7 +19,16 @@ from chat.limits import BEAT_SECONDS, GRACE_SECONDS, PROPOSAL_SEED_BYTES, SERVER
 from chat.reactor import Reactor
 from chat.server import words
 from chat.server.cluster import room
-from chat.server.cluster.proposals import Come, Header, Lose, Proposal, Relay, decode, encode
+from chat.server.cluster.proposals import (
+    Come,
+    Header,
+    Lose,
+    Proposal,
+    PutOut,
+    Relay,
+    decode,
+    encode,
+)
 from chat.server.cluster.registry import Registry
 from chat.server.cluster.room import OrderedRoom, Randomness
 from chat.server.cluster.store import START, EntryId
@@ -194,6 +203,13 @@ def test_connection_that_is_dropped_is_proposed_lost_by_its_own_ticket(carried: 
     assert isinstance(lose, Lose)
     carried.apply(lose)
     assert carried.member.lost
+
+
+def test_kick_holds_for_one_whose_connection_breaks_at_the_same_moment(carried: Carried) -> None:
+    carried.door.drop(Reason.LOST)
+    (lose,) = carried.stream.take()
+    carried.apply(PutOut(((carried.member.id, carried.member.fingerprint),), ""), lose)
+    assert carried.hosted.room.find("Ira") == ()
 
 
 @pytest.mark.parametrize(
