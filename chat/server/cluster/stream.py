@@ -442,7 +442,10 @@ class Stream:
                 self._load()
                 return
             found = found[1:]
+        # If an error in one entry ends this, those behind it are asked for later.
+        self._again_at = self._now + RESEND_SECONDS
         self._read(found)
+        self._again_at = None
         if full:
             self._catch_up()
             return

@@ -322,6 +322,31 @@ def test_error_in_one_room_leaves_what_others_say_to_the_next_time(world: World)
     assert len(b.log) == 2
 
 
+def test_error_while_a_server_catches_up_keeps_it_from_nothing_that_follows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = world.servers
+    b.store.frozen = True
+    for _ in range(4):
+        a.say()
+        world.wait(0.1)
+    apply = b.apply
+
+    def fail(_: Batch) -> None:
+        monkeypatch.setattr(b, "apply", apply)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(b, "apply", fail)
+    b.store.frozen = False
+    b.store.cut()
+    with pytest.raises(ZeroDivisionError):
+        world.wait(1)
+    world.settle()
+    assert b.log == [a.log[0], *a.log[2:]]
+    assert len(b.log) == 4
+    assert b.stream.follows
+
+
 # -- cuts ----------------------------------------------------------------------------------------
 
 
