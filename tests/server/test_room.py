@@ -25,6 +25,7 @@ from chat.identities import Card, RosterEntry
 from chat.kex import RoomSecret
 from chat.presence import Presence
 from chat.roomevents import Back, Joined, Left, Lost, RoomEvent, decode_room_event
+from chat.server import epochs as epochs_module
 from chat.server import members as members_module
 from chat.server.log import OrderedLog
 from chat.server.members import Member
@@ -862,6 +863,24 @@ def test_place_behind_the_window_starts_over_and_is_told_how_much_was_said() -> 
     assert received[0] == (start, Resumed())
     assert started_over(bench, ira, start - 1, 2).messages == 101
     assert started_over(bench, ira, place, 2).messages == 101
+
+
+def test_who_has_missed_too_many_new_keys_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be given all of them at once, and be cut off for that."""
+    monkeypatch.setattr(epochs_module, "MAX_RENEWALS", 3)
+    bench = Bench()
+    ira, *leavers = bench.enter("Ira", *(f"member {number}" for number in range(5)))
+    bench.room.suspend(ira, bench.now)
+    place, epoch = bench.log.end, bench.room.epoch
+    for leaver in leavers[:3]:
+        bench.depart(leaver)
+    received = bench.resume(ira, place, epoch)
+    assert received is not None
+    assert [type(control) for _, control in received] == [Resumed, Rekey, Rekey, Rekey, Resend]
+    bench.room.suspend(ira, bench.now)
+    bench.depart(leavers[3])
+    bench.depart(leavers[4])
+    assert started_over(bench, ira, place, epoch).epoch == bench.room.epoch
 
 
 def test_renewal_is_forgotten_when_nobody_can_need_it() -> None:
