@@ -97,6 +97,8 @@ class HostedRoom:
         self._behind: dict[Connection, float] = {}
         self._wake_up = WakeUp(reactor, self.touch)
         self._no_tick_before = float("-inf")
+        self._ended_messages = self._ended_bytes = 0
+        """In rooms that were here before this one."""
         self.begin()
 
     def begin(self) -> None:
@@ -104,6 +106,21 @@ class HostedRoom:
         assert not self._members
         self.log = OrderedLog(WINDOW_BYTES)
         self._carry(Room(self.log, self._random_bytes, self.grace_seconds))
+
+    def begin_anew(self) -> None:
+        """The same, in the place of the room that was here."""
+        self._ended_messages, self._ended_bytes = self.relayed, self.relayed_bytes
+        self.begin()
+
+    @property
+    def relayed(self) -> int:
+        """Messages relayed here so far."""
+        return self._ended_messages + self.room.messages
+
+    @property
+    def relayed_bytes(self) -> int:
+        """Bytes of the log so far."""
+        return self._ended_bytes + self.log.end
 
     def keep_places_for(self, seconds: float) -> None:
         """From now on the place of who is lost is kept for so long."""

@@ -322,7 +322,7 @@ class OrderedRoom:
         self._let_go("")
         self._randomness.sow(batch.id.encode() + batch.items[0])
         self._seats.clear()
-        self._hosted.begin()
+        self._hosted.begin_anew()
         self._go_on_from(0.0)
         self._ask_again()
 
@@ -454,7 +454,7 @@ class OrderedRoom:
             self._hosted.trim()
         if room.is_empty and log.end and self._hosted.tag:
             # As where there is one server: it is a new room for whoever comes next.
-            self._hosted.begin()
+            self._hosted.begin_anew()
 
     # -- snapshots
 

@@ -95,10 +95,14 @@ def test_sealed_room_that_is_empty_begins_anew_at_all_servers(world: ClusterWorl
     one, other = world.servers
     ira, boris = world.come("Ira", one, SEALED), world.come("Boris", other, SEALED)
     first = ira.person.place
+    ira.say("the last word")
+    world.run(1)
     ira.drop(Reason.LEFT)
     boris.drop(Reason.LEFT)
     world.run(1)
     assert [server.hosted(SEALED) for server in world.servers] == [None, None]
+    # What was said in it counts nevertheless.
+    assert [server.server.rooms.relayed for server in world.servers] == [1, 1]
     again = world.come("Ira", other, SEALED).person.place
     assert first is not None
     assert again is not None
