@@ -432,11 +432,10 @@ class Server:
         return lifted
 
     def forget(self, name: str) -> bool:
-        """Free a name. Returns whether it was kept."""
-        was_kept = self.access.forget(name)
-        if was_kept and self.company is not None:
+        """Free a name, at the other servers as well. Returns whether it was kept here."""
+        if self.company is not None:
             self.company.forget(name)
-        return was_kept
+        return self.access.forget(name)
 
     def keys_meant(self, argument: str) -> tuple[str, set[str], str] | None:
         """The name, the fingerprints of the keys that are meant, and the words after it. A name may

@@ -229,13 +229,17 @@ def test_topic_is_told_in_rooms_that_its_server_does_not_carry(
     assert sorted(told) == sorted([*[("what it is about", b"")] * 2, ("what it is about", SEALED)])
 
 
-def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld, kept: bool) -> None:
+    """At the one that is told so it need not be kept, if that was started later."""
     one, other = world.servers
     boris = world.come("Boris", one)
     boris.drop(Reason.LEFT)
     world.run(1)
     assert other.access.use_of("Boris") is not None
-    one.server.forget("Boris")
+    if not kept:
+        one.access.forget("Boris")
+    assert one.server.forget("Boris") is kept
     world.run(1)
     assert other.access.use_of("Boris") is None
 
