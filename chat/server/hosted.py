@@ -177,6 +177,11 @@ class HostedRoom:
             text=text,
         )
 
+    def _note_use(self, member: Member, *, stays: bool) -> None:
+        # What is past is past for names as well: an operator may have freed them since.
+        if not self.is_past:
+            self._note_name(member, stays)
+
     # -- members come and go
 
     def admit(self, arrival: Arrival, connection: Connection | None) -> Member | None:
@@ -238,7 +243,7 @@ class HostedRoom:
         return words.kept(namesakes[0].name, *max(lost, key=itemgetter(1)))
 
     def _enter(self, arrival: Arrival, connection: Connection | None, member: Member) -> None:
-        self._note_name(member, True)
+        self._note_use(member, stays=True)
         member.source, member.address = arrival.source, arrival.address
         if connection is not None:
             connection.home = self
@@ -286,7 +291,7 @@ class HostedRoom:
         """A member's connection is dropped. The room keeps the member's place for a while if it was
         lost (LOSSES), and otherwise the membership ends."""
         self.touch()
-        self._note_name(member, False)
+        self._note_use(member, stays=False)
         before = self.room.presence(member.name)
         kept = reason in LOSSES and self.room.suspend(member, self.clock())
         if not kept:

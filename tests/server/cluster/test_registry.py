@@ -244,6 +244,23 @@ def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld, kept: bo
     assert other.access.use_of("Boris") is None
 
 
+def test_name_that_was_freed_stays_free_at_a_server_that_is_started_later(
+    world: ClusterWorld,
+) -> None:
+    """It reads in the room's stream who had it before."""
+    one, other = world.servers
+    world.come("Boris", one).drop(Reason.LEFT)
+    world.run(1)
+    other.server.forget("Boris")
+    world.run(1)
+    late = world.start()
+    world.come("Ira", late)
+    assert late.access.use_of("Boris") is None
+    world.come("Eve", one).drop(Reason.LEFT)
+    world.run(1)
+    assert late.access.use_of("Eve") is not None
+
+
 def test_server_that_starts_writes_all_bans_of_the_cluster_at_once(
     world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
