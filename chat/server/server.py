@@ -380,7 +380,7 @@ class Server:
         if self.company is not None and not self._terminating:
             if not self.is_last:
                 reason = Reason.RESTARTING
-            self._leave(self.company)
+            self.reactor.call(partial(self._leave, self.company))
         if self._terminating or not self.connections:
             self.reactor.stop()
             return
