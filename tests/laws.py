@@ -268,11 +268,12 @@ def check(
     check_walls(runs, lives, rooms)
     check_seen(runs, lives)
     check_doors(lives, doors)
+    again = said_again_in_private(lives)
     for run in runs:
         check_stays(run, rooms)
         check_epochs(run, rooms, enemy)
         if enemy and enemy != LIAR:
-            check_truth(run, rooms)
+            check_truth(run, rooms, again)
         else:
             check_split(run, rooms)
             check_shown(run, rooms)
@@ -869,9 +870,19 @@ def _has_key(stay: Membership, log: Life, life: Life, epoch: int) -> bool:
 # -- 9, 11 and 12: an enemy ---------------------------------------------------------------------
 
 
-def check_truth(run: Told, rooms: Rooms) -> None:
+def said_again_in_private(lives: Lives) -> set[str]:
+    """The texts of private messages that stand in several logs: they are repeated as they are."""
+    texts = Counter[str]()
+    for life in lives:
+        private = (entry for entry in life.messages() if life.private(entry) is not None)
+        texts.update({life.text(entry) for entry in private})
+    return {text for text, logs in texts.items() if logs > 1}
+
+
+def check_truth(run: Told, rooms: Rooms, again: set[str]) -> None:
     """Where the server vouched for what a run took, the run has shown what stands in the log, in
-    its order, or has said that it was tampered with since it was vouched for last."""
+    its order, or has said that it was tampered with since it was vouched for last. What is repeated
+    may be left out: the messages of a kind, and the texts of private messages, `again`."""
     start, first_epoch, known = 0, 0, frozenset[int]()
     segment: list[tuple[str, str]] = []
     shown: set[tuple[str, str]] = set()
@@ -892,13 +903,13 @@ def check_truth(run: Told, rooms: Rooms) -> None:
                     (life.memberships[entry.sender].name, life.text(entry))
                     for entry in life.messages_between(start, offset)
                     if (entry.epoch >= first_epoch or entry.epoch in known)
-                    and life.content(entry).kind is not Kind.REPEAT
+                    and not _is_repeat(life, entry, again)
                     and _is_for(run, life, entry)
                 ]
                 missing = set(said) - shown - set(segment)
                 require(not missing, f"{run.title} does not show {missing}")
                 others = {each for each in segment if each[0] != run.name} - set(said)
-                untrue = others - _repeated(life, start, offset)
+                untrue = others - _repeated(life, start, offset, again)
                 if not doubted:
                     require(not untrue, f"{run.title} shows {untrue}, which nobody said")
                     new = [each for each in dict.fromkeys(said) if each not in shown]
@@ -910,11 +921,15 @@ def check_truth(run: Told, rooms: Rooms) -> None:
     require(not run.endured or not heard or doubted, f"{run.title} was not vouched for")
 
 
-def _repeated(life: Life, start: int, end: int) -> set[tuple[str, str]]:
+def _is_repeat(life: Life, entry: Entry, again: set[str]) -> bool:
+    return life.content(entry).kind is Kind.REPEAT or life.text(entry) in again
+
+
+def _repeated(life: Life, start: int, end: int, again: set[str]) -> set[tuple[str, str]]:
     return {
         (life.memberships[entry.sender].name, life.text(entry))
         for entry in life.messages_between(start, end)
-        if life.content(entry).kind is Kind.REPEAT
+        if _is_repeat(life, entry, again)
     }
 
 
