@@ -347,6 +347,29 @@ def test_error_while_a_server_catches_up_keeps_it_from_nothing_that_follows(
     assert b.stream.follows
 
 
+def test_room_that_could_not_be_restored_does_not_go_on_as_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = world.servers[0]
+    for _ in range(60):
+        a.say()
+        world.wait(0.1)
+    late = world.start()
+    world.servers.append(late)
+    restore = late.restore
+
+    def fail(_state: bytes, _at: EntryId) -> None:
+        monkeypatch.setattr(late, "restore", restore)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(late, "restore", fail)
+    with pytest.raises(ZeroDivisionError):
+        world.wait(1)
+    late.store.cut()
+    world.agree()
+    assert late.restored == 1
+
+
 # -- cuts ----------------------------------------------------------------------------------------
 
 
