@@ -686,6 +686,12 @@ MAX_BATCH_BYTES = 65_536
 """What a server proposes in one entry: all that it had to say in a turn, or a part of it. A single
 proposal may be longer."""
 
+MAX_REPLY_BYTES = 32 * 1024 * 1024
+"""Over a connection on which Redis answers with more at once we listen no longer: it would fill the
+memory. A page of a stream is at most half as long, and a snapshot is hardly longer than
+WINDOW_BYTES. Only what many rooms have said while a server slept can be longer; then each room is
+read on page by page over the next connection."""
+
 MAX_PROPOSED_BYTES = 4 * 1024 * 1024
 """Proposals of one room that no entry has come back for. A server that has more reads its members
 more slowly (`Stream.full`). When it has twice as much, it lets go those that say something, and

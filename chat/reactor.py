@@ -106,7 +106,11 @@ class Reactor:
         self._hooks: list[Callback] = []
         self._running = False
         self._signals: dict[int, Callback] = {}
+        self._noted: set[int] = set()
+        """The signals of which the wake-up socket tells, or would tell if it had room: it may be
+        full of others."""
         self._arrived: list[int] = []
+        """Those of which it has told, and of which the callbacks are still to be called."""
         self._old_handlers: dict[int, signal._HANDLER] = {}
         self._old_wakeup: int | None = None
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
@@ -215,21 +219,33 @@ class Reactor:
             if signal.getsignal(signum) is signal.SIG_IGN:
                 continue
             self._signals[signum] = callback
-            old = signal.signal(signum, _noted)
+            old = signal.signal(signum, self._note)
             self._old_handlers.setdefault(signum, old if old is not None else signal.SIG_DFL)
 
     def has_arrived(self, signum: int) -> bool:
         """Whether this signal has arrived, and its callback is still to be called."""
+        if self._wakeup is None:
+            return False
+        return signum in self._untold() or signum in self._noted or signum in self._arrived
+
+    def _note(self, signum: int, _frame: object) -> None:
+        self._noted.add(signum)
+
+    def _untold(self) -> bytes:
+        """What the wake-up socket still has to tell."""
         assert self._wakeup is not None
         with suppress(BlockingIOError):
-            if signum in self._wakeup[0].recv(_WAKEUP_BYTES, socket.MSG_PEEK):
-                return True
-        return signum in self._arrived
+            return self._wakeup[0].recv(_WAKEUP_BYTES, socket.MSG_PEEK)
+        return b""
 
     def _on_wakeup(self) -> None:
         assert self._wakeup is not None
+        told = self._wakeup[0].recv(_WAKEUP_BYTES)
+        # A signal that arrives from here on is still untold, and not missing.
+        noted, self._noted = self._noted.difference(told), set()
+        missing = noted.difference(self._untold())
         # Of each the last one counts: whoever is told to go on, to stop and to go on goes on.
-        self._arrived = list(dict.fromkeys(reversed(self._wakeup[0].recv(_WAKEUP_BYTES))))
+        self._arrived = list(dict.fromkeys(reversed([*told, *missing])))
         while self._arrived:
             if callback := self._signals.get(self._arrived.pop()):
                 self.call(callback)
@@ -348,10 +364,6 @@ def _answering_for(callback: Callback) -> object:
     while isinstance(callback, partial):
         callback = callback.func
     return getattr(callback, "__self__", None)
-
-
-def _noted(_signum: int, _frame: object) -> None:
-    """Only keeps the default action from happening. The wake-up socket tells the loop."""
 
 
 def do_nothing() -> None:

@@ -188,9 +188,10 @@ def conditions_of(seed: int, enemy: str = "", servers: int = 0) -> Conditions:
         conditions = replace(conditions, listed=doors.getrandbits(8) | doors.getrandbits(8))
     # One run of messages is larger than anybody's share of so small a window, and the real window
     # never is so small: a SUBMIT that is read for longer than a client waits would come again and
-    # again.
+    # again. And what a member says at once may be more than the window, so that it is too slow for
+    # its own messages: with no place to come back to, it would say them again for ever.
     if conditions.window == SMALL_WINDOW:
-        conditions = replace(conditions, rate=0.0)
+        conditions = replace(conditions, rate=0.0, grace=max(conditions.grace, 8.0))
     cluster = Random(f"servers of {seed}")
     drawn = cluster.choice((1, 1, 1, 1, 1, 1, 2, 3)) if not enemy else 1
     return _with_servers(conditions, servers or drawn, cluster)
@@ -206,9 +207,6 @@ def _with_servers(conditions: Conditions, servers: int, random: Random) -> Condi
         servers=servers,
         names=False,
         listed=0,
-        # What comes back from the stream at once may be more than so small a window. Then all are
-        # too slow, and if none had a place to come back to, it would be said again for ever.
-        grace=max(conditions.grace, 8.0 * (conditions.window == SMALL_WINDOW)),
         entries=random.choice((SNAPSHOT_BYTES, 20_000, 4_000)),
         # A run of messages is read as slowly as one server alone lets a member fill its window, and
         # nobody is that patient with so small a one.

@@ -412,6 +412,20 @@ def test_callback_sees_which_signals_have_arrived_after_its_own(reactor: Reactor
 
 
 @pytest.mark.usefixtures("signals_as_before")
+def test_no_signal_hides_behind_many_others(reactor: Reactor, call: Calls) -> None:
+    """The wake-up socket has no room for so many."""
+    reactor.on_signals([ONE], call("one"))
+    reactor.on_signals([TWO], call("two"))
+    for number in [ONE] * 2_000 + [TWO]:
+        signal.raise_signal(number)
+    assert reactor.has_arrived(TWO)
+    for _ in range(3):
+        reactor.turn(0)
+    assert call.made == ["one", "two"]
+    assert not reactor.has_arrived(TWO)
+
+
+@pytest.mark.usefixtures("signals_as_before")
 def test_signal_ignored_or_of_somebody_else_is_not_told(reactor: Reactor, call: Calls) -> None:
     heard: list[int] = []
     signal.signal(ONE, signal.SIG_IGN)

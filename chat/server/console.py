@@ -13,10 +13,8 @@ Answers to other operators wait where they are sent from.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
-from chat.frozen import replace
 from chat.limits import (
     CLUSTER_LINES_PER_SECOND,
     CONSOLE_QUEUE_BYTES,
@@ -56,8 +54,8 @@ class Console:
         self._dropped = 0
         self._answers: list[str] = []
         """What waits to be shown until everything is written that these lines say."""
-        # What is complained of, while another operator is to know it.
-        self._complaints: list[str] | None = None
+        self._complaints: list[str] = []
+        """What was complained of in this turn: for other operators who gave a command in it."""
         self._messages = Ration(reactor, MESSAGE_LINES_PER_SECOND, 1.0, self._show_messages)
         self._refusals = Ration(reactor, REFUSAL_LINES_PER_SECOND, 1.0, self._show_refusals)
         self._cluster = Ration(reactor, CLUSTER_LINES_PER_SECOND, 1.0, self._show_of_cluster)
@@ -70,13 +68,18 @@ class Console:
         self._commands = Commands(self._reactor, server, self._desk.keys)
         self._save_orders = server.save_orders
         self._desk.open(self)
-        self._reactor.before_wait(self._show_answers)
+        # The server has told other operators before: its hook was there first.
+        self._reactor.before_wait(self._end_turn)
 
     def show(self, *lines: str) -> None:
         """Show lines, all at once. If too many wait already, nobody reads them, or the disk is
         full to which they are written. Then they are only counted."""
         self._show_answers()
         self._show(lines)
+
+    def _end_turn(self) -> None:
+        self._show_answers()
+        self._complaints.clear()
 
     def _show_answers(self) -> None:
         if self._answers:
@@ -136,11 +139,10 @@ class Console:
         self.show(words.more_of_cluster(count))
 
     def complain(self, what: Trouble) -> None:
-        """Something is wrong with one of the server's lists. Whoever gives a command just now is
-        told, too."""
+        """Something is wrong with one of the server's lists. Whoever gives a command in this turn
+        is told, too."""
         line = words.list_trouble(what)
-        if self._complaints is not None:
-            self._complaints.append(line)
+        self._complaints.append(line)
         # Answers that wait may be about what could not be written.
         self._show([line])
 
@@ -198,32 +200,22 @@ class Console:
     def command_from(self, operator: Operator, line: str) -> Answer:
         """Obey a line of another operator, who is to be sent the lines `afar` of the answer, but
         `save_orders` first. When they are on their way, `then` is to be called."""
-        with self._complaining() as complaints:
-            try:
-                answer = self._carry_out(operator, line)
-            except Exception as fault:
-                self._reactor.contain(self, fault)
-                answer = refused(words.COMMAND_FAILED)
-            if answer.deed is not None:
-                # If answers wait here, that writes what this operator has changed, too.
-                self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
-        return replace(answer, lines=(*complaints, *answer.lines))
+        try:
+            answer = self._carry_out(operator, line)
+        except Exception as fault:
+            self._reactor.contain(self, fault)
+            answer = refused(words.COMMAND_FAILED)
+        if answer.deed is not None:
+            # If answers wait here, that writes what this operator has changed, too.
+            self.news(words.deed(operator.name, operator.fingerprint, answer.deed.text))
+        return answer
 
     def save_orders(self) -> list[str]:
         """Write what operators have changed. Returns what those who are answered then have to know:
-        why something could not be written."""
-        with self._complaining() as complaints:
-            self._save_orders()
-        return complaints
-
-    @contextmanager
-    def _complaining(self) -> Iterator[list[str]]:
-        """What is complained of meanwhile."""
-        before, self._complaints = self._complaints, []
-        try:
-            yield self._complaints
-        finally:
-            self._complaints = before
+        why something could not be written, or what else went wrong with a list in this turn.
+        Somebody else may have caused the writing, and may have been told already."""
+        self._save_orders()
+        return list(self._complaints)
 
     def _carry_out(self, operator: Operator, line: str) -> Answer:
         assert self._commands is not None

@@ -104,7 +104,8 @@ class Server:
         self.to_welcome: deque[tuple[Connection, int]] = deque()
         self._next_welcomes = WakeUp(reactor)
         self._busy: set[HostedRoom] = set()
-        self._answers: list[tuple[Connection, CommandAnswer]] = []
+        self._answers: list[tuple[Connection, CommandAnswer, bool]] = []
+        """To members who gave a command, and whether each is an operator."""
         self._console = console
         self._grace_seconds = grace_seconds
         self._rules = rules
@@ -209,10 +210,10 @@ class Server:
         assert member is not None
         if self.operators.has(member.fingerprint):
             operator = Operator(member.name, fingerprint_of(member.fingerprint))
-            answer = self._console.command_from(operator, command)
+            answer, is_operator = self._console.command_from(operator, command), True
         else:
-            answer = refused(words.NOT_AN_OPERATOR)
-        self._answers.append((connection, answer))
+            answer, is_operator = refused(words.NOT_AN_OPERATOR), False
+        self._answers.append((connection, answer, is_operator))
         if answer.then is not None:
             self._answer_operators()
             answer.then()
@@ -222,8 +223,8 @@ class Server:
         What they have changed is written before, all of it at once."""
         answers, self._answers = self._answers, []
         complaints = self._console.save_orders() if answers else []
-        for connection, answer in answers:
-            lines = (*complaints, *answer.afar)
+        for connection, answer, is_operator in answers:
+            lines = (*complaints, *answer.afar) if is_operator else answer.afar
             text = words.answer_in_a_message(lines, MAX_ANSWER_BYTES)
             connection.answer(Answer(answer.done, text))
 
@@ -377,9 +378,10 @@ class Server:
         """
         self.starts_anew = anew and (self.starts_anew or not self._terminating)
         self.on_end()
+        text = ""
         if self.company is not None and not self._terminating:
             if not self.is_last:
-                reason = Reason.RESTARTING
+                reason, text = Reason.RESTARTING, words.ONE_ENDS
             self.reactor.call(partial(self._leave, self.company))
         if self._terminating or not self.connections:
             self.reactor.stop()
@@ -390,7 +392,9 @@ class Server:
             for room in self.rooms:
                 self.reactor.call(room.close)
         for connection in list(self.connections):
-            self.reactor.call(partial(connection.drop, reason))
+            # A stranger would only repeat the text, as something that nobody has proved.
+            said = text if connection.member is not None else ""
+            self.reactor.call(partial(connection.drop, reason, said))
 
     def _leave(self, company: Company) -> None:
         """The rooms go on elsewhere, and so do their members. None of them is to wait here until

@@ -431,6 +431,7 @@ LETTING_GO = (
 )
 CUT_OFF = "the server cannot reach Redis, and without Redis no message arrives"
 TOO_MUCH_WAITS = "too much waits for Redis"
+ONE_ENDS = "this server restarts or ends, and another one carries the room"
 
 
 def cluster_key_made(path: Path) -> str:

@@ -24,6 +24,7 @@ from chat.errors import UsageError, cause_of
 from chat.limits import EDITED_BYTES, LINGER_SECONDS
 from chat.reactor import Reactor
 from chat.ui.live import LiveRows
+from chat.ui.terminal import stop_unless
 
 _FILE = "message.txt"
 
@@ -151,10 +152,9 @@ class ExternalEditor:
             self._end(os.waitstatus_to_exitcode(status))
 
     def _stop(self) -> None:
-        """Stop as the editor did, and with us the program that started us."""
-        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(0, signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, handler)
+        """Stop as the editor did, and with us the program that started us. That has perhaps been
+        stopped before us, and told to go on since."""
+        stop_unless(lambda: self._reactor.has_arrived(signal.SIGCONT), 0)
         # Where no shell could wake us, the kernel has not stopped us.
         self.go_on()
 

@@ -160,7 +160,7 @@ class Terminal(ABC):
             self._on_presence()
             self._live.close_line()
             self.output.drain(LINGER_SECONDS)
-        _stop_unless(lambda: self._reactor.has_arrived(signal.SIGCONT))
+        stop_unless(lambda: self._reactor.has_arrived(signal.SIGCONT), os.getpid())
         if not self._reactor.has_arrived(signal.SIGCONT):
             # Where no shell could wake us (an orphaned process group), the kernel does not stop us.
             self._go_on()
@@ -257,16 +257,19 @@ class Terminal(ABC):
         return self._history is not None and self._history.keeps(line)
 
 
-def _stop_unless(continued: Callable[[], bool]) -> None:
-    """Stop (SIGTSTP) until SIGCONT comes, unless it has come.
+def stop_unless(continued: Callable[[], bool], process: int) -> None:
+    """Stop (SIGTSTP) until SIGCONT comes, unless it has come, as `continued` says. `process`: our
+    own, or 0 for our process group, which then stops and goes on with us.
 
     While SIGTSTP is blocked it only waits, and a SIGCONT takes back one that waits. So none is
     missed, however late we are."""
+    if continued():
+        # A shell could see others of the group stop, if only for a moment.
+        return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGTSTP)
+    os.kill(process, signal.SIGTSTP)
     if continued():
-        # This takes it back, too.
-        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        os.kill(process, signal.SIGCONT)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     signal.signal(signal.SIGTSTP, handler)

@@ -16,6 +16,15 @@ def server(stage: Stage, redis: Redis, *arguments: str) -> tuple[Piped, int]:
     return stage.server("--cluster", redis.url, "--cluster-key", key, *arguments)
 
 
+def ira_at(stage: Stage, *ports: int) -> Piped:
+    """Ira's client, which was given these servers, when she is in."""
+    servers = ",".join(f"127.0.0.1:{port}" for port in ports)
+    keys = stage.keys("client", "ira")
+    ira = stage.run([*CHAT, "client", servers, "9443", "Ira", *keys])
+    ira.expect("[+] In the room: ", "\n")
+    return ira
+
+
 @pytest.mark.parametrize(
     ("options", "status", "wrong"),
     [
@@ -87,10 +96,7 @@ def test_members_of_two_servers_are_in_one_room(stage: Stage, redis: Redis) -> N
 def test_members_of_a_server_that_is_killed_go_on_at_another(stage: Stage, redis: Redis) -> None:
     one, first = server(stage, redis)
     _, second = server(stage, redis)
-    keys = stage.keys("client", "ira")
-    servers = f"127.0.0.1:{first},127.0.0.1:{second}"
-    ira = stage.run([*CHAT, "client", servers, "9443", "Ira", *keys])
-    ira.expect("[+] In the room: ", "\n")
+    ira = ira_at(stage, first, second)
     boris = stage.member(second, "Boris", key="other")
     # What she says before she knows of him is not for him.
     ira.expect("Username: Boris")
@@ -113,10 +119,7 @@ def test_member_who_comes_to_a_server_with_another_redis_is_told_of_it_and_loses
     with Redis(folder) as other:
         one, first = server(stage, redis)
         _, second = server(stage, other)
-        keys = stage.keys("client", "ira")
-        servers = f"127.0.0.1:{first},127.0.0.1:{second}"
-        ira = stage.run([*CHAT, "client", servers, "9443", "Ira", *keys])
-        ira.expect("[+] In the room: ", "\n")
+        ira = ira_at(stage, first, second)
         boris = stage.member(second, "Boris", key="other")
         assert "Boris" not in ira.out
         redis.freeze()

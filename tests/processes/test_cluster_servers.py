@@ -2,6 +2,7 @@
 
 import re
 import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,17 @@ def three_and_three(stage: Stage, redis: Redis, limits: dict[str, float] | None 
     cluster.join("Boris", 1, 2, 0)
     cluster.join("Zoe", 2, 0, 1)
     return cluster
+
+
+@pytest.fixture
+def cabled(stage: Stage, tmp_path: Path) -> Iterator[tuple[Cluster, Cable]]:
+    """Two servers, and the cable over which the first of them reaches Redis."""
+    with Redis(tmp_path, network=True) as redis:
+        cable = Cable(stage, redis.port)
+        cluster = Cluster(stage, redis, HASTY)
+        cluster.serve(url=f"redis://127.0.0.1:{cable.port}")
+        cluster.serve()
+        yield cluster, cable
 
 
 def came_back(member: Member) -> int:
@@ -99,45 +111,39 @@ def test_server_that_starts_while_others_talk_has_all_of_it_from_the_snapshot(
 
 
 def test_server_that_is_cut_from_redis_for_long_loses_its_members_to_another(
-    stage: Stage, tmp_path: Path
+    cabled: tuple[Cluster, Cable],
 ) -> None:
-    with Redis(tmp_path, network=True) as redis:
-        cable = Cable(stage, redis.port)
-        cluster = Cluster(stage, redis, HASTY)
-        first = cluster.serve(url=f"redis://127.0.0.1:{cable.port}")
-        cluster.serve()
-        ira = cluster.join("Ira", 0, 1)
-        cluster.join("Boris", 1, 0)
-        cluster.survive("a server cut from Redis for a moment", partial(cable.do, "cut"))
-        cable.do("throttle 7")
-        cluster.survive("its connections cut in the middle of a reply", partial(cable.do, "cut"))
-        cable.do("throttle 65536")
-        assert came_back(ira) == 0
-        cluster.survive("its connections to Redis frozen", partial(cable.do, "freeze"))
-        assert came_back(ira) == 1
-        assert "members are let go" in first.out
-        cable.do("thaw")
-        cluster.until(lambda: "Redis is there again" in first.out.rpartition("let go")[2])
-        cluster.survive("the other server killed", partial(cluster.kill, 1))
-        cluster.check()
+    cluster, cable = cabled
+    first = cluster.servers[0]
+    ira = cluster.join("Ira", 0, 1)
+    cluster.join("Boris", 1, 0)
+    cluster.survive("a server cut from Redis for a moment", partial(cable.do, "cut"))
+    cable.do("throttle 7")
+    cluster.survive("its connections cut in the middle of a reply", partial(cable.do, "cut"))
+    cable.do("throttle 65536")
+    assert came_back(ira) == 0
+    cluster.survive("its connections to Redis frozen", partial(cable.do, "freeze"))
+    assert came_back(ira) == 1
+    assert "members are let go" in first.out
+    cable.do("thaw")
+    cluster.until(lambda: "Redis is there again" in first.out.rpartition("let go")[2])
+    cluster.survive("the other server killed", partial(cluster.kill, 1))
+    cluster.check()
 
 
 def test_server_that_is_heard_by_redis_and_hears_no_answer_doubles_nothing(
-    stage: Stage, tmp_path: Path
+    cabled: tuple[Cluster, Cable],
 ) -> None:
     """What it proposes counts, and it does not know that; so its members say it again elsewhere."""
-    with Redis(tmp_path, network=True) as redis:
-        cable = Cable(stage, redis.port)
-        cluster = Cluster(stage, redis, HASTY)
-        first = cluster.serve(url=f"redis://127.0.0.1:{cable.port}")
-        cluster.serve()
-        ira, boris = cluster.join("Ira", 0, 1), cluster.join("Boris", 1, 0)
-        cluster.survive("no answer of Redis comes to a server", partial(cable.do, "freeze back"))
-        assert (came_back(ira), came_back(boris)) == (1, 0)
-        cable.do("thaw")
-        cluster.until(lambda: "Redis is there again" in first.out)
-        cluster.survive("the other server killed", partial(cluster.kill, 1))
-        cluster.check()
+    cluster, cable = cabled
+    first = cluster.servers[0]
+    ira, boris = cluster.join("Ira", 0, 1), cluster.join("Boris", 1, 0)
+    cluster.survive("no answer of Redis comes to a server", partial(cable.do, "freeze back"))
+    assert (came_back(ira), came_back(boris)) == (1, 0)
+    cable.do("thaw")
+    cluster.until(lambda: "Redis is there again" in first.out)
+    cluster.survive("the other server killed", partial(cluster.kill, 1))
+    cluster.check()
 
 
 def test_server_that_is_cut_from_its_clients_loses_them_to_another(

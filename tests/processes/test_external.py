@@ -43,16 +43,22 @@ class Desk(test_screen.Desk):
         os.mkfifo(self.gate)
 
     def ira(
-        self, script: str = "", *, columns: int = 80, shell: bool = False, **env: str
+        self,
+        script: str = "",
+        *,
+        columns: int = 80,
+        shell: bool = False,
+        command: list[str] | None = None,
+        **env: str,
     ) -> Window:
         """Ira's window, when she is in; `script` is a Python program that gets the file's name.
-        `shell`: a shell has started her client."""
+        `shell`: a shell has started her client. `command`: what starts it."""
         path = self.home / "editor.py"
         wait = f"def wait(): open({str(self.gate)!r}).read()"
         path.write_text(f"import os, signal, sys\n{wait}\npath = sys.argv[-1]\n{script}\n")
         env = {"EDITOR": shlex.join([sys.executable, str(path)]), **env}
         env = {"TMPDIR": str(self.drafts), "PS1": "$ ", "ENV": "", **env}
-        command = self.command(self.port)
+        command = command or self.command(self.port)
         start = [shutil.which("dash") or "sh", "-i"] if shell else command
         window = self.window(start, columns, 24, **env)
         if shell:
@@ -229,6 +235,38 @@ def test_stopping_the_editor_stops_the_client_and_both_come_back(desk: Desk, sto
     if stop == "wait()":
         desk.go()
     ira.await_rows("Zoe: Hello Ira", "> back|")
+
+
+def test_client_that_is_told_to_go_on_before_it_stops_comes_back_with_its_editor(
+    desk: Desk,
+) -> None:
+    """The program that started it has stopped before: so the shell can give back the terminal."""
+    client = desk.changed(
+        "import os, signal\n"
+        "from chat.ui.external import ExternalEditor\n"
+        "stop = ExternalEditor._stop\n"
+        "def late(self):\n"
+        "    ExternalEditor._stop = stop\n"
+        "    os.write(1, b'too late')\n"
+        "    while not self._reactor.has_arrived(signal.SIGCONT):\n"
+        # Fails where the terminal is gone.
+        "        os.tcgetpgrp(0)\n"
+        "    stop(self)\n"
+        "ExternalEditor._stop = late\n"
+    )
+    command = ["sh", "-c", f"{shlex.join(client)}; true"]
+    wait = "signal.sigwait([signal.SIGCONT])\nopen(path, 'w').write('back')"
+    script = f"signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])\n{TELL}{wait}"
+    ira = desk.ira(script, shell=True, command=command)
+    ira.enter("/edit half")
+    ira.await_screen("'half\\n'")
+    ira.key("C-z")
+    for told in ("too late", "Stopped"):
+        ira.await_screen(told)
+    ira.enter("fg")
+    ira.await_rows("> back|")
+    ira.key("Enter")
+    desk.zoe.expect("Ira: back\n")
 
 
 def test_client_that_is_put_out_waits_for_the_editor_and_keeps_the_draft(desk: Desk) -> None:

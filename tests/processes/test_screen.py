@@ -76,6 +76,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 class Desk:
     """Where a person sits: a home, and windows, which all end when the test does."""
 
+    port: int
+    """The server's."""
+
     def __init__(self, stage: Stage, home: Path) -> None:
         self.stage = stage
         self.home = home
@@ -92,6 +95,14 @@ class Desk:
 
     def command(self, port: int, *arguments: str, name: str = "Ira") -> list[str]:
         return client_command(port, name, self.stage.keys("client", "ira"), *arguments)
+
+    def changed(self, change: str) -> list[str]:
+        """Ira's client, in which something is otherwise."""
+        script = self.home / "changed.py"
+        main = "import sys, chat.__main__\nsys.exit(chat.__main__.main())\n"
+        script.write_text(f"{change}\n{main}")
+        arguments = self.command(self.port)[len(CHAT) :]
+        return ["env", f"PYTHONPATH={ROOT}", sys.executable, str(script), *arguments]
 
     def close(self) -> None:
         for window in self._windows:
@@ -116,14 +127,6 @@ class Room(Desk):
         window = self.start(*arguments, columns=columns, rows=rows, **env)
         window.await_rows(IN, "> |")
         return window
-
-    def changed(self, change: str) -> list[str]:
-        """Ira's client, in which something is otherwise."""
-        script = self.home / "changed.py"
-        main = "import sys, chat.__main__\nsys.exit(chat.__main__.main())\n"
-        script.write_text(f"{change}\n{main}")
-        arguments = self.command(self.port)[len(CHAT) :]
-        return ["env", f"PYTHONPATH={ROOT}", sys.executable, str(script), *arguments]
 
 
 class Shell:
@@ -862,7 +865,7 @@ def test_interrupt_that_takes_away_what_was_typed_holds_up_nothing(room: Room) -
         "        pass\n"
         "    return read(self)\n"
         "chat.ui.editor.LineEditor.read = read_late\n"
-        "chat.reactor._noted = lambda *signal: interrupts.append(signal)\n"
+        "chat.reactor.Reactor._note = lambda self, *signal: interrupts.append(signal)\n"
     )
     ira = room.window(command)
     ira.await_rows("> |")

@@ -31,7 +31,7 @@ from chat.server.desk import PlainDesk
 from chat.server.greeting import Greeting
 from chat.server.lists import Ban, Failed, InMemory
 from chat.server.members import Member
-from chat.server.operators import ADMIN
+from chat.server.operators import ADMIN, Operator
 from chat.stdio import LineOutput
 from tests.support.helpers import WALL_CLOCK, FakeClock, key
 from tests.support.loopback import Screen, until
@@ -430,6 +430,27 @@ def test_other_operator_is_told_what_cannot_be_written_when_the_console_is_answe
     answer = desk.console.command_from(ADMIN, "BAN Ira")
     told = (*desk.console.save_orders(), *answer.afar)
     assert told[0] == "[!] the disk is full; what was changed holds until the server ends."
+
+
+def test_all_who_gave_a_command_in_a_turn_are_told_what_could_not_be_written_in_it(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = [Failed("the disk is full", holds=True)]
+
+    def save() -> None:
+        while full:
+            desk.console.complain(full.pop())
+
+    monkeypatch.setattr(desk.console, "_save_orders", save)
+    desk.console.command("TOPIC")
+    assert desk.console.command_from(Operator("Ira", FINGERPRINT), "SAY hello").done
+    # The answer to TOPIC waits, so whatever is shown next has the lists written.
+    assert full == []
+    told = ["[!] the disk is full; what was changed holds until the server ends."]
+    desk.console.command_from(ADMIN, "WHO")
+    assert (desk.console.save_orders(), desk.console.save_orders()) == (told, told)
+    desk.reactor.turn(0)
+    assert desk.console.save_orders() == []
 
 
 def test_others_have_their_turn_between_many_commands(desk: OperatorDesk) -> None:

@@ -107,6 +107,20 @@ def test_others_are_no_operators_and_nothing_is_said_of_it(hall: Hall, company: 
     company.assert_undisturbed()
 
 
+def test_member_who_is_no_operator_is_not_told_what_could_not_be_written(
+    hall: Hall, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = IdentityError("the disk is full")
+    bans = Mock(wraps=InMemory(), edit=Mock(side_effect=full))
+    monkeypatch.setattr(hall.server, "access", Access(hall.console.complain, bans=bans))
+    company.ira.send_control(Operate(f"BAN SHA256:{1:043}").encode())
+    company.sahnawaz.send_control(Operate("WHO").encode())
+    hall.until(lambda: all(map(answers, (company.ira, company.sahnawaz))))
+    (told,) = answers(company.ira)
+    assert told.text.startswith(f"{full}; what was changed holds")
+    assert answers(company.sahnawaz) == [Answer(False, "You are no operator here.")]
+
+
 @pytest.mark.parametrize("command", ["TERMINATE", "restart"])
 def test_answer_to_the_last_command_leaves_before_the_farewell(
     hall: Hall, company: Company, command: str

@@ -84,13 +84,24 @@ def test_first_wish_is_said_the_next_ends_at_once_and_only_restart_alone_starts_
     assert hall.reactor.clock() - began < 1
 
 
-@pytest.mark.parametrize(("alone", "reason"), [(True, Reason.CLOSING), (False, Reason.RESTARTING)])
+@pytest.mark.parametrize(
+    ("alone", "reason", "text"),
+    [
+        (True, Reason.CLOSING, REASONS[Reason.CLOSING]),
+        (False, Reason.RESTARTING, words.ONE_ENDS),
+    ],
+)
 def test_end_of_one_of_several_servers_is_the_end_for_everybody_if_it_is_the_last(
-    hall: Hall, company: Company, alone: bool, reason: Reason
+    hall: Hall, company: Company, alone: bool, reason: Reason, text: str
 ) -> None:
+    stranger = hall.greeted()
     hall.server.company = Mock(alone=alone)
     hall.server.terminate()
-    assert hall.farewell_to(company.ira).reason is reason
+    farewell = hall.farewell_to(company.ira)
+    assert (farewell.reason, farewell.text) == (reason, text)
+    hall.until(lambda: stranger.eof)
+    refused = decode_frame(frames_of(bytes(stranger.received))[-1][1])
+    assert refused == Refused(reason, REASONS[reason])
     assert hall.server.company.leave.called
 
 

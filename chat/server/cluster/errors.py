@@ -15,7 +15,7 @@ Nothing here repeats a password; what Redis says is made harmless and short.
 """
 
 from chat.errors import TransportError
-from chat.limits import MAX_REDIS_TEXT_CHARS, MIN_REDIS
+from chat.limits import MAX_REDIS_TEXT_CHARS, MAX_REPLY_BYTES, MIN_REDIS
 from chat.text import escape_line
 
 
@@ -155,6 +155,11 @@ def a_sentinel() -> NotRedisError:
         "what answers there is a Sentinel, and no Redis",
         "name the primary, by an address that always leads to it",
     )
+
+
+def too_long() -> NotRedisError:
+    """The error for a reply that is longer than any to what we ask."""
+    return NotRedisError(f"Redis answers with more than {MAX_REPLY_BYTES:,} bytes at once")
 
 
 def foreign_answer(data: bytes) -> NotRedisError:

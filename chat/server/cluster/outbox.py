@@ -11,6 +11,7 @@ whatever goes wrong, all that is here is sent again, from the first batch on: ea
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 
 from chat.cipher import RandomBytes
 from chat.limits import MAX_BATCH_BYTES, ORIGIN_BYTES
@@ -38,8 +39,9 @@ class Outbox:
         self._items.append(item)
         self.size += len(item)
 
-    def __contains__(self, item: bytes) -> bool:
-        return item in self._items or any(item in batch for batch in self._batches)
+    def items(self) -> set[bytes]:
+        """All that is here."""
+        return {*self._items, *chain.from_iterable(self._batches)}
 
     def take(self) -> Iterator[tuple[int, list[bytes]]]:
         """The batches that are to be sent now, each with its number."""

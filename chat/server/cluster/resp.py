@@ -14,7 +14,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from chat.errors import UsageError
-from chat.limits import MIN_REDIS, REDIS_PING_SECONDS, REDIS_SILENCE_SECONDS
+from chat.limits import (
+    MAX_REPLY_BYTES,
+    MIN_REDIS,
+    REDIS_PING_SECONDS,
+    REDIS_SILENCE_SECONDS,
+)
 from chat.server.cluster.errors import (
     NotRedisError,
     RedisError,
@@ -23,6 +28,7 @@ from chat.server.cluster.errors import (
     error_of,
     foreign_answer,
     harmless,
+    too_long,
     too_old,
 )
 from chat.server.cluster.url import RedisUrl
@@ -55,6 +61,8 @@ class Pipeline:
         self._asked: deque[_Asked] = deque()
         self._moved = now
         self._heard = b""
+        self._begun_bytes = 0
+        """How much has come of a reply that is not whole yet, at most."""
         self._unsent: list[bytes] = []
 
     def ask(self, now: float, done: Done, *words: Word, patience: float = 0.0) -> None:
@@ -84,11 +92,15 @@ class Pipeline:
         if len(self._heard) < 64:
             self._heard += data[:64]
         self._feed(data)
+        self._begun_bytes += len(data)
         while self.dead is None:
             reply = self._next_reply()
             if reply is False:
-                return
+                break
+            self._begun_bytes = len(data)
             self._answer(reply)
+        if self._begun_bytes > MAX_REPLY_BYTES:
+            self.dead = self.dead or too_long()
 
     def _feed(self, data: bytes) -> None:
         try:

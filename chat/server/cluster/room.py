@@ -191,6 +191,10 @@ class OrderedRoom:
             # Those who give up and come again would add to it each time.
             connection.drop(Reason.LOST, words.TOO_MUCH_WAITS)
             return
+        if self.stream.lost:
+            # Nothing is under way for those who have given up. They may come again and again.
+            here = {one: guest for one, guest in self._waiting.items() if not guest.connection.over}
+            self._waiting = here
         self._ask_for(connection, arrival)
 
     @property
@@ -329,8 +333,9 @@ class OrderedRoom:
     def _ask_again(self) -> None:
         """Propose again that those may come in for whom nothing is under way any more. They get
         another ticket: with the one before they may be in already, and be given up as lost."""
+        under_way = self.stream.proposed()
         for ticket, guest in list(self._waiting.items()):
-            if not self.stream.is_proposed(guest.proposed):
+            if guest.proposed not in under_way:
                 del self._waiting[ticket]
                 if not guest.connection.over:
                     self._ask_for(guest.connection, guest.arrival)

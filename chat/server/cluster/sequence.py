@@ -54,7 +54,8 @@ from chat.server.cluster.clusterkey import BEGINNING, ENTRY, WANTED, ClusterKey
 from chat.server.cluster.store import START, EntryId, RawEntry
 
 FORMAT = 1
-"""Of entries and snapshots. A server passes over what has another one, and says so."""
+"""Of entries, and of snapshots with all that is in them. A server passes over what has another one,
+and says so."""
 
 _LABEL = b"chat/1 stream"
 _HASH_BYTES = 16

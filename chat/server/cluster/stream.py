@@ -190,9 +190,9 @@ class Stream:
         """How much was proposed that is still to come back."""
         return self._outbox.size
 
-    def is_proposed(self, item: bytes) -> bool:
-        """Whether this was proposed, is not void, and is still to come back."""
-        return item in self._outbox
+    def proposed(self) -> set[bytes]:
+        """What was proposed, is not void, and is still to come back."""
+        return self._outbox.items()
 
     def propose(self, item: bytes) -> None:
         """Propose this, with the rest of the turn. It is applied when the batch that holds it is

@@ -30,6 +30,13 @@ def test_what_is_put_in_one_turn_is_one_batch_unless_it_is_much(
     assert outbox.size == 10
 
 
+def test_items_are_all_that_was_not_read_whether_it_was_sent_or_not(outbox: Outbox) -> None:
+    outbox.put(b"d")
+    assert outbox.items() == {b"bb", b"ccc", b"d"}
+    outbox.read_up_to(2)
+    assert outbox.items() == {b"ccc", b"d"}
+
+
 def test_what_was_read_is_there_no_more(outbox: Outbox) -> None:
     assert outbox.size == 5
     outbox.read_up_to(1)

@@ -3,11 +3,17 @@
 import importlib
 import sys
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 
 from chat.errors import UsageError
-from chat.limits import MAX_REDIS_TEXT_CHARS, REDIS_PING_SECONDS, REDIS_SILENCE_SECONDS
+from chat.limits import (
+    MAX_REDIS_TEXT_CHARS,
+    MAX_REPLY_BYTES,
+    REDIS_PING_SECONDS,
+    REDIS_SILENCE_SECONDS,
+)
 from chat.server.cluster import errors
 from chat.server.cluster.errors import RedisError, RedisLostError, error_of
 from chat.server.cluster.resp import Pipeline, Reply, Server, login
@@ -69,6 +75,52 @@ def test_reply_that_cannot_be_made_ends_the_connection(data: bytes) -> None:
     pipeline.receive(b":2\r\n", 0.0)
     assert isinstance(pipeline.dead, errors.NotRedisError)
     assert replies == [], "the reply to b was not given to a"
+
+
+def test_reply_longer_than_memory_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline(0.0)
+    replies: list[Reply] = []
+    pipeline.ask(0.0, replies.append, "GET", "a")
+    # How long an array must be for that is each system's own affair.
+    monkeypatch.setattr(pipeline, "_reader", Mock(gets=Mock(side_effect=MemoryError)))
+    pipeline.receive(b"*4294967295\r\n", 0.0)
+    assert isinstance(pipeline.dead, errors.NotRedisError)
+    assert replies == []
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"$4294967295\r\n", b"x"),
+        (b"*42949672\r\n", b"$-1\r\n"),
+        (b"+", b"x"),
+        # A false of RESP 3, for which nobody asks, is taken for no reply.
+        (b"", b"#f\r\n"),
+    ],
+)
+def test_reply_without_end_ends_the_connection(begin: bytes, more: bytes) -> None:
+    pipeline, replies = Pipeline(0.0), list[Reply]()
+    pipeline.ask(0.0, replies.append, "GET", "a")
+    pipeline.receive(begin, 0.0)
+    more *= 2**20 // len(more)
+    for _ in range(MAX_REPLY_BYTES // 2**20 - 1):
+        pipeline.receive(more, 0.0)
+    assert pipeline.dead is None
+    for _ in range(2):
+        pipeline.receive(more, 0.0)
+    assert "more than 33,554,432 bytes at once" in str(pipeline.dead)
+    assert replies == []
+
+
+def test_any_number_of_replies_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.server.cluster.resp.MAX_REPLY_BYTES", 16)
+    pipeline, replies = Pipeline(0.0), list[Reply]()
+    data = b"$10\r\n0123456789\r\n" * 3
+    for _ in range(3):
+        pipeline.ask(0.0, replies.append, "GET", "a")
+    for at in range(0, len(data), 8):
+        pipeline.receive(data[at : at + 8], 0.0)
+    assert (replies, pipeline.dead) == ([b"0123456789"] * 3, None)
 
 
 def test_what_fails_in_whoever_asked_is_no_fault_of_redis() -> None:

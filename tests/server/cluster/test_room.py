@@ -1,5 +1,6 @@
 """A room that several servers carry: it is the same at all of them, whatever happens."""
 
+import json
 import random
 
 import pytest
@@ -78,6 +79,45 @@ def test_server_goes_on_from_the_snapshot_alone(world: ClusterWorld) -> None:
     world.run(1)
     assert world.restored == 1
     assert late.open_room().ordering.state() == one.open_room().ordering.state()  # type: ignore[attr-defined]
+
+
+IN_A_SNAPSHOT = """
+at log.boundaries log.start
+room.base room.bases
+room.epochs.begins_at room.epochs.current room.epochs.forgotten room.epochs.messages_at_renewal
+room.epochs.next_renewal_at room.epochs.past room.epochs.refused room.epochs.renewals
+room.epochs.renewed_at room.epochs.renewed_epoch room.epochs.secret room.epochs.step_at
+room.epochs.waited_for
+room.event_seq room.id
+room.members.inside room.members.leaving room.members.lost room.members.lost_of
+room.members.members.address room.members.members.card room.members.members.epoch
+room.members.members.fingerprint room.members.members.id room.members.members.joined_at
+room.members.members.lost room.members.members.name room.members.members.resend_pending
+room.members.members.seq room.members.members.source room.members.members.token
+room.members.members.welcomed_at room.members.next_id room.members.pending
+room.messages seats
+"""
+
+
+def names_in(state: object, path: str = "") -> set[str]:
+    """The names of all that is in the state, each behind the names of what it is in."""
+    if isinstance(state, dict):
+        inner = [names_in(value, f"{path}.{name}") for name, value in state.items()]
+        return set().union(*inner)
+    if isinstance(state, list) and any(isinstance(one, dict) for one in state):
+        return set().union(*(names_in(one, path) for one in state))
+    return {path[1:]}
+
+
+def test_snapshot_of_another_shape_has_another_format(world: ClusterWorld) -> None:
+    """Then a server of another version says so in one line, and cannot fail over what is missing.
+    Whoever changes these names, or what they mean, in a release has to raise FORMAT."""
+    one, _ = world.servers
+    world.come("Ira", one)
+    state = one.open_room().ordering.state()  # type: ignore[attr-defined]
+    end = 4 + int.from_bytes(state[:4], "big")
+    assert names_in(json.loads(state[4:end])) == set(IN_A_SNAPSHOT.split())
+    assert sequence.FORMAT == 1
 
 
 def test_epoch_ends_when_a_snapshot_could_not_hold_it(world: ClusterWorld) -> None:
@@ -432,6 +472,21 @@ def test_nobody_comes_in_where_far_too_much_waits(
     world.run(2)
     assert all(guest.speaks for guest in waiting)
     assert world.come(sent_away[0].person.name, one)
+
+
+def test_guests_who_give_up_while_there_is_no_room_yet_do_not_add_up(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.redis.down = True
+    one.store.cut()
+    boris = world.let_in(Person("Boris", SEALED), one)
+    for _ in range(3):
+        world.let_in(Person("Ira", SEALED), one).drop(Reason.LOST)
+    zoe = world.let_in(Person("Zoe", SEALED), one)
+    room = one.hosted(SEALED)
+    assert room is not None
+    assert len(room.ordering._waiting) == 2  # type: ignore[attr-defined]
+    world.redis.down = False
+    world.until(lambda: boris.speaks and zoe.speaks)
 
 
 # -- a storm of everything -------------------------------------------------------------------------

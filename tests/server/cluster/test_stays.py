@@ -51,6 +51,7 @@ class Proposed:
     """In the place of a stream: keeps what is proposed."""
 
     proposed_bytes = 0
+    lost = False
 
     def __init__(self) -> None:
         self.items: list[bytes] = []
@@ -62,6 +63,9 @@ class Proposed:
 
     def propose(self, item: bytes) -> None:
         self.items.append(item)
+
+    def proposed(self) -> set[bytes]:
+        return set(self.items)
 
     def take(self) -> list[Proposal]:
         """All that was proposed since."""
