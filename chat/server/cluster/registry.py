@@ -215,9 +215,7 @@ class Registry:
                 # may come only now.
                 self.heard_since = now
             self._heard_self_at, self._behind = now, now - self._beat_at
-        peer = Peer(said["title"], said["people"], said["behind"], now)
-        # Those that are gone are forgotten: each start of a server is another one.
-        self._peers = {**self.peers, server: peer}
+        self._peers[server] = Peer(said["title"], said["people"], said["behind"], now)
         for tag, servers in said["asks"]:
             if self._server_id.hex() in servers:
                 self.on_asked(bytes.fromhex(tag))
