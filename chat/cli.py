@@ -291,7 +291,7 @@ def _add_invite(roles: Commands) -> None:
 
 def _fill_invite(invite: Command) -> None:
     invite.understand = meanings.of_place
-    _add_words(invite, "HOST [PORT]", f"the server (default port: {DEFAULT_PORT}), or several")
+    _add_words(invite, "HOST [PORT]", _SERVERS)
     invite.add_argument("--keep", metavar="KEPT", help="also keep it under this name of your own")
     invite.add_argument("--qr", action="store_true", help="also draw it as a QR code")
     invite.add_argument(
@@ -336,7 +336,6 @@ def _add_fingerprint(roles: Commands) -> None:
 
 
 def _fill_fingerprint(fingerprint: Command) -> None:
-    fingerprint.goes_to_a_room = True
     fingerprint.understand = meanings.of_place
     _add_words(fingerprint, "HOST [PORT]", _WHERE)
     _add_way(fingerprint)
@@ -404,19 +403,22 @@ def _add_command(
     roles: Commands, name: str, fill: Callable[[Command], None], *forms: str, **words: Any
 ) -> None:
     """`forms`: what may stand behind the name. `words` are for argparse."""
-    words["epilog"] = f"{words.get('epilog', '')} {which_wins(name)}".strip()
+    goes_to_a_room = any("KEPT|-" in form for form in forms)
+    help_of_options = which_wins(name, goes_to_a_room=goes_to_a_room)
+    words["epilog"] = f"{words.get('epilog', '')} {help_of_options}".strip()
     forms = forms or ("",)
     whole = [f"{PROGRAM} {name} [option ...] {form}".rstrip() for form in forms]
     command = roles.add_parser(name, usage="\n       ".join(whole), **words)
     command.name = name
     command.forms = forms
+    command.goes_to_a_room = goes_to_a_room
     command.fill = fill
 
 
+_SERVERS = f"the server (default port: {DEFAULT_PORT}), or several with commas between them"
 _WHERE = (
-    f"the server (default port: {DEFAULT_PORT}), or several with commas between them, or an "
-    "invite, or the name of a kept room, or -, which takes the invite from CHAT_INVITE or asks for "
-    "it"
+    f"{_SERVERS}, or an invite, or the name of a kept room, or -, which takes the invite from "
+    "CHAT_INVITE or asks for it"
 )
 _DASHES = "Put -- before a text that begins with a dash"
 _SECRETS = (
@@ -425,17 +427,17 @@ _SECRETS = (
 )
 
 
-def which_wins(command: str) -> str:
+def which_wins(command: str, *, goes_to_a_room: bool) -> str:
     """What the help of a command says of the options that are not on the command line."""
-    return _WHICH_WINS.format(command)
-
-
-_WHICH_WINS = (
-    "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1; --log has none) "
-    "or in config.toml in the folder ~/.config/chat, below [rooms.KEPT] for one room or [{}] for "
-    "all. What stands on the command line wins; then the variable, the room, the command, and the "
-    "default."
-)
+    if goes_to_a_room:
+        tables, order = f"[rooms.KEPT] for one room or [{command}] for all", "the room, the command"
+    else:
+        tables, order = f"[{command}]", "the file"
+    return (
+        "Each option may also be set by a variable (--no-history: CHAT_NO_HISTORY=1; --log has "
+        f"none) or in config.toml in the folder ~/.config/chat, below {tables}. What stands on the "
+        f"command line wins; then the variable, {order}, and the default."
+    )
 
 
 def _add_words(role: argparse.ArgumentParser, form: str, meaning: str) -> None:
@@ -444,7 +446,6 @@ def _add_words(role: argparse.ArgumentParser, form: str, meaning: str) -> None:
 
 def _add_destination(role: Command, patience: str) -> None:
     """`patience` says what holds if none is given."""
-    role.goes_to_a_room = True
     _add_words(role, "WHERE NAME", f"WHERE: {_WHERE}; NAME: your name in the room")
     _add_expected(role)
     role.add_argument(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from chat.errors import ClusterError, UsageError
 from chat.phrases import MAKING_KEY, good
 from chat.place import with_port
+from chat.program import installing
 from chat.reactor import Reactor
 from chat.server import words
 from chat.sockets import own_host, reachable_at
@@ -44,9 +45,14 @@ class Clustering:
                 "all servers of a cluster have the same key, which --ephemeral does not keep",
                 "leave out --ephemeral",
             )
-        # Here already, since it needs a package that may be missing.
-        from chat.server.cluster.check import check
-
+        # Here already, before anything is made: it needs a package that may be missing.
+        try:
+            from chat.server.cluster.check import check
+        except ModuleNotFoundError as exc:
+            if exc.name != "hiredis":
+                raise
+            text = "several servers need the package hiredis"
+            raise UsageError(text, installing("hiredis")) from exc
         self._check = check
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)

@@ -3,7 +3,8 @@
 Whoever starts a process hands them over as its descriptors from 3 on, and says so in LISTEN_FDS and
 LISTEN_PID. A service manager does that, and so does `start_anew`: newcomers wait in the queue of
 the kernel meanwhile, nobody is refused, and a port that was chosen with `--port 0` stays the same.
-What listens where is not decided here.
+(A server of a cluster hands over only what it was handed: its members go on elsewhere.) What
+listens where is not decided here.
 """
 
 import fcntl

@@ -21,7 +21,7 @@ from chat.kex import PublicKey, RoomKey
 from chat.limits import FINGERPRINT_BYTES, READ_BYTES, ROOM_KEY_BYTES, ROOM_NAME_DIGITS
 from chat.phrases import good, trouble
 from chat.place import Endpoint, Place
-from chat.program import PROGRAM
+from chat.program import PROGRAM, installing
 from chat.reactor import Reactor
 from chat.sockets import is_this_machine
 from chat.startup import keys_folder, known_servers
@@ -49,7 +49,7 @@ _NEW_HERE = trouble(
     "you pass the invite on."
 )
 _FOR_THE_SERVER = good("The room's tag, which is a line for the server's --room-tags file:")
-_NO_QR = trouble("A QR code needs the package segno: pip install segno")
+_NO_QR = trouble(f"A QR code needs the package segno: {installing('segno')}")
 _WHITE_ON_BLACK, _AS_BEFORE = "\x1b[97;40m", "\x1b[0m"
 
 

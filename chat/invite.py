@@ -90,6 +90,12 @@ class Invite:
         return cls(servers, said[1:key_at], said[key_at:])
 
 
+def is_cut_off(text: str) -> bool:
+    """Whether this begins as an invite does, and ends too early."""
+    _, slash, body = "".join(text.split())[len(SCHEME) :].partition("/")
+    return is_invite(text) and (not slash or len(body) < _CHARS)
+
+
 def _opened(address: str, body: str) -> bytes:
     """The bytes in the body of an invite, without the checksum."""
     if not _BODY.fullmatch(body):

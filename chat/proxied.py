@@ -51,7 +51,9 @@ class ProxiedDialer(Way):
         if self._proxy.looks_up:
             self._try([self.host])
             return
-        self._look_up = LookUp(self._reactor, self.host, self.port, self._on_looked_up)
+        self._look_up = LookUp(
+            self._reactor, self.host, self.port, self._on_looked_up, may_be_kept=True
+        )
         if self._look_up.over:
             self._on_looked_up()
 

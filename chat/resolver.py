@@ -52,12 +52,22 @@ class LookUp:
     them tried, or an `error`. Then `on_over` is called, unless the look-up was over from the start
     or has been closed."""
 
-    def __init__(self, reactor: Reactor, host: str, port: int, on_over: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        host: str,
+        port: int,
+        on_over: Callable[[], None],
+        *,
+        may_be_kept: bool = False,
+    ) -> None:
+        """Begin. `may_be_kept`: a kept room may have been meant by `host`, for a hint."""
         self.addresses: list[Address] = []
         self.error: TransportError | None = None
         self._reactor = reactor
         self._host = host
         self._on_over = on_over
+        self._may_be_kept = may_be_kept
         self._answer = b""
         self._pipe: int | None = None
         self._child = 0
@@ -139,8 +149,7 @@ class LookUp:
         self.addresses = [Address(family, where) for family, _, _, _, where in answer]
 
     def _fail(self, hint: str) -> None:
-        if hint == _SPELLING and "." not in self._host:
-            # Perhaps it was meant as a room that is kept, and is not.
+        if self._may_be_kept and hint == _SPELLING and "." not in self._host:
             hint += _KEPT
         self.error = TransportError(f"the host {self._host} is not known", hint)
 

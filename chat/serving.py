@@ -51,7 +51,8 @@ def serve(options: argparse.Namespace) -> None:
         check_only(options)
         return
     _allow_many_descriptors(options.pending)
-    listeners = inherited(os.environ) or listen(options.host, options.port)
+    handed = inherited(os.environ)
+    listeners = handed or listen(options.host, options.port)
     for listener in listeners:
         journal.note("server", f"listens on {address_text(*listener.getsockname()[:2])}")
     with closing(Reactor()) as reactor, ExitStack() as listening, ExitStack() as places:
@@ -60,8 +61,12 @@ def serve(options: argparse.Namespace) -> None:
         output = LineOutput(reactor, descriptor_of(sys.stdout), encoding())
         clustering = _clustering(options)
         key = load_key(options, partial(output.write, phrases.MAKING_KEY))
+        spare = []
         if clustering is not None:
             clustering.prepare(key.public, output.write)
+            # It closes its listeners when it goes. Those that we were handed stay open with whoever
+            # did so, and nobody else takes what comes there: the next program needs them.
+            spare = [listening.enter_context(listener.dup()) for listener in handed]
         reactor.on_signals([signal.SIGCONT], look_again)
         desk = places.enter_context(closing(_desk(options, reactor, output)))
 
@@ -119,8 +124,7 @@ def serve(options: argparse.Namespace) -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
             listening.pop_all()
     if server.starts_anew:
-        # A server of a cluster has closed them.
-        start_anew([listener for listener in listeners if listener.fileno() >= 0])
+        start_anew(spare or [listener for listener in listeners if listener.fileno() >= 0])
 
 
 def _clustering(options: argparse.Namespace) -> "Clustering | None":

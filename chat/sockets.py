@@ -249,6 +249,9 @@ class _Attempt(NamedTuple):
     limit: Timer
 
 
+_SERVER = "the server"
+
+
 class Dialer(Way):
     """The direct `Way` to a host. `close` when done.
 
@@ -265,7 +268,7 @@ class Dialer(Way):
     Behind one name may be several servers, and one that is frozen still takes connections.
     """
 
-    def __init__(self, reactor: Reactor, host: str, port: int, what: str = "the server") -> None:
+    def __init__(self, reactor: Reactor, host: str, port: int, what: str = _SERVER) -> None:
         """Begin the look-up already, so that it may be over when `dial` is called. `what`, with its
         article, should be there, for a hint."""
         self.host = self.looked_up = host
@@ -321,7 +324,13 @@ class Dialer(Way):
 
     def _begin_look_up(self) -> LookUp:
         if self._look_up is None:
-            self._look_up = LookUp(self._reactor, self.host, self.port, self._on_looked_up)
+            self._look_up = LookUp(
+                self._reactor,
+                self.host,
+                self.port,
+                self._on_looked_up,
+                may_be_kept=self._what == _SERVER,
+            )
         return self._look_up
 
     def _on_looked_up(self) -> None:

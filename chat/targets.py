@@ -25,6 +25,8 @@ ENVIRONMENT = "CHAT_INVITE"
 """The variable that may hold an invite."""
 
 _PROMPT = "Invite (it is not shown): "
+_ASK_ON = "\nThe rest of it (Enter if that was all): "
+_TERMINAL = "/dev/tty"
 _NO_INVITE = "no invite was given"
 _HOW_TO_GIVE_ONE = f"set {ENVIRONMENT} to it, or be at a terminal to be asked for it"
 
@@ -99,16 +101,46 @@ def given_invite() -> str:
     # The processes that we start need not have it.
     if text := os.environ.pop(ENVIRONMENT, ""):
         return text
-    import warnings
-    from getpass import GetPassWarning, getpass
+    import termios
 
     try:
-        with warnings.catch_warnings():
-            # Where the echo cannot be switched off, do not ask.
-            warnings.simplefilter("error", GetPassWarning)
-            return getpass(_PROMPT)
-    except (EOFError, GetPassWarning, UnicodeDecodeError) as exc:
+        text = _ask().decode()
+    except (OSError, termios.error, UnicodeDecodeError) as exc:
         raise UsageError(_NO_INVITE, _HOW_TO_GIVE_ONE) from exc
+    if not text:
+        raise UsageError(_NO_INVITE, _HOW_TO_GIVE_ONE)
+    return text
+
+
+def _ask() -> bytes:
+    """What is typed or pasted at the terminal, without echo; empty at its end. As long as an invite
+    is cut off, the next line is read, too, since mail breaks lines. (`getpass` reads one, and drops
+    the others.)
+
+    Raises:
+        OSError, termios.error: there is no terminal, or its echo cannot be switched off.
+    """
+    import termios
+
+    from chat.invite import is_cut_off
+
+    with open(_TERMINAL, "r+b", buffering=0) as terminal:
+        before = termios.tcgetattr(terminal)
+        silent = [*before]
+        silent[3] &= ~termios.ECHO
+        try:
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
+            terminal.write(_PROMPT.encode())
+            text = line = terminal.readline()
+            while line.strip() and is_cut_off(text.decode(errors="replace")):
+                terminal.write(_ASK_ON.encode())
+                line = terminal.readline()
+                text += line
+        finally:
+            # What has not been read may be secret, too, and the shell must not get it.
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+            terminal.write(b"\n")
+    return text
 
 
 def way_to(target: Target, reactor: "Reactor", proxy: "Proxy | None") -> "Way":

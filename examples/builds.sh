@@ -5,12 +5,17 @@
 #
 # The last lines of a failure are sent with it. Ends with the first message that cannot be sent.
 
-if [ $# -lt 4 ]; then
-    echo "usage: builds.sh HOST PORT NAME COMMAND ..." >&2
+usage() {
+    echo "usage: builds.sh HOST PORT|KEPT NAME COMMAND ..." >&2
     exit 2
-fi
-host=$1 port=$2 name=$3
-shift 3
+}
+[ $# -ge 3 ] || usage
+where=$1 port=
+shift
+case $1 in *[!0-9]*) ;; *) port=$1 && shift ;; esac
+[ $# -ge 2 ] || usage
+name=$1
+shift
 output=$(mktemp) || exit
 trap 'rm -f "$output"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -21,7 +26,7 @@ while true; do
     if [ $now != $before ]; then
         { printf '%s\n' "$what $now"; [ $now = works ] || tail -n 10 "$output" | cut -b 1-200; } |
             iconv -c -f UTF-8 -t UTF-8 | # what is no text, or was cut in two, would not be sent
-            "${PYTHON:-python3}" -m chat send "$host" "$port" "$name" --strip --patience 3600 - ||
+            ${CHATAPP:-chatapp} send "$where" ${port:+"$port"} "$name" --strip --patience 3600 - ||
             exit
         before=$now
     fi

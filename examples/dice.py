@@ -1,20 +1,21 @@
 """A bot that rolls dice: say `roll 2d6` in the room, and it answers.
 
-    python examples/dice.py 127.0.0.1 9443
+    python3 examples/dice.py 127.0.0.1 9443
 
-Arguments after the port go to the client unchanged (`--fingerprint`, `--keys`, ...).
+The arguments go to the client unchanged: where the room is, and options, as `--keys`.
 """
 
 import json
+import os
 import random
 import re
 import subprocess
 import sys
 
-if len(sys.argv) < 3:
-    sys.exit("usage: dice.py HOST PORT [option ...]")
-host, port, *options = sys.argv[1:]
-command = [sys.executable, "-m", "chat", "client", host, port, "dice", "--json", *options]
+if len(sys.argv) < 2 or sys.argv[1] == "--help":
+    sys.exit("usage: dice.py HOST [PORT]|KEPT [option ...]")
+program = os.environ.get("CHATAPP", "chatapp").split()
+command = [*program, "client", "--json", "--name", "dice", *sys.argv[1:]]
 with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as chat:
     assert chat.stdin is not None
     assert chat.stdout is not None

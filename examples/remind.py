@@ -1,22 +1,23 @@
 """A bot that reminds people: say `remind 10m tea` in the room, and it says so after ten minutes.
 
-    python examples/remind.py 127.0.0.1 9443
+    python3 examples/remind.py 127.0.0.1 9443
 
-Arguments after the port go to the client unchanged (`--fingerprint`, `--keys`, ...).
+The arguments go to the client unchanged: where the room is, and options, as `--keys`.
 """
 
 import heapq
 import json
+import os
 import re
 import select
 import subprocess
 import sys
 import time
 
-if len(sys.argv) < 3:
-    sys.exit("usage: remind.py HOST PORT [option ...]")
-host, port, *options = sys.argv[1:]
-command = [sys.executable, "-m", "chat", "client", host, port, "reminder", "--json", *options]
+if len(sys.argv) < 2 or sys.argv[1] == "--help":
+    sys.exit("usage: remind.py HOST [PORT]|KEPT [option ...]")
+program = os.environ.get("CHATAPP", "chatapp").split()
+command = [*program, "client", "--json", "--name", "reminder", *sys.argv[1:]]
 seconds_of = {"s": 1, "m": 60, "h": 3600}
 due: list[tuple[float, str]] = []  # a heap: the next one is first
 with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as chat:

@@ -2,13 +2,19 @@
 # Runs a command, tells the room how it ended, and ends with the command's own status:
 #
 #     examples/tell.sh 127.0.0.1 9443 builder make test
+#     examples/tell.sh friends builder make test
 
-if [ $# -lt 4 ]; then
-    echo "usage: tell.sh HOST PORT NAME COMMAND ..." >&2
+usage() {
+    echo "usage: tell.sh HOST PORT|KEPT NAME COMMAND ..." >&2
     exit 2
-fi
-host=$1 port=$2 name=$3
-shift 3
+}
+[ $# -ge 3 ] || usage
+where=$1 port=
+shift
+case $1 in *[!0-9]*) ;; *) port=$1 && shift ;; esac
+[ $# -ge 2 ] || usage
+name=$1
+shift
 status=0
 "$@" || status=$?
 case $status in
@@ -17,6 +23,6 @@ case $status in
 esac
 # A command may be longer than a message, and what is no text would not be sent.
 what=$(printf '%s' "$*" | head -c 1000 | iconv -c -f UTF-8 -t UTF-8)
-"${PYTHON:-python3}" -m chat send "$host" "$port" "$name" -- "$what $how" ||
+${CHATAPP:-chatapp} send "$where" ${port:+"$port"} "$name" -- "$what $how" ||
     echo "tell.sh: the room was not told" >&2
 exit $status

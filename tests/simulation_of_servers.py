@@ -1,9 +1,9 @@
 """The simulation of `simulation`, with several servers that carry the rooms together.
 
 They have one Redis between them, in memory. Beside what can happen to one server they are cut from
-it, and from the clients; it is down or full, loses its last writes or all, or the snapshots; and
-somebody writes there once more what stands there already. All laws hold as they stand, and so do 19
-and 20.
+it, and from the clients, and the way to it gets slow for one or for all; it is down or full, loses
+its last writes or all, or the snapshots; and somebody writes there once more what stands there
+already. All laws hold as they stand, and so do 19 and 20.
 """
 
 from collections.abc import Callable, Iterator
@@ -80,6 +80,12 @@ def actions_of_servers(seed: int, until: float, servers: int) -> Iterator[Action
     again = Random(f"written again {seed}")
     for _ in range(again.choice((0, 0, 1, 3))):
         yield Action(again.uniform(2.0, until), "write_again", size=again.choice((1, 5, 20)))
+    slow = Random(f"slow {seed}")
+    for _ in range(slow.choice((0, 0, 1, 2))):
+        at, seconds = slow.uniform(2.0, until), slow.choice((5.0, 20.0, 60.0))
+        # One server, or all of them.
+        for each in slow.choice(([slow.randrange(servers)], range(servers))):
+            yield Action(at, "slow_redis", each, seconds, slow.choice((1, 4, 8, 15)))
 
 
 def _some(kind: str, at: float, who: int, servers: int, random: Random) -> Iterator[Action]:
@@ -196,7 +202,7 @@ class ClusterSimulation(Simulation):
         self.redis.full = self.redis.down = False
         for site in self.sites:
             if site.alive:
-                site.store.cut_until = 0.0
+                site.store.cut_until = site.store.lag = 0.0
                 site.process.thaw()
         self.world.run(
             self.world.now + LEAVE_SECONDS, lambda: not any(each.alive for each in self._ending)
@@ -261,6 +267,13 @@ class ClusterSimulation(Simulation):
         for site in self._running(action):
             assert isinstance(site, ServerSite)
             site.store.cut_for(action.value)
+
+    def _on_slow_redis(self, action: Action) -> None:
+        """Each way of this server to Redis and back takes `size` seconds."""
+        for site in self._running(action):
+            assert isinstance(site, ServerSite)
+            site.store.lag = float(action.size)
+            self.world.at(self.world.now + action.value, partial(setattr, site.store, "lag", 0.0))
 
     def _on_cut_clients(self, action: Action) -> None:
         """Nobody reaches this server, which goes on. With an even `size` clients notice at once."""

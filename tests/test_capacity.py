@@ -82,10 +82,10 @@ def test_first_wall_is_named(members: int, rate: float, joins: float, wall: str)
     ("rate", "said"),
     [
         (0, "nobody misses a message, since none is said"),
-        (0.1, "more than 5 days misses"),
-        (2, "more than 6 hours misses"),
-        (10, "more than 70 minutes misses"),
-        (400, "more than 105 s misses"),
+        (0.1, "more than 5 days, or than --grace, misses"),
+        (2, "more than 6 hours, or than --grace, misses"),
+        (10, "more than 70 minutes, or than --grace, misses"),
+        (400, "more than 105 s, or than --grace, misses"),
     ],
 )
 def test_how_long_one_may_be_away_is_said(rate: float, said: str) -> None:

@@ -54,7 +54,7 @@ def test_missing_package_is_told_before_a_key_is_made(
         assert capfd.readouterr() == (
             "",
             "chat: error: several servers need the package hiredis\n"
-            "chat: hint: pip install hiredis\n",
+            f"chat: hint: {sys.executable} -m pip install hiredis\n",
         )
     assert not list(tmp_path.iterdir())
 

@@ -118,5 +118,5 @@ def test_package_that_is_missing_is_told_in_one_line(
     _draw(TEXT)
     assert capsys.readouterr() == (
         "",
-        "[!] A QR code needs the package segno: pip install segno\n",
+        f"[!] A QR code needs the package segno: {sys.executable} -m pip install segno\n",
     )

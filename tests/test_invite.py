@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.errors import InviteError
-from chat.invite import Invite
+from chat.invite import Invite, is_cut_off
 from chat.limits import MAX_INVITE_CHARS
 from chat.place import Endpoint
 
@@ -37,6 +37,13 @@ def test_invite_has_one_form_and_says_what_was_put_into_it() -> None:
     assert invite().encode() == INVITE
     assert Invite.decode(INVITE) == invite()
     assert invite().fingerprint == "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
+
+def test_more_may_follow_until_an_invite_is_whole() -> None:
+    for end in range(len("chat://"), len(INVITE)):
+        assert is_cut_off(f"{INVITE[:end]} \n")
+    for text in (INVITE, f"\n {INVITE}x", INVITE[:5], "friends", ""):
+        assert not is_cut_off(text)
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def noting(hosts: list[str], look_up: type) -> Callable[..., object]:
-    def look(reactor: Reactor, host: str, *more: object) -> object:
+    def look(reactor: Reactor, host: str, *more: object, **options: bool) -> object:
         hosts.append(host)
-        return look_up(reactor, host, *more)
+        return look_up(reactor, host, *more, **options)
 
     return look
 
@@ -214,7 +214,7 @@ def test_proxy_that_led_us_in_is_asked_first_the_next_time(
 ) -> None:
     with contextlib.closing(Stand(stand.reactor)) as other:
         proxies = Found(("127.0.0.1", stand.port), ("127.0.0.1", other.port))
-        monkeypatch.setattr("chat.sockets.LookUp", lambda *_: proxies)
+        monkeypatch.setattr("chat.sockets.LookUp", lambda *_, **__: proxies)
         stand.dialer.close()
         stand.dialer_to("chat.example")
         stand.serve = other.serve = answers(ACCEPTED)
@@ -230,7 +230,7 @@ def test_name_is_looked_up_here_and_each_address_tried(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Found(("192.0.2.1", 9443), ("192.0.2.2", 9443))
-    monkeypatch.setattr("chat.proxied.LookUp", lambda *_: found)
+    monkeypatch.setattr("chat.proxied.LookUp", lambda *_, **__: found)
     stand.dialer.close()
     stand.dialer_to("chat.example", "socks5")
     stand.serve = lambda guest: guest.send(b"\5\0\5\4" if len(stand.guests) == 1 else ACCEPTED)

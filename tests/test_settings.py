@@ -192,7 +192,15 @@ def test_help_names_the_options_that_no_variable_sets() -> None:
     without = [key for key, action in of_all.items() if not variable_of(action)]
     assert without
     for key in without:
-        assert f"--{key} has none" in which_wins("client")
+        assert f"--{key} has none" in which_wins("client", goes_to_a_room=True)
+
+
+def test_help_speaks_of_the_tables_of_rooms_only_where_one_is_read() -> None:
+    top = parser()
+    assert isinstance(top, Top)
+    for name, command in top.commands.items():
+        assert ("[rooms.KEPT]" in str(command.epilog)) is command.goes_to_a_room
+        assert command.goes_to_a_room is (name in ("client", "send", "fingerprint"))
 
 
 # -- what is shown

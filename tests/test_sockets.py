@@ -36,7 +36,7 @@ class NameServer:
         self._begin: list[tuple[Any, ...] | None] | None = None
 
     def __call__(
-        self, _reactor: Reactor, _host: str, _port: int, on_over: Callable[[], None]
+        self, _reactor: Reactor, _host: str, _port: int, on_over: Callable[[], None], **_: bool
     ) -> "NameServer":
         self.asked += 1
         self.over = False

@@ -1,15 +1,15 @@
 """From a place to where we connect: kept names, invites from elsewhere, and whose key is right."""
 
 import contextlib
-import getpass
 import os
-import warnings
+import termios
 from pathlib import Path
 from typing import NoReturn
 from unittest import mock
 
 import pytest
 
+from chat import targets
 from chat.errors import ChatError, IdentityError, InviteError, ServerKeyError, UsageError
 from chat.files.keyfolder import KNOWN_SERVERS, ROOMS
 from chat.files.known_servers import KnownServers
@@ -40,7 +40,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
     """What a person answers when asked for an invite; at first nobody may be asked."""
     monkeypatch.delenv("CHAT_INVITE", raising=False)
     asked = mock.Mock(side_effect=AssertionError)
-    monkeypatch.setattr(getpass, "getpass", asked)
+    monkeypatch.setattr(targets, "_ask", asked)
     return asked
 
 
@@ -100,22 +100,16 @@ def test_invite_is_asked_for_without_echo(
     folder: Path, typed: mock.Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHAT_INVITE", "")
-    typed.side_effect = [INVITE.encode()]
+    typed.side_effect = [f"{INVITE.encode()}\n".encode()]
     assert target_of(Place(), lambda: folder) == THERE
-    typed.assert_called_once_with("Invite (it is not shown): ")
+    typed.assert_called_once_with()
 
 
 def test_nobody_is_asked_where_the_answer_would_be_seen(typed: mock.Mock) -> None:
-    def warn(_prompt: str) -> NoReturn:
-        warnings.warn("the echo stays", getpass.GetPassWarning, stacklevel=1)
-        raise AssertionError
-
-    for answer in (EOFError, UnicodeDecodeError("utf-8", b"\xff", 0, 1, ""), warn):
+    for answer in ([b""], [b"\xff\n"], OSError, termios.error):
         typed.side_effect = answer
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with pytest.raises(UsageError, match="no invite was given") as caught:
-                given_invite()
+        with pytest.raises(UsageError, match="no invite was given") as caught:
+            given_invite()
         assert "CHAT_INVITE" in caught.value.hint
 
 

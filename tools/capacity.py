@@ -244,7 +244,7 @@ def report(model: Model, members: int, rate: float, joins: float, rooms: int) ->
     turn = model.turn_seconds(each, rate)
     descriptors = members + SPARE_DESCRIPTORS
     window = WINDOW_BYTES / (rate / rooms * model.message_bytes) if rate else math.inf
-    missing = f"who is away for more than {_span(window)} misses messages"
+    missing = f"who is away for more than {_span(window)}, or than --grace, misses messages"
     lines = [
         ("processor", f"{model.busy(each, rate, joins):.0%} of a core"),
         ("delay", _delay(turn)),

@@ -36,7 +36,7 @@ def page() -> str:
     lines += [".SH COMMANDS"]
     for command in top.commands.values():
         lines += _command(command)
-    lines += [".PP", escaped(which_wins("COMMAND"))]
+    lines += [".PP", escaped(which_wins("COMMAND", goes_to_a_room=True))]
     return "\n".join([*lines, *_document(DOCUMENT.read_text(encoding="utf-8"))]) + "\n"
 
 
@@ -69,7 +69,8 @@ def _command(command: Command) -> Iterator[str]:
         value = "" if action.nargs == 0 else rf" \fI{escaped(_value_of(action))}\fR"
         names = ", ".join(rf"\fB{escaped(name)}\fR" for name in action.option_strings)
         yield from _item(names + value, _help_of(command, action))
-    if more := (command.epilog or "").removesuffix(which_wins(command.name)).strip():
+    said_above = which_wins(command.name, goes_to_a_room=command.goes_to_a_room)
+    if more := (command.epilog or "").removesuffix(said_above).strip():
         yield from (".PP", escaped(more))
 
 

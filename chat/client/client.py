@@ -81,6 +81,7 @@ from chat.client.view import View
 from chat.errors import (
     LOSSES,
     ChatError,
+    ClockError,
     ProtocolError,
     ProxyRefusedError,
     Reason,
@@ -158,6 +159,7 @@ class Client:
         self._lost = False
         self._progress: list[Connected | ServerMet | KeysExchanged] = []
         self._met_stranger = False
+        self._met_wrong_clock = False
         self._tampered_at = float("-inf")
         self._tamperings = self._unconfirmed = 0
         self._seen_tampering_at = 0.0
@@ -437,6 +439,8 @@ class Client:
             case Outcome.LOSE:
                 if end.reason in LOSSES:
                     self._redial.forget_verdict()
+                if isinstance(end.error, ClockError):
+                    self._warn_of_clocks(end)
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
             case Outcome.TRY_AGAIN if self._may_try_again(end):
                 self._redial.forget_verdict()
@@ -446,10 +450,19 @@ class Client:
             case _:
                 self._end_for_good(outcome, end, established)
 
+    def _warn_of_clocks(self, end: Ended) -> None:
+        """A machine may wake with a wrong clock. Then each attempt ends like this, until somebody
+        sets it right."""
+        if not self._met_wrong_clock:
+            self._met_wrong_clock = True
+            error = endings.loss_of(end)
+            where = f"{self._dialer.server.text}: " if self._has_several else ""
+            self._view.show(Warned(f"{where}{error}; {error.hint}"))
+
     def _goes_elsewhere(self, outcome: Outcome, end: Ended, established: bool) -> bool:
         """Whether another server has its turn now. A client that leaves, and has said all, needs
         none."""
-        if self._has_said_all or not endings.may_differ_elsewhere(end.reason):
+        if self._has_said_all or not endings.may_differ_elsewhere(end):
             return False
         verdict = partial(self._end_for_good, outcome, end, established)
         return self._redial.pass_over(verdict, is_refusal=outcome is Outcome.REFUSE)
@@ -641,7 +654,7 @@ class Client:
 
     def _on_entered(self, event: Entered | Reconnected) -> Entered | Reconnected:
         """We are in. Returns the event, which tells the server if it is another one."""
-        self._lost = self._met_stranger = False
+        self._lost = self._met_stranger = self._met_wrong_clock = False
         elsewhere = self._redial.settle()
         if self._reactor.clock() - self._tampered_at > PATIENCE_SECONDS:
             # Otherwise somebody on the way could make us come back every second.

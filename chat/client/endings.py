@@ -59,9 +59,10 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
 _OF_ONE_SERVER = {*LOSSES, Reason.CLOSING, Reason.FULL, Reason.NO_ROOM}
 
 
-def may_differ_elsewhere(reason: Reason) -> bool:
-    """Whether another server of the same room may let us in where one ended for this reason."""
-    return reason in _OF_ONE_SERVER
+def may_differ_elsewhere(end: Ended) -> bool:
+    """Whether another server of the same room may let us in where one ended like this. If the clock
+    is wrong, it may be that of this server alone."""
+    return end.reason in _OF_ONE_SERVER or isinstance(end.error, ClockError)
 
 
 def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
@@ -69,6 +70,9 @@ def outcome_of(reason: Reason, established: bool, has_joined: bool) -> Outcome:
     `has_joined`: we have been in the room before."""
     return _OUTCOMES[has_joined, established][reason]
 
+
+_OF_A_CLIENT = (Reason.TIMEOUT, Reason.TOO_SLOW, Reason.PROTOCOL, Reason.REPLACED)
+"""Reasons whose words say what the client has done, and not who."""
 
 _STRANGE = "is it a chat server that listens there?"
 _MUTE = "it may be stopped or overloaded, or it is no chat server"
@@ -79,7 +83,7 @@ def loss_of(end: Ended) -> TransportError:
     if isinstance(end.error, ClockError):
         text = clocks_differ(end.error.not_after, end.error.now)
         return TransportError(text, "set this machine's clock right, or ask for the server's")
-    return TransportError(escape_line(end.text))
+    return TransportError(_sentence_of(end, True) if end.by_peer else escape_line(end.text))
 
 
 def refusal_of(end: Ended, established: bool) -> RefusedError:
@@ -113,7 +117,9 @@ def _sentence_of(end: Ended, established: bool) -> str:
     """The peer's own sentence. Before the handshake is complete anybody on the way may have said
     it, and nobody should do what a stranger advises: then the words for the reason come first."""
     sentence = escape_line(end.text)
-    if established or sentence == REASONS[end.reason]:
+    if sentence == REASONS[end.reason]:
+        return f"this client {sentence}" if end.reason in _OF_A_CLIENT else sentence
+    if established:
         return sentence
     return f'{REASONS[end.reason]} (it says, unproved: "{sentence}")'
 

@@ -429,7 +429,16 @@ LETTING_GO = (
     "Redis has been away for so long that members are let go: another server may reach it, and "
     "take them in."
 )
-CUT_OFF = "the server cannot reach Redis, and without Redis no message arrives"
+SLOW_HERE = (
+    "What is said here comes back from Redis too late, if at all. As far as is known, another "
+    "server is quicker: members are let go, and go on there."
+)
+SLOW_EVERYWHERE = (
+    "What is said here comes back from Redis too late, if at all. No other server is known to be "
+    "quicker: members stay, and wait."
+)
+REDIS_IN_TIME = "What is said here comes back from Redis in time again."
+CUT_OFF = "the server does not hear from Redis in time, and without Redis no message arrives"
 TOO_MUCH_WAITS = "too much waits for Redis"
 ONE_ENDS = "this server restarts or ends, and another one carries the room"
 

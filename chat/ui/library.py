@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 
 from chat.errors import EditorMissingError
+from chat.program import installing
 
 LineHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -23,7 +24,7 @@ _MODULES = ("readline", "gnureadline")
 _TERMINFO_DIRS = ":/etc/terminfo:/lib/terminfo:/usr/share/terminfo"
 """Where systems describe their terminals; the library of that package looks in one place only."""
 
-_HINT = "pip install gnureadline brings one"
+_HINT = f"{installing('gnureadline')} brings one"
 
 _UTF_8_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8", "en_US.UTF-8")
 """What systems call a locale that has UTF-8; the first three are those of PEP 538."""

@@ -52,6 +52,16 @@ def test_sentence_before_the_handshake_is_over_is_marked_as_unproved(
     assert plain.endswith(REASONS[Reason.FULL])
 
 
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.TOO_SLOW])
+def test_what_this_client_has_done_has_a_subject(reason: Reason) -> None:
+    told = f"this client {REASONS[reason]}"
+    end = Ended(reason, REASONS[reason], by_peer=True)
+    assert str(loss_of(end)) == told
+    assert str(failure_of(end, established=True)) == f"the server ended the connection: {told}"
+    lost = Ended(Reason.LOST, REASONS[Reason.LOST], by_peer=True)
+    assert str(loss_of(lost)) == "the connection was lost"
+
+
 def test_failure_before_the_handshake_is_over_asks_whether_it_is_a_chat_server() -> None:
     end = Ended(Reason.LOST, REASONS[Reason.LOST], by_peer=False)
     assert failure_of(end, established=True).hint == ""

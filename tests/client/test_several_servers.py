@@ -1,8 +1,10 @@
 """A client that knows several servers: which it goes to when one is lost, full or shut down."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from itertools import pairwise, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from chat.limits import (
     MAX_RETRY_SECONDS,
     NEXT_SERVER_SECONDS,
     RETRY_SECONDS,
+    SHARE_SECONDS,
 )
-from chat.server import members
+from chat.server import doorman, members
 from chat.server.rooms import RoomRules
 from tests.support.helpers import key
 from tests.support.loopback import REFUSED, Cable, Hall, Seat
@@ -47,6 +50,12 @@ def between(hall: Hall, beside: Hall, **options: Any) -> Seat:
     seat = beside.seat("Ira", address=hall.address, others=[beside.address], **options)
     seat.begin()
     return seat
+
+
+def let_servers_be_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on servers sign by a clock that no client accepts."""
+    ahead = SimpleNamespace(time=lambda: time.time() + SHARE_SECONDS)
+    monkeypatch.setattr(doorman, "time", ahead)
 
 
 def told(seat: Seat, *words: str) -> list[str]:
@@ -111,6 +120,29 @@ def test_server_that_lacks_the_room_sends_us_to_the_next(
         (said,) = told(seat, "[!]")
         assert said.startswith(f"[!] {name_of(small.address)} says: {text}")
         assert said.endswith("; trying the next server.")
+
+
+def test_server_with_a_wrong_clock_sends_us_to_the_next(
+    hall: Hall, beside: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_servers_be_ahead(monkeypatch)
+    seat = between(hall, beside)
+    hall.until(lambda: told(seat, "clocks is wrong"))
+    monkeypatch.undo()
+    hall.until(lambda: seat.inside)
+    (said,) = told(seat, "[!]")
+    assert said.startswith(f"[!] {name_of(hall.address)}: one of the two clocks is wrong")
+    assert beside.home.room.members
+
+
+def test_clock_that_is_wrong_everywhere_ends_the_stay(
+    hall: Hall, beside: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_servers_be_ahead(monkeypatch)
+    seat = between(hall, beside)
+    hall.until(lambda: seat.client._over)
+    assert str(seat.client._error).startswith("one of the two clocks is wrong")
+    assert [len(dialer.dialled) for dialer in seat.dialers.values()] == [1, 1]
 
 
 def test_servers_that_are_all_full_end_the_stay_as_one_does(
@@ -188,6 +220,31 @@ def test_wait_is_longer_after_each_round_and_not_after_each_server(hall: Hall) -
     for number, pause in enumerate(pauses, 1):
         longest = min(RETRY_SECONDS * 2**number, MAX_RETRY_SECONDS)
         assert longest / 2 <= pause <= longest + 0.1
+
+
+def test_wrong_clock_that_keeps_us_away_is_told_once(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be ours, after the machine has slept: then nobody else can know."""
+    seat, (near, far) = several_ways(hall)
+    seat.begin()
+    hall.until(lambda: seat.inside)
+    dialled = [dialer.dialled for dialer in seat.dialers.values()]
+
+    def be_kept_away(count: int) -> None:
+        let_servers_be_ahead(monkeypatch)
+        near.cut()
+        far.cut()
+        seen = sum(map(len, dialled))
+        hall.until(lambda: sum(map(len, dialled)) > seen + 4)
+        said = told(seat, "clocks is wrong")
+        assert len(said) == count
+        assert said[-1].endswith("; set this machine's clock right, or ask for the server's.")
+        monkeypatch.undo()
+        hall.until(lambda: len(told(seat, "The connection is back")) == count)
+
+    be_kept_away(1)
+    be_kept_away(2)
 
 
 def test_server_with_another_key_is_passed_over(hall: Hall) -> None:

@@ -1,10 +1,12 @@
 """Several servers carry one room, with a real Redis."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from chat.server import words
+from tests.processes.test_service import handed
 from tests.support.processes import CHAT, Piped, Stage
 from tests.support.redis import Redis, needs_redis
 
@@ -62,6 +64,19 @@ def test_server_that_cannot_be_one_of_the_cluster_says_why_in_one_line(
     assert ira.end().status == 0
     assert "lost" not in ira.out
     assert one.popen.poll() is None
+
+
+def test_server_that_was_handed_its_socket_has_it_after_a_restart(
+    stage: Stage, redis: Redis
+) -> None:
+    key = str(stage.folder / "cluster.key")
+    options = ["--cluster", redis.url, "--cluster-key", key, "--port", str(stage.free_port())]
+    one = stage.run([*handed("SOCK_STREAM"), *stage.keys("server", "server"), *options])
+    one.expect("[+] Running on port: ", "[+] Fingerprint: ")
+    (port,) = map(int, re.findall("port: ([0-9]+)", one.out))
+    one.type("RESTART")
+    one.expect("[+] Server starts anew\n", f"[+] Running on port: {port}\n")
+    stage.member(port, "Ira")
 
 
 def test_check_says_that_nothing_is_wrong_and_what_is_good_to_know(

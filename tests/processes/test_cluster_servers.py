@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chat.server import words
 from tests.processes.test_cuts import Cable
 from tests.support.processes import Piped, Stage
 from tests.support.redis import Redis, needs_redis
@@ -144,6 +145,30 @@ def test_server_that_is_heard_by_redis_and_hears_no_answer_doubles_nothing(
     cluster.until(lambda: "Redis is there again" in first.out)
     cluster.survive("the other server killed", partial(cluster.kill, 1))
     cluster.check()
+
+
+def test_server_with_a_slow_way_to_redis_sends_members_and_newcomers_to_another(
+    stage: Stage, tmp_path: Path
+) -> None:
+    with Redis(tmp_path, network=True) as redis:
+        cable = Cable(stage, redis.port)
+        cluster = Cluster(stage, redis, HASTY)
+        first = cluster.serve(url=f"redis://127.0.0.1:{cable.port}")
+        cluster.serve()
+        ira, boris = cluster.join("Ira", 0, 1), cluster.join("Boris", 1, 0)
+        cluster.talk()
+        cable.do("slow 2000")
+        cluster.until(lambda: came_back(ira))
+        assert words.SLOW_HERE in first.out
+        zoe = cluster.join("Zoe", 0, 1)
+        assert any("does not hear from Redis in time" in one["text"] for one in zoe.told("warning"))
+        # She does not have what was said before.
+        cluster.members.remove(zoe)
+        cable.do("slow 0")
+        cluster.until(lambda: "in time again" in first.out or "there again" in first.out)
+        cluster.survive("the other server killed", partial(cluster.kill, 1))
+        assert (came_back(ira), came_back(boris)) == (2, 1)
+        cluster.check()
 
 
 def test_server_that_is_cut_from_its_clients_loses_them_to_another(

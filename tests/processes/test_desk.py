@@ -326,7 +326,8 @@ def test_python_without_readline_gets_plain_lines_and_is_told_what_helps(desk: D
     window = desk.window(changed(desk, missing), columns=200)
     window.await_screen(READY)
     assert window.lines()[0] == (
-        "[+] Plain input: this Python has no GNU readline: pip install gnureadline brings one."
+        "[+] Plain input: this Python has no GNU readline: "
+        f"{sys.executable} -m pip install gnureadline brings one."
     )
     window.enter("who")
     window.await_rows("who", NOBODY, "|")

@@ -15,6 +15,8 @@ from tests.support.terminals import window_of
 
 BOTS = (ROOT / "docs/BOTS.md").read_text()
 EXAMPLES = ROOT / "examples"
+PROGRAM = f"{sys.executable} -m chat"
+"""What the examples run in place of the installed command."""
 
 
 def test_dice_are_rolled_for_whoever_asks(stage: Stage) -> None:
@@ -23,7 +25,7 @@ def test_dice_are_rolled_for_whoever_asks(stage: Stage) -> None:
     dice = str(EXAMPLES / "dice.py")
     bot = stage.run(
         [sys.executable, dice, "127.0.0.1", str(port), *stage.keys("client", "other")],
-        env={"PYTHONPATH": str(ROOT)},
+        env={"CHATAPP": PROGRAM},
     )
     ira.expect("Username: dice\n")
     ira.type("hello", "roll 3d6", "roll 100d6", "please roll 1d6", "roll 0d6", "roll 1d0")
@@ -43,7 +45,7 @@ def test_dice_that_are_rolled_in_private_are_told_in_private(stage: Stage) -> No
     dice = str(EXAMPLES / "dice.py")
     bot = stage.run(
         [sys.executable, dice, "127.0.0.1", str(port), *stage.keys("client", "other")],
-        env={"PYTHONPATH": str(ROOT)},
+        env={"CHATAPP": PROGRAM},
     )
     ira.expect('"event": "joined", "name": "dice"')
     ira.type('{"direct": {"to": "dice", "text": "roll 1d0"}}')
@@ -72,10 +74,34 @@ def test_room_is_told_how_a_command_ended(
     place_key(config, "client", "other")
     script = stage.run(
         ["sh", str(EXAMPLES / "tell.sh"), "127.0.0.1", str(port), "builder", *command],
-        env={"PYTHON": sys.executable},
+        env={"CHATAPP": PROGRAM},
     )
     ira.expect(f" builder: {told}\n")
     assert script.end() == (status, "", "")
+
+
+@pytest.mark.parametrize(
+    ("example", "name"),
+    [
+        (["dice.py", "friends"], "dice"),
+        (["bridge.sh", "{folder}", "friends"], "bridge"),
+        (["tell.sh", "friends", "builder", "true"], "builder"),
+    ],
+)
+def test_example_goes_to_a_kept_room(stage: Stage, example: list[str], name: str) -> None:
+    _, port = stage.server()
+    config = stage.home / ".config/chat"
+    place_key(config, "client", "other")
+    made = stage.start("invite", "127.0.0.1", str(port), "--keep", "friends").end()
+    ira = stage.start(
+        *("client", "-", "Ira", *stage.keys("client", "ira")),
+        env={"CHAT_INVITE": made.out.strip()},
+    )
+    ira.expect("In a sealed room")
+    file, *arguments = (word.format(folder=stage.folder / "room") for word in example)
+    program = sys.executable if file.endswith(".py") else "sh"
+    stage.run([program, str(EXAMPLES / file), *arguments], env={"CHATAPP": PROGRAM})
+    ira.expect("true is done\n" if name == "builder" else f"Username: {name}\n")
 
 
 def test_example_without_its_arguments_says_what_they_are(stage: Stage) -> None:
@@ -91,7 +117,7 @@ def test_command_has_its_own_status_when_the_room_cannot_be_told(stage: Stage) -
     place_key(stage.home / ".config/chat", "client", "other")
     script = stage.run(
         ["sh", str(EXAMPLES / "tell.sh"), "127.0.0.1", str(stage.free_port()), "builder", "true"],
-        env={"PYTHON": sys.executable},
+        env={"CHATAPP": PROGRAM},
     )
     status, _, err = script.end()
     assert (status, err.splitlines()[-1]) == (0, "tell.sh: the room was not told")
@@ -103,7 +129,7 @@ def test_who_asks_for_it_is_reminded(stage: Stage) -> None:
     remind = str(EXAMPLES / "remind.py")
     bot = stage.run(
         [sys.executable, remind, "127.0.0.1", str(port), *stage.keys("client", "other")],
-        env={"PYTHONPATH": str(ROOT)},
+        env={"CHATAPP": PROGRAM},
     )
     ira.expect("Username: reminder\n")
     ira.type("remind 9999h never", "remind 1s the second", "remind 0s the first", "remind me")
@@ -123,7 +149,7 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
     arguments = ["127.0.0.1", str(port), "builder", "sh", str(build), r"a\nb"]
     stage.run(
         ["sh", str(EXAMPLES / "builds.sh"), *arguments],
-        env={"PYTHON": sys.executable, "EVERY": "0"},
+        env={"CHATAPP": PROGRAM, "EVERY": "0"},
     )
     for _ in range(2):
         (stage.folder / "new").write_text(
@@ -146,7 +172,7 @@ def test_bridge_leads_a_room_into_a_folder(stage: Stage) -> None:
             *("sh", str(EXAMPLES / "bridge.sh"), str(folder), "127.0.0.1", str(port)),
             *stage.keys("client", "other"),
         ],
-        env={"PYTHON": sys.executable},
+        env={"CHATAPP": PROGRAM},
     )
     ira.expect("Username: bridge\n")
     for text in ("one", "two"):

@@ -155,6 +155,8 @@ class FakeStore:
         self.watcher: Watcher
         self.frozen = False
         """Nothing that it follows is handed on; what comes meanwhile is read later."""
+        self.lag = 0.0
+        """By so many seconds each way is longer; a new connection stands at once all the same."""
         self._redis = redis
         self._life = 0
         self._on_way: list[Callback] = []
@@ -184,7 +186,7 @@ class FakeStore:
         self._poked.clear()
         was_up, self.up = self.up, False
         if again:
-            self._redis.call_in(self._slow(), self.begin)
+            self._redis.call_in(self._short(), self.begin)
         if was_up and again:
             self.watcher.on_down(RedisLostError("the connection to Redis was lost"))
 
@@ -193,8 +195,11 @@ class FakeStore:
         self._redis.stores.remove(self)
         self.cut(again=False)
 
-    def _slow(self) -> float:
+    def _short(self) -> float:
         return self._redis.choices.random() * SLOWEST_SECONDS
+
+    def _slow(self) -> float:
+        return self.lag + self._short()
 
     def _ask(self, execute: Callable[[], object], done: Callable[..., None] | None) -> None:
         assert self.up

@@ -3,7 +3,8 @@
 It prints its own port, and obeys lines on standard input, each of which it answers with itself:
 `cut` resets every connection; `sever` does so, and closes new ones, until `mend`; `freeze` passes
 nothing on until `thaw`, and `freeze back` nothing that comes from PORT; `throttle N` passes on at
-most N bytes at a time. FILE gets all that passes, either way.
+most N bytes at a time, and `slow N` at most N bytes a second, of each connection, either way, until
+`slow 0`. FILE gets all that passes, either way.
 """
 
 import contextlib
@@ -12,9 +13,13 @@ import selectors
 import socket
 import struct
 import sys
+import time
+from collections import deque
 from typing import IO
 
 CHUNK_BYTES = 1 << 16
+SLOW_PIECES = 20
+"""A slow connection passes on so many pieces a second."""
 
 
 class Proxy:
@@ -28,6 +33,10 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._peers: dict[socket.socket, socket.socket] = {}
         self._chunk = CHUNK_BYTES
+        self._rate = 0
+        """How many bytes a second pass; 0: as many as come."""
+        self._resting: deque[tuple[float, socket.socket]] = deque()
+        """Ends of slow connections, and until when nothing is read there."""
         self._severed = False
         self._back: set[socket.socket] = set()
         """The ends at which comes what PORT says."""
@@ -39,7 +48,7 @@ class Proxy:
     def run(self) -> None:
         print(self._listener.getsockname()[1], flush=True)
         while True:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(self._rest()):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj is sys.stdin:
@@ -67,18 +76,35 @@ class Proxy:
             if not self._is_frozen(end):
                 self._selector.register(end, selectors.EVENT_READ)
 
+    def _rest(self) -> float | None:
+        """Read on where that is due; in how many seconds it is for the next one."""
+        now = time.monotonic()
+        while self._resting and (self._resting[0][0] <= now or not self._rate):
+            _, end = self._resting.popleft()
+            if end in self._peers and not self._is_frozen(end):
+                self._selector.register(end, selectors.EVENT_READ)
+        return self._resting[0][0] - now if self._resting else None
+
     def _is_frozen(self, end: socket.socket) -> bool:
         return self._frozen == "all" or (self._frozen == "back" and end in self._back)
 
     def _pass_on(self, source: socket.socket) -> None:
         try:
-            data = source.recv(self._chunk)
+            data = source.recv(self._size)
             self._record.write(data)
             self._peers[source].sendall(data)
         except OSError:
             data = b""
         if not data:
             self._drop(source, self._peers[source])
+        elif self._rate:
+            self._selector.unregister(source)
+            self._resting.append((time.monotonic() + 1 / SLOW_PIECES, source))
+
+    @property
+    def _size(self) -> int:
+        """How much to pass on at a time."""
+        return max(1, self._rate // SLOW_PIECES) if self._rate else self._chunk
 
     def _drop(self, *ends: socket.socket) -> None:
         for end in ends:
@@ -102,13 +128,18 @@ class Proxy:
             case "freeze":
                 self._frozen = how or "all"
                 for end in filter(self._is_frozen, self._peers):
-                    self._selector.unregister(end)
+                    with contextlib.suppress(KeyError):
+                        self._selector.unregister(end)
             case "thaw":
+                resting = {end for _, end in self._resting}
                 for end in filter(self._is_frozen, self._peers):
-                    self._selector.register(end, selectors.EVENT_READ)
+                    if end not in resting:
+                        self._selector.register(end, selectors.EVENT_READ)
                 self._frozen = ""
             case "throttle":
                 self._chunk = int(how)
+            case "slow":
+                self._rate = int(how)
         print(word, flush=True)
 
 

@@ -82,7 +82,7 @@ class SimulatedStore(FakeStore):
         self._process.reactor.defer(callback)
         self._process.poke()
 
-    def _slow(self) -> float:
+    def _short(self) -> float:
         return self._redis.choices.random() * self._slowest
 
     def begin(self) -> None:

@@ -16,7 +16,14 @@ from unicodedata import unidata_version
 
 from chat.cipher import RandomBytes
 from chat.errors import OpenError
-from chat.limits import CARD_SECONDS, CLOCK_DOUBT_SECONDS, FINGERPRINT_BYTES
+from chat.limits import (
+    CARD_SECONDS,
+    CLOCK_DOUBT_SECONDS,
+    FINGERPRINT_BYTES,
+    SHARE_RENEW_SECONDS,
+    SHARE_SECONDS,
+    SHARE_SKEW_SECONDS,
+)
 from chat.reactor import Reactor
 from chat.server.cluster.clusterkey import CARD, ClusterKey
 from chat.server.cluster.errors import RedisError
@@ -27,6 +34,14 @@ from chat.server.cluster.url import RedisUrl
 
 _SCRATCH_BYTES = 8
 _SCRATCH_SECONDS = 1
+_WRONG_TIMES = "people are shown wrong times"
+
+
+def _is_refused(ahead: float) -> bool:
+    """Whether clients refuse what a server signs whose clock is so many seconds ahead of theirs. A
+    signature is used for a while, so one that is made behind theirs is good for less."""
+    lasts = SHARE_SECONDS - SHARE_RENEW_SECONDS
+    return not -lasts - SHARE_SKEW_SECONDS <= ahead <= SHARE_SKEW_SECONDS
 
 
 class Checked(NamedTuple):
@@ -133,9 +148,10 @@ class _Checker:
             return
         differs = self._wall_clock() - seconds
         if abs(differs) > CLOCK_DOUBT_SECONDS:
+            costs = "clients refuse this server" if _is_refused(differs) else _WRONG_TIMES
             self.notes.append(
                 f"our clock is {abs(differs):.0f} s {'ahead of' if differs > 0 else 'behind'} that "
-                "of Redis: if it is ours that is wrong, people are shown wrong times"
+                f"of Redis: if it is ours that is wrong, {costs}"
             )
 
     def _on_card(self, reply: Reply | RedisError) -> None:

@@ -3,6 +3,28 @@
 Each room of the server is carried by a stream (`OrderedRoom`), and there is one stream for what all
 servers share (`Registry`). Which one is asked when, and who tells whom, is here; what they do is
 theirs.
+
+Theory of operation: the way to Redis
+-------------------------------------
+
+While our beats do not come back, nothing that members say does, and the others take this server for
+gone after SERVER_GONE_SECONDS. It is as bad if a room does not catch up for so long, though beats
+come back. Then (`_look_at_redis`) it depends on why:
+
+    refused    Redis takes nothing, from nobody as a rule. Everybody waits.
+    away       Redis could not be reached meanwhile. It may be this server that is cut off.
+    slow here  Beats of another server come back to it in time, as far as we have read. It is our
+               way that is slow.
+    slow       No other server is known that is better off.
+
+Where it is away or slow here, this server is `cut_off`: members are let go, so that they go on at
+another one, and newcomers are sent there. Where it is slow everywhere they stay, since sending
+people around would only add to what Redis has to do. What we know of others may be old: when all
+get slow, each may take the others for quick, and let its members go once. Then it reads that they
+are slow, too.
+
+It is over when a beat comes back in time again, and all rooms have caught up; a connection that
+stands is not enough. The operator is told of each trouble once, and then once that it is over.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +33,7 @@ from itertools import count
 
 from chat.cipher import RandomBytes
 from chat.errors import ChatError
-from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_ID_BYTES
+from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_GONE_SECONDS, SERVER_ID_BYTES
 from chat.reactor import Reactor, WakeUp
 from chat.roomevents import Topic
 from chat.server import words
@@ -50,16 +72,24 @@ class Cluster:
         self._card = key.card
         self._title = title
         self._rooms: dict[bytes, OrderedRoom] = {}
-        self._away = self._left = False
+        self._left = False
+        self._away = self._was_away = False
+        """Whether Redis cannot be asked; and whether it could not since the trouble began."""
+        self._told: set[str] = set()
+        """What was told of this trouble; empty: there is none."""
+        self._trouble_at = 0.0
+        """When it was noticed last: a beat that came back before says nothing."""
+        self._beat_due = self._followed_at = reactor.clock()
         self.streams = Streams(store, key, random_bytes, self._on_away, self._on_refusal)
         self.registry = Registry(self.server_id, reactor.clock, shared)
+        self.registry.on_heard = self._look_at_redis
         self.registry.on_ban = self._put_out
         self.registry.on_topic = self._tell_topic
         self.registry.on_asked = self._answer
         self.registry.on_answered = self._on_answered
         self.registry.stream = self.streams.open(TAG, self.registry)
         self._wake_up = WakeUp(reactor)
-        reactor.call_at(reactor.clock(), self._beat)
+        reactor.call_at(self._beat_due, self._beat)
 
     def carry(self, make: Callable[[RandomBytes], HostedRoom]) -> HostedRoom:
         """Make a room, and carry it from now on, together with the other servers."""
@@ -146,14 +176,17 @@ class Cluster:
     def _beat(self) -> None:
         if self._left:
             return
-        self._reactor.call_at(self.clock() + BEAT_SECONDS, self._beat)
+        was_stopped = self.clock() - self._beat_due > BEAT_SECONDS
+        self._beat_due = self.clock() + BEAT_SECONDS
+        self._reactor.call_at(self._beat_due, self._beat)
         if self._store.up:
             self._store.expire(self._card, CARD_SECONDS)
         rooms = self._rooms.items()
         unsure = {tag: servers for tag, room in rooms if (servers := room.unsure)}
-        self.registry.beat(self._title, self._people, unsure)
-        if self._away and self.registry.unheard and not self.cut_off:
-            self._let_go()
+        self.registry.beat(self._title, self._people, unsure, self._rooms_behind())
+        if not was_stopped:
+            # Otherwise what came meanwhile is still to be read.
+            self._look_at_redis()
         for room in self._rooms.values():
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
@@ -184,13 +217,52 @@ class Cluster:
             if server not in {self.server_id, *room.servers()}:
                 room.set_topic(topic)
 
-    def _let_go(self) -> None:
-        """Perhaps it is not Redis that is away, but this server that is cut off from it. Then its
-        members can go on at another one, where they count as lost by now."""
+    # -- the way to Redis
+
+    def _look_at_redis(self) -> None:
+        """See the module's text."""
+        registry, rooms_behind = self.registry, self._rooms_behind()
+        late = registry.unheard or rooms_behind > SERVER_GONE_SECONDS
+        heard = not (self._away or registry.unheard) and registry.heard_self_at > self._trouble_at
+        if heard and registry.in_time and not rooms_behind:
+            self._end_trouble()
+        elif self.cut_off:
+            if heard and not registry.others_in_time:
+                self.cut_off = False
+                self._tell(words.SLOW_EVERYWHERE)
+        elif not late or self.streams.refuses:
+            return
+        elif self._was_away:
+            self._let_go(words.LETTING_GO)
+        elif registry.others_in_time:
+            self._let_go(words.SLOW_HERE)
+        else:
+            self._tell(words.SLOW_EVERYWHERE)
+
+    def _rooms_behind(self) -> float:
+        """For how many seconds Redis could be asked, and not all rooms have followed."""
+        now = self.clock()
+        if self._away or all(room.stream.follows for room in self._rooms.values()):
+            self._followed_at = now
+        return now - self._followed_at
+
+    def _let_go(self, text: str) -> None:
         self.cut_off = True
-        self.report(words.LETTING_GO)
+        self._tell(text)
         for room in self._rooms.values():
             room.let_go(words.CUT_OFF)
+
+    def _tell(self, text: str) -> None:
+        self._trouble_at = self.clock()
+        if text not in self._told:
+            self._told.add(text)
+            self.report(text)
+
+    def _end_trouble(self) -> None:
+        if self._told:
+            self.report(words.REDIS_BACK if self._was_away else words.REDIS_IN_TIME, good_news=True)
+        self._told.clear()
+        self._was_away = self.cut_off = False
 
     def _on_refusal(self, text: str) -> None:
         if text:
@@ -199,9 +271,9 @@ class Cluster:
             self.report(words.REDIS_TAKES, good_news=True)
 
     def _on_away(self, error: ChatError | None) -> None:
-        if error is not None:
-            self.report(words.redis_away(error))
-        elif self._away:
-            self.report(words.REDIS_BACK, good_news=True)
-            self.cut_off = False
         self._away = error is not None
+        if error is not None:
+            self._was_away = True
+            self._tell(words.redis_away(error))
+        else:
+            self._trouble_at = self.clock()

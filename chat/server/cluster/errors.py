@@ -80,7 +80,7 @@ _CLASSES: dict[str, tuple[type[RedisError], str, str]] = {
     "NOAUTH": (
         LoginError,
         "this Redis wants a password, and none was given",
-        "put it into CHAT_REDIS_PASSWORD or a file",
+        "put it into CHAT_REDIS_PASSWORD, or into a file for --cluster-password-file",
     ),
     "WRONGPASS": (LoginError, "this Redis does not accept the user and password", ""),
     "NOPERM": (

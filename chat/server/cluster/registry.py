@@ -4,6 +4,10 @@ This is read from a stream of its own. Each server says there every BEAT_SECONDS
 server that was not heard for SERVER_GONE_SECONDS is gone; that each decides for itself, by its own
 clock, and only while it hears its own beats: otherwise it may be the one that is cut off.
 
+Where beats come back late, it is this server's way to Redis that is slow, or Redis. The beats of
+the others tell which: each says how long its server waited for the one before. Who was there at
+the same time is told by the places of the beats, since we may have read all of them late.
+
 Bans and the topic are what the stream says (`_bans`, `_topic`), and each server's lists follow. An
 operator's command takes effect there at once, and is brought in line when the stream says which of
 several came last. What somebody writes into the file of one server holds there alone, until that
@@ -21,6 +25,7 @@ from typing import Any, Protocol
 
 from chat.frozen import frozen
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.reactor import do_nothing
 from chat.roomevents import Topic
 from chat.server import words
 from chat.server.cluster.store import EntryId
@@ -64,13 +69,15 @@ class Shared(Protocol):
 @frozen
 class Peer:
     """A server as it says of itself: where it is reached, and how many are connected to it.
-    `behind`: how many seconds it took its last beat but one to come back to it. `heard_at`: when we
-    heard it last."""
+    `behind`: how many seconds it took its last beat but one to come back to it, or for how long a
+    room had not followed there, if that was longer. `heard_at`: when we heard it last. `beat_at`:
+    when Redis was given what we heard, in seconds by its clock."""
 
     title: str
     people: int
     behind: float
     heard_at: float
+    beat_at: float
 
 
 class Registry:
@@ -82,6 +89,8 @@ class Registry:
         self._server_id = server_id
         self._clock = clock
         self._shared = shared
+        self.on_heard: Callable[[], None] = do_nothing
+        """Called when our own beat has come back."""
         self.on_ban: Callable[[Ban], None] = lambda _: None
         """Called when another server has banned a key."""
         self.on_topic: Callable[[bytes, Topic], None] = lambda _server, _topic: None
@@ -97,25 +106,31 @@ class Registry:
         self._topic_by: bytes | None = None
         """The same: which server has set the topic; empty if that was not said."""
         self._peers: dict[bytes, Peer] = {}
-        self.heard_since = self._heard_self_at = clock()
+        self.heard_since = clock()
         """Since when we hear who is alive."""
+        self.heard_self_at = clock()
+        """When our own beat has come back last."""
         self._beat_at = self._behind = 0.0
-        self._own: tuple[str, int, dict[bytes, set[bytes]]] = "", 0, {}
+        self._own: tuple[str, int, dict[bytes, set[bytes]], float] = "", 0, {}, 0.0
 
     # -- who is alive
 
-    def beat(self, title: str, people: int, unsure: dict[bytes, set[bytes]]) -> None:
+    def beat(
+        self, title: str, people: int, unsure: dict[bytes, set[bytes]], rooms_behind: float
+    ) -> None:
         """Say that we are alive, unless what was said before is still to come back. With it goes a
-        question for each room of which it is not sure whether these servers carry it."""
-        self._own = title, people, unsure
+        question for each room of which it is not sure whether these servers carry it, and for how
+        many seconds not all rooms have followed."""
+        self._own = title, people, unsure, rooms_behind
         if self.stream.idle:
             self._beat()
 
     def _beat(self) -> None:
-        title, people, unsure = self._own
+        title, people, unsure, rooms_behind = self._own
+        behind = max(self._behind, rooms_behind)
         self._beat_at = self._clock()
         asks = [[tag.hex(), [one.hex() for one in servers]] for tag, servers in unsure.items()]
-        self._propose("beat", title=title, people=people, behind=self._behind, asks=asks)
+        self._propose("beat", title=title, people=people, behind=behind, asks=asks)
 
     def answer(self, tag: bytes, before: int) -> None:
         """Say that we do not carry this room, and that all connections which we ever had to it have
@@ -135,7 +150,23 @@ class Registry:
     @property
     def unheard(self) -> bool:
         """Whether we have not heard ourselves for so long that the others take us for gone."""
-        return self._clock() - self._heard_self_at > SERVER_GONE_SECONDS
+        return self._clock() - self.heard_self_at > SERVER_GONE_SECONDS
+
+    @property
+    def in_time(self) -> bool:
+        """Whether our last beat has come back soon enough."""
+        return _in_time(self._behind)
+
+    @property
+    def others_in_time(self) -> bool:
+        """Whether another server was there when our last beat was put into the stream, or later,
+        and hears itself soon enough, as far as we have read."""
+        own = self._peers.get(self._server_id)
+        return own is not None and any(
+            _in_time(peer.behind) and peer.beat_at > own.beat_at - SERVER_GONE_SECONDS
+            for peer in self._peers.values()
+            if peer is not own
+        )
 
     def gone(self, servers: set[bytes]) -> Iterator[bytes]:
         """Of these servers, those of which we are sure that they are gone."""
@@ -155,7 +186,7 @@ class Registry:
     @property
     def _hears(self) -> bool:
         """Whether our own beats come back to us."""
-        return self._clock() - self._heard_self_at < 2 * BEAT_SECONDS
+        return self._clock() - self.heard_self_at < 2 * BEAT_SECONDS
 
     # -- what is the same everywhere
 
@@ -186,7 +217,7 @@ class Registry:
             own = server == self._server_id
             match said["what"]:
                 case "beat":
-                    self._on_beat(server, said)
+                    self._on_beat(server, said, batch.id.ms / 1000)
                 case "answer":
                     self.on_answered(bytes.fromhex(said["room"]), server, said["before"])
                 case "leave":
@@ -207,15 +238,17 @@ class Registry:
                     self._topic = said["since"], said["text"]
                     self._topic_by = server
 
-    def _on_beat(self, server: bytes, said: dict[str, Any]) -> None:
+    def _on_beat(self, server: bytes, said: dict[str, Any], at: float) -> None:
         now = self._clock()
         if server == self._server_id:
             if not self._hears:
                 # We were frozen or cut off, or Redis took nothing from anybody. What the others say
                 # may come only now.
                 self.heard_since = now
-            self._heard_self_at, self._behind = now, now - self._beat_at
-        self._peers[server] = Peer(said["title"], said["people"], said["behind"], now)
+            self.heard_self_at, self._behind = now, now - self._beat_at
+        self._peers[server] = Peer(said["title"], said["people"], said["behind"], now, at)
+        if server == self._server_id:
+            self.on_heard()
         for tag, servers in said["asks"]:
             if self._server_id.hex() in servers:
                 self.on_asked(bytes.fromhex(tag))
@@ -273,14 +306,21 @@ class Registry:
         self.heard_since = self._clock()
 
     def on_following(self, follows: bool) -> None:
-        # Who is alive was not heard meanwhile.
-        self.heard_since = self._clock()
+        # Who is alive was not heard meanwhile. What waited leaves now.
+        self.heard_since = self._beat_at = self._clock()
+        if follows and self.stream.idle:
+            self._beat()
 
     def on_lost(self, text: str) -> None:
         pass
 
     def on_trouble(self, text: str) -> None:
         self._shared.report(text)
+
+
+def _in_time(behind: float) -> bool:
+    """Whether a server that is so far behind still beats often enough for the others."""
+    return behind < SERVER_GONE_SECONDS - BEAT_SECONDS
 
 
 def _encode(bans: list[Ban], topic: tuple[int, str]) -> bytes:

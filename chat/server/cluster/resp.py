@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from chat.errors import UsageError
+import hiredis
+
 from chat.limits import (
     MAX_REPLY_BYTES,
     MIN_REDIS,
@@ -32,11 +33,6 @@ from chat.server.cluster.errors import (
     too_old,
 )
 from chat.server.cluster.url import RedisUrl
-
-try:
-    import hiredis
-except ImportError as exc:
-    raise UsageError("several servers need the package hiredis", "pip install hiredis") from exc
 
 Reply: TypeAlias = Any
 """What Redis answered: bytes, a number, a list, or None. Never an error."""

@@ -114,7 +114,7 @@ class Site(Protocol):
 
     server_id: bytes
     cut_off: bool
-    """Whether the others take this server for gone by now, since it does not reach Redis."""
+    """Whether nobody is let in here, since nothing comes back from Redis in time."""
     random_bytes: RandomBytes
     clock: Callable[[], float]
     tickets: Iterator[int]

@@ -74,6 +74,11 @@ class Streams:
                 self._on_refusal(refusal)
             self._refusals[stream] = refusal
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the store refuses something that was sent, as far as it has answered."""
+        return bool(self._refusals)
+
     def due(self, now: float) -> list[Stream]:
         """Those which may have something to `read`: to be asked at the end of each turn."""
         for stream, deadline in self._timed.items():

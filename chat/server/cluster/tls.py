@@ -97,7 +97,8 @@ def _error_of(exc: Exception, host: str) -> RedisError:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return CertificateError(
             f"the certificate of Redis at {host} is not trusted: {exc.verify_message}",
-            "name a file with the certificate of who signed it, and its host as it stands there",
+            "--cluster-ca FILE names the certificate of who signed it, and the host in the URL has "
+            "to be one of those in it",
         )
     if isinstance(exc, ssl.SSLError) and exc.reason in (
         "WRONG_VERSION_NUMBER",

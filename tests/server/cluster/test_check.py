@@ -132,7 +132,10 @@ def test_clock_and_persistence_are_noted(tmp_path: Path) -> None:
         assert found.wrong == []
         assert "rooms begin anew" in found.notes[0]
         assert "ahead of that of Redis" in found.notes[1]
+        assert found.notes[1].endswith("clients refuse this server")
         assert "behind" in check(redis.url, ahead=-3600).notes[1]
+        for ahead in (120, -1200):
+            assert check(redis.url, ahead=ahead).notes[1].endswith("people are shown wrong times")
 
 
 def test_nobody_there_is_told(tmp_path: Path) -> None:

@@ -16,8 +16,12 @@ from chat.limits import (
     GRACE_SECONDS,
     SERVER_GONE_SECONDS,
 )
+from chat.server import words
 from chat.server.hosted import HostedRoom
-from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Seat
+from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
+
+SLOW_SECONDS = SERVER_GONE_SECONDS + 2
+"""A way to Redis that is longer than a server may be silent."""
 
 
 @pytest.fixture
@@ -86,6 +90,120 @@ def test_operator_sees_no_number_of_servers_while_redis_is_full(world: ClusterWo
     world.redis.full = False
     world.run(2 * BEAT_SECONDS)
     assert one.cluster.lines()[0] == "[+] Servers: 2"
+
+
+# -- a slow way to Redis --------------------------------------------------------------------------
+
+
+def told(server: ClusterServer, text: str) -> int:
+    """How often the operator was told this of the cluster."""
+    return sum(line.endswith(f" cluster: {text}") for line in server.screen.lines)
+
+
+def gone(world: ClusterWorld) -> list[str]:
+    """Those whom a server has let go since it does not hear from Redis in time."""
+    cut_off = (Reason.LOST, words.CUT_OFF)
+    return [seat.person.name for seat in world.seats if seat.dropped == cut_off]
+
+
+def test_server_with_a_slow_way_sends_its_members_and_newcomers_to_another(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    one.store.lag = SLOW_SECONDS
+    world.run(SERVER_GONE_SECONDS + BEAT_SECONDS + 1)
+    assert gone(world) == ["Ira", "Boris"]
+    # Its beats come back late from now on, and that is not enough.
+    for _ in range(3):
+        world.run(SLOW_SECONDS)
+        late = world.let_in(Person("Zoe", b""), one)
+        assert late.over
+    assert world.come("Zoe", other).speaks
+    one.store.lag = 0.0
+    world.run(2 * SLOW_SECONDS)
+    assert world.come("Nat", one).speaks
+    assert (told(one, words.SLOW_HERE), told(one, words.REDIS_IN_TIME)) == (1, 1)
+    assert [line for line in other.screen.lines if "cluster" in line] == []
+
+
+def test_members_stay_while_redis_is_slow_for_all(world: ClusterWorld) -> None:
+    for server in world.servers:
+        server.store.lag = SLOW_SECONDS
+    # Each may take the other one for quick, until it reads how that one is.
+    world.run(5 * SLOW_SECONDS)
+    for server in world.servers:
+        assert not server.cluster.cut_off
+        assert told(server, words.SLOW_EVERYWHERE) == 1
+    nat = world.let_in(Person("Nat", b""), world.servers[0])
+    world.run(10 * SLOW_SECONDS)
+    assert not nat.over
+    assert nat.speaks
+    for server in world.servers:
+        server.store.lag = 0.0
+    world.run(2 * SLOW_SECONDS)
+    for server in world.servers:
+        assert (told(server, words.SLOW_EVERYWHERE), told(server, words.REDIS_IN_TIME)) == (1, 1)
+
+
+def test_only_server_keeps_its_members_while_redis_is_slow(world: ClusterWorld) -> None:
+    one, other = world.servers
+    world.kill(other)
+    world.run(2 * SERVER_GONE_SECONDS)
+    one.store.lag = SLOW_SECONDS
+    world.run(5 * SLOW_SECONDS)
+    assert gone(world) == []
+    assert told(one, words.SLOW_EVERYWHERE) == 1
+
+
+def test_nobody_is_sent_away_while_redis_refuses_what_is_said(world: ClusterWorld) -> None:
+    world.redis.full = True
+    world.run(2 * SERVER_GONE_SECONDS)
+    world.redis.full = False
+    world.run(SERVER_GONE_SECONDS)
+    assert gone(world) == []
+
+
+def test_server_lets_nobody_in_before_something_comes_back_from_redis(world: ClusterWorld) -> None:
+    """A connection that stands says nothing: Redis may take no writes."""
+    one, _ = world.servers
+    one.store.lag = SLOW_SECONDS
+    world.run(BEAT_SECONDS)
+    for _ in range(5):
+        one.store.cut()
+        world.run(BEAT_SECONDS)
+        assert one.store.up
+    assert gone(world) == ["Ira", "Boris"]
+    assert world.let_in(Person("Zoe", b""), one).over
+    one.store.lag = 0.0
+    world.run(2 * SLOW_SECONDS)
+    assert told(one, words.REDIS_BACK) == 1
+    assert sum("Redis is away: " in line for line in one.screen.lines) == 1
+    assert world.come("Zoe", one).speaks
+
+
+def test_server_whose_room_does_not_catch_up_sends_its_members_to_another(
+    world: ClusterWorld,
+) -> None:
+    """Its beats come back, since they stand in another stream."""
+    one, _ = world.servers
+    stream = one.cluster._rooms[b""].stream
+    stream.on_down()
+    world.run(SERVER_GONE_SECONDS + BEAT_SECONDS + 1)
+    assert gone(world) == ["Ira", "Boris"]
+    world.run(SERVER_GONE_SECONDS)
+    assert told(one, words.REDIS_IN_TIME) == 0
+    stream.on_up()
+    world.run(2 * BEAT_SECONDS)
+    assert (told(one, words.SLOW_HERE), told(one, words.REDIS_IN_TIME)) == (1, 1)
+    assert world.come("Zoe", one).speaks
+
+
+def test_server_that_was_stopped_first_reads_what_came_meanwhile(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    one.turns._origin += 2 * SERVER_GONE_SECONDS
+    world.run(SERVER_GONE_SECONDS)
+    assert gone(world) == []
+    assert [line for line in one.screen.lines if "cluster" in line] == []
 
 
 def test_what_was_over_before_a_server_started_is_no_news_there(world: ClusterWorld) -> None:

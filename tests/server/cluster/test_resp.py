@@ -1,13 +1,10 @@
 """A connection to Redis as bytes: replies in order, what is no reply, and silence."""
 
-import importlib
-import sys
 from collections.abc import Callable
 from unittest.mock import Mock
 
 import pytest
 
-from chat.errors import UsageError
 from chat.limits import (
     MAX_REDIS_TEXT_CHARS,
     MAX_REPLY_BYTES,
@@ -267,11 +264,3 @@ def test_patience_is_that_of_the_oldest_question_and_whatever_moves_counts() -> 
     pipeline.receive(b"$10\r\nab", 12.0)
     pipeline.moved(13.0)
     assert pipeline.deadline == 13.0 + REDIS_SILENCE_SECONDS + 5.0
-
-
-def test_program_without_hiredis_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hiredis", None)
-    monkeypatch.delitem(sys.modules, "chat.server.cluster.resp")
-    with pytest.raises(UsageError, match="hiredis") as caught:
-        importlib.import_module("chat.server.cluster.resp")
-    assert caught.value.hint == "pip install hiredis"

@@ -294,13 +294,13 @@ def proposed(registry: Registry) -> list[bytes]:
 
 
 def test_beat_waits_until_the_last_one_is_back(registry: Registry) -> None:
-    registry.beat("here", 1, {})
-    registry.beat("here", 2, {})
+    registry.beat("here", 1, {}, 0.0)
+    registry.beat("here", 2, {}, 0.0)
     assert [json.loads(item)["people"] for item in proposed(registry)] == [1]
 
 
 def test_server_beats_again_when_the_stream_begins_anew(registry: Registry) -> None:
-    registry.beat("here", 1, {})
+    registry.beat("here", 1, {}, 0.0)
     proposed(registry)
     registry.begin(Batch(EntryId(1, 0), (registry.opening(),), True))
     (beat,) = proposed(registry)
@@ -313,7 +313,7 @@ def test_server_that_does_not_hear_itself_knows_when_others_take_it_for_gone(
 ) -> None:
     assert not registry.unheard
     clock.advance(SERVER_GONE_SECONDS)
-    registry.beat("here", 1, {})
+    registry.beat("here", 1, {}, 0.0)
     registry.apply(Batch(EntryId(1, 0), tuple(proposed(registry)), True))
     clock.advance(SERVER_GONE_SECONDS)
     assert not registry.unheard
