@@ -69,12 +69,14 @@ class Clustering:
             ClusterError: it cannot be served with this Redis.
         """
         from chat.files.clusterkey import load_or_make_cluster_key
+        from chat.server.cluster.check import card_of
         from chat.server.cluster.clusterkey import ClusterKey
 
         secret, made = load_or_make_cluster_key(self._key_file, os.urandom)
         if made:
             announce(words.cluster_key_made(self._key_file))
         self._key = ClusterKey.of(secret, self._name)
+        self._card = card_of(self._key, public_key.digest, os.urandom)
         found = self._check(self._url, self._context, self._key, public_key.digest, os.urandom)
         self.notes = [note for note in (self._url.warning, *found.notes) if note]
         if found.wrong:
@@ -86,7 +88,7 @@ class Clustering:
         from chat.server.cluster.redisstore import RedisStore
 
         store = RedisStore(reactor, self._url, self._context, self._key, os.urandom)
-        cluster = Cluster(reactor, store, self._key, title, os.urandom, shared)
+        cluster = Cluster(reactor, store, self._key, self._card, title, os.urandom, shared)
         store.watcher = cluster.streams
         store.begin()
         return cluster

@@ -164,7 +164,7 @@ class ClusterSimulation(Simulation):
         world, process = self.world, site.process
         world.running = process
         store = SimulatedStore(self.redis, process, self.conditions.redis_latency)
-        cluster = Cluster(process.reactor, store, KEY, site.host, world.urandom, shared)
+        cluster = Cluster(process.reactor, store, KEY, b"", site.host, world.urandom, shared)
         store.follow_by(cluster.streams)
         store.begin()
         around(cluster, "leave", partial(self._on_leave, cluster))

@@ -130,6 +130,7 @@ class Membership:
             self.is_new |= before.is_new
             self.changed_room |= before.changed_room
             self.missed += before.missed
+            self.known_own = before.known_own
 
     def enter(self) -> None:
         """The roster is complete: we are in."""

@@ -278,8 +278,9 @@ class Regroup:
 
     def expect(self, connections: Counter[bytes]) -> None:
         """The room is gone, and so many of each key were in it. Servers that die in a row add up,
-        but to no more members than a room has."""
-        both = self._missing | connections
+        but to no more members than a room has. Of a person who was back with one connection of two,
+        both are awaited again."""
+        both = self._expected | connections
         self._missing = self._expected = both if len(both) <= MAX_MEMBERS else connections
 
     def found(self, connections: Counter[bytes]) -> None:

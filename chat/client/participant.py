@@ -345,7 +345,7 @@ class Participant:
             self._unread.take_back()
             taken_back = self._outbox.take_back()
             if before is not None and not before.distrusted:
-                membership.known_own = taken_back
+                membership.known_own += taken_back
         else:
             # A new member's sequence numbers begin at 1.
             self._outbox.renumber()

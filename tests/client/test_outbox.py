@@ -256,8 +256,8 @@ def test_regroup_waits_for_all_of_the_old_rooms_and_not_for_ever() -> None:
     assert regroup.until == 100 + REGROUP_SECONDS
     regroup.arrived([b"b", b"x"])
     # The server dies again: those of the room in between are awaited, too.
-    regroup.expect(Counter({b"c": 1}))
-    for fingerprint in (b"c", b"a"):
+    regroup.expect(Counter({b"b": 1, b"c": 1}))
+    for fingerprint in (b"c", b"a", b"b"):
         assert regroup.waits
         regroup.arrived([fingerprint])
     assert not regroup.waits
@@ -279,6 +279,18 @@ def test_regroup_waits_for_as_many_connections_of_a_person_as_there_were() -> No
     assert not regroup.waits
     # Who goes again is not waited for again.
     regroup.found(Counter({b"a": 1}))
+    assert not regroup.waits
+
+
+def test_regroup_waits_for_all_connections_of_a_person_of_whom_one_was_back_in_between() -> None:
+    regroup = Regroup()
+    regroup.expect(Counter({b"a": 2}))
+    regroup.found(Counter({b"a": 1}))
+    # The server dies again, before the second one is back.
+    regroup.expect(Counter({b"a": 1}))
+    regroup.found(Counter({b"a": 1}))
+    assert regroup.waits
+    regroup.arrived([b"a"])
     assert not regroup.waits
 
 

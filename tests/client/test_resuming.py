@@ -258,6 +258,19 @@ def test_roster_says_which_of_our_own_was_true_that_we_had_before_a_gap(counted:
     assert desk.sent() == [(1, "one")][counted:]
 
 
+def test_own_that_we_had_before_a_gap_makes_it_no_smaller_after_two_welcomes() -> None:
+    """The first of them was cut off."""
+    desk = Desk()
+    desk.play("one", "two")
+    desk.sent()
+    desk.play(desk.ours(1, "one"))
+    cut_off = Roster(with_own(2).entries[:1])
+    told = desk.play(
+        CUT, desk.welcome(messages=4), cut_off, CUT, desk.welcome(messages=4), with_own(2)
+    )
+    assert told == [events.Tampered(0.0, certain=False, again=False), back(2), own(2, "two")]
+
+
 def test_own_message_in_a_gap_of_a_new_room_that_was_shown_in_the_old_is_not_shown_again() -> None:
     desk = Desk("one")
     desk.play("two")

@@ -39,6 +39,7 @@ from tests.support.fakestream import FakeRedis, FakeStore, Timeline
 from tests.support.helpers import WALL_CLOCK, FixedBytes, key
 
 KEY = ClusterKey.of(bytes(32), "test")
+CARD = b"the card"
 SEALED = b"t" * 16
 """The tag of a sealed room."""
 
@@ -231,6 +232,7 @@ class ClusterServer:
             self.turns,  # type: ignore[arg-type]
             self.store,
             KEY,
+            CARD,
             name,
             FixedBytes(name),
             shared,

@@ -137,6 +137,10 @@ class FakeRedis:
 
         self.call_in(seconds, end)
 
+    def hold(self, key: str, value: bytes, seconds: int) -> None:
+        self.values.setdefault(key, value)
+        self.expire(key, seconds)
+
     def _wrote(self, undo: Callback) -> None:
         self.writes += 1
         self._undo.append(undo)
@@ -250,6 +254,9 @@ class FakeStore:
 
     def expire(self, name: str, seconds: int) -> None:
         self._ask(lambda: self._redis.expire(name, seconds), None)
+
+    def hold(self, key: str, value: bytes, seconds: int) -> None:
+        self._ask(lambda: self._redis.hold(key, value, seconds), None)
 
     def flush(self) -> None:
         pass

@@ -3,8 +3,10 @@
 It logs in as the server would, tries each kind of command that is needed, and compares the *card*
 of the cluster: a value under the cluster's name by which servers find that their cluster keys, RSA
 keys or versions are not the same, or that they run with Pythons that know other characters: then a
-name could be good at one and not at the other. The first server leaves it there, and it is gone
-a minute after the last one has ended. Blocks until Redis has answered or has been given up.
+name could be good at one and not at the other. The first server leaves it there, each that serves
+sees to it that it stays, and it is gone a minute after the last one has ended.
+
+Blocks until Redis has answered or has been given up.
 """
 
 import ssl
@@ -64,6 +66,15 @@ class _Card(NamedTuple):
         return cls(card[:2], card[2 : 2 + FINGERPRINT_BYTES], card[2 + FINGERPRINT_BYTES :])
 
 
+def card_of(key: ClusterKey, server_digest: bytes, random_bytes: RandomBytes) -> bytes:
+    """The card of a server with these keys, sealed."""
+    return key.seal(key.card, CARD, b"".join(_card(server_digest)), random_bytes)
+
+
+def _card(server_digest: bytes) -> _Card:
+    return _Card(FORMAT.to_bytes(2, "big"), server_digest, unidata_version.encode())
+
+
 def check(
     url: RedisUrl,
     context: ssl.SSLContext | None,
@@ -100,7 +111,7 @@ class _Checker:
         self.over = False
         self._reactor = reactor
         self._key = key
-        self._card = _Card(FORMAT.to_bytes(2, "big"), server_digest, unidata_version.encode())
+        self._card = _card(server_digest)
         self._random_bytes = random_bytes
         self._wall_clock = wall_clock
 
@@ -111,7 +122,7 @@ class _Checker:
     def on_ready(self, link: Link, server: Server) -> None:
         self._look_at(server)
         scratch = f"{self._key.card}:check:{self._random_bytes(_SCRATCH_BYTES).hex()}"
-        card = self._key.seal(self._key.card, CARD, b"".join(self._card), self._random_bytes)
+        card = card_of(self._key, self._card.digest, self._random_bytes)
         tried: tuple[tuple[Word, ...], ...] = (
             ("XADD", scratch, "*", "", ""),
             ("XRANGE", scratch, "-", "+", "COUNT", 1),

@@ -47,14 +47,15 @@ from chat.server.lists import Ban
 
 
 class Cluster:
-    """See the module's text. `title`: where this server is reached. The store has to be begun by
-    whoever made it, after this; `streams` is its watcher."""
+    """See the module's text. `card`: that of this server (`check`). `title`: where it is reached.
+    The store has to be begun by whoever made it, after this; `streams` is its watcher."""
 
     def __init__(
         self,
         reactor: Reactor,
         store: Store,
         key: ClusterKey,
+        card: bytes,
         title: str,
         random_bytes: RandomBytes,
         shared: Shared,
@@ -69,7 +70,7 @@ class Cluster:
         self.ban_on = shared.ban_on
         self._reactor = reactor
         self._store = store
-        self._card = key.card
+        self._card = key.card, card
         self._title = title
         self._rooms: dict[bytes, OrderedRoom] = {}
         self._left = False
@@ -180,7 +181,8 @@ class Cluster:
         self._beat_due = self.clock() + BEAT_SECONDS
         self._reactor.call_at(self._beat_due, self._beat)
         if self._store.up:
-            self._store.expire(self._card, CARD_SECONDS)
+            # Redis may have lost it, or have been away for longer than it is kept.
+            self._store.hold(*self._card, CARD_SECONDS)
         rooms = self._rooms.items()
         unsure = {tag: servers for tag, room in rooms if (servers := room.unsure)}
         self.registry.beat(self._title, self._people, unsure, self._rooms_behind())

@@ -209,6 +209,10 @@ class RedisStore:
     def expire(self, name: str, seconds: int) -> None:
         self._ask(ignore, _nothing_of, "EXPIRE", name, seconds)
 
+    def hold(self, key: str, value: bytes, seconds: int) -> None:
+        self._ask(ignore, _nothing_of, "SET", key, value, "NX", "EX", seconds)
+        self.expire(key, seconds)
+
     def _ask(
         self, done: Callable[..., None], read: Callable[[Reply], object], *words: Word
     ) -> None:

@@ -32,7 +32,8 @@ later one. It never goes back into an era that it has found broken (`broken`): t
 more of it than there is.
 
 *Behind.* A server that has missed something, with no sign that anything is wrong, is lost as well:
-one that has just started, for instance. It asks the others for a snapshot with a WANTED.
+one that has just started, for instance. It asks the others for a snapshot with a WANTED. One from
+which a BEGINNING was withheld does not know that it is behind: what it says is `Outdated`.
 """
 
 import hashlib
@@ -138,6 +139,13 @@ class PassedOver:
 
 
 @frozen
+class Outdated:
+    """An entry of a room that was over when it was put there."""
+
+    id: EntryId
+
+
+@frozen
 class Wanted:
     """Some server cannot go on without a snapshot of this room."""
 
@@ -158,7 +166,7 @@ class Lost:
     text: str
 
 
-Ruling: TypeAlias = Begun | Counted | PassedOver | Wanted | Foreign | Lost
+Ruling: TypeAlias = Begun | Counted | PassedOver | Outdated | Wanted | Foreign | Lost
 
 
 # -- the sequence ----------------------------------------------------------------------------------
@@ -239,8 +247,10 @@ class Sequence:
             self.era = header.era
         if raw.kind == WANTED and header.era == self.era:
             return Wanted(raw.id)
-        if self.lost or header.era < self.era:
+        if self.lost:
             return PassedOver(raw.id, header.origin, False)
+        if header.era < self.era:
+            return Outdated(raw.id)
         return self._on_batch(raw, header, content)
 
     def _lose(self, text: str) -> Ruling:

@@ -118,5 +118,9 @@ class Store(Protocol):
         """Have a stream or a value be gone after so long, unless this is asked again before. A
         value that is kept anew stays, until it is asked again."""
 
+    def hold(self, key: str, value: bytes, seconds: int) -> None:
+        """Keep a value under a name, unless there is one already. Whichever is there is gone after
+        so long, unless this is asked again before."""
+
     def flush(self) -> None:
         """Let all that was asked in this turn leave."""

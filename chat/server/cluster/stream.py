@@ -22,7 +22,8 @@ passes over what it reads, and proposes a BEGINNING as soon as it follows, again
 counts. A new room begins in the same way: a server that finds nothing is lost, and proposes one. If
 several servers do that at the same moment, the first BEGINNING counts. A server that finds a room
 in which others are, and no way into it, first asks for a snapshot and loads again, SNAPSHOT_TRIES
-times.
+times. If a server goes on in a room that is over, since its store keeps the next one from it, the
+others ask for that snapshot in its place: it finds from this that there is another room.
 
 When the room is lost, or a new one begins, the old room is void. So is all that was proposed for it
 and not read: the members say it again.
@@ -56,6 +57,7 @@ from chat.server.cluster.sequence import (
     Counted,
     Foreign,
     Lost,
+    Outdated,
     PassedOver,
     Ruling,
     Sequence,
@@ -150,6 +152,8 @@ class Stream:
         self._gathered: list[RawEntry] = []
         self._gather_until: float | None = None
         self._asked = 0
+        self._asked_for_others = START
+        """Behind which entry that was done last."""
         self._keeping = self._keep_again = False
         """Whether a snapshot is on its way, and another one is to follow."""
         self._now = 0.0
@@ -513,12 +517,21 @@ class Stream:
             case PassedOver(duplicate=False) if ruling.origin == origin:
                 # The entry before it is missing, or we were forgotten.
                 self._outbox.resend_later(self._now + RESEND_SECONDS)
+            case Outdated(place) if self.phase is Phase.FOLLOWING:
+                self._ask_for_others(place)
             case Wanted():
                 self.keep()
             case Foreign(text):
                 self._follower.on_trouble(text)
             case Lost(text):
                 self._on_lost(text)
+
+    def _ask_for_others(self, place: EntryId) -> None:
+        """Somebody has said something in a room that is over. Perhaps it was merely late."""
+        since = max(self._sequence.era, self._asked_for_others)
+        if place.ms - since.ms >= 1000 * UNREAD_SECONDS:
+            self._asked_for_others = place
+            self._append(WANTED, self._sequence.beginning(self._outbox.origin).encode())
 
     def _forget_proposals(self) -> None:
         self._outbox.clear()

@@ -18,7 +18,7 @@ from chat.limits import (
 )
 from chat.server import words
 from chat.server.hosted import HostedRoom
-from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
+from tests.support.cluster import CARD, KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
 
 SLOW_SECONDS = SERVER_GONE_SECONDS + 2
 """A way to Redis that is longer than a server may be silent."""
@@ -230,13 +230,22 @@ def test_what_happened_while_a_server_did_not_reach_redis_is_news_there(
 
 
 def test_card_is_kept_while_a_server_is_there(world: ClusterWorld) -> None:
-    world.redis.values[KEY.card] = b"the card"
+    world.redis.values[KEY.card] = b"that of the first server"
     world.run(2 * CARD_SECONDS)
-    assert KEY.card in world.redis.values
+    assert world.redis.values[KEY.card] == b"that of the first server"
     for server in list(world.servers):
         world.kill(server)
     world.run(CARD_SECONDS + 1)
     assert KEY.card not in world.redis.values
+
+
+def test_card_that_redis_has_lost_is_there_again_as_soon_as_a_server_has_said_it_is_alive(
+    world: ClusterWorld,
+) -> None:
+    """Otherwise the next server to come would leave its own, even if it has other keys."""
+    del world.redis.values[KEY.card]
+    world.run(BEAT_SECONDS)
+    assert world.redis.values[KEY.card] == CARD
 
 
 def test_server_that_goes_changes_no_room_any_more(world: ClusterWorld) -> None:

@@ -337,6 +337,15 @@ def test_room_is_forgotten_by_redis_when_that_was_asked(world: World) -> None:
     world.until(lambda: not world.redis.count("EXISTS", name))
 
 
+def test_value_is_held_for_as_long_as_somebody_asks_and_is_not_written_over(world: World) -> None:
+    a, b = world.started(), world.started()
+    a.store.hold("held", b"that of a", 50)
+    world.until(lambda: 0 < world.redis.count("TTL", "held") <= 50)
+    b.store.hold("held", b"that of b", 100)
+    world.until(lambda: world.redis.count("TTL", "held") > 50)
+    assert world.redis.do("GET", "held") == b"that of a"
+
+
 def test_all_that_redis_holds_is_sealed(world: World) -> None:
     a = world.started()
     for _ in range(3):

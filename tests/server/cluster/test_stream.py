@@ -10,9 +10,9 @@ from unittest.mock import Mock, patch
 import pytest
 
 from chat.errors import ChatError
-from chat.limits import GATHER_SECONDS, MAX_PROPOSED_BYTES, RESEND_SECONDS
+from chat.limits import GATHER_SECONDS, MAX_PROPOSED_BYTES, RESEND_SECONDS, UNREAD_SECONDS
 from chat.server.cluster import outbox, sequence, stream
-from chat.server.cluster.clusterkey import BEGINNING, ENTRY, ClusterKey
+from chat.server.cluster.clusterkey import BEGINNING, ENTRY, WANTED, ClusterKey
 from chat.server.cluster.sequence import Counted, Lost, Sequence
 from chat.server.cluster.store import EntryId, RawEntry
 from chat.server.cluster.stream import Batch, Phase
@@ -538,6 +538,30 @@ def test_entry_that_is_withheld_from_one_server_is_found(world: World) -> None:
     assert "that is not here" in "".join(a.lost + b.lost)
     world.agree()
     assert hidden not in entries
+
+
+def test_server_from_which_a_new_room_was_withheld_finds_it_though_nothing_is_said_there(
+    world: World,
+) -> None:
+    a, b = world.servers
+    name = KEY.stream_of(TAG)
+    b.store.frozen = True
+    header = a.stream._sequence.beginning(b"origin x").encode()
+    sealed = KEY.seal(name, BEGINNING, header + b"opened by x", FixedBytes("x"))
+    world.redis.append(name, BEGINNING, sealed)
+    world.settle()
+    world.redis.streams[name].pop()
+    b.store.frozen = False
+    # What is said at the same moment is merely late.
+    b.say()
+    world.settle()
+    assert world.entries().count(WANTED) == 0
+    assert (len(a.eras), b.eras) == (2, a.eras[:1])
+    world.wait(UNREAD_SECONDS)
+    b.say()
+    world.agree()
+    assert "a room whose beginning was not here" in b.lost[0]
+    assert len(a.eras) == 2
 
 
 def test_entries_that_are_shown_in_another_order_are_found() -> None:
