@@ -323,6 +323,10 @@ WINDOW_BYTES = 8 * 1024 * 1024
 MAX_SPLICES = 4_096
 """Frames for one member alone (new keys, mostly) that it has not taken, before it is cut off."""
 
+MAX_RENEWALS = MAX_SPLICES // 2
+"""New keys that a server keeps for members that come back, who are given all of them at once. Ten
+are made in a second at most, so whoever is away for 200 s can always go on where they were."""
+
 READ_BYTES = 64 * 1024
 """At most this much is read from one socket before the others have their turn. Reading costs six
 times as much where the buffer is so large that the C library maps it anew each time."""

@@ -141,6 +141,10 @@ class OurRoom(Room):
         batch = self.batch(0, [text(0, 0)])
         self.unit = self._down_bytes
         self.say(0, batch)
+        due = self.due([1] + [0] * (SPEAKERS - 1))
+        while self.missing(due):
+            # On a busy machine it may take longer than `settle` waits.
+            self.pump()
         self.settle()
 
     def rest(self) -> None:

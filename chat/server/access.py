@@ -12,6 +12,7 @@ holds, and so does what the operator has said since.
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from math import inf
 from typing import ClassVar
 
 from chat.errors import Reason, UsageError
@@ -97,15 +98,14 @@ class _Names:
         if len(self._uses) > MAX_KEPT_NAMES:
             self.drop(next(iter(self._uses)))
 
-    def drop(self, key: str) -> bool:
-        """Forget a name. Returns whether there was one."""
+    def drop(self, key: str) -> None:
+        """Forget a name, if it is known."""
         use = self._uses.pop(key, None)
         if use is None:
-            return False
+            return
         own = tuple(one for one in self._of.pop(use.fingerprint) if one != key)
         if own:
             self._of[use.fingerprint] = own
-        return True
 
     def change(self, changes: Mapping[str, Use | None]) -> None:
         """Note what has happened to names: how each was used, or (None) that it was forgotten."""
@@ -343,12 +343,14 @@ class Access:
         """Whether only those on a list may come in."""
         return self._keys is not None
 
-    def forget(self, name: str) -> bool:
-        """Free a name. Returns whether it was kept."""
+    def forget(self, name: str, until: float = inf) -> bool:
+        """Free a name, unless it was used later than `until`. Returns whether it was kept."""
         self.refresh()
         key = fold_name(name)
-        if not self._uses.drop(key):
+        use = self._uses.get(key)
+        if use is None or use.used > until:
             return False
+        self._uses.drop(key)
         self._unsaved[key] = None
         self._freed = True
         return True

@@ -110,7 +110,7 @@ class ServerControl(Protocol):
         """Lift the bans of a name, or of a fingerprint (`Access.unban`)."""
 
     def forget(self, name: str) -> bool:
-        """Free a name. Returns whether it was kept."""
+        """Free a name, at the other servers as well. Returns whether it was kept here."""
 
     def save_orders(self) -> None:
         """Write what was changed since this was called last, all of it at once."""
@@ -330,6 +330,8 @@ class Commands:
     def _on_forget(self, name: str) -> Answer:
         if self._server.forget(name):
             return _done(words.forgotten(name))
+        if self._server.company is not None:
+            return _done(words.forgotten_elsewhere(name))
         return refused(words.not_kept(name))
 
     def _on_say(self, text: str) -> Answer:

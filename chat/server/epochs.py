@@ -14,6 +14,7 @@ from chat.limits import (
     JOIN_INTERVAL_SECONDS,
     LEAVE_INTERVAL_SECONDS,
     MAX_PAST_EPOCHS,
+    MAX_RENEWALS,
     RENEWAL_SECONDS,
     RENEWAL_WAIT_SECONDS,
     WAIT_AGAIN_SECONDS,
@@ -204,9 +205,12 @@ class Epochs:
         )
 
     def forget(self, made_before: float, log_start: int) -> None:
-        """Drop the secrets that were made before this time, or given out before this offset."""
+        """Drop the secrets that were made before this time, or given out before this offset; and
+        the oldest, if there are too many."""
         while self._renewals and (
-            self._renewals[0].made_at < made_before or self._renewals[0].at < log_start
+            self._renewals[0].made_at < made_before
+            or self._renewals[0].at < log_start
+            or len(self._renewals) > MAX_RENEWALS
         ):
             self._forgotten = self._renewals.popleft().epoch
 

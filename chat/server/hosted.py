@@ -97,6 +97,8 @@ class HostedRoom:
         self._behind: dict[Connection, float] = {}
         self._wake_up = WakeUp(reactor, self.touch)
         self._no_tick_before = float("-inf")
+        self._ended_messages = self._ended_bytes = 0
+        """In rooms that were here before this one."""
         self.begin()
 
     def begin(self) -> None:
@@ -104,6 +106,21 @@ class HostedRoom:
         assert not self._members
         self.log = OrderedLog(WINDOW_BYTES)
         self._carry(Room(self.log, self._random_bytes, self.grace_seconds))
+
+    def begin_anew(self) -> None:
+        """The same, in the place of the room that was here."""
+        self._ended_messages, self._ended_bytes = self.relayed, self.relayed_bytes
+        self.begin()
+
+    @property
+    def relayed(self) -> int:
+        """Messages relayed here so far."""
+        return self._ended_messages + self.room.messages
+
+    @property
+    def relayed_bytes(self) -> int:
+        """Bytes of the log so far."""
+        return self._ended_bytes + self.log.end
 
     def keep_places_for(self, seconds: float) -> None:
         """From now on the place of who is lost is kept for so long."""
@@ -159,6 +176,11 @@ class HostedRoom:
             name=member.name,
             text=text,
         )
+
+    def _note_use(self, member: Member, *, stays: bool) -> None:
+        # What is past is past for names as well: an operator may have freed them since.
+        if not self.is_past:
+            self._note_name(member, stays)
 
     # -- members come and go
 
@@ -221,7 +243,7 @@ class HostedRoom:
         return words.kept(namesakes[0].name, *max(lost, key=itemgetter(1)))
 
     def _enter(self, arrival: Arrival, connection: Connection | None, member: Member) -> None:
-        self._note_name(member, True)
+        self._note_use(member, stays=True)
         member.source, member.address = arrival.source, arrival.address
         if connection is not None:
             connection.home = self
@@ -269,7 +291,7 @@ class HostedRoom:
         """A member's connection is dropped. The room keeps the member's place for a while if it was
         lost (LOSSES), and otherwise the membership ends."""
         self.touch()
-        self._note_name(member, False)
+        self._note_use(member, stays=False)
         before = self.room.presence(member.name)
         kept = reason in LOSSES and self.room.suspend(member, self.clock())
         if not kept:

@@ -116,8 +116,7 @@ class OrderedLog:
     def entry_end(self, offset: int) -> int:
         """The end of the entry that `offset` lies in (or of the entries appended with it). A
         boundary is its own end."""
-        # Linear, but near the front: only members that are about to be cut off ask for it.
-        return next(boundary for boundary in self._boundaries if boundary >= offset)
+        return self._boundaries[bisect_left(self._boundaries, offset)]
 
 
 _NO_LOG = OrderedLog(0)

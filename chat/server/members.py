@@ -24,7 +24,7 @@ from chat.limits import (
 )
 from chat.presence import Presence, presence_of
 from chat.server.state import State
-from chat.text import fingerprint_of, fold_name, usable_name
+from chat.text import digest_of, fold_name, usable_name
 from chat.wire import Fields
 
 NO_CARD = Card()
@@ -321,8 +321,7 @@ class Members:
 
     def of_key(self, fingerprint: str) -> list[Member]:
         """The members of a key, by its fingerprint as people write it. Who is pending is one."""
-        everybody = (*self.inside.values(), *self.pending)
-        return [one for one in everybody if fingerprint_of(one.fingerprint) == fingerprint]
+        return list(self._of.get(digest_of(fingerprint) or b"", ()))
 
     def presence(self, name: str) -> Presence:
         """How the person of this name is here. Who is pending is here already."""

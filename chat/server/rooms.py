@@ -110,18 +110,18 @@ class Rooms:
         if room.tag != OPEN_ROOM and room.ordering.is_over and self._rooms.get(room.tag) is room:
             room.ordering.end()
             del self._rooms[room.tag], self._begun_from[room.tag]
-            self._ended_messages += room.room.messages
-            self._ended_bytes += room.log.end
+            self._ended_messages += room.relayed
+            self._ended_bytes += room.relayed_bytes
 
     @property
     def relayed(self) -> int:
         """Messages relayed so far, also in rooms that have ended."""
-        return self._ended_messages + sum(room.room.messages for room in self)
+        return self._ended_messages + sum(room.relayed for room in self)
 
     @property
     def relayed_bytes(self) -> int:
         """Bytes of the logs so far, also of rooms that have ended."""
-        return self._ended_bytes + sum(room.log.end for room in self)
+        return self._ended_bytes + sum(room.relayed_bytes for room in self)
 
     @property
     def kept_bytes(self) -> int:

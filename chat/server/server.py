@@ -382,7 +382,7 @@ class Server:
         if self.company is not None and not self._terminating:
             if not self.is_last:
                 reason, text = Reason.RESTARTING, words.ONE_ENDS
-            self._leave(self.company)
+            self.reactor.call(partial(self._leave, self.company))
         if self._terminating or not self.connections:
             self.reactor.stop()
             return
@@ -436,11 +436,10 @@ class Server:
         return lifted
 
     def forget(self, name: str) -> bool:
-        """Free a name. Returns whether it was kept."""
-        was_kept = self.access.forget(name)
-        if was_kept and self.company is not None:
+        """Free a name, at the other servers as well. Returns whether it was kept here."""
+        if self.company is not None:
             self.company.forget(name)
-        return was_kept
+        return self.access.forget(name)
 
     def keys_meant(self, argument: str) -> tuple[str, set[str], str] | None:
         """The name, the fingerprints of the keys that are meant, and the words after it. A name may

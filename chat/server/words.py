@@ -326,6 +326,12 @@ def forgotten(name: str) -> str:
     return good(f"The name {escape_line(name)} is free for any key.")
 
 
+def forgotten_elsewhere(name: str) -> str:
+    return good(
+        f"The name {escape_line(name)} is not kept here. The other servers free it if they keep it."
+    )
+
+
 def not_kept(name: str) -> str:
     return trouble(f"The name {escape_line(name)} is not kept for anybody.")
 

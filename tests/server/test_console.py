@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -338,6 +339,8 @@ def test_lists_are_shown_and_changed_by_name_and_by_fingerprint(desk: OperatorDe
     ]
     access.used("Ira", ira.digest, WALL_CLOCK)
     assert desk.type("FORGET ira") == ["[+] The name ira is free for any key."]
+    desk.server.company = Mock()
+    assert desk.type("FORGET ira") == [words.forgotten_elsewhere("ira")]
     desk.server.access = Access()
     assert desk.type("ALLOW guest") == [words.NO_LIST]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chat.server.log import Cursor, Front, OrderedLog, Sealed
-from tests.support.helpers import plain
+from tests.support.helpers import plain, steps
 
 thoroughly = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -65,6 +65,13 @@ def test_reading_what_is_not_there_is_our_own_mistake(start: int, end: int) -> N
 def test_end_of_an_entry_is_found_from_any_byte_of_it() -> None:
     log = log_of(b"one", b"two", b"three")
     assert [log.entry_end(offset) for offset in range(12)] == [0, *[3] * 3, *[6] * 3, *[11] * 5]
+
+
+def test_end_of_an_entry_is_found_without_looking_at_all_of_them() -> None:
+    """Whoever is dropped asks for it, and many may be at once."""
+    short, long = (log_of(*[b"entry"] * count) for count in (1, 1_000))
+    costs = [steps(partial(log.entry_end, log.end)) for log in (short, long)]
+    assert costs[0] == costs[1]
 
 
 @pytest.mark.parametrize("size", [16, 15_000])

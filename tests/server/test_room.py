@@ -1,6 +1,7 @@
 """The room at the server: members, epochs and their keys, and the entries of the log."""
 
 import unicodedata
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 
@@ -24,10 +25,12 @@ from chat.identities import Card, RosterEntry
 from chat.kex import RoomSecret
 from chat.presence import Presence
 from chat.roomevents import Back, Joined, Left, Lost, RoomEvent, decode_room_event
+from chat.server import epochs as epochs_module
 from chat.server import members as members_module
 from chat.server.log import OrderedLog
 from chat.server.members import Member
 from chat.server.room import Room, Unicast, bytes_again
+from chat.text import fingerprint_of
 from chat.wire import ROOM_HEADER_BYTES, Event, Message, room_headers
 from tests.support.helpers import FixedBytes, frames_of, open_frame, steps
 
@@ -590,6 +593,20 @@ def test_person_is_here_as_its_connections_that_stay_are() -> None:
     assert bench.room.find("Ira") == (calling,)
 
 
+def test_members_of_a_key_are_found_without_looking_at_all_others() -> None:
+    """A server that is told of many bans looks for each of them."""
+    bench = Bench()
+    ira = bench.join("Ira", "hers")
+    bench.enter("Thea")
+    again = bench.join("Ira", "hers")
+    find = partial(bench.room.of_key, fingerprint_of(ira.fingerprint))
+    cost = steps(find)
+    bench.enter(*(f"member {number}" for number in range(40)))
+    assert find() == [ira, again]
+    assert steps(find) == cost
+    assert bench.room.of_key(fingerprint_of(bytes(limits.FINGERPRINT_BYTES))) == []
+
+
 def test_many_who_are_lost_cost_nothing_while_nobodys_grace_ends() -> None:
     bench = Bench()
     members = bench.enter(*(f"member {number}" for number in range(40)))
@@ -846,6 +863,24 @@ def test_place_behind_the_window_starts_over_and_is_told_how_much_was_said() -> 
     assert received[0] == (start, Resumed())
     assert started_over(bench, ira, start - 1, 2).messages == 101
     assert started_over(bench, ira, place, 2).messages == 101
+
+
+def test_who_has_missed_too_many_new_keys_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be given all of them at once, and be cut off for that."""
+    monkeypatch.setattr(epochs_module, "MAX_RENEWALS", 3)
+    bench = Bench()
+    ira, *leavers = bench.enter("Ira", *(f"member {number}" for number in range(5)))
+    bench.room.suspend(ira, bench.now)
+    place, epoch = bench.log.end, bench.room.epoch
+    for leaver in leavers[:3]:
+        bench.depart(leaver)
+    received = bench.resume(ira, place, epoch)
+    assert received is not None
+    assert [type(control) for _, control in received] == [Resumed, Rekey, Rekey, Rekey, Resend]
+    bench.room.suspend(ira, bench.now)
+    bench.depart(leavers[3])
+    bench.depart(leavers[4])
+    assert started_over(bench, ira, place, epoch).epoch == bench.room.epoch
 
 
 def test_renewal_is_forgotten_when_nobody_can_need_it() -> None:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -455,9 +456,9 @@ class RecordedAccess(Access):
         self._doors.saves.append((self._server, self._clock()))
         return saved
 
-    def forget(self, name: str) -> bool:
+    def forget(self, name: str, until: float = inf) -> bool:
         self._doors.forgotten.append((self._clock(), name))
-        return super().forget(name)
+        return super().forget(name, until)
 
     def allow(self, which: str) -> list[str] | None:
         allowed = super().allow(which)

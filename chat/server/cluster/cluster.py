@@ -111,7 +111,7 @@ class Cluster:
         now = self.clock()
         for stream in self.streams.due(now):
             self.call(partial(stream.read, now))
-        self.registry.follow_bans()
+        self.registry.follow()
 
     def flush(self) -> None:
         """Let what was proposed leave."""

@@ -12,10 +12,15 @@ Bans and the topic are what the stream says (`_bans`, `_topic`), and each server
 operator's command takes effect there at once, and is brought in line when the stream says which of
 several came last. What somebody writes into the file of one server holds there alone, until that
 server reads a snapshot.
+
+A server that catches up reads what is past: a ban that was lifted since, a topic before the last
+one. So the lists follow when all was read (`follow`), and a name is freed only of whoever had it
+before.
 """
 
 import json
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, Protocol
 
 from chat.frozen import frozen
@@ -47,8 +52,9 @@ class Shared(Protocol):
     def lift_bans(self, fingerprints: list[str]) -> None:
         """Other servers lift these bans."""
 
-    def take_forget(self, name: str) -> None:
-        """Another server frees a name."""
+    def take_forget(self, name: str, until: float) -> None:
+        """Another server frees a name, unless it was used later than this, in seconds since
+        1970."""
 
     def topic(self) -> tuple[int, str]:
         """Since when there is this topic."""
@@ -95,8 +101,10 @@ class Registry:
         """Called when a server has answered for a room: for which one, who, and `before`."""
         self._bans: dict[str, Ban] = {}
         self._touched: set[str] = set()
-        """The keys of which something was read in this turn."""
+        """The keys of which something was read, and which the lists do not follow yet."""
         self._topic = (0, "")
+        self._topic_by: bytes | None = None
+        """The same: which server has set the topic; empty if that was not said."""
         self._peers: dict[bytes, Peer] = {}
         self.heard_since = clock()
         """Since when we hear who is alive."""
@@ -223,11 +231,12 @@ class Registry:
                         self._bans.pop(fingerprint, None)
                         self._touched.add(fingerprint)
                 case "forget" if not own:
-                    self._shared.take_forget(said["name"])
+                    # The time is that of Redis. While we follow, no clock matters.
+                    until = inf if self.stream.follows else batch.id.ms / 1000
+                    self._shared.take_forget(said["name"], until)
                 case "topic":
                     self._topic = said["since"], said["text"]
-                    self._follow_topic()
-                    self.on_topic(server, Topic(*self._topic))
+                    self._topic_by = server
 
     def _on_beat(self, server: bytes, said: dict[str, Any], at: float) -> None:
         now = self._clock()
@@ -244,9 +253,14 @@ class Registry:
             if self._server_id.hex() in servers:
                 self.on_asked(bytes.fromhex(tag))
 
-    def follow_bans(self) -> None:
-        """Bring the bans that hold here in line with what was read in this turn. To be called at
-        its end: all bans that hold here are gone through each time."""
+    def follow(self) -> None:
+        """Bring what holds here in line with what was read, if that was all. To be called at the
+        end of a turn: all bans that hold here are gone through each time."""
+        if self.stream.follows:
+            self._follow_bans()
+            self._follow_topic()
+
+    def _follow_bans(self) -> None:
         touched, self._touched = self._touched, set()
         if not touched:
             return
@@ -260,8 +274,11 @@ class Registry:
             self.on_ban(ban)
 
     def _follow_topic(self) -> None:
-        if self._shared.topic() != self._topic:
+        server, self._topic_by = self._topic_by, None
+        if server is not None and self._shared.topic() != self._topic:
             self._shared.take_topic(*self._topic)
+        if server:
+            self.on_topic(server, Topic(*self._topic))
 
     def opening(self) -> bytes:
         """What holds here: the first server brings it into the cluster."""
@@ -285,7 +302,7 @@ class Registry:
         if lifted := sorted(here - set(self._bans)):
             self._shared.report(words.bans_lifted(lifted))
         self._touched |= here | set(self._bans)
-        self._follow_topic()
+        self._topic_by = b""
         self.heard_since = self._clock()
 
     def on_following(self, follows: bool) -> None:

@@ -84,6 +84,7 @@ from chat.server.ordering import Arrival
 from chat.text import fingerprint_of
 
 _LENGTH_BYTES = 4
+_COUNT_BYTES = 8
 _ROUNDING_SECONDS = 1e-6
 """When we wake up, it is so late by the clock of the room, too, that what is due is due. Otherwise
 a sum that was rounded down would have us wait for what is never due."""
@@ -95,18 +96,17 @@ class Randomness:
 
     def __init__(self) -> None:
         self._seed = b""
-        self._used = 0
+        self._calls = 0
 
     def sow(self, seed: bytes) -> None:
         """From now on they follow from this."""
-        self._seed, self._used = seed, 0
+        self._seed, self._calls = seed, 0
 
     def __call__(self, size: int) -> bytes:
-        # One long output, of which each call takes the next part.
-        end = self._used + size
-        taken = shake_256(self._seed).digest(end)[self._used :]
-        self._used = end
-        return taken
+        # Not the next part of one long output: that would be made anew from its beginning each
+        # time, and a server that dies with thousands of members takes thousands of parts.
+        self._calls += 1
+        return shake_256(self._seed + self._calls.to_bytes(_COUNT_BYTES, "big")).digest(size)
 
 
 class Site(Protocol):
@@ -326,7 +326,7 @@ class OrderedRoom:
         self._let_go("")
         self._randomness.sow(batch.id.encode() + batch.items[0])
         self._seats.clear()
-        self._hosted.begin()
+        self._hosted.begin_anew()
         self._go_on_from(0.0)
         self._ask_again()
 
@@ -377,7 +377,7 @@ class OrderedRoom:
                     del self._seats[number]
                     self._hosted.lose(member, reason, text)
             case PutOut(named, text):
-                self._hosted.put_out([one for each in named for one in self._named(*each)], text)
+                self._do_put_out([one for each in named for one in self._named(*each)], text)
             case Say(text):
                 self._hosted.say(text)
             case Retitle(topic):
@@ -416,16 +416,31 @@ class OrderedRoom:
         member = self._hosted.room.member(number)
         return [] if member is None or member.fingerprint != fingerprint else [member]
 
+    def _do_put_out(self, members: list[Member], text: str) -> None:
+        """Those that are connected to another server are out here as well: it may be gone, or may
+        have lost them at this moment, and then it would keep their places."""
+        # Whoever has a connection goes last: so nobody seems to be lost in between.
+        self._hosted.put_out([member for member in members if member.lost], text)
+        for member in members:
+            if member.id in self._seats:
+                self._take_seat(member, Reason.KICKED, text, text)
+
     def _do_vanish(self, server: bytes, before: int) -> None:
         for number in self._members_of(server, before):
-            del self._seats[number]
             member = self._hosted.room.member(number)
             assert member is not None
-            connection = self._hosted.connection_of(member)
-            self._hosted.lose(member, Reason.LOST, "its server is gone")
-            if connection is not None:
-                # It is we who were taken for dead.
-                connection.drop(Reason.LOST, "the other servers have not heard of this one")
+            # If it is connected here, it is we who were taken for dead.
+            farewell = "the other servers have not heard of this one"
+            self._take_seat(member, Reason.LOST, "its server is gone", farewell)
+
+    def _take_seat(self, member: Member, reason: Reason, text: str, farewell: str) -> None:
+        """A member's connection does not count any more, wherever it is. Others are told `text`,
+        and the member `farewell`."""
+        del self._seats[member.id]
+        connection = self._hosted.connection_of(member)
+        self._hosted.lose(member, reason, text)
+        if connection is not None:
+            self._site.call(partial(connection.drop, reason, farewell))
 
     def _members_of(self, server: bytes, before: int) -> list[int]:
         """Who is in at this server, over connections of which the tickets are before this one."""
@@ -444,7 +459,7 @@ class OrderedRoom:
             self._hosted.trim()
         if room.is_empty and log.end and self._hosted.tag:
             # As where there is one server: it is a new room for whoever comes next.
-            self._hosted.begin()
+            self._hosted.begin_anew()
 
     # -- snapshots
 

@@ -34,9 +34,10 @@ class SharedLists:
         """Other servers lift these bans."""
         self._access.lift_bans(set(fingerprints))
 
-    def take_forget(self, name: str) -> None:
-        """Another server frees a name."""
-        self._access.forget(name)
+    def take_forget(self, name: str, until: float) -> None:
+        """Another server frees a name, unless it was used later than this, in seconds since
+        1970."""
+        self._access.forget(name, until)
 
     def topic(self) -> tuple[int, str]:
         """Since when there is this topic."""

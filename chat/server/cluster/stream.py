@@ -384,10 +384,21 @@ class Stream:
             # If it is not there, we were slow, and the stream was trimmed meanwhile; or it is lost.
             self._take_over(sequence, bool(found) and found[0].id == sequence.last)
             if not self.lost:
-                self._follower.restore(state, sequence.last)
+                self._restore(sequence, state)
             self._catch_up()
 
         self._store.fetch(self.name, sequence.last, 1, self._if_current(on_place))
+
+    def _restore(self, sequence: Sequence, state: bytes) -> None:
+        try:
+            self._follower.restore(state, sequence.last)
+        except Exception:
+            # What there is now is no room, and must not go on as one. Perhaps the next snapshot can
+            # be restored.
+            self._sequence = Sequence(self._key, self.name)
+            self._sequence.broken = sequence.broken
+            self._again_at = self._now + RESEND_SECONDS
+            raise
 
     def _take_over(self, sequence: Sequence, usable: bool) -> None:
         """Go on from this one, which is of a snapshot; if it is not `usable`, from the beginning of
@@ -446,7 +457,10 @@ class Stream:
                 self._load()
                 return
             found = found[1:]
+        # If an error in one entry ends this, those behind it are asked for later.
+        self._again_at = self._now + RESEND_SECONDS
         self._read(found)
+        self._again_at = None
         if full:
             self._catch_up()
             return

@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -480,6 +481,27 @@ def test_what_has_come_is_read_before_the_last_server_says_farewell(world: Clust
     assert b"the last word" in ira.home.log.read(0, ira.home.log.end)
 
 
+def fail(*_: object) -> None:
+    raise AssertionError("nobody foresaw this")
+
+
+def contain(callback: Callable[[], None]) -> float:
+    with contextlib.suppress(AssertionError):
+        callback()
+    return 0.0
+
+
+def test_server_ends_though_an_error_keeps_it_from_taking_leave_of_the_others(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, stop = world.servers[0], Mock()
+    monkeypatch.setattr(one.cluster, "leave", fail)
+    monkeypatch.setattr(one.turns, "call", contain)
+    monkeypatch.setattr(one.turns, "stop", stop)
+    one.server.terminate()
+    stop.assert_called_once()
+
+
 def test_error_in_one_room_keeps_no_other_from_what_is_said(
     world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,14 +510,6 @@ def test_error_in_one_room_keeps_no_other_from_what_is_said(
     nat = world.come("Nat", other, SEALED)
     sealed = one.cluster._rooms[SEALED]
     ira, eve = (seat for name in ("Ira", "Eve") for seat in world.seats if seat.person.name == name)
-
-    def fail(_: object) -> None:
-        raise AssertionError("nobody foresaw this")
-
-    def contain(callback: Callable[[], None]) -> float:
-        with contextlib.suppress(AssertionError):
-            callback()
-        return 0.0
 
     monkeypatch.setattr(sealed, "apply", fail)
     monkeypatch.setattr(one.turns, "call", contain)

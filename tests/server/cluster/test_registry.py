@@ -8,12 +8,14 @@ import pytest
 from chat.errors import Reason
 from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
 from chat.roomevents import Topic
+from chat.server.cluster import stream
 from chat.server.cluster.registry import Registry
 from chat.server.cluster.store import START
 from chat.server.cluster.stream import Batch
 from chat.server.hosted import HostedRoom
 from chat.server.lists import Ban
 from chat.text import fingerprint_of
+from tests.support import fakestream
 from tests.support.cluster import SEALED, ClusterServer, ClusterWorld
 
 A_KEY, OTHER_KEY = (fingerprint_of(bytes([number]) * 32) for number in (1, 2))
@@ -208,17 +210,23 @@ def test_topic_is_told_at_all_servers(world: ClusterWorld) -> None:
     assert world.servers[-1].greeting.topic == one.greeting.topic
 
 
-def test_topic_is_told_in_rooms_that_its_server_does_not_carry(
-    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[tuple[str, bytes]] = []
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, HostedRoom]]:
+    """The topics that members are told, and where."""
+    told: list[tuple[str, HostedRoom]] = []
     tell = HostedRoom.set_topic
 
     def noted(room: HostedRoom, topic: Topic) -> None:
-        told.append((topic.text, room.tag))
+        told.append((topic.text, room))
         tell(room, topic)
 
     monkeypatch.setattr(HostedRoom, "set_topic", noted)
+    return told
+
+
+def test_topic_is_told_in_rooms_that_its_server_does_not_carry(
+    world: ClusterWorld, told: list[tuple[str, HostedRoom]]
+) -> None:
     one, other = world.servers
     world.come("Ira", one)
     world.come("Boris", other)
@@ -226,18 +234,96 @@ def test_topic_is_told_in_rooms_that_its_server_does_not_carry(
     other.server.set_topic("what it is about")
     world.run(1)
     # The open room is at both servers.
-    assert sorted(told) == sorted([*[("what it is about", b"")] * 2, ("what it is about", SEALED)])
+    assert {text for text, _ in told} == {"what it is about"}
+    assert sorted(room.tag for _, room in told) == sorted([b"", b"", SEALED])
 
 
-def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_name_that_is_freed_is_free_at_all_servers(world: ClusterWorld, kept: bool) -> None:
+    """At the one that is told so it need not be kept, if that was started later."""
     one, other = world.servers
     boris = world.come("Boris", one)
     boris.drop(Reason.LEFT)
     world.run(1)
     assert other.access.use_of("Boris") is not None
-    one.server.forget("Boris")
+    if not kept:
+        one.access.forget("Boris")
+    assert one.server.forget("Boris") is kept
     world.run(1)
     assert other.access.use_of("Boris") is None
+
+
+def test_name_that_was_freed_stays_free_at_a_server_that_is_started_later(
+    world: ClusterWorld,
+) -> None:
+    """It reads in the room's stream who had it before."""
+    one, other = world.servers
+    world.come("Boris", one).drop(Reason.LEFT)
+    world.run(1)
+    other.server.forget("Boris")
+    world.run(1)
+    late = world.start()
+    world.come("Ira", late)
+    assert late.access.use_of("Boris") is None
+    world.come("Eve", one).drop(Reason.LEFT)
+    world.run(1)
+    assert late.access.use_of("Eve") is not None
+
+
+# -- what is past when a server starts ---------------------------------------------------------
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that starts reads the stream in many pages."""
+    for module in (stream, fakestream):
+        monkeypatch.setattr(module, "STREAM_PAGE_ENTRIES", 4)
+
+
+@pytest.mark.usefixtures("pages")
+def test_server_that_starts_puts_out_nobody_whose_ban_was_lifted_since(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.run(60)
+    eve = world.come("Eve", one)
+    fingerprint = fingerprint_of(eve.person.arrival("").fingerprint)
+    one.server.ban(fingerprint, "Eve", "why not")
+    world.run(3 * BEAT_SECONDS)
+    one.server.unban(fingerprint)
+    back = world.let_in(eve.person, one)
+    world.start()
+    world.run(5)
+    assert eve.over
+    assert back.speaks
+
+
+@pytest.mark.usefixtures("pages")
+def test_server_that_starts_tells_nobody_a_topic_of_before(
+    world: ClusterWorld, told: list[tuple[str, HostedRoom]]
+) -> None:
+    one, other = world.servers
+    world.run(60)
+    for topic in ("first", "second"):
+        other.server.set_topic(topic)
+        world.run(3 * BEAT_SECONDS)
+    world.kill(other)
+    told.clear()
+    late = world.start()
+    world.run(5)
+    assert {text for text, room in told if room is one.open_room()} <= {"second"}
+    assert late.greeting.topic.text == "second"
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_server_that_starts_frees_a_name_only_of_whoever_had_it_before(
+    world: ClusterWorld, later: bool
+) -> None:
+    world.servers[0].server.forget("Boris")
+    world.run(60)
+    late = world.start()
+    used = world.time.now - (0 if later else 120)
+    late.access.used("Boris", bytes(32), used)
+    world.run(1)
+    assert (late.access.use_of("Boris") is not None) is later
 
 
 def test_server_that_starts_writes_all_bans_of_the_cluster_at_once(

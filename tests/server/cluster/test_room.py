@@ -135,10 +135,14 @@ def test_sealed_room_that_is_empty_begins_anew_at_all_servers(world: ClusterWorl
     one, other = world.servers
     ira, boris = world.come("Ira", one, SEALED), world.come("Boris", other, SEALED)
     first = ira.person.place
+    ira.say("the last word")
+    world.run(1)
     ira.drop(Reason.LEFT)
     boris.drop(Reason.LEFT)
     world.run(1)
     assert [server.hosted(SEALED) for server in world.servers] == [None, None]
+    # What was said in it counts nevertheless.
+    assert [server.server.rooms.relayed for server in world.servers] == [1, 1]
     again = world.come("Ira", other, SEALED).person.place
     assert first is not None
     assert again is not None
@@ -358,6 +362,19 @@ def test_kick_holds_for_one_who_is_at_another_server(world: ClusterWorld) -> Non
     assert eve.dropped is not None
     assert eve.dropped[0] is Reason.KICKED
     assert inside(one) == inside(other) == {}
+
+
+def test_kick_holds_for_one_whose_server_has_died(world: ClusterWorld) -> None:
+    one, other = world.servers
+    eve = world.come("Eve", other)
+    world.kill(other)
+    one.open_room().kick("Eve")
+    world.run(1)
+    assert inside(one) == {}
+    back = world.let_in(eve.person, one)
+    world.until(lambda: back.speaks)
+    assert any(isinstance(control, Welcome) for control in back.heard)
+    assert not any(isinstance(control, Resumed) for control in back.heard)
 
 
 def test_member_whose_loss_was_never_put_in_order_is_lost_when_the_stream_follows(

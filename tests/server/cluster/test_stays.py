@@ -5,8 +5,9 @@ The stream is a list of what was proposed; a test applies of it what it likes, a
 
 import json
 from collections.abc import Callable, Iterator
+from hashlib import shake_256
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,7 +18,17 @@ from chat.identities import Card
 from chat.limits import BEAT_SECONDS, GRACE_SECONDS, PROPOSAL_SEED_BYTES, SERVER_GONE_SECONDS
 from chat.reactor import Reactor
 from chat.server import words
-from chat.server.cluster.proposals import Come, Header, Lose, Proposal, Relay, decode, encode
+from chat.server.cluster import room
+from chat.server.cluster.proposals import (
+    Come,
+    Header,
+    Lose,
+    Proposal,
+    PutOut,
+    Relay,
+    decode,
+    encode,
+)
 from chat.server.cluster.registry import Registry
 from chat.server.cluster.room import OrderedRoom, Randomness
 from chat.server.cluster.store import START, EntryId
@@ -157,6 +168,34 @@ class Carried:
         self.room.apply(self._batch(*(encode(header, one) for one in proposals)))
 
 
+class Shake:
+    """SHAKE-256, which notes how much was asked of it."""
+
+    asked: ClassVar[list[int]] = []
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+
+    def digest(self, size: int) -> bytes:
+        self.asked.append(size)
+        return shake_256(self._seed).digest(size)
+
+
+def test_random_bytes_follow_from_the_seed_and_cost_the_same_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "shake_256", Shake)
+    one, other = Randomness(), Randomness()
+    for randomness in (one, other):
+        randomness.sow(b"seed")
+    drawn = [one(16) for _ in range(100)]
+    assert drawn == [other(16) for _ in range(100)]
+    assert len(set(drawn)) == 100
+    assert Shake.asked == [16] * 200
+    one.sow(b"another")
+    assert one(16) not in drawn
+
+
 @pytest.fixture
 def carried(reactor: Reactor) -> Carried:
     return Carried(reactor)
@@ -168,6 +207,13 @@ def test_connection_that_is_dropped_is_proposed_lost_by_its_own_ticket(carried: 
     assert isinstance(lose, Lose)
     carried.apply(lose)
     assert carried.member.lost
+
+
+def test_kick_holds_for_one_whose_connection_breaks_at_the_same_moment(carried: Carried) -> None:
+    carried.door.drop(Reason.LOST)
+    (lose,) = carried.stream.take()
+    carried.apply(PutOut(((carried.member.id, carried.member.fingerprint),), ""), lose)
+    assert carried.hosted.room.find("Ira") == ()
 
 
 @pytest.mark.parametrize(

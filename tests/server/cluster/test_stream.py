@@ -322,6 +322,54 @@ def test_error_in_one_room_leaves_what_others_say_to_the_next_time(world: World)
     assert len(b.log) == 2
 
 
+def test_error_while_a_server_catches_up_keeps_it_from_nothing_that_follows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = world.servers
+    b.store.frozen = True
+    for _ in range(4):
+        a.say()
+        world.wait(0.1)
+    apply = b.apply
+
+    def fail(_: Batch) -> None:
+        monkeypatch.setattr(b, "apply", apply)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(b, "apply", fail)
+    b.store.frozen = False
+    b.store.cut()
+    with pytest.raises(ZeroDivisionError):
+        world.wait(1)
+    world.settle()
+    assert b.log == [a.log[0], *a.log[2:]]
+    assert len(b.log) == 4
+    assert b.stream.follows
+
+
+def test_room_that_could_not_be_restored_does_not_go_on_as_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = world.servers[0]
+    for _ in range(60):
+        a.say()
+        world.wait(0.1)
+    late = world.start()
+    world.servers.append(late)
+    restore = late.restore
+
+    def fail(_state: bytes, _at: EntryId) -> None:
+        monkeypatch.setattr(late, "restore", restore)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(late, "restore", fail)
+    with pytest.raises(ZeroDivisionError):
+        world.wait(1)
+    late.store.cut()
+    world.agree()
+    assert late.restored == 1
+
+
 # -- cuts ----------------------------------------------------------------------------------------
 
 
