@@ -217,7 +217,13 @@ class Stream:
         if not ours_comes or now >= self._gather_until:
             gathered = self._gathered
             self._gather_anew()
-            self._read(gathered)
+            try:
+                self._read(gathered)
+            except Exception:
+                # Those behind the one in which the error is are read in the next turn.
+                self._gathered = [one for one in gathered if one.id > self._sequence.last]
+                self._on_busy(self)
+                raise
 
     def flush(self, now: float) -> None:
         """Send what is proposed. To be called at the end of each turn, before the store's. Nothing
