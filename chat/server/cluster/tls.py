@@ -7,7 +7,7 @@ peer's certificate is always checked, and has to be for the host that was asked 
 import ssl
 from pathlib import Path
 
-from chat.errors import UsageError, cause_of
+from chat.errors import IdentityError, cause_of
 from chat.server.cluster.errors import CertificateError, NotRedisError, RedisError, RedisLostError
 
 _PIECE_BYTES = 65_536
@@ -17,14 +17,16 @@ def context_of(authorities: Path | None) -> ssl.SSLContext:
     """What is trusted: the certificates in this file, or those of the system.
 
     Raises:
-        UsageError: the file cannot be read, or holds none.
+        IdentityError: the file cannot be read, or holds none.
     """
     try:
         context = ssl.create_default_context(cafile=authorities)
-    except (OSError, ssl.SSLError) as exc:
-        raise UsageError(
+    except ssl.SSLError as exc:
+        raise IdentityError(
             f"{authorities} holds no certificates that could be trusted: {cause_of(exc)}"
         ) from exc
+    except OSError as exc:
+        raise IdentityError(f"cannot use {authorities}: {cause_of(exc)}") from exc
     # Since Python 3.13 this is on. It refuses authorities as people make them with openssl, and as
     # the script makes them that comes with Redis: the key usage is missing there.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT

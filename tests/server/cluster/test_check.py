@@ -10,7 +10,7 @@ from unicodedata import unidata_version
 
 import pytest
 
-from chat.errors import UsageError
+from chat.errors import IdentityError
 from chat.limits import CARD_SECONDS
 from chat.server.cluster import check as checking
 from chat.server.cluster import resp
@@ -209,8 +209,8 @@ def test_certificate_has_to_be_trusted_and_for_this_host(tmp_path: Path) -> None
         assert "a URL with rediss:// speaks" in check(plain).wrong[0]
     empty = tmp_path / "empty.pem"
     empty.touch()
-    for path in (empty, tmp_path / "none.pem"):
-        with pytest.raises(UsageError, match="holds no certificates"):
+    for path, text in ((empty, "holds no certificates"), (tmp_path / "none.pem", "cannot use")):
+        with pytest.raises(IdentityError, match=text):
             context_of(path)
 
 
