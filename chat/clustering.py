@@ -126,8 +126,11 @@ def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext
     return context_of(options.cluster_ca)
 
 
-def check_only(options: argparse.Namespace) -> None:
+def check_only(
+    options: argparse.Namespace, try_files: Callable[[argparse.Namespace], None]
+) -> None:
     """Tell that nothing is wrong, and on standard error what is good to know; serve nothing.
+    `try_files` looks at the other files of the server, and raises what is wrong.
 
     Raises:
         UsageError, IdentityError, ClusterError: something is wrong.
@@ -137,6 +140,7 @@ def check_only(options: argparse.Namespace) -> None:
     say = partial(print, file=sys.stderr)
     clustering = Clustering(options)
     key = load_key(options, partial(say, MAKING_KEY))
+    try_files(options)
     clustering.prepare(key.public, say, serves=False)
     for note in clustering.notes:
         # As the server's console would show it.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chat.server.console import Console
     from chat.server.desk import Desk
     from chat.server.greeting import Greeting
-    from chat.server.lists import Complain
+    from chat.server.lists import Complain, Trouble
     from chat.server.operators import Operators
     from chat.server.oplog import OperatorLog
     from chat.server.rooms import RoomRules
@@ -48,7 +48,7 @@ def serve(options: argparse.Namespace) -> None:
     if options.check:
         from chat.clustering import check_only
 
-        check_only(options)
+        check_only(options, _try_files)
         return
     _allow_many_descriptors(options.pending)
     handed = inherited(os.environ)
@@ -295,6 +295,21 @@ def _greeting(options: argparse.Namespace, complain: "Complain") -> "Greeting":
         topic = ListFile(keys_folder(options) / TOPIC, "topic")
         topic.require(may_be_missing=True)
     return Greeting(complain, topic=topic, motd=motd)
+
+
+def _try_files(options: argparse.Namespace) -> None:
+    """Tell on standard error what is wrong in the lists that the server would read.
+
+    Raises:
+        IdentityError: it could not start, for one of its files.
+    """
+    from chat.server import words
+
+    def tell(what: "Trouble") -> None:
+        print(words.list_trouble(what), file=sys.stderr)
+
+    for read in (_access, _greeting, _rules, _operators):
+        read(options, tell).refresh()
 
 
 def _allow_many_descriptors(pending: int) -> None:

@@ -10,6 +10,7 @@ from chat.__main__ import main
 from chat.cli import parser
 from chat.clustering import Clustering, title_of
 from chat.errors import UsageError
+from tests.support.processes import place_key
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,30 @@ def test_option_of_a_cluster_without_one_is_refused(
         f"chat: error: {option} is for a cluster\nchat: hint: --cluster URL\n",
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--motd", "--authorized-keys", "--room-tags"])
+def test_check_looks_at_the_other_files_of_the_server_before_it_asks_redis(
+    option: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place_key(tmp_path, "server", "server")
+    server = ["server", "--cluster", "redis://127.0.0.1:1", "--keys", str(tmp_path), "--check"]
+    assert main([*server, option, str(tmp_path / "none")]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"{tmp_path / 'none'}" in err.splitlines()[0]
+    assert "Redis" not in err
+
+
+def test_list_with_a_line_that_cannot_be_read_is_named_by_check(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place_key(tmp_path, "server", "server")
+    (tmp_path / "room_tags").write_text("no tag\n")
+    server = ["server", "--cluster", "redis://127.0.0.1:1", "--keys", str(tmp_path), "--check"]
+    assert main([*server, "--room-tags", str(tmp_path / "room_tags")]) == 1
+    told = f"[!] Line 1 of {tmp_path / 'room_tags'}: damaged; passed over."
+    assert capfd.readouterr().err.splitlines()[0] == told
 
 
 def test_missing_package_is_told_before_a_key_is_made(
