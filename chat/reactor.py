@@ -371,23 +371,33 @@ def do_nothing() -> None:
 
 
 class WakeUp:
-    """Ends the wait at a time that may be moved. A hook does what is due then, or `callback`."""
+    """Ends the wait at a time that may be moved. A hook does what is due then, or `callback`.
+
+    A time that is moved back, as most are again and again, takes no other timer: the one that there
+    is finds that it is too early. Otherwise each would stay in the heap until it is due."""
 
     def __init__(self, reactor: Reactor, callback: Callable[[], None] = do_nothing) -> None:
         self._reactor = reactor
         self._callback = callback
+        self._deadline: float | None = None
         self._timer: Timer | None = None
 
     def set(self, deadline: float | None) -> None:
         """Wake up at `deadline`, and not at the one before; None: not at all."""
-        if self._timer is not None:
-            if self._timer.deadline == deadline:
+        self._deadline = deadline
+        timer = self._timer
+        if timer is not None:
+            if deadline is not None and timer.deadline <= deadline:
                 return
-            self._timer.cancel()
+            timer.cancel()
         self._timer = None if deadline is None else self._reactor.call_at(deadline, self._end)
 
     def _end(self) -> None:
         # What is due now may be due still, when not all of it is done in one turn. Then the same
         # time is set again, which has to end the next wait as well.
-        self._timer = None
-        self._callback()
+        timer, self._timer = self._timer, None
+        assert timer is not None
+        if self._deadline != timer.deadline:
+            self.set(self._deadline)
+        else:
+            self._callback()
