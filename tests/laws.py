@@ -284,7 +284,7 @@ def check(
     if not enemy:
         for run in runs:
             check_unread(run, lives)
-        check_deaths(runs, lives)
+        check_deaths(runs, lives, rooms)
         check_repeats(runs, lives)
 
 
@@ -981,7 +981,7 @@ def check_epochs(run: Told, rooms: Rooms, enemy: str) -> None:
 # -- 6 and 7: a server dies --------------------------------------------------------------------
 
 
-def check_deaths(runs: Runs, lives: Lives) -> None:
+def check_deaths(runs: Runs, lives: Lives, rooms: Rooms) -> None:
     last: dict[tuple[bytes, int], tuple[Life, Entry]] = {}
     acknowledged: dict[tuple[bytes, int], float] = {}
     senders = {run.story.origin: run for run in runs}
@@ -1007,7 +1007,8 @@ def check_deaths(runs: Runs, lives: Lives) -> None:
         for reader, run in endured.items():
             taken = run.places.get(life.key, 0) >= entry.end or text in texts[reader]
             taken |= run.crossed
-            owed = not taken and _is_shown_to(run, life, entry) and _is_for(run, life, entry)
+            owed = not taken and _is_shown_to(run, life, entry, rooms)
+            owed &= _is_for(run, life, entry)
             owed &= life.memberships[entry.sender].fingerprint not in ignored[reader]
             require(not owed, f"{run.title} never shows {text}, said before the death")
 
@@ -1024,10 +1025,11 @@ def _is_for(run: Told, life: Life, entry: Entry) -> bool:
     return run.client.recorded.share in meant | private.own
 
 
-def _is_shown_to(run: Told, life: Life, entry: Entry) -> bool:
+def _is_shown_to(run: Told, life: Life, entry: Entry, rooms: Rooms) -> bool:
+    # In another log of the same room the number may be that of somebody else.
     return any(
         isinstance(item, Welcomed)
-        and item.welcome.room == life.room
+        and rooms.told_by(item.server, item.welcome.room, item.at).key == life.key
         and (stay := life.memberships.get(item.welcome.member)) is not None
         and stay.fingerprint == run.fingerprint
         and stay.first_epoch <= entry.epoch
