@@ -9,8 +9,8 @@ from chat.client.events import ClientEvent, MessageReceived, Warned
 from chat.client.keyring import Keyring
 from chat.client.membership import Membership
 from chat.client.outbox import SeenMessages
-from chat.client.peers import Peer
-from chat.client.unread import Unread, left_unread
+from chat.client.peers import Peer, Peers
+from chat.client.unread import Unread, left_unread, may_not_have_reached
 from chat.contents import Kind, MessageContent, Repeat, text_of
 from chat.errors import OpenError, ProtocolError
 from chat.limits import MAX_MEMBERS
@@ -66,14 +66,18 @@ class Hearing:
         return [Warned(text)]
 
     def show(
-        self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool = True
+        self,
+        membership: Membership,
+        peer: Peer,
+        content: MessageContent,
+        before: Peers | None = None,
     ) -> list[ClientEvent]:
-        """What there is to tell of a message. `placed`: the roster is that of its place in the log;
-        otherwise it came before."""
+        """What there is to tell of a message. `before`: the roster was this one before what we
+        missed, in which the message lies; None: it is that of the message's place in the log."""
         if content.kind is Kind.PARTING:
             return self._note_parting(peer, content)
         if content.kind is Kind.DIRECT:
-            return self._show_direct(membership, peer, content, placed=placed)
+            return self._show_direct(membership, peer, content, before)
         if content.kind is Kind.REPEAT and peer is membership.us:
             # It was shown when it was first said, and perhaps we have its key no more: another
             # epoch may have this number now, if the servers have lost the end of the log.
@@ -91,7 +95,7 @@ class Hearing:
         return []
 
     def _show_direct(
-        self, membership: Membership, peer: Peer, content: MessageContent, *, placed: bool
+        self, membership: Membership, peer: Peer, content: MessageContent, before: Peers | None
     ) -> list[ClientEvent]:
         us, direct = membership.us, self._direct
         said = None if direct is None else direct.open(content, us, peer)
@@ -111,11 +115,17 @@ class Hearing:
         if not own:
             return events
         readers = direct.reached(content, us, membership.peers, said)
-        if not readers:
-            why = _not_reached(name, placed=placed) if is_new else left_unread(name)
-            events.append(Warned(why))
-        elif all(one.lost for one in readers):
-            self._unread.wait(content.number, name, said.fingerprint, readers, certain=placed)
+        known = [one for one in readers if before is None or before.find(one.number) is not None]
+        if known:
+            if all(one.lost for one in known):
+                certain = before is None
+                self._unread.wait(content.number, name, said.fingerprint, known, certain=certain)
+        elif readers:
+            # They may have come behind the message.
+            events.append(Warned(may_not_have_reached(name)))
+        else:
+            gone = _not_reached(name, placed=before is None) if is_new else left_unread(name)
+            events.append(Warned(gone))
         return events
 
     def _repeated(self, content: MessageContent) -> bytes | None:

@@ -100,8 +100,9 @@ class Membership:
         """Whether this is another room than the one that was entered last."""
         self.missed = 0
         """How many messages the log no longer had when we came back for them."""
-        self._before: Peers | None = None
-        """Who was in the room when we were told last, if we have kept our place."""
+        self.told_last: Peers | None = None
+        """Who was in the room when we were told last, if we have kept our place; until `changes`
+        are told."""
         self.known_own = 0
         """How many messages of our own we had taken before, though nobody vouched for them."""
         self.was_in = False
@@ -124,7 +125,7 @@ class Membership:
             taken = before._checked_messages if before.distrusted else before.messages
             self.missed = max(0, self.messages - taken)
         if self.same_place:
-            self._before = before.peers if before.entered else before._before
+            self.told_last = before.peers if before.entered else before.told_last
         if not before.entered:
             # The user was not told of the change that it brought.
             self.is_new |= before.is_new
@@ -182,7 +183,7 @@ class Membership:
     def changes(self) -> list[ClientEvent]:
         """What has become of people since we were told last; of those in a new place, who is lost.
         Call this once, when the roster is complete."""
-        before, self._before = self._before, None
+        before, self.told_last = self.told_last, None
         return self.peers.take_lost() if before is None else self.peers.take_news_since(before)
 
     # -- what the server vouches for

@@ -442,12 +442,13 @@ class Participant:
         if membership.is_new:
             events.append(self._entering(membership.peers, again))
         events += self._greeted.news()
+        before = membership.told_last
         events += membership.changes()
         said_again = {content.number for content in self._outbox.messages}
         new_room = membership.changed_room
         events += self._unread.enter(membership.peers, said_again, new_room=new_room)
         for content in accepted:
-            events += self._hearing.show(membership, us, content, placed=False)
+            events += self._hearing.show(membership, us, content, before)
         return events
 
     def _entering(self, peers: Peers, again: bool) -> Entered:

@@ -100,10 +100,15 @@ def left_unread(name: str) -> str:
     return f"{name} left without having read what you said in private"
 
 
+def may_not_have_reached(name: str) -> str:
+    """What to say where nobody knows whether a person has read a message."""
+    return f"What you said to {name} in private may not have reached {name}"
+
+
 def _text(waiting: _Waiting, *, is_here: bool) -> str:
     name = waiting.name
     if is_here and waiting.certain:
         return f"{name} is here anew, and has not read what you said in private before"
     if waiting.certain:
         return left_unread(name)
-    return f"What you said to {name} in private may not have reached {name}"
+    return may_not_have_reached(name)

@@ -13,7 +13,13 @@ from chat.errors import UsageError
 from chat.frozen import replace
 from chat.identities import Card
 from chat.kex import KeyShare, RoomKey, direct_key
-from chat.limits import DIRECT_WRAP_BYTES, DIRECT_WRAPS, DIRECT_WRAPS_OF_PERSON, MAX_TEXT_BYTES
+from chat.limits import (
+    DIRECT_WRAP_BYTES,
+    DIRECT_WRAPS,
+    DIRECT_WRAPS_OF_PERSON,
+    GRACE_SECONDS,
+    MAX_TEXT_BYTES,
+)
 from chat.wire import Message, room_headers
 from tests.support.hall import MemberInMemory, RoomInMemory, fingerprint
 from tests.support.helpers import FixedBytes, frames_of, open_frame, roster_of
@@ -330,6 +336,30 @@ def test_what_was_acknowledged_by_the_roster_alone_may_not_have_reached_who_has_
     hall.settle()
     text = "Boris is not here any more: the private message may not have reached Boris"
     assert (private(ira), ira.warnings()) == ([said(own=True)], [text])
+
+
+def test_what_was_acknowledged_by_the_roster_alone_may_not_have_reached_who_has_come_anew(
+    hall: RoomInMemory, three: Three
+) -> None:
+    """The program is the same, and its place in the room is another one."""
+    ira, boris, _ = three
+    hall.lose(boris)
+    hall.pass_time(GRACE_SECONDS / 2)
+    hall.settle()
+    ira.say_to("Boris", "Psst")
+    ira.carry()
+    hall.lose(ira)
+    hall.pass_time(GRACE_SECONDS / 2)
+    hall.settle()
+    hall.come_back(boris)
+    hall.pass_time(1)
+    hall.settle()
+    hall.log.trim(hall.log.end)
+    hall.come_back(ira)
+    hall.settle()
+    text = "What you said to Boris in private may not have reached Boris"
+    assert ([one.text for one in private(ira)], ira.warnings()) == (["Psst"], [text])
+    assert private(boris) == []
 
 
 # -- to whom nothing can be sent ---------------------------------------------------------------
