@@ -305,23 +305,40 @@ def check_logs(runs: Runs, lives: Lives) -> None:
                     oldest_epoch = entry.epoch + 1
                 continue
             require(entry.epoch >= oldest_epoch, "a message from before a leave is taken after it")
-            content = life.content(entry)
-            sender, number, origin = entry.sender, content.number, content.origin
-            where = f"message {number} of {life.memberships[sender].name}"
+            sender, number, where = entry.sender, life.content(entry).number, _name_of(life, entry)
             require(entry.seq == last_seq.get(sender, 0) + 1, f"{where} is out of sequence")
             if sender in last_number:
                 require(number == last_number[sender] + 1, f"{where} is out of order")
-            require(number <= first.get(origin, 0) + 1, f"{where} comes before the one before")
-            line = typed[origin][number - 1 : number]
-            require(line == [life.text(entry)], f"{where} is not what was typed")
-            if content.kind is Kind.REPEAT:
-                repeat = Repeat.decode(content.body)
-                said = epochs.get((repeat.room, origin, number), set())
-                require(repeat.epoch in said, f"{where} can be read by others than before")
-            else:
-                epochs.setdefault((life.room, origin, number), set()).add(entry.epoch)
             last_seq[sender], last_number[sender] = entry.seq, number
-            first[origin] = max(first.get(origin, 0), number)
+    for life, entry in _in_time(lives):
+        content, where = life.content(entry), _name_of(life, entry)
+        number, origin = content.number, content.origin
+        require(number <= first.get(origin, 0) + 1, f"{where} comes before the one before")
+        first[origin] = max(first.get(origin, 0), number)
+        line = typed[origin][number - 1 : number]
+        require(line == [life.text(entry)], f"{where} is not what was typed")
+        if content.kind is Kind.REPEAT:
+            repeat = Repeat.decode(content.body)
+            said = epochs.get((repeat.room, origin, number), set())
+            require(repeat.epoch in said, f"{where} can be read by others than before")
+        else:
+            epochs.setdefault((life.room, origin, number), set()).add(entry.epoch)
+
+
+def _name_of(life: Life, entry: Entry) -> str:
+    return f"message {life.content(entry).number} of {life.memberships[entry.sender].name}"
+
+
+def _in_time(lives: Lives) -> list[tuple[Life, Entry]]:
+    """The messages of all logs in the order of time: a room may have come back after another one.
+    Those of a log stay in its order."""
+    placed: list[tuple[float, Life, Entry]] = []
+    for life in lives:
+        at = 0.0
+        for entry in life.messages():
+            at = max(at, entry.at)
+            placed.append((at, life, entry))
+    return [(life, entry) for _, life, entry in sorted(placed, key=lambda one: one[0])]
 
 
 # -- 14: several rooms -------------------------------------------------------------------------
@@ -936,16 +953,14 @@ def _repeated(life: Life, start: int, end: int, again: set[str]) -> set[tuple[st
 def check_repeats(runs: Runs, lives: Lives) -> None:
     senders = {run.story.origin: run for run in runs}
     acknowledged: dict[tuple[bytes, int], bytes] = {}
-    for life in lives:
-        for entry in life.messages():
-            content = life.content(entry)
-            text = f"{life.text(entry)} was acknowledged, and is said to everybody"
-            room = acknowledged.get((content.origin, content.number), life.room)
-            require(room == life.room or content.kind is not Kind.SAY, text)
-        for entry in life.messages():
-            content = life.content(entry)
-            if _is_acknowledged(senders[content.origin], life, entry):
-                acknowledged.setdefault((content.origin, content.number), life.room)
+    for life, entry in _in_time(lives):
+        content = life.content(entry)
+        said = content.origin, content.number
+        text = f"{life.text(entry)} was acknowledged, and is said to everybody"
+        room = acknowledged.get(said, life.room)
+        require(room == life.room or content.kind is not Kind.SAY, text)
+        if _is_acknowledged(senders[content.origin], life, entry):
+            acknowledged.setdefault(said, life.room)
 
 
 def _is_acknowledged(sender: Told, life: Life, entry: Entry) -> bool:
