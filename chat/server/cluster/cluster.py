@@ -192,6 +192,7 @@ class Cluster:
         for room in self._rooms.values():
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
+            room.take_back_wishes()
             room.expire_again()
 
     def _answer(self, tag: bytes) -> None:

@@ -29,6 +29,9 @@ _VANISH = struct.Struct(f">{SERVER_ID_BYTES}sQ")
 EVERY_TICKET = (1 << 64) - 1
 """Before this one comes each that a server gives."""
 
+WHOEVER = 0
+"""No member has this number."""
+
 
 class Header(NamedTuple):
     """Who proposes (a run of a server has one id), at which time of the room, for how many seconds
@@ -100,7 +103,8 @@ class Relay(Proposal):
 
 @frozen
 class Lose(Proposal):
-    """A member's connection, which had this ticket, has been dropped for this reason."""
+    """A member's connection, which had this ticket, has been dropped for this reason. WHOEVER: its
+    number is not known yet."""
 
     TYPE = 0x03
     member: int

@@ -61,6 +61,7 @@ from chat.reactor import do_nothing
 from chat.roomevents import Topic
 from chat.server import words
 from chat.server.cluster.proposals import (
+    WHOEVER,
     Come,
     Header,
     Lose,
@@ -139,11 +140,13 @@ class _Seat(NamedTuple):
 
 
 class _Guest(NamedTuple):
-    """Somebody who waits to come in here, and what was proposed for that."""
+    """Somebody who waits to come in here, and what was proposed for that. `taken_back`: also that
+    nobody waits any more."""
 
     connection: Connection
     arrival: Arrival
     proposed: bytes
+    taken_back: bool = False
 
 
 class OrderedRoom:
@@ -206,6 +209,14 @@ class OrderedRoom:
         ticket = next(self._site.tickets)
         proposed = self._propose(Come(ticket, arrival))
         self._waiting[ticket] = _Guest(connection, arrival, proposed)
+
+    def take_back_wishes(self) -> None:
+        """Propose that those who have given up waiting are gone. What they wished may come back
+        late. It would be a place that nobody has, and there are only so many for each key."""
+        for ticket, guest in self._waiting.items():
+            if guest.connection.over and not guest.taken_back:
+                self._waiting[ticket] = guest._replace(taken_back=True)
+                self._propose(Lose(WHOEVER, ticket, Reason.LOST, ""))
 
     def relay(self, member: Member, run: bytes, now: float, connection: Connection | None) -> None:
         """A member of this server says something."""
@@ -374,7 +385,7 @@ class OrderedRoom:
             case Lose(number, ticket, reason, text):
                 member = self._member_in(_Seat(header.server, ticket), number)
                 if member is not None:
-                    del self._seats[number]
+                    del self._seats[member.id]
                     self._hosted.lose(member, reason, text)
             case PutOut(named, text):
                 self._do_put_out([one for each in named for one in self._named(*each)], text)
@@ -395,9 +406,9 @@ class OrderedRoom:
         member = self._hosted.admit(arrival, None if gone else connection)
         if member is not None:
             self._seats[member.id] = seat
-            if gone:
+            if guest is not None and gone and not guest.taken_back:
                 self._propose(Lose(member.id, seat.ticket, Reason.LOST, ""))
-            elif connection is not None:
+            elif connection is not None and not gone:
                 self._look_at(member, connection)
 
     def _look_at(self, member: Member, connection: Connection) -> None:
@@ -408,7 +419,9 @@ class OrderedRoom:
             connection.drop(Reason.KICKED, words.banned(ban))
 
     def _member_in(self, seat: _Seat, number: int) -> Member | None:
-        """This member, if it came in there last."""
+        """This member, if it came in there last; WHOEVER did, if that is the number."""
+        if number == WHOEVER:
+            number = next((one for one, its in self._seats.items() if its == seat), number)
         return self._hosted.room.member(number) if self._seats.get(number) == seat else None
 
     def _named(self, number: int, fingerprint: bytes) -> list[Member]:

@@ -16,6 +16,7 @@ from chat.limits import (
     GRACE_SECONDS,
     SERVER_GONE_SECONDS,
 )
+from chat.presence import Presence
 from chat.server import words
 from chat.server.hosted import HostedRoom
 from tests.support.cluster import CARD, KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
@@ -124,6 +125,16 @@ def test_server_with_a_slow_way_sends_its_members_and_newcomers_to_another(
     assert world.come("Nat", one).speaks
     assert (told(one, words.SLOW_HERE), told(one, words.REDIS_IN_TIME)) == (1, 1)
     assert [line for line in other.screen.lines if "cluster" in line] == []
+
+
+def test_others_know_at_once_of_a_guest_that_gives_up_while_its_server_reads_nothing(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    one.store.frozen = True
+    world.let_in(Person("Zoe", b""), one).drop(Reason.TIMEOUT)
+    world.run(BEAT_SECONDS + 1)
+    assert other.open_room().room.presence("Zoe") is Presence.LOST
 
 
 def test_members_stay_while_redis_is_slow_for_all(world: ClusterWorld) -> None:

@@ -20,6 +20,7 @@ from chat.reactor import Reactor
 from chat.server import words
 from chat.server.cluster import room
 from chat.server.cluster.proposals import (
+    WHOEVER,
     Come,
     Header,
     Lose,
@@ -263,6 +264,29 @@ def test_server_that_is_cut_off_lets_go_who_is_in_and_who_waits_and_lets_nobody_
     carried.apply(come)
     (zoe,) = carried.hosted.room.find("Zoe")
     assert carried.stream.take() == [Lose(zoe.id, 2, Reason.LOST, "")]
+
+
+def test_who_gives_up_waiting_has_no_place_when_the_wish_comes_back_late(carried: Carried) -> None:
+    """There are only so many places for each key, and it may try again and again."""
+    zoe, boris = Door(), Door()
+    for name, one in (("Zoe", zoe), ("Boris", boris)):
+        door: Any = one
+        key = bytes([1 + len(name)] * 32)
+        carried.room.admit(Arrival(name, key, Card(), None, 0.0, "", ""), door)
+    zoe.drop(Reason.TIMEOUT)
+    for _ in range(2):
+        carried.room.take_back_wishes()
+    zoes, boriss, lose = carried.stream.take()
+    assert lose == Lose(WHOEVER, 2, Reason.LOST, "")
+    for proposal in (zoes, boriss, lose):
+        carried.apply(proposal)
+    assert carried.stream.take() == []
+    assert not carried.hosted.room.find("Zoe")
+    (member,) = carried.hosted.room.find("Boris")
+    assert boris.member is member
+    # A wish that was void leaves nothing to take back.
+    carried.apply(Lose(WHOEVER, 9, Reason.LOST, ""))
+    assert carried.hosted.room.find("Boris") == (member,)
 
 
 # -- beats
