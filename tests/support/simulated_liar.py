@@ -318,7 +318,11 @@ class LyingRoom(RecordedRoom):
         return replace(unicast, controls=tuple(each.encode() for each in told))
 
     def _begin_swap(self, newcomer: Member, controls: list[Control]) -> bool:
-        """If this is a welcome, swap two people of whom none is the newcomer; whether it is."""
+        """If this is a first welcome, swap two people of whom none is the newcomer; whether it is.
+        Later they would be known."""
+        welcomes = [one for one in controls if isinstance(one, Welcome)]
+        if not any(one.offset == newcomer.welcomed_at for one in welcomes):
+            return False
         entries = [each for one in controls if isinstance(one, Roster) for each in one.entries]
         names = {newcomer.name, GHOST}
         others = [each for each in entries if each.name not in names and not each.card.caller]
