@@ -789,6 +789,12 @@ class Simulation:
         written = re.findall(r": (<.*>\.*)", run.output.written.decode())
         require(shown == written, f"{run.title} has not written all that it shows")
 
+    def _stays_of_key(self, run: Run) -> Iterator[int]:
+        """How many of its key are in each of the rooms, by the log."""
+        for life in self.lives:
+            stays = life.memberships.values()
+            yield sum(one.fingerprint == run.fingerprint and one.left is None for one in stays)
+
     def _on_end(self, run: Run) -> None:
         """Whether a run has ended for a reason (law 8)."""
         run.ended, run.ended_at = True, self.world.now
@@ -807,7 +813,10 @@ class Simulation:
                 fair = run.refusable
             case RefusedError(reason=Reason.FULL):
                 of_key = [each for each in self._in_room_of(run) if each.key_name == run.key_name]
-                fair = len(of_key) > MAX_CONNECTIONS_OF_KEY and not run.is_caller
+                # Where several servers carry a room, those count as well that are gone with a
+                # server of which nobody knows yet that it is.
+                stays = max(self._stays_of_key(run)) if self.conditions.servers > 1 else 0
+                fair = max(len(of_key), stays + 1) > MAX_CONNECTIONS_OF_KEY and not run.is_caller
             case UnacknowledgedError():
                 fair = was_asked or has_closed
             case TransportError() if not run.client.recorded.has_joined:

@@ -52,6 +52,8 @@ _OUTCOMES: Mapping[tuple[bool, bool], Mapping[Reason, Outcome]] = {
     (True, True): {
         **_FINAL,
         **dict.fromkeys(LOSSES, Outcome.LOSE),
+        # The places may be our own, of connections of which nobody knows yet that they are lost.
+        Reason.FULL: Outcome.LOSE,
         Reason.CLOSING: Outcome.END_WELL,
     },
 }
