@@ -709,7 +709,8 @@ UNREAD_SECONDS = 5.0
 somebody may have removed it from the stream. In peace it is read within milliseconds."""
 
 MAX_BROKEN_ERAS = 8
-"""A server remembers so many rooms of one stream that it has found broken."""
+"""A server remembers so many rooms of one stream that it has found broken, or has left for a later
+one."""
 
 SNAPSHOT_TRIES = 3
 """So often a server that has found no snapshot to start from asks the others for one,

@@ -28,8 +28,8 @@ a fail-over. The snapshot has the hash, too.
 others have not. It says so with a new BEGINNING, which names the era that it ends. That one counts
 at every server that is in that era, and so only once, however many servers propose one. A lost
 server passes over all until a BEGINNING comes that ends the latest era of which it has heard, or a
-later one. It never goes back into an era that it has found broken (`broken`): the members have seen
-more of it than there is.
+later one. It never goes back into an era that it has found broken, nor into one that it has
+left for a later one (`broken`): the members have seen more of it than there may be.
 
 *Behind.* A server that has missed something, with no sign that anything is wrong, is lost as well:
 one that has just started, for instance. It asks the others for a snapshot with a WANTED. One from
@@ -174,7 +174,8 @@ Ruling: TypeAlias = Begun | Counted | PassedOver | Outdated | Wanted | Foreign |
 
 class Sequence:
     """See the module's text. `era`: of the room that was begun last, as far as was heard; START:
-    none. `last`: how far was read. `lost`: no room is followed. `broken`: eras that were found so.
+    none. `last`: how far was read. `lost`: no room is followed. `broken`: eras that were found so,
+    or were followed and are over.
     `count`: entries read since START; `marks`: the last two places where a snapshot was due, and
     what `count` was there."""
 
@@ -197,8 +198,13 @@ class Sequence:
     def lose(self, *, broken: bool) -> None:
         """Follow no room any more. `broken`: nor ever again the one that is followed now."""
         if broken:
-            self.broken = (*self.broken, self.era)[-MAX_BROKEN_ERAS:]
+            self.end_era()
         self.lost = True
+
+    def end_era(self) -> None:
+        """Another era comes. Who was told something in this one must not be told it anew: a store
+        that is put back to an earlier time may have it again."""
+        self.broken = (*self.broken, self.era)[-MAX_BROKEN_ERAS:]
 
     @property
     def hash(self) -> bytes:
@@ -279,6 +285,8 @@ class Sequence:
         if header.era < self.era:
             # Another server was faster.
             return PassedOver(raw.id, header.origin, True)
+        if not self.lost:
+            self.end_era()
         self.era = raw.id
         if raw.id in self.broken:
             if self.lost:

@@ -414,6 +414,8 @@ class Stream:
         was_lost = before.lost
         if not was_lost and not self._is_continued(before):
             before.lose(broken=True)
+        elif not was_lost and before.era != sequence.era:
+            before.end_era()
         sequence.broken = before.broken
         if not usable:
             sequence.last = START

@@ -34,3 +34,16 @@ def test_room_that_was_found_broken_is_not_followed_from_a_snapshot_of_the_one_b
     assert sequence.lost
     said = read(sequence, 3, ENTRY, sequence.header(ORIGIN, 1), encode_items([b"said"]))
     assert isinstance(said, PassedOver)
+
+
+def test_room_that_is_over_does_not_come_back_where_the_stream_is_put_back_to_it() -> None:
+    sequence = Sequence(KEY, NAME)
+    first = sequence.beginning(ORIGIN)
+    assert isinstance(read(sequence, 1, BEGINNING, first, b""), Begun)
+    assert isinstance(read(sequence, 2, BEGINNING, sequence.beginning(ORIGIN), b""), Begun)
+    # As where it is read again from the beginning.
+    anew = Sequence(KEY, NAME)
+    anew.broken = sequence.broken
+    assert isinstance(read(anew, 1, BEGINNING, first, b""), PassedOver)
+    assert anew.lost
+    assert isinstance(read(anew, 2, BEGINNING, anew.beginning(ORIGIN), b""), Begun)
