@@ -212,9 +212,11 @@ class OrderedRoom:
 
     def take_back_wishes(self) -> None:
         """Propose that those who have given up waiting are gone. What they wished may come back
-        late. It would be a place that nobody has, and there are only so many for each key."""
+        late. It would be a place that nobody has, and there are only so many for each key. (Who
+        wishes to come back has a place, and perhaps comes back to it elsewhere.)"""
         for ticket, guest in self._waiting.items():
-            if guest.connection.over and not guest.taken_back:
+            is_new = guest.arrival.resume is None
+            if is_new and guest.connection.over and not guest.taken_back:
                 self._waiting[ticket] = guest._replace(taken_back=True)
                 self._propose(Lose(WHOEVER, ticket, Reason.LOST, ""))
 
