@@ -350,7 +350,8 @@ class RecordedRoom(Room):
             still_there &= renewal.end >= request.offset
             # No secret need be kept for longer: a server that was awake has put out who was silent
             # so long.
-            still_there &= self._clock() - renewal.at <= self.grace_seconds + SILENCE_SECONDS
+            known_for = self.room_clock() - renewal.clock
+            still_there &= known_for <= self.grace_seconds + SILENCE_SECONDS
         resumed = super().resume(request, fingerprint, now)
         if resumed is not None and still_there:
             first = next(unicast for unicast in resumed[1] if unicast.member is resumed[0])
