@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chat.server.cluster.cluster import Cluster
     from chat.server.cluster.registry import Shared
     from chat.server.cluster.url import RedisUrl
+    from chat.server.lists import Complain
 
 
 class Clustering:
@@ -127,10 +128,10 @@ def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext
 
 
 def check_only(
-    options: argparse.Namespace, try_files: Callable[[argparse.Namespace], None]
+    options: argparse.Namespace, try_files: Callable[[argparse.Namespace, "Complain"], None]
 ) -> None:
     """Tell that nothing is wrong, and on standard error what is good to know; serve nothing.
-    `try_files` looks at the other files of the server, and raises what is wrong.
+    `try_files` looks at the other files of the server: it complains, or raises what is wrong.
 
     Raises:
         UsageError, IdentityError, ClusterError: something is wrong.
@@ -140,7 +141,7 @@ def check_only(
     say = partial(print, file=sys.stderr)
     clustering = Clustering(options)
     key = load_key(options, partial(say, MAKING_KEY))
-    try_files(options)
+    try_files(options, lambda trouble: say(words.list_trouble(trouble)))
     clustering.prepare(key.public, say, serves=False)
     for note in clustering.notes:
         # As the server's console would show it.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chat.server.console import Console
     from chat.server.desk import Desk
     from chat.server.greeting import Greeting
-    from chat.server.lists import Complain, Trouble
+    from chat.server.lists import Complain
     from chat.server.operators import Operators
     from chat.server.oplog import OperatorLog
     from chat.server.rooms import RoomRules
@@ -297,19 +297,14 @@ def _greeting(options: argparse.Namespace, complain: "Complain") -> "Greeting":
     return Greeting(complain, topic=topic, motd=motd)
 
 
-def _try_files(options: argparse.Namespace) -> None:
-    """Tell on standard error what is wrong in the lists that the server would read.
+def _try_files(options: argparse.Namespace, complain: "Complain") -> None:
+    """Read the lists that the server would read.
 
     Raises:
         IdentityError: it could not start, for one of its files.
     """
-    from chat.server import words
-
-    def tell(what: "Trouble") -> None:
-        print(words.list_trouble(what), file=sys.stderr)
-
     for read in (_access, _greeting, _rules, _operators):
-        read(options, tell).refresh()
+        read(options, complain).refresh()
 
 
 def _allow_many_descriptors(pending: int) -> None:
