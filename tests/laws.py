@@ -505,13 +505,13 @@ class Replay:
         if there.key != self._life.key:
             self._cross(there, item.offset)
 
-    def _cross(self, there: Life, offset: int) -> None:
+    def _cross(self, there: Life, offset: int, *, is_shorter: bool = False) -> None:
         """The run goes on with another log of the same room. If that is one with its own so far,
         nothing has happened."""
         self._take_until(offset)
         own = [entry.frame or entry.event for entry in self._life.entries if entry.end <= offset]
         other = [entry.frame or entry.event for entry in there.entries if entry.end <= offset]
-        self._run.crossed = own != other
+        self._run.crossed = is_shorter or own != other
         if self._run.crossed:
             # Of what nobody has vouched for it takes back that it was acknowledged.
             place = self._life.key, self._membership.id
@@ -530,8 +530,10 @@ class Replay:
             self._leave(item.room_before, item.offset_before)
         welcome = item.welcome
         told = self._rooms.told_by(item.server, welcome.room, item.at)
-        if item.room_before == welcome.room and told.key != self._life.key:
-            self._cross(told, item.offset_before)
+        # One that was put back is another one, also if nothing was said in it since.
+        is_shorter = welcome.offset < item.offset_before
+        if item.room_before == welcome.room and (told.key != self._life.key or is_shorter):
+            self._cross(told, item.offset_before, is_shorter=is_shorter)
             if self._run.crossed:
                 return
         same_room = item.room_before == welcome.room
