@@ -80,7 +80,7 @@ class Cluster:
         """What was told of this trouble; empty: there is none."""
         self._trouble_at = 0.0
         """When it was noticed last: a beat that came back before says nothing."""
-        self._beat_due = self._followed_at = reactor.clock()
+        self._beat_due = self._up_at = reactor.clock()
         self.streams = Streams(store, key, random_bytes, self._on_away, self._on_refusal)
         self.registry = Registry(self.server_id, reactor.clock, shared)
         self.registry.on_heard = self._look_at_redis
@@ -227,7 +227,7 @@ class Cluster:
         registry, rooms_behind = self.registry, self._rooms_behind()
         late = registry.unheard or rooms_behind > SERVER_GONE_SECONDS
         heard = not (self._away or registry.unheard) and registry.heard_self_at > self._trouble_at
-        if heard and registry.in_time and not rooms_behind:
+        if heard and registry.in_time and rooms_behind < BEAT_SECONDS:
             self._end_trouble()
         elif self.cut_off:
             if heard and not registry.others_in_time:
@@ -243,11 +243,12 @@ class Cluster:
             self._tell(words.SLOW_EVERYWHERE)
 
     def _rooms_behind(self) -> float:
-        """For how many seconds Redis could be asked, and not all rooms have followed."""
-        now = self.clock()
-        if self._away or all(room.stream.follows for room in self._rooms.values()):
-            self._followed_at = now
-        return now - self._followed_at
+        """For how many seconds Redis could be asked, and a room has not followed. (That rooms begin
+        all the time, of which one or another does not follow yet, is no trouble.)"""
+        rooms = [one.behind_since for one in self._rooms.values() if one.behind_since is not None]
+        if self._away or not rooms:
+            return 0.0
+        return self.clock() - max(self._up_at, min(rooms))
 
     def _let_go(self, text: str) -> None:
         self.cut_off = True
@@ -279,4 +280,4 @@ class Cluster:
             self._was_away = True
             self._tell(words.redis_away(error))
         else:
-            self._trouble_at = self.clock()
+            self._trouble_at = self._up_at = self.clock()

@@ -158,6 +158,8 @@ class OrderedRoom:
         """`randomness` must be that of the hosted room."""
         self.on_end: Callable[[], None] = do_nothing
         """Called when nobody here needs the room any more."""
+        self.behind_since: float | None = site.clock()
+        """Since when not all that is in the room was read; None: all was."""
         self._hosted = hosted
         self._site = site
         self._randomness = randomness
@@ -503,6 +505,7 @@ class OrderedRoom:
         """What is proposed waits in the stream while it does not follow. When it does again, there
         may be members here whose connections are gone: what we said of that was lost with the end
         of the stream, or was said in a room that has gone on from a place before."""
+        self.behind_since = None if follows else self._site.clock()
         if not follows:
             return
         # Perhaps nobody is here any more who needs the room: what was proposed has come back.

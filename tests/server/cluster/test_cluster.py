@@ -127,6 +127,21 @@ def test_server_with_a_slow_way_sends_its_members_and_newcomers_to_another(
     assert [line for line in other.screen.lines if "cluster" in line] == []
 
 
+def test_room_that_does_not_follow_yet_is_no_trouble_though_there_always_is_one(
+    world: ClusterWorld,
+) -> None:
+    one, _ = world.servers
+    world.come("Zoe", one, SEALED)
+    rooms = list(one.cluster._rooms.values())
+    for _ in range(20):
+        for late, there in (rooms, rooms[::-1]):
+            late.behind_since, there.behind_since = one.turns.clock(), None
+            world.run(BEAT_SECONDS / 2)
+            one.cluster._look_at_redis()
+    assert gone(world) == []
+    assert told(one, words.SLOW_HERE) == told(one, words.SLOW_EVERYWHERE) == 0
+
+
 def test_others_know_at_once_of_a_guest_that_gives_up_while_its_server_reads_nothing(
     world: ClusterWorld,
 ) -> None:
