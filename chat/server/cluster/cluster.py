@@ -12,7 +12,8 @@ gone after SERVER_GONE_SECONDS. It is as bad if a room does not catch up for so 
 come back. Then (`_look_at_redis`) it depends on why:
 
     refused    Redis takes nothing, from nobody as a rule. Everybody waits.
-    away       Redis could not be reached meanwhile. It may be this server that is cut off.
+    away       Redis could not be reached, and nothing has come back since. It may be this server
+               that is cut off.
     slow here  Beats of another server come back to it in time, as far as we have read. It is our
                way that is slow.
     slow       No other server is known that is better off.
@@ -75,7 +76,8 @@ class Cluster:
         self._rooms: dict[bytes, OrderedRoom] = {}
         self._left = False
         self._away = self._was_away = False
-        """Whether Redis cannot be asked; and whether it could not since the trouble began."""
+        """Whether Redis cannot be asked; and whether it could not since the trouble began, or since
+        it is known to be slow."""
         self._told: set[str] = set()
         """What was told of this trouble; empty: there is none."""
         self._trouble_at = 0.0
@@ -231,7 +233,8 @@ class Cluster:
             self._end_trouble()
         elif self.cut_off:
             if heard and not registry.others_in_time:
-                self.cut_off = False
+                # Redis is there. Who is sent around now would be sent around again and again.
+                self.cut_off = self._was_away = False
                 self._tell(words.SLOW_EVERYWHERE)
         elif not late or self.streams.refuses:
             return

@@ -120,7 +120,7 @@ class Registry:
     ) -> None:
         """Say that we are alive, unless what was said before is still to come back. With it goes a
         question for each room of which it is not sure whether these servers carry it, and for how
-        many seconds not all rooms have followed."""
+        many seconds a room has not followed."""
         self._own = title, people, unsure, rooms_behind
         if self.stream.idle:
             self._beat()
@@ -240,14 +240,17 @@ class Registry:
 
     def _on_beat(self, server: bytes, said: dict[str, Any], at: float) -> None:
         now = self._clock()
-        if server == self._server_id:
+        # One that is read while we catch up may have been there for long: it tells nothing of how
+        # quick our way is.
+        returns = server == self._server_id and self.stream.follows
+        if returns:
             if not self._hears:
                 # We were frozen or cut off, or Redis took nothing from anybody. What the others say
                 # may come only now.
                 self.heard_since = now
             self.heard_self_at, self._behind = now, now - self._beat_at
         self._peers[server] = Peer(said["title"], said["people"], said["behind"], now, at)
-        if server == self._server_id:
+        if returns:
             self.on_heard()
         for tag, servers in said["asks"]:
             if self._server_id.hex() in servers:

@@ -181,6 +181,45 @@ def test_only_server_keeps_its_members_while_redis_is_slow(world: ClusterWorld) 
     assert told(one, words.SLOW_EVERYWHERE) == 1
 
 
+def test_only_server_keeps_its_members_where_redis_is_slow_after_it_was_away(
+    world: ClusterWorld,
+) -> None:
+    one, other = world.servers
+    world.kill(other)
+    world.redis.down = True
+    one.store.cut()
+    world.run(2 * SERVER_GONE_SECONDS)
+    assert gone(world) == ["Ira", "Boris"]
+    one.store.lag = SLOW_SECONDS
+    world.redis.down = False
+    world.until(lambda: not one.cluster.cut_off, 10 * SLOW_SECONDS)
+    nat = world.let_in(Person("Nat", b""), one)
+    world.run(10 * SLOW_SECONDS)
+    assert nat.speaks
+    one.store.lag = 0.0
+    world.run(2 * SLOW_SECONDS)
+    assert told(one, words.REDIS_IN_TIME) == 1
+
+
+def test_beat_of_before_that_is_read_late_does_not_tell_that_redis_is_slow(
+    world: ClusterWorld,
+) -> None:
+    """The connection has ended when Redis had taken the beat, and before it came back."""
+    one, other = world.servers
+    world.kill(other)
+    world.run(2 * SERVER_GONE_SECONDS)
+    world.until(lambda: not one.cluster.registry.stream.idle)
+    world.until(lambda: not one.store._on_way)
+    assert not one.cluster.registry.stream.idle
+    world.redis.down = True
+    one.store.cut()
+    world.run(2 * SERVER_GONE_SECONDS)
+    world.redis.down = False
+    world.run(BEAT_SECONDS)
+    assert told(one, words.REDIS_BACK) == 1
+    assert told(one, words.SLOW_EVERYWHERE) == 0
+
+
 def test_nobody_is_sent_away_while_redis_refuses_what_is_said(world: ClusterWorld) -> None:
     world.redis.full = True
     world.run(2 * SERVER_GONE_SECONDS)

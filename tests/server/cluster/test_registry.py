@@ -128,6 +128,7 @@ def test_server_that_is_cut_off_takes_nobody_for_gone(world: ClusterWorld) -> No
 def test_server_that_was_frozen_takes_nobody_for_gone_before_it_has_heard_them() -> None:
     now = 0.0
     registry = Registry(b"own", lambda: now, Mock())
+    registry.stream = Mock(follows=True)
 
     def hear(server: bytes) -> None:
         beat = {"what": "beat", "title": "", "people": 1, "behind": 0, "asks": []}

@@ -47,6 +47,7 @@ class Proposed:
 
     proposed_bytes = 0
     lost = False
+    follows = True
 
     def __init__(self) -> None:
         self.items: list[bytes] = []
