@@ -138,6 +138,10 @@ ASLEEP_SECONDS = PING_SECONDS + PONG_SECONDS
 SILENCE_SECONDS = 75
 """A member that the server has not heard for this long, two PINGs, has lost its connection."""
 
+UNKNOWN_PLACE_SECONDS = SILENCE_SECONDS + 15.0
+"""A client that comes in for the first time, and does not get the answer, may have a place that it
+does not know of. After so long the server has noticed that nobody has it."""
+
 FRAME_SECONDS = 60
 """What arrives of a frame that has not become whole in this time is no sign of life. The longest
 takes so long at 1 KB a second."""

@@ -103,6 +103,7 @@ from chat.limits import (
     NEXT_PONG_SECONDS,
     NEXT_SERVER_SECONDS,
     PATIENCE_SECONDS,
+    UNKNOWN_PLACE_SECONDS,
 )
 from chat.reactor import Reactor, Timer, WakeUp
 from chat.session import USUAL_WAITS, ClientSession, Ended, Waits
@@ -160,6 +161,8 @@ class Client:
         self._progress: list[Connected | ServerMet | KeysExchanged] = []
         self._met_stranger = False
         self._met_wrong_clock = False
+        self._asked_at: float | None = None
+        """When an answer was lost for the first time: we may be in without knowing it."""
         self._tampered_at = float("-inf")
         self._tamperings = self._unconfirmed = 0
         self._seen_tampering_at = 0.0
@@ -435,6 +438,8 @@ class Client:
         if end.reason is Reason.TIMEOUT and not (end.by_peer or established):
             self._dialer.postpone()
         outcome = endings.outcome_of(end.reason, established, self._participant.has_joined)
+        if established and end.reason in LOSSES and self._asked_at is None:
+            self._asked_at = self._reactor.clock()
         match outcome:
             case Outcome.LOSE:
                 if end.reason in LOSSES:
@@ -443,6 +448,9 @@ class Client:
                     self._warn_of_clocks(end)
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
             case Outcome.TRY_AGAIN if self._may_try_again(end):
+                self._redial.forget_verdict()
+                self._lose(endings.failure_of(end, established))
+            case Outcome.REFUSE if end.reason is Reason.FULL and self._may_be_in:
                 self._redial.forget_verdict()
                 self._lose(endings.failure_of(end, established))
             case _ if self._goes_elsewhere(outcome, end, established):
@@ -509,6 +517,13 @@ class Client:
         if not end.by_peer:
             return self._persistent
         return self._patience is not None or end.reason is Reason.RESTARTING
+
+    @property
+    def _may_be_in(self) -> bool:
+        """Whether a server may keep a place for us that we do not know of, since its answer was
+        lost. Then our key may be in too often only until that place is given up."""
+        asked_at = self._asked_at
+        return asked_at is not None and self._reactor.clock() - asked_at < UNKNOWN_PLACE_SECONDS
 
     def _lose(self, error: TransportError, *, restarting: bool = False) -> None:
         """The connection is lost: say so once, and try to get it back."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chat.errors import RefusedError, ServerKeyError, TransportError
+from chat.client import client
+from chat.errors import Reason, RefusedError, ServerKeyError, TransportError
 from chat.kex import PublicKey, RoomKey
 from chat.limits import (
     HANDSHAKE_SECONDS,
@@ -19,6 +20,7 @@ from chat.limits import (
     SHARE_SECONDS,
 )
 from chat.server import doorman, members
+from chat.server.connection import Connection as ServerConnection
 from chat.server.rooms import RoomRules
 from tests.support.helpers import key
 from tests.support.loopback import REFUSED, Cable, Hall, Seat
@@ -165,6 +167,43 @@ def test_full_server_beside_one_that_cannot_be_reached_ends_the_stay(
     seat.begin()
     hall.until(lambda: seat.client._over)
     assert isinstance(seat.client._error, RefusedError)
+
+
+@pytest.fixture
+def unanswered(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> Seat:
+    """Somebody whose key may be in once, and is; but the answer was lost, so this client does not
+    know it, and the server does not know that nobody has the place."""
+    monkeypatch.setattr(members, "MAX_CONNECTIONS_OF_KEY", 1)
+    seat, (near, _) = several_ways(hall)
+    admitted = ServerConnection.admitted
+
+    def lose_answer(connection: ServerConnection, sent_again: int) -> None:
+        near.freeze()
+        near._pairs[-1][0].close()
+        admitted(connection, sent_again)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServerConnection, "admitted", lose_answer)
+        seat.begin()
+        hall.until(lambda: hall.home.connections)
+    return seat
+
+
+def test_place_of_which_the_client_was_not_told_is_waited_for(hall: Hall, unanswered: Seat) -> None:
+    dialers = unanswered.dialers.values()
+    hall.until(lambda: all(len(dialer.dialled) == 2 for dialer in dialers))
+    (ghost,) = hall.home.connections
+    ghost.drop(Reason.LOST)
+    hall.until(lambda: unanswered.inside)
+    assert len(told(unanswered, "[!]")) == 1
+
+
+def test_place_of_which_the_client_was_not_told_is_not_waited_for_for_ever(
+    hall: Hall, unanswered: Seat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "UNKNOWN_PLACE_SECONDS", 1)
+    hall.until(lambda: unanswered.client._over)
+    assert str(unanswered.client._error) == "you are here 1 times already"
 
 
 def test_refusal_for_good_is_not_carried_to_another_server(hall: Hall, beside: Hall) -> None:
