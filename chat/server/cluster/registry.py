@@ -102,6 +102,8 @@ class Registry:
         self._bans: dict[str, Ban] = {}
         self._touched: set[str] = set()
         """The keys of which something was read, and which the lists do not follow yet."""
+        self._unheld: set[str] = set()
+        """The keys that are banned here, and were not where the last snapshot was made."""
         self._topic = (0, "")
         self._topic_by: bytes | None = None
         """The same: which server has set the topic; empty if that was not said."""
@@ -268,8 +270,11 @@ class Registry:
         if not touched:
             return
         here = {ban.fingerprint: ban for ban in self._shared.bans()}
+        unheld, self._unheld = self._unheld, set()
         if lifted := sorted(touched & set(here) - set(self._bans)):
             self._shared.lift_bans(lifted)
+            if told := [key for key in lifted if key in unheld]:
+                self._shared.report(words.bans_lifted(told))
         added = [ban for key, ban in self._bans.items() if key in touched and here.get(key) != ban]
         if added:
             self._shared.take_bans(added)
@@ -302,8 +307,8 @@ class Registry:
         since, text = kept["topic"]
         self._topic = since, text
         here = {ban.fingerprint for ban in self._shared.bans()}
-        if lifted := sorted(here - set(self._bans)):
-            self._shared.report(words.bans_lifted(lifted))
+        # Perhaps they were said since then.
+        self._unheld = here - set(self._bans)
         self._touched |= here | set(self._bans)
         self._topic_by = b""
         self.heard_since = self._clock()

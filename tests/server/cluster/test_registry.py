@@ -351,6 +351,18 @@ def test_server_that_starts_with_other_bans_takes_those_of_the_cluster(world: Cl
     assert any(line.endswith(f"lifted here: {OTHER_KEY}") for line in late.screen.lines)
 
 
+def test_server_that_comes_back_does_not_say_that_bans_are_lifted_which_hold(
+    world: ClusterWorld,
+) -> None:
+    """They were said after the snapshot from which it starts."""
+    ban(world.servers[0])
+    world.run(1)
+    late = world.start(bans=[Ban(A_KEY, 0, "Eve", "why not")])
+    world.run(1)
+    assert banned(late) == [A_KEY]
+    assert not [line for line in late.screen.lines if "lifted" in line]
+
+
 def test_first_server_brings_its_bans_along(monkeypatch: pytest.MonkeyPatch) -> None:
     world = ClusterWorld(monkeypatch, servers=0)
     world.start(bans=[Ban(OTHER_KEY, 0, "Mallory", "")])
