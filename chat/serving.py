@@ -298,13 +298,17 @@ def _greeting(options: argparse.Namespace, complain: "Complain") -> "Greeting":
 
 
 def _try_files(options: argparse.Namespace, complain: "Complain") -> None:
-    """Read the lists that the server would read.
+    """Read the lists that the server would read, and look at the log that it would write.
 
     Raises:
         IdentityError: it could not start, for one of its files.
     """
     for read in (_access, _greeting, _rules, _operators):
         read(options, complain).refresh()
+    if options.log:
+        from chat.files.logs import try_log
+
+        try_log(options.log)
 
 
 def _allow_many_descriptors(pending: int) -> None:

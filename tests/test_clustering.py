@@ -56,6 +56,21 @@ def test_check_looks_at_the_other_files_of_the_server_before_it_asks_redis(
     assert "Redis" not in err
 
 
+def test_check_looks_at_the_log_and_makes_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place_key(tmp_path, "server", "server")
+    server = ["server", "--cluster", "redis://127.0.0.1:1", "--keys", str(tmp_path), "--check"]
+    for log in (tmp_path, tmp_path / "none" / "log"):
+        assert main([*server, "--log", str(log)]) == 1
+        told = capfd.readouterr().err.splitlines()[0]
+        assert told.startswith(f"chat: error: the log {log} cannot be written: ")
+    log = tmp_path / "log"
+    assert main([*server, "--log", str(log)]) == 1
+    assert "Redis" in capfd.readouterr().err
+    assert not log.exists()
+
+
 def test_list_with_a_line_that_cannot_be_read_is_named_by_check(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,3 +32,17 @@ def open_log(path: Path) -> int:
     except OSError as exc:
         raise IdentityError(f"the log {path} cannot be written: {cause_of(exc)}") from exc
     return descriptor
+
+
+def try_log(path: Path) -> None:
+    """Find out whether `open_log` could open this. No file is made.
+
+    Raises:
+        IdentityError: it could not.
+    """
+    folder = path.parent
+    if path.exists():
+        os.close(open_log(path))
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        cause = os.strerror(errno.EACCES if folder.is_dir() else errno.ENOENT).lower()
+        raise IdentityError(f"the log {path} cannot be written: {cause}")
