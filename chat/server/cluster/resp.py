@@ -133,8 +133,9 @@ class Pipeline:
         if now < self.deadline or self.dead is not None:
             return
         if self._asked:
-            silent = f"{now - self._moved:.0f}"
-            self.dead = RedisLostError(f"Redis has not answered for {silent} s")
+            # Not for how long it was: the operator is told of the same trouble once.
+            patience = f"{self._asked[0].patience:.0f}"
+            self.dead = RedisLostError(f"Redis has not answered for {patience} s")
         else:
             self.ask(now, ignore, "PING")
 

@@ -257,6 +257,14 @@ def test_quiet_connection_asks_for_a_pong_and_a_silent_one_is_given_up() -> None
     assert "has not answered for 5 s" in str(pipeline.dead)
 
 
+@pytest.mark.parametrize("late", [0, 2])
+def test_silence_is_told_in_the_same_words_however_late_it_is_noticed(late: float) -> None:
+    pipeline = Pipeline(0.0)
+    pipeline.ask(0.0, lambda _: None, "PING")
+    pipeline.tick(REDIS_SILENCE_SECONDS + late)
+    assert str(pipeline.dead) == "Redis has not answered for 5 s"
+
+
 def test_patience_is_that_of_the_oldest_question_and_whatever_moves_counts() -> None:
     pipeline = Pipeline(0.0)
     pipeline.ask(10.0, lambda _: None, "XREAD", patience=5.0)
