@@ -44,7 +44,8 @@ class Timeline:
 
 class FakeRedis:
     """What all stores lead to. `full`: it refuses what is to be written. `down`: nobody comes in.
-    `ahead`: by how many seconds its clock is."""
+    `ahead`: by how many seconds its clock is. `unreadable`: the streams from which it gives
+    nothing to those who ask for their entries."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class FakeRedis:
         self.full = False
         self.down = False
         self.ahead = 0.0
+        self.unreadable: set[str] = set()
         self.streams: dict[str, list[RawEntry]] = {}
         self.values: dict[str, bytes] = {}
         self.writes = 0
@@ -240,7 +242,15 @@ class FakeStore:
         count: int,
         done: Callable[[Sequence[RawEntry] | ChatError], None],
     ) -> None:
-        self._ask(lambda: self._redis.behind(stream, first, count), done)
+        redis = self._redis
+
+        def entries() -> Sequence[RawEntry] | ChatError:
+            refused = stream in redis.unreadable
+            return (
+                FullError("it may not be read") if refused else redis.behind(stream, first, count)
+            )
+
+        self._ask(entries, done)
 
     def load(self, key: str, done: Callable[[bytes | ChatError | None], None]) -> None:
         self._ask(lambda: self._redis.values.get(key), done)

@@ -11,7 +11,7 @@ While our beats do not come back, nothing that members say does, and the others 
 gone after SERVER_GONE_SECONDS. It is as bad if a room does not catch up for so long, though beats
 come back. Then (`_look_at_redis`) it depends on why:
 
-    refused    Redis takes nothing, from nobody as a rule. Everybody waits.
+    refused    Redis takes nothing, or lets nothing be read, by nobody as a rule. Everybody waits.
     away       Redis could not be reached, and nothing has come back since. It may be this server
                that is cut off.
     slow here  Beats of another server come back to it in time, as far as we have read. It is our

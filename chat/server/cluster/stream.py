@@ -130,7 +130,8 @@ class Stream:
         on_answer: Callable[["Stream", str], None],
     ) -> None:
         """`on_busy` is called when there may be something to `flush`; `on_answer` when the store
-        has taken what was sent, or has refused it: then with the reason."""
+        has taken what was sent, or given what was asked for, or has refused it: then with the
+        reason."""
         self.name = key.stream_of(tag)
         self.phase = Phase.AWAY
         self._store = store
@@ -154,6 +155,7 @@ class Stream:
         self._asked = 0
         self._asked_for_others = START
         """Behind which entry that was done last."""
+        self._reading_refused = False
         self._keeping = self._keep_again = False
         """Whether a snapshot is on its way, and another one is to follow."""
         self._now = 0.0
@@ -343,6 +345,7 @@ class Stream:
         """The store cannot be asked any more."""
         self._ask_anew()
         self.phase = Phase.AWAY
+        self._reading_refused = False
         self._tell_following()
 
     def _ask_anew(self) -> None:
@@ -353,7 +356,8 @@ class Stream:
 
     def _read_later(self, error: ChatError) -> None:
         """What was asked for was refused."""
-        self._complain(error)
+        self._reading_refused = True
+        self._on_answer(self, error.advice)
         self._again_at = self._now + RESEND_SECONDS
 
     def _if_current(self, done: Callable[..., None]) -> Callable[..., None]:
@@ -459,6 +463,9 @@ class Stream:
         if isinstance(found, ChatError):
             self._read_later(found)
             return
+        if self._reading_refused:
+            self._reading_refused = False
+            self._on_answer(self, "")
         last, full = self._sequence.last, len(found) == STREAM_PAGE_ENTRIES
         if last != START:
             if not found or found[0].id != last:

@@ -228,6 +228,30 @@ def test_nobody_is_sent_away_while_redis_refuses_what_is_said(world: ClusterWorl
     assert gone(world) == []
 
 
+def test_redis_that_may_not_be_read_is_told_once_and_nobody_is_sent_away(
+    world: ClusterWorld,
+) -> None:
+    one, _ = world.servers
+    world.redis.unreadable.update(world.redis.streams)
+    one.store.cut()
+    world.run(2 * SERVER_GONE_SECONDS)
+    assert told(one, "it may not be read") == 1
+    world.redis.unreadable.clear()
+    world.run(SERVER_GONE_SECONDS)
+    assert told(one, words.REDIS_TAKES) == 1
+    assert gone(world) == []
+
+
+def test_room_that_may_not_be_read_keeps_nobody_out_of_another(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    world.come("Zoe", one, SEALED)
+    world.redis.unreadable.add(KEY.stream_of(SEALED))
+    one.store.cut()
+    world.run(2 * SERVER_GONE_SECONDS)
+    assert gone(world) == []
+    assert world.come("Nat", one).speaks
+
+
 def test_server_lets_nobody_in_before_something_comes_back_from_redis(world: ClusterWorld) -> None:
     """A connection that stands says nothing: Redis may take no writes."""
     one, _ = world.servers

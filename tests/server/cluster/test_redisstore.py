@@ -531,8 +531,8 @@ def test_key_of_somebody_else_under_our_name_is_named(world: World) -> None:
     name = KEY.stream_of(TAG)
     world.redis.do("SET", name, "x")
     a = world.start()
-    world.until(lambda: a.room.troubles or a.away[-1:] not in ([], [None]))
-    assert "holds something else" in str(a.room.troubles + a.away)
+    world.until(lambda: a.refusals or a.away[-1:] not in ([], [None]))
+    assert "holds something else" in str(a.refusals + a.away)
     world.redis.do("DEL", name)
     world.later(lambda: a.room.follows)
 
