@@ -114,13 +114,15 @@ class Site(Protocol):
     """What a room needs of the server that carries it, too."""
 
     server_id: bytes
-    cut_off: bool
-    """Whether nobody is let in here, since nothing comes back from Redis in time."""
     random_bytes: RandomBytes
     clock: Callable[[], float]
     tickets: Iterator[int]
     """Numbers, none of which comes twice: a room that was not carried here for a while is read from
     entries in which this server had connections, too."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether nobody is let in here, since nothing comes back from Redis in time."""
 
     def call(self, callback: Callable[[], None]) -> float:
         """Call this; an unforeseen error is contained."""
