@@ -722,8 +722,8 @@ RESEND_SECONDS apart, before it has a new room begin."""
 
 ORIGIN_SECONDS = 600
 """A server that has proposed nothing in a room for so long is forgotten there, by the time of the
-entries, and begins again with a new origin. So what is remembered of them does not grow with each
-restart."""
+entries, and begins again with a new origin. So is one that does not beat any more. So what is
+remembered of them does not grow with each restart."""
 
 RECENT_ENTRIES = 512
 """Of so many entries the running hash is kept, against which is compared what other servers say

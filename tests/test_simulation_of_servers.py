@@ -168,7 +168,7 @@ BREAKS: dict[str, tuple[Break, int]] = {
     "a snapshot without whom to wait for": ((Member, "state", forgetting("resend_pending")), 15),
     "a lost tail is not noticed": ((Stream, "_is_continued", always), 43),
     "going back into a broken room": ((Sequence, "lose", forget_what_is_broken), 43),
-    "members are not let go": ((OrderedRoom, "_let_go", do_nothing), 5),
+    "members are not let go": ((OrderedRoom, "_drop_members", do_nothing), 5),
     "a snapshot that has lost its beginning": ((OrderedLog, "state", forget_a_byte), 11),
 }
 """What is broken, and a seed that finds it as things are."""

@@ -118,7 +118,7 @@ class Participant:
             self._unread,
             self._greeted,
         )
-        self._now = self._checked_at = 0.0
+        self._now = self._checked_at = self._lost_at = 0.0
 
     # -- how we stand
 
@@ -290,6 +290,8 @@ class Participant:
 
     def disconnect(self) -> None:
         """The connection is lost. What is said from now on waits for the next one."""
+        if self._phase in PRESENT:
+            self._lost_at = self._now
         self._phase = Phase.DISCONNECTED
         self._outbox.rewind()
 
@@ -398,9 +400,10 @@ class Participant:
 
     @property
     def _doubtful_seconds(self) -> float:
-        """For how long what we took may have been changed. Without a CHECK, or with nothing at all,
-        a connection does not last longer than ACKNOWLEDGE_SECONDS."""
-        return min(self._now - self._checked_at, ACKNOWLEDGE_SECONDS)
+        """How long ago that began which may have been changed of what we took. Without a CHECK, or
+        with nothing at all, a connection does not last longer than ACKNOWLEDGE_SECONDS."""
+        heard_until = self._lost_at if self._phase is Phase.DISCONNECTED else self._now
+        return self._now - max(self._checked_at, heard_until - ACKNOWLEDGE_SECONDS)
 
     def _doubt(self) -> list[ClientEvent]:
         """What we took since the last CHECK cannot be compared with the server's any more."""

@@ -321,6 +321,15 @@ def test_what_reached_somebody_who_then_left_is_not_called_lost(
     assert (private(ira), ira.warnings()) == ([said(own=True)], [])
 
 
+def come_back_behind_a_gap(hall: RoomInMemory, member: MemberInMemory) -> None:
+    """Nothing of what was said meanwhile is in the log any more."""
+    hall.pass_time(1)
+    hall.settle()
+    hall.log.trim(hall.log.end)
+    hall.come_back(member)
+    hall.settle()
+
+
 def test_what_was_acknowledged_by_the_roster_alone_may_not_have_reached_who_has_left(
     hall: RoomInMemory, three: Three
 ) -> None:
@@ -329,11 +338,7 @@ def test_what_was_acknowledged_by_the_roster_alone_may_not_have_reached_who_has_
     ira.carry()
     hall.lose(ira)
     hall.leave(boris)
-    hall.pass_time(1)
-    hall.settle()
-    hall.log.trim(hall.log.end)
-    hall.come_back(ira)
-    hall.settle()
+    come_back_behind_a_gap(hall, ira)
     text = "Boris is not here any more: the private message may not have reached Boris"
     assert (private(ira), ira.warnings()) == ([said(own=True)], [text])
 
@@ -352,11 +357,7 @@ def test_what_was_acknowledged_by_the_roster_alone_may_not_have_reached_who_has_
     hall.pass_time(GRACE_SECONDS / 2)
     hall.settle()
     hall.come_back(boris)
-    hall.pass_time(1)
-    hall.settle()
-    hall.log.trim(hall.log.end)
-    hall.come_back(ira)
-    hall.settle()
+    come_back_behind_a_gap(hall, ira)
     text = "What you said to Boris in private may not have reached Boris"
     assert ([one.text for one in private(ira)], ira.warnings()) == (["Psst"], [text])
     assert private(boris) == []

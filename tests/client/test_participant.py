@@ -522,6 +522,22 @@ def test_check_that_does_not_agree_takes_all_back_to_the_last_one(what: str) -> 
     assert desk.sent() == [(3, "three")]
 
 
+def test_what_nobody_vouches_for_is_as_old_as_the_connection_on_which_it_came() -> None:
+    """However long it took to come back."""
+    desk = Desk()
+    desk.play(desk.check())
+    desk.now += 7
+    desk.play(desk.message(1), CUT)
+    for _ in range(2):
+        # A server that lets nobody in.
+        desk.now += 1_800
+        desk.participant.note_activity(desk.now)
+        desk.play(CUT)
+    assert desk.play(desk.welcome(messages=1), Roster(MEMBERS))[0] == events.Tampered(
+        3_607.0, certain=False, again=False
+    )
+
+
 def test_number_that_no_check_covers_hides_no_later_one() -> None:
     """It would do so for good, in this room and in the next, if the next CHECK made it count."""
     for script in ([Check(0, bytes(32)), CUT, Resumed()], [CUT, Desk().welcome(), Roster(MEMBERS)]):

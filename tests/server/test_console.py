@@ -415,17 +415,23 @@ def test_complaint_about_what_cannot_be_written_stands_above_the_answers(
     ]
 
 
-def test_other_operator_is_told_what_cannot_be_written_when_the_console_is_answered_first(
-    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    desk.server.open_room.present = {"Ira"}
+def fill_the_disk(desk: OperatorDesk, patch: pytest.MonkeyPatch) -> list[Failed]:
+    """Let the next writing of the lists fail. Returns what is still to be complained of."""
     full = [Failed("the disk is full", holds=True)]
 
     def save() -> None:
         while full:
             desk.console.complain(full.pop())
 
-    monkeypatch.setattr(desk.console, "_save_orders", save)
+    patch.setattr(desk.console, "_save_orders", save)
+    return full
+
+
+def test_other_operator_is_told_what_cannot_be_written_when_the_console_is_answered_first(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.server.open_room.present = {"Ira"}
+    fill_the_disk(desk, monkeypatch)
     desk.console.command("BAN Ira")
     answer = desk.console.command_from(ADMIN, "BAN Ira")
     told = (*desk.console.save_orders(), *answer.afar)
@@ -435,13 +441,7 @@ def test_other_operator_is_told_what_cannot_be_written_when_the_console_is_answe
 def test_all_who_gave_a_command_in_a_turn_are_told_what_could_not_be_written_in_it(
     desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = [Failed("the disk is full", holds=True)]
-
-    def save() -> None:
-        while full:
-            desk.console.complain(full.pop())
-
-    monkeypatch.setattr(desk.console, "_save_orders", save)
+    full = fill_the_disk(desk, monkeypatch)
     desk.console.command("TOPIC")
     assert desk.console.command_from(Operator("Ira", FINGERPRINT), "SAY hello").done
     # The answer to TOPIC waits, so whatever is shown next has the lists written.

@@ -18,6 +18,7 @@
     room.py        one room: what is asked becomes a proposal, and what is ordered is done
     registry.py    what all servers share: who is alive, the bans, the topic
     shared.py      the lists of this server, which follow that
+    reach.py       whether this server hears from Redis in time, and what follows where not
     cluster.py     one server of the cluster: its rooms, the registry and the store
 
 A room's server proposes; at the end of a turn all that it proposed becomes one sealed entry

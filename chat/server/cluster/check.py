@@ -128,17 +128,17 @@ class _Checker:
         self._look_at(server)
         scratch = f"{self._key.card}:check:{self._random_bytes(_SCRATCH_BYTES).hex()}"
         card = card_of(self._key, self._card.digest, self._random_bytes)
-        place = (self._key.card, CARD_SECONDS)
+        place, seconds = self._key.card, CARD_SECONDS
         if not self._serves:
             # With wrong keys it would keep the right servers out.
-            place = (f"{scratch}:card", _SCRATCH_SECONDS)
+            place, seconds = f"{scratch}:card", _SCRATCH_SECONDS
         tried: tuple[tuple[Word, ...], ...] = (
             ("XADD", scratch, "*", "", ""),
             ("XRANGE", scratch, "-", "+", "COUNT", 1),
             ("XREAD", "COUNT", 1, "STREAMS", scratch, "0-0"),
             ("XTRIM", scratch, "MAXLEN", 0),
             ("EXPIRE", scratch, _SCRATCH_SECONDS),
-            ("SET", place[0], card, "NX", "EX", place[1]),
+            ("SET", place, card, "NX", "EX", seconds),
         )
         for words in tried:
             link.ask(self._on_tried, *words)

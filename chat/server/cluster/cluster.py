@@ -2,30 +2,7 @@
 
 Each room of the server is carried by a stream (`OrderedRoom`), and there is one stream for what all
 servers share (`Registry`). Which one is asked when, and who tells whom, is here; what they do is
-theirs.
-
-Theory of operation: the way to Redis
--------------------------------------
-
-While our beats do not come back, nothing that members say does, and the others take this server for
-gone after SERVER_GONE_SECONDS. It is as bad if a room does not catch up for so long, though beats
-come back. Then (`_look_at_redis`) it depends on why:
-
-    refused    Redis takes nothing, or lets nothing be read, by nobody as a rule. Everybody waits.
-    away       Redis could not be reached, and nothing has come back since. It may be this server
-               that is cut off.
-    slow here  Beats of another server come back to it in time, as far as we have read. It is our
-               way that is slow.
-    slow       No other server is known that is better off.
-
-Where it is away or slow here, this server is `cut_off`: members are let go, so that they go on at
-another one, and newcomers are sent there. Where it is slow everywhere they stay, since sending
-people around would only add to what Redis has to do. What we know of others may be old: when all
-get slow, each may take the others for quick, and let its members go once. Then it reads that they
-are slow, too.
-
-It is over when a beat comes back in time again, and all rooms have caught up; a connection that
-stands is not enough. The operator is told of each trouble once, and then once that it is over.
+theirs. What follows where Redis is slow or away is in `reach`.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,11 +11,12 @@ from itertools import count
 
 from chat.cipher import RandomBytes
 from chat.errors import ChatError
-from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_GONE_SECONDS, SERVER_ID_BYTES
+from chat.limits import BEAT_SECONDS, CARD_SECONDS, SERVER_ID_BYTES
 from chat.reactor import Reactor, WakeUp
 from chat.roomevents import Topic
 from chat.server import words
 from chat.server.cluster.clusterkey import ClusterKey
+from chat.server.cluster.reach import Reach
 from chat.server.cluster.registry import TAG, Registry, Shared
 from chat.server.cluster.room import OrderedRoom, Randomness
 from chat.server.cluster.store import Store
@@ -62,7 +40,6 @@ class Cluster:
         shared: Shared,
     ) -> None:
         self.server_id = random_bytes(SERVER_ID_BYTES)
-        self.cut_off = False
         self.random_bytes = random_bytes
         self.clock = reactor.clock
         self.tickets: Iterator[int] = count(1)
@@ -75,17 +52,13 @@ class Cluster:
         self._title = title
         self._rooms: dict[bytes, OrderedRoom] = {}
         self._left = False
-        self._away = self._was_away = False
-        """Whether Redis cannot be asked; and whether it could not since the trouble began, or since
-        it is known to be slow."""
-        self._told: set[str] = set()
-        """What was told of this trouble; empty: there is none."""
-        self._trouble_at = 0.0
-        """When it was noticed last: a beat that came back before says nothing."""
-        self._beat_due = self._up_at = reactor.clock()
+        self._beat_due = reactor.clock()
         self.streams = Streams(store, key, random_bytes, self._on_away, self._on_refusal)
         self.registry = Registry(self.server_id, reactor.clock, shared)
-        self.registry.on_heard = self._look_at_redis
+        self._reach = Reach(
+            self.clock, store, self.streams, self.registry, self._rooms, shared.report
+        )
+        self.registry.on_heard = self._reach.look
         self.registry.on_ban = self._put_out
         self.registry.on_topic = self._tell_topic
         self.registry.on_asked = self._answer
@@ -119,6 +92,11 @@ class Cluster:
         """Let what was proposed leave."""
         self.streams.flush(self.clock())
         self._wake_up.set(self.streams.deadline)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether nobody is let in here, since nothing comes back from Redis in time."""
+        return self._reach.cut_off
 
     @property
     def alone(self) -> bool:
@@ -160,7 +138,7 @@ class Cluster:
     def lines(self) -> list[str]:
         """How the servers are, for the operator."""
         peers = self.registry.peers
-        lines = [words.servers(len(peers), known=not (self._away or self.registry.unheard))]
+        lines = [words.servers(len(peers), known=self._reach.hears)]
         for number, peer in peers.items():
             own = number == self.server_id
             # Of this one it is known how many there are now; of the others, how many there were.
@@ -187,10 +165,10 @@ class Cluster:
             self._store.hold(*self._card, CARD_SECONDS)
         rooms = self._rooms.items()
         unsure = {tag: servers for tag, room in rooms if (servers := room.unsure)}
-        self.registry.beat(self._title, self._people, unsure, self._rooms_behind())
+        self.registry.beat(self._title, self._people, unsure, self._reach.rooms_behind)
         if not was_stopped:
             # Otherwise what came meanwhile is still to be read.
-            self._look_at_redis()
+            self._reach.look()
         for room in self._rooms.values():
             for server in self.registry.gone(room.servers()):
                 room.vanish(server)
@@ -222,54 +200,7 @@ class Cluster:
             if server not in {self.server_id, *room.servers()}:
                 room.set_topic(topic)
 
-    # -- the way to Redis
-
-    def _look_at_redis(self) -> None:
-        """See the module's text."""
-        registry, rooms_behind = self.registry, self._rooms_behind()
-        late = registry.unheard or rooms_behind > SERVER_GONE_SECONDS
-        heard = not (self._away or registry.unheard) and registry.heard_self_at > self._trouble_at
-        if heard and registry.in_time and rooms_behind < BEAT_SECONDS:
-            self._end_trouble()
-        elif self.cut_off:
-            if heard and not registry.others_in_time:
-                # Redis is there. Who is sent around now would be sent around again and again.
-                self.cut_off = self._was_away = False
-                self._tell(words.SLOW_EVERYWHERE)
-        elif not late or self.streams.refuses:
-            return
-        elif self._was_away:
-            self._let_go(words.LETTING_GO)
-        elif registry.others_in_time:
-            self._let_go(words.SLOW_HERE)
-        else:
-            self._tell(words.SLOW_EVERYWHERE)
-
-    def _rooms_behind(self) -> float:
-        """For how many seconds Redis could be asked, and a room has not followed. (That rooms begin
-        all the time, of which one or another does not follow yet, is no trouble.)"""
-        rooms = [one.behind_since for one in self._rooms.values() if one.behind_since is not None]
-        if self._away or not rooms:
-            return 0.0
-        return self.clock() - max(self._up_at, min(rooms))
-
-    def _let_go(self, text: str) -> None:
-        self.cut_off = True
-        self._tell(text)
-        for room in self._rooms.values():
-            room.let_go(words.CUT_OFF)
-
-    def _tell(self, text: str) -> None:
-        self._trouble_at = self.clock()
-        if text not in self._told:
-            self._told.add(text)
-            self.report(text)
-
-    def _end_trouble(self) -> None:
-        if self._told:
-            self.report(words.REDIS_BACK if self._was_away else words.REDIS_IN_TIME, good_news=True)
-        self._told.clear()
-        self._was_away = self.cut_off = False
+    # -- Redis
 
     def _on_refusal(self, text: str) -> None:
         if text:
@@ -278,9 +209,4 @@ class Cluster:
             self.report(words.REDIS_TAKES, good_news=True)
 
     def _on_away(self, error: ChatError | None) -> None:
-        self._away = error is not None
-        if error is not None:
-            self._was_away = True
-            self._tell(words.redis_away(error))
-        else:
-            self._trouble_at = self._up_at = self.clock()
+        self._reach.on_away(error)

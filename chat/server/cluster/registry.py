@@ -24,7 +24,7 @@ from math import inf
 from typing import Any, Protocol
 
 from chat.frozen import frozen
-from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.limits import BEAT_SECONDS, ORIGIN_SECONDS, SERVER_GONE_SECONDS
 from chat.reactor import do_nothing
 from chat.roomevents import Topic
 from chat.server import words
@@ -252,6 +252,9 @@ class Registry:
                 self.heard_since = now
             self.heard_self_at, self._behind = now, now - self._beat_at
         self._peers[server] = Peer(said["title"], said["people"], said["behind"], now, at)
+        # Each start of a server is another one.
+        oldest = at - ORIGIN_SECONDS
+        self._peers = {one: peer for one, peer in self._peers.items() if peer.beat_at >= oldest}
         if returns:
             self.on_heard()
         for tag, servers in said["asks"]:

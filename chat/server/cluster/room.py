@@ -114,13 +114,15 @@ class Site(Protocol):
     """What a room needs of the server that carries it, too."""
 
     server_id: bytes
-    cut_off: bool
-    """Whether nobody is let in here, since nothing comes back from Redis in time."""
     random_bytes: RandomBytes
     clock: Callable[[], float]
     tickets: Iterator[int]
     """Numbers, none of which comes twice: a room that was not carried here for a while is read from
     entries in which this server had connections, too."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether nobody is let in here, since nothing comes back from Redis in time."""
 
     def call(self, callback: Callable[[], None]) -> float:
         """Call this; an unforeseen error is contained."""
@@ -170,7 +172,7 @@ class OrderedRoom:
         self._at = 0.0
         self._since = 0.0
         self._expire_again_at = 0.0
-        self._applying = self._letting_go = False
+        self._applying = self._room_is_void = False
         self._tick_proposed_at: float | None = None
         self._go_on_from(0.0)
         hosted.ordering = self
@@ -236,7 +238,7 @@ class OrderedRoom:
     def lose(self, member: Member, reason: Reason, text: str) -> None:
         """A connection of this server has been dropped."""
         self._hosted.disconnect(member)
-        if not self._letting_go:
+        if not self._room_is_void:
             self._propose(Lose(member.id, self._seats[member.id].ticket, reason, text))
 
     def put_out(self, members: list[Member], text: str) -> None:
@@ -338,7 +340,7 @@ class OrderedRoom:
 
     def begin(self, batch: Batch) -> None:
         """A new room begins. Those who wait come to this one."""
-        self._let_go("")
+        self._drop_members("")
         self._randomness.sow(batch.id.encode() + batch.items[0])
         self._seats.clear()
         self._hosted.begin_anew()
@@ -490,7 +492,7 @@ class OrderedRoom:
 
     def restore(self, state: bytes, at: EntryId) -> None:
         """Go on with this one."""
-        self._let_go("")
+        self._drop_members("")
         end = _LENGTH_BYTES + int.from_bytes(state[:_LENGTH_BYTES], "big")
         kept = json.loads(state[_LENGTH_BYTES:end])
         self._seats = {
@@ -522,7 +524,7 @@ class OrderedRoom:
     def on_lost(self, text: str) -> None:
         """What members were told may not be so. They come back to a room of which all are sure."""
         self._site.report(words.room_lost(text, self._hosted.tag))
-        self._let_go(text)
+        self._drop_members(text)
         # Perhaps nobody is here any more who needs the room.
         self._hosted.touch()
 
@@ -536,13 +538,14 @@ class OrderedRoom:
         for connection in [*self._hosted.connections, *waiting]:
             self._site.call(partial(connection.drop, Reason.LOST, text))
 
-    def _let_go(self, text: str) -> None:
-        """Drop every member that is connected here: they come back at once."""
+    def _drop_members(self, text: str) -> None:
+        """Drop every member that is connected here: they come back at once. Nothing is proposed for
+        that, since the room in which they are is void."""
         self._tick_proposed_at = None
-        self._letting_go = True
+        self._room_is_void = True
         for connection in self._hosted.connections:
             self._site.call(partial(connection.drop, Reason.LOST, text))
-        self._letting_go = False
+        self._room_is_void = False
 
     # -- the clock
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
@@ -127,19 +128,28 @@ def test_server_with_a_slow_way_sends_its_members_and_newcomers_to_another(
     assert [line for line in other.screen.lines if "cluster" in line] == []
 
 
-def test_room_that_does_not_follow_yet_is_no_trouble_though_there_always_is_one(
-    world: ClusterWorld,
-) -> None:
+def test_server_keeps_its_members_while_new_rooms_begin_all_the_time(world: ClusterWorld) -> None:
+    """At each moment another room does not follow yet."""
     one, _ = world.servers
-    world.come("Zoe", one, SEALED)
-    rooms = list(one.cluster._rooms.values())
-    for _ in range(20):
-        for late, there in (rooms, rooms[::-1]):
-            late.behind_since, there.behind_since = one.turns.clock(), None
-            world.run(BEAT_SECONDS / 2)
-            one.cluster._look_at_redis()
+    one.store.lag = BEAT_SECONDS / 10
+    for number in range(40):
+        seat = world.let_in(Person("Zoe", bytes([number]) * len(SEALED)), one)
+        world.time.call_in(2 * BEAT_SECONDS, partial(seat.drop, Reason.LEFT))
+        world.run(BEAT_SECONDS / 5)
+        assert not all(room.stream.follows for room in one.cluster._rooms.values())
     assert gone(world) == []
-    assert told(one, words.SLOW_HERE) == told(one, words.SLOW_EVERYWHERE) == 0
+    assert [line for line in one.screen.lines if "cluster" in line] == []
+
+
+def test_trouble_is_over_though_new_rooms_begin_all_the_time(world: ClusterWorld) -> None:
+    one, _ = world.servers
+    one.store.cut()
+    one.store.lag = BEAT_SECONDS / 10
+    for number in range(20):
+        seat = world.let_in(Person("Zoe", bytes([number]) * len(SEALED)), one)
+        world.time.call_in(2 * BEAT_SECONDS, partial(seat.drop, Reason.LEFT))
+        world.run(BEAT_SECONDS / 5)
+    assert told(one, words.REDIS_BACK) == 1
 
 
 def test_others_know_at_once_of_a_guest_that_gives_up_while_its_server_reads_nothing(

@@ -6,11 +6,11 @@ from unittest.mock import Mock
 import pytest
 
 from chat.errors import Reason
-from chat.limits import BEAT_SECONDS, SERVER_GONE_SECONDS
+from chat.limits import BEAT_SECONDS, ORIGIN_SECONDS, SERVER_GONE_SECONDS
 from chat.roomevents import Topic
 from chat.server.cluster import stream
 from chat.server.cluster.registry import Registry
-from chat.server.cluster.store import START
+from chat.server.cluster.store import START, EntryId
 from chat.server.cluster.stream import Batch
 from chat.server.hosted import HostedRoom
 from chat.server.lists import Ban
@@ -153,6 +153,18 @@ def test_server_that_was_frozen_takes_nobody_for_gone_before_it_has_heard_them()
         now += BEAT_SECONDS
         hear(b"own")
     assert take_for_gone() == [b"third"]
+
+
+def test_servers_that_are_gone_for_long_are_forgotten() -> None:
+    """Each start of a server is another one."""
+    registry = Registry(b"own", float, Mock())
+    registry.stream = Mock(follows=True)
+    for number in range(1_000):
+        beat = {"what": "beat", "title": "", "people": 1, "behind": 0, "asks": []}
+        beat["server"] = f"{number:016x}"
+        at = EntryId(round(1_000 * BEAT_SECONDS * number), 0)
+        registry.apply(Batch(at, (json.dumps(beat).encode(),), False))
+    assert len(registry._peers) == ORIGIN_SECONDS / BEAT_SECONDS + 1
 
 
 def test_clock_of_another_machine_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
