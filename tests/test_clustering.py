@@ -61,7 +61,7 @@ def test_check_looks_at_the_log_and_makes_none(
 ) -> None:
     place_key(tmp_path, "server", "server")
     server = ["server", "--cluster", "redis://127.0.0.1:1", "--keys", str(tmp_path), "--check"]
-    for log in (tmp_path, tmp_path / "none" / "log"):
+    for log in (tmp_path, tmp_path / "none" / "log", tmp_path / ("x" * 300)):
         assert main([*server, "--log", str(log)]) == 1
         told = capfd.readouterr().err.splitlines()[0]
         assert told.startswith(f"chat: error: the log {log} cannot be written: ")

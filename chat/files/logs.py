@@ -19,19 +19,9 @@ def open_log(path: Path) -> int:
         IdentityError: it cannot be written, or belongs to another user.
     """
     try:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        descriptor = files.open_regular(files.real_path(path), flags)
-        try:
-            # Its owner could write lines that read as ours, for which fail2ban bans somebody.
-            if not files.is_own(os.fstat(descriptor)):
-                raise OSError(errno.EPERM, "it belongs to another user")
-            files.append(descriptor, b"")
-        except OSError:
-            os.close(descriptor)
-            raise
+        return _open(path, os.O_CREAT)
     except OSError as exc:
-        raise IdentityError(f"the log {path} cannot be written: {cause_of(exc)}") from exc
-    return descriptor
+        raise _error(path, exc) from exc
 
 
 def try_log(path: Path) -> None:
@@ -40,9 +30,29 @@ def try_log(path: Path) -> None:
     Raises:
         IdentityError: it could not.
     """
-    folder = path.parent
-    if path.exists():
-        os.close(open_log(path))
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        cause = os.strerror(errno.EACCES if folder.is_dir() else errno.ENOENT).lower()
-        raise IdentityError(f"the log {path} cannot be written: {cause}")
+    try:
+        os.close(_open(path, 0))
+    except FileNotFoundError as exc:
+        if not path.parent.is_dir():
+            raise _error(path, exc) from exc
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise _error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES))) from exc
+    except OSError as exc:
+        raise _error(path, exc) from exc
+
+
+def _open(path: Path, flags: int) -> int:
+    descriptor = files.open_regular(files.real_path(path), flags | os.O_RDWR | os.O_APPEND)
+    try:
+        # Its owner could write lines that read as ours, for which fail2ban bans somebody.
+        if not files.is_own(os.fstat(descriptor)):
+            raise OSError(errno.EPERM, "it belongs to another user")
+        files.append(descriptor, b"")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _error(path: Path, exc: OSError) -> IdentityError:
+    return IdentityError(f"the log {path} cannot be written: {cause_of(exc)}")
