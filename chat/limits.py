@@ -753,6 +753,11 @@ MAX_EPOCH_BYTES = 2 * 1024 * 1024
 """In a cluster an epoch ends when it has more of the log. A snapshot must hold all of it, so this
 and what comes in one entry must fit into WINDOW_BYTES."""
 
+SPARE = 1 / 8
+"""In a cluster a log may be longer than its window by this part of it before it is trimmed. All
+servers trim at the same place, in the middle of what came at once, and send first what came before
+it: if the log never was longer, a flood would leave in a `send` for each item."""
+
 SEALED_ROOM_SECONDS = 3_600
 EMPTY_ROOM_SECONDS = 60
 SEALED_ROOM_AGAIN_SECONDS = 30

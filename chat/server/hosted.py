@@ -61,8 +61,9 @@ class HostedRoom:
 
     `ordering` decides in which order things happen here. `clock` is the room's, and `ahead` says by
     how many seconds it is ahead of the reactor's. While `is_past`, what happens was over before
-    this server carried the room, so it is no news for the operator and is not noted. Where several
-    servers carry the room, `OrderedRoom` sets all four.
+    this server carried the room, so it is no news for the operator and is not noted. `spare` says
+    by which part of its window the log may be longer than that, before it is trimmed. Where several
+    servers carry the room, `OrderedRoom` sets all five.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class HostedRoom:
         self.clock = reactor.clock
         self.ahead = 0.0
         self.is_past = False
+        self.spare = 0.0
         self._reactor = reactor
         self._console = console
         self._busy = busy
@@ -431,9 +433,14 @@ class HostedRoom:
             return []
         return [one for one in self._members.values() if not one.cursor.at_front]
 
+    @property
+    def must_trim(self) -> bool:
+        """Whether `trim` has something to do."""
+        return self.log.surplus > self.log.window_bytes * self.spare
+
     def trim(self) -> None:
         """See step 3 of the class."""
-        if not self.log.surplus:
+        if not self.must_trim:
             return
         start = self.log.start_after_trim()
         for connection in self._not_at_front():

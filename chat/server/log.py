@@ -91,9 +91,10 @@ class OrderedLog:
         return log
 
     @property
-    def surplus(self) -> bool:
-        """Whether more is kept than the window: `trim` is due."""
-        return self.end - self.start > self.window_bytes
+    def surplus(self) -> int:
+        """How many bytes more than the window are kept; 0 if it is not full. If there are any,
+        `trim` is due."""
+        return max(self.end - self.start - self.window_bytes, 0)
 
     def start_after_trim(self) -> int:
         """The first boundary within the window, to which `trim` should go."""

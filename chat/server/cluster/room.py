@@ -55,6 +55,7 @@ from chat.limits import (
     PROPOSAL_SEED_BYTES,
     SEALED_ROOM_AGAIN_SECONDS,
     SEALED_ROOM_SECONDS,
+    SPARE,
     STREAM_HOLD_SECONDS,
 )
 from chat.reactor import do_nothing
@@ -178,6 +179,7 @@ class OrderedRoom:
         hosted.ordering = self
         hosted.clock = self._clock
         hosted.is_past = True
+        hosted.spare = SPARE
 
     # -- what is asked (Ordering)
 
@@ -470,15 +472,17 @@ class OrderedRoom:
         """Let take effect what is due. Bring the log back into its window, and the epoch into what
         a snapshot can hold. All servers do that at the same place."""
         self._hosted.pass_time(self._at)
-        room, log = self._hosted.room, self._hosted.log
+        hosted = self._hosted
+        room = hosted.room
         if room.epoch_bytes > MAX_EPOCH_BYTES:
             room.end_epoch(self._at)
-        if log.surplus:
-            self._hosted.fan_out()
-            self._hosted.trim()
-        if room.is_empty and log.end and self._hosted.tag:
+        if hosted.must_trim:
+            # Who keeps up must have been sent what goes.
+            hosted.fan_out()
+            hosted.trim()
+        if room.is_empty and hosted.log.end and hosted.tag:
             # As where there is one server: it is a new room for whoever comes next.
-            self._hosted.begin_anew()
+            hosted.begin_anew()
 
     # -- snapshots
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from unittest.mock import Mock
 
 import pytest
 
@@ -129,6 +130,28 @@ def test_epoch_ends_when_a_snapshot_could_not_hold_it(world: ClusterWorld) -> No
     world.run(1)
     assert one.open_room().room.epoch == epoch + 1
     assert one.open_room().room.epoch_bytes <= 4_000
+
+
+def test_flood_into_a_full_window_leaves_in_few_sends(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = world.servers
+    ira, boris = world.come("Ira", one), world.come("Boris", other)
+    for _ in range(60):
+        ira.say("x" * 300)
+        world.run(0.2)
+    log = other.open_room().log
+    assert log.start > 0
+    sends = Mock(wraps=boris.transport.send)
+    monkeypatch.setattr(boris.transport, "send", sends)
+    boris.cursor.leave_front()
+    world.run(1)
+    sends.reset_mock()
+    for _ in range(20):
+        ira.say("x" * 100)
+    world.run(1)
+    assert log.end == boris.cursor.offset
+    assert sends.call_count <= 5
 
 
 def test_sealed_room_that_is_empty_begins_anew_at_all_servers(world: ClusterWorld) -> None:
