@@ -910,7 +910,7 @@ class Simulation:
             assert isinstance(home, LyingHome)
             log, window = home.log, self.conditions.window
             # After CLOSING nothing is appended, and slow members still read what is there.
-            bounded = server._terminating or log.end - log.start <= window
+            bounded = server._terminating or log.end - log.start <= window * (1 + home.spare)
             require(bounded, "the log is larger than its window")
             require(log.end - log.start == len(log._bytes), "the log is not what it says")
             closed = not (home.tag and home.ordering.is_over)
