@@ -129,7 +129,7 @@ def leave(distant: Distant, story: Callable[[], None], line: str = "/quit bye") 
 @pytest.mark.parametrize("line", ["/quit bye", "/exit  bye "])
 def test_word_goes_out_before_the_farewell_and_nothing_is_waited_for(hall: Hall, line: str) -> None:
     distant = Distant(hall, on_terminal=True)
-    assert leave(distant, lambda: None, line) < 0.5
+    assert leave(distant, lambda: None, line) < LINGER_SECONDS
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
     assert distant.guest.heard == []
     assert distant.lines[-1:] in ([], [line.strip()]), "no word of waiting"
@@ -137,12 +137,12 @@ def test_word_goes_out_before_the_farewell_and_nothing_is_waited_for(hall: Hall,
 
 def test_word_that_does_not_get_through_is_left_out_and_is_no_error(hall: Hall) -> None:
     distant = Distant(hall, on_terminal=True)
-    assert leave(distant, distant.unplug) <= LINGER_SECONDS + 0.5
+    assert leave(distant, distant.unplug) < 2 * LINGER_SECONDS
 
 
 def test_word_to_a_server_that_does_not_answer_holds_nobody_up(hall: Hall) -> None:
     distant = Distant(hall, on_terminal=True)
-    assert leave(distant, distant.cable.freeze) <= LINGER_SECONDS + 0.5
+    assert leave(distant, distant.cable.freeze) < 2 * LINGER_SECONDS
 
 
 def test_word_comes_behind_what_waited_and_once_though_the_connection_is_cut(hall: Hall) -> None:
@@ -168,7 +168,7 @@ def test_word_that_was_typed_offline_is_told_when_the_connection_is_back_in_time
         distant.unplug()
         hall.when(lambda: distant.seat.client._leaving, distant.cable.plug)
 
-    assert leave(distant, story) <= LINGER_SECONDS + 0.5
+    assert leave(distant, story) < 2 * LINGER_SECONDS
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
 
 
@@ -184,7 +184,7 @@ def test_farewell_waits_for_a_word_that_cannot_leave_yet(
         "has_data_to_send",
         property(lambda self: has_data.fget(self) and not next(held, False)),
     )
-    assert leave(distant, lambda: None) <= LINGER_SECONDS + 0.5
+    assert leave(distant, lambda: None) < 2 * LINGER_SECONDS
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
 
 
