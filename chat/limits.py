@@ -708,6 +708,9 @@ RESEND_SECONDS = 1.0
 """So long after Redis has refused a proposal, or has put it where it does not count, it is proposed
 again."""
 
+FAULT_SECONDS = 60.0
+"""After an error that nobody foresaw what was applied is read anew, at most once in so long."""
+
 UNREAD_SECONDS = 5.0
 """A proposal that was not read is proposed again so long after Redis has last taken one of us:
 somebody may have removed it from the stream. In peace it is read within milliseconds."""

@@ -527,7 +527,8 @@ class OrderedRoom:
 
     def on_lost(self, text: str) -> None:
         """What members were told may not be so. They come back to a room of which all are sure."""
-        self._site.report(words.room_lost(text, self._hosted.tag))
+        if text:
+            self._site.report(words.room_lost(text, self._hosted.tag))
         self._drop_members(text)
         # Perhaps nobody is here any more who needs the room.
         self._hosted.touch()

@@ -42,6 +42,7 @@ from chat.cipher import RandomBytes
 from chat.errors import ChatError, OpenError
 from chat.frozen import field, frozen
 from chat.limits import (
+    FAULT_SECONDS,
     GATHER_SECONDS,
     MAX_PROPOSED_BYTES,
     RESEND_SECONDS,
@@ -101,7 +102,8 @@ class Follower(Protocol):
 
     def on_lost(self, text: str) -> None:
         """What was applied may not be what others have, and all that was proposed is void; a
-        `begin` or a `restore` will follow. That may be of a room that was there before."""
+        `begin` or a `restore` will follow. That may be of a room that was there before. `text`:
+        why, for the operator; empty after an error, which is told as such."""
 
     def on_trouble(self, text: str) -> None:
         """Something for the operator to know."""
@@ -159,6 +161,7 @@ class Stream:
         self._keeping = self._keep_again = False
         """Whether a snapshot is on its way, and another one is to follow."""
         self._now = 0.0
+        self._fault_at = float("-inf")
         self._round = 0
         self._told_following = False
         self._complaint = ""
@@ -222,8 +225,9 @@ class Stream:
             try:
                 self._read(gathered)
             except Exception:
-                # Those behind the one in which the error is are read in the next turn.
-                self._gathered = [one for one in gathered if one.id > self._sequence.last]
+                if self.phase is Phase.FOLLOWING:
+                    # Those behind the one in which the error is are read in the next turn.
+                    self._gathered = [one for one in gathered if one.id > self._sequence.last]
                 self._on_busy(self)
                 raise
 
@@ -405,10 +409,14 @@ class Stream:
         except Exception:
             # What there is now is no room, and must not go on as one. Perhaps the next snapshot can
             # be restored.
-            self._sequence = Sequence(self._key, self.name)
-            self._sequence.broken = sequence.broken
-            self._again_at = self._now + RESEND_SECONDS
+            self._load_later()
             raise
+
+    def _load_later(self) -> None:
+        """Forget what was read, and load a snapshot soon."""
+        broken, self._sequence = self._sequence.broken, Sequence(self._key, self.name)
+        self._sequence.broken = broken
+        self._again_at = self._now + RESEND_SECONDS
 
     def _take_over(self, sequence: Sequence, usable: bool) -> None:
         """Go on from this one, which is of a snapshot; if it is not `usable`, from the beginning of
@@ -513,7 +521,24 @@ class Stream:
 
     def _read(self, entries: Several[RawEntry]) -> None:
         for raw in entries:
-            self._apply(self._sequence.read(raw))
+            ruling = self._sequence.read(raw)
+            try:
+                self._apply(ruling)
+            except Exception:
+                self._on_fault()
+                raise
+
+    def _on_fault(self) -> None:
+        """Something was applied in part. Others may have applied all of it: what there is now is
+        read anew. If the error is in the program, it comes again, at all servers. So if it does,
+        all of them go on behind it, and have the same."""
+        if self._now >= self._fault_at + FAULT_SECONDS:
+            self._fault_at = self._now
+            if self.phase is Phase.FOLLOWING:
+                self._store.unfollow(self.name)
+            self.phase = Phase.LOADING
+            self._load_later()
+            self._on_lost("")
 
     def _apply(self, ruling: Ruling) -> None:
         origin = self._outbox.origin

@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -441,6 +442,30 @@ def test_lost_tail_begins_a_new_room_and_lets_members_go(world: ClusterWorld) ->
     again = world.let_in(ira.person, other)
     world.until(lambda: again.speaks)
     assert inside(one) == {"Ira": False}
+
+
+def test_room_in_which_an_error_was_becomes_what_the_others_have(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = world.servers
+    ira, boris = world.come("Ira", one), world.come("Boris", other)
+    do = ordered.OrderedRoom._do
+
+    def fail(room: ordered.OrderedRoom, *what: Any) -> None:
+        if room is other.open_room().ordering:
+            monkeypatch.setattr(ordered.OrderedRoom, "_do", do)
+            raise ZeroDivisionError
+        do(room, *what)
+
+    monkeypatch.setattr(ordered.OrderedRoom, "_do", fail)
+    ira.say("hello")
+    with pytest.raises(ZeroDivisionError):
+        world.run(1)
+    assert boris.over
+    world.run(3)
+    assert b"hello" in world.come("Zoe", other).at.open_room().log.read(0, one.open_room().log.end)
+    assert not ira.over
+    assert not [line for line in other.screen.lines if "begins anew" in line]
 
 
 def test_sealed_room_that_was_lost_is_kept_only_until_there_is_another(world: ClusterWorld) -> None:

@@ -322,20 +322,24 @@ def test_error_in_one_room_leaves_what_others_say_to_the_next_time(world: World)
     assert len(b.log) == 2
 
 
-@pytest.mark.parametrize("catches_up", [False, True])
-def test_error_in_an_entry_keeps_a_server_from_nothing_that_follows(
-    world: World, monkeypatch: pytest.MonkeyPatch, catches_up: bool
-) -> None:
+def fail_at_first(
+    world: World, monkeypatch: pytest.MonkeyPatch, catches_up: bool, times: float
+) -> list[EntryId]:
+    """While the second server hears nothing the first says something. The second fails so often at
+    the first entry of that. Returns where it failed, as it goes on."""
     a, b = world.servers
     b.store.frozen = True
     for _ in range(4):
         a.say()
         world.wait(0.1)
     apply = b.apply
+    failed: list[EntryId] = []
 
-    def fail(_: Batch) -> None:
-        monkeypatch.setattr(b, "apply", apply)
-        raise ZeroDivisionError
+    def fail(batch: Batch) -> None:
+        if len(failed) < times and batch.id == a.log[1][0]:
+            failed.append(batch.id)
+            raise ZeroDivisionError
+        apply(batch)
 
     monkeypatch.setattr(b, "apply", fail)
     b.store.frozen = False
@@ -343,7 +347,33 @@ def test_error_in_an_entry_keeps_a_server_from_nothing_that_follows(
         b.store.cut()
     with pytest.raises(ZeroDivisionError):
         world.wait(1)
+    return failed
+
+
+@pytest.mark.parametrize("catches_up", [False, True])
+def test_room_in_which_an_error_was_is_read_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch, catches_up: bool
+) -> None:
+    fail_at_first(world, monkeypatch, catches_up, times=1)
+    b = world.servers[1]
+    assert not b.stream.follows
+    assert b.lost == [""]
+    world.agree()
+    b.say()
+    world.agree()
+    assert len(b.log) == 6
+
+
+@pytest.mark.parametrize("catches_up", [False, True])
+def test_error_that_comes_again_keeps_a_server_from_nothing_that_follows(
+    world: World, monkeypatch: pytest.MonkeyPatch, catches_up: bool
+) -> None:
+    failed = fail_at_first(world, monkeypatch, catches_up, times=2)
+    a, b = world.servers
+    with pytest.raises(ZeroDivisionError):
+        world.settle()
     world.settle()
+    assert len(failed) == 2
     assert b.log == [a.log[0], *a.log[2:]]
     assert len(b.log) == 4
     assert b.stream.follows
