@@ -17,9 +17,10 @@ _FORM = re.compile(
     r"(socks5h?)://(?:([^@]*)@)?(\[[^\[\]/]*\]|[^\[\]:/@]+)(?::([^:/]*))?/?",
     re.IGNORECASE | re.DOTALL,
 )
-_WHAT_IT_IS = (
-    "a proxy is socks5h://HOST:PORT, or socks5h://USER:PASSWORD@HOST:PORT with %40 for an @ in it"
-)
+_WHAT_IT_IS = "a proxy is a URL (%40 for an @ in its password), such as socks5h://HOST:PORT"
+"""No @ stands behind the ://, or the command line would hide what is between, as a password."""
+
+_HOW_TO_LOG_IN = "give them as socks5h://USER:PASSWORD@HOST:PORT, with %40 for an @ in them"
 
 
 class Proxy:
@@ -142,7 +143,7 @@ def _no_socks() -> ProxyRefusedError:
 
 def _not_let_in(proxy: Proxy, method: int) -> ProxyRefusedError:
     if method == _LOGIN or (method == _NONE_OF_THESE and proxy.login is None):
-        return ProxyRefusedError("it asks for a user and a password", _WHAT_IT_IS)
+        return ProxyRefusedError("it asks for a user and a password", _HOW_TO_LOG_IN)
     return ProxyRefusedError("it wants us to log in by another way than a password")
 
 

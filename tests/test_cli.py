@@ -57,6 +57,7 @@ A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
 A_FORMAT = "a format for strftime is expected, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
 
+A_PROXY = "a proxy is a URL (%40 for an @ in its password), such as socks5h://HOST:PORT"
 UNKNOWN = "does not take "
 NO_UTF8 = "and this is not UTF-8"
 JOIN = ["client", "localhost", "9443", "Ira"]
@@ -117,7 +118,7 @@ MISUSE = [
     (["forget", "a.example,b.example"], "one server at a time is forgotten"),
     (["forget", "localhost", "--alias", "x"], "not by both"),
     *(([*JOIN, "--alias", bad], "an alias is") for bad in ("a b", "[a]", "*", "é", "-", "a" * 64)),
-    *(([*JOIN, "--proxy", bad], "a proxy is") for bad in ("localhost:1080", "http://localhost")),
+    *(([*JOIN, "--proxy", bad], A_PROXY) for bad in ("localhost:1080", "http://localhost")),
     (["admin"], "a command of the console is missing, such as WHO"),
     (["admin", "", " "], "a command of the console is missing, such as WHO"),
     (["forget", "localhost", "0"], PORT),
