@@ -164,9 +164,8 @@ def _add_cluster(server: Command) -> None:
     )
     cluster.add_argument(
         "--cluster-name",
-        default="chat",
         metavar="NAME",
-        help="tells clusters in one Redis apart (default: %(default)s)",
+        help="tells clusters in one Redis apart (default: chat)",
     )
     _add_file(
         cluster,

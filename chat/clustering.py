@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from chat.server.cluster.url import RedisUrl
     from chat.server.lists import Complain
 
+_USUAL_NAME = "chat"
+"""By which the cluster goes in its Redis."""
+
 
 class Clustering:
     """What was asked for. Nothing is made and nobody is asked before `prepare`."""
@@ -58,7 +61,8 @@ class Clustering:
         self._url = _url_of(options)
         self._context = _context_of(options, self._url)
         self._key_file: Path = options.cluster_key or keys_folder(options) / "cluster.key"
-        self._name: str = options.cluster_name
+        name = options.cluster_name
+        self._name: str = _USUAL_NAME if name is None else name
         self.notes: list[str] = []
 
     def prepare(

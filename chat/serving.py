@@ -131,7 +131,7 @@ def _clustering(options: argparse.Namespace) -> "Clustering | None":
     """What there is to know of other servers; None if there are none."""
     if not options.cluster:
         # It would serve rooms of its own, and nobody would notice.
-        for one in ("cluster_key", "cluster_password_file", "cluster_ca"):
+        for one in ("cluster_key", "cluster_name", "cluster_password_file", "cluster_ca"):
             if getattr(options, one) is not None:
                 raise UsageError(f"--{one.replace('_', '-')} is for a cluster", "--cluster URL")
         return None

@@ -235,7 +235,7 @@ SERVER = {
     "cluster": None,
     "cluster_ca": None,
     "cluster_key": None,
-    "cluster_name": "chat",
+    "cluster_name": None,
     "cluster_password_file": None,
     "role": "server",
     "host": "127.0.0.1",

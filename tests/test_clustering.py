@@ -30,7 +30,9 @@ def test_option_that_does_not_fit_is_refused_before_a_key_is_made(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", ["--cluster-key", "--cluster-password-file", "--cluster-ca"])
+@pytest.mark.parametrize(
+    "option", ["--cluster-key", "--cluster-name", "--cluster-password-file", "--cluster-ca"]
+)
 def test_option_of_a_cluster_without_one_is_refused(
     option: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
