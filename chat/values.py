@@ -106,7 +106,7 @@ def proxy(text: str) -> "Proxy | None":
 def number(text: str) -> float:
     """A number from 0 on, of seconds, days or the like."""
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text):
-        raise argparse.ArgumentTypeError("a number is expected, as in 0, 60 or 0.5")
+        raise argparse.ArgumentTypeError("a number from 0 on is expected, as in 60 or 0.5")
     return float(text)
 
 

@@ -53,7 +53,7 @@ def test_version_and_help_are_shown(role: list[str], capsys: pytest.CaptureFixtu
 PORT_OR_ZERO = "a port is a number from 0 to 65535"
 PORT = "a port is a number from 1 to 65535"
 PRINTABLE = "a name has printable characters only"
-A_NUMBER = "a number is expected, as in 0, 60 or 0.5"
+A_NUMBER = "a number from 0 on is expected, as in 60 or 0.5"
 A_FORMAT = "a format for strftime is expected, as in %H:%M"
 A_FINGERPRINT = "a fingerprint is SHA256: and 43 characters: letters, digits, + and /"
 
@@ -85,7 +85,7 @@ MISUSE = [
     *((["server", "--port", port], PORT_OR_ZERO) for port in BAD_PORTS),
     (["server", "--bits", "1024"], "invalid choice: 1024"),
     (["server", "--fingerprint", FINGERPRINT], f"{UNKNOWN}--fingerprint"),
-    (["server", "--grace", "-1"], "argument --grace: "),
+    (["server", "--grace", "-1"], f"argument --grace: {A_NUMBER}"),
     (["server", "--grace", "inf"], A_NUMBER),
     (["server", "--rate", "1e3"], A_NUMBER),
     (["server", "--rate", ""], A_NUMBER),
