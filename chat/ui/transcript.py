@@ -380,7 +380,7 @@ def no_such_command(word: str, nearest: str) -> StatusLine:
     hint = f"Is it {nearest}?" if nearest else "/help lists the commands."
     return trouble(
         f"There is no command {escape_line(word)}. {hint} "
-        "To send a line that begins with a slash, type // first."
+        "To send a line that begins with a slash, double the slash."
     )
 
 

@@ -339,7 +339,7 @@ def test_unknown_command_is_answered_with_the_nearest_and_not_said(
     person: Person, line: str, answer: str
 ) -> None:
     person.type(line)
-    slash = "To send a line that begins with a slash, type // first."
+    slash = "To send a line that begins with a slash, double the slash."
     assert person.shown == [f"[!] There is no command {answer} {slash}"]
     assert person.client.noted == []
 
