@@ -428,8 +428,8 @@ _COMMANDS = {
         "on|off", "ring when your name is said", Commands._on_bell, Commands._complete_on_or_off
     ),
     "/quiet": _Command(
-        "on|off|smart",
-        "sum up who comes and goes",
+        "smart",
+        "sum up who comes and goes: on, off or smart",
         Commands._on_quiet,
         Commands._complete_quiet,
     ),
