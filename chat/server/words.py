@@ -440,7 +440,7 @@ SLOW_EVERYWHERE = (
 REDIS_IN_TIME = "What is said here comes back from Redis in time again."
 CUT_OFF = "the server does not hear from Redis in time, and without Redis no message arrives"
 TOO_MUCH_WAITS = "too much waits for Redis"
-ONE_ENDS = "this server restarts or ends, and another one carries the room"
+ONE_ENDS = "another server carries the room, and this one restarts or ends"
 
 
 def cluster_key_made(path: Path) -> str:

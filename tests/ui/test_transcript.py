@@ -123,7 +123,7 @@ def test_server_that_is_not_back_itself_is_not_promised() -> None:
     alone, one_of_several = REASONS[Reason.RESTARTING], words.ONE_ENDS
     assert [told(events.Disconnected(one, restarting=True)) for one in (alone, one_of_several)] == [
         "[+] The server restarts and will be back in a moment; waiting for it.",
-        "[+] This server restarts or ends, and another one carries the room; waiting for it.",
+        "[+] Another server carries the room, and this one restarts or ends; waiting for it.",
     ]
 
 
