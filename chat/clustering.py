@@ -134,7 +134,7 @@ def _context_of(options: argparse.Namespace, url: "RedisUrl") -> "ssl.SSLContext
 def check_only(
     options: argparse.Namespace, try_files: Callable[[argparse.Namespace, "Complain"], None]
 ) -> None:
-    """Tell that nothing is wrong, and on standard error what is good to know; serve nothing.
+    """Tell that the server can join, and on standard error what is good to know; serve nothing.
     `try_files` looks at the other files of the server: it complains, or raises what is wrong.
 
     Raises:
@@ -150,4 +150,4 @@ def check_only(
     for note in clustering.notes:
         # As the server's console would show it.
         say(words.of_cluster(note, good_news=False))
-    print(good("Nothing is wrong: this server can join the cluster."))
+    print(good("This server can join the cluster."))
