@@ -9,11 +9,13 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 
 if len(sys.argv) < 2 or sys.argv[1] == "--help":
     sys.exit("usage: dice.py HOST [PORT]|KEPT [option ...]")
+signal.signal(signal.SIGINT, lambda *_: None)  # the client gets Ctrl-C, too, and ends
 program = os.environ.get("CHATAPP", "chatapp").split()
 command = [*program, "client", "--json", "--name", "dice", *sys.argv[1:]]
 with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as chat:

@@ -10,12 +10,14 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
 
 if len(sys.argv) < 2 or sys.argv[1] == "--help":
     sys.exit("usage: remind.py HOST [PORT]|KEPT [option ...]")
+signal.signal(signal.SIGINT, lambda *_: None)  # the client gets Ctrl-C, too, and ends
 program = os.environ.get("CHATAPP", "chatapp").split()
 command = [*program, "client", "--json", "--name", "reminder", *sys.argv[1:]]
 seconds_of = {"s": 1, "m": 60, "h": 3600}

@@ -110,7 +110,7 @@ def test_example_without_its_arguments_says_what_they_are(stage: Stage) -> None:
         status, out, err = stage.run([program, str(EXAMPLES / name), "--help"]).end()
         assert (status > 0, out) == (True, "")
         assert err.startswith(f"usage: {name} ")
-        assert len((EXAMPLES / name).read_text().splitlines()) <= 40
+        assert len((EXAMPLES / name).read_text().splitlines()) <= 42
 
 
 def test_command_has_its_own_status_when_the_room_cannot_be_told(stage: Stage) -> None:
@@ -138,6 +138,19 @@ def test_who_asks_for_it_is_reminded(stage: Stage) -> None:
     ira.expect(" reminder: Ira: that is all\n")
     assert ira.out.count(" reminder: Ira: ") == 3
     bot.kill()
+
+
+@pytest.mark.parametrize(("bot", "name"), [("dice.py", "dice"), ("remind.py", "reminder")])
+def test_bot_that_is_interrupted_says_nothing(stage: Stage, bot: str, name: str) -> None:
+    _, port = stage.server()
+    ira = stage.member(port, "Ira", key="ira")
+    where = ["127.0.0.1", str(port), *stage.keys("client", "other")]
+    window = window_of(stage, [sys.executable, str(EXAMPLES / bot), *where], CHATAPP=PROGRAM)
+    ira.expect(f"Username: {name}\n")
+    window.key("C-c")
+    assert window.end() == 0
+    assert window.lines() == ["^C"]
+    ira.expect(f"{name} left the server.\n")
 
 
 def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Stage) -> None:
