@@ -108,7 +108,8 @@ def given_invite() -> str:
     except (OSError, termios.error, UnicodeDecodeError) as exc:
         raise UsageError(_NO_INVITE, _HOW_TO_GIVE_ONE) from exc
     if not text:
-        raise UsageError(_NO_INVITE, _HOW_TO_GIVE_ONE)
+        # The person was asked, and has pressed Ctrl-D.
+        raise UsageError(_NO_INVITE)
     return text
 
 

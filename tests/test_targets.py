@@ -106,11 +106,18 @@ def test_invite_is_asked_for_without_echo(
 
 
 def test_nobody_is_asked_where_the_answer_would_be_seen(typed: mock.Mock) -> None:
-    for answer in ([b""], [b"\xff\n"], OSError, termios.error):
+    for answer in ([b"\xff\n"], OSError, termios.error):
         typed.side_effect = answer
         with pytest.raises(UsageError, match="no invite was given") as caught:
             given_invite()
         assert "CHAT_INVITE" in caught.value.hint
+
+
+def test_whoever_was_asked_and_gave_nothing_is_not_told_how_to_be_asked(typed: mock.Mock) -> None:
+    typed.side_effect = [b""]
+    with pytest.raises(UsageError, match="no invite was given") as caught:
+        given_invite()
+    assert caught.value.hint == ""
 
 
 def test_room_key_is_not_shown_when_a_target_is_printed() -> None:
