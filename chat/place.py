@@ -129,7 +129,9 @@ def place_of(words: Sequence[str]) -> Place:
             host, own = _host_and_port(word)
             may_be_kept = own is None and word == host and ":" not in word
             return Place(check_host(host), DEFAULT_PORT if own is None else own, may_be_kept)
-        case [word, _] if is_invite(word) or word == ASK:
+        case [word, port] if is_invite(word) or word == ASK:
+            if word != ASK and not port.isdecimal():
+                raise UsageError(_too_many(words))
             raise UsageError("an invite says the port, so none stands behind it")
         case [word, port]:
             host, another = _host_and_port(word)

@@ -98,6 +98,7 @@ PORT = "a port is a number from 1 to 65535"
         (["[::1]:1", "1", "Ira"], "the port is given twice"),
         (["-", "9443", "Ira"], "an invite says the port"),
         ([INVITE, "9443", "Ira"], "an invite says the port"),
+        ([INVITE, "AQAB", "Ira"], "quotes hold an invite with blanks together"),
         ([INVITE, "AQAB", "more", "Ira"], "quotes hold an invite with blanks together"),
         (["Ira", INVITE], "a name has no comma, colon"),
         (["localhost", "1", "Ira", "more"], "there are too many words: 4"),
