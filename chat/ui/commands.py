@@ -428,7 +428,7 @@ _COMMANDS = {
         "on|off", "ring when your name is said", Commands._on_bell, Commands._complete_on_or_off
     ),
     "/quiet": _Command(
-        "smart",
+        "MODE",
         "sum up who comes and goes: on, off or smart",
         Commands._on_quiet,
         Commands._complete_quiet,
