@@ -73,13 +73,13 @@ def destination_of(
     if why_none:
         missing += f"; that of your login will not do: {why_none}"
     match words:
-        case [] if usual:
+        case []:
             raise UsageError("the host, the invite or the kept room is missing")
         case [word] if "@" in word and not is_invite(word):
             name, _, where = word.rpartition("@")
         case [where] if usual:
             name = usual
-        case [] | [_]:
+        case [_]:
             raise UsageError(missing)
         case [where, port] if port.isascii() and port.isdigit() and _is_bare(where):
             if not usual:

@@ -122,7 +122,7 @@ MISUSE = [
     (["admin"], "a command of the console is missing, such as WHO"),
     (["admin", "", " "], "a command of the console is missing, such as WHO"),
     (["forget", "localhost", "0"], PORT),
-    (SEND[:1], "your name is missing"),
+    (SEND[:1], "the host, the invite or the kept room is missing"),
     (SEND[:2], "your name is missing"),
     (SEND[:3], "9443 is taken for a port, so your name is missing"),
     ([*SEND, ""], "a message has at least one character"),

@@ -72,7 +72,7 @@ PORT = "a port is a number from 1 to 65535"
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ([], "your name is missing"),
+        ([], "the host, the invite or the kept room is missing"),
         (["localhost"], "your name is missing"),
         (["-"], "your name is missing"),
         ([INVITE], "your name is missing"),
