@@ -69,6 +69,9 @@ _CROWDED = "too many connections wait to be let in"
 _NOT_TO_BLAME = (_CROWDED, words.CUT_OFF, words.TOO_MUCH_WAITS)
 """Why we refuse somebody who has done nothing wrong."""
 
+_TOLD_BEFORE = (words.CUT_OFF, words.TOO_MUCH_WAITS)
+"""Why we refuse everybody. The operator was told of that once, and clients try again and again."""
+
 _REFUSAL = Refused(Reason.TIMEOUT, _CROWDED).to_wire()
 
 
@@ -238,7 +241,8 @@ class Doorman:
         else:
             # It only looked whether somebody listens here, as monitoring does all day long.
             return
-        self._console.refused(line, connection.source)
+        if text not in _TOLD_BEFORE:
+            self._console.refused(line, connection.source)
         self._note(event, connection, reason, text)
 
     def _note(self, event: Event, guest: Connection, reason: Reason, text: str) -> None:

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 
@@ -37,6 +38,7 @@ from chat.server.budgets import Account
 from chat.server.connection import Connection
 from chat.server.doorman import Doorman
 from chat.server.lists import InMemory
+from chat.server.oplog import Event
 from chat.session import Ended, Established, State
 from chat.wire import Hello, Pubkey, Refused, block, decode_frame
 from tests.support.helpers import frames_of, key
@@ -1024,18 +1026,22 @@ def test_guest_that_goes_while_it_waits_for_its_turn_costs_no_handshake(
 
 
 @pytest.mark.parametrize("why", [words.CUT_OFF, words.TOO_MUCH_WAITS])
-def test_guest_that_a_server_of_several_sends_away_has_not_gone_by_itself(
+def test_guest_that_a_server_of_several_sends_away_is_in_its_log_alone(
     hall: Hall, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
+    """The operator knows that Redis is away, and it is nobody's fault."""
+    noted = Mock()
+    monkeypatch.setattr(hall.server.doorman._console.log, "note", noted)
+
     def send_away(connection: Connection) -> None:
         connection.drop(Reason.LOST, why)
 
     monkeypatch.setattr(Connection, "take_turn", send_away)
-    guest = hall.greeted()
-    name = guest.name
-    guest.send(NOT_SEALED)
+    hall.greeted().send(NOT_SEALED)
     hall.until(lambda: not hall.server.connections)
-    assert hall.screen.lines() == [f"[!] {name} was refused: {why}."]
+    assert hall.screen.lines() == []
+    assert noted.call_args.args == (Event.CROWDED,)
+    assert noted.call_args.kwargs["text"] == why
 
 
 # -- the share
