@@ -69,27 +69,33 @@ class Clustering:
         self, public_key: "PublicKey", announce: Callable[[str], None], *, serves: bool
     ) -> None:
         """Have the cluster key, and ask Redis; `notes` are what is good to know then. `announce` is
-        told if the key was made. `serves`: `join` will follow.
+        told if the key was made. One that was made for nothing is not left: at a second machine it
+        would be in the way of the right one. `serves`: `join` will follow.
 
         Raises:
             IdentityError: the file of the cluster key is not what it should be.
             ClusterError: it cannot be served with this Redis.
         """
-        from chat.files.clusterkey import load_or_make_cluster_key
+        from chat.files.clusterkey import load_or_make_cluster_key, unmake_cluster_key
         from chat.server.cluster.check import card_of
         from chat.server.cluster.clusterkey import ClusterKey
 
         secret, made = load_or_make_cluster_key(self._key_file, os.urandom)
+        try:
+            self._key = ClusterKey.of(secret, self._name)
+            self._card = card_of(self._key, public_key.digest, os.urandom)
+            found = self._check(
+                self._url, self._context, self._key, public_key.digest, os.urandom, serves=serves
+            )
+            if found.wrong:
+                raise ClusterError(found.wrong)
+        except BaseException:
+            if made:
+                unmake_cluster_key(self._key_file)
+            raise
         if made:
             announce(words.cluster_key_made(self._key_file))
-        self._key = ClusterKey.of(secret, self._name)
-        self._card = card_of(self._key, public_key.digest, os.urandom)
-        found = self._check(
-            self._url, self._context, self._key, public_key.digest, os.urandom, serves=serves
-        )
         self.notes = [note for note in (self._url.warning, *found.notes) if note]
-        if found.wrong:
-            raise ClusterError(found.wrong)
 
     def join(self, reactor: Reactor, title: str, shared: "Shared") -> "Cluster":
         """Become one of the servers. `title`: where this one is reached."""

@@ -52,6 +52,12 @@ def load_or_make_cluster_key(
     return secret, made
 
 
+def unmake_cluster_key(path: Path) -> None:
+    """Take away the file that was made just now, and is not used."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
 def read_password(path: Path) -> bytes:
     """The content of a file that only its owner can read.
 
