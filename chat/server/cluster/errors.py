@@ -131,6 +131,9 @@ def error_of(reply: str) -> RedisError:
         return error_of("WRONGPASS")
     if "without any password configured" in lower or "no password is set" in lower:
         return LoginError("this Redis has no password, and one was given")
+    if "instance state changed" in lower:
+        # To a command that waited when it became one.
+        return error_of("READONLY")
     if "unknown command" in lower or "wrong number of arguments for 'auth'" in lower:
         return RedisError(
             f"this Redis does not know a command that is needed: {harmless(reply)}",

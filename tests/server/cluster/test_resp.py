@@ -157,6 +157,12 @@ def test_nothing_is_handed_out_once_it_is_closed() -> None:
         ("NOPERM this user has no permissions", errors.LoginError, "may not do"),
         ("MOVED 3999 127.0.0.1:6381", errors.ShardedError, "Redis Cluster"),
         ("READONLY You can't write against a read only replica.", errors.ReadOnlyError, "replica"),
+        (
+            "UNBLOCKED force unblock from blocking operation, "
+            "instance state changed (master -> replica?)",
+            errors.ReadOnlyError,
+            "replica",
+        ),
         ("OOM command not allowed", errors.FullError, "no memory"),
         ("LOADING Redis is loading", errors.BusyError, "loads its data"),
         ("MISCONF Redis is configured to save", errors.BusyError, "cannot write to its disk"),
