@@ -709,7 +709,8 @@ RESEND_SECONDS = 1.0
 again."""
 
 FAULT_SECONDS = 60.0
-"""After an error that nobody foresaw what was applied is read anew, at most once in so long."""
+"""After an error that nobody foresaw what was applied is read anew. If it comes again at the same
+place, this does not help, and is not done for so long."""
 
 UNREAD_SECONDS = 5.0
 """A proposal that was not read is proposed again so long after Redis has last taken one of us:

@@ -411,7 +411,13 @@ class OrderedRoom:
         guest = self._waiting.pop(seat.ticket, None) if own else None
         connection = None if guest is None else guest.connection
         gone = connection is not None and connection.over
-        member = self._hosted.admit(arrival, None if gone else connection)
+        try:
+            member = self._hosted.admit(arrival, None if gone else connection)
+        except Exception:
+            if connection is not None:
+                # It waits no more, and is nobody's whom the others have in the room.
+                self._drop_in_void([connection], "")
+            raise
         if member is not None:
             self._seats[member.id] = seat
             if guest is not None and gone and not guest.taken_back:
@@ -544,11 +550,14 @@ class OrderedRoom:
             self._site.call(partial(connection.drop, Reason.LOST, text))
 
     def _drop_members(self, text: str) -> None:
-        """Drop every member that is connected here: they come back at once. Nothing is proposed for
-        that, since the room in which they are is void."""
+        """Drop every member that is connected here: they come back at once."""
         self._tick_proposed_at = None
+        self._drop_in_void(self._hosted.connections, text)
+
+    def _drop_in_void(self, connections: list[Connection], text: str) -> None:
+        """Drop these. Nothing is proposed for that, since the room in which they are is void."""
         self._room_is_void = True
-        for connection in self._hosted.connections:
+        for connection in connections:
             self._site.call(partial(connection.drop, Reason.LOST, text))
         self._room_is_void = False
 

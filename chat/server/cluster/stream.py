@@ -161,7 +161,9 @@ class Stream:
         self._keeping = self._keep_again = False
         """Whether a snapshot is on its way, and another one is to follow."""
         self._now = 0.0
-        self._fault_at = float("-inf")
+        self._fault = START
+        """Where an error was for which what was applied was read anew; the last one."""
+        self._fault_came_again_at = float("-inf")
         self._round = 0
         self._told_following = False
         self._complaint = ""
@@ -530,10 +532,14 @@ class Stream:
 
     def _on_fault(self) -> None:
         """Something was applied in part. Others may have applied all of it: what there is now is
-        read anew. If the error is in the program, it comes again, at all servers. So if it does,
-        all of them go on behind it, and have the same."""
-        if self._now >= self._fault_at + FAULT_SECONDS:
-            self._fault_at = self._now
+        read anew. If the error is in the program, it comes again at the same entry, at all servers.
+        So if it does, all of them go on behind it, and have the same; and so they do after the next
+        errors, or the room would be read again and again."""
+        place = self._sequence.last
+        if place == self._fault:
+            self._fault_came_again_at = self._now
+        elif self._now >= self._fault_came_again_at + FAULT_SECONDS:
+            self._fault = place
             if self.phase is Phase.FOLLOWING:
                 self._store.unfollow(self.name)
             self.phase = Phase.LOADING

@@ -14,6 +14,8 @@ from chat.server import epochs, hosted
 from chat.server.cluster import room as ordered
 from chat.server.cluster import sequence, stream
 from chat.server.cluster.proposals import PutOut
+from chat.server.members import Member
+from chat.server.room import Room
 from chat.text import fingerprint_of
 from tests.support import fakestream
 from tests.support.cluster import KEY, SEALED, ClusterServer, ClusterWorld, Person, Seat
@@ -466,6 +468,31 @@ def test_room_in_which_an_error_was_becomes_what_the_others_have(
     assert b"hello" in world.come("Zoe", other).at.open_room().log.read(0, one.open_room().log.end)
     assert not ira.over
     assert not [line for line in other.screen.lines if "begins anew" in line]
+
+
+def test_whoever_was_let_in_only_in_part_does_not_wait_for_ever(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = world.servers
+    ira = world.come("Ira", one)
+    join = Room.join
+
+    def fail(of: Room, *what: Any) -> Member:
+        if of is other.open_room().room:
+            monkeypatch.setattr(Room, "join", join)
+            raise ZeroDivisionError
+        return join(of, *what)
+
+    monkeypatch.setattr(Room, "join", fail)
+    boris = world.let_in(Person("Boris", b""), other)
+    with pytest.raises(ZeroDivisionError):
+        world.run(1)
+    assert boris.over
+    world.run(3)
+    again = world.let_in(boris.person, other)
+    world.until(lambda: again.speaks)
+    world.until(lambda: inside(one) == inside(other))
+    assert not ira.over
 
 
 def test_sealed_room_that_was_lost_is_kept_only_until_there_is_another(world: ClusterWorld) -> None:

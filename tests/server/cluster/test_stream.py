@@ -5,6 +5,7 @@ A follower here is a list of what was applied: the simplest room there is.
 
 import json
 import random
+from contextlib import suppress
 from unittest.mock import Mock, patch
 
 import pytest
@@ -377,6 +378,43 @@ def test_error_that_comes_again_keeps_a_server_from_nothing_that_follows(
     assert b.log == [a.log[0], *a.log[2:]]
     assert len(b.log) == 4
     assert b.stream.follows
+
+
+def test_each_entry_in_which_an_error_was_at_one_server_alone_is_read_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = world.servers
+    apply = b.apply
+    failing: list[EntryId] = []
+
+    def fail(batch: Batch) -> None:
+        if not failing:
+            failing.append(batch.id)
+            raise ZeroDivisionError
+        apply(batch)
+
+    monkeypatch.setattr(b, "apply", fail)
+    for _ in range(4):
+        failing.clear()
+        a.say()
+        with pytest.raises(ZeroDivisionError):
+            world.settle()
+        world.agree()
+    assert b.lost == 4 * [""]
+
+
+def test_error_at_every_entry_has_a_room_read_anew_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = world.servers
+    monkeypatch.setattr(b, "apply", Mock(side_effect=ZeroDivisionError))
+    for _ in range(4):
+        a.say()
+        for _ in range(4):
+            with suppress(ZeroDivisionError):
+                world.settle()
+        assert b.stream.follows
+    assert b.lost == [""]
 
 
 def test_room_that_could_not_be_restored_does_not_go_on_as_one(
