@@ -529,6 +529,15 @@ class Stream:
             except Exception:
                 self._on_fault()
                 raise
+            # An error in this, for want of memory for instance, leaves nothing half done.
+            if self._is_to_keep(ruling):
+                self.keep()
+
+    def _is_to_keep(self, ruling: Ruling) -> bool:
+        """Whether here is a place for a snapshot of ours."""
+        if isinstance(ruling, Counted):
+            return ruling.due and ruling.origin == self._outbox.origin
+        return isinstance(ruling, Wanted)
 
     def _on_fault(self) -> None:
         """Something was applied in part. Others may have applied all of it: what there is now is
@@ -554,8 +563,6 @@ class Stream:
                 if mine:
                     self._outbox.read_up_to(ruling.number)
                 self._follower.apply(Batch(ruling.id, ruling.items, mine))
-                if ruling.due and mine:
-                    self.keep()
             case Begun():
                 self._forget_proposals()
                 self._follower.begin(Batch(ruling.id, (ruling.content,), ruling.origin == origin))
@@ -565,8 +572,6 @@ class Stream:
                 self._outbox.resend_later(self._now + RESEND_SECONDS)
             case Outdated(place) if self.phase is Phase.FOLLOWING:
                 self._ask_for_others(place)
-            case Wanted():
-                self.keep()
             case Foreign(text):
                 self._follower.on_trouble(text)
             case Lost(text):
@@ -603,7 +608,6 @@ class Stream:
         if self._keeping:
             self._keep_again = True
             return
-        self._keeping = True
         sequence = self._sequence
         place, count = sequence.marks[0]
         name = self._key.snapshot_of(self.name)
@@ -620,4 +624,5 @@ class Stream:
             if again:
                 self.keep()
 
+        self._keeping = True
         self._store.keep(name, sealed, self._if_current(done))

@@ -234,6 +234,29 @@ def test_snapshot_waits_until_the_store_has_the_one_before(
     assert (keep.call_count, trim.call_count) == (4, 2)
 
 
+def test_snapshot_that_cannot_be_made_harms_no_room_and_the_next_one_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = world.servers[0]
+    state = a.state
+
+    def fail() -> bytes:
+        monkeypatch.setattr(a, "state", state)
+        raise MemoryError
+
+    monkeypatch.setattr(a, "state", fail)
+    with pytest.raises(MemoryError):
+        for _ in range(60):
+            a.say()
+            world.settle()
+    assert a.stream.follows
+    assert a.lost == []
+    with patch.object(a.store, "keep") as keep:
+        a.stream.keep()
+        assert keep.called
+    world.agree()
+
+
 def test_server_that_starts_later_reads_a_snapshot_and_what_follows(world: World) -> None:
     for _ in range(60):
         world.servers[0].say()
