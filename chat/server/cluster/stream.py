@@ -547,7 +547,10 @@ class Stream:
         place = self._sequence.last
         if place == self._fault:
             self._fault_came_again_at = self._now
-        elif self._now >= self._fault_came_again_at + FAULT_SECONDS:
+        if self._now < self._fault_came_again_at + FAULT_SECONDS:
+            if self.phase is Phase.CATCHING:
+                self._again_at = self._now
+        else:
             self._fault = place
             if self.phase is Phase.FOLLOWING:
                 self._store.unfollow(self.name)

@@ -438,6 +438,17 @@ def test_error_at_every_entry_has_a_room_read_anew_once(
                 world.settle()
         assert b.stream.follows
     assert b.lost == [""]
+    # Who reads all that is slow only at the first one.
+    late = world.start()
+    world.servers.append(late)
+    monkeypatch.setattr(late, "apply", b.apply)
+    since = world.time.now
+    for _ in range(6):
+        with suppress(ZeroDivisionError):
+            world.settle()
+    assert late.stream.follows
+    assert late.lost == [""]
+    assert world.time.now - since < 2.5 * RESEND_SECONDS
 
 
 def test_room_that_could_not_be_restored_does_not_go_on_as_one(
