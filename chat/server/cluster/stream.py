@@ -248,9 +248,14 @@ class Stream:
         outbox = self._outbox
         if self._is_missing(now) or (outbox.resend_at is not None and now >= outbox.resend_at):
             self._resend()
-        for number, items in outbox.take():
-            header = self._sequence.header(outbox.origin, number)
-            self._append(ENTRY, header.encode() + encode_items(items))
+        try:
+            for number, items in outbox.take():
+                header = self._sequence.header(outbox.origin, number)
+                self._append(ENTRY, header.encode() + encode_items(items))
+        except Exception:
+            # Otherwise it would count as sent.
+            outbox.resend_later(now + RESEND_SECONDS)
+            raise
 
     @property
     def deadline(self) -> float | None:

@@ -92,10 +92,12 @@ class Streams:
             for stream in list(self._busy):
                 # One by one: an error in one leaves those behind it to the next time.
                 del self._busy[stream]
-                stream.flush(now)
-                self._timed.pop(stream, None)
-                if stream.deadline is not None:
-                    self._timed[stream] = stream.deadline
+                try:
+                    stream.flush(now)
+                finally:
+                    self._timed.pop(stream, None)
+                    if stream.deadline is not None:
+                        self._timed[stream] = stream.deadline
         finally:
             self._store.flush()
 

@@ -346,6 +346,24 @@ def test_error_in_one_room_leaves_what_others_say_to_the_next_time(world: World)
     assert len(b.log) == 2
 
 
+def test_error_amid_what_is_sent_leaves_it_to_the_next_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = world.servers
+    append = a.store.append
+
+    def fail(*_what: object) -> None:
+        monkeypatch.setattr(a.store, "append", append)
+        raise MemoryError
+
+    monkeypatch.setattr(a.store, "append", fail)
+    a.say()
+    with pytest.raises(MemoryError):
+        world.settle()
+    world.agree()
+    assert len(b.log) == 2
+
+
 def fail_at_first(
     world: World, monkeypatch: pytest.MonkeyPatch, catches_up: bool, times: float
 ) -> list[EntryId]:
