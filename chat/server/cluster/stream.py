@@ -391,7 +391,10 @@ class Stream:
         if isinstance(value, ChatError):
             self._read_later(value)
             return
+        # If an error ends this, it is asked for again.
+        self._again_at = self._now + RESEND_SECONDS
         kept = self._opened(value) if value is not None else None
+        self._again_at = None
         if kept is None:
             self._take_over(Sequence(self._key, self.name), False)
             self._catch_up()

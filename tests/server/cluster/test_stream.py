@@ -13,7 +13,7 @@ import pytest
 from chat.errors import ChatError
 from chat.limits import GATHER_SECONDS, MAX_PROPOSED_BYTES, RESEND_SECONDS, UNREAD_SECONDS
 from chat.server.cluster import outbox, sequence, stream
-from chat.server.cluster.clusterkey import BEGINNING, ENTRY, WANTED, ClusterKey
+from chat.server.cluster.clusterkey import BEGINNING, ENTRY, SNAPSHOT, WANTED, ClusterKey
 from chat.server.cluster.sequence import Counted, Lost, Sequence
 from chat.server.cluster.store import EntryId, RawEntry
 from chat.server.cluster.stream import Batch, Phase
@@ -467,6 +467,30 @@ def test_error_at_every_entry_has_a_room_read_anew_once(
     assert late.stream.follows
     assert late.lost == [""]
     assert world.time.now - since < 2.5 * RESEND_SECONDS
+
+
+def test_snapshot_that_could_not_be_opened_for_an_error_is_loaded_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = world.servers[0]
+    for _ in range(60):
+        a.say()
+        world.wait(0.1)
+    open_sealed = ClusterKey.open
+
+    def fail(key: ClusterKey, stream: str, kind: bytes, sealed: bytes) -> bytes:
+        if kind != SNAPSHOT:
+            return open_sealed(key, stream, kind, sealed)
+        monkeypatch.setattr(ClusterKey, "open", open_sealed)
+        raise MemoryError
+
+    monkeypatch.setattr(ClusterKey, "open", fail)
+    late = world.start()
+    world.servers.append(late)
+    with pytest.raises(MemoryError):
+        world.settle()
+    world.agree()
+    assert late.restored == 1
 
 
 def test_room_that_could_not_be_restored_does_not_go_on_as_one(
