@@ -712,6 +712,10 @@ FAULT_SECONDS = 60.0
 """After an error that nobody foresaw what was applied is read anew. If it comes again at the same
 place, this does not help, and is not done for so long."""
 
+LOST_ANSWER_SECONDS = 120.0
+"""What a server has asked of Redis to read a room is asked again after so long. While the
+connection stands, only an error that nobody foresaw can have lost the answer."""
+
 UNREAD_SECONDS = 5.0
 """A proposal that was not read is proposed again so long after Redis has last taken one of us:
 somebody may have removed it from the stream. In peace it is read within milliseconds."""

@@ -44,6 +44,7 @@ from chat.frozen import field, frozen
 from chat.limits import (
     FAULT_SECONDS,
     GATHER_SECONDS,
+    LOST_ANSWER_SECONDS,
     MAX_PROPOSED_BYTES,
     RESEND_SECONDS,
     SNAPSHOT_BYTES,
@@ -239,6 +240,9 @@ class Stream:
         self._now = now
         if self._again_at is not None and now >= self._again_at:
             self.on_up()
+        if self.phase in (Phase.LOADING, Phase.CATCHING) and self._again_at is None:
+            # Nothing else would tell if an error has lost the answer.
+            self._again_at = now + LOST_ANSWER_SECONDS
         if self.phase is not Phase.FOLLOWING:
             return
         if self.lost:

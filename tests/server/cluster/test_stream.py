@@ -11,7 +11,13 @@ from unittest.mock import Mock, patch
 import pytest
 
 from chat.errors import ChatError
-from chat.limits import GATHER_SECONDS, MAX_PROPOSED_BYTES, RESEND_SECONDS, UNREAD_SECONDS
+from chat.limits import (
+    GATHER_SECONDS,
+    LOST_ANSWER_SECONDS,
+    MAX_PROPOSED_BYTES,
+    RESEND_SECONDS,
+    UNREAD_SECONDS,
+)
 from chat.server.cluster import outbox, sequence, stream
 from chat.server.cluster.clusterkey import BEGINNING, ENTRY, SNAPSHOT, WANTED, ClusterKey
 from chat.server.cluster.sequence import Counted, Lost, Sequence
@@ -244,11 +250,14 @@ def test_snapshot_that_cannot_be_made_harms_no_room_and_the_next_one_is_kept(
         monkeypatch.setattr(a, "state", state)
         raise MemoryError
 
-    monkeypatch.setattr(a, "state", fail)
-    with pytest.raises(MemoryError):
+    def say_much() -> None:
         for _ in range(60):
             a.say()
             world.settle()
+
+    monkeypatch.setattr(a, "state", fail)
+    with pytest.raises(MemoryError):
+        say_much()
     assert a.stream.follows
     assert a.lost == []
     with patch.object(a.store, "keep") as keep:
@@ -491,6 +500,25 @@ def test_snapshot_that_could_not_be_opened_for_an_error_is_loaded_again(
         world.settle()
     world.agree()
     assert late.restored == 1
+
+
+@pytest.mark.parametrize("question", ["load", "fetch"])
+def test_answer_that_was_lost_in_an_error_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    a, b = world.servers
+    ask = getattr(b.store, question)
+
+    def forget(*_what: object) -> None:
+        monkeypatch.setattr(b.store, question, ask)
+
+    monkeypatch.setattr(b.store, question, forget)
+    world.redis.fail_over(world.redis.writes)
+    world.wait(1)
+    assert b.stream.phase is (Phase.LOADING if question == "load" else Phase.CATCHING)
+    a.say()
+    world.wait(LOST_ANSWER_SECONDS)
+    world.agree()
 
 
 def test_room_that_could_not_be_restored_does_not_go_on_as_one(
