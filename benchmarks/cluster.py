@@ -2,6 +2,7 @@
 members each: CPU and system calls of a delivery, and its delay. The three take turns.
 
 First a small room, in which a delivery is mostly what a message itself costs, then a large one.
+The log of each is full.
 With more than two cores each program has its own; else all share the one that the load leaves.
 """
 
@@ -38,6 +39,7 @@ from benchmarks.load import (
     spread,
 )
 from benchmarks.syscalls import SystemCalls
+from chat.limits import SPARE, WINDOW_BYTES
 from tools.capacity import Model, Sharing, planned
 
 SMALL = 16
@@ -160,10 +162,19 @@ class Way:
         if figure == figure:
             self.figures[work].append(figure)
 
-    def flood(self, window: int) -> None:
-        """Each speaker has so many messages under way."""
+    def fill(self, window: int) -> None:
+        """Say so much that something has to leave the log for whatever comes next: a room that is
+        used is so, sooner or later."""
+        said = 0
+        while said <= WINDOW_BYTES * (1 + SPARE):
+            said += self.flood(window)
+        self.figures.clear()
+
+    def flood(self, window: int) -> int:
+        """Each speaker has so many messages under way. Returns the bytes of all of them."""
         batches = [batches_of(speaker, FLOOD_BATCHES, window) for speaker in self.speakers]
         self.measure("flood", flood(batches), len(batches) * FLOOD_BATCHES * window)
+        return sum(len(batch.down) for own in batches for batch in own)
 
     def paced(self) -> None:
         """The speakers take turns to say something."""
@@ -243,6 +254,10 @@ def _of_size(size: Size, keys: Keys, directory: Path) -> Iterator[Cell]:
             folder = directory / name
             folder.mkdir()
             ways.append(Way(stack, folder, name, size, keys))
+        for way in ways:
+            progress(f"{size.members} members: filling the log of {TITLES[way.name]} ...")
+            Crowd.keep_alive()
+            way.fill(size.window)
         for turn in range(1 + ROUNDS):
             progress(f"{size.members} members, a flood: round {turn + 1} of {1 + ROUNDS} ...")
             Crowd.keep_alive()

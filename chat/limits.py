@@ -766,6 +766,9 @@ SPARE = 1 / 8
 servers trim at the same place, in the middle of what came at once, and send first what came before
 it: if the log never was longer, a flood would leave in a `send` for each item."""
 
+MAX_FREED_NAMES = 256
+"""So many of the names that were freed last are freed at a server that starts again, too."""
+
 SEALED_ROOM_SECONDS = 3_600
 EMPTY_ROOM_SECONDS = 60
 SEALED_ROOM_AGAIN_SECONDS = 30

@@ -9,6 +9,7 @@ person types.
     terminal.py    a terminal in front of a person: taken, given back, and its keys
     desk.py        the server's console at a terminal
     live.py        the last rows of a terminal, which are drawn again and again
+    resizing.py    what becomes of them when its width changes
     excerpt.py     which rows of a tall draft are shown
     underway.py    of a conversation: the spinner, and messages not acknowledged yet
     editor.py      the line that is typed: GNU readline

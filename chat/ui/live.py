@@ -4,6 +4,7 @@ Rows above them are written once and stay, in the terminal's own scrollback. The
 erased and drawn again below whatever is new. What arrives in one turn of the loop is drawn at once.
 """
 
+import os
 from collections.abc import Callable
 
 from chat import phrases
@@ -12,6 +13,7 @@ from chat.reactor import Reactor
 from chat.stdio import LineOutput
 from chat.ui.editor import Line, LineEditor
 from chat.ui.excerpt import Excerpt, excerpt, rows_of
+from chat.ui.resizing import Resizing, resizing_of
 from chat.ui.wrap import broken, columns_of, cut, unwrapped
 
 _HOME = b"\x1b[H"
@@ -41,12 +43,9 @@ class LiveRows:
         editor: LineEditor,
         prompt: Callable[[], str],
         alert: Callable[[], bytes] = bytes,
-        *,
-        reflows: bool = False,
     ) -> None:
         """`output` is a terminal. `prompt` returns what should stand before the line now, `alert`
-        codes to write once a turn that draw nothing (a bell, a title). `reflows`: the terminal is
-        known to wrap rows anew when its width changes."""
+        codes to write once a turn that draw nothing (a bell, a title)."""
         self.columns, self.window_rows = output.columns or 1, output.rows or 1
         self._reactor = reactor
         self._output = output
@@ -62,7 +61,7 @@ class LiveRows:
         self._drawing = False
         self._widths: list[int] = []
         self._excerpt: Excerpt | None = None
-        self._reflows = reflows
+        self._resizing = resizing_of(os.environ)
 
     # -- drawing
 
@@ -147,11 +146,7 @@ class LiveRows:
         """The terminal may have another size."""
         columns = self._output.columns or 1
         if self._editor.visible:
-            # Some terminals wrap the old rows anew, others do not. If we do not know it, erase no
-            # more rows than there are in either case: a leftover is ugly, but an erased message is
-            # lost.
-            sizes = [columns] if self._reflows else [self.columns, columns]
-            up = min(map(self._rows_above_cursor, sizes))
+            up = self._rows_above_resized(columns)
             self.forget()
             self.write(_up(up) + _ERASE)
         self.erase()
@@ -204,6 +199,26 @@ class LiveRows:
         elif self._editor.visible:
             inside = rows_of(self._editor.before_cursor, columns) - 1
         return sum(max(1, -(-width // columns)) for width in widths) + inside
+
+    def _rows_above_resized(self, columns: int) -> int:
+        """How many rows of ours are above the cursor, now that the terminal has so many columns. If
+        it is not known what has become of them, no more than there are if they were wrapped anew,
+        and if they were not: a leftover is ugly, but an erased message is lost."""
+        match self._resizing:
+            case Resizing.KEEPS:
+                return self._rows_above_cursor(self.columns)
+            case Resizing.WRAPS:
+                return self._rows_above_cursor(columns)
+            case Resizing.JOINS:
+                return self._rows_above_cursor(columns) - self._rows_of_line_above_cursor(columns)
+        return min(map(self._rows_above_cursor, (self.columns, columns)))
+
+    def _rows_of_line_above_cursor(self, columns: int) -> int:
+        """How many of these belong to the line that the cursor is in."""
+        if self._excerpt is not None:
+            return self._excerpt.column // columns
+        begin = self._editor.before_cursor.rpartition("\n")[2]
+        return rows_of(begin, columns) - 1
 
     def _erased(self) -> bytes:
         if self._excerpt is not None:

@@ -42,18 +42,6 @@ if TYPE_CHECKING:
 _TITLED = ("xterm", "tmux", "screen", "rxvt", "alacritty", "foot", "kitty", "st-", "vte", "wezterm")
 """How TERM begins for terminals that have a title."""
 
-_REFLOWING = (
-    "tmux",
-    "alacritty",
-    "foot",
-    "kitty",
-    "xterm-kitty",
-    "xterm-ghostty",
-    "wezterm",
-    "vte",
-)
-"""How TERM begins for terminals that wrap rows anew when their width changes. Others may."""
-
 _SAVE_TITLE, _RESTORE_TITLE = b"\x1b[22;2t", b"\x1b[23;2t"
 _BELL = b"\a"
 
@@ -149,7 +137,6 @@ class Screen(Terminal):
             self._prompt,
             self._alert,
             self._feed.quiet,
-            reflows=term.startswith(_REFLOWING) or "TMUX" in os.environ,
         )
         super().__init__(reactor, source, output, editor, live, history)
 

@@ -33,10 +33,8 @@ class UnderwayRows(LiveRows):
         prompt: Callable[[], str],
         alert: Callable[[], bytes],
         quiet: Quiet,
-        *,
-        reflows: bool = False,
     ) -> None:
-        super().__init__(reactor, output, editor, prompt, alert, reflows=reflows)
+        super().__init__(reactor, output, editor, prompt, alert)
         self.pending: deque[MessageQueued] = deque()
         """Our messages that are not acknowledged yet."""
         self._painter = painter

@@ -218,7 +218,10 @@ def test_end_leaves_the_terminal_as_it_was_found(desk: Desk) -> None:
         window = shell.run(command(desk.stage))
         window.await_screen(READY)
         window.await_rows("> |")
-        window.type("half " * name.count("half"))
+        if "half" in name:
+            window.type("half ")
+            # What the server has not read is the shell's, which shows it.
+            window.await_rows("> half |")
         end(window)
         window.await_rows(*ENDED, "status 0", "$ |")
         window.enter("clear")

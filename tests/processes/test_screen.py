@@ -1058,7 +1058,7 @@ def test_lines_are_coloured_by_what_they_are(room: Room) -> None:
     ira.enter("/wibble")
     ira.await_screen("[!] There is no command")
     assert ira.look("[!] There is no command /wibble.") == Look("red")
-    assert ira.look("first.") == Look("red")
+    assert ira.look("double the slash.") == Look("red")
 
 
 def test_mention_is_bold_rings_and_counts_in_the_title(room: Room) -> None:

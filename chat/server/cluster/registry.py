@@ -15,7 +15,7 @@ server reads a snapshot.
 
 A server that catches up reads what is past: a ban that was lifted since, a topic before the last
 one. So the lists follow when all was read (`follow`), and a name is freed only of whoever had it
-before.
+before. The names that were freed last are in the snapshot (`_freed`), for a server that was away.
 """
 
 import json
@@ -24,7 +24,7 @@ from math import inf
 from typing import Any, Protocol
 
 from chat.frozen import frozen
-from chat.limits import BEAT_SECONDS, ORIGIN_SECONDS, SERVER_GONE_SECONDS
+from chat.limits import BEAT_SECONDS, MAX_FREED_NAMES, ORIGIN_SECONDS, SERVER_GONE_SECONDS
 from chat.reactor import do_nothing
 from chat.roomevents import Topic
 from chat.server import words
@@ -107,6 +107,8 @@ class Registry:
         self._topic = (0, "")
         self._topic_by: bytes | None = None
         """The same: which server has set the topic; empty if that was not said."""
+        self._freed: dict[str, float] = {}
+        """The names that were freed last, and when, by the clock of Redis."""
         self._peers: dict[bytes, Peer] = {}
         self.heard_since = clock()
         """Since when we hear who is alive."""
@@ -232,13 +234,20 @@ class Registry:
                     for fingerprint in said["fingerprints"]:
                         self._bans.pop(fingerprint, None)
                         self._touched.add(fingerprint)
-                case "forget" if not own:
-                    # The time is that of Redis. While we follow, no clock matters.
-                    until = inf if self.stream.follows else batch.id.ms / 1000
-                    self._shared.take_forget(said["name"], until)
+                case "forget":
+                    self._on_forget(said["name"], batch.id.ms / 1000, own)
                 case "topic":
                     self._topic = said["since"], said["text"]
                     self._topic_by = server
+
+    def _on_forget(self, name: str, at: float, own: bool) -> None:
+        self._freed.pop(name, None)
+        self._freed[name] = at
+        if len(self._freed) > MAX_FREED_NAMES:
+            del self._freed[next(iter(self._freed))]
+        if not own:
+            # While we follow, no clock matters.
+            self._shared.take_forget(name, inf if self.stream.follows else at)
 
     def _on_beat(self, server: bytes, said: dict[str, Any], at: float) -> None:
         now = self._clock()
@@ -293,7 +302,7 @@ class Registry:
 
     def opening(self) -> bytes:
         """What holds here: the first server brings it into the cluster."""
-        return _encode(self._shared.bans(), self._shared.topic())
+        return _encode(self._shared.bans(), self._shared.topic(), self._freed)
 
     def begin(self, batch: Batch) -> None:
         self.restore(batch.items[0], batch.id)
@@ -301,7 +310,7 @@ class Registry:
         self._beat()
 
     def state(self) -> bytes:
-        return _encode(list(self._bans.values()), self._topic)
+        return _encode(list(self._bans.values()), self._topic, self._freed)
 
     def restore(self, state: bytes, at: EntryId) -> None:
         """From now on this holds here, and no other ban."""
@@ -314,6 +323,9 @@ class Registry:
         self._unheld = here - set(self._bans)
         self._touched |= here | set(self._bans)
         self._topic_by = b""
+        self._freed = kept["freed"]
+        for name, freed_at in self._freed.items():
+            self._shared.take_forget(name, freed_at)
         self.heard_since = self._clock()
 
     def on_following(self, follows: bool) -> None:
@@ -334,8 +346,9 @@ def _in_time(behind: float) -> bool:
     return behind < SERVER_GONE_SECONDS - BEAT_SECONDS
 
 
-def _encode(bans: list[Ban], topic: tuple[int, str]) -> bytes:
-    return json.dumps({"bans": list(map(_of_ban, bans)), "topic": topic}).encode()
+def _encode(bans: list[Ban], topic: tuple[int, str], freed: dict[str, float]) -> bytes:
+    state = {"bans": list(map(_of_ban, bans)), "topic": topic, "freed": freed}
+    return json.dumps(state).encode()
 
 
 def _of_ban(ban: Ban) -> dict[str, Any]:

@@ -308,7 +308,9 @@ class Stream:
         def done(outcome: EntryId | ChatError) -> None:
             if isinstance(outcome, ChatError):
                 self._outbox.resend_later(self._now + RESEND_SECONDS)
-                self._on_answer(self, outcome.advice)
+                # Nobody waits for a WANTED, which is not sent again by itself either.
+                if kind != WANTED:
+                    self._on_answer(self, outcome.advice)
                 return
             self._on_answer(self, "")
             self._complaint = ""

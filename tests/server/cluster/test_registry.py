@@ -8,7 +8,7 @@ import pytest
 from chat.errors import Reason
 from chat.limits import BEAT_SECONDS, ORIGIN_SECONDS, SERVER_GONE_SECONDS
 from chat.roomevents import Topic
-from chat.server.cluster import stream
+from chat.server.cluster import registry, stream
 from chat.server.cluster.registry import Registry
 from chat.server.cluster.store import START, EntryId
 from chat.server.cluster.stream import Batch
@@ -326,17 +326,32 @@ def test_server_that_starts_tells_nobody_a_topic_of_before(
     assert late.greeting.topic.text == "second"
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
 @pytest.mark.parametrize("later", [False, True])
 def test_server_that_starts_frees_a_name_only_of_whoever_had_it_before(
-    world: ClusterWorld, later: bool
+    world: ClusterWorld, later: bool, snapshot: bool
 ) -> None:
     world.servers[0].server.forget("Boris")
     world.run(60)
+    if snapshot:
+        world.servers[1].cluster.registry.stream.keep()
+        world.run(1)
     late = world.start()
     used = world.time.now - (0 if later else 120)
     late.access.used("Boris", bytes(32), used)
     world.run(1)
     assert (late.access.use_of("Boris") is not None) is later
+
+
+def test_names_that_were_freed_long_ago_are_forgotten(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MAX_FREED_NAMES", 3)
+    one, other = world.servers
+    for name in ("a", "b", "c", "d", "b"):
+        one.server.forget(name)
+        world.run(1)
+    assert [*json.loads(other.cluster.registry.state())["freed"]] == ["c", "d", "b"]
 
 
 def test_server_that_starts_writes_all_bans_of_the_cluster_at_once(

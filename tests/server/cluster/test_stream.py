@@ -738,6 +738,16 @@ def test_server_from_which_a_new_room_was_withheld_finds_it_though_nothing_is_sa
     assert len(a.eras) == 2
 
 
+def test_question_that_is_refused_holds_nobody_up(world: World) -> None:
+    """It is not asked again before somebody is late again, and then may be taken."""
+    a = world.servers[0]
+    world.redis.full = True
+    a.stream._ask_for_others(EntryId(10**12, 0))
+    world.settle()
+    assert world.entries().count(WANTED) == 0
+    assert not a.streams.refuses
+
+
 def test_entries_that_are_shown_in_another_order_are_found() -> None:
     """Each of them counts in either order. What the next server says that it has read does not."""
     name = KEY.stream_of(TAG)
