@@ -273,7 +273,6 @@ class RedisStore:
     def _read(self, reader: _Reader) -> None:
         if not reader.followed:
             return
-        reader.reads = True
         reader.asked = asked = {reader.bell: reader.bell_read, **reader.followed}
         reader.link.ask(
             partial(self._on_read, reader),
@@ -287,6 +286,8 @@ class RedisStore:
             *map(str, asked.values()),
             patience=STREAM_BLOCK_SECONDS,
         )
+        # Last: after an error before this, the next turn asks.
+        reader.reads = True
 
     def _on_read(self, reader: _Reader, reply: Reply | RedisError) -> None:
         reader.reads = reader.rung = False

@@ -63,10 +63,12 @@ class Pipeline:
 
     def ask(self, now: float, done: Done, *words: Word, patience: float = 0.0) -> None:
         """Send a command. Its reply may take `patience` longer than others."""
+        # First: if there is no memory left for it, nobody may wait for a reply.
+        command = hiredis.pack_command(words)
         if not self._asked:
             self._moved = now
         self._asked.append(_Asked(done, REDIS_SILENCE_SECONDS + patience))
-        self._unsent.append(hiredis.pack_command(words))
+        self._unsent.append(command)
 
     def close(self) -> None:
         """Hand out no more replies, not even those that have arrived."""

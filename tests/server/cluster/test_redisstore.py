@@ -654,3 +654,19 @@ def test_entries_of_a_room_that_was_not_asked_for_are_left_to_the_next_question(
     store._on_read(reader, [[b"another", [[b"1-0", [b"kind", b"sealed"]]]]])
     watcher.on_entries.assert_not_called()
     assert reader.followed["another"] == START
+
+
+def test_error_amid_a_question_leaves_it_to_the_next_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = world.started().store
+    reader = store._readers[0]
+    reader.reads = False
+    with monkeypatch.context() as failing:
+        failing.setattr(reader.link, "ask", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            store.flush()
+    ask = Mock()
+    monkeypatch.setattr(reader.link, "ask", ask)
+    store.flush()
+    assert ask.called

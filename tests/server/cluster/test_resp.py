@@ -1,7 +1,7 @@
 """A connection to Redis as bytes: replies in order, what is no reply, and silence."""
 
 from collections.abc import Callable
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -129,6 +129,16 @@ def test_what_fails_in_whoever_asked_is_no_fault_of_redis() -> None:
     with pytest.raises(TypeError):
         pipeline.receive(b":1\r\n", 0.0)
     assert pipeline.dead is None
+
+
+def test_what_could_not_be_asked_takes_nobody_s_reply() -> None:
+    pipeline = Pipeline(0.0)
+    replies: list[Reply] = []
+    with patch("hiredis.pack_command", side_effect=MemoryError), pytest.raises(MemoryError):
+        pipeline.ask(0.0, Mock(), "SET", "a", bytes(9))
+    pipeline.ask(0.0, replies.append, "GET", "a")
+    pipeline.receive(b":1\r\n", 0.0)
+    assert replies == [1]
 
 
 def test_nothing_is_handed_out_once_it_is_closed() -> None:
