@@ -140,13 +140,24 @@ def test_who_asks_for_it_is_reminded(stage: Stage) -> None:
     bot.kill()
 
 
-@pytest.mark.parametrize(("bot", "name"), [("dice.py", "dice"), ("remind.py", "reminder")])
-def test_bot_that_is_interrupted_says_nothing(stage: Stage, bot: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("bot", "name", "asked", "answer"),
+    [
+        ("dice.py", "dice", "roll 1d1", "1 = 1"),
+        ("remind.py", "reminder", "remind 0s now", "now"),
+    ],
+)
+def test_bot_that_is_interrupted_says_nothing(
+    stage: Stage, bot: str, name: str, asked: str, answer: str
+) -> None:
     _, port = stage.server()
     ira = stage.member(port, "Ira", key="ira")
     where = ["127.0.0.1", str(port), *stage.keys("client", "other")]
     window = window_of(stage, [sys.executable, str(EXAMPLES / bot), *where], CHATAPP=PROGRAM)
     ira.expect(f"Username: {name}\n")
+    # Before it has heard that it is in, it is interrupted amid its joining.
+    ira.type(asked)
+    ira.expect(f" {name}: Ira: {answer}\n")
     window.key("C-c")
     assert window.end() == 0
     assert window.lines() == ["^C"]
