@@ -447,10 +447,7 @@ class Client:
                 if isinstance(end.error, ClockError):
                     self._warn_of_clocks(end)
                 self._lose(endings.loss_of(end), restarting=end.reason is Reason.RESTARTING)
-            case Outcome.TRY_AGAIN if self._may_try_again(end):
-                self._redial.forget_verdict()
-                self._lose(endings.failure_of(end, established))
-            case Outcome.REFUSE if end.reason is Reason.FULL and self._may_be_in:
+            case Outcome.TRY_AGAIN | Outcome.REFUSE if self._may_try_again(outcome, end):
                 self._redial.forget_verdict()
                 self._lose(endings.failure_of(end, established))
             case _ if self._goes_elsewhere(outcome, end, established):
@@ -511,9 +508,12 @@ class Client:
         if self._over:
             self._reactor.stop()
 
-    def _may_try_again(self, end: Ended) -> bool:
+    def _may_try_again(self, outcome: Outcome, end: Ended) -> bool:
         """A person who comes in is told at once that the server has no time, but can wait for one
-        that is back in a moment. If it has said nothing, only the persistent try again."""
+        that is back in a moment. If it has said nothing, only the persistent try again. A refusal
+        is final, unless it may be our own place that is in the way."""
+        if outcome is Outcome.REFUSE:
+            return end.reason is Reason.FULL and self._may_be_in
         if not end.by_peer:
             return self._persistent
         return self._patience is not None or end.reason is Reason.RESTARTING
