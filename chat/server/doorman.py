@@ -66,11 +66,11 @@ _PASSING = (
 """Errors of `accept` that belong to one connection: the next one may be good (accept(2))."""
 
 _CROWDED = "too many connections wait to be let in"
-_NOT_TO_BLAME = (_CROWDED, words.CUT_OFF, words.TOO_MUCH_WAITS)
-"""Why we refuse somebody who has done nothing wrong."""
-
 _TOLD_BEFORE = (words.CUT_OFF, words.TOO_MUCH_WAITS)
 """Why we refuse everybody. The operator was told of that once, and clients try again and again."""
+
+_NOT_TO_BLAME = (_CROWDED, *_TOLD_BEFORE)
+"""Why we refuse somebody who has done nothing wrong."""
 
 _REFUSAL = Refused(Reason.TIMEOUT, _CROWDED).to_wire()
 
