@@ -388,19 +388,31 @@ class Stream:
 
         return answer
 
+    def _if_wanted(self, done: Callable[..., None]) -> Callable[..., None]:
+        """The same, for answers without which nothing is read on. If an error ends what is done
+        with one, that is asked for again."""
+
+        def take(reply: object) -> None:
+            self._again_at = None
+            try:
+                done(reply)
+            except Exception:
+                later = self._now + RESEND_SECONDS
+                self._again_at = later if self._again_at is None else min(self._again_at, later)
+                raise
+
+        return self._if_current(take)
+
     def _load(self) -> None:
         self.phase = Phase.LOADING
         self._gather_anew()
-        self._store.load(self._key.snapshot_of(self.name), self._if_current(self._on_loaded))
+        self._store.load(self._key.snapshot_of(self.name), self._if_wanted(self._on_loaded))
 
     def _on_loaded(self, value: bytes | ChatError | None) -> None:
         if isinstance(value, ChatError):
             self._read_later(value)
             return
-        # If an error ends this, it is asked for again.
-        self._again_at = self._now + RESEND_SECONDS
         kept = self._opened(value) if value is not None else None
-        self._again_at = None
         if kept is None:
             self._take_over(Sequence(self._key, self.name), False)
             self._catch_up()
@@ -417,7 +429,7 @@ class Stream:
                 self._restore(sequence, state)
             self._catch_up()
 
-        self._store.fetch(self.name, sequence.last, 1, self._if_current(on_place))
+        self._store.fetch(self.name, sequence.last, 1, self._if_wanted(on_place))
 
     def _restore(self, sequence: Sequence, state: bytes) -> None:
         try:
@@ -480,7 +492,7 @@ class Stream:
         self.phase = Phase.CATCHING
         self._gather_anew()
         self._store.fetch(
-            self.name, self._sequence.last, STREAM_PAGE_ENTRIES, self._if_current(self._on_page)
+            self.name, self._sequence.last, STREAM_PAGE_ENTRIES, self._if_wanted(self._on_page)
         )
 
     def _on_page(self, found: Several[RawEntry] | ChatError) -> None:
@@ -496,10 +508,7 @@ class Stream:
                 self._load()
                 return
             found = found[1:]
-        # If an error in one entry ends this, those behind it are asked for later.
-        self._again_at = self._now + RESEND_SECONDS
         self._read(found)
-        self._again_at = None
         if full:
             self._catch_up()
             return
