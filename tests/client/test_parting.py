@@ -16,6 +16,7 @@ from chat.errors import Reason, UsageError
 from chat.kex import RoomKey
 from chat.limits import LINGER_SECONDS, MAX_PARTING_BYTES
 from tests.client.test_client import Distant
+from tests.support import loopback
 from tests.support.hall import THEM, Desk, MemberInMemory, RoomInMemory
 from tests.support.loopback import Hall
 
@@ -108,7 +109,10 @@ def test_word_of_somebody_who_is_ignored_is_not_shown() -> None:
 
 
 @pytest.fixture
-def hall() -> Iterator[Hall]:
+def hall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hall]:
+    # How long it takes is told by the clock, which goes on with each turn. On a busy machine the
+    # kernel needs longer to carry something over, and must not cost more turns for that.
+    monkeypatch.setattr(loopback, "MOMENT", 5 * loopback.MOMENT)
     with contextlib.closing(Hall()) as hall:
         yield hall
 
@@ -129,7 +133,7 @@ def leave(distant: Distant, story: Callable[[], None], line: str = "/quit bye") 
 @pytest.mark.parametrize("line", ["/quit bye", "/exit  bye "])
 def test_word_goes_out_before_the_farewell_and_nothing_is_waited_for(hall: Hall, line: str) -> None:
     distant = Distant(hall, on_terminal=True)
-    assert leave(distant, lambda: None, line) < LINGER_SECONDS
+    assert leave(distant, lambda: None, line) < 0.5
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
     assert distant.guest.heard == []
     assert distant.lines[-1:] in ([], [line.strip()]), "no word of waiting"
@@ -137,12 +141,12 @@ def test_word_goes_out_before_the_farewell_and_nothing_is_waited_for(hall: Hall,
 
 def test_word_that_does_not_get_through_is_left_out_and_is_no_error(hall: Hall) -> None:
     distant = Distant(hall, on_terminal=True)
-    assert leave(distant, distant.unplug) < 2 * LINGER_SECONDS
+    assert leave(distant, distant.unplug) <= LINGER_SECONDS + 0.5
 
 
 def test_word_to_a_server_that_does_not_answer_holds_nobody_up(hall: Hall) -> None:
     distant = Distant(hall, on_terminal=True)
-    assert leave(distant, distant.cable.freeze) < 2 * LINGER_SECONDS
+    assert leave(distant, distant.cable.freeze) <= LINGER_SECONDS + 0.5
 
 
 def test_word_comes_behind_what_waited_and_once_though_the_connection_is_cut(hall: Hall) -> None:
@@ -168,7 +172,7 @@ def test_word_that_was_typed_offline_is_told_when_the_connection_is_back_in_time
         distant.unplug()
         hall.when(lambda: distant.seat.client._leaving, distant.cable.plug)
 
-    assert leave(distant, story) < 2 * LINGER_SECONDS
+    assert leave(distant, story) <= LINGER_SECONDS + 0.5
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
 
 
@@ -184,7 +188,7 @@ def test_farewell_waits_for_a_word_that_cannot_leave_yet(
         "has_data_to_send",
         property(lambda self: has_data.fget(self) and not next(held, False)),
     )
-    assert leave(distant, lambda: None) < 2 * LINGER_SECONDS
+    assert leave(distant, lambda: None) <= LINGER_SECONDS + 0.5
     hall.until(lambda: distant.guest.news[-1:] == [MemberLeft("Ira", Reason.LEFT, "bye")])
 
 
