@@ -20,22 +20,20 @@ if len(sys.argv) < 2 or sys.argv[1] == "--help":
 signal.signal(signal.SIGINT, lambda *_: None)  # the client gets Ctrl-C, too, and ends
 program = os.environ.get("CHATAPP", "chatapp").split()
 command = [*program, "client", "--json", "--name", "reminder", *sys.argv[1:]]
-seconds_of = {"s": 1, "m": 60, "h": 3600}
 due: list[tuple[float, str]] = []  # a heap: the next one is first
 with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as chat:
-    assert chat.stdin is not None
-    assert chat.stdout is not None
-    lines, open_end = b"", True
-    while open_end:
+    assert chat.stdin
+    assert chat.stdout
+    lines, data = b"", b"\n"
+    while data:
         wait = max(0.0, due[0][0] - time.monotonic()) if due else None
         if select.select([chat.stdout], [], [], wait)[0]:
-            data = chat.stdout.read(65536)
-            lines, open_end = lines + data, bool(data)
+            lines += (data := chat.stdout.read(65536))
         *whole, lines = lines.split(b"\n")
         for event in map(json.loads, whole):
             asked = re.fullmatch(r"remind (\d{1,4})([smh]) (.{1,500})", event.get("text", ""))
             if event["event"] == "message" and asked and not event["direct"] and len(due) < 1000:
-                at = time.monotonic() + int(asked[1]) * seconds_of[asked[2]]
+                at = time.monotonic() + int(asked[1]) * {"s": 1, "m": 60, "h": 3600}[asked[2]]
                 heapq.heappush(due, (at, f"{event['name']}: {asked[3]}"))
         while due and due[0][0] <= time.monotonic():
             chat.stdin.write(json.dumps({"say": heapq.heappop(due)[1]}).encode() + b"\n")
