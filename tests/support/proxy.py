@@ -1,10 +1,11 @@
 """A TCP proxy that does to connections what cables do: `python -m tests.support.proxy PORT [FILE]`.
 
 It prints its own port, and obeys lines on standard input, each of which it answers with itself:
-`cut` resets every connection; `sever` does so, and closes new ones, until `mend`; `freeze` passes
-nothing on until `thaw`, and `freeze back` nothing that comes from PORT; `throttle N` passes on at
-most N bytes at a time, and `slow N` at most N bytes a second, of each connection, either way, until
-`slow 0`. FILE gets all that passes, either way.
+`cut` resets every connection; `cut amid` does so when something comes from PORT the next time, and
+half of that was passed on; `sever` resets them, too, and closes new ones, until `mend`; `freeze`
+passes nothing on until `thaw`, and `freeze back` nothing that comes from PORT; `throttle N` passes
+on at most N bytes at a time, and `slow N` at most N bytes a second, of each connection, either way,
+until `slow 0`. FILE gets all that passes, either way.
 """
 
 import contextlib
@@ -37,7 +38,7 @@ class Proxy:
         """How many bytes a second pass; 0: as many as come."""
         self._resting: deque[tuple[float, socket.socket]] = deque()
         """Ends of slow connections, and until when nothing is read there."""
-        self._severed = False
+        self._severed = self._cuts_amid = False
         self._back: set[socket.socket] = set()
         """The ends at which comes what PORT says."""
         self._frozen = ""
@@ -91,11 +92,17 @@ class Proxy:
     def _pass_on(self, source: socket.socket) -> None:
         try:
             data = source.recv(self._size)
+            amid = self._cuts_amid and source in self._back and len(data) > 1
+            if amid:
+                data = data[: len(data) // 2]
             self._record.write(data)
             self._peers[source].sendall(data)
         except OSError:
-            data = b""
-        if not data:
+            data, amid = b"", False
+        if amid:
+            self._cuts_amid = False
+            self._cut()
+        elif not data:
             self._drop(source, self._peers[source])
         elif self._rate:
             self._selector.unregister(source)
@@ -114,17 +121,21 @@ class Proxy:
             self._back.discard(end)
             end.close()
 
+    def _cut(self) -> None:
+        for end in self._peers:
+            # Closing now sends a reset, and throws away what is under way.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._drop(*list(self._peers))
+
     def _obey(self, word: str, how: str = "") -> None:
         match word:
             case "mend":
                 self._severed = False
+            case "cut" if how == "amid":
+                self._cuts_amid = True
             case "cut" | "sever":
                 self._severed = word == "sever"
-                for end in self._peers:
-                    # Closing now sends a reset, and throws away what is under way.
-                    linger = struct.pack("ii", 1, 0)
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                self._drop(*list(self._peers))
+                self._cut()
             case "freeze":
                 self._frozen = how or "all"
                 for end in filter(self._is_frozen, self._peers):
