@@ -181,53 +181,56 @@ def test_members_stay_while_redis_is_slow_for_all(world: ClusterWorld) -> None:
         assert (told(server, words.SLOW_EVERYWHERE), told(server, words.REDIS_IN_TIME)) == (1, 1)
 
 
-def test_only_server_keeps_its_members_while_redis_is_slow(world: ClusterWorld) -> None:
-    one, other = world.servers
+@pytest.fixture
+def only(world: ClusterWorld) -> ClusterServer:
+    """The only server: the other one is gone, and that is known."""
+    only, other = world.servers
     world.kill(other)
     world.run(2 * SERVER_GONE_SECONDS)
-    one.store.lag = SLOW_SECONDS
+    return only
+
+
+def test_only_server_keeps_its_members_while_redis_is_slow(
+    world: ClusterWorld, only: ClusterServer
+) -> None:
+    only.store.lag = SLOW_SECONDS
     world.run(5 * SLOW_SECONDS)
     assert gone(world) == []
-    assert told(one, words.SLOW_EVERYWHERE) == 1
+    assert told(only, words.SLOW_EVERYWHERE) == 1
 
 
 def test_only_server_keeps_its_members_where_redis_is_slow_after_it_was_away(
-    world: ClusterWorld,
+    world: ClusterWorld, only: ClusterServer
 ) -> None:
-    one, other = world.servers
-    world.kill(other)
     world.redis.down = True
-    one.store.cut()
+    only.store.cut()
     world.run(2 * SERVER_GONE_SECONDS)
     assert gone(world) == ["Ira", "Boris"]
-    one.store.lag = SLOW_SECONDS
+    only.store.lag = SLOW_SECONDS
     world.redis.down = False
-    world.until(lambda: not one.cluster.cut_off, 10 * SLOW_SECONDS)
-    nat = world.let_in(Person("Nat", b""), one)
+    world.until(lambda: not only.cluster.cut_off, 10 * SLOW_SECONDS)
+    nat = world.let_in(Person("Nat", b""), only)
     world.run(10 * SLOW_SECONDS)
     assert nat.speaks
-    one.store.lag = 0.0
+    only.store.lag = 0.0
     world.run(2 * SLOW_SECONDS)
-    assert told(one, words.REDIS_IN_TIME) == 1
+    assert told(only, words.REDIS_IN_TIME) == 1
 
 
 def test_beat_of_before_that_is_read_late_does_not_tell_that_redis_is_slow(
-    world: ClusterWorld,
+    world: ClusterWorld, only: ClusterServer
 ) -> None:
     """The connection has ended when Redis had taken the beat, and before it came back."""
-    one, other = world.servers
-    world.kill(other)
-    world.run(2 * SERVER_GONE_SECONDS)
-    world.until(lambda: not one.cluster.registry.stream.idle)
-    world.until(lambda: not one.store._on_way)
-    assert not one.cluster.registry.stream.idle
+    world.until(lambda: not only.cluster.registry.stream.idle)
+    world.until(lambda: not only.store._on_way)
+    assert not only.cluster.registry.stream.idle
     world.redis.down = True
-    one.store.cut()
+    only.store.cut()
     world.run(2 * SERVER_GONE_SECONDS)
     world.redis.down = False
     world.run(BEAT_SECONDS)
-    assert told(one, words.REDIS_BACK) == 1
-    assert told(one, words.SLOW_EVERYWHERE) == 0
+    assert told(only, words.REDIS_BACK) == 1
+    assert told(only, words.SLOW_EVERYWHERE) == 0
 
 
 def test_nobody_is_sent_away_while_redis_refuses_what_is_said(world: ClusterWorld) -> None:

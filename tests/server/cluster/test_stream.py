@@ -141,6 +141,12 @@ class World:
         while self.time.now < until:
             self.run(1)
 
+    def say_much(self) -> None:
+        """Let the first server say so much that snapshots are kept."""
+        for _ in range(60):
+            self.servers[0].say()
+            self.settle()
+
     def settle(self) -> None:
         """Until nothing is on its way, and nobody has anything to do."""
         for _ in range(20_000):
@@ -250,14 +256,9 @@ def test_snapshot_that_cannot_be_made_harms_no_room_and_the_next_one_is_kept(
         monkeypatch.setattr(a, "state", state)
         raise MemoryError
 
-    def say_much() -> None:
-        for _ in range(60):
-            a.say()
-            world.settle()
-
     monkeypatch.setattr(a, "state", fail)
     with pytest.raises(MemoryError):
-        say_much()
+        world.say_much()
     assert a.stream.follows
     assert a.lost == []
     with patch.object(a.store, "keep") as keep:
@@ -267,9 +268,7 @@ def test_snapshot_that_cannot_be_made_harms_no_room_and_the_next_one_is_kept(
 
 
 def test_server_that_starts_later_reads_a_snapshot_and_what_follows(world: World) -> None:
-    for _ in range(60):
-        world.servers[0].say()
-        world.settle()
+    world.say_much()
     kept = len(world.entries())
     assert kept < 40, "the stream is trimmed"
     world.servers.append(world.start())
@@ -481,10 +480,7 @@ def test_error_at_every_entry_has_a_room_read_anew_once(
 def test_snapshot_that_could_not_be_opened_for_an_error_is_loaded_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    a = world.servers[0]
-    for _ in range(60):
-        a.say()
-        world.wait(0.1)
+    world.say_much()
     open_sealed = ClusterKey.open
 
     def fail(key: ClusterKey, stream: str, kind: bytes, sealed: bytes) -> bytes:
@@ -524,10 +520,7 @@ def test_answer_that_was_lost_in_an_error_is_asked_for_again(
 def test_room_that_could_not_be_restored_does_not_go_on_as_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    a = world.servers[0]
-    for _ in range(60):
-        a.say()
-        world.wait(0.1)
+    world.say_much()
     late = world.start()
     world.servers.append(late)
     restore = late.restore
@@ -602,11 +595,9 @@ def test_server_that_was_silent_for_long_is_forgotten_and_begins_anew(world: Wor
 def test_server_that_was_frozen_while_the_stream_was_trimmed_past_it_takes_the_snapshot(
     world: World,
 ) -> None:
-    a, b = world.servers
+    b = world.servers[1]
     b.store.frozen = True
-    for _ in range(60):
-        a.say()
-        world.settle()
+    world.say_much()
     assert len(b.log) == 1
     b.store.frozen = False
     b.store.poke(b.stream.name)
@@ -827,9 +818,7 @@ def test_entry_of_another_room_does_not_open(world: World) -> None:
 
 @pytest.mark.parametrize("damage", [b"", bytes(500)])
 def test_damaged_snapshot_is_named_and_nobody_stays_behind(world: World, damage: bytes) -> None:
-    for _ in range(60):
-        world.servers[0].say()
-        world.settle()
+    world.say_much()
     world.redis.values[KEY.snapshot_of(KEY.stream_of(TAG))] = damage
     world.servers.append(world.start())
     world.agree()
