@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import sys
 
 import pytest
@@ -171,7 +172,7 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
     build = stage.folder / "build"
     build.write_text("true")
     arguments = ["127.0.0.1", str(port), "builder", "sh", str(build), r"a\nb"]
-    stage.run(
+    builds = stage.run(
         ["sh", str(EXAMPLES / "builds.sh"), *arguments],
         env={"CHATAPP": PROGRAM, "EVERY": "0"},
     )
@@ -185,6 +186,9 @@ def test_builds_tell_when_they_begin_to_fail_and_when_they_work_again(stage: Sta
         (stage.folder / "new").rename(build)
         ira.expect(f" builder: sh {build} a\\nb works\n")
     assert ira.out.count(" fails\n") == ira.out.count(" works\n") == 2
+    # It ends when what it says is acknowledged. Without a server that would be tried for an hour.
+    builds.signal(signal.SIGTERM)
+    assert builds.end().status == 1
 
 
 def test_bridge_leads_a_room_into_a_folder(stage: Stage) -> None:
